@@ -1,0 +1,129 @@
+//! Compression whose output depends on neither threads nor CPU.
+//!
+//! The tar is cut into pieces of a fixed size; each becomes one gzip member or one zstd frame, and the results stand
+//! one after another, which RFC 1952 §2.2 and RFC 8878 §3 define as the concatenation of the contents. So the pieces
+//! can be compressed in parallel, and how many threads did it cannot be seen.
+
+use std::{
+    fmt,
+    io::{self, Read},
+    str::FromStr,
+};
+
+use rayon::prelude::*;
+
+/// A compressor and its level. The level is part of a layer's identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// gzip by libdeflate, level 1 to 12.
+    Gzip {
+        /// 6 compresses as well as zlib's 6 to 7.
+        level: u8,
+    },
+    /// zstd, level 1 to 19.
+    Zstd {
+        /// zstd's own scale.
+        level: u8,
+    },
+}
+
+impl Default for Compression {
+    /// gzip level 6: every registry, scanner and runtime reads it.
+    fn default() -> Self {
+        Self::Gzip { level: 6 }
+    }
+}
+
+impl Compression {
+    /// The bytes of tar in one gzip member or zstd frame. Part of the layer format.
+    pub(crate) fn piece(self) -> usize {
+        match self {
+            // 0.1 % larger than one member, and enough pieces for all cores.
+            Self::Gzip { .. } => 1 << 20,
+            // zstd's window at level 3 is 2 MiB: smaller frames would lose matches.
+            Self::Zstd { .. } => 4 << 20,
+        }
+    }
+}
+
+/// The text is not `gzip`, `zstd`, `gzip:LEVEL` or `zstd:LEVEL`.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("compression {0:?} is none of gzip, gzip:1 … gzip:12, zstd, zstd:1 … zstd:19")]
+pub struct ParseCompressionError(String);
+
+impl FromStr for Compression {
+    type Err = ParseCompressionError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let bad = || ParseCompressionError(text.into());
+        let (name, level) = match text.split_once(':') {
+            Some((name, level)) => (name, Some(level.parse::<u8>().map_err(|_| bad())?)),
+            None => (text, None),
+        };
+        match (name, level) {
+            ("gzip", None) => Ok(Self::default()),
+            ("gzip", Some(level @ 1..=12)) => Ok(Self::Gzip { level }),
+            ("zstd", None) => Ok(Self::Zstd { level: 3 }),
+            ("zstd", Some(level @ 1..=19)) => Ok(Self::Zstd { level }),
+            _ => Err(bad()),
+        }
+    }
+}
+
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gzip { level } => write!(f, "gzip:{level}"),
+            Self::Zstd { level } => write!(f, "zstd:{level}"),
+        }
+    }
+}
+
+/// Compresses each piece by itself, on all threads of the current rayon pool; results in the order of the pieces.
+pub(crate) fn compress_pieces(pieces: &[Vec<u8>], compression: Compression) -> io::Result<Vec<Vec<u8>>> {
+    match compression {
+        Compression::Gzip { level } => {
+            pieces.par_iter().map_init(|| gzip_compressor(level), |compressor, piece| gzip(compressor, piece)).collect()
+        }
+        Compression::Zstd { level } => {
+            pieces.par_iter().map(|piece| zstd::bulk::compress(piece, level.into())).collect()
+        }
+    }
+}
+
+/// Compresses a stream in the same way as a layer, for base layers that come uncompressed.
+pub fn compress(mut source: impl Read, sink: &mut dyn io::Write, compression: Compression) -> io::Result<()> {
+    let mut any = false;
+    loop {
+        let mut pieces = Vec::new();
+        while pieces.len() < rayon::current_num_threads() {
+            let mut piece = Vec::with_capacity(compression.piece());
+            source.by_ref().take(compression.piece() as u64).read_to_end(&mut piece)?;
+            if piece.is_empty() && any {
+                break;
+            }
+            any = true;
+            pieces.push(piece);
+        }
+        if pieces.is_empty() {
+            return Ok(());
+        }
+        for compressed in compress_pieces(&pieces, compression)? {
+            sink.write_all(&compressed)?;
+        }
+    }
+}
+
+fn gzip_compressor(level: u8) -> libdeflater::Compressor {
+    // The level was checked when the `Compression` was parsed; an impossible one falls back to the default.
+    let level = libdeflater::CompressionLvl::new(level.into()).unwrap_or_default();
+    libdeflater::Compressor::new(level)
+}
+
+fn gzip(compressor: &mut libdeflater::Compressor, piece: &[u8]) -> io::Result<Vec<u8>> {
+    let mut out = vec![0; compressor.gzip_compress_bound(piece.len())];
+    let len = compressor.gzip_compress(piece, &mut out).map_err(|e| io::Error::other(format!("libdeflate: {e}")))?;
+    out.truncate(len);
+    out.shrink_to_fit();
+    Ok(out)
+}

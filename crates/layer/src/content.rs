@@ -1,0 +1,206 @@
+//! The bytes of files between unpacking and the layer.
+//!
+//! A package archive yields files in its own order, a layer wants them in the order of paths. So contents wait: in
+//! memory while the budget that all layers in the making share lasts, then in an unnamed spool file.
+
+use std::{
+    fs,
+    io::{self, Read, Write},
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+/// The bytes of one file, wherever they are. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Content(Kind);
+
+#[derive(Debug, Clone)]
+enum Kind {
+    Memory(Arc<Held>),
+    Spool { file: Arc<fs::File>, offset: u64, len: u64 },
+    Path { path: Arc<Path>, len: u64 },
+}
+
+#[derive(Debug)]
+struct Held {
+    bytes: Vec<u8>,
+    _lease: Option<Lease>,
+}
+
+impl Content {
+    /// Bytes that are at hand and small; they do not count against a budget.
+    pub fn from_bytes(bytes: impl Into<Vec<u8>>) -> Self {
+        Self(Kind::Memory(Arc::new(Held { bytes: bytes.into(), _lease: None })))
+    }
+
+    /// A file on disk that is `len` bytes long; it is read when the content is used, and must not change until then.
+    pub fn from_file(path: PathBuf, len: u64) -> Self {
+        Self(Kind::Path { path: path.into(), len })
+    }
+
+    /// The number of bytes.
+    pub fn len(&self) -> u64 {
+        match &self.0 {
+            Kind::Memory(held) => held.bytes.len() as u64,
+            Kind::Spool { len, .. } | Kind::Path { len, .. } => *len,
+        }
+    }
+
+    /// Whether there are no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Writes exactly [`Content::len`] bytes to `sink`; a file on disk that became shorter or longer is an error.
+    pub fn copy_to(&self, sink: &mut dyn Write) -> io::Result<()> {
+        match &self.0 {
+            Kind::Memory(held) => sink.write_all(&held.bytes),
+            Kind::Spool { file, offset, len } => copy_range(file, *offset, *len, sink),
+            Kind::Path { path, len } => {
+                let file = fs::File::open(path).map_err(|e| at(path, e))?;
+                if file.metadata().map_err(|e| at(path, e))?.len() != *len {
+                    return Err(at(path, io::Error::other("its length changed while it was read")));
+                }
+                copy_range(&file, 0, *len, sink).map_err(|e| at(path, e))
+            }
+        }
+    }
+
+    /// All bytes in memory.
+    pub fn to_vec(&self) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(self.len() as usize);
+        self.copy_to(&mut bytes)?;
+        Ok(bytes)
+    }
+}
+
+fn at(path: &Path, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+fn copy_range(file: &fs::File, mut offset: u64, len: u64, sink: &mut dyn Write) -> io::Result<()> {
+    let end = offset + len;
+    let mut buffer = vec![0; len.min(256 * 1024) as usize];
+    while offset < end {
+        let want = (end - offset).min(buffer.len() as u64) as usize;
+        file.read_exact_at(&mut buffer[..want], offset)?;
+        sink.write_all(&buffer[..want])?;
+        offset += want as u64;
+    }
+    Ok(())
+}
+
+/// How many bytes of content may wait in memory, shared by everything that is unpacked at the same time.
+#[derive(Debug, Clone)]
+pub struct MemoryBudget(Arc<AtomicUsize>);
+
+#[derive(Debug)]
+struct Lease {
+    budget: MemoryBudget,
+    bytes: usize,
+}
+
+impl MemoryBudget {
+    /// A budget of `bytes`.
+    pub fn new(bytes: usize) -> Self {
+        Self(Arc::new(AtomicUsize::new(bytes)))
+    }
+
+    fn take(&self, bytes: usize) -> Option<Lease> {
+        self.0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes))
+            .ok()
+            .map(|_| Lease { budget: self.clone(), bytes })
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.budget.0.fetch_add(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// Where the contents of one package wait. Dropping the store and its contents frees memory and disk.
+#[derive(Debug)]
+pub struct ContentStore {
+    budget: MemoryBudget,
+    directory: PathBuf,
+    spool: Option<(Arc<fs::File>, u64)>,
+}
+
+impl ContentStore {
+    /// Keeps contents in memory while `budget` lasts, then in an unnamed file in `directory`.
+    pub fn new(budget: &MemoryBudget, directory: &Path) -> Self {
+        Self { budget: budget.clone(), directory: directory.into(), spool: None }
+    }
+
+    /// Reads exactly `len` bytes. A reader that ends before is an `UnexpectedEof` error.
+    pub fn put(&mut self, reader: &mut dyn Read, len: u64) -> io::Result<Content> {
+        let mut reader = reader.take(len);
+        let short = || io::Error::new(io::ErrorKind::UnexpectedEof, "the data ends too early");
+        // What is reserved here is bounded by the budget, whatever length an archive claims.
+        if let Some(lease) = usize::try_from(len).ok().and_then(|len| self.budget.take(len)) {
+            let mut bytes = Vec::with_capacity(len as usize);
+            reader.read_to_end(&mut bytes)?;
+            if bytes.len() as u64 != len {
+                return Err(short());
+            }
+            return Ok(Content(Kind::Memory(Arc::new(Held { bytes, _lease: Some(lease) }))));
+        }
+        let (file, offset) = match self.spool.take() {
+            Some(spool) => spool,
+            None => (Arc::new(tempfile::tempfile_in(&self.directory).map_err(|e| at(&self.directory, e))?), 0),
+        };
+        // The spool's own position is its end: only this store writes, and contents are read by offset.
+        let written = io::copy(&mut reader, &mut &*file)?;
+        self.spool = Some((file.clone(), offset + written));
+        if written != len {
+            return Err(short());
+        }
+        Ok(Content(Kind::Spool { file, offset, len }))
+    }
+
+    /// Keeps bytes that are in memory already.
+    pub fn put_bytes(&mut self, bytes: Vec<u8>) -> io::Result<Content> {
+        match self.budget.take(bytes.len()) {
+            Some(lease) => Ok(Content(Kind::Memory(Arc::new(Held { bytes, _lease: Some(lease) })))),
+            None => self.put(&mut &bytes[..], bytes.len() as u64),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spools_what_exceeds_the_budget_and_gives_memory_back() {
+        let budget = MemoryBudget::new(10);
+        let mut store = ContentStore::new(&budget, &std::env::temp_dir());
+        let kept = store.put(&mut &b"0123456"[..], 7).unwrap();
+        let first = store.put(&mut &b"abcdefgh"[..], 8).unwrap();
+        let second = store.put_bytes(b"ABCDE".to_vec()).unwrap();
+        assert!(matches!(kept.0, Kind::Memory(_)));
+        assert!(matches!(first.0, Kind::Spool { .. }) && matches!(second.0, Kind::Spool { .. }));
+        assert_eq!(kept.to_vec().unwrap(), b"0123456");
+        assert_eq!(first.to_vec().unwrap(), b"abcdefgh");
+        assert_eq!(second.to_vec().unwrap(), b"ABCDE");
+        drop(kept);
+        assert_eq!(budget.0.load(Ordering::Relaxed), 10);
+    }
+
+    #[test]
+    fn a_short_reader_and_a_changed_file_are_errors() {
+        let mut store = ContentStore::new(&MemoryBudget::new(10), &std::env::temp_dir());
+        assert_eq!(store.put(&mut &b"abc"[..], 4).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(store.put(&mut &b"abc"[..], 1 << 60).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), "abc").unwrap();
+        let content = Content::from_file(file.path().into(), 2);
+        assert!(content.to_vec().unwrap_err().to_string().contains("changed"));
+    }
+}

@@ -1,0 +1,136 @@
+//! A path inside an image, which cannot leave it.
+
+use std::fmt;
+
+/// A relative, normalised, `/`-separated UTF-8 path. `TreePath`s order by their bytes, so a directory always comes
+/// before what is in it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TreePath(Box<str>);
+
+/// Why a text is not a [`TreePath`]. The path is shown with control characters escaped.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum PathError {
+    /// An empty path, or an empty component as in `a//b`, `/a` or `a/`.
+    #[error("path {0:?} is empty, absolute or has an empty component")]
+    Empty(String),
+    /// A `.` or `..` component.
+    #[error("path {0:?} has a component `.` or `..`")]
+    Dots(String),
+    /// NUL, another control character, or a character that reorders text on a terminal.
+    #[error("path {0:?} has a control character")]
+    Control(String),
+    /// OCI layers give a meaning to names that begin with `.wh.`: they delete files of the layers below.
+    #[error("path {0:?} has a component that begins with `.wh.`, which deletes files in an OCI layer")]
+    Whiteout(String),
+}
+
+impl TreePath {
+    /// Checks `path` and makes it a `TreePath`.
+    pub fn new(path: &str) -> Result<Self, PathError> {
+        for component in path.split('/') {
+            match component {
+                "" => return Err(PathError::Empty(path.into())),
+                "." | ".." => return Err(PathError::Dots(path.into())),
+                c if c.starts_with(".wh.") => return Err(PathError::Whiteout(path.into())),
+                _ => {}
+            }
+        }
+        if path.chars().any(is_control) {
+            return Err(PathError::Control(path.into()));
+        }
+        Ok(Self(path.into()))
+    }
+
+    /// The path as text, without a leading or trailing slash.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// `self/rest`, where `rest` may have several components.
+    pub fn join(&self, rest: &str) -> Result<Self, PathError> {
+        Self::new(&format!("{self}/{rest}"))
+    }
+
+    /// The directory that holds this path; `None` for a path of one component.
+    pub fn parent(&self) -> Option<Self> {
+        self.0.rsplit_once('/').map(|(parent, _)| Self(parent.into()))
+    }
+
+    /// The last component.
+    pub fn file_name(&self) -> &str {
+        self.0.rsplit_once('/').map_or(&*self.0, |(_, name)| name)
+    }
+
+    /// The components from the root down.
+    pub fn components(&self) -> impl DoubleEndedIterator<Item = &str> {
+        self.0.split('/')
+    }
+
+    /// Every directory above this path, from the root down, without the path itself.
+    pub fn ancestors(&self) -> impl Iterator<Item = &str> {
+        self.0.match_indices('/').map(|(at, _)| &self.0[..at])
+    }
+}
+
+/// C0, C1 and DEL, and the bidirectional overrides of CVE-2021-42574.
+fn is_control(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+impl fmt::Display for TreePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for TreePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl std::borrow::Borrow<str> for TreePath {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accepts_only_paths_that_stay_inside() {
+        for good in ["a", "a/b", ".hidden", "a..b/c", "ü/日本", "a b", "...", "x.wh.y"] {
+            assert_eq!(TreePath::new(good).unwrap().as_str(), good);
+        }
+        for bad in [
+            "",
+            "/",
+            "/a",
+            "a/",
+            "a//b",
+            ".",
+            "..",
+            "a/../b",
+            "./a",
+            "a\0",
+            "a\nb",
+            "a\u{9b}b",
+            "a/\u{202e}b",
+            ".wh.a",
+            "a/.wh..wh..opq",
+        ] {
+            assert!(TreePath::new(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn knows_its_parts() {
+        let path = TreePath::new("a/b/c").unwrap();
+        assert_eq!(path.parent().unwrap().as_str(), "a/b");
+        assert_eq!(path.file_name(), "c");
+        assert_eq!(path.ancestors().collect::<Vec<_>>(), ["a", "a/b"]);
+        assert_eq!(TreePath::new("a").unwrap().parent(), None);
+    }
+}
