@@ -1,0 +1,46 @@
+//! Progress, the only way in which a build speaks while it runs.
+
+/// What happens. Events come from several threads; those of one kind and item come in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Archives are going to be fetched or found in the cache.
+    FetchStarted {
+        /// How many archives.
+        archives: usize,
+        /// The sum of their lengths, as far as the lock file has them.
+        bytes: u64,
+    },
+    /// Some bytes of an archive arrived.
+    FetchProgress {
+        /// How many.
+        bytes: u64,
+    },
+    /// An archive is in the cache.
+    FetchFinished {
+        /// The package.
+        name: String,
+        /// Whether it was there already.
+        cached: bool,
+    },
+    /// The layers of one platform are going to be written.
+    LayersStarted {
+        /// The conda platform.
+        platform: String,
+        /// How many layers.
+        layers: usize,
+        /// The sum of the archives' lengths.
+        bytes: u64,
+    },
+    /// A layer was written.
+    LayerFinished {
+        /// The lengths of the archives in it.
+        bytes: u64,
+        /// What is in it.
+        packages: Vec<String>,
+    },
+    /// Something the user should know, though the build goes on.
+    Warning(String),
+}
+
+/// Takes events; called from several threads.
+pub type OnEvent<'a> = &'a (dyn Fn(Event) + Send + Sync);

@@ -1,0 +1,88 @@
+//! What was built, for people and machines.
+
+use pixi_oci_layer::{DiffId, Digest};
+use serde::Serialize;
+
+/// The result of a build. Its JSON form is what `--json` prints.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BuildReport {
+    /// The destination with its tag, e.g. `oci:dist/oci:latest`.
+    pub reference: String,
+    /// Of the image index, or of the image manifest where the destination holds one image only.
+    pub digest: Digest,
+    /// The environment that is in the image.
+    pub environment: String,
+    /// SHA-256 of `pixi.lock`.
+    pub lock_file_digest: Digest,
+    /// One for each architecture.
+    pub images: Vec<ImageReport>,
+    /// Programs that were run to make the image: package code, build scripts. None.
+    pub executed: Vec<String>,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+}
+
+/// One architecture's image.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ImageReport {
+    /// `linux/amd64`
+    pub platform: String,
+    /// The conda platform as the lock file names it.
+    pub conda_platform: String,
+    /// Of the image manifest.
+    pub manifest: Digest,
+    /// Of the image configuration.
+    pub config: Digest,
+    /// The base image.
+    pub base: Option<BaseReport>,
+    /// Bottom first, the base's included.
+    pub layers: Vec<LayerReport>,
+    /// Packages with a post-link script, which was not run.
+    pub post_link_scripts: Vec<String>,
+    /// What the packages need of the machine, e.g. `__glibc >=2.28`.
+    pub requires: Vec<String>,
+}
+
+/// The base image that was used.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BaseReport {
+    /// As configured.
+    pub reference: String,
+    /// Of the manifest that was used.
+    pub digest: Digest,
+    /// `2.39`, if it has one.
+    pub glibc: Option<String>,
+}
+
+/// One layer.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LayerReport {
+    /// What it is.
+    pub kind: LayerKind,
+    /// Of the compressed blob.
+    pub digest: Digest,
+    /// Of the tar.
+    pub diff_id: DiffId,
+    /// Compressed bytes.
+    pub size: u64,
+    /// Of package layers: `NAME VERSION BUILD`, by name.
+    pub packages: Vec<String>,
+}
+
+/// What a layer holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum LayerKind {
+    /// Comes with the base image.
+    Base,
+    /// Package files.
+    Packages,
+    /// What is computed from several packages.
+    Environment,
+    /// Manifest, lock file and the chosen files.
+    Application,
+}

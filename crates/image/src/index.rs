@@ -1,0 +1,51 @@
+//! Images of several architectures under one name.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use crate::{Descriptor, Error, Image, MediaType, json::canonical_value, settings::check_metadata};
+
+/// An image index (OCI image-spec, image-index.md) and the images it names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Index {
+    /// The document.
+    pub bytes: Vec<u8>,
+    /// Names `bytes`.
+    pub descriptor: Descriptor,
+    /// Sorted by architecture, as in the document.
+    pub images: Vec<Image>,
+}
+
+impl Index {
+    /// Joins images, in any order, into one index.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::EmptyIndex`] without an image; [`Error::DuplicateArchitecture`] for two of one architecture, whatever
+    /// their variants, because runtimes disagree about which they take; [`Error::Metadata`].
+    pub fn new(mut images: Vec<Image>, annotations: &BTreeMap<String, String>) -> Result<Self, Error> {
+        check_metadata("annotation", annotations)?;
+        images.sort_by_key(|image| image.platform.architecture);
+        if images.is_empty() {
+            return Err(Error::EmptyIndex);
+        }
+        if let Some(pair) = images.windows(2).find(|pair| pair[0].platform.architecture == pair[1].platform.architecture) {
+            return Err(Error::DuplicateArchitecture { architecture: pair[0].platform.architecture });
+        }
+        let manifests: Vec<_> = images
+            .iter()
+            .map(|image| {
+                let mut entry = json!(image.manifest);
+                entry["platform"] = image.platform.to_json();
+                entry
+            })
+            .collect();
+        let mut document = json!({ "schemaVersion": 2, "mediaType": MediaType::ImageIndex, "manifests": manifests });
+        if !annotations.is_empty() {
+            document["annotations"] = json!(annotations);
+        }
+        let bytes = canonical_value(document);
+        Ok(Self { descriptor: Descriptor::of(MediaType::ImageIndex, &bytes), bytes, images })
+    }
+}
