@@ -1,10 +1,46 @@
 //! The pipeline, and the policy between its stages.
+//!
+//! [`build`] reads from top to bottom as the picture in `docs/architecture.md`: workspace, targets, archives, packages,
+//! groups, layers, image, index, destination. [`plan`] answers what it would do, from the lock file alone.
 
 mod activation;
 mod application;
+mod base;
+mod build;
+mod configuration;
+mod describe;
 mod elf;
+mod environment;
+mod error;
 mod event;
+mod fetch;
 mod git;
 mod grouping;
+mod image;
+mod layers;
+mod packages;
+mod plan;
+mod platform;
 mod report;
+mod request;
 mod secrets;
+mod settings;
+mod target;
+mod virtual_packages;
+
+pub use build::build;
+pub use error::Error;
+pub use event::{Event, OnEvent};
+pub use grouping::{LayerGroup, SizedPackage, TooFewLayers, group, package_layers};
+pub use pixi_oci_image::Architecture;
+pub use pixi_oci_publish::{find_container_engine, load};
+pub use pixi_oci_resolve::{Client, CompressionSetting, Error as ResolveError, Include, ManifestError, OciConfig, Port, VirtualPackage};
+pub use plan::{LayerPlan, PackagePlan, Plan, PlanRequest, plan};
+pub use report::{BaseReport, BuildReport, ImageReport, LayerKind, LayerReport};
+pub use request::{BuildRequest, RequestError};
+
+/// A runtime for the network, which ends with what it is used for.
+fn runtime() -> Result<tokio::runtime::Runtime, Error> {
+    let build = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    build.map_err(|source| Error::Io { action: "start threads for", path: "the network".into(), source })
+}

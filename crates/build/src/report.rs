@@ -19,8 +19,6 @@ pub struct BuildReport {
     pub images: Vec<ImageReport>,
     /// Programs that were run to make the image: package code, build scripts. None.
     pub executed: Vec<String>,
-    /// What the user should know.
-    pub warnings: Vec<String>,
 }
 
 /// One architecture's image.
@@ -43,6 +41,8 @@ pub struct ImageReport {
     pub post_link_scripts: Vec<String>,
     /// What the packages need of the machine, e.g. `__glibc >=2.28`.
     pub requires: Vec<String>,
+    /// What the user should know.
+    pub warnings: Vec<String>,
 }
 
 /// The base image that was used.

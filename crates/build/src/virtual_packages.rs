@@ -1,54 +1,51 @@
 //! What the target machine is assumed to have, and what the packages need of it. Never what the build machine has.
 
-use std::collections::BTreeMap;
+use std::cmp::Ordering;
 
-use pixi_oci_resolve::{LockedPackage, Version, VirtualRequirement};
-
-/// Virtual packages by name (`__cuda`, `__glibc`, …) with the version that the target is assumed to have.
-pub type VirtualPackages = BTreeMap<String, Version>;
+use pixi_oci_resolve::{LockedPackage, VirtualPackage, VirtualRequirement, minimum};
 
 /// A package that needs more than the target is assumed to have.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
-    "{package} needs {requirement}, but the target is assumed to have {name} {assumed}; pass --virtual-package {name}={needed} if the machines that run the image have it"
+    "{package} needs {requirement}, but the target is assumed to have {name} {assumed}; if the machines that run the image have it, say --virtual-package {name}={needed}"
 )]
 pub struct TooOld {
-    /// The package that needs it.
-    pub package: String,
-    /// As in its metadata.
-    pub requirement: String,
-    /// The virtual package.
-    pub name: String,
-    /// The assumed version.
-    pub assumed: String,
-    /// The least version that would do.
-    pub needed: String,
+    package: String,
+    requirement: String,
+    name: String,
+    assumed: String,
+    needed: String,
 }
 
-/// `NAME=VERSION` or `NAME`, with or without the leading underscores, as on pixi's command line.
-pub fn parse(text: &str) -> Option<(String, Version)> {
-    let (name, version) = text.split_once('=').unwrap_or((text, "0"));
-    // A third part is a build string, which only `__archspec` has; its "version" is always 1.
-    // A third part is a build string, which only `__archspec` has.
-    let version = version.split_once('=').map_or(version, |(version, _)| version);
-    let name = format!("__{}", name.trim_start_matches('_'));
-    (name.len() > 2).then_some(())?;
-    Some((name, version.trim().parse().ok()?))
+/// Later sources override earlier ones: the locked platform, `[system-requirements]`, the configuration, the command
+/// line. One entry a name, sorted.
+pub fn unite(sources: impl IntoIterator<Item = Vec<VirtualPackage>>) -> Vec<VirtualPackage> {
+    let mut all: Vec<VirtualPackage> = Vec::new();
+    for package in sources.into_iter().flatten() {
+        match all.iter_mut().find(|known| known.name == package.name) {
+            Some(known) => *known = package,
+            None => all.push(package),
+        }
+    }
+    all.sort_by(|a, b| a.name.cmp(&b.name));
+    all
 }
 
-/// Checks the requirements against what is assumed; a virtual package of which nothing is assumed is taken as given,
+/// Checks the dependencies against what is assumed. A virtual package of which nothing is assumed is taken as given,
 /// because the lock file was solved with it.
-pub fn check(requirements: &[VirtualRequirement], assumed: &VirtualPackages) -> Result<(), TooOld> {
-    for requirement in requirements {
-        let Some(version) = assumed.get(&requirement.name) else { continue };
-        if let Some(needed) = &requirement.minimum
-            && version < needed
-        {
+pub fn check(requirements: &[VirtualRequirement], assumed: &[VirtualPackage]) -> Result<(), TooOld> {
+    for requirement in requirements.iter().filter(|r| !r.constraint) {
+        let (Some(needed), Some(has)) =
+            (&requirement.minimum, assumed.iter().find(|package| package.name == requirement.name))
+        else {
+            continue;
+        };
+        if has.version.cmp(needed) == Ordering::Less {
             return Err(TooOld {
                 package: requirement.package.clone(),
                 requirement: requirement.requirement.clone(),
                 name: requirement.name.clone(),
-                assumed: version.to_string(),
+                assumed: has.version.to_string(),
                 needed: needed.to_string(),
             });
         }
@@ -56,50 +53,85 @@ pub fn check(requirements: &[VirtualRequirement], assumed: &VirtualPackages) -> 
     Ok(())
 }
 
-/// The highest minimum of a virtual package, and a package that asks for it.
-pub fn minimum<'a>(requirements: &'a [VirtualRequirement], name: &str) -> Option<(&'a Version, &'a str)> {
-    requirements
-        .iter()
-        .filter(|r| r.name == name)
-        .filter_map(|r| Some((r.minimum.as_ref()?, r.package.as_str())))
-        .max_by(|a, b| a.0.cmp(b.0).then(b.1.cmp(a.1)))
-}
-
 /// The variables by which container runtimes with NVIDIA's hooks give GPUs to the container; empty without a CUDA
 /// package.
 ///
 /// `NVIDIA_REQUIRE_CUDA` comes from what the packages need: their `__cuda` minimum, else the major version of
-/// `cuda-version`, with which every later driver of the same major version works (CUDA minor version compatibility).
+/// `cuda-version`, with which every later driver of that major version works (CUDA minor version compatibility).
 pub fn cuda_env(
     packages: &[LockedPackage],
     requirements: &[VirtualRequirement],
-    assumed: &VirtualPackages,
+    assumed: &[VirtualPackage],
 ) -> Vec<(String, String)> {
-    let cuda_version = packages.iter().find_map(|package| match package {
-        LockedPackage::Conda(record) if package.name() == "cuda-version" || package.name() == "cudatoolkit" => {
+    let toolkit = packages.iter().find_map(|package| match package {
+        LockedPackage::Conda(record) if matches!(package.name().as_str(), "cuda-version" | "cudatoolkit") => {
             Some(record.package_record.version.version().to_string())
         }
         _ => None,
     });
-    let needed = minimum(requirements, "__cuda").map(|(version, _)| version.to_string());
-    if needed.is_none() && cuda_version.is_none() && !requirements.iter().any(|r| r.name == "__cuda") {
+    // `constrains` speaks of packages that may run with or without a GPU, as cuda-version's does.
+    let depends: Vec<VirtualRequirement> = requirements.iter().filter(|r| !r.constraint).cloned().collect();
+    let needed = minimum(&depends, "__cuda").and_then(|r| r.minimum.as_ref()).map(ToString::to_string);
+    if toolkit.is_none() && !depends.iter().any(|r| r.name == "__cuda") {
         return Vec::new();
     }
-    let major = cuda_version.as_deref().and_then(|v| v.split('.').next()).map(|major| format!("{major}.0"));
-    let pair = |name: &str, value: String| (name.to_string(), value);
-    let mut env = vec![
-        pair("NVIDIA_VISIBLE_DEVICES", "all".into()),
-        pair("NVIDIA_DRIVER_CAPABILITIES", "compute,utility".into()),
-    ];
-    let required = needed.clone().or(major);
+    let major = toolkit.as_deref().and_then(|version| version.split('.').next()).map(|major| format!("{major}.0"));
+    let pair = |name: &str, value: &str| (name.to_string(), value.to_string());
+    let mut env = vec![pair("NVIDIA_VISIBLE_DEVICES", "all"), pair("NVIDIA_DRIVER_CAPABILITIES", "compute,utility")];
+    let required = needed.or(major);
     if let Some(required) = &required {
         // nvidia-container-cli compares MAJOR.MINOR.
         let dotted = if required.contains('.') { required.clone() } else { format!("{required}.0") };
-        env.push(pair("NVIDIA_REQUIRE_CUDA", format!("cuda>={dotted}")));
+        env.push(pair("NVIDIA_REQUIRE_CUDA", &format!("cuda>={dotted}")));
     }
     // pixi and conda in the container would look for a driver, which is not there until it runs with a GPU.
-    if let Some(version) = assumed.get("__cuda").map(ToString::to_string).or(required) {
-        env.push(pair("CONDA_OVERRIDE_CUDA", version));
+    let declared = assumed.iter().find(|package| package.name == "__cuda").map(|package| package.version.to_string());
+    if let Some(version) = declared.or(required) {
+        env.push(pair("CONDA_OVERRIDE_CUDA", &version));
     }
     env
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn needs(name: &str, minimum: &str, constraint: bool) -> VirtualRequirement {
+        VirtualRequirement {
+            package: "torch".into(),
+            name: name.into(),
+            requirement: format!("{name} >={minimum}"),
+            minimum: minimum.parse().ok(),
+            build: None,
+            constraint,
+        }
+    }
+
+    fn has(text: &str) -> Vec<VirtualPackage> {
+        vec![text.parse().unwrap()]
+    }
+
+    #[test]
+    fn later_sources_win() {
+        let united = unite([has("__glibc=2.28"), has("__cuda=12"), has("__glibc=2.34")]);
+        assert_eq!(united.iter().map(ToString::to_string).collect::<Vec<_>>(), ["__cuda=12", "__glibc=2.34"]);
+    }
+
+    #[test]
+    fn too_little_is_an_error_and_nothing_said_is_not() {
+        assert!(check(&[needs("__cuda", "12", false)], &has("__cuda=12.6")).is_ok());
+        assert!(check(&[needs("__cuda", "12", false)], &[]).is_ok());
+        assert!(check(&[needs("__cuda", "12", true)], &has("__cuda=11.8")).is_ok());
+        let error = check(&[needs("__cuda", "12", false)], &has("__cuda=11.8")).unwrap_err().to_string();
+        assert!(error.contains("torch needs __cuda >=12") && error.contains("--virtual-package __cuda=12"), "{error}");
+    }
+
+    #[test]
+    fn what_is_required_comes_from_the_packages_and_not_from_what_is_assumed() {
+        let env = cuda_env(&[], &[needs("__cuda", "12", false)], &has("__cuda=12.6"));
+        let get = |name: &str| env.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
+        assert_eq!(get("NVIDIA_REQUIRE_CUDA"), Some("cuda>=12.0"));
+        assert_eq!(get("CONDA_OVERRIDE_CUDA"), Some("12.6"));
+        assert!(cuda_env(&[], &[needs("__cuda", "12", true)], &has("__cuda=12.6")).is_empty());
+    }
 }

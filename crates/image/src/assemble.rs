@@ -4,9 +4,7 @@ use oci_spec::image::{Arch, Config, History, ImageConfiguration, Os, RootFs};
 use pixi_oci_layer::DiffId;
 use serde_json::json;
 
-use crate::{
-    Architecture, Descriptor, Error, ImageSettings, LayerEntry, MediaType, Platform, json::canonical_value, rfc3339,
-};
+use crate::{Architecture, Descriptor, Error, ImageSettings, LayerEntry, MediaType, Platform, canonical, rfc3339};
 
 /// A layer of ours and what the image's history says of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,7 +76,7 @@ pub fn assemble(input: &AssembleInput) -> Result<Image, Error> {
     if !input.settings.manifest_annotations.is_empty() {
         manifest["annotations"] = json!(input.settings.manifest_annotations);
     }
-    let manifest_bytes = canonical_value(manifest);
+    let manifest_bytes = canonical(manifest);
     let manifest = Descriptor::of(MediaType::ImageManifest, &manifest_bytes);
     Ok(Image { platform: input.platform.clone(), config_bytes, config, manifest_bytes, manifest, layers })
 }
@@ -101,7 +99,7 @@ fn config_document(input: &AssembleInput, created: &str, layers: &[LayerEntry]) 
         .set_config(Some(runtime_settings(&input.settings)))
         .set_rootfs(rootfs)
         .set_history(Some(history(input, created)));
-    canonical_value(json!(document))
+    canonical(json!(document))
 }
 
 fn runtime_settings(settings: &ImageSettings) -> Config {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use crate::{Descriptor, Error, Image, MediaType, json::canonical_value, settings::check_metadata};
+use crate::{Descriptor, Error, Image, MediaType, canonical, settings::check_metadata};
 
 /// An image index (OCI image-spec, image-index.md) and the images it names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +30,9 @@ impl Index {
         if images.is_empty() {
             return Err(Error::EmptyIndex);
         }
-        if let Some(pair) = images.windows(2).find(|pair| pair[0].platform.architecture == pair[1].platform.architecture) {
+        if let Some(pair) =
+            images.windows(2).find(|pair| pair[0].platform.architecture == pair[1].platform.architecture)
+        {
             return Err(Error::DuplicateArchitecture { architecture: pair[0].platform.architecture });
         }
         let manifests: Vec<_> = images
@@ -45,7 +47,7 @@ impl Index {
         if !annotations.is_empty() {
             document["annotations"] = json!(annotations);
         }
-        let bytes = canonical_value(document);
+        let bytes = canonical(document);
         Ok(Self { descriptor: Descriptor::of(MediaType::ImageIndex, &bytes), bytes, images })
     }
 }

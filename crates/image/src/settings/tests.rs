@@ -11,7 +11,8 @@ fn env() {
     let env = |name: &str, value: &str| check(|s| s.env = vec![(name.into(), value.into())]);
     env("PATH", "/usr/bin:/bin").unwrap();
     env("ODD.name-1", "a=b\tc").unwrap();
-    for (name, value) in [("", "x"), ("A=B", "x"), ("A\n", "x"), ("A\0", "x"), ("A", "x\ny"), ("A", "x\r"), ("A", "\0")] {
+    for (name, value) in [("", "x"), ("A=B", "x"), ("A\n", "x"), ("A\0", "x"), ("A", "x\ny"), ("A", "x\r"), ("A", "\0")]
+    {
         assert!(matches!(env(name, value), Err(Error::Env { .. })), "{name:?}={value:?}");
     }
     let twice = vec![("A".to_owned(), "1".to_owned()), ("A".to_owned(), "2".to_owned())];
@@ -30,7 +31,9 @@ fn user() {
     for good in ["0", "1000:1000", "nonroot", "app.user:www-data", "2147483647:0", "Machine$", "_apt:12", "1a"] {
         user(good).unwrap();
     }
-    for bad in ["", ":", "a:", ":a", "a:b:c", "-1", "2147483648", "0:4294967296", "99999999999999999999", "a b", "a\n", "../x"] {
+    for bad in
+        ["", ":", "a:", ":a", "a:b:c", "-1", "2147483648", "0:4294967296", "99999999999999999999", "a b", "a\n", "../x"]
+    {
         assert!(user(bad).is_err(), "{bad:?}");
     }
 }

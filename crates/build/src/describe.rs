@@ -1,0 +1,81 @@
+//! What is said of layers: annotations, history, report.
+
+use std::collections::BTreeMap;
+
+use pixi_oci_image::{LayerEntry, OwnLayer};
+use pixi_oci_layer::Layer;
+
+use crate::{LayerGroup, LayerKind, LayerReport, layers::{PackageLayer, ReadyPackage}};
+
+/// The annotation of a package layer's descriptor that names its packages, one `NAME VERSION BUILD` after the other,
+/// separated by commas.
+pub const PACKAGES_ANNOTATION: &str = "dev.pixi-oci.packages";
+
+/// All layers of an image that are ours, bottom first.
+pub struct Described<'a> {
+    /// The groups, in the order of `layers`.
+    pub groups: &'a [LayerGroup],
+    /// What the groups' numbers mean.
+    pub packages: &'a [ReadyPackage<'a>],
+    /// The package layers.
+    pub layers: &'a [PackageLayer],
+    /// The environment layer.
+    pub environment: &'a Layer,
+    /// The application layer.
+    pub application: &'a Layer,
+}
+
+impl Described<'_> {
+    fn labels(&self, group: &LayerGroup) -> Vec<String> {
+        group.packages.iter().map(|&package| self.packages[package].label.clone()).collect()
+    }
+
+    /// For the manifest and the history.
+    pub fn own_layers(&self) -> Vec<OwnLayer> {
+        let packages = self.groups.iter().zip(self.layers).map(|(group, made)| {
+            let labels = self.labels(group).join(", ");
+            OwnLayer {
+                entry: LayerEntry::new(&made.layer, BTreeMap::from([(PACKAGES_ANNOTATION.to_string(), labels.clone())])),
+                created_by: format!("pixi-oci: {labels}"),
+                comment: None,
+            }
+        });
+        let other = |layer: &Layer, what: &str| OwnLayer {
+            entry: LayerEntry::new(layer, BTreeMap::new()),
+            created_by: format!("pixi-oci: {what}"),
+            comment: None,
+        };
+        packages
+            .chain([other(self.environment, "environment"), other(self.application, "application")])
+            .collect()
+    }
+
+    /// For people and machines, with the base's layers.
+    pub fn reports(&self, base: &[LayerEntry]) -> Vec<LayerReport> {
+        let own = |kind, layer: &Layer, packages| LayerReport {
+            kind,
+            digest: layer.digest,
+            diff_id: layer.diff_id,
+            size: layer.size,
+            packages,
+        };
+        let base = base.iter().map(|entry| LayerReport {
+            kind: LayerKind::Base,
+            digest: entry.descriptor.digest,
+            diff_id: entry.diff_id,
+            size: entry.descriptor.size,
+            packages: Vec::new(),
+        });
+        let packages = self
+            .groups
+            .iter()
+            .zip(self.layers)
+            .map(|(group, made)| own(LayerKind::Packages, &made.layer, self.labels(group)));
+        base.chain(packages)
+            .chain([
+                own(LayerKind::Environment, self.environment, Vec::new()),
+                own(LayerKind::Application, self.application, Vec::new()),
+            ])
+            .collect()
+    }
+}

@@ -1,0 +1,125 @@
+//! Why a build fails.
+
+use std::{io, path::PathBuf};
+
+/// Every error names the thing and the reason; most say what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Workspace, lock file or archives.
+    #[error(transparent)]
+    Resolve(#[from] pixi_oci_resolve::Error),
+    /// A package.
+    #[error(transparent)]
+    Package(#[from] pixi_oci_package::Error),
+    /// The prefix.
+    #[error(transparent)]
+    Prefix(#[from] pixi_oci_package::PrefixError),
+    /// A layer.
+    #[error("cannot make a layer")]
+    Layer(#[from] pixi_oci_layer::Error),
+    /// A setting of the image.
+    #[error(transparent)]
+    Image(#[from] pixi_oci_image::Error),
+    /// The destination.
+    #[error(transparent)]
+    Publish(#[from] pixi_oci_publish::Error),
+    /// The destination's name.
+    #[error(transparent)]
+    Destination(#[from] pixi_oci_publish::ParseDestinationError),
+    /// The base image.
+    #[error(transparent)]
+    Base(#[from] pixi_oci_publish::base::Error),
+    /// What was asked for.
+    #[error(transparent)]
+    Request(#[from] crate::RequestError),
+    /// The number of layers.
+    #[error(transparent)]
+    TooFewLayers(#[from] crate::TooFewLayers),
+    /// A virtual package.
+    #[error(transparent)]
+    VirtualPackage(#[from] crate::virtual_packages::TooOld),
+    /// Activation.
+    #[error(transparent)]
+    Activation(#[from] crate::activation::ActivationError),
+    /// The environment layer.
+    #[error(transparent)]
+    Environment(#[from] crate::environment::EnvironmentError),
+    /// The application layer.
+    #[error(transparent)]
+    Application(#[from] crate::application::ApplicationError),
+    /// Packages that an image cannot be made of yet.
+    #[error(
+        "these packages are not conda packages from a channel, and cannot be put into an image yet: {}; use conda packages of the same names (`pixi add NAME` instead of `pixi add --pypi NAME`)",
+        packages.join(", ")
+    )]
+    Unsupported {
+        /// Each with what it is.
+        packages: Vec<String>,
+    },
+    /// A package's address that cannot be recorded.
+    #[error("{package}: {url:?} is no address of a package")]
+    Url {
+        /// The package.
+        package: String,
+        /// As it would be recorded.
+        url: String,
+    },
+    /// Content of a package that could not be read back.
+    #[error("{package}: cannot read the unpacked files back; is there room for temporary files?")]
+    Unreadable {
+        /// The package.
+        package: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The base image is too old.
+    #[error(
+        "{package} needs {requirement}, but base image {base} has glibc {found}; choose a newer base with --base, or say --base-glibc if the base has another libc than it seems"
+    )]
+    BaseTooOld {
+        /// The package.
+        package: String,
+        /// As in its metadata.
+        requirement: String,
+        /// The base image.
+        base: String,
+        /// Its version.
+        found: String,
+    },
+    /// A path of ours that is no directory in the base image.
+    #[error("base image {base} has {path}, which is not a directory; choose another --prefix or --workdir, or another base")]
+    BaseInTheWay {
+        /// The base image.
+        base: String,
+        /// From its root.
+        path: String,
+    },
+    /// Programs need an interpreter that is not in the image.
+    #[error(
+        "{program} is run by {interpreter}, which no package and no base image has; use a base image with glibc, such as docker.io/library/ubuntu:24.04"
+    )]
+    NoInterpreter {
+        /// The program.
+        program: String,
+        /// What its header names.
+        interpreter: String,
+    },
+    /// Activation scripts but no shell for them.
+    #[error(
+        "the environment has activation scripts ({scripts}), but neither its packages nor the base image have bash to run them; add `bash` to the dependencies"
+    )]
+    NoShell {
+        /// The scripts.
+        scripts: String,
+    },
+    /// Files of ours.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}

@@ -1,0 +1,61 @@
+//! Gets the archives of all targets at once.
+
+use std::{
+    collections::BTreeMap,
+    num::NonZeroUsize,
+    sync::Mutex,
+};
+
+use pixi_oci_resolve::{ArchiveCache, CachedArchive, Client, FetchEvent, FetchItem, FetchOptions, RepoDataRecord, RetryPolicy};
+
+use crate::{BuildRequest, Error, Event, OnEvent};
+
+/// So many archives are fetched at a time, as pixi does.
+const CONCURRENCY: NonZeroUsize = NonZeroUsize::new(50).expect("not zero");
+
+/// The archives of `records`, in their order.
+pub fn fetch_archives(
+    request: &BuildRequest,
+    client: &Client,
+    records: &[&RepoDataRecord],
+    on_event: OnEvent<'_>,
+) -> Result<Vec<CachedArchive>, Error> {
+    let items = records
+        .iter()
+        .map(|record| FetchItem::for_record(record))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut unique: Vec<(_, u64)> = items.iter().map(|item| (item.sha256, item.size.unwrap_or(0))).collect();
+    unique.sort();
+    unique.dedup();
+    on_event(Event::FetchStarted { archives: unique.len(), bytes: unique.iter().map(|(_, size)| size).sum() });
+    let counter = Counter::default();
+    let forward = |event: FetchEvent| match event {
+        FetchEvent::Started { .. } => {}
+        FetchEvent::Progress { item, bytes } => counter.add(item, bytes, on_event),
+        FetchEvent::Finished { item, name, cached } => {
+            counter.add(item, items[item].size.unwrap_or(0), on_event);
+            on_event(Event::FetchFinished { name, cached });
+        }
+    };
+    let cache = ArchiveCache::open(&request.cache_dir)?;
+    let options =
+        FetchOptions { offline: request.offline, concurrency: CONCURRENCY, retry: RetryPolicy::default(), on_event: &forward };
+    crate::runtime()?.block_on(cache.fetch(&items, &options, client)).map_err(Error::from)
+}
+
+/// Turns positions of downloads, which fall back when one begins again, into steps forward.
+#[derive(Default)]
+struct Counter(Mutex<BTreeMap<usize, u64>>);
+
+impl Counter {
+    fn add(&self, item: usize, position: u64, on_event: OnEvent<'_>) {
+        let Ok(mut positions) = self.0.lock() else { return };
+        let known = positions.entry(item).or_default();
+        if position > *known {
+            let bytes = position - *known;
+            *known = position;
+            drop(positions);
+            on_event(Event::FetchProgress { bytes });
+        }
+    }
+}

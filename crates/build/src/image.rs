@@ -1,0 +1,247 @@
+//! One platform's image: from archives to documents. Its layers are in the layout when it is done.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
+
+use pixi_oci_image::{AssembleInput, Image, Platform, assemble, rfc3339};
+use pixi_oci_layer::{Layer, MemoryBudget};
+use pixi_oci_publish::OciLayout;
+use pixi_oci_resolve::{Activation, CachedArchive, RepoDataRecord, VirtualRequirement, Workspace, requirements};
+
+use crate::{
+    BuildRequest, Error, Event, ImageReport, OnEvent,
+    activation::{ActivatedEnv, ActivationInput, activate, apptainer_script, entrypoint_script},
+    application::{ApplicationInput, application},
+    base::Base,
+    configuration::Configuration,
+    describe::Described,
+    environment::{ENTRYPOINT, EnvironmentInput, environment_tree},
+    git, group,
+    layers::{CONSTANT_TIME, LayerOptions, ReadyPackage, Seen, write_package_layers, write_tree},
+    package_layers,
+    packages::{activation_scripts, has_path, read_infos, ready_packages, sized, with_post_link},
+    settings::{ImageInput, Provenance, image_settings, standard_annotations},
+    target::Target,
+    virtual_packages,
+};
+
+/// What all images of a build share.
+pub struct ImageBuilder<'a> {
+    /// What was asked for.
+    pub request: &'a BuildRequest,
+    /// The workspace.
+    pub workspace: &'a Workspace,
+    /// Its configuration.
+    pub configuration: &'a Configuration,
+    /// What the build writes: never part of an image.
+    pub output: &'a Path,
+    /// Where layers go.
+    pub layout: &'a OciLayout,
+    /// Is told what happens.
+    pub on_event: OnEvent<'a>,
+}
+
+/// What is known of one image when its package layers are written.
+struct Written<'a> {
+    target: &'a Target,
+    activation: Activation,
+    packages: &'a [ReadyPackage<'a>],
+    needs: &'a [VirtualRequirement],
+    base: &'a Base,
+    seen: Seen,
+}
+
+impl ImageBuilder<'_> {
+    /// Builds the image of `target`, whose packages are `records` with their `archives`.
+    pub fn image(
+        &self,
+        target: &Target,
+        records: &[&RepoDataRecord],
+        archives: &[&CachedArchive],
+    ) -> Result<(Image, ImageReport), Error> {
+        let configuration = self.configuration;
+        let needs = requirements(&target.packages);
+        virtual_packages::check(&needs, &target.virtual_packages)?;
+        let base = Base::open(self.request, &configuration.base, target.architecture, self.layout)?;
+        base.check_places(&[configuration.prefix.as_str(), &configuration.workdir])?;
+        base.check_glibc(&needs, self.request.base_glibc)?;
+
+        let infos = read_infos(records, archives)?;
+        let packages = ready_packages(target, records, archives, &infos)?;
+        let post_link_scripts = with_post_link(&packages);
+        let mut warnings = Vec::new();
+        for package in &post_link_scripts {
+            warnings.push(format!("{package} has a post-link script; it is not run, what it would do is not in the image"));
+        }
+        let layers = package_layers(configuration.max_layers, base.layers().len())?;
+        if base.layers().len() > 3 {
+            let own = base.layers().len();
+            warnings.push(format!("the base image has {own} layers, which leaves {layers} of {} for packages", configuration.max_layers));
+        }
+        let groups = group(&sized(&packages), layers);
+        (self.on_event)(Event::LayersStarted {
+            platform: target.platform.name.clone(),
+            layers: groups.len(),
+            bytes: groups.iter().map(|group| group.size).sum(),
+        });
+        let options = LayerOptions {
+            prefix: &configuration.prefix,
+            compression: configuration.compression,
+            threads: self.request.threads,
+            memory: &MemoryBudget::new(self.request.memory),
+            scratch: &self.request.cache_dir,
+            layout: self.layout,
+        };
+        let mut layers = write_package_layers(&groups, &packages, &options, self.on_event)?;
+        let mut seen = Seen::default();
+        layers.iter_mut().for_each(|layer| seen.extend(std::mem::take(&mut layer.seen)));
+        for (package, link) in &seen.outside_links {
+            warnings.push(format!("{package} has a link that leaves the prefix: {} -> {}", link.path, link.target));
+        }
+        base.check_interpreters(&seen.interpreters, configuration.prefix.tree_path(), &packages)?;
+
+        let activation = self.workspace.activation(&configuration.environment, &target.platform)?;
+        let written = Written { target, activation, packages: &packages, needs: &needs, base: &base, seen };
+        let env = self.activated(&written)?;
+        let entrypoint = self.entrypoint(&written, &env)?;
+        let has_entrypoint = entrypoint.is_some();
+        let environment_layer = self.environment_layer(&env, entrypoint, base.is_scratch())?;
+        let application_layer = self.application_layer(&written.activation, &mut warnings)?;
+
+        let described = Described {
+            groups: &groups,
+            packages: &packages,
+            layers: &layers,
+            environment: &environment_layer,
+            application: &application_layer,
+        };
+        let mut annotations = self.annotations()?;
+        annotations.extend(base.annotations());
+        let image = assemble(&AssembleInput {
+            platform: Platform { architecture: target.architecture, variant: base.variant() },
+            base_layers: base.layers().to_vec(),
+            base_history: base.history(),
+            layers: described.own_layers(),
+            settings: image_settings(ImageInput {
+                configuration,
+                base: base.settings(),
+                env: env.all,
+                entrypoint: has_entrypoint.then_some(ENTRYPOINT),
+                task: self.task(target)?,
+                annotations,
+            }),
+            created: self.time(),
+        })?;
+        let requires: BTreeSet<String> =
+            needs.iter().filter(|need| !need.constraint).map(|need| need.requirement.clone()).collect();
+        warnings.iter().for_each(|text| (self.on_event)(Event::Warning(text.clone())));
+        let report = ImageReport {
+            platform: image.platform.to_string(),
+            conda_platform: target.platform.name.clone(),
+            manifest: image.manifest.digest,
+            config: image.config.digest,
+            base: base.report(),
+            layers: described.reports(base.layers()),
+            post_link_scripts,
+            requires: requires.into_iter().collect(),
+            warnings,
+        };
+        Ok((image, report))
+    }
+
+    /// The annotations of the index, and of each image.
+    pub fn annotations(&self) -> Result<BTreeMap<String, String>, Error> {
+        Ok(standard_annotations(&Provenance {
+            workspace: self.workspace,
+            environment: &self.configuration.environment,
+            source: &git::source(&self.workspace.root),
+            created: &rfc3339(self.time())?,
+        }))
+    }
+
+    fn time(&self) -> i64 {
+        self.request.epoch.unwrap_or(CONSTANT_TIME)
+    }
+
+    fn activated(&self, written: &Written<'_>) -> Result<ActivatedEnv, Error> {
+        let configuration = self.configuration;
+        let mut package_env = virtual_packages::cuda_env(&written.target.packages, written.needs, &written.target.virtual_packages);
+        let base_env = written.base.settings().map(|settings| settings.env.clone()).unwrap_or_default();
+        if !base_env.iter().any(|(name, _)| name == "LANG") {
+            package_env.push(("LANG".into(), "C.UTF-8".into()));
+        }
+        // OpenSSL looks where it was built, which is not always the prefix; and curl, git and Python ask this variable.
+        let bundle = ["ssl/cert.pem", "ssl/cacert.pem"].into_iter().find(|path| has_path(written.packages, path));
+        if let Some(bundle) = bundle {
+            package_env.push(("SSL_CERT_FILE".into(), format!("{}/{bundle}", configuration.prefix.as_str())));
+        }
+        Ok(activate(&ActivationInput {
+            prefix: configuration.prefix.as_str(),
+            workdir: &configuration.workdir,
+            environment: &configuration.environment,
+            platforms: &self.workspace.platforms.iter().map(|p| p.name.clone()).collect::<Vec<_>>(),
+            workspace_name: &self.workspace.name,
+            workspace_version: self.workspace.version.as_deref(),
+            manifest_file_name: &self.workspace.manifest_file_name,
+            base_env: &base_env,
+            env_vars_d: &written.seen.env_vars_d,
+            manifest_env: &written.activation.env,
+            image_env: &configuration.oci.env,
+            package_env: &package_env,
+        })?)
+    }
+
+    /// The entrypoint's script, if there is something that only a shell can do.
+    fn entrypoint(&self, written: &Written<'_>, env: &ActivatedEnv) -> Result<Option<String>, Error> {
+        let prefix = self.configuration.prefix.as_str();
+        let of_packages = activation_scripts(written.packages).into_iter().map(|path| format!("{prefix}/{path}"));
+        let of_workspace = written.activation.scripts.iter().map(|path| format!("{}/{path}", self.configuration.workdir));
+        let scripts: Vec<String> = of_packages.chain(of_workspace).collect();
+        if scripts.is_empty() {
+            return Ok(None);
+        }
+        let shell = if has_path(written.packages, "bin/bash") {
+            format!("{prefix}/bin/bash")
+        } else {
+            written.base.bash().ok_or_else(|| Error::NoShell { scripts: scripts.join(", ") })?
+        };
+        Ok(Some(entrypoint_script(&shell, &scripts, env)))
+    }
+
+    fn environment_layer(&self, env: &ActivatedEnv, entrypoint: Option<String>, scratch: bool) -> Result<Layer, Error> {
+        let tree = environment_tree(&EnvironmentInput {
+            prefix: self.configuration.prefix.tree_path(),
+            workdir: &self.configuration.workdir,
+            environment: &self.configuration.environment,
+            apptainer: apptainer_script(env),
+            entrypoint,
+            scratch,
+        })?;
+        write_tree(&tree, self.layout, self.configuration.compression, self.time())
+    }
+
+    fn application_layer(&self, activation: &Activation, warnings: &mut Vec<String>) -> Result<Layer, Error> {
+        let mut always = vec![self.workspace.manifest_file_name.clone(), "pixi.lock".to_string()];
+        always.extend(activation.scripts.iter().cloned());
+        let application = application(&ApplicationInput {
+            root: &self.workspace.root,
+            workdir: &self.configuration.workdir,
+            always: &always,
+            include: &self.configuration.include,
+            exclude: self.configuration.oci.exclude.as_deref().unwrap_or_default(),
+            directories: self.configuration.oci.directories.as_deref().unwrap_or_default(),
+            outputs: &[self.output.to_path_buf(), self.workspace.root.join("dist/oci")],
+        })?;
+        for (path, what) in &application.left_out {
+            warnings.push(format!("{path} is left out: its name means {what}; name it in `include` if it is meant to be there"));
+        }
+        write_tree(&application.tree, self.layout, self.configuration.compression, self.time())
+    }
+
+    fn task(&self, target: &Target) -> Result<Option<Vec<String>>, Error> {
+        let Some(name) = &self.configuration.oci.task else { return Ok(None) };
+        Ok(Some(self.workspace.task(&self.configuration.environment, &target.platform, name)?.argv))
+    }
+}

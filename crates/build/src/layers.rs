@@ -1,0 +1,198 @@
+//! Writes the package layers of one platform, several at a time.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, BufWriter, Write},
+    path::Path,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+use pixi_oci_layer::{Compression, ContentStore, FileTree, Layer, LayerWriter, MemoryBudget, Node};
+use pixi_oci_package::{CondaMeta, LinkPlan, OutsideLink, PackageInfo, TargetPrefix, file_tree};
+use pixi_oci_publish::{OciLayout, StagedBlob};
+
+use crate::{Error, Event, LayerGroup, OnEvent, elf};
+
+/// A package that is ready to be written.
+pub struct ReadyPackage<'a> {
+    /// The conda name.
+    pub name: String,
+    /// `NAME VERSION BUILD`
+    pub label: String,
+    /// Its archive in the cache.
+    pub archive: &'a Path,
+    /// The archive's length in bytes.
+    pub size: u64,
+    /// What the archive says about itself.
+    pub info: &'a PackageInfo,
+    /// Where its paths go.
+    pub plan: LinkPlan,
+    /// What its record says that is not in the archive.
+    pub meta: CondaMeta,
+}
+
+/// How layers are written.
+pub struct LayerOptions<'a> {
+    /// Where packages live in the image.
+    pub prefix: &'a TargetPrefix,
+    /// gzip or zstd.
+    pub compression: Compression,
+    /// How many layers are written at a time.
+    pub threads: usize,
+    /// How much content may wait in memory.
+    pub memory: &'a MemoryBudget,
+    /// Where it waits otherwise.
+    pub scratch: &'a Path,
+    /// The layout that the blobs go to.
+    pub layout: &'a OciLayout,
+}
+
+/// A package layer that is in the layout, and what was seen on the way.
+#[derive(Debug)]
+pub struct PackageLayer {
+    /// Its digests and sizes.
+    pub layer: Layer,
+    /// What its files say about the environment.
+    pub seen: Seen,
+}
+
+/// What the files of packages say about the environment as a whole.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// The contents of `etc/conda/env_vars.d/*.json`, by file name.
+    pub env_vars_d: BTreeMap<String, Vec<u8>>,
+    /// Links that point out of the prefix, with their package.
+    pub outside_links: Vec<(String, OutsideLink)>,
+    /// Program interpreters that programs name, each with one program that does.
+    pub interpreters: BTreeMap<String, String>,
+}
+
+impl Seen {
+    /// Adds what another layer showed.
+    pub fn extend(&mut self, other: Self) {
+        self.env_vars_d.extend(other.env_vars_d);
+        self.outside_links.extend(other.outside_links);
+        for (interpreter, program) in other.interpreters {
+            self.interpreters.entry(interpreter).or_insert(program);
+        }
+    }
+}
+
+/// Times of nodes that have none: 2020-01-01, after the year 1980 in which zip files begin.
+pub const CONSTANT_TIME: i64 = 1_577_836_800;
+
+/// Writes the groups' layers, and gives them in the order of the groups. The first error stops all others.
+pub fn write_package_layers(
+    groups: &[LayerGroup],
+    packages: &[ReadyPackage<'_>],
+    options: &LayerOptions<'_>,
+    on_event: OnEvent<'_>,
+) -> Result<Vec<PackageLayer>, Error> {
+    let next = AtomicUsize::new(0);
+    let failed = AtomicBool::new(false);
+    let results: Mutex<Vec<Option<Result<PackageLayer, Error>>>> = Mutex::new(groups.iter().map(|_| None).collect());
+    let work = || {
+        // Groups are sorted biggest first: the long ones do not come last.
+        while !failed.load(Ordering::Relaxed) {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(group) = groups.get(index) else { return };
+            let result = write_group(group, packages, options);
+            match &result {
+                Ok(_) => on_event(Event::LayerFinished {
+                    bytes: group.size,
+                    packages: group.packages.iter().map(|&i| packages[i].label.clone()).collect(),
+                }),
+                Err(_) => failed.store(true, Ordering::Relaxed),
+            }
+            if let Ok(mut results) = results.lock() {
+                results[index] = Some(result);
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..options.threads.min(groups.len()) {
+            scope.spawn(work);
+        }
+    });
+    let results = results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if let Some(error) = results.iter().position(|result| matches!(result, Some(Err(_)))) {
+        return results.into_iter().nth(error).flatten().map_or(Ok(Vec::new()), |result| result.map(|layer| vec![layer]));
+    }
+    Ok(results.into_iter().flatten().flatten().collect())
+}
+
+fn write_group(
+    group: &LayerGroup,
+    packages: &[ReadyPackage<'_>],
+    options: &LayerOptions<'_>,
+) -> Result<PackageLayer, Error> {
+    let mut writer = Staged::new(options.layout, options.compression, CONSTANT_TIME)?;
+    let mut seen = Seen::default();
+    for package in group.packages.iter().map(|&i| &packages[i]) {
+        let mut store = ContentStore::new(options.memory, options.scratch);
+        let made = file_tree(
+            package.archive,
+            package.info,
+            &package.plan,
+            options.prefix,
+            &package.meta,
+            &mut store,
+            options.scratch,
+        )?;
+        look(&made.tree, options.prefix, &mut seen).map_err(|source| Error::Unreadable { package: package.label.clone(), source })?;
+        seen.outside_links.extend(made.outside_links.into_iter().map(|link| (package.label.clone(), link)));
+        writer.add(&made.tree)?;
+    }
+    Ok(PackageLayer { layer: writer.finish(options.layout)?, seen })
+}
+
+/// Writes a tree that is no package's: the environment or application layer.
+pub fn write_tree(tree: &FileTree, layout: &OciLayout, compression: Compression, time: i64) -> Result<Layer, Error> {
+    let mut writer = Staged::new(layout, compression, time)?;
+    writer.add(tree)?;
+    writer.finish(layout)
+}
+
+/// A layer that is written straight into the file system of its layout, and gets its name there when it is whole.
+struct Staged(LayerWriter<BufWriter<StagedBlob>>);
+
+impl Staged {
+    fn new(layout: &OciLayout, compression: Compression, time: i64) -> Result<Self, Error> {
+        let sink = BufWriter::with_capacity(256 << 10, layout.staging()?);
+        Ok(Self(LayerWriter::new(sink, compression, time)))
+    }
+
+    fn add(&mut self, tree: &FileTree) -> Result<(), Error> {
+        Ok(self.0.add(tree)?)
+    }
+
+    fn finish(self, layout: &OciLayout) -> Result<Layer, Error> {
+        let (layer, mut sink) = self.0.finish()?;
+        sink.flush().map_err(pixi_oci_layer::Error::Write)?;
+        let staged = sink.into_inner().map_err(|e| pixi_oci_layer::Error::Write(e.into_error()))?;
+        layout.adopt(staged, &layer.digest, layer.size)?;
+        Ok(layer)
+    }
+}
+
+/// Notes what the image's settings depend on.
+fn look(tree: &FileTree, prefix: &TargetPrefix, seen: &mut Seen) -> io::Result<()> {
+    // The interpreter's name stands near the beginning of every ELF file that a linker made.
+    const HEAD: usize = 4096;
+    for (path, node) in tree.iter() {
+        let Node::File(file) = node else { continue };
+        let below = path.as_str().strip_prefix(prefix.tree_path().as_str()).unwrap_or_default();
+        if let Some(name) = below.strip_prefix("/etc/conda/env_vars.d/").filter(|name| name.ends_with(".json")) {
+            seen.env_vars_d.insert(name.to_string(), file.content.to_vec()?);
+        }
+        if file.mode == pixi_oci_layer::Mode::EXECUTABLE
+            && let Some(interpreter) = elf::interpreter(&file.content.prefix(HEAD)?)
+        {
+            seen.interpreters.entry(interpreter.to_string()).or_insert_with(|| path.to_string());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,76 @@
+//! Everything a build depends on. Nothing else is read: not the environment, not the clock.
+
+use std::path::PathBuf;
+
+use pixi_oci_image::Architecture;
+use pixi_oci_resolve::{OciConfig, VirtualPackage};
+
+/// What to build, of what, and with which means.
+#[derive(Debug, Clone)]
+pub struct BuildRequest {
+    /// The workspace's directory or manifest.
+    pub workspace: PathBuf,
+    /// The environment; the configured one, else `default`, if `None`.
+    pub environment: Option<String>,
+    /// The architectures; the configured ones, else all that the environment is locked for, if empty.
+    pub architectures: Vec<Architecture>,
+    /// Names of locked platforms, where an architecture has several.
+    pub platforms: Vec<String>,
+    /// The destination; `oci:dist/oci` in the workspace if `None`.
+    pub output: Option<String>,
+    /// What was said on the command line; it wins over `[tool.pixi-oci]`.
+    pub overrides: OciConfig,
+    /// Virtual packages of the command line and of `CONDA_OVERRIDE_*`.
+    pub virtual_packages: Vec<VirtualPackage>,
+    /// The base image's glibc, where it cannot or should not be looked up.
+    pub base_glibc: Option<(u32, u32)>,
+    /// `SOURCE_DATE_EPOCH`.
+    pub epoch: Option<i64>,
+    /// Our cache.
+    pub cache_dir: PathBuf,
+    /// Whether only the cache and local files may be used.
+    pub offline: bool,
+    /// How many layers are made at a time.
+    pub threads: usize,
+    /// Bytes of unpacked files that may wait in memory.
+    pub memory: usize,
+}
+
+/// Why there is nothing to build.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// An `arch` that is none.
+    #[error("{text:?} is no architecture that images can be made for; there are amd64 and arm64")]
+    Architecture {
+        /// As configured.
+        text: String,
+    },
+    /// Two platforms of one architecture.
+    #[error(
+        "platforms {first} and {second} are both for {architecture}, and an index holds one image an architecture; build them one at a time with --platform and different outputs"
+    )]
+    TwoOfOneArchitecture {
+        /// A platform.
+        first: String,
+        /// The other one.
+        second: String,
+        /// Their architecture.
+        architecture: Architecture,
+    },
+    /// The environment has no linux platform.
+    #[error("environment `{environment}` is not locked for linux-64 or linux-aarch64; add one to `platforms` and run `pixi lock`")]
+    NoLinux {
+        /// The environment.
+        environment: String,
+    },
+    /// A port, mode or compression that is none.
+    #[error("{setting}: {text:?} {reason}")]
+    Setting {
+        /// The key.
+        setting: &'static str,
+        /// As configured.
+        text: String,
+        /// What is wrong.
+        reason: String,
+    },
+}

@@ -1,0 +1,89 @@
+//! Which platforms of the lock file are built.
+
+use pixi_oci_image::Architecture;
+use pixi_oci_resolve::{LockFile, LockedPackage, LockedPlatform, PlatformWanted, VirtualPackage, Workspace};
+
+use crate::{BuildRequest, Error, RequestError, configuration::Configuration, platform, virtual_packages};
+
+/// One platform that is built.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// The OCI architecture.
+    pub architecture: Architecture,
+    /// The platform in the lock file.
+    pub platform: LockedPlatform,
+    /// Its packages, in the lock file's order.
+    pub packages: Vec<LockedPackage>,
+    /// What the target is assumed to have.
+    pub virtual_packages: Vec<VirtualPackage>,
+}
+
+/// The targets of a request, sorted by architecture.
+pub fn targets(
+    request: &BuildRequest,
+    workspace: &Workspace,
+    lock: &LockFile,
+    configuration: &Configuration,
+) -> Result<Vec<Target>, Error> {
+    let environment = configuration.environment.as_str();
+    let configured = &configuration.architectures[..];
+    let wanted: Vec<PlatformWanted> = if request.platforms.is_empty() {
+        let asked = if request.architectures.is_empty() { configured } else { &request.architectures[..] };
+        let architectures = match asked {
+            [] => locked_architectures(lock, environment)?,
+            asked => asked.to_vec(),
+        };
+        architectures.into_iter().map(|a| PlatformWanted::Subdir(platform::subdir(a))).collect()
+    } else {
+        request.platforms.iter().cloned().map(PlatformWanted::Name).collect()
+    };
+    let said = virtual_packages::unite([
+        workspace.system_requirements(environment)?,
+        configuration.virtual_packages.clone(),
+        request.virtual_packages.clone(),
+    ]);
+    let mut targets: Vec<Target> = Vec::new();
+    for wanted in wanted {
+        let locked = lock.select_platform(environment, &wanted, &said)?;
+        let Some(architecture) = platform::architecture(locked.subdir) else {
+            return Err(RequestError::NoLinux { environment: environment.into() }.into());
+        };
+        if let Some(other) = targets.iter().find(|target| target.architecture == architecture) {
+            if other.platform.name == locked.name {
+                continue;
+            }
+            return Err(RequestError::TwoOfOneArchitecture {
+                first: other.platform.name.clone(),
+                second: locked.name,
+                architecture,
+            }
+            .into());
+        }
+        // A request for one architecture asks the other nothing: platforms named on the command line may be filtered.
+        if !request.platforms.is_empty()
+            && !request.architectures.is_empty()
+            && !request.architectures.contains(&architecture)
+        {
+            continue;
+        }
+        targets.push(Target {
+            architecture,
+            packages: lock.packages(environment, &locked)?,
+            virtual_packages: virtual_packages::unite([locked.extras.clone(), said.clone()]),
+            platform: locked,
+        });
+    }
+    targets.sort_by_key(|target| target.architecture);
+    Ok(targets)
+}
+
+fn locked_architectures(lock: &LockFile, environment: &str) -> Result<Vec<Architecture>, Error> {
+    let mut found: Vec<Architecture> =
+        lock.platforms(environment)?.iter().filter_map(|locked| platform::architecture(locked.subdir)).collect();
+    found.sort_unstable();
+    found.dedup();
+    if found.is_empty() {
+        return Err(RequestError::NoLinux { environment: environment.into() }.into());
+    }
+    Ok(found)
+}

@@ -1,0 +1,2 @@
+//! pixi-oci
+fn main() {}

@@ -1,0 +1,136 @@
+//! Draws a build's events on stderr.
+
+use std::{
+    sync::{Mutex, OnceLock},
+    time::{Duration, Instant},
+};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use pixi_oci_build::Event;
+
+use crate::output::Output;
+
+/// Bars on a terminal; lines otherwise, but only when they were asked for with `-v`.
+pub struct Progress {
+    output: Output,
+    started: Instant,
+    download: OnceLock<ProgressBar>,
+    layers: Mutex<Option<ProgressBar>>,
+    warnings: Mutex<Vec<String>>,
+}
+
+/// Work that ends sooner than this shows no bar: it would only flicker.
+const QUIET: Duration = Duration::from_millis(250);
+
+impl Progress {
+    /// Progress that goes to `output`.
+    pub fn new(output: &Output) -> Self {
+        Self {
+            output: output.clone(),
+            started: Instant::now(),
+            download: OnceLock::new(),
+            layers: Mutex::new(None),
+            warnings: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Takes an event of the build.
+    pub fn on_event(&self, event: Event) {
+        match event {
+            Event::FetchStarted { archives, bytes } => {
+                self.output.note(&format!("{archives} package archives, {}", size(bytes)));
+                let _ = self.download.set(self.bar("packages", bytes));
+            }
+            Event::FetchProgress { bytes } => {
+                if let Some(bar) = self.download.get() {
+                    self.show(bar);
+                    bar.inc(bytes);
+                }
+            }
+            Event::FetchFinished { name, cached } => {
+                self.output.note(&format!("{} {name}", if cached { "cached " } else { "fetched" }));
+            }
+            Event::LayersStarted { platform, layers, bytes } => {
+                if let Some(bar) = self.download.get() {
+                    bar.finish_and_clear();
+                }
+                self.output.note(&format!("{platform}: {layers} layers of {} of packages", size(bytes)));
+                self.replace_layers(Some(self.bar(&platform, bytes)));
+            }
+            Event::LayerFinished { bytes, packages } => {
+                self.output.note(&format!("layer  {}", packages.join(" ")));
+                if let Ok(bar) = self.layers.lock()
+                    && let Some(bar) = &*bar
+                {
+                    self.show(bar);
+                    bar.inc(bytes);
+                }
+            }
+            Event::Warning(text) => {
+                // One architecture says what the other has said.
+                let Ok(mut warnings) = self.warnings.lock() else { return };
+                if !warnings.contains(&text) {
+                    self.output.warning(&text);
+                    warnings.push(text);
+                }
+            }
+        }
+    }
+
+    /// Takes all bars away.
+    pub fn finish(&self) {
+        if let Some(bar) = self.download.get() {
+            bar.finish_and_clear();
+        }
+        self.replace_layers(None);
+    }
+
+    fn replace_layers(&self, bar: Option<ProgressBar>) {
+        if let Ok(mut layers) = self.layers.lock()
+            && let Some(old) = std::mem::replace(&mut *layers, bar)
+        {
+            old.finish_and_clear();
+        }
+    }
+
+    fn bar(&self, label: &str, bytes: u64) -> ProgressBar {
+        let bar = ProgressBar::with_draw_target(Some(bytes), ProgressDrawTarget::hidden());
+        let template = "{prefix:>14} {bar:30} {bytes:>10}/{total_bytes} {bytes_per_sec:>12} {eta:>4}";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style.progress_chars("━╸ "));
+        }
+        bar.set_prefix(label.to_string());
+        bar
+    }
+
+    fn show(&self, bar: &ProgressBar) {
+        if bar.is_hidden()
+            && self.started.elapsed() > QUIET
+            && let Some(bars) = self.output.bars()
+        {
+            bars.add(bar.clone());
+        }
+    }
+}
+
+/// `12.3 MB`: powers of 1000, as registries and disks count.
+pub fn size(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    for unit in ["B", "kB", "MB", "GB"] {
+        if value < 1000.0 {
+            return if unit == "B" { format!("{bytes} B") } else { format!("{value:.1} {unit}") };
+        }
+        value /= 1000.0;
+    }
+    format!("{value:.1} TB")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn sizes_have_three_digits_or_so() {
+        for (bytes, text) in [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (2_000_000_000, "2.0 GB"), (u64::MAX, "18446744.1 TB")] {
+            assert_eq!(super::size(bytes), text);
+        }
+    }
+}

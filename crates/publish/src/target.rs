@@ -1,0 +1,234 @@
+//! The text that names a destination, in the words of containers-transports(5).
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use oci_spec::distribution::Reference;
+
+use crate::{Destination, DockerArchive, Error, OciArchive, OciLayout, archive};
+
+/// A destination and the name that the image gets there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DestinationRef {
+    /// `oci:DIR[:TAG]`: an OCI layout.
+    OciLayout {
+        /// The layout's directory.
+        dir: PathBuf,
+        /// The image's name in it.
+        tag: Option<String>,
+    },
+    /// `oci-archive:FILE[:TAG]`: an OCI layout in a tar.
+    OciArchive {
+        /// The tar.
+        file: PathBuf,
+        /// The image's name in it.
+        tag: Option<String>,
+    },
+    /// `docker-archive:FILE[:REF]`: the tar of `docker save`.
+    DockerArchive {
+        /// The tar.
+        file: PathBuf,
+        /// `NAME:TAG`.
+        reference: Option<String>,
+    },
+}
+
+/// The text names no destination that can be written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not a destination: {reason}")]
+pub struct ParseDestinationError {
+    text: String,
+    reason: String,
+}
+
+impl DestinationRef {
+    /// Reads `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]` or `docker-archive:FILE[:REF]`. As in containers-transports(5)
+    /// the path ends at the first colon.
+    ///
+    /// # Errors
+    ///
+    /// Another transport, no path, or a tag that cannot be one.
+    pub fn parse(text: &str) -> Result<Self, ParseDestinationError> {
+        let bad = |reason: String| ParseDestinationError { text: text.chars().take(300).collect(), reason };
+        let Some((transport, rest)) = text.split_once(':') else {
+            return Err(bad(format!("it has no transport; write oci:{text}")));
+        };
+        let (path, name) = rest.split_once(':').map_or((rest, None), |(path, name)| (path, Some(name)));
+        let known = match transport {
+            "oci" | "oci-archive" | "docker-archive" => transport,
+            "docker" => return Err(bad("a registry is written to by `pixi-oci publish --to`, not by a build".into())),
+            "containers-storage" | "docker-daemon" => {
+                return Err(bad("use --load to hand the image to podman or docker".into()));
+            }
+            _ => return Err(bad("the transports are oci:DIR, oci-archive:FILE and docker-archive:FILE".into())),
+        };
+        if path.is_empty() {
+            return Err(bad(format!("the path after {known}: is empty")));
+        }
+        if text.contains(char::is_control) {
+            return Err(bad("it contains control characters".into()));
+        }
+        let path = PathBuf::from(path);
+        let layout_tag = |name: Option<&str>| {
+            name.map_or(Ok(()), check_layout_name).map_err(|error| bad(error.to_string()))?;
+            Ok(name.map(str::to_owned))
+        };
+        match known {
+            "oci" => Ok(Self::OciLayout { dir: path, tag: layout_tag(name)? }),
+            "oci-archive" => Ok(Self::OciArchive { file: path, tag: layout_tag(name)? }),
+            _ => {
+                let reference = name.map(docker_name).transpose().map_err(|error| bad(error.to_string()))?;
+                Ok(Self::DockerArchive { file: path, reference })
+            }
+        }
+    }
+
+    /// The name that the image gets, for [`publish`](crate::publish).
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::OciLayout { tag: name, .. }
+            | Self::OciArchive { tag: name, .. }
+            | Self::DockerArchive { reference: name, .. } => name.as_deref(),
+        }
+    }
+
+    /// The directory or file.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::OciLayout { dir: path, .. }
+            | Self::OciArchive { file: path, .. }
+            | Self::DockerArchive { file: path, .. } => path,
+        }
+    }
+
+    /// Prepares the destination. A layout's directory is made now, an archive's file when it is complete.
+    ///
+    /// # Errors
+    ///
+    /// As [`OciLayout::open`]; [`Error::Io`] when an archive's path is a directory.
+    pub fn open(&self) -> Result<Box<dyn Destination>, Error> {
+        if !matches!(self, Self::OciLayout { .. }) {
+            archive::dir_and_name(self.path())?;
+        }
+        Ok(match self {
+            Self::OciLayout { dir, .. } => Box::new(OciLayout::open(dir)?),
+            Self::OciArchive { file, .. } => Box::new(OciArchive::new(file)),
+            Self::DockerArchive { file, .. } => Box::new(DockerArchive::new(file)),
+        })
+    }
+}
+
+impl FromStr for DestinationRef {
+    type Err = ParseDestinationError;
+
+    fn from_str(text: &str) -> Result<Self, ParseDestinationError> {
+        Self::parse(text)
+    }
+}
+
+impl fmt::Display for DestinationRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let transport = match self {
+            Self::OciLayout { .. } => "oci",
+            Self::OciArchive { .. } => "oci-archive",
+            Self::DockerArchive { .. } => "docker-archive",
+        };
+        write!(f, "{transport}:{}", self.path().display())?;
+        self.name().map_or(Ok(()), |name| write!(f, ":{name}"))
+    }
+}
+
+/// The grammar of `org.opencontainers.image.ref.name` (OCI image-spec, annotations.md):
+/// alphanumeric words, joined by one of `-._:@+/` or by `--`.
+pub(crate) fn check_layout_name(name: &str) -> Result<(), Error> {
+    let bad = |reason| Error::Name { name: name.chars().take(300).collect(), destination: "an OCI layout", reason };
+    if name.contains("@sha256:") {
+        return Err(bad("an image is written under a tag, and its digest is the result"));
+    }
+    let words = name.replace("--", "-");
+    if !words.split(|c: char| "-._:@+/".contains(c)).all(is_word) {
+        return Err(bad("a tag is letters and digits, with single - . _ : + / between them"));
+    }
+    Ok(())
+}
+
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric())
+}
+
+/// Checks `NAME[:TAG]` for a docker-archive and adds `:latest`, as docker does.
+pub(crate) fn docker_name(name: &str) -> Result<String, Error> {
+    let bad = |reason| Error::Name { name: name.chars().take(300).collect(), destination: "a docker-archive", reason };
+    let reference: Reference =
+        name.parse().map_err(|_| bad("it is not NAME:TAG, e.g. demo:1.0 or quay.io/me/demo:1.0"))?;
+    if reference.digest().is_some() {
+        return Err(bad("an image is written under a tag, and its digest is the result"));
+    }
+    let last = name.rsplit('/').next().unwrap_or(name);
+    Ok(if last.contains(':') { name.to_owned() } else { format!("{name}:latest") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_a_destination() {
+        let same = [
+            "oci:dist/oci",
+            "oci:dist/oci:v1.2_3",
+            "oci:/a b/é:name:1.0",
+            "oci:d:a--b/c+d",
+            "oci-archive:a.tar",
+            "oci-archive:a.tar:latest",
+            "docker-archive:a.tar",
+            "docker-archive:a.tar:demo:1",
+            "docker-archive:a.tar:localhost:5000/me/demo:1",
+        ];
+        for text in same {
+            assert_eq!(DestinationRef::parse(text).unwrap().to_string(), text);
+        }
+        let parsed = DestinationRef::parse("docker-archive:x/a.tar:localhost:5000/demo").unwrap();
+        assert_eq!(parsed.name(), Some("localhost:5000/demo:latest"));
+        assert_eq!(parsed.path(), Path::new("x/a.tar"));
+    }
+
+    #[test]
+    fn a_directory_is_no_archive() {
+        let dir = tempfile::tempdir().unwrap();
+        for transport in ["oci-archive", "docker-archive"] {
+            let target = DestinationRef::parse(&format!("{transport}:{}", dir.path().display())).unwrap();
+            assert!(matches!(target.open().err(), Some(Error::Io { .. })));
+        }
+    }
+
+    #[test]
+    fn what_is_none_and_why() {
+        let cases = [
+            ("dist/oci", "write oci:dist/oci"),
+            ("docker://quay.io/a/b", "publish --to"),
+            ("containers-storage:a", "--load"),
+            ("docker-daemon:a:1", "--load"),
+            ("dir:a", "the transports are"),
+            ("", "no transport"),
+            ("oci:", "is empty"),
+            ("oci::tag", "is empty"),
+            ("oci:a:", "letters and digits"),
+            ("oci:a:-b", "letters and digits"),
+            ("oci:a:b..c", "letters and digits"),
+            ("oci:a:b---c", "letters and digits"),
+            ("oci:a:b c", "letters and digits"),
+            ("oci:a\n:b", "control"),
+            ("oci-archive:a:b@sha256:0123", "under a tag"),
+            ("docker-archive:a:Upper:1", "NAME:TAG"),
+            ("docker-archive:a:", "NAME:TAG"),
+        ];
+        for (text, reason) in cases {
+            let error = DestinationRef::parse(text).unwrap_err().to_string();
+            assert!(error.contains(reason), "{text:?}: {error}");
+        }
+    }
+}

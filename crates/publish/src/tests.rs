@@ -1,0 +1,8 @@
+//! One contract for every destination, many writers at once, and what other programs say of the result.
+
+mod concurrency;
+mod contract;
+mod fixture;
+mod interop;
+mod layout;
+mod memory;
