@@ -90,7 +90,7 @@ def lock(platforms: dict) -> str:
     for location, p in sorted(unique.items()):
         lines += [f"- conda: ./{location}", f"  name: {p['index']['name']}", "  version: '1.0'", "  build: '0'",
                   "  build_number: 0", f"  subdir: {p['subdir']}", *(["  noarch: generic"] if p["subdir"] == "noarch" else []),
-                  "  channel: ./channel", f"  sha256: {p['sha256']}", f"  md5: {p['md5']}"]
+                  f"  sha256: {p['sha256']}", f"  md5: {p['md5']}"]
         depends = p["index"]["depends"]
         lines += ["  depends:", *(f"  - {d}" for d in depends)] if depends else ["  depends: []"]
         lines += ["  license: MIT OR Apache-2.0", f"  size: {p['size']}"]
