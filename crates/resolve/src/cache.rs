@@ -1,0 +1,248 @@
+//! Package archives on this machine, by sha256.
+//!
+//! ```text
+//! DIR/archives/ab/abcdef….conda        the archive, complete and verified when it got this name
+//! DIR/archives/ab/abcdef….conda.seen   size, times and inode it had when it was last hashed
+//! DIR/archives/tmp/…                   what is being written, each file locked by its writer
+//! ```
+//!
+//! **A file under its final name was hashed.** It gets there by a rename, so a killed process leaves nothing under a
+//! final name, and several processes can fill one cache: the last rename wins, with the same bytes. What a killed process
+//! leaves in `tmp` is not locked any more and is removed when the cache is opened next.
+//!
+//! A hit is trusted while size, mtime, ctime and inode are those of `.seen`; else the file is hashed again, and removed if
+//! it is not what its name says. Somebody who can write to the cache *and* forge `.seen` can deceive us; so could they by
+//! replacing this program.
+
+use std::{
+    fs::{File, Permissions},
+    io::{self, Read},
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use sha2::{Digest as _, Sha256 as Hasher};
+use tempfile::NamedTempFile;
+
+use crate::{ArchiveLocation, Error, FetchItem, Sha256};
+
+/// A cache of package archives. Cheap to clone; any number may be open on one directory, in any number of processes.
+#[derive(Debug, Clone)]
+pub struct ArchiveCache {
+    archives: PathBuf,
+}
+
+/// An archive that is there and is what the lock file says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CachedArchive {
+    /// The file. Its name ends like the archive's (`.conda`, `.tar.bz2`, `.whl`).
+    pub path: PathBuf,
+    /// Its sha256.
+    pub sha256: Sha256,
+    /// Its length in bytes.
+    pub size: u64,
+}
+
+/// An archive being written.
+pub(crate) struct Incoming {
+    file: NamedTempFile,
+    hasher: Hasher,
+    size: u64,
+}
+
+impl ArchiveCache {
+    /// Opens the cache in a directory, which is made if it is not there.
+    pub fn open(directory: &Path) -> Result<Self, Error> {
+        let archives = directory.join("archives");
+        let cache = Self { archives };
+        let tmp = cache.tmp();
+        std::fs::create_dir_all(&tmp).map_err(|source| Error::Io { action: "create", path: tmp.clone(), source })?;
+        cache.remove_abandoned();
+        Ok(cache)
+    }
+
+    /// The archive of an item, if it is in the cache. Hashes it if that was not done since it last changed.
+    ///
+    /// # Errors
+    /// The lock file gives another length than the archive of that sha256 has; the disk fails.
+    pub fn lookup(&self, item: &FetchItem) -> Result<Option<CachedArchive>, Error> {
+        let path = self.path_of(item);
+        let size = match self.verified_size(&path, &item.sha256) {
+            Ok(Some(size)) => size,
+            Ok(None) => return Ok(None),
+            Err(source) => return Err(item.io_error("read", &path, source)),
+        };
+        item.check_size(size)?;
+        Ok(Some(CachedArchive { path, sha256: item.sha256, size }))
+    }
+
+    /// Starts an archive.
+    pub(crate) fn incoming(&self) -> io::Result<Incoming> {
+        Ok(Incoming { file: self.temporary_file()?, hasher: Hasher::new(), size: 0 })
+    }
+
+    /// Gives an archive its name, if it is the one that is expected.
+    pub(crate) fn accept(&self, incoming: Incoming, item: &FetchItem) -> Result<CachedArchive, Error> {
+        item.check_size(incoming.size)?;
+        let actual = Sha256::from_bytes(incoming.hasher.finalize().into());
+        if actual != item.sha256 {
+            return Err(Error::Sha256Mismatch {
+                package: item.name.clone(),
+                location: item.shown_location(),
+                actual,
+                expected: item.sha256,
+            });
+        }
+        let path = self.path_of(item);
+        self.place(incoming.file, &path).map_err(|source| item.io_error("write", &path, source))?;
+        Ok(CachedArchive { path, sha256: actual, size: incoming.size })
+    }
+
+    fn place(&self, file: NamedTempFile, path: &Path) -> io::Result<()> {
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory)?;
+        }
+        file.persist(path).map_err(|error| error.error)?;
+        self.remember(path)
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        &self.archives
+    }
+
+    fn tmp(&self) -> PathBuf {
+        self.archives.join("tmp")
+    }
+
+    fn path_of(&self, item: &FetchItem) -> PathBuf {
+        let hex = item.sha256.to_string();
+        self.archives.join(&hex[..2]).join(format!("{hex}{}", item.extension()))
+    }
+
+    /// The length of the file if its content is known to have this hash.
+    fn verified_size(&self, path: &Path, expected: &Sha256) -> io::Result<Option<u64>> {
+        let metadata = match std::fs::symlink_metadata(path) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        if metadata.is_file() {
+            if std::fs::read_to_string(seen_path(path)).is_ok_and(|seen| seen == fingerprint(&metadata)) {
+                return Ok(Some(metadata.len()));
+            }
+            if hash_file(path)? == *expected {
+                self.remember(path)?;
+                return Ok(Some(metadata.len()));
+            }
+        }
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(None),
+        }
+    }
+
+    /// Notes that the file has just been hashed.
+    fn remember(&self, path: &Path) -> io::Result<()> {
+        let file = self.temporary_file()?;
+        std::fs::write(file.path(), fingerprint(&std::fs::symlink_metadata(path)?))?;
+        file.persist(seen_path(path)).map(drop).map_err(|error| error.error)
+    }
+
+    fn temporary_file(&self) -> io::Result<NamedTempFile> {
+        loop {
+            let file = tempfile::Builder::new().permissions(Permissions::from_mode(0o644)).tempfile_in(self.tmp())?;
+            // File systems without locks: then nobody can take the lock to remove the file, either.
+            let _ = file.as_file().try_lock();
+            // Another process may have found the file in the instant before it was locked.
+            let mine = file.as_file().metadata()?.ino();
+            if std::fs::symlink_metadata(file.path()).is_ok_and(|found| found.ino() == mine) {
+                return Ok(file);
+            }
+        }
+    }
+
+    /// Removes what killed processes left. Failing at that is no reason not to work.
+    fn remove_abandoned(&self) {
+        let Ok(entries) = std::fs::read_dir(self.tmp()) else { return };
+        for entry in entries.flatten() {
+            let Ok(file) = File::open(entry.path()) else { continue };
+            if file.try_lock().is_ok() {
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
+    }
+}
+
+impl Incoming {
+    /// Appends bytes.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.hasher.update(bytes);
+        self.size += bytes.len() as u64;
+        io::Write::write_all(self.file.as_file_mut(), bytes)
+    }
+
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+}
+
+impl FetchItem {
+    pub(crate) fn check_size(&self, actual: u64) -> Result<(), Error> {
+        match self.size {
+            Some(expected) if expected != actual => Err(self.size_mismatch(actual.to_string(), expected)),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn size_mismatch(&self, actual: String, expected: u64) -> Error {
+        Error::SizeMismatch { package: self.name.clone(), location: self.shown_location(), actual, expected }
+    }
+
+    pub(crate) fn io_error(&self, action: &'static str, path: &Path, source: io::Error) -> Error {
+        Error::Archive { package: self.name.clone(), action, path: path.to_owned(), source }
+    }
+
+    /// The part of the file name that says what it is; readers of the cache go by it.
+    fn extension(&self) -> &'static str {
+        let name = match &self.location {
+            ArchiveLocation::Url(url) => url.path().to_owned(),
+            ArchiveLocation::Path(path) => path.to_string_lossy().into_owned(),
+        };
+        [".conda", ".tar.bz2", ".whl"].into_iter().find(|extension| name.ends_with(extension)).unwrap_or("")
+    }
+}
+
+fn seen_path(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".seen");
+    PathBuf::from(name)
+}
+
+fn fingerprint(metadata: &std::fs::Metadata) -> String {
+    format!(
+        "size {} mtime {}.{:09} ctime {}.{:09} inode {}\n",
+        metadata.len(),
+        metadata.mtime(),
+        metadata.mtime_nsec(),
+        metadata.ctime(),
+        metadata.ctime_nsec(),
+        metadata.ino()
+    )
+}
+
+fn hash_file(path: &Path) -> io::Result<Sha256> {
+    let mut file = File::open(path)?;
+    let mut hasher = Hasher::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(Sha256::from_bytes(hasher.finalize().into())),
+            Ok(read) => hasher.update(&buffer[..read]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,81 @@
+use std::path::PathBuf;
+
+use super::*;
+
+fn item(content: &[u8], size: Option<u64>) -> FetchItem {
+    FetchItem {
+        name: "p".to_owned(),
+        location: ArchiveLocation::Path(PathBuf::from("/chan/p-1-0.conda")),
+        sha256: Sha256::from_bytes(Hasher::digest(content).into()),
+        size,
+    }
+}
+
+fn fill(cache: &ArchiveCache, content: &[u8]) -> CachedArchive {
+    let mut incoming = cache.incoming().unwrap();
+    incoming.write(content).unwrap();
+    cache.accept(incoming, &item(content, Some(content.len() as u64))).unwrap()
+}
+
+#[test]
+fn what_is_accepted_is_found() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = ArchiveCache::open(directory.path()).unwrap();
+    assert_eq!(cache.lookup(&item(b"x", None)).unwrap(), None);
+    let archive = fill(&cache, b"x");
+    let hex = archive.sha256.to_string();
+    assert_eq!(archive.path, directory.path().join(format!("archives/{}/{hex}.conda", &hex[..2])));
+    assert_eq!(ArchiveCache::open(directory.path()).unwrap().lookup(&item(b"x", Some(1))).unwrap(), Some(archive));
+    let error = cache.lookup(&item(b"x", Some(2))).unwrap_err().to_string();
+    assert!(error.contains("has 1 bytes, the lock file says 2"), "{error}");
+}
+
+#[test]
+fn nothing_wrong_gets_a_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = ArchiveCache::open(directory.path()).unwrap();
+    let mut incoming = cache.incoming().unwrap();
+    incoming.write(b"y").unwrap();
+    assert!(matches!(cache.accept(incoming, &item(b"x", None)), Err(Error::Sha256Mismatch { .. })));
+    assert_eq!(cache.lookup(&item(b"x", None)).unwrap(), None);
+    assert_eq!(std::fs::read_dir(cache.tmp()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_changed_archive_is_hashed_again_and_thrown_away() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = ArchiveCache::open(directory.path()).unwrap();
+    let archive = fill(&cache, b"good");
+
+    // Touched, but not changed: still good, and remembered as such.
+    let later = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1);
+    File::options().write(true).open(&archive.path).unwrap().set_modified(later).unwrap();
+    assert!(cache.lookup(&item(b"good", None)).unwrap().is_some());
+    let seen = std::fs::read_to_string(seen_path(&archive.path)).unwrap();
+    assert!(seen.starts_with("size 4 mtime 1.000000000 "), "{seen}");
+
+    std::fs::write(&archive.path, b"evil").unwrap();
+    File::options().write(true).open(&archive.path).unwrap().set_modified(later).unwrap();
+    assert_eq!(cache.lookup(&item(b"good", None)).unwrap(), None);
+    assert!(!archive.path.exists());
+    assert!(fill(&cache, b"good").path.exists());
+
+    // A link is not an archive, wherever it points.
+    let elsewhere = directory.path().join("elsewhere");
+    std::fs::rename(&archive.path, &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &archive.path).unwrap();
+    assert_eq!(cache.lookup(&item(b"good", None)).unwrap(), None);
+    assert!(elsewhere.exists());
+}
+
+#[test]
+fn abandoned_files_are_removed_and_others_are_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = ArchiveCache::open(directory.path()).unwrap();
+    let abandoned = cache.tmp().join("abandoned");
+    std::fs::write(&abandoned, b"half").unwrap();
+    let incoming = cache.incoming().unwrap();
+    ArchiveCache::open(directory.path()).unwrap();
+    assert!(!abandoned.exists());
+    assert!(incoming.file.path().exists());
+}

@@ -1,0 +1,54 @@
+//! From a workspace, environment and platform to the exact packages, and to their verified archives on this machine.
+//!
+//! ```text
+//! Workspace ─▶ LockFile ─▶ LockedPlatform ─▶ LockedPackage… ─▶ FetchItem… ─▶ CachedArchive…
+//! ```
+//!
+//! Nothing is solved: the lock file is the input. Nothing is asked of the host either: what the target has is what the
+//! manifest, the lock file and the caller say. The environment is read in one place, [`Client::from_environment`].
+
+mod activation;
+mod argv;
+mod cache;
+mod client;
+mod config;
+mod config_reader;
+mod download;
+mod error;
+mod feature;
+mod fetch;
+mod locate;
+mod locked_package;
+mod lockfile;
+mod manifest_error;
+mod manifest_platform;
+mod platform;
+mod redact;
+mod requirements;
+mod retry;
+mod section;
+mod sha256;
+mod system_requirements;
+mod task;
+mod virtual_package;
+mod workspace;
+
+pub use activation::Activation;
+pub use cache::{ArchiveCache, CachedArchive};
+pub use client::Client;
+pub use config::{CompressionAlgorithm, CompressionSetting, Include, OciConfig, Port, Protocol};
+pub use error::Error;
+pub use feature::{DEFAULT as DEFAULT_ENVIRONMENT, EnvironmentManifest, Feature, Target};
+pub use fetch::{FetchEvent, FetchItem, FetchOptions};
+pub use locked_package::{ArchiveLocation, LockedPackage, LockedWheel, PypiSourceKind};
+pub use lockfile::LockFile;
+pub use manifest_error::ManifestError;
+pub use manifest_platform::ManifestPlatform;
+pub use platform::{LockedPlatform, PlatformWanted};
+pub use redact::{canonical_channel, canonical_url, redact};
+pub use requirements::{VirtualRequirement, minimum, requirements};
+pub use retry::RetryPolicy;
+pub use sha256::{ParseSha256Error, Sha256};
+pub use task::{TaskArgv, TaskManifest};
+pub use virtual_package::VirtualPackage;
+pub use workspace::Workspace;

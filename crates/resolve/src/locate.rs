@@ -1,0 +1,67 @@
+//! Finding and reading a workspace manifest.
+
+use std::{
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use crate::Error;
+
+/// No manifest written by people comes near this.
+const MAX_MANIFEST: u64 = 8 << 20;
+
+const PIXI: &str = "pixi.toml";
+const PYPROJECT: &str = "pyproject.toml";
+
+/// The manifest that `path` means: itself if it is a file, else the directory's `pixi.toml`, else its `pyproject.toml`
+/// if that has a `[tool.pixi]` table (pixi's order).
+pub(crate) fn manifest(path: &Path) -> Result<PathBuf, Error> {
+    let absolute =
+        std::path::absolute(path).map_err(|source| Error::Io { action: "find", path: path.to_owned(), source })?;
+    let metadata =
+        std::fs::metadata(&absolute).map_err(|source| Error::Io { action: "find", path: absolute.clone(), source })?;
+    if !metadata.is_dir() {
+        return Ok(absolute);
+    }
+    if let Some(manifest) = manifest_in(&absolute)? {
+        return Ok(manifest);
+    }
+    let mut message = format!("it has neither a {PIXI} nor a {PYPROJECT} with a [tool.pixi] table");
+    if let Some(parent) = absolute.ancestors().skip(1).find(|dir| matches!(manifest_in(dir), Ok(Some(_)))) {
+        message.push_str(&format!("; there is a workspace above it: {}", parent.display()));
+    }
+    Err(Error::NoWorkspace { path: absolute, message })
+}
+
+fn manifest_in(directory: &Path) -> Result<Option<PathBuf>, Error> {
+    let pixi = directory.join(PIXI);
+    if pixi.is_file() {
+        return Ok(Some(pixi));
+    }
+    let pyproject = directory.join(PYPROJECT);
+    if pyproject.is_file() && read_text(&pyproject, MAX_MANIFEST)?.contains("[tool.pixi") {
+        return Ok(Some(pyproject));
+    }
+    Ok(None)
+}
+
+/// Whether a manifest is a `pyproject.toml`, where pixi's tables are under `[tool.pixi]`.
+pub(crate) fn is_pyproject(manifest: &Path) -> bool {
+    manifest.file_name().is_some_and(|name| name == PYPROJECT)
+}
+
+pub(crate) fn read_manifest(path: &Path) -> Result<String, Error> {
+    read_text(path, MAX_MANIFEST)
+}
+
+/// Reads a text file of at most `limit` bytes.
+pub(crate) fn read_text(path: &Path, limit: u64) -> Result<String, Error> {
+    let error = |source| Error::Io { action: "read", path: path.to_owned(), source };
+    let file = std::fs::File::open(path).map_err(error)?;
+    let mut text = String::new();
+    let read = file.take(limit + 1).read_to_string(&mut text).map_err(error)?;
+    if read as u64 > limit {
+        return Err(Error::TooBig { path: path.to_owned(), limit });
+    }
+    Ok(text)
+}

@@ -1,0 +1,155 @@
+//! URLs without credentials: [`redact`] for messages, [`canonical_url`] and [`canonical_channel`] for what goes into
+//! images.
+//!
+//! Credentials hide in the user info, in a `/t/TOKEN/` path segment (anaconda.org and its relatives; conda looks for it
+//! anywhere in the path, so do we) and in the query of pre-signed URLs.
+
+use url::Url;
+
+const HIDDEN: &str = "***";
+
+/// Hosts that serve a channel's packages unchanged under another name (prefix.dev's documented mirrors). The same
+/// archive must give the same record wherever the lock file got it from.
+const MIRRORS: [(&str, &str); 4] = [
+    ("https://prefix.dev/conda-forge/", "https://conda.anaconda.org/conda-forge/"),
+    ("https://repo.prefix.dev/conda-forge/", "https://conda.anaconda.org/conda-forge/"),
+    ("https://prefix.dev/bioconda/", "https://conda.anaconda.org/bioconda/"),
+    ("https://repo.prefix.dev/bioconda/", "https://conda.anaconda.org/bioconda/"),
+];
+
+/// What stands for every channel on a local disk: where it lies on the build machine is nobody's business.
+const LOCAL_CHANNEL: &str = "file:///local-channel/";
+
+/// The URL as it may be shown: user info, token and query replaced by `***`. Text that is no URL is returned as it is,
+/// but for anything that looks like user info.
+pub fn redact(url: &str) -> String {
+    let Ok(mut parsed) = Url::parse(url) else {
+        return redact_user_info(url);
+    };
+    if parsed.cannot_be_a_base() {
+        return redact_user_info(url);
+    }
+    if !parsed.username().is_empty() || parsed.password().is_some() {
+        // Both setters only fail for URLs without a host, which have no user info.
+        let _ = parsed.set_password(None);
+        let _ = parsed.set_username(HIDDEN);
+    }
+    if parsed.query().is_some() {
+        parsed.set_query(Some(HIDDEN));
+    }
+    replace_token(&mut parsed, Some(HIDDEN));
+    parsed.into()
+}
+
+/// The URL of a package as it is recorded in an image: no credentials, query or fragment; mirrors by their origin's
+/// name; files on a local disk as `file:///local-channel/SUBDIR/FILE`.
+pub fn canonical_url(url: &Url) -> String {
+    if url.scheme() == "file" {
+        let segments: Vec<_> = url.path_segments().into_iter().flatten().filter(|s| !s.is_empty()).collect();
+        let tail = segments[segments.len().saturating_sub(2)..].join("/");
+        return format!("{LOCAL_CHANNEL}{tail}");
+    }
+    let plain = without_credentials(url);
+    for (mirror, origin) in MIRRORS {
+        if let Some(rest) = plain.strip_prefix(mirror) {
+            return format!("{origin}{rest}");
+        }
+    }
+    plain
+}
+
+/// The channel as it is recorded in an image: like [`canonical_url`], ending in one slash. A channel that is a mere name
+/// stays one; a path is a local channel.
+pub fn canonical_channel(channel: &str) -> String {
+    match Url::parse(channel) {
+        Ok(url) if url.scheme() == "file" => LOCAL_CHANNEL.to_owned(),
+        Ok(url) if url.has_host() => {
+            let mut url = url;
+            let path = format!("{}/", url.path().trim_end_matches('/'));
+            url.set_path(&path);
+            canonical_url(&url)
+        }
+        _ if channel.starts_with(['/', '.']) => LOCAL_CHANNEL.to_owned(),
+        _ => channel.to_owned(),
+    }
+}
+
+fn without_credentials(url: &Url) -> String {
+    let mut url = url.clone();
+    let _ = url.set_password(None);
+    let _ = url.set_username("");
+    url.set_query(None);
+    url.set_fragment(None);
+    replace_token(&mut url, None);
+    url.into()
+}
+
+/// Replaces the TOKEN of `/t/TOKEN/`, or removes both segments.
+fn replace_token(url: &mut Url, replacement: Option<&str>) {
+    let Some(segments) = url.path_segments() else { return };
+    let segments: Vec<String> = segments.map(str::to_owned).collect();
+    // A channel may be called `t`: then a subdir follows.
+    let is_subdir = |s: &str| s.parse::<rattler_conda_types::Subdir>().is_ok();
+    let Some(at) = segments.windows(2).position(|w| w[0] == "t" && !w[1].is_empty() && !is_subdir(&w[1])) else {
+        return;
+    };
+    let mut kept: Vec<&str> = segments[..at].iter().map(String::as_str).collect();
+    if let Some(replacement) = replacement {
+        kept.extend(["t", replacement]);
+    }
+    kept.extend(segments[at + 2..].iter().map(String::as_str));
+    url.set_path(&kept.join("/"));
+}
+
+fn redact_user_info(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+    let authority_end = rest.find('/').unwrap_or(rest.len());
+    match rest[..authority_end].rfind('@') {
+        Some(at) => format!("{scheme}://{HIDDEN}{}", &rest[at..]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn redacts() {
+        let cases = [
+            ("https://me:secret@h.example/c/linux-64/a.conda", "https://***@h.example/c/linux-64/a.conda"),
+            ("https://h.example/t/tk-1/c/a.conda", "https://h.example/t/***/c/a.conda"),
+            ("https://h.example/conda/t/tk-1/c/a.conda", "https://h.example/conda/t/***/c/a.conda"),
+            ("https://h.example/t/linux-64/a.conda", "https://h.example/t/linux-64/a.conda"),
+            ("https://h.example/a.conda?sig=x&y=z", "https://h.example/a.conda?***"),
+            ("https://me:secret@[bad/x", "https://***@[bad/x"),
+            ("/home/me/a.conda", "/home/me/a.conda"),
+        ];
+        for (given, expected) in cases {
+            assert_eq!(redact(given), expected);
+        }
+    }
+
+    #[test]
+    fn canonical_urls_say_nothing_of_the_host_or_its_secrets() {
+        let url = |text: &str| canonical_url(&Url::parse(text).unwrap());
+        assert_eq!(url("https://u:p@h.example/t/tk/c/noarch/a.conda?sig=1#x"), "https://h.example/c/noarch/a.conda");
+        assert_eq!(
+            url("https://prefix.dev/conda-forge/noarch/a.conda"),
+            "https://conda.anaconda.org/conda-forge/noarch/a.conda"
+        );
+        assert_eq!(url("https://prefix.dev/robostack/noarch/a.conda"), "https://prefix.dev/robostack/noarch/a.conda");
+        assert_eq!(url("file:///home/me/ws/chan/noarch/a.conda"), "file:///local-channel/noarch/a.conda");
+        assert_eq!(url("file:///a.conda"), "file:///local-channel/a.conda");
+    }
+
+    #[test]
+    fn canonical_channels() {
+        assert_eq!(canonical_channel("conda-forge"), "conda-forge");
+        assert_eq!(canonical_channel("https://u:p@h.example/t/tk/c"), "https://h.example/c/");
+        assert_eq!(canonical_channel("https://prefix.dev/conda-forge"), "https://conda.anaconda.org/conda-forge/");
+        for local in ["file:///home/me/chan", "/home/me/chan", "./chan", "../chan/"] {
+            assert_eq!(canonical_channel(local), "file:///local-channel/");
+        }
+    }
+}
