@@ -1,0 +1,136 @@
+//! A package archive on disk: what kind it is, and its entries, each checked before anybody sees it.
+//!
+//! `.conda` is a zip of two `.tar.zst`, one with `info/` and one with the rest; `.tar.bz2` is one tar.
+//! The kind is told by the first bytes, because caches name archives by their digest.
+
+mod check;
+mod limit;
+mod tar;
+mod zip;
+
+use std::{
+    fs::File,
+    io::{self, BufReader, Read, Seek, SeekFrom},
+    ops::{ControlFlow, Range},
+    path::{Path, PathBuf},
+};
+
+use rattler_conda_types::PackageRecord;
+
+use self::limit::Limited;
+pub(crate) use self::{
+    check::Checker,
+    tar::{Entry, Kind},
+};
+use crate::{Error, error::escape};
+
+/// An archive whose outside is valid.
+pub(crate) struct Archive {
+    /// The package's file name, for errors.
+    pub name: String,
+    path: PathBuf,
+    len: u64,
+    format: Format,
+}
+
+enum Format {
+    /// Where the two tars are in the file.
+    Conda {
+        info: Range<u64>,
+        contents: Range<u64>,
+    },
+    TarBz2,
+}
+
+/// Which entries are wanted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// At least everything that `.conda` keeps in its own tar of metadata.
+    Info,
+    /// Everything.
+    All,
+}
+
+/// Whoever looks at the entries, one after another.
+pub(crate) type Visitor<'a> = dyn FnMut(Entry<'_>) -> Result<ControlFlow<()>, Error> + 'a;
+
+impl Archive {
+    /// Opens the archive of the package that `record` locks.
+    pub fn open(path: &Path, record: &PackageRecord) -> Result<Self, Error> {
+        let name = format!("{}-{}-{}", record.name.as_normalized(), record.version, record.build);
+        Self::open_named(path, escape(&name))
+    }
+
+    /// Opens an archive again, whose file name in errors is known already.
+    pub fn reopen(path: &Path, name: &str) -> Result<Self, Error> {
+        let stem = name.strip_suffix(".conda").or_else(|| name.strip_suffix(".tar.bz2")).unwrap_or(name);
+        Self::open_named(path, stem.into())
+    }
+
+    fn open_named(path: &Path, stem: String) -> Result<Self, Error> {
+        let read = |source| Error::Read { package: stem.clone(), archive: path.display().to_string(), source };
+        let mut file = File::open(path).map_err(read)?;
+        let len = file.metadata().map_err(read)?.len();
+        let mut magic = [0; 4];
+        let filled = file.by_ref().take(4).read(&mut magic).map_err(read)?;
+        let (format, extension) = match &magic[..filled] {
+            b"PK\x03\x04" => match zip::members(&mut file, len).map_err(read)? {
+                Ok((info, contents)) => (Format::Conda { info, contents }, "conda"),
+                Err(reason) => return Err(Error::archive(&format!("{stem}.conda"), reason)),
+            },
+            [b'B', b'Z', b'h', ..] => (Format::TarBz2, "tar.bz2"),
+            _ => return Err(Error::archive(&stem, "it is neither a .conda nor a .tar.bz2 file")),
+        };
+        Ok(Self { name: format!("{stem}.{extension}"), path: path.into(), len, format })
+    }
+
+    /// The most bytes that the archive may unpack to: far more than a package of programs and data does, and little
+    /// enough that a few kilobytes cannot fill a disk.
+    pub fn limit(&self) -> u64 {
+        (64 << 20) + self.len.saturating_mul(250)
+    }
+
+    /// Shows the entries to `visit`, in the order of the archive, until it breaks off.
+    pub fn walk(&self, part: Part, visit: &mut Visitor<'_>) -> Result<(), Error> {
+        let left = std::cell::Cell::new(self.limit());
+        let mut checker = Checker::default();
+        match &self.format {
+            Format::TarBz2 => {
+                let tar = bzip2::read::MultiBzDecoder::new(self.section(0..self.len)?);
+                let _ = tar::walk(self, Limited::new(tar, &left), &mut checker, visit)?;
+            }
+            Format::Conda { info, contents } => {
+                let sections: &[_] = if part == Part::Info { &[info] } else { &[info, contents] };
+                for section in sections {
+                    let tar = zstd::Decoder::with_buffer(self.section(Range::clone(section))?)
+                        .map_err(|source| self.unreadable(source))?;
+                    if tar::walk(self, Limited::new(tar, &left), &mut checker, visit)?.is_break() {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn section(&self, range: Range<u64>) -> Result<BufReader<io::Take<File>>, Error> {
+        let open = || {
+            let mut file = File::open(&self.path)?;
+            file.seek(SeekFrom::Start(range.start))?;
+            Ok(BufReader::with_capacity(64 * 1024, file.take(range.end - range.start)))
+        };
+        open().map_err(|source| self.unreadable(source))
+    }
+
+    fn unreadable(&self, source: io::Error) -> Error {
+        Error::Read { package: self.name.clone(), archive: self.path.display().to_string(), source }
+    }
+
+    /// What a failed read of the unpacked bytes means.
+    pub fn broken(&self, error: io::Error) -> Error {
+        if limit::is_exceeded(&error) {
+            return Error::TooBig { package: self.name.clone(), what: "unpacked bytes", limit: self.limit() };
+        }
+        Error::archive(&self.name, format!("it is damaged or truncated: {error}"))
+    }
+}

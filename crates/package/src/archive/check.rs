@@ -1,0 +1,85 @@
+//! How the paths of one package may relate to one another.
+//!
+//! A path comes once, and nothing is below something that is not a directory. So no entry can be written through a link
+//! of the same archive, and every unpacker makes the same tree.
+
+use std::collections::{HashMap, hash_map::Entry};
+
+use pixi_oci_layer::TreePath;
+
+use crate::{Error, Refusal};
+
+/// The most paths, with the directories above them: ten times what large packages have.
+const MAX_PATHS: u64 = 1_000_000;
+/// The most bytes of their names, which are kept in memory.
+const MAX_NAME_BYTES: u64 = 64 << 20;
+
+/// What has been seen of an archive, or of a list of its paths.
+#[derive(Default)]
+pub(crate) struct Checker {
+    /// Whether each path is a directory.
+    seen: HashMap<TreePath, bool>,
+    paths: u64,
+    name_bytes: u64,
+}
+
+impl Checker {
+    /// Takes note of a path of `package`, or refuses it.
+    pub fn add(&mut self, package: &str, path: &TreePath, is_directory: bool) -> Result<(), Error> {
+        self.check(path, is_directory).map_err(|refusal| Error::path(package, path.as_str(), refusal))?;
+        let limits = [(self.paths, MAX_PATHS, "paths"), (self.name_bytes, MAX_NAME_BYTES, "bytes of names")];
+        match limits.into_iter().find(|(count, limit, _)| count > limit) {
+            Some((_, limit, what)) => Err(Error::TooBig { package: package.into(), what, limit }),
+            None => Ok(()),
+        }
+    }
+
+    fn check(&mut self, path: &TreePath, is_directory: bool) -> Result<(), Refusal> {
+        self.count(path.as_str());
+        let mut below = path.as_str();
+        // From below, and only up to the first that is known, so that deep paths are not slow.
+        while let Some((above, _)) = below.rsplit_once('/') {
+            match self.seen.get(above) {
+                Some(true) => break,
+                Some(false) => return Err(Refusal::Below(above.into())),
+                None => {
+                    self.count(above);
+                    self.seen.insert(TreePath::new(above)?, true);
+                }
+            }
+            below = above;
+        }
+        match self.seen.entry(path.clone()) {
+            Entry::Vacant(entry) => {
+                entry.insert(is_directory);
+                Ok(())
+            }
+            Entry::Occupied(entry) if *entry.get() && is_directory => Ok(()),
+            Entry::Occupied(_) => Err(Refusal::Duplicate),
+        }
+    }
+
+    fn count(&mut self, path: &str) {
+        self.paths += 1;
+        self.name_bytes += path.len() as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_written_twice_or_through_a_link() {
+        let mut checker = Checker::default();
+        let mut add = |path: &str, is_directory| checker.check(&TreePath::new(path).unwrap(), is_directory);
+        add("d", true).unwrap();
+        add("d", true).unwrap();
+        add("d/f", false).unwrap();
+        assert_eq!(add("d/f", false), Err(Refusal::Duplicate));
+        assert_eq!(add("d/f", true), Err(Refusal::Duplicate));
+        assert_eq!(add("d/f/x/y", false), Err(Refusal::Below("d/f".into())));
+        add("e/f", false).unwrap();
+        assert_eq!(add("e", false), Err(Refusal::Duplicate));
+    }
+}

@@ -1,0 +1,272 @@
+//! The entries of a tar, with everything refused that programs read differently.
+//!
+//! The `tar` crate finds the headers; what they mean together (long names, PAX records) is decided here, so that the
+//! memory they take is bounded and that an archive cannot show one set of files to us and another to the programs that
+//! scanned it before (CVE-2025-62518 and its relatives).
+
+use std::{
+    io::{self, Read},
+    ops::ControlFlow,
+};
+
+use pixi_oci_layer::TreePath;
+use tar::{EntryType, Header};
+
+use super::{Archive, Checker, Visitor};
+use crate::{
+    Error, Refusal,
+    path::{MAX_PATH, normalise},
+};
+
+/// A long name or the PAX records of one entry; both hold little more than two paths.
+const MAX_EXTENSION: u64 = 1 << 20;
+/// rattler's extractor sets no earlier time: 1980-01-01, the first that every file system can hold
+/// (`rattler_package_streaming/src/read.rs`).
+const FIRST_MTIME: u64 = 315_532_800;
+/// The last time that a plain tar header can hold, in the year 2242.
+const LAST_MTIME: u64 = 0o77_777_777_777;
+
+/// One checked entry.
+pub(crate) struct Entry<'a> {
+    /// Where it is in the package.
+    pub path: TreePath,
+    /// What it is.
+    pub kind: Kind,
+    /// Whether anybody may execute it.
+    pub executable: bool,
+    /// Seconds since 1970, never before 1980.
+    pub mtime: i64,
+    /// The length of the body of a file.
+    pub size: u64,
+    /// The content of a file.
+    pub body: &'a mut dyn Read,
+}
+
+/// What an entry is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Kind {
+    File,
+    Directory,
+    /// With its target, verbatim.
+    Symlink(String),
+    /// To an entry that must have come before.
+    HardLink(TreePath),
+}
+
+impl Kind {
+    /// For errors.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Directory => "directory",
+            Self::Symlink(_) => "symbolic link",
+            Self::HardLink(_) => "hard link",
+        }
+    }
+}
+
+/// Headers that describe the entry after them.
+#[derive(Default)]
+struct Extensions {
+    name: Option<Vec<u8>>,
+    link: Option<Vec<u8>>,
+    size: Option<u64>,
+    pending: bool,
+}
+
+/// Shows the entries of the tar that `reader` yields to `visit`.
+pub(super) fn walk(
+    archive: &Archive,
+    reader: impl Read,
+    checker: &mut Checker,
+    visit: &mut Visitor<'_>,
+) -> Result<ControlFlow<()>, Error> {
+    let mut tar = tar::Archive::new(reader);
+    let mut extensions = Extensions::default();
+    for entry in tar.entries().map_err(|e| archive.broken(e))?.raw(true) {
+        let mut entry = entry.map_err(|e| archive.broken(e))?;
+        let header = entry.header().clone();
+        let kind = header.entry_type();
+        let extension = matches!(
+            kind,
+            EntryType::GNULongName | EntryType::GNULongLink | EntryType::XHeader | EntryType::XGlobalHeader
+        );
+        if extension {
+            extensions.read(kind, &mut entry).map_err(|failure| failure.of(archive))?;
+            continue;
+        }
+        let extensions = std::mem::take(&mut extensions);
+        let size = entry.size();
+        let Some((path, kind)) =
+            describe(&header, size, extensions).map_err(|(path, refusal)| Error::path(&archive.name, path, refusal))?
+        else {
+            continue;
+        };
+        checker.add(&archive.name, &path, kind == Kind::Directory)?;
+        let entry = Entry {
+            path,
+            kind,
+            executable: header.mode().is_ok_and(|mode| mode & 0o111 != 0),
+            mtime: header.mtime().unwrap_or(0).clamp(FIRST_MTIME, LAST_MTIME) as i64,
+            size,
+            body: &mut entry,
+        };
+        if visit(entry)?.is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+    }
+    if extensions.pending {
+        return Err(Error::archive(&archive.name, "the tar ends after a header that describes a further entry"));
+    }
+    // To the end, so that a stream cut short is noticed. What is after the end mark is only seen by some programs.
+    let mut rest = tar.into_inner();
+    let mut buffer = [0; 8192];
+    loop {
+        match rest.read(&mut buffer).map_err(|e| archive.broken(e))? {
+            0 => return Ok(ControlFlow::Continue(())),
+            n if buffer[..n].iter().all(|byte| *byte == 0) => {}
+            _ => return Err(Error::archive(&archive.name, "the tar has data after its end")),
+        }
+    }
+}
+
+enum Failure {
+    Io(io::Error),
+    Invalid(&'static str),
+}
+
+impl Failure {
+    fn of(self, archive: &Archive) -> Error {
+        match self {
+            Self::Io(error) => archive.broken(error),
+            Self::Invalid(reason) => Error::archive(&archive.name, reason),
+        }
+    }
+}
+
+impl Extensions {
+    fn read(&mut self, kind: EntryType, entry: &mut tar::Entry<'_, impl Read>) -> Result<(), Failure> {
+        if entry.size() > MAX_EXTENSION {
+            return Err(Failure::Invalid("the tar has an extension header larger than 1 MiB"));
+        }
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).map_err(Failure::Io)?;
+        if kind == EntryType::XGlobalHeader {
+            // A comment, as git writes it, is harmless; what describes all further entries is not.
+            return pax(&bytes, |key, _| if matters(key) { Err(AMBIGUOUS) } else { Ok(()) });
+        }
+        self.pending = true;
+        match kind {
+            EntryType::XHeader => pax(&bytes, |key, value| match key {
+                b"path" => set(&mut self.name, value.into()),
+                b"linkpath" => set(&mut self.link, value.into()),
+                b"size" => {
+                    let size = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+                    set(&mut self.size, size.ok_or(AMBIGUOUS)?)
+                }
+                key if matters(key) => Err(Failure::Invalid("the tar has a sparse file")),
+                _ => Ok(()),
+            }),
+            EntryType::GNULongName => set(&mut self.name, without_nul(bytes)),
+            _ => set(&mut self.link, without_nul(bytes)),
+        }
+    }
+}
+
+const AMBIGUOUS: Failure = Failure::Invalid("the tar has extension headers that programs read differently");
+
+fn matters(key: &[u8]) -> bool {
+    matches!(key, b"path" | b"linkpath" | b"size") || key.starts_with(b"GNU.sparse.")
+}
+
+fn set<T>(slot: &mut Option<T>, value: T) -> Result<(), Failure> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(AMBIGUOUS),
+    }
+}
+
+/// Calls `record` with each record `LENGTH KEY=VALUE\n` of PAX, where the length is that of the whole record.
+fn pax(mut bytes: &[u8], mut record: impl FnMut(&[u8], &[u8]) -> Result<(), Failure>) -> Result<(), Failure> {
+    fn split<'a>(bytes: &mut &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
+        let space = bytes.iter().position(|byte| *byte == b' ')?;
+        let digits = &bytes[..space];
+        if !digits.iter().all(u8::is_ascii_digit) {
+            return None;
+        }
+        let length: usize = std::str::from_utf8(digits).ok()?.parse().ok()?;
+        let (one, rest) = bytes.split_at_checked(length)?;
+        *bytes = rest;
+        let one = one.get(space + 1..)?.strip_suffix(b"\n")?;
+        let equals = one.iter().position(|byte| *byte == b'=')?;
+        Some((&one[..equals], &one[equals + 1..]))
+    }
+
+    while !bytes.is_empty() {
+        let (key, value) = split(&mut bytes).ok_or(Failure::Invalid("the tar has damaged PAX records"))?;
+        record(key, value)?;
+    }
+    Ok(())
+}
+
+fn without_nul(mut bytes: Vec<u8>) -> Vec<u8> {
+    if bytes.last() == Some(&0) {
+        bytes.pop();
+    }
+    bytes
+}
+
+/// What an entry is and where; `None` for one that nobody unpacks.
+fn describe(header: &Header, size: u64, extensions: Extensions) -> Result<Option<(TreePath, Kind)>, (String, Refusal)> {
+    let raw = extensions.name.unwrap_or_else(|| header.path_bytes().into_owned());
+    let shown = String::from_utf8_lossy(&raw).into_owned();
+    let refuse = |refusal| Err((shown.clone(), refusal));
+    let Ok(name) = std::str::from_utf8(&raw) else {
+        // Recipes of old packages have such names; nothing in `info/` goes to the prefix under a name we cannot list.
+        return if raw.starts_with(b"info/") { Ok(None) } else { refuse(Refusal::NotUtf8) };
+    };
+    if extensions.size.is_some_and(|pax| pax != size) {
+        return refuse(Refusal::Ambiguous("it has two sizes"));
+    }
+    let ends_with_slash = name.ends_with('/');
+    let kind = match header.entry_type() {
+        // Tars older than POSIX mark directories by the slash alone.
+        EntryType::Regular if ends_with_slash && header.as_ustar().is_none() => Kind::Directory,
+        EntryType::Regular if ends_with_slash => return refuse(Refusal::Ambiguous("a file with a slash at its end")),
+        EntryType::Regular => Kind::File,
+        EntryType::Directory => Kind::Directory,
+        kind @ (EntryType::Symlink | EntryType::Link) => {
+            let target = extensions.link.or_else(|| header.link_name_bytes().map(Into::into)).unwrap_or_default();
+            let Ok(target) = String::from_utf8(target) else { return refuse(Refusal::LinkTarget) };
+            if kind == EntryType::Symlink {
+                if target.is_empty() || target.len() > MAX_PATH || is_unprintable(&target) {
+                    return refuse(Refusal::LinkTarget);
+                }
+                Kind::Symlink(target)
+            } else {
+                match normalise(&target) {
+                    Ok(path) => Kind::HardLink(path),
+                    Err(_) => return refuse(Refusal::HardLink(target)),
+                }
+            }
+        }
+        EntryType::Block | EntryType::Char => return refuse(Refusal::Special("device")),
+        EntryType::Fifo => return refuse(Refusal::Special("fifo")),
+        EntryType::GNUSparse => return refuse(Refusal::Special("sparse file")),
+        _ => return refuse(Refusal::Special("entry of an unknown kind")),
+    };
+    if size > 0 && kind != Kind::File {
+        return refuse(Refusal::Ambiguous("it has a body although it is no file"));
+    }
+    match normalise(name) {
+        Ok(path) => Ok(Some((path, kind))),
+        // `./`, the directory that everything is in.
+        Err(Refusal::Empty) if kind == Kind::Directory => Ok(None),
+        Err(refusal) => refuse(refusal),
+    }
+}
+
+/// Whether a link's target has what a path may not have; `..` and absolute targets are fine.
+fn is_unprintable(target: &str) -> bool {
+    matches!(TreePath::new(&target.replace('/', "")), Err(pixi_oci_layer::PathError::Control(_)))
+}

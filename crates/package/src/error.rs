@@ -1,0 +1,245 @@
+//! What can be wrong with a package, always with the package's file name and the path inside.
+//!
+//! Names and messages that come from a package are escaped: an error can be printed on a terminal.
+
+use std::io;
+
+use pixi_oci_layer::PathError;
+
+use crate::path::MAX_PATH;
+
+/// Why a package cannot become a file tree. `package` is always the package's file name.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The archive's file cannot be read.
+    #[error("{package}: cannot read {archive:?}")]
+    Read {
+        /// The package.
+        package: String,
+        /// The archive on this machine.
+        archive: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The archive as a whole is not one.
+    #[error("{package}: not a valid package archive: {reason}")]
+    Archive {
+        /// The package.
+        package: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The archive unpacks to more than any real package does.
+    #[error("{package}: more than {limit} {what}; this is not a package but a decompression bomb")]
+    TooBig {
+        /// The package.
+        package: String,
+        /// What there is too much of.
+        what: &'static str,
+        /// The most that is accepted.
+        limit: u64,
+    },
+    /// One of the files in `info/` cannot be used.
+    #[error("{package}: {file}: {reason}")]
+    Info {
+        /// The package.
+        package: String,
+        /// The file in the archive, such as `info/paths.json`.
+        file: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The archive holds another package than the lock file says.
+    #[error(
+        "{package}: info/index.json has {field} {found:?} where the lock file has {expected:?}; the archive is not the \
+         locked package: lock again, or ask the channel's owner"
+    )]
+    Mismatch {
+        /// The package, as locked.
+        package: String,
+        /// `name`, `version` or `build`.
+        field: &'static str,
+        /// As locked.
+        expected: String,
+        /// In the archive.
+        found: String,
+    },
+    /// One path of the package is refused.
+    #[error("{package}: {path:?} {refusal}")]
+    Path {
+        /// The package.
+        package: String,
+        /// The path in the archive or in one of its lists.
+        path: String,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// Content cannot be kept until its layer is written.
+    #[error("{package}: cannot keep the contents of {path:?}; is there room for temporary files?")]
+    Store {
+        /// The package.
+        package: String,
+        /// The path in the archive.
+        path: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A `noarch: python` package in an environment without Python.
+    #[error(
+        "{package}: this noarch Python package needs `python` in the environment; add it to the workspace's dependencies"
+    )]
+    NoPython {
+        /// The package.
+        package: String,
+    },
+    /// The `python` package's record cannot be used.
+    #[error("{package}: {reason}")]
+    Python {
+        /// The package.
+        package: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Two packages of one name cannot be linked into one prefix.
+    #[error("{package} is in the environment twice")]
+    PackageTwice {
+        /// The name of both.
+        package: String,
+    },
+}
+
+/// Why a path is refused. Reads on after the path.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// An absolute path.
+    #[error("is an absolute path; a package may only have paths below the prefix")]
+    Absolute,
+    /// A `..` component.
+    #[error("has a `..` component, which could leave the prefix")]
+    Parent,
+    /// The directory itself.
+    #[error("is an empty path")]
+    Empty,
+    /// Not UTF-8.
+    #[error("is not valid UTF-8")]
+    NotUtf8,
+    /// Longer than Linux allows, or very deep.
+    #[error("is longer than 4096 bytes, deeper than 256 components, or has a component longer than 255 bytes")]
+    TooLong,
+    /// A control character, or one that reorders text on a terminal.
+    #[error("has a control character")]
+    Control,
+    /// A name that deletes files in an OCI layer.
+    #[error("has a component that begins with `.wh.`, which would delete files in an OCI layer")]
+    Whiteout,
+    /// A path that only the installer may write.
+    #[error("is below `{0}`, which belongs to the installer")]
+    Reserved(&'static str),
+    /// Not a file, directory or link.
+    #[error("is a {0}; packages may only have files, directories and links")]
+    Special(&'static str),
+    /// An entry whose headers contradict one another, so that programs would read different archives.
+    #[error("has a header that programs read differently: {0}")]
+    Ambiguous(&'static str),
+    /// The same path twice.
+    #[error("is there twice")]
+    Duplicate,
+    /// A path below something that is no directory: writing it would write through a link.
+    #[error("is below {0:?}, which is a link or file of the same package")]
+    Below(String),
+    /// The target of a symbolic link cannot be written.
+    #[error("is a symbolic link whose target is empty, longer than 4096 bytes, not UTF-8, or has a control character")]
+    LinkTarget,
+    /// A hard link to something else than an earlier file of the archive.
+    #[error("is a hard link to {0:?}, which is not an earlier file of the same package")]
+    HardLink(String),
+    /// The list says one thing, the archive another.
+    #[error("is a {listed} in info/paths.json and a {found} in the archive")]
+    Type {
+        /// In `paths.json`.
+        listed: &'static str,
+        /// In the archive.
+        found: &'static str,
+    },
+    /// Listed and not there.
+    #[error("is listed in info/paths.json, but it is not in the archive")]
+    Missing,
+    /// A placeholder where there is no file to replace it in.
+    #[error("is not a regular file and has a prefix placeholder")]
+    PlaceholderOfLink,
+    /// The placeholder cannot be replaced.
+    #[error("cannot have its prefix placeholder replaced: {0}; a shorter prefix may help")]
+    Placeholder(String),
+    /// A link that is to be copied points to nothing that can be.
+    #[error("is to be copied (no_link), but its target {0:?} is not a file of the same package")]
+    CopyTarget(String),
+    /// Two paths of one package end at the same place.
+    #[error("ends at the same place as {0:?} of the same package")]
+    SamePlace(String),
+    /// Links that lead to one another.
+    #[error("goes through links that lead to one another, at {0:?}")]
+    LinkLoop(String),
+    /// A file that decides how the package is linked comes too late, or changed.
+    #[error("comes after the package's contents, or changed while it was read; repackage it with `info/` first")]
+    LateInfo,
+}
+
+impl From<PathError> for Refusal {
+    fn from(error: PathError) -> Self {
+        match error {
+            PathError::Empty(_) => Self::Empty,
+            PathError::Dots(_) => Self::Parent,
+            PathError::Control(_) => Self::Control,
+            PathError::Whiteout(_) => Self::Whiteout,
+        }
+    }
+}
+
+impl Error {
+    /// A refused path of `package`; no more than the beginning of one that is too long.
+    pub(crate) fn path(package: &str, path: impl AsRef<str>, refusal: impl Into<Refusal>) -> Self {
+        let mut path: String = path.as_ref().into();
+        if path.len() > MAX_PATH {
+            path = path.chars().take(100).chain(['…']).collect();
+        }
+        Self::Path { package: package.into(), path, refusal: refusal.into() }
+    }
+
+    /// An unusable file in `info/`; `reason` may quote it and is escaped.
+    pub(crate) fn info(package: &str, file: &'static str, reason: impl std::fmt::Display) -> Self {
+        Self::Info { package: package.into(), file, reason: escape(&reason.to_string()) }
+    }
+
+    /// An archive that is none; `reason` may quote it and is escaped.
+    pub(crate) fn archive(package: &str, reason: impl std::fmt::Display) -> Self {
+        Self::Archive { package: package.into(), reason: escape(&reason.to_string()) }
+    }
+}
+
+/// `text` with everything that a terminal would act on escaped.
+pub(crate) fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        // What `Debug` would escape, but for quotes and backslashes, which are harmless.
+        if matches!(c, '"' | '\'' | '\\') {
+            escaped.push(c);
+        } else {
+            escaped.extend(c.escape_debug());
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_carry_no_terminal_escapes() {
+        assert_eq!(escape("a\u{1b}[31m \"b\"\n\u{9b}\u{202e}é"), "a\\u{1b}[31m \"b\"\\n\\u{9b}\\u{202e}é");
+        let error = Error::path("p.conda", "a\u{1b}\u{202e}\u{9b}", Refusal::HardLink("\u{2066}\n".into()));
+        assert!(!error.to_string().chars().any(|c| c.is_control() || ('\u{2000}'..'\u{2070}').contains(&c)), "{error}");
+    }
+}

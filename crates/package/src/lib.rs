@@ -1,0 +1,30 @@
+//! What one conda package puts under a prefix, as a file tree.
+//!
+//! Three steps, so that all packages of an environment can be decided together before any content is read:
+//!
+//! 1. [`read_info`] reads a package archive's metadata: what it is, which paths it has, how each is linked.
+//! 2. [`link_plan`] decides the final path of every entry of every package: the place of `noarch: python` files, the
+//!    winners of clobbers, paths through another package's linked directory.
+//! 3. [`file_tree`] streams one archive and makes the [`FileTree`](pixi_oci_layer::FileTree) that the plan describes,
+//!    with the prefix placeholder replaced.
+//!
+//! The result equals what rattler's installer writes (`tests/against_rattler.rs` compares them); `docs/reproducibility.md`
+//! lists the exceptions. Nothing is installed, no code of a package runs, and nothing outside the arguments is read:
+//! no network, clock or environment.
+//!
+//! **Invariant:** an archive is hostile until checked. Whatever it holds, the answer is a tree whose paths are below
+//! the prefix, or an [`Error`] that names the package and the path; memory and disk are bounded by the archive's length.
+
+mod archive;
+mod error;
+mod info;
+mod path;
+mod plan;
+mod prefix;
+mod tree;
+
+pub use error::{Error, Refusal};
+pub use info::{ListedPath, PackageInfo, read_info, read_links};
+pub use plan::{Change, LinkPlan, Links, PlanInput, PlannedEntryPoint, PlannedPath, Python, link_plan};
+pub use prefix::{PrefixError, TargetPrefix};
+pub use tree::{CondaMeta, OutsideLink, PackageTree, file_tree};

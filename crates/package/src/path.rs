@@ -1,0 +1,98 @@
+//! Paths as packages write them, checked.
+
+use pixi_oci_layer::TreePath;
+
+use crate::Refusal;
+
+/// `PATH_MAX` of Linux: no longer path or link target can have been unpacked by anybody.
+pub(crate) const MAX_PATH: usize = 4096;
+/// `NAME_MAX` of Linux.
+const MAX_NAME: usize = 255;
+/// Deeper than anything real; every check of a path takes time by its depth.
+const MAX_DEPTH: usize = 256;
+
+/// The directories that the installer itself writes: records of what is installed, and the losers of clobbers.
+const RESERVED: [&str; 2] = ["conda-meta", "__clobbers__"];
+
+/// The checked form of a path from an archive or one of its lists: `./a//b/` is `a/b`, as every unpacker has it.
+pub(crate) fn normalise(path: &str) -> Result<TreePath, Refusal> {
+    if path.starts_with('/') {
+        return Err(Refusal::Absolute);
+    }
+    if path.len() > MAX_PATH {
+        return Err(Refusal::TooLong);
+    }
+    let mut parts = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => return Err(Refusal::Parent),
+            _ if part.len() > MAX_NAME => return Err(Refusal::TooLong),
+            _ => parts.push(part),
+        }
+    }
+    if parts.len() > MAX_DEPTH {
+        return Err(Refusal::TooLong);
+    }
+    let path = TreePath::new(&parts.join("/"))?;
+    match RESERVED.into_iter().find(|reserved| path.components().next() == Some(reserved)) {
+        Some(reserved) => Err(Refusal::Reserved(reserved)),
+        None => Ok(path),
+    }
+}
+
+/// Where `target` leads from a link at `link`: components below the root of the tree, without following other links.
+/// `None` if it is absolute or leaves the tree.
+pub(crate) fn follow<'a>(link: &'a str, target: &'a str) -> Option<Vec<&'a str>> {
+    if target.starts_with('/') {
+        return None;
+    }
+    let mut parts: Vec<_> = link.split('/').collect();
+    parts.pop();
+    for part in target.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop()?;
+            }
+            _ => parts.push(part),
+        }
+    }
+    Some(parts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn normalises_what_is_harmless_and_refuses_the_rest() {
+        for (path, normal) in [("a", "a"), ("./a//b/", "a/b"), ("a/./b", "a/b"), ("conda-metal/x", "conda-metal/x")] {
+            assert_eq!(normalise(path).unwrap().as_str(), normal);
+        }
+        for (path, refusal) in [
+            ("", Refusal::Empty),
+            ("./", Refusal::Empty),
+            ("/a", Refusal::Absolute),
+            ("a/../b", Refusal::Parent),
+            ("a\nb", Refusal::Control),
+            ("a/.wh.b", Refusal::Whiteout),
+            ("conda-meta/a.json", Refusal::Reserved("conda-meta")),
+            ("conda-meta", Refusal::Reserved("conda-meta")),
+            ("./__clobbers__/p/a", Refusal::Reserved("__clobbers__")),
+            (&"x".repeat(256), Refusal::TooLong),
+            (&"x/".repeat(2049), Refusal::TooLong),
+            (&"x/".repeat(257), Refusal::TooLong),
+        ] {
+            assert_eq!(normalise(path), Err(refusal), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn follows_links_inside_the_tree() {
+        assert_eq!(follow("a/b/l", "../c/./d").unwrap(), ["a", "c", "d"]);
+        assert_eq!(follow("l", ".").unwrap(), Vec::<&str>::new());
+        assert_eq!(follow("l", "../x"), None);
+        assert_eq!(follow("a/l", "/x"), None);
+    }
+}

@@ -1,0 +1,257 @@
+//! Where every path of every package of an environment goes.
+//!
+//! Three things move a path from where its package has it: the directory of `noarch: python` files, another package's
+//! linked directory above it, and a clobber that it loses. Deciding them needs all packages and none of their contents.
+
+mod clobber;
+mod links;
+mod python;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use pixi_oci_layer::TreePath;
+use rattler_conda_types::{
+    PackageRecord, Subdir,
+    package::{EntryPoint, PathType},
+};
+
+pub use self::python::Python;
+use self::{clobber::Placed, links::LinkMap};
+use crate::{Error, PackageInfo, Refusal, path::normalise};
+
+/// One package of the environment.
+#[derive(Debug, Clone, Copy)]
+pub struct PlanInput<'a> {
+    /// The locked record. Its dependencies decide who wins a clobber.
+    pub record: &'a PackageRecord,
+    /// What its archive says.
+    pub info: &'a PackageInfo,
+}
+
+/// Symbolic links and their targets, by path.
+pub type Links = BTreeMap<TreePath, String>;
+
+/// Where the paths of one package go. All paths are relative to the prefix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkPlan {
+    /// The platform the prefix is for.
+    pub subdir: Subdir,
+    /// The listed paths that are linked, in the order of [`PackageInfo::paths`].
+    pub paths: Vec<PlannedPath>,
+    /// The scripts that are made.
+    pub entry_points: Vec<PlannedEntryPoint>,
+    /// The interpreter that a `noarch: python` package is linked for.
+    pub python: Option<Python>,
+    /// What other packages changed about this one, in the order of paths: together with the package, the prefix and
+    /// [`LinkPlan::python`] it determines the package's tree.
+    pub changes: Vec<Change>,
+}
+
+/// One path that is linked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedPath {
+    /// Its index in [`PackageInfo::paths`].
+    pub index: usize,
+    /// Where it goes.
+    pub path: TreePath,
+    /// Where it would be if it had not lost a clobber.
+    pub clobbered: Option<TreePath>,
+}
+
+/// One script that is made for a function of a `noarch: python` package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedEntryPoint {
+    /// What it runs.
+    pub entry_point: EntryPoint,
+    /// Where it goes.
+    pub path: TreePath,
+    /// Where it would be if it had not lost a clobber.
+    pub clobbered: Option<TreePath>,
+}
+
+/// A difference from the tree that the package would have alone.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Change {
+    /// Another package has a directory or file in the place of a listed directory, which holds nothing of its own.
+    Dropped {
+        /// The directory.
+        path: TreePath,
+    },
+    /// Another package has a link to a directory above the path.
+    Resolved {
+        /// The path as the package has it.
+        path: TreePath,
+        /// The same path without the link.
+        to: TreePath,
+    },
+    /// Another package has the path too, and wins.
+    Clobbered {
+        /// The path that both have.
+        path: TreePath,
+        /// Where this package's one goes.
+        to: TreePath,
+    },
+}
+
+/// A path of one package on its way.
+struct Item {
+    what: What,
+    /// Where it is if the package is alone.
+    own: TreePath,
+    /// Without links above it.
+    resolved: TreePath,
+}
+
+/// What an item is, with its index in `PackageInfo::paths` or `PackageInfo::entry_points`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    Path(usize, PathType),
+    EntryPoint(usize),
+}
+
+impl What {
+    fn is_directory(self) -> bool {
+        matches!(self, Self::Path(_, PathType::Directory))
+    }
+
+    /// The index of a listed path that is a symbolic link.
+    fn link(self) -> Option<usize> {
+        match self {
+            Self::Path(index, PathType::SoftLink) => Some(index),
+            _ => None,
+        }
+    }
+}
+
+/// Decides the final path of everything in `packages`. The answer has one plan a package, in their order; what is in a
+/// plan does not depend on that order.
+///
+/// `outside_links` are symbolic links that will be below the prefix but come from no package, relative to it; they give
+/// way to a package's file of the same path.
+///
+/// `links_of` gives the targets of the links of the package with that index, from [`read_links`](crate::read_links). It
+/// is called at most once for a package, and only for one with a link that another package has paths below: the lists
+/// of paths do not have the targets.
+///
+/// # Clobbers
+/// The package that comes last in [`PackageRecord::sort_topologically`] keeps a path, the others' go to
+/// `__clobbers__/PACKAGE/PATH`: what rattler's installer does, for files against directories too, where its answer does
+/// not depend on the order in which packages happened to be downloaded. Entry points take part like files (rattler
+/// overwrites them in whatever order it comes to them).
+pub fn link_plan(
+    packages: &[PlanInput<'_>],
+    subdir: Subdir,
+    outside_links: &Links,
+    links_of: &mut dyn FnMut(usize) -> Result<Links, Error>,
+) -> Result<Vec<LinkPlan>, Error> {
+    let ranks = clobber::ranks(packages)?;
+    let python = python::find(packages)?;
+    let mut items =
+        packages.iter().map(|package| own_items(package, python.as_ref())).collect::<Result<Vec<_>, _>>()?;
+
+    LinkMap::resolve(packages, &ranks, &mut items, outside_links, links_of)?;
+    for (package, items) in packages.iter().zip(&mut items) {
+        one_place_each(&package.info.file_name, items)?;
+    }
+    let placed = clobber::place(packages, &ranks, &items)?;
+    let plans = packages.iter().zip(items).zip(placed);
+    Ok(plans.map(|((package, items), placed)| plan(package, subdir, python.as_ref(), items, placed)).collect())
+}
+
+/// Where the paths of a package are if it is alone.
+fn own_items(package: &PlanInput<'_>, python: Option<&Python>) -> Result<Vec<Item>, Error> {
+    let info = package.info;
+    let refuse = |path: &str, refusal| Error::path(&info.file_name, path, refusal);
+    let is_python = info.index.noarch.is_python();
+    let python = match python {
+        Some(python) if is_python => Some(python),
+        None if is_python => return Err(Error::NoPython { package: info.file_name.clone() }),
+        _ => None,
+    };
+    let item = |what, own: TreePath| Item { what, resolved: own.clone(), own };
+    let mut items = Vec::with_capacity(info.paths.len() + info.entry_points.len());
+    for (index, listed) in info.paths.iter().enumerate() {
+        let path = match python {
+            Some(python) => python.place(&listed.path).map_err(|refusal| refuse(listed.path.as_str(), refusal))?,
+            None => listed.path.clone(),
+        };
+        items.push(item(What::Path(index, listed.entry.path_type), path));
+    }
+    // A command that is given twice is written twice by rattler: the last one is what is left.
+    let mut commands = BTreeMap::new();
+    for (index, entry_point) in info.entry_points.iter().enumerate() {
+        let path = format!("bin/{}", entry_point.command);
+        let path = normalise(&path).map_err(|refusal| refuse(&path, refusal))?;
+        commands.insert(path, index);
+    }
+    // As in rattler, an entry point overwrites a file of its own package.
+    items.retain(|item| item.what.is_directory() || !commands.contains_key(&item.own));
+    items.extend(commands.into_iter().map(|(path, index)| item(What::EntryPoint(index), path)));
+    Ok(items)
+}
+
+/// Refuses two paths of one package that end at the same place, or one below another that is no directory. Directories
+/// that end at the same place are one.
+fn one_place_each(package: &str, items: &mut Vec<Item>) -> Result<(), Error> {
+    let mut leaves: HashMap<&str, &TreePath> = HashMap::with_capacity(items.len());
+    for item in items.iter().filter(|item| !item.what.is_directory()) {
+        if let Some(other) = leaves.insert(item.resolved.as_str(), &item.own) {
+            let refusal = Refusal::SamePlace(other.as_str().into());
+            return Err(Error::path(package, item.own.as_str(), refusal));
+        }
+    }
+    let mut directories = HashSet::new();
+    let mut doubles = HashSet::new();
+    for item in items.iter() {
+        let at = item.what.is_directory().then_some(item.resolved.as_str());
+        if let Some(other) = item.resolved.ancestors().chain(at).find_map(|path| leaves.get(path)) {
+            return Err(Error::path(package, item.own.as_str(), Refusal::Below(other.as_str().into())));
+        }
+        if item.what.is_directory() && !directories.insert(&item.resolved) {
+            doubles.insert(item.own.clone());
+        }
+    }
+    items.retain(|item| !doubles.contains(&item.own));
+    Ok(())
+}
+
+fn plan(
+    package: &PlanInput<'_>,
+    subdir: Subdir,
+    python: Option<&Python>,
+    items: Vec<Item>,
+    placed: Vec<Placed>,
+) -> LinkPlan {
+    let mut plan = LinkPlan {
+        subdir,
+        paths: Vec::new(),
+        entry_points: Vec::new(),
+        python: python.filter(|_| package.info.index.noarch.is_python()).cloned(),
+        changes: Vec::new(),
+    };
+    for (item, placed) in items.into_iter().zip(placed) {
+        if item.own != item.resolved {
+            plan.changes.push(Change::Resolved { path: item.own, to: item.resolved.clone() });
+        }
+        let (path, clobbered) = match placed {
+            Placed::Stays => (item.resolved, None),
+            Placed::Loses(to) => {
+                plan.changes.push(Change::Clobbered { path: item.resolved.clone(), to: to.clone() });
+                (to, Some(item.resolved))
+            }
+            Placed::Dropped => {
+                plan.changes.push(Change::Dropped { path: item.resolved });
+                continue;
+            }
+        };
+        match item.what {
+            What::Path(index, _) => plan.paths.push(PlannedPath { index, path, clobbered }),
+            What::EntryPoint(index) => {
+                let entry_point = package.info.entry_points[index].clone();
+                plan.entry_points.push(PlannedEntryPoint { entry_point, path, clobbered });
+            }
+        }
+    }
+    plan.changes.sort();
+    plan
+}

@@ -1,0 +1,135 @@
+//! Paths through another package's linked directory.
+//!
+//! One package ships the link `lib64 -> lib`, another the file `lib64/x`. In a layer, the directory that the second one
+//! implies would replace the link of the first; so the file becomes `lib/x`, as if it had been written through the link.
+
+use std::collections::{BTreeMap, HashMap, HashSet, btree_map::Entry};
+
+use pixi_oci_layer::TreePath;
+
+use super::{Item, Links, PlanInput};
+use crate::{
+    Error, Refusal,
+    path::{follow, normalise},
+};
+
+/// As many links as Linux follows in one path.
+const MAX_HOPS: usize = 40;
+
+/// Who has a leaf (not a directory) at a path, if nobody is above it in the order of packages.
+#[derive(Clone, Copy)]
+struct Owner {
+    rank: usize,
+    package: usize,
+    /// The index of the listed path if it is a symbolic link.
+    link: Option<usize>,
+}
+
+/// The links that paths may lead through.
+pub(super) struct LinkMap<'a> {
+    packages: &'a [PlanInput<'a>],
+    owners: HashMap<TreePath, Owner>,
+    outside: &'a Links,
+    /// The targets of a package's links, once they were asked for.
+    targets: BTreeMap<usize, Links>,
+    links_of: &'a mut dyn FnMut(usize) -> Result<Links, Error>,
+}
+
+impl<'a> LinkMap<'a> {
+    /// Sets what every item's path is without links above it.
+    pub fn resolve(
+        packages: &'a [PlanInput<'a>],
+        ranks: &[usize],
+        items: &mut [Vec<Item>],
+        outside: &'a Links,
+        links_of: &'a mut dyn FnMut(usize) -> Result<Links, Error>,
+    ) -> Result<(), Error> {
+        let mut map = Self { packages, owners: owners(ranks, items), outside, targets: BTreeMap::new(), links_of };
+        // Links first: one that is itself below a linked directory is found by others where it really is.
+        for only_links in [true, false] {
+            for (package, items) in items.iter_mut().enumerate() {
+                for item in items.iter_mut().filter(|item| item.what.link().is_some() == only_links) {
+                    item.resolved = map.follow_all(package, item)?;
+                }
+            }
+            if only_links {
+                map.owners = owners(ranks, items);
+            }
+        }
+        Ok(())
+    }
+
+    /// The item's path without links above it, or at it if it is a directory.
+    fn follow_all(&mut self, package: usize, item: &Item) -> Result<TreePath, Error> {
+        let name = &self.packages[package].info.file_name;
+        let mut path = item.own.clone();
+        // Links that are no way to go on.
+        let mut blocked = HashSet::new();
+        for _ in 0..MAX_HOPS {
+            let at = item.what.is_directory().then_some(path.as_str());
+            let is_open = |above: &&str| !blocked.contains(*above) && self.is_link(package, above);
+            let link = path.ancestors().chain(at).find(is_open).map(str::to_owned);
+            let Some(link) = link else { return Ok(path) };
+            let rest = path.as_str()[link.len()..].split('/').filter(|part| !part.is_empty());
+            let resolved =
+                self.target(&link)?.map(|target| target.into_iter().chain(rest.map(Into::into)).collect::<Vec<_>>());
+            match resolved {
+                Some(parts) if !parts.is_empty() => {
+                    let resolved = parts.join("/");
+                    path = normalise(&resolved).map_err(|refusal| Error::path(name, &resolved, refusal))?;
+                }
+                // Out of the prefix, to a file, or a directory that is the prefix itself.
+                _ => {
+                    blocked.insert(link);
+                }
+            }
+        }
+        Err(Error::path(name, item.own.as_str(), Refusal::LinkLoop(path.as_str().into())))
+    }
+
+    /// Whether there will be a link at `path` that is not the package's own.
+    fn is_link(&self, package: usize, path: &str) -> bool {
+        match self.owners.get(path) {
+            Some(owner) => owner.link.is_some() && owner.package != package,
+            None => self.outside.contains_key(path),
+        }
+    }
+
+    /// Where the link at `link` leads, below the prefix; `None` if it leads out of it or to something that is known not
+    /// to be a directory: then whatever is below it contests its place.
+    fn target(&mut self, link: &str) -> Result<Option<Vec<String>>, Error> {
+        let target = match self.owners.get(link) {
+            Some(Owner { package, link: Some(index), .. }) => {
+                let targets = match self.targets.entry(*package) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(unknown) => unknown.insert((self.links_of)(*package)?),
+                };
+                let info = self.packages[*package].info;
+                let source = &info.paths[*index].path;
+                targets.get(source).ok_or_else(|| Error::path(&info.file_name, source.as_str(), Refusal::Missing))?
+            }
+            _ => match self.outside.get(link) {
+                Some(target) => target,
+                None => return Ok(None),
+            },
+        };
+        let Some(parts) = follow(link, target) else { return Ok(None) };
+        let leads_to_leaf = self.owners.get(&*parts.join("/")).is_some_and(|owner| owner.link.is_none());
+        Ok((!leads_to_leaf).then(|| parts.into_iter().map(Into::into).collect()))
+    }
+}
+
+/// Who has each leaf.
+fn owners(ranks: &[usize], items: &[Vec<Item>]) -> HashMap<TreePath, Owner> {
+    let mut owners: HashMap<TreePath, Owner> = HashMap::new();
+    for (package, items) in items.iter().enumerate() {
+        for item in items.iter().filter(|item| !item.what.is_directory()) {
+            let owner = Owner { rank: ranks[package], package, link: item.what.link() };
+            let present = owners.entry(item.resolved.clone()).or_insert(owner);
+            if present.rank < owner.rank {
+                *present = owner;
+            }
+        }
+    }
+    owners
+}

@@ -1,0 +1,69 @@
+//! The interpreter that `noarch: python` packages are linked for.
+
+use std::path::PathBuf;
+
+use pixi_oci_layer::TreePath;
+use rattler::install::PythonInfo;
+use rattler_conda_types::Subdir;
+
+use super::PlanInput;
+use crate::{Error, Refusal, error::escape, path::normalise};
+
+/// What a `noarch: python` package needs to know of the environment's Python.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Python {
+    /// Major and minor version.
+    pub version: (u64, u64),
+    /// Where the interpreter is, such as `bin/python3.13`.
+    pub executable: TreePath,
+    /// Where its packages are, such as `lib/python3.13/site-packages`.
+    pub site_packages: TreePath,
+}
+
+impl Python {
+    /// The same for rattler's functions.
+    pub(crate) fn info(&self, subdir: Subdir) -> PythonInfo {
+        PythonInfo {
+            platform: subdir,
+            short_version: self.version,
+            path: self.executable.as_str().into(),
+            site_packages_path: self.site_packages.as_str().into(),
+            bin_dir: PathBuf::from("bin"),
+        }
+    }
+
+    /// Where a path of a `noarch: python` package goes (rattler's `PythonInfo::get_python_noarch_target_path`).
+    pub(super) fn place(&self, path: &TreePath) -> Result<TreePath, Refusal> {
+        let path = path.as_str();
+        let below =
+            |directory: &str| path.strip_prefix(directory).filter(|rest| rest.is_empty() || rest.starts_with('/'));
+        if let Some(rest) = below("site-packages") {
+            normalise(&format!("{}{rest}", self.site_packages))
+        } else if let Some(rest) = below("python-scripts") {
+            normalise(&format!("bin{rest}"))
+        } else {
+            normalise(path)
+        }
+    }
+}
+
+/// The environment's Python, from the locked record of the package of that name.
+pub(super) fn find(packages: &[PlanInput<'_>]) -> Result<Option<Python>, Error> {
+    let Some(package) = packages.iter().find(|package| package.record.name.as_normalized() == "python") else {
+        return Ok(None);
+    };
+    let record = package.record;
+    let fail = |reason: String| Error::Python { package: package.info.file_name.clone(), reason: escape(&reason) };
+    let (major, minor) = record
+        .version
+        .version()
+        .as_major_minor()
+        .ok_or_else(|| fail(format!("its version {} has no major and minor number", record.version)))?;
+    let checked = |path: &str| normalise(path).map_err(|refusal| fail(format!("its path {path:?} {refusal}")));
+    let site_packages = match &record.python_site_packages_path {
+        Some(path) => checked(path)?,
+        None => checked(&format!("lib/python{major}.{minor}/site-packages"))?,
+    };
+    let executable = checked(&format!("bin/python{major}.{minor}"))?;
+    Ok(Some(Python { version: (major, minor), executable, site_packages }))
+}
