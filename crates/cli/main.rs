@@ -1,2 +1,33 @@
-//! pixi-oci
-fn main() {}
+//! pixi-oci: Pixi workspaces as reproducible OCI images.
+//!
+//! Parse, run the command, say how it went. Exit codes: 0 done, 1 could not, 2 wrong usage, 3 verified and it failed,
+//! 130 and 143 interrupted.
+
+// The command line is where the environment is read; the library gets values.
+#![allow(clippy::disallowed_methods)]
+
+mod arguments;
+mod commands;
+mod error;
+mod interrupt;
+mod output;
+mod progress;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::arguments::Cli;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let output = cli.common.output();
+    interrupt::exit_on_signals();
+    match commands::run(cli.command, &output) {
+        Ok(code) => code,
+        Err(error) => {
+            error.show(&output);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}

@@ -129,7 +129,9 @@ pub fn size(bytes: u64) -> String {
 mod tests {
     #[test]
     fn sizes_have_three_digits_or_so() {
-        for (bytes, text) in [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (2_000_000_000, "2.0 GB"), (u64::MAX, "18446744.1 TB")] {
+        for (bytes, text) in
+            [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (2_000_000_000, "2.0 GB"), (u64::MAX, "18446744.1 TB")]
+        {
             assert_eq!(super::size(bytes), text);
         }
     }

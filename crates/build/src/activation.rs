@@ -174,7 +174,8 @@ fn expand<'a>(text: &str, known: impl Fn(&str) -> Option<&'a str>) -> Result<Str
 /// The exports are unconditional, because the host's variables reach the container and would win otherwise; and the
 /// user's site-packages in the mounted home directory are kept out.
 pub fn apptainer_script(env: &ActivatedEnv) -> String {
-    let mut script = String::from("#!/bin/sh\n# Written by pixi-oci: the environment, for apptainer run, exec and shell.\n");
+    let mut script =
+        String::from("#!/bin/sh\n# Written by pixi-oci: the environment, for apptainer run, exec and shell.\n");
     for (name, value) in env.all.iter().filter(|(name, _)| is_shell_name(name)) {
         script.push_str(&format!("export {name}={}\n", quote(value)));
     }
@@ -243,7 +244,12 @@ mod tests {
         assert_eq!(get("PIXI_PROMPT"), Some("(demo:prod) "));
         assert_eq!(env.all.iter().filter(|(n, _)| n == "LANG").count(), 1);
         let bad = BTreeMap::from([("b.json".to_string(), b"[1]".to_vec())]);
-        assert!(activate(&ActivationInput { env_vars_d: &bad, ..input(&base, &[]) }).unwrap_err().to_string().contains("b.json"));
+        assert!(
+            activate(&ActivationInput { env_vars_d: &bad, ..input(&base, &[]) })
+                .unwrap_err()
+                .to_string()
+                .contains("b.json")
+        );
     }
 
     #[test]
@@ -260,7 +266,8 @@ mod tests {
 
     #[test]
     fn scripts_quote_everything() {
-        let env = ActivatedEnv { all: vec![pair("A", "it's $X"), pair("a.b", "1")], after_scripts: vec![pair("Z", "1")] };
+        let env =
+            ActivatedEnv { all: vec![pair("A", "it's $X"), pair("a.b", "1")], after_scripts: vec![pair("Z", "1")] };
         assert_eq!(
             apptainer_script(&env).lines().skip(2).collect::<Vec<_>>(),
             [r"export A='it'\''s $X'", "export PYTHONNOUSERSITE=1"]

@@ -87,7 +87,9 @@ pub enum ApplicationError {
     #[error("two files would have the same place in the image; change a destination in `include`")]
     Tree(#[from] TreeError),
     /// A file whose content is a secret.
-    #[error("{path} holds a secret: {rule}; leave it out with `exclude`, or name this very file in `include` if it is meant to be public")]
+    #[error(
+        "{path} holds a secret: {rule}; leave it out with `exclude`, or name this very file in `include` if it is meant to be public"
+    )]
     Secret {
         /// The file.
         path: PathBuf,

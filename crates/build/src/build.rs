@@ -8,15 +8,11 @@ use std::{
 use pixi_oci_image::{Image, Index};
 use pixi_oci_layer::Digest;
 use pixi_oci_publish::{DestinationRef, OciLayout, publish};
-use pixi_oci_resolve::{Client, Workspace};
+use pixi_oci_resolve::{Client, LockedPackage, Workspace};
 
 use crate::{
-    BuildReport, BuildRequest, Error, ImageReport, OnEvent,
-    configuration::configuration,
-    fetch::fetch_archives,
-    image::ImageBuilder,
-    packages::conda_records,
-    target::targets,
+    BuildReport, BuildRequest, Error, ImageReport, OnEvent, configuration::configuration, fetch::fetch_archives,
+    image::ImageBuilder, packages::conda_records, target::targets,
 };
 
 /// Builds what `request` says, and gives the report of it. Nothing is visible at the destination before all is done.
@@ -31,7 +27,8 @@ pub fn build(request: &BuildRequest, client: &Client, on_event: OnEvent<'_>) -> 
     let lock_file_digest = digest_of(lock.path())?;
     let targets = targets(request, &workspace, &lock, &configuration)?;
     let records = targets.iter().map(|target| conda_records(&target.packages)).collect::<Result<Vec<_>, _>>()?;
-    let archives = fetch_archives(request, client, &records.concat(), on_event)?;
+    let packages: Vec<&LockedPackage> = targets.iter().flat_map(|target| &target.packages).collect();
+    let archives = fetch_archives(request, client, &packages, on_event)?;
     let output = Output::open(request, &workspace)?;
 
     let builder = ImageBuilder {
@@ -94,13 +91,49 @@ impl Output {
 
     fn publish(&self, index: &Index) -> Result<Digest, Error> {
         let layers = index.images.iter().flat_map(|image| &image.layers);
-        let blobs: BTreeMap<Digest, PathBuf> = layers
-            .map(|layer| (layer.descriptor.digest, self.layout.blob_path(&layer.descriptor.digest)))
-            .collect();
+        let blobs: BTreeMap<Digest, PathBuf> =
+            layers.map(|layer| (layer.descriptor.digest, self.layout.blob_path(&layer.descriptor.digest))).collect();
         let published = match &self.temporary {
             None => publish(index, &blobs, &self.layout, self.reference.name())?,
             Some(_) => publish(index, &blobs, &*self.reference.open()?, self.reference.name())?,
         };
         Ok(published.digest)
     }
+}
+
+/// The name under which an image is handed to podman or docker: the workspace's, and the environment's unless it is
+/// `default`, as far as a reference can have their letters.
+///
+/// # Errors
+///
+/// The workspace cannot be read.
+pub fn image_name(request: &BuildRequest) -> Result<String, Error> {
+    let workspace = Workspace::open(&request.workspace)?;
+    let configuration = configuration(request, &workspace)?;
+    let letters = |text: &str| -> String {
+        let mapped =
+            text.to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect::<String>();
+        mapped.split('-').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-")
+    };
+    let name = match letters(&workspace.name) {
+        name if name.is_empty() => "workspace".to_string(),
+        name => name,
+    };
+    let tag = workspace.version.as_deref().map(letters_of_tag).filter(|tag| !tag.is_empty());
+    let suffix = if configuration.environment == "default" {
+        String::new()
+    } else {
+        format!("-{}", letters(&configuration.environment))
+    };
+    Ok(format!("localhost/{name}{suffix}:{}", tag.unwrap_or_else(|| "latest".into())))
+}
+
+/// The grammar of tags (OCI distribution-spec): letters, digits, `_`, `.`, `-`, not beginning with the last two.
+fn letters_of_tag(version: &str) -> String {
+    let mapped: String = version
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || "_.-".contains(c) { c } else { '-' })
+        .take(128)
+        .collect();
+    mapped.trim_start_matches(['.', '-']).to_string()
 }

@@ -48,9 +48,11 @@ pub fn configuration(request: &BuildRequest, workspace: &Workspace) -> Result<Co
     configured.environments.insert(environment.clone(), request.overrides.clone());
     let oci = configured.for_environment(&environment);
 
-    let architectures = oci.arch.iter().flatten().map(|text| {
-        text.parse::<Architecture>().map_err(|_| RequestError::Architecture { text: text.clone() })
-    });
+    let architectures = oci
+        .arch
+        .iter()
+        .flatten()
+        .map(|text| text.parse::<Architecture>().map_err(|_| RequestError::Architecture { text: text.clone() }));
     let compression = match oci.compression {
         None => Compression::default(),
         Some(setting) => match (setting.algorithm, setting.level) {

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use pixi_oci_image::{LayerEntry, OwnLayer};
 use pixi_oci_layer::Layer;
 
-use crate::{LayerGroup, LayerKind, LayerReport, layers::{PackageLayer, ReadyPackage}};
+use crate::{
+    LayerGroup, LayerKind, LayerReport,
+    layers::{PackageLayer, ReadyPackage},
+};
 
 /// The annotation of a package layer's descriptor that names its packages, one `NAME VERSION BUILD` after the other,
 /// separated by commas.
@@ -35,7 +38,10 @@ impl Described<'_> {
         let packages = self.groups.iter().zip(self.layers).map(|(group, made)| {
             let labels = self.labels(group).join(", ");
             OwnLayer {
-                entry: LayerEntry::new(&made.layer, BTreeMap::from([(PACKAGES_ANNOTATION.to_string(), labels.clone())])),
+                entry: LayerEntry::new(
+                    &made.layer,
+                    BTreeMap::from([(PACKAGES_ANNOTATION.to_string(), labels.clone())]),
+                ),
                 created_by: format!("pixi-oci: {labels}"),
                 comment: None,
             }
@@ -45,9 +51,7 @@ impl Described<'_> {
             created_by: format!("pixi-oci: {what}"),
             comment: None,
         };
-        packages
-            .chain([other(self.environment, "environment"), other(self.application, "application")])
-            .collect()
+        packages.chain([other(self.environment, "environment"), other(self.application, "application")]).collect()
     }
 
     /// For people and machines, with the base's layers.

@@ -60,7 +60,10 @@ pub fn environment_tree(input: &EnvironmentInput<'_>) -> Result<FileTree, Enviro
         tree.insert(in_workdir("entrypoint.sh")?, link(ENTRYPOINT))?;
     }
     if input.scratch {
-        tree.insert(path("/etc/passwd")?, file("root:x:0:0:root:/root:/sbin/nologin\nnobody:x:65534:65534:nobody:/:/sbin/nologin\n", Mode::FILE))?;
+        tree.insert(
+            path("/etc/passwd")?,
+            file("root:x:0:0:root:/root:/sbin/nologin\nnobody:x:65534:65534:nobody:/:/sbin/nologin\n", Mode::FILE),
+        )?;
         tree.insert(path("/etc/group")?, file("root:x:0:\nnobody:x:65534:\n", Mode::FILE))?;
         tree.insert(path("/tmp")?, Node::Directory { mode: Mode::STICKY_DIRECTORY })?;
     }
@@ -99,12 +102,12 @@ mod tests {
             [
                 "f 0755 - .singularity.d/env/91-pixi-oci.sh 1",
                 "d 0775 - app",
-                "f 0644 - app/.pixi/.condapackageignore 26",
+                "f 0644 - app/.pixi/.condapackageignore 25",
                 "f 0644 - app/.pixi/.gitignore 15",
                 "l 0777 - app/.pixi/envs/prod -> \"/opt/pixi/env\"",
                 "l 0777 - app/entrypoint.sh -> \"/opt/pixi/entrypoint\"",
                 "f 0644 - etc/group 26",
-                "f 0644 - etc/passwd 84",
+                "f 0644 - etc/passwd 80",
                 "f 0755 - opt/pixi/entrypoint 1",
                 "f 0644 - opt/pixi/env/conda-meta/history 0",
                 "d 1777 - tmp",

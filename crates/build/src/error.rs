@@ -26,9 +26,6 @@ pub enum Error {
     /// The destination's name.
     #[error(transparent)]
     Destination(#[from] pixi_oci_publish::ParseDestinationError),
-    /// The base image.
-    #[error(transparent)]
-    Base(#[from] pixi_oci_publish::base::Error),
     /// What was asked for.
     #[error(transparent)]
     Request(#[from] crate::RequestError),
@@ -87,7 +84,9 @@ pub enum Error {
         found: String,
     },
     /// A path of ours that is no directory in the base image.
-    #[error("base image {base} has {path}, which is not a directory; choose another --prefix or --workdir, or another base")]
+    #[error(
+        "base image {base} has {path}, which is not a directory; choose another --prefix or --workdir, or another base"
+    )]
     BaseInTheWay {
         /// The base image.
         base: String,

@@ -1,28 +1,26 @@
 //! Gets the archives of all targets at once.
 
-use std::{
-    collections::BTreeMap,
-    num::NonZeroUsize,
-    sync::Mutex,
-};
+use std::{collections::BTreeMap, num::NonZeroUsize, sync::Mutex};
 
-use pixi_oci_resolve::{ArchiveCache, CachedArchive, Client, FetchEvent, FetchItem, FetchOptions, RepoDataRecord, RetryPolicy};
+use pixi_oci_resolve::{
+    ArchiveCache, CachedArchive, Client, FetchEvent, FetchItem, FetchOptions, LockedPackage, RetryPolicy,
+};
 
 use crate::{BuildRequest, Error, Event, OnEvent};
 
 /// So many archives are fetched at a time, as pixi does.
 const CONCURRENCY: NonZeroUsize = NonZeroUsize::new(50).expect("not zero");
 
-/// The archives of `records`, in their order.
+/// The archives of `packages`, in their order; packages that would have to be built have none.
 pub fn fetch_archives(
     request: &BuildRequest,
     client: &Client,
-    records: &[&RepoDataRecord],
+    packages: &[&LockedPackage],
     on_event: OnEvent<'_>,
 ) -> Result<Vec<CachedArchive>, Error> {
-    let items = records
+    let items = packages
         .iter()
-        .map(|record| FetchItem::for_record(record))
+        .filter_map(|package| FetchItem::for_package(package).transpose())
         .collect::<Result<Vec<_>, _>>()?;
     let mut unique: Vec<(_, u64)> = items.iter().map(|item| (item.sha256, item.size.unwrap_or(0))).collect();
     unique.sort();
@@ -38,8 +36,12 @@ pub fn fetch_archives(
         }
     };
     let cache = ArchiveCache::open(&request.cache_dir)?;
-    let options =
-        FetchOptions { offline: request.offline, concurrency: CONCURRENCY, retry: RetryPolicy::default(), on_event: &forward };
+    let options = FetchOptions {
+        offline: request.offline,
+        concurrency: CONCURRENCY,
+        retry: RetryPolicy::default(),
+        on_event: &forward,
+    };
     crate::runtime()?.block_on(cache.fetch(&items, &options, client)).map_err(Error::from)
 }
 

@@ -85,7 +85,8 @@ fn web_url(remote: &str) -> Option<String> {
     };
     let path = path.trim_matches('/');
     let path = path.strip_suffix(".git").unwrap_or(path);
-    let clean = |text: &str| !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '@');
+    let clean =
+        |text: &str| !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '@');
     (clean(host) && clean(path)).then(|| format!("https://{host}/{path}"))
 }
 
@@ -115,7 +116,8 @@ mod tests {
         let git = dir.path().join(".git");
         fs_err::create_dir_all(git.join("refs/heads")).unwrap();
         fs_err::write(git.join("HEAD"), "ref: refs/heads/main\n").unwrap();
-        fs_err::write(git.join("config"), "[core]\n\tbare = false\n[remote \"origin\"]\n\turl = git@h:a/b.git\n").unwrap();
+        fs_err::write(git.join("config"), "[core]\n\tbare = false\n[remote \"origin\"]\n\turl = git@h:a/b.git\n")
+            .unwrap();
         fs_err::write(git.join("packed-refs"), format!("# pack-refs\n{} refs/heads/main\n", "b".repeat(40))).unwrap();
         let inner = dir.path().join("inner");
         fs_err::create_dir(&inner).unwrap();

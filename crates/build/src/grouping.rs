@@ -64,8 +64,7 @@ pub fn group(packages: &[SizedPackage], layers: usize) -> Vec<LayerGroup> {
     let room = layers - TINY_BUCKETS;
     let name = |i: &usize| packages[*i].name.as_str();
 
-    let (mut big, mut tiny): (Vec<usize>, Vec<usize>) =
-        (0..packages.len()).partition(|&i| packages[i].size >= TINY);
+    let (mut big, mut tiny): (Vec<usize>, Vec<usize>) = (0..packages.len()).partition(|&i| packages[i].size >= TINY);
     big.sort_by(|a, b| packages[*b].size.cmp(&packages[*a].size).then_with(|| name(a).cmp(name(b))));
     tiny.sort_by(|a, b| name(a).cmp(name(b)));
     let rest = if big.len() <= room { Vec::new() } else { big.split_off(room - buckets) };

@@ -8,7 +8,9 @@ use std::{
 use pixi_oci_image::{AssembleInput, Image, Platform, assemble, rfc3339};
 use pixi_oci_layer::{Layer, MemoryBudget};
 use pixi_oci_publish::OciLayout;
-use pixi_oci_resolve::{Activation, CachedArchive, RepoDataRecord, VirtualRequirement, Workspace, requirements};
+use pixi_oci_resolve::{Activation, CachedArchive, VirtualRequirement, Workspace, requirements};
+
+use rattler_conda_types::RepoDataRecord;
 
 use crate::{
     BuildRequest, Error, Event, ImageReport, OnEvent,
@@ -73,12 +75,16 @@ impl ImageBuilder<'_> {
         let post_link_scripts = with_post_link(&packages);
         let mut warnings = Vec::new();
         for package in &post_link_scripts {
-            warnings.push(format!("{package} has a post-link script; it is not run, what it would do is not in the image"));
+            warnings
+                .push(format!("{package} has a post-link script; it is not run, what it would do is not in the image"));
         }
         let layers = package_layers(configuration.max_layers, base.layers().len())?;
         if base.layers().len() > 3 {
             let own = base.layers().len();
-            warnings.push(format!("the base image has {own} layers, which leaves {layers} of {} for packages", configuration.max_layers));
+            warnings.push(format!(
+                "the base image has {own} layers, which leaves {layers} of {} for packages",
+                configuration.max_layers
+            ));
         }
         let groups = group(&sized(&packages), layers);
         (self.on_event)(Event::LayersStarted {
@@ -167,7 +173,8 @@ impl ImageBuilder<'_> {
 
     fn activated(&self, written: &Written<'_>) -> Result<ActivatedEnv, Error> {
         let configuration = self.configuration;
-        let mut package_env = virtual_packages::cuda_env(&written.target.packages, written.needs, &written.target.virtual_packages);
+        let mut package_env =
+            virtual_packages::cuda_env(&written.target.packages, written.needs, &written.target.virtual_packages);
         let base_env = written.base.settings().map(|settings| settings.env.clone()).unwrap_or_default();
         if !base_env.iter().any(|(name, _)| name == "LANG") {
             package_env.push(("LANG".into(), "C.UTF-8".into()));
@@ -197,7 +204,8 @@ impl ImageBuilder<'_> {
     fn entrypoint(&self, written: &Written<'_>, env: &ActivatedEnv) -> Result<Option<String>, Error> {
         let prefix = self.configuration.prefix.as_str();
         let of_packages = activation_scripts(written.packages).into_iter().map(|path| format!("{prefix}/{path}"));
-        let of_workspace = written.activation.scripts.iter().map(|path| format!("{}/{path}", self.configuration.workdir));
+        let of_workspace =
+            written.activation.scripts.iter().map(|path| format!("{}/{path}", self.configuration.workdir));
         let scripts: Vec<String> = of_packages.chain(of_workspace).collect();
         if scripts.is_empty() {
             return Ok(None);
@@ -235,7 +243,9 @@ impl ImageBuilder<'_> {
             outputs: &[self.output.to_path_buf(), self.workspace.root.join("dist/oci")],
         })?;
         for (path, what) in &application.left_out {
-            warnings.push(format!("{path} is left out: its name means {what}; name it in `include` if it is meant to be there"));
+            warnings.push(format!(
+                "{path} is left out: its name means {what}; name it in `include` if it is meant to be there"
+            ));
         }
         write_tree(&application.tree, self.layout, self.configuration.compression, self.time())
     }

@@ -119,7 +119,11 @@ pub fn write_package_layers(
     });
     let results = results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     if let Some(error) = results.iter().position(|result| matches!(result, Some(Err(_)))) {
-        return results.into_iter().nth(error).flatten().map_or(Ok(Vec::new()), |result| result.map(|layer| vec![layer]));
+        return results
+            .into_iter()
+            .nth(error)
+            .flatten()
+            .map_or(Ok(Vec::new()), |result| result.map(|layer| vec![layer]));
     }
     Ok(results.into_iter().flatten().flatten().collect())
 }
@@ -142,7 +146,8 @@ fn write_group(
             &mut store,
             options.scratch,
         )?;
-        look(&made.tree, options.prefix, &mut seen).map_err(|source| Error::Unreadable { package: package.label.clone(), source })?;
+        look(&made.tree, options.prefix, &mut seen)
+            .map_err(|source| Error::Unreadable { package: package.label.clone(), source })?;
         seen.outside_links.extend(made.outside_links.into_iter().map(|link| (package.label.clone(), link)));
         writer.add(&made.tree)?;
     }

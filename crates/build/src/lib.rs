@@ -28,13 +28,15 @@ mod settings;
 mod target;
 mod virtual_packages;
 
-pub use build::build;
+pub use build::{build, image_name};
 pub use error::Error;
 pub use event::{Event, OnEvent};
 pub use grouping::{LayerGroup, SizedPackage, TooFewLayers, group, package_layers};
 pub use pixi_oci_image::Architecture;
 pub use pixi_oci_publish::{find_container_engine, load};
-pub use pixi_oci_resolve::{Client, CompressionSetting, Error as ResolveError, Include, ManifestError, OciConfig, Port, VirtualPackage};
+pub use pixi_oci_resolve::{
+    Client, CompressionSetting, Error as ResolveError, Include, ManifestError, OciConfig, Port, VirtualPackage,
+};
 pub use plan::{LayerPlan, PackagePlan, Plan, PlanRequest, plan};
 pub use report::{BaseReport, BuildReport, ImageReport, LayerKind, LayerReport};
 pub use request::{BuildRequest, RequestError};

@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, path::Path};
 
 use pixi_oci_package::{CondaMeta, PackageInfo, PlanInput, link_plan, read_info, read_links};
-use pixi_oci_resolve::{CachedArchive, LockedPackage, RepoDataRecord, canonical_channel, canonical_url};
+use pixi_oci_resolve::{CachedArchive, LockedPackage, canonical_channel, canonical_url};
+use rattler_conda_types::RepoDataRecord;
 use rayon::prelude::*;
 
 use crate::{Error, SizedPackage, layers::ReadyPackage, target::Target};
@@ -18,7 +19,9 @@ pub fn conda_records(packages: &[LockedPackage]) -> Result<Vec<&RepoDataRecord>,
         .iter()
         .filter_map(|package| match package {
             LockedPackage::Conda(_) => None,
-            LockedPackage::CondaSource { location, .. } => Some(format!("{} (conda source package {location})", package.name())),
+            LockedPackage::CondaSource { location, .. } => {
+                Some(format!("{} (conda source package {location})", package.name()))
+            }
             LockedPackage::Wheel(wheel) => Some(format!("{} (wheel {})", package.name(), wheel.file_name)),
             LockedPackage::PypiSource { location, .. } => Some(format!("{} (source {location})", package.name())),
         })
@@ -86,7 +89,7 @@ fn meta(record: &RepoDataRecord, archive: &CachedArchive) -> Result<CondaMeta, E
     Ok(CondaMeta {
         url: url.parse().map_err(|_| Error::Url { package: label(record), url })?,
         channel: record.channel.as_deref().map(canonical_channel),
-        sha256: archive.sha256.into(),
+        sha256: (*archive.sha256.as_bytes()).into(),
         size: archive.size,
     })
 }
@@ -121,7 +124,11 @@ pub fn activation_scripts(packages: &[ReadyPackage<'_>]) -> Vec<String> {
 /// Labels of the packages with a script that conda would run after linking.
 pub fn with_post_link(packages: &[ReadyPackage<'_>]) -> Vec<String> {
     let has_script = |package: &&ReadyPackage<'_>| {
-        package.info.link_scripts.iter().any(|path| Path::new(path.as_str()).to_string_lossy().ends_with("-post-link.sh"))
+        package
+            .info
+            .link_scripts
+            .iter()
+            .any(|path| Path::new(path.as_str()).to_string_lossy().ends_with("-post-link.sh"))
     };
     packages.iter().filter(has_script).map(|package| package.label.clone()).collect()
 }

@@ -95,16 +95,16 @@ pub fn plan(request: &PlanRequest) -> Result<Vec<Plan>, Error> {
 
 fn plan_one(configuration: &Configuration, lock: &LockFile, platform: &LockedPlatform) -> Result<Plan, Error> {
     let packages = lock.packages(&configuration.environment, platform)?;
-    let in_layers: Vec<&LockedPackage> = packages
-        .iter()
-        .filter(|p| matches!(p, LockedPackage::Conda(_) | LockedPackage::Wheel(_)))
-        .collect();
+    let in_layers: Vec<&LockedPackage> =
+        packages.iter().filter(|p| matches!(p, LockedPackage::Conda(_) | LockedPackage::Wheel(_))).collect();
     let sized: Vec<SizedPackage> =
         in_layers.iter().map(|p| SizedPackage { name: p.name(), size: p.size().unwrap_or(0) }).collect();
     // The base image is not looked at here; up to three layers are reserved for it.
     let groups = group(&sized, package_layers(configuration.max_layers, 0)?);
     let needs = requirements(&packages);
-    let names = |wanted: &dyn Fn(&LockedPackage) -> bool| packages.iter().filter(|p| wanted(p)).map(LockedPackage::name).collect();
+    let names = |wanted: &dyn Fn(&LockedPackage) -> bool| {
+        packages.iter().filter(|p| wanted(p)).map(LockedPackage::name).collect()
+    };
     Ok(Plan {
         environment: configuration.environment.clone(),
         platform: platform.name.clone(),
@@ -120,13 +120,13 @@ fn plan_one(configuration: &Configuration, lock: &LockFile, platform: &LockedPla
 }
 
 fn required(needs: &[VirtualRequirement]) -> Vec<String> {
-    let depends: Vec<VirtualRequirement> = needs.iter().filter(|need| !need.constraint).cloned().collect();
-    let mut names: Vec<&str> = depends.iter().map(|need| need.name.as_str()).collect();
+    let depends = || needs.iter().filter(|need| !need.constraint);
+    let mut names: Vec<&str> = depends().map(|need| need.name.as_str()).collect();
     names.sort_unstable();
     names.dedup();
     names
         .into_iter()
-        .map(|name| match minimum(&depends, name).and_then(|need| need.minimum.as_ref()) {
+        .map(|name| match minimum(depends(), name).and_then(|need| need.minimum.as_ref()) {
             Some(version) => format!("{name} >={version}"),
             None => name.to_string(),
         })

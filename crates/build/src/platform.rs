@@ -1,7 +1,7 @@
 //! Conda's `linux-64` and OCI's `linux/amd64`: the one place where both are known.
 
 use pixi_oci_image::Architecture;
-use pixi_oci_resolve::Subdir;
+use rattler_conda_types::Subdir;
 
 /// The OCI architecture of a conda subdir, if images can be made for it.
 pub fn architecture(subdir: Subdir) -> Option<Architecture> {

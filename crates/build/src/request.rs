@@ -58,7 +58,9 @@ pub enum RequestError {
         architecture: Architecture,
     },
     /// The environment has no linux platform.
-    #[error("environment `{environment}` is not locked for linux-64 or linux-aarch64; add one to `platforms` and run `pixi lock`")]
+    #[error(
+        "environment `{environment}` is not locked for linux-64 or linux-aarch64; add one to `platforms` and run `pixi lock`"
+    )]
     NoLinux {
         /// The environment.
         environment: String,

@@ -12,10 +12,14 @@ pub fn secret_name(name: &str) -> Option<&'static str> {
             Some("a file of credentials")
         }
         ".ssh" | ".gnupg" | ".aws" | ".docker" | ".kube" => Some("a directory of credentials"),
-        "credentials.json" | "auth.json" | "id_rsa" | "id_dsa" | "id_ecdsa" | "id_ed25519" => Some("a key or credentials"),
+        "credentials.json" | "auth.json" | "id_rsa" | "id_dsa" | "id_ecdsa" | "id_ed25519" => {
+            Some("a key or credentials")
+        }
         ".pixi" => Some("the environments of the build machine"),
         "__pycache__" | ".mypy_cache" | ".pytest_cache" | ".ruff_cache" => Some("a cache"),
-        _ if lower == ".env" || lower.starts_with(".env.") || lower == ".envrc" => Some("a file of environment variables"),
+        _ if lower == ".env" || lower.starts_with(".env.") || lower == ".envrc" => {
+            Some("a file of environment variables")
+        }
         _ if ends(&[".pem", ".key", ".p12", ".pfx", ".jks", ".kdbx", ".keystore"]) => Some("a key"),
         _ if ends(&[".token", ".secret"]) => Some("a token"),
         _ => None,

@@ -70,9 +70,9 @@ pub fn cuda_env(
         _ => None,
     });
     // `constrains` speaks of packages that may run with or without a GPU, as cuda-version's does.
-    let depends: Vec<VirtualRequirement> = requirements.iter().filter(|r| !r.constraint).cloned().collect();
-    let needed = minimum(&depends, "__cuda").and_then(|r| r.minimum.as_ref()).map(ToString::to_string);
-    if toolkit.is_none() && !depends.iter().any(|r| r.name == "__cuda") {
+    let depends = || requirements.iter().filter(|r| !r.constraint);
+    let needed = minimum(depends(), "__cuda").and_then(|r| r.minimum.as_ref()).map(ToString::to_string);
+    if toolkit.is_none() && !depends().any(|r| r.name == "__cuda") {
         return Vec::new();
     }
     let major = toolkit.as_deref().and_then(|version| version.split('.').next()).map(|major| format!("{major}.0"));

@@ -70,6 +70,29 @@ impl Content {
         }
     }
 
+    /// The file on disk that [`Content::from_file`] named.
+    pub fn path(&self) -> Option<&Path> {
+        match &self.0 {
+            Kind::Path { path, .. } => Some(path),
+            _ => None,
+        }
+    }
+
+    /// At most the first `max` bytes.
+    pub fn prefix(&self, max: usize) -> io::Result<Vec<u8>> {
+        let len = self.len().min(max as u64);
+        let mut bytes = Vec::with_capacity(len as usize);
+        match &self.0 {
+            Kind::Memory(held) => bytes.extend_from_slice(&held.bytes[..len as usize]),
+            Kind::Spool { file, offset, .. } => copy_range(file, *offset, len, &mut bytes)?,
+            Kind::Path { path, .. } => {
+                let file = fs::File::open(path).map_err(|e| at(path, e))?;
+                copy_range(&file, 0, len, &mut bytes).map_err(|e| at(path, e))?;
+            }
+        }
+        Ok(bytes)
+    }
+
     /// All bytes in memory.
     pub fn to_vec(&self) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::with_capacity(self.len() as usize);

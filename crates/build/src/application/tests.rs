@@ -47,7 +47,10 @@ fn honours_ignore_files_and_leaves_secrets_and_outputs_out() {
         ("dist/wheel.whl", ""),
     ]);
     let found = collect(&dir, &[include("src", None), include("dist", None)], &["skip".into()]).unwrap();
-    assert_eq!(paths(&found), ["app", "app/dist/wheel.whl", "app/pixi.toml", "app/src/.gitignore", "app/src/a.py", "host-libs"]);
+    assert_eq!(
+        paths(&found),
+        ["app", "app/dist/wheel.whl", "app/pixi.toml", "app/src/.gitignore", "app/src/a.py", "host-libs"]
+    );
     assert_eq!(found.left_out.keys().collect::<Vec<_>>(), ["src/.env", "src/key.pem"]);
     let all = collect(&dir, &[include(".", None)], &[]).unwrap();
     assert!(paths(&all).contains(&"app/src/skip/me".to_string()));
@@ -56,7 +59,8 @@ fn honours_ignore_files_and_leaves_secrets_and_outputs_out() {
 
 #[test]
 fn destinations_patterns_and_named_files() {
-    let dir = workspace(&[("pixi.toml", ""), ("conf/a.ini", ""), ("conf/b.ini", ""), ("x/.env", "A=1"), ("x/y/z.ini", "")]);
+    let dir =
+        workspace(&[("pixi.toml", ""), ("conf/a.ini", ""), ("conf/b.ini", ""), ("x/.env", "A=1"), ("x/y/z.ini", "")]);
     let found = collect(
         &dir,
         &[
@@ -70,7 +74,17 @@ fn destinations_patterns_and_named_files() {
     .unwrap();
     assert_eq!(
         paths(&found),
-        ["app", "app/conf/a.ini", "app/conf/b.ini", "app/pixi.toml", "app/settings/.env", "data/y/z.ini", "etc/app/a.ini", "etc/app/b.ini", "host-libs"]
+        [
+            "app",
+            "app/conf/a.ini",
+            "app/conf/b.ini",
+            "app/pixi.toml",
+            "app/settings/.env",
+            "data/y/z.ini",
+            "etc/app/a.ini",
+            "etc/app/b.ini",
+            "host-libs"
+        ]
     );
 }
 

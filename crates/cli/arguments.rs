@@ -1,0 +1,226 @@
+//! What can be said on the command line. The doc comments are the help texts.
+
+use std::{io::IsTerminal, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use pixi_oci_build::{Architecture, CompressionSetting, Include, OciConfig, VirtualPackage};
+
+use crate::{
+    commands::{build::BuildArgs, plan::PlanArgs, verify::VerifyArgs},
+    error::CliError,
+    output::{Output, Verbosity},
+};
+
+/// Pixi workspaces as reproducible OCI images: no daemon, no root, no QEMU, and no package's code is run.
+#[derive(Debug, Parser)]
+#[command(name = "pixi-oci", version, arg_required_else_help = true, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Build(Box<BuildArgs>),
+    Plan(Box<PlanArgs>),
+    Verify(VerifyArgs),
+}
+
+/// How much is said, and how.
+#[derive(Debug, Args)]
+pub struct Common {
+    /// Say more: each package and layer.
+    #[arg(short, long, global = true)]
+    verbose: bool,
+    /// Say errors only.
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Draw no progress bars. They are drawn on a terminal only.
+    #[arg(long, global = true, env = "PIXI_NO_PROGRESS", value_parser = clap::builder::FalseyValueParser::new())]
+    no_progress: bool,
+    /// When to use colours.
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, env = "PIXI_COLOR")]
+    color: Color,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Color {
+    Always,
+    Never,
+    Auto,
+}
+
+impl Common {
+    /// The writer that does what was said.
+    pub fn output(&self) -> Output {
+        let verbosity = match (self.quiet, self.verbose) {
+            (true, _) => Verbosity::Quiet,
+            (_, true) => Verbosity::Verbose,
+            _ => Verbosity::Normal,
+        };
+        let color = match self.color {
+            Color::Always => true,
+            Color::Never => false,
+            // https://no-color.org: present and not empty.
+            Color::Auto => std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
+        };
+        Output::new(verbosity, color, !self.no_progress)
+    }
+}
+
+/// Which workspace, environment and platforms.
+#[derive(Debug, Args)]
+pub struct Selection {
+    /// The workspace: a directory, or its pixi.toml or pyproject.toml.
+    #[arg(default_value = ".", value_name = "WORKSPACE")]
+    workspace: PathBuf,
+    /// The same, as pixi has it.
+    #[arg(long, value_name = "PATH", conflicts_with = "workspace")]
+    manifest_path: Option<PathBuf>,
+    /// The environment [default: the configured one, else `default`].
+    #[arg(short, long, value_name = "NAME", env = "PIXI_OCI_ENVIRONMENT")]
+    pub environment: Option<String>,
+    /// Architectures: amd64, arm64 [default: the configured ones, else all linux platforms of the environment].
+    #[arg(long, value_delimiter = ',', value_name = "ARCH", value_parser = architecture)]
+    pub arch: Vec<Architecture>,
+    /// Platforms by the manifest's names, where an architecture has several (linux-64 and linux-64-cuda).
+    #[arg(long, value_delimiter = ',', value_name = "NAME")]
+    pub platform: Vec<String>,
+    /// Use the lock file as it is. It always is: it is not compared with the manifest yet.
+    #[arg(long)]
+    frozen: bool,
+    /// What the machines that run the image have, e.g. __cuda=12.6; the build machine is never asked. Repeatable.
+    /// CONDA_OVERRIDE_CUDA, CONDA_OVERRIDE_GLIBC, CONDA_OVERRIDE_LINUX and CONDA_OVERRIDE_ARCHSPEC say the same.
+    #[arg(long = "virtual-package", value_name = "NAME=VERSION")]
+    pub virtual_packages: Vec<VirtualPackage>,
+    /// The most layers the image may have.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(15..=1000))]
+    pub max_layers: Option<u32>,
+}
+
+fn architecture(text: &str) -> Result<Architecture, String> {
+    text.parse().map_err(|_| "there are amd64 and arm64".to_string())
+}
+
+impl Selection {
+    /// The workspace's path.
+    pub fn workspace(&self) -> PathBuf {
+        self.manifest_path.clone().unwrap_or_else(|| self.workspace.clone())
+    }
+
+    /// `--virtual-package` over `CONDA_OVERRIDE_*`.
+    pub fn all_virtual_packages(&self) -> Result<Vec<VirtualPackage>, CliError> {
+        let mut all = Vec::new();
+        for name in ["cuda", "glibc", "linux", "archspec"] {
+            let variable = format!("CONDA_OVERRIDE_{}", name.to_uppercase());
+            let Ok(value) = std::env::var(&variable) else { continue };
+            // conda takes an empty value as "there is none".
+            if value.is_empty() {
+                continue;
+            }
+            let text = if name == "archspec" { format!("__archspec=0={value}") } else { format!("__{name}={value}") };
+            all.push(text.parse().map_err(|error| CliError::Usage(format!("{variable}={value}: {error}")))?);
+        }
+        all.extend(self.virtual_packages.clone());
+        Ok(all)
+    }
+}
+
+/// What `[tool.pixi-oci]` has too; said here, it wins.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Image (over [tool.pixi-oci])")]
+pub struct ImageArgs {
+    /// The base image: REF, docker://REF, oci:DIR[:TAG], docker-archive:FILE, containers-storage:REF, or scratch
+    /// [default: docker.io/library/ubuntu:24.04].
+    #[arg(long, value_name = "IMAGE")]
+    base: Option<String>,
+    /// The base image's glibc, e.g. 2.36, instead of looking for it.
+    #[arg(long, value_name = "VERSION", value_parser = glibc)]
+    pub base_glibc: Option<(u32, u32)>,
+    /// Where the packages live in the image [default: /opt/pixi/env].
+    #[arg(long, value_name = "PATH")]
+    prefix: Option<String>,
+    /// The working directory, and the workspace's place, in the image [default: /app].
+    #[arg(long, value_name = "PATH")]
+    workdir: Option<String>,
+    /// The user that the container runs as: NAME or UID, with :GROUP or :GID.
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+    /// The command, as a JSON list or a single program.
+    #[arg(long, value_name = "CMD", value_parser = argv, conflicts_with = "task")]
+    cmd: Option<Argv>,
+    /// A pixi task whose command becomes the image's.
+    #[arg(long, value_name = "NAME")]
+    task: Option<String>,
+    /// A variable of the image. Repeatable.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    env: Vec<(String, String)>,
+    /// A label of the image. Repeatable.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    label: Vec<(String, String)>,
+    /// A file, directory or pattern of the workspace for the image: SRC or "SRC -> DEST". Repeatable; replaces `include`.
+    #[arg(long, value_name = "SRC", value_parser = include)]
+    include: Vec<Include>,
+    /// A pattern that is left out of included directories. Repeatable; replaces `exclude`.
+    #[arg(long, value_name = "PATTERN")]
+    exclude: Vec<String>,
+    /// gzip or zstd, with a level: gzip:9, zstd:3 [default: gzip:6].
+    #[arg(long, value_name = "NAME[:LEVEL]")]
+    compression: Option<CompressionSetting>,
+}
+
+#[derive(Debug, Clone)]
+struct Argv(Vec<String>);
+
+fn argv(text: &str) -> Result<Argv, String> {
+    if !text.trim_start().starts_with('[') {
+        return Ok(Argv(vec![text.to_string()]));
+    }
+    serde_json::from_str(text).map(Argv).map_err(|error| format!("not a JSON list of texts: {error}"))
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
+    Ok((name.to_string(), value.to_string()))
+}
+
+fn include(text: &str) -> Result<Include, String> {
+    let (source, destination) = match text.split_once("->") {
+        Some((source, destination)) => (source.trim(), Some(destination.trim().to_string())),
+        None => (text.trim(), None),
+    };
+    if source.is_empty() || destination.as_ref().is_some_and(String::is_empty) {
+        return Err("write SRC or \"SRC -> DEST\"".into());
+    }
+    Ok(Include { source: source.to_string(), destination, mode: None })
+}
+
+fn glibc(text: &str) -> Result<(u32, u32), String> {
+    let parse = |part: &str| part.parse::<u32>().ok();
+    let numbers = text.split_once('.').and_then(|(major, minor)| Some((parse(major)?, parse(minor)?)));
+    numbers.ok_or("write MAJOR.MINOR, e.g. 2.36".to_string())
+}
+
+impl ImageArgs {
+    /// The same in the form of a configuration.
+    pub fn overrides(&self, selection: &Selection) -> OciConfig {
+        let some = |list: &[String]| (!list.is_empty()).then(|| list.to_vec());
+        OciConfig {
+            base: self.base.clone(),
+            prefix: self.prefix.clone(),
+            workdir: self.workdir.clone(),
+            user: self.user.clone(),
+            cmd: self.cmd.clone().map(|argv| argv.0),
+            task: self.task.clone(),
+            env: self.env.clone(),
+            labels: self.label.iter().cloned().collect(),
+            include: (!self.include.is_empty()).then(|| self.include.clone()),
+            exclude: some(&self.exclude),
+            compression: self.compression,
+            max_layers: selection.max_layers,
+            ..OciConfig::default()
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! `pixi-oci build`
+
+use std::{env, path::PathBuf, process::ExitCode};
+
+use clap::Args;
+use pixi_oci_build::{BuildReport, BuildRequest, Client, build, find_container_engine, load};
+
+use crate::{
+    arguments::{ImageArgs, Selection},
+    error::CliError,
+    output::Output,
+    progress::{Progress, size},
+};
+
+/// Build the images of a locked workspace and write them to an OCI layout or archive.
+///
+/// Prints the reference with the digest of what was written. Contacts only the hosts that packages and base images
+/// come from. The lock file is used as it is.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  pixi-oci build                                    # ./pixi.lock into oci:dist/oci, all linux platforms
+  pixi-oci build -e prod --arch amd64,arm64 ../tool
+  pixi-oci build --base scratch -o oci-archive:tool.tar:1.0
+  pixi-oci build --load                             # and then: podman run --rm NAME
+  podman run --rm \"$(pixi-oci build --arch amd64)\" python --version")]
+pub struct BuildArgs {
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Where to write: oci:DIR[:TAG], oci-archive:FILE[:TAG] or docker-archive:FILE[:REF], which holds one
+    /// architecture [default: oci:dist/oci in the workspace].
+    #[arg(short, long, value_name = "DEST")]
+    pub output: Option<String>,
+    /// Hand this machine's image to podman or docker instead, under NAME[:TAG] [default: the workspace's name].
+    #[arg(long, value_name = "REF", num_args = 0..=1, default_missing_value = "", conflicts_with = "output")]
+    pub load: Option<String>,
+    #[command(flatten)]
+    pub image: ImageArgs,
+    #[command(flatten)]
+    pub means: Means,
+    /// Print the result as one JSON document: every digest, diff id, size, and the packages of each layer.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// With what it is done.
+#[derive(Debug, Args)]
+pub struct Means {
+    /// Use only the cache and files of this machine.
+    #[arg(long, env = "PIXI_OFFLINE", value_parser = clap::builder::FalseyValueParser::new())]
+    pub offline: bool,
+    /// Where downloaded archives and base images are kept [default: $XDG_CACHE_HOME/pixi-oci].
+    #[arg(long, value_name = "DIR", env = "PIXI_OCI_CACHE_DIR")]
+    pub cache_dir: Option<PathBuf>,
+}
+
+impl Means {
+    /// The cache's directory.
+    pub fn cache(&self) -> Result<PathBuf, CliError> {
+        let absolute = |variable: &str| env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+        self.cache_dir
+            .clone()
+            .or_else(|| absolute("XDG_CACHE_HOME").map(|dir| dir.join("pixi-oci")))
+            .or_else(|| absolute("HOME").map(|dir| dir.join(".cache/pixi-oci")))
+            .ok_or_else(|| CliError::Usage("there is no HOME; say where to keep archives with --cache-dir DIR".into()))
+    }
+}
+
+/// So much content of packages may wait in memory: enough for most packages whole, and far from any machine's limit.
+const MEMORY: usize = 96 << 20;
+
+/// The request of `build` and `plan`.
+pub fn request(
+    selection: &Selection,
+    image: Option<&ImageArgs>,
+    means: &Means,
+    output: Option<String>,
+) -> Result<BuildRequest, CliError> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    Ok(BuildRequest {
+        workspace: selection.workspace(),
+        environment: selection.environment.clone(),
+        architectures: selection.arch.clone(),
+        platforms: selection.platform.clone(),
+        output,
+        overrides: image
+            .map(|image| image.overrides(selection))
+            .unwrap_or_else(|| pixi_oci_build::OciConfig { max_layers: selection.max_layers, ..Default::default() }),
+        virtual_packages: selection.all_virtual_packages()?,
+        base_glibc: image.and_then(|image| image.base_glibc),
+        epoch: epoch()?,
+        cache_dir: means.cache()?,
+        offline: means.offline,
+        // Beyond this, memory grows and the disk does not get faster.
+        threads: threads.min(16),
+        memory: MEMORY,
+    })
+}
+
+/// `SOURCE_DATE_EPOCH` (reproducible-builds.org): seconds since 1970.
+fn epoch() -> Result<Option<i64>, CliError> {
+    let Ok(text) = env::var("SOURCE_DATE_EPOCH") else { return Ok(None) };
+    let number = text.parse::<i64>().ok().filter(|seconds| *seconds >= 0);
+    number
+        .map(Some)
+        .ok_or_else(|| CliError::Usage(format!("SOURCE_DATE_EPOCH={text:?} is not a number of seconds since 1970")))
+}
+
+/// Runs the command.
+pub fn run(args: BuildArgs, output: &Output) -> Result<ExitCode, CliError> {
+    let client = Client::from_environment()?;
+    if let Some(name) = &args.load {
+        return load_image(&args, name, &client, output);
+    }
+    let request = request(&args.selection, Some(&args.image), &args.means, args.output.clone())?;
+    let report = build_with_progress(&request, &client, output)?;
+    show(&report, args.json, output)
+}
+
+fn build_with_progress(request: &BuildRequest, client: &Client, output: &Output) -> Result<BuildReport, CliError> {
+    let progress = Progress::new(output);
+    let result = build(request, client, &|event| progress.on_event(event));
+    progress.finish();
+    let report = result?;
+    for image in &report.images {
+        let total: u64 = image.layers.iter().map(|layer| layer.size).sum();
+        output.note(&format!("{}: {} layers, {}", image.platform, image.layers.len(), size(total)));
+    }
+    Ok(report)
+}
+
+fn show(report: &BuildReport, json: bool, output: &Output) -> Result<ExitCode, CliError> {
+    let text =
+        if json { serde_json::to_string_pretty(report)? } else { format!("{}@{}", report.reference, report.digest) };
+    output.result(&text).map_err(|source| CliError::Io { action: "write to stdout".into(), source })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Through an archive, because podman and docker both read one, and neither reads a layout from elsewhere.
+fn load_image(args: &BuildArgs, name: &str, client: &Client, output: &Output) -> Result<ExitCode, CliError> {
+    let engine = find_container_engine(&env::var_os("PATH").unwrap_or_default())?;
+    let host = match env::consts::ARCH {
+        "x86_64" => pixi_oci_build::Architecture::Amd64,
+        "aarch64" => pixi_oci_build::Architecture::Arm64,
+        other => return Err(CliError::Usage(format!("no image runs on this machine's architecture {other}"))),
+    };
+    let io = |source| CliError::Io { action: "make a temporary directory".into(), source };
+    let directory = tempfile::tempdir().map_err(io)?;
+    let archive = directory.path().join("image.tar");
+    let mut request = request(&args.selection, Some(&args.image), &args.means, None)?;
+    if request.architectures.is_empty() && request.platforms.is_empty() {
+        request.architectures = vec![host];
+    }
+    let reference = match name {
+        "" => pixi_oci_build::image_name(&request)?,
+        name => name.to_string(),
+    };
+    request.output = Some(format!("docker-archive:{}:{reference}", archive.display()));
+    let mut report = build_with_progress(&request, client, output)?;
+    let said = load(&engine, &archive)?;
+    output.note(said.trim());
+    report.reference = reference.clone();
+    if args.json {
+        return show(&report, true, output);
+    }
+    output.result(&reference).map_err(|source| CliError::Io { action: "write to stdout".into(), source })?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,18 @@
+//! One file a subcommand: its arguments, whose doc comments are the help, and one function.
+
+pub mod build;
+pub mod plan;
+pub mod verify;
+
+use std::process::ExitCode;
+
+use crate::{arguments::Command, error::CliError, output::Output};
+
+/// Runs a command.
+pub fn run(command: Command, output: &Output) -> Result<ExitCode, CliError> {
+    match command {
+        Command::Build(args) => build::run(*args, output),
+        Command::Plan(args) => plan::run(*args, output),
+        Command::Verify(args) => verify::run(args, output),
+    }
+}

@@ -1,0 +1,72 @@
+//! What went wrong, and how it is shown.
+
+use std::io;
+
+use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Report};
+use pixi_oci_build::{ManifestError, ResolveError};
+
+use crate::output::Output;
+
+/// The failure of a command.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The build or plan failed.
+    #[error(transparent)]
+    Build(#[from] pixi_oci_build::Error),
+    /// Workspace, lock file, network.
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
+    /// Handing the image over failed.
+    #[error(transparent)]
+    Publish(#[from] pixi_oci_publish::Error),
+    /// What was asked for makes no sense.
+    #[error("{0}")]
+    Usage(String),
+    /// A file or stream of ours.
+    #[error("cannot {action}")]
+    Io {
+        /// What was tried, with its object.
+        action: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The result cannot be written as JSON.
+    #[error("cannot write the result as JSON")]
+    Json(#[from] serde_json::Error),
+}
+
+impl CliError {
+    /// As documented in `main`.
+    pub fn exit_code(&self) -> u8 {
+        if matches!(self, Self::Usage(_)) { 2 } else { 1 }
+    }
+
+    /// Shows the error on stderr; one in the manifest with the line and a caret.
+    pub fn show(&self, output: &Output) {
+        if let Self::Build(pixi_oci_build::Error::Resolve(ResolveError::Manifest(error)))
+        | Self::Resolve(ResolveError::Manifest(error)) = self
+        {
+            return output.raw(&drawn(error, output.color()));
+        }
+        output.error(self);
+    }
+}
+
+fn drawn(error: &ManifestError, color: bool) -> String {
+    let mut diagnostic = MietteDiagnostic::new(error.message.clone());
+    if let Some(span) = &error.span {
+        diagnostic = diagnostic.with_label(LabeledSpan::new_with_span(None, span.clone()));
+    }
+    if let Some(hint) = &error.hint {
+        diagnostic = diagnostic.with_help(hint.clone());
+    }
+    let source = NamedSource::new(error.path.display().to_string(), error.text.clone());
+    let report = Report::new(diagnostic).with_source_code(source);
+    let theme = if color { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+    let mut text = String::new();
+    match GraphicalReportHandler::new_themed(theme).with_links(false).render_report(&mut text, report.as_ref()) {
+        Ok(()) => text,
+        // Drawing failed: the words are what matters.
+        Err(_) => error.to_string(),
+    }
+}

@@ -1,0 +1,119 @@
+//! Blobs of a layout: found by a checked digest, read within bounds, hashed.
+
+use std::{
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use fs_err::File;
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    document::Descriptor,
+    report::{Findings, Rule},
+};
+
+/// No manifest, index or image configuration is larger; the limit that registries have.
+const MAX_DOCUMENT: u64 = 4 << 20;
+
+/// Reads a document whole if its length and digest are those of `descriptor`; otherwise says what is wrong.
+pub(crate) fn read_document(dir: &Path, descriptor: &Descriptor, findings: &mut Findings) -> Option<Vec<u8>> {
+    if descriptor.size > MAX_DOCUMENT {
+        let detail = format!("a document of {} bytes; none may have more than {MAX_DOCUMENT}", descriptor.size);
+        findings.error(Rule::Document, &descriptor.digest, detail);
+        return None;
+    }
+    let file = open(dir, descriptor, findings)?;
+    let mut bytes = Vec::new();
+    let read = file.take(MAX_DOCUMENT + 1).read_to_end(&mut bytes);
+    if let Err(error) = read {
+        findings.error(Rule::MissingBlob, &descriptor.digest, error.to_string());
+        return None;
+    }
+    same_digest(descriptor, hex(Sha256::digest(&bytes)), findings).then_some(bytes)
+}
+
+/// Whether the blob is there with the length and digest of `descriptor`; says so if it is not.
+pub(crate) fn check(dir: &Path, descriptor: &Descriptor, findings: &mut Findings) -> bool {
+    let Some(mut file) = open(dir, descriptor, findings) else { return false };
+    let mut hash = HashReader::new(&mut file);
+    match io::copy(&mut hash, &mut io::sink()) {
+        Ok(_) => same_digest(descriptor, hash.finish().0, findings),
+        Err(error) => {
+            findings.error(Rule::MissingBlob, &descriptor.digest, error.to_string());
+            false
+        }
+    }
+}
+
+/// Opens a blob that has the right length.
+pub(crate) fn open(dir: &Path, descriptor: &Descriptor, findings: &mut Findings) -> Option<File> {
+    let Some(path) = path(dir, &descriptor.digest) else {
+        findings.error(Rule::DigestGrammar, &descriptor.digest, "is not sha256: and 64 lower-case hex digits");
+        return None;
+    };
+    // A link could lead to a pipe, or to a file that changes.
+    let metadata = match fs_err::symlink_metadata(&path) {
+        Ok(metadata) if metadata.is_file() => metadata,
+        Ok(_) => {
+            findings.error(Rule::MissingBlob, &descriptor.digest, "is not a regular file");
+            return None;
+        }
+        Err(error) => {
+            findings.error(Rule::MissingBlob, &descriptor.digest, error.to_string());
+            return None;
+        }
+    };
+    if metadata.len() != descriptor.size {
+        let detail = format!("has {} bytes; its descriptor says {}", metadata.len(), descriptor.size);
+        findings.error(Rule::Size, &descriptor.digest, detail);
+        return None;
+    }
+    File::open(&path).map_err(|error| findings.error(Rule::MissingBlob, &descriptor.digest, error.to_string())).ok()
+}
+
+fn same_digest(descriptor: &Descriptor, hex: String, findings: &mut Findings) -> bool {
+    let same = descriptor.digest.strip_prefix("sha256:") == Some(&*hex);
+    if !same {
+        findings.error(Rule::Digest, &descriptor.digest, format!("its content has the digest sha256:{hex}"));
+    }
+    same
+}
+
+/// Where the blob is, if the digest is one that may become a file name (CVE-2024-3727).
+fn path(dir: &Path, digest: &str) -> Option<PathBuf> {
+    let hex = digest.strip_prefix("sha256:")?;
+    let well_formed = hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    well_formed.then(|| dir.join("blobs/sha256").join(hex))
+}
+
+/// Counts and hashes what is read through it.
+pub(crate) struct HashReader<R> {
+    inner: R,
+    sha256: Sha256,
+    read: u64,
+}
+
+impl<R> HashReader<R> {
+    pub fn new(inner: R) -> Self {
+        Self { inner, sha256: Sha256::new(), read: 0 }
+    }
+
+    /// The hex digest and the number of the bytes that were read.
+    pub fn finish(self) -> (String, u64) {
+        (hex(self.sha256.finalize()), self.read)
+    }
+}
+
+impl<R: Read> Read for HashReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        self.sha256.update(&buffer[..n]);
+        self.read += n as u64;
+        Ok(n)
+    }
+}
+
+fn hex(bytes: impl AsRef<[u8]>) -> String {
+    bytes.as_ref().iter().map(|b| format!("{b:02x}")).collect()
+}

@@ -1,0 +1,57 @@
+//! The image configuration by itself, and against the number of layers.
+
+use crate::{
+    document::{ImageConfig, Settings},
+    report::{Findings, Rule, printable},
+};
+
+/// Checks all of an image configuration that can be known without reading a layer.
+pub(crate) fn check(digest: &str, config: &ImageConfig, layers: usize, findings: &mut Findings) {
+    if config.rootfs.r#type != "layers" {
+        findings.error(Rule::Document, digest, "rootfs.type is not layers");
+    }
+    let diff_ids = config.rootfs.diff_ids.len();
+    if diff_ids != layers {
+        let detail = format!("has {diff_ids} diff ids; the image manifest has {layers} layers");
+        findings.error(Rule::LayerCount, digest, detail);
+    }
+    match &config.history {
+        Some(history) => {
+            let with_layer = history.iter().filter(|entry| !entry.empty_layer).count();
+            if with_layer != layers {
+                let detail = format!("its history tells of {with_layer} layers; the image manifest has {layers}");
+                findings.error(Rule::History, digest, detail);
+            }
+        }
+        None => findings.notice(Rule::History, digest, "has no history"),
+    }
+    if let Some(settings) = &config.config {
+        check_settings(digest, settings, findings);
+    }
+}
+
+fn check_settings(digest: &str, settings: &Settings, findings: &mut Findings) {
+    for variable in settings.env.iter().flatten() {
+        let named = variable.split_once('=').is_some_and(|(name, _)| !name.is_empty());
+        if !named || variable.contains(['\0', '\n']) {
+            let detail = format!("Env has {:?}, which is not NAME=VALUE on one line", printable(variable.as_bytes()));
+            findings.error(Rule::Settings, digest, detail);
+        }
+    }
+    // A working directory there reaches open files of the runtime (CVE-2024-21626).
+    if let Some(dir) = settings.working_dir.as_deref().filter(|dir| !dir.is_empty()) {
+        let proc = dir.split('/').find(|part| !part.is_empty()) == Some("proc");
+        if !dir.starts_with('/') || proc || dir.split('/').any(|part| part == "..") {
+            let detail = format!("WorkingDir {:?} is not an absolute path outside /proc", printable(dir.as_bytes()));
+            findings.error(Rule::Settings, digest, detail);
+        }
+    }
+    // Larger numbers overflow to root in some runtimes (CVE-2024-40635).
+    for id in settings.user.iter().flat_map(|user| user.split(':')) {
+        let numeric = !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit());
+        if numeric && id.parse::<u64>().map_or(true, |id| id >= 1 << 31) {
+            let detail = format!("User has the number {}, which is 2^31 or more", printable(id.as_bytes()));
+            findings.error(Rule::Settings, digest, detail);
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! Layers: each blob once, its digest, then what is inside.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    io::{self, BufReader, Read},
+    path::Path,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use flate2::bufread::MultiGzDecoder;
+use rayon::prelude::*;
+
+use crate::{
+    LayerReport,
+    blob::{self, HashReader},
+    document::Descriptor,
+    layout::Image,
+    report::{Findings, Rule, Severity, printable},
+    tar::{self, Entry, Kind},
+};
+
+/// Layers that could be read, by digest.
+pub(crate) type Layers = HashMap<String, Layer>;
+
+/// One layer, as it was read.
+pub(crate) struct Layer {
+    pub report: LayerReport,
+    /// In the order of the tar, without those whose path leaves the image.
+    pub entries: Vec<Entry>,
+}
+
+/// Memory for the names of all tar entries together, with 64 bytes for each entry.
+const MAX_NAMES: u64 = 1 << 30;
+/// gzip cannot do better than 1 : 1032, so only a zstd bomb is affected; small layers may be anything.
+const MAX_RATIO: u64 = 1100;
+const ALWAYS_ALLOWED: u64 = 64 << 20;
+
+/// Reads each layer of all images once.
+pub(crate) fn read_layers(dir: &Path, images: &[Image], findings: &mut Findings) -> Layers {
+    let mut seen = HashSet::new();
+    let unique: Vec<_> = images
+        .iter()
+        .flat_map(|image| &image.layers)
+        .filter(|d| seen.insert((&d.digest, d.size, &d.media_type)))
+        .collect();
+    let names = AtomicU64::new(MAX_NAMES);
+    let read: Vec<_> = unique
+        .par_iter()
+        .map(|descriptor| {
+            let mut findings = Findings::default();
+            let layer = read_layer(dir, descriptor, &names, &mut findings);
+            (layer, findings)
+        })
+        .collect();
+    let mut layers = Layers::new();
+    for (layer, found) in read {
+        findings.append(found);
+        layers.extend(layer.map(|layer| (layer.report.digest.clone(), layer)));
+    }
+    layers
+}
+
+fn read_layer(dir: &Path, descriptor: &Descriptor, names: &AtomicU64, findings: &mut Findings) -> Option<Layer> {
+    let digest = &descriptor.digest;
+    if !descriptor.urls.is_empty() {
+        findings.notice(Rule::ForeignLayer, digest, "its descriptor has urls, which readers should ignore");
+    }
+    let Some(packing) = Packing::of(&descriptor.media_type) else {
+        let detail = format!("{} is not a layer of OCI", printable(descriptor.media_type.as_bytes()));
+        findings.error(Rule::MediaType, digest, detail);
+        return None;
+    };
+    // The digest first: bytes that nobody vouches for are not given to a decompressor.
+    if !blob::check(dir, descriptor, findings) {
+        return None;
+    }
+    let file = blob::open(dir, descriptor, findings)?;
+    let limit = descriptor.size.saturating_mul(MAX_RATIO).saturating_add(ALWAYS_ALLOWED);
+    let decoded = match packing.decode(file) {
+        Ok(decoded) => decoded,
+        Err(error) => {
+            findings.error(Rule::Compression, digest, format!("cannot be decompressed: {error}"));
+            return None;
+        }
+    };
+    let mut tar = HashReader::new(decoded.take(limit.saturating_add(1)));
+    let entries = read_entries(&mut tar, digest, names, findings);
+    // What follows the entries belongs to the diff id as well, and a broken tar still has one.
+    if let Err(error) = io::copy(&mut tar, &mut io::sink()) {
+        findings.error(Rule::Compression, digest, format!("cannot be decompressed: {error}"));
+        return None;
+    }
+    let (diff_id, tar_size) = tar.finish();
+    if tar_size > limit {
+        findings.error(Rule::Compression, digest, format!("decompresses to more than {limit} bytes"));
+        return None;
+    }
+    let report = LayerReport {
+        digest: digest.clone(),
+        size: descriptor.size,
+        diff_id: format!("sha256:{diff_id}"),
+        tar_size,
+        entries: entries.len(),
+    };
+    Some(Layer { report, entries })
+}
+
+/// All entries up to the end, or to the first that cannot be read.
+fn read_entries(tar: &mut impl Read, digest: &str, names: &AtomicU64, findings: &mut Findings) -> Vec<Entry> {
+    let mut reader = tar::Reader::new(tar);
+    let mut entries = Vec::new();
+    let mut paths: BTreeMap<Box<[u8]>, ()> = BTreeMap::new();
+    loop {
+        let entry = match reader.next_entry() {
+            Ok(Some(entry)) => entry,
+            Ok(None) => return entries,
+            Err(error) => {
+                findings.error(Rule::Tar, digest, format!("after {} entries: {error}", entries.len()));
+                return entries;
+            }
+        };
+        // The path is held twice until the layer is read.
+        let cost = 2 * entry.path.len() as u64 + entry.target().map_or(0, <[u8]>::len) as u64 + 64;
+        let enough = names.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(cost)).is_ok();
+        if !enough {
+            findings.error(Rule::Tar, digest, "more names than can be held in memory");
+            return entries;
+        }
+        if !check_entry(&entry, digest, findings) {
+            continue;
+        }
+        if !entry.path.is_empty() && paths.insert(entry.path.clone(), ()).is_some() {
+            findings.entry(Severity::Error, Rule::DuplicateEntry, digest, &entry.path, "is in the layer twice");
+        }
+        entries.push(entry);
+    }
+}
+
+/// Checks an entry by itself. `false` if its path is not one inside the image.
+fn check_entry(entry: &Entry, digest: &str, findings: &mut Findings) -> bool {
+    let mut found = |severity, rule, detail: &str| findings.entry(severity, rule, digest, &entry.path, detail);
+    if entry.escapes {
+        found(Severity::Error, Rule::EscapingPath, "is absolute or has \"..\" in it");
+        return false;
+    }
+    match &entry.kind {
+        Kind::Special(what) => found(Severity::Notice, Rule::SpecialFile, what),
+        Kind::HardLink(target) if tar::escapes(target) => {
+            found(Severity::Error, Rule::EscapingPath, "is a hard link to a path outside the image");
+        }
+        Kind::File if entry.is_whiteout() => found(Severity::Notice, Rule::Whiteout, "hides what lower layers have"),
+        Kind::File | Kind::Directory if entry.mode & 0o6000 != 0 => {
+            found(Severity::Notice, Rule::Setuid, &format!("has the mode {:04o}", entry.mode));
+        }
+        _ => {}
+    }
+    true
+}
+
+enum Packing {
+    Plain,
+    Gzip,
+    Zstd,
+}
+
+impl Packing {
+    /// OCI image-spec, layer.md; the non-distributable types differ in name only.
+    fn of(media_type: &str) -> Option<Self> {
+        let kind = media_type
+            .strip_prefix("application/vnd.oci.image.layer.v1.")
+            .or_else(|| media_type.strip_prefix("application/vnd.oci.image.layer.nondistributable.v1."))?;
+        match kind {
+            "tar" => Some(Self::Plain),
+            "tar+gzip" => Some(Self::Gzip),
+            "tar+zstd" => Some(Self::Zstd),
+            _ => None,
+        }
+    }
+
+    /// Gzip members and zstd frames may follow one another (RFC 1952 §2.2, RFC 8878 §3).
+    fn decode(self, file: impl Read + 'static) -> io::Result<Box<dyn Read>> {
+        let file = BufReader::with_capacity(1 << 16, file);
+        Ok(match self {
+            Self::Plain => Box::new(file),
+            Self::Gzip => Box::new(MultiGzDecoder::new(file)),
+            Self::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(file)?),
+        })
+    }
+}

@@ -1,0 +1,81 @@
+//! Recompute what an OCI layout says of itself, with none of the code that wrote it.
+//!
+//! [`verify_layout`] reads every document and layer that a layout's `index.json` leads to, and computes anew each
+//! digest, size and diff id; it compares counts, media types and platforms between documents, and looks at each tar
+//! entry. Even the tar reader is this crate's own, so that a mistake in a library which wrote the bytes is not made
+//! a second time when they are read.
+//!
+//! What is wrong with the *content* is a [`Finding`]; an [`Error`] says only that there was nothing to verify.
+//! The layout may come from anybody: memory is bounded, nothing is written, and no text of it is passed on unescaped.
+
+mod blob;
+mod config;
+mod document;
+mod layer;
+mod layout;
+mod report;
+mod tar;
+mod tree;
+
+use std::path::{Path, PathBuf};
+
+pub use report::{Finding, ImageReport, LayerReport, Report, Rule, Severity};
+
+use report::Findings;
+
+/// Why there was nothing to verify.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Files that every layout has are not there.
+    #[error("{} is not an OCI layout: cannot read {file}", dir.display())]
+    NotALayout {
+        /// The directory.
+        dir: PathBuf,
+        /// `oci-layout` or `index.json`.
+        file: &'static str,
+        /// Why the file could not be read.
+        source: std::io::Error,
+    },
+    /// The layout's own index cannot be understood, so nothing can be found from it.
+    #[error("{} is not an OCI layout: {reason}", dir.display())]
+    BadIndex {
+        /// The directory.
+        dir: PathBuf,
+        /// What is wrong with `oci-layout` or `index.json`.
+        reason: String,
+    },
+    /// No entry of `index.json` has the name.
+    #[error("no image named {tag:?} in {}; it has {}", dir.display(), list(known))]
+    UnknownTag {
+        /// The directory.
+        dir: PathBuf,
+        /// The name that was asked for.
+        tag: String,
+        /// The names that the layout has.
+        known: Vec<String>,
+    },
+    /// The layout has no images at all.
+    #[error("{} has no images: its index.json is empty", dir.display())]
+    Empty {
+        /// The directory.
+        dir: PathBuf,
+    },
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() { "no named images".into() } else { names.join(", ") }
+}
+
+/// Verifies all images of the layout in `dir`, or those whose `org.opencontainers.image.ref.name` is `tag`.
+///
+/// Layers that several images share are read once; layers are read in parallel, in the current rayon pool.
+pub fn verify_layout(dir: &Path, tag: Option<&str>) -> Result<Report, Error> {
+    let mut findings = Findings::default();
+    let images = layout::read_images(dir, tag, &mut findings)?;
+    let layers = layer::read_layers(dir, &images, &mut findings);
+    let images = images.iter().map(|image| image.report(&layers, &mut findings)).collect();
+    Ok(Report { images, findings: findings.into_vec() })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,209 @@
+//! What a verification says.
+
+use serde::Serialize;
+
+/// All that was computed, and all that was found wrong or strange.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// The images that were found, in the order of the documents that name them.
+    pub images: Vec<ImageReport>,
+    /// In the order in which they were found. At most 1000 are kept; the last one says so.
+    pub findings: Vec<Finding>,
+}
+
+impl Report {
+    /// Whether nothing is wrong. Notices do not count.
+    pub fn is_sound(&self) -> bool {
+        self.errors().next().is_none()
+    }
+
+    /// The findings that say that something is wrong.
+    pub fn errors(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|finding| finding.severity == Severity::Error)
+    }
+}
+
+/// One image, as recomputed.
+#[derive(Debug, Clone, Serialize)]
+pub struct ImageReport {
+    /// The digest of the image manifest.
+    pub manifest: String,
+    /// The digest of the image configuration.
+    pub config: String,
+    /// `linux/amd64`, as the image configuration says.
+    pub platform: String,
+    /// From the lowest to the highest; layers that could not be read are left out, and are a finding.
+    pub layers: Vec<LayerReport>,
+}
+
+/// One layer, as recomputed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LayerReport {
+    /// The digest of the blob.
+    pub digest: String,
+    /// The length of the blob in bytes.
+    pub size: u64,
+    /// The digest of the tar inside.
+    pub diff_id: String,
+    /// The length of the tar in bytes.
+    pub tar_size: u64,
+    /// The number of tar entries, not counting those that only carry long names.
+    pub entries: usize,
+}
+
+/// One thing that is wrong or strange.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// Which rule says so.
+    pub rule: Rule,
+    /// The blob's digest, or the file of the layout.
+    pub subject: String,
+    /// The tar entry, where it is about one; control characters are escaped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// What was expected and what was found.
+    pub detail: String,
+}
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// Allowed, and usual in images of distributions, but never in a layer of ours.
+    Notice,
+    /// The layout says something untrue, breaks the specification, or is dangerous to unpack.
+    Error,
+}
+
+/// The rules, by their names in reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rule {
+    /// A digest is `sha256:` and 64 lower-case hex digits.
+    DigestGrammar,
+    /// What is named is there, as a regular file.
+    MissingBlob,
+    /// A blob is as long as its descriptor says.
+    Size,
+    /// A blob's SHA-256 is its name.
+    Digest,
+    /// A document is JSON of the form of its type, within 4 MiB, and of one type only.
+    Document,
+    /// Media types are OCI's, and a document's own agrees with its descriptor's.
+    MediaType,
+    /// A platform is the one that the image configuration names, and is there once in an image index.
+    Platform,
+    /// The image configuration has a diff id for each layer.
+    LayerCount,
+    /// The history has one entry that is not empty for each layer.
+    History,
+    /// Runtime settings are such that a runtime may use them.
+    Settings,
+    /// A layer's descriptor does not send the reader elsewhere.
+    ForeignLayer,
+    /// A layer can be decompressed to its end.
+    Compression,
+    /// The tar inside has the diff id that the image configuration says.
+    DiffId,
+    /// A layer is a well-formed tar.
+    Tar,
+    /// A path is in a layer once (OCI image-spec, layer.md).
+    DuplicateEntry,
+    /// A path is relative and stays inside the image.
+    EscapingPath,
+    /// A hard link points to a file of this layer or of one below.
+    HardLink,
+    /// No entry is written through a link, or below a file.
+    ThroughLink,
+    /// A directory does not take the place of a link in a lower layer.
+    ReplacesLink,
+    /// There are no devices, pipes or other special files.
+    SpecialFile,
+    /// No file is setuid or setgid.
+    Setuid,
+    /// Nothing of a lower layer is removed.
+    Whiteout,
+    /// The list of findings was cut.
+    TooMany,
+}
+
+/// Enough to see what is wrong; a hostile layer has millions of them.
+const MAX_FINDINGS: usize = 1000;
+
+/// Findings as they come, bounded.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    list: Vec<Finding>,
+    dropped: usize,
+    dropped_error: bool,
+}
+
+impl Findings {
+    pub fn error(&mut self, rule: Rule, subject: &str, detail: impl Into<String>) {
+        self.add(Severity::Error, rule, subject, None, detail.into());
+    }
+
+    pub fn notice(&mut self, rule: Rule, subject: &str, detail: impl Into<String>) {
+        self.add(Severity::Notice, rule, subject, None, detail.into());
+    }
+
+    /// A finding about one tar entry.
+    pub fn entry(&mut self, severity: Severity, rule: Rule, layer: &str, path: &[u8], detail: impl Into<String>) {
+        self.add(severity, rule, layer, Some(printable(path)), detail.into());
+    }
+
+    fn add(&mut self, severity: Severity, rule: Rule, subject: &str, path: Option<String>, detail: String) {
+        self.push(Finding { severity, rule, subject: printable(subject.as_bytes()), path, detail });
+    }
+
+    fn push(&mut self, finding: Finding) {
+        if self.list.len() < MAX_FINDINGS {
+            self.list.push(finding);
+        } else {
+            self.dropped += 1;
+            self.dropped_error |= finding.severity == Severity::Error;
+        }
+    }
+
+    /// Takes over what another thread found.
+    pub fn append(&mut self, other: Self) {
+        self.dropped += other.dropped;
+        self.dropped_error |= other.dropped_error;
+        other.list.into_iter().for_each(|finding| self.push(finding));
+    }
+
+    pub fn into_vec(mut self) -> Vec<Finding> {
+        if self.dropped > 0 {
+            self.list.push(Finding {
+                // A report must not become sound because its errors came last.
+                severity: if self.dropped_error { Severity::Error } else { Severity::Notice },
+                rule: Rule::TooMany,
+                subject: "index.json".into(),
+                path: None,
+                detail: format!("{} further findings are not listed", self.dropped),
+            });
+        }
+        self.list
+    }
+}
+
+/// Text of others, made safe for a terminal and short.
+pub(crate) fn printable(bytes: &[u8]) -> String {
+    const MAX: usize = 300;
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(MAX)]);
+    let mut out: String = text.chars().flat_map(escape).collect();
+    if bytes.len() > MAX {
+        out.push('…');
+    }
+    out
+}
+
+/// Escapes control characters and those that reorder text (CVE-2021-42574).
+fn escape(c: char) -> impl Iterator<Item = char> {
+    let unsafe_to_print =
+        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let (plain, escaped) = if unsafe_to_print { (None, Some(c.escape_default())) } else { (Some(c), None) };
+    plain.into_iter().chain(escaped.into_iter().flatten())
+}

@@ -1,0 +1,289 @@
+//! A strict reader of tar: headers of POSIX ustar and GNU, GNU long names, PAX records.
+//!
+//! It skips contents and reads everything that says *where* something goes. Whatever two readers could understand
+//! differently (a second size, data after the end, sparse files) is an error here rather than a guess: such archives
+//! are one tree to a scanner and another to a runtime (CVE-2025-62518).
+
+use std::io::{self, Read};
+
+const BLOCK: usize = 512;
+/// `PATH_MAX` is 4096; nothing longer can be created in one piece.
+const MAX_NAME: u64 = 4096 + 1;
+/// PAX records also hold extended attributes, which Linux limits to 64 KiB each.
+const MAX_PAX: u64 = 1 << 20;
+
+/// One entry, without its content.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    /// From the image's root, without `.` components and doubled or final slashes; empty for the root itself.
+    pub path: Box<[u8]>,
+    pub kind: Kind,
+    pub mode: u32,
+    /// The path was absolute or had `..` in it; `path` is then as it stands in the tar.
+    pub escapes: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Directory,
+    File,
+    Symlink,
+    /// The target is normalised like a path, unless it escapes.
+    HardLink(Box<[u8]>),
+    Special(&'static str),
+}
+
+impl Entry {
+    pub fn target(&self) -> Option<&[u8]> {
+        if let Kind::HardLink(target) = &self.kind { Some(target) } else { None }
+    }
+
+    /// Whether it only hides something of lower layers (OCI image-spec, layer.md "Whiteouts").
+    pub fn is_whiteout(&self) -> bool {
+        file_name(&self.path).starts_with(b".wh.")
+    }
+}
+
+pub(crate) fn file_name(path: &[u8]) -> &[u8] {
+    path.rsplit(|b| *b == b'/').next().unwrap_or_default()
+}
+
+/// Reads the entries of a tar one by one.
+pub(crate) struct Reader<R> {
+    source: R,
+    /// Content and padding of the last entry, still to be skipped.
+    skip: u64,
+}
+
+/// What extension headers said of the entry that follows them.
+#[derive(Default)]
+struct Extension {
+    path: Option<Vec<u8>>,
+    target: Option<Vec<u8>>,
+    size: Option<u64>,
+}
+
+impl<R: Read> Reader<R> {
+    pub fn new(source: R) -> Self {
+        Self { source, skip: 0 }
+    }
+
+    /// The next entry; `None` at the end, after which only zeros may follow.
+    pub fn next_entry(&mut self) -> io::Result<Option<Entry>> {
+        let mut extension = Extension::default();
+        loop {
+            self.skip_content()?;
+            let Some(block) = self.block()? else { return Err(bad("it ends without the blocks that end a tar")) };
+            if block == [0; BLOCK] {
+                if extension.path.is_some() || extension.target.is_some() || extension.size.is_some() {
+                    return Err(bad("a long name or record belongs to no entry"));
+                }
+                return self.only_zeros().map(|()| None);
+            }
+            let header = Header::new(&block)?;
+            let size = header.size()?;
+            match header.kind() {
+                b'L' => set(&mut extension.path, until_nul(self.extension_data(size, MAX_NAME)?))?,
+                b'K' => set(&mut extension.target, until_nul(self.extension_data(size, MAX_NAME)?))?,
+                b'x' => {
+                    let records = self.extension_data(size, MAX_PAX)?;
+                    read_pax(&records, &mut extension)?;
+                }
+                b'g' => {
+                    let records = self.extension_data(size, MAX_PAX)?;
+                    let mut global = Extension::default();
+                    read_pax(&records, &mut global)?;
+                    if global.path.is_some() || global.target.is_some() || global.size.is_some() {
+                        return Err(bad("a global record gives all entries one path or size"));
+                    }
+                }
+                kind => return self.entry(&header, kind, extension).map(Some),
+            }
+        }
+    }
+
+    fn entry(&mut self, header: &Header<'_>, kind: u8, extension: Extension) -> io::Result<Entry> {
+        let size = extension.size.map_or_else(|| header.size(), Ok)?;
+        let raw_path = extension.path.unwrap_or_else(|| header.path());
+        let target = extension.target.unwrap_or_else(|| header.target());
+        if raw_path.contains(&0) || target.contains(&0) {
+            return Err(bad("a path has a zero byte in it"));
+        }
+        let has_content = matches!(kind, 0 | b'0' | b'7');
+        if !has_content && size != 0 {
+            // Some readers skip this many bytes, some do not.
+            return Err(bad("an entry that is no file has a size"));
+        }
+        let kind = match kind {
+            // Before POSIX a directory was a file whose name ends in a slash.
+            0 | b'0' | b'7' if raw_path.ends_with(b"/") && size == 0 => Kind::Directory,
+            0 | b'0' | b'7' => Kind::File,
+            b'1' => Kind::HardLink(if escapes(&target) { target.into() } else { normalised(&target) }),
+            b'2' => Kind::Symlink,
+            b'3' => Kind::Special("is a character device"),
+            b'4' => Kind::Special("is a block device"),
+            b'5' => Kind::Directory,
+            b'6' => Kind::Special("is a named pipe"),
+            other => return Err(bad(format!("an entry of the unknown type {:?}", char::from(other)))),
+        };
+        self.skip = padded(size)?;
+        let escapes = escapes(&raw_path);
+        let path = if escapes { raw_path.into() } else { normalised(&raw_path) };
+        Ok(Entry { path, kind, mode: header.mode()?, escapes })
+    }
+
+    fn extension_data(&mut self, size: u64, max: u64) -> io::Result<Vec<u8>> {
+        if size > max {
+            return Err(bad(format!("a long name or record of {size} bytes")));
+        }
+        let mut data = vec![0; padded(size)? as usize];
+        self.source.read_exact(&mut data)?;
+        data.truncate(size as usize);
+        Ok(data)
+    }
+
+    fn skip_content(&mut self) -> io::Result<()> {
+        let skipped = io::copy(&mut self.source.by_ref().take(self.skip), &mut io::sink())?;
+        if skipped != self.skip {
+            return Err(bad("it ends inside a file"));
+        }
+        self.skip = 0;
+        Ok(())
+    }
+
+    fn block(&mut self) -> io::Result<Option<[u8; BLOCK]>> {
+        let mut block = Vec::with_capacity(BLOCK);
+        self.source.by_ref().take(BLOCK as u64).read_to_end(&mut block)?;
+        if block.is_empty() {
+            return Ok(None);
+        }
+        block.try_into().map(Some).map_err(|_| bad("it ends inside a header"))
+    }
+
+    fn only_zeros(&mut self) -> io::Result<()> {
+        let mut buffer = [0; 8192];
+        loop {
+            match self.source.read(&mut buffer)? {
+                0 => return Ok(()),
+                n if buffer[..n].iter().all(|b| *b == 0) => {}
+                _ => return Err(bad("there is data after its end")),
+            }
+        }
+    }
+}
+
+/// The fields of a header block (POSIX pax, "ustar Interchange Format"; GNU tar manual, "Basic Tar Format").
+struct Header<'a>(&'a [u8; BLOCK]);
+
+impl<'a> Header<'a> {
+    fn new(block: &'a [u8; BLOCK]) -> io::Result<Self> {
+        let header = Self(block);
+        let sum: u64 = block.iter().map(|b| u64::from(*b)).sum();
+        let own: u64 = block[148..156].iter().map(|b| u64::from(*b)).sum();
+        if number(&block[148..156])? != sum - own + 8 * u64::from(b' ') {
+            return Err(bad("the checksum of a header is wrong"));
+        }
+        Ok(header)
+    }
+
+    fn kind(&self) -> u8 {
+        self.0[156]
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        number(&self.0[124..136])
+    }
+
+    fn mode(&self) -> io::Result<u32> {
+        Ok((number(&self.0[100..108])? & 0o7777) as u32)
+    }
+
+    fn target(&self) -> Vec<u8> {
+        until_nul(self.0[157..257].to_vec())
+    }
+
+    fn path(&self) -> Vec<u8> {
+        let name = until_nul(self.0[..100].to_vec());
+        // GNU's magic is "ustar  "; it has times where POSIX has the prefix.
+        let prefix = if &self.0[257..263] == b"ustar\0" { until_nul(self.0[345..500].to_vec()) } else { Vec::new() };
+        if prefix.is_empty() { name } else { [prefix.as_slice(), b"/", &name].concat() }
+    }
+}
+
+/// Octal digits, or GNU's big-endian binary number with the first bit set.
+fn number(field: &[u8]) -> io::Result<u64> {
+    if field[0] & 0x80 != 0 {
+        let (high, low) = field.split_at(field.len() - 8);
+        let negative_or_huge = high.iter().skip(1).any(|b| *b != 0) || high.first().is_some_and(|b| *b != 0x80);
+        if negative_or_huge || high.is_empty() {
+            return Err(bad("a number in a header is negative or too large"));
+        }
+        return Ok(low.iter().fold(0, |n, b| n << 8 | u64::from(*b)));
+    }
+    let digits = field.iter().position(|b| *b == 0).map_or(field, |end| &field[..end]);
+    let digits = digits.trim_ascii();
+    if !digits.iter().all(|b| matches!(b, b'0'..=b'7')) {
+        return Err(bad("a number in a header is not octal"));
+    }
+    Ok(digits.iter().fold(0, |n, b| n << 3 | u64::from(b - b'0')))
+}
+
+/// Records of the form `LENGTH KEY=VALUE\n` (POSIX pax, "pax Extended Header").
+fn read_pax(mut records: &[u8], extension: &mut Extension) -> io::Result<()> {
+    while !records.is_empty() {
+        let malformed = || bad("a PAX record is malformed");
+        let space = records.iter().position(|b| *b == b' ').ok_or_else(malformed)?;
+        let length: usize =
+            std::str::from_utf8(&records[..space]).ok().and_then(|n| n.parse().ok()).ok_or_else(malformed)?;
+        if length <= space + 1 || length > records.len() || records[length - 1] != b'\n' {
+            return Err(malformed());
+        }
+        let record = &records[space + 1..length - 1];
+        records = &records[length..];
+        let equals = record.iter().position(|b| *b == b'=').ok_or_else(malformed)?;
+        let (key, value) = (&record[..equals], &record[equals + 1..]);
+        match key {
+            b"path" => set(&mut extension.path, value.to_vec())?,
+            b"linkpath" => set(&mut extension.target, value.to_vec())?,
+            b"size" => {
+                let size = std::str::from_utf8(value).ok().and_then(|n| n.parse().ok()).ok_or_else(malformed)?;
+                set(&mut extension.size, size)?;
+            }
+            key if key.starts_with(b"GNU.sparse.") => return Err(bad("a sparse file")),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn set<T>(slot: &mut Option<T>, value: T) -> io::Result<()> {
+    if slot.replace(value).is_some() {
+        return Err(bad("two long names or records for one entry"));
+    }
+    Ok(())
+}
+
+/// Whether a path of a tar leaves the directory into which it is unpacked.
+pub(crate) fn escapes(path: &[u8]) -> bool {
+    path.starts_with(b"/") || path.split(|b| *b == b'/').any(|part| part == b"..")
+}
+
+fn normalised(path: &[u8]) -> Box<[u8]> {
+    let parts: Vec<_> = path.split(|b| *b == b'/').filter(|part| !matches!(*part, b"" | b".")).collect();
+    parts.join(&b'/').into()
+}
+
+fn until_nul(mut bytes: Vec<u8>) -> Vec<u8> {
+    if let Some(end) = bytes.iter().position(|b| *b == 0) {
+        bytes.truncate(end);
+    }
+    bytes
+}
+
+fn padded(size: u64) -> io::Result<u64> {
+    size.checked_next_multiple_of(BLOCK as u64).ok_or_else(|| bad("a number in a header is too large"))
+}
+
+fn bad(reason: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, reason.into())
+}
