@@ -204,7 +204,12 @@ impl Collector<'_> {
             if outputs.iter().any(|output| entry.path() == output) || exclude.is_match(relative) {
                 return false;
             }
-            let secret = entry.file_name().to_str().and_then(secret_name);
+            let name = entry.file_name().to_str();
+            // What this or another build is making right now.
+            if name.is_some_and(|name| name.starts_with(".pixi-oci-")) {
+                return false;
+            }
+            let secret = name.and_then(secret_name);
             if let (Some(what), Ok(mut noted)) = (secret, noted.lock()) {
                 noted.insert(relative.display().to_string(), what);
             }

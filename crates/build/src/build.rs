@@ -1,18 +1,15 @@
 //! The pipeline: a locked workspace in, images and an index at a destination out.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::path::Path;
 
 use pixi_oci_image::{Image, Index};
 use pixi_oci_layer::Digest;
-use pixi_oci_publish::{DestinationRef, OciLayout, publish};
 use pixi_oci_resolve::{Client, LockedPackage, Workspace};
 
 use crate::{
     BuildReport, BuildRequest, Error, ImageReport, OnEvent, configuration::configuration, fetch::fetch_archives,
-    image::ImageBuilder, packages::conda_records, target::targets,
+    image::ImageBuilder,
+    output::Output, packages::conda_records, target::targets,
 };
 
 /// Builds what `request` says, and gives the report of it. Nothing is visible at the destination before all is done.
@@ -29,14 +26,18 @@ pub fn build(request: &BuildRequest, client: &Client, on_event: OnEvent<'_>) -> 
     let records = targets.iter().map(|target| conda_records(&target.packages)).collect::<Result<Vec<_>, _>>()?;
     let packages: Vec<&LockedPackage> = targets.iter().flat_map(|target| &target.packages).collect();
     let archives = fetch_archives(request, client, &packages, on_event)?;
-    let output = Output::open(request, &workspace)?;
+    let default = || format!("oci:{}", workspace.root.join("dist/oci").display());
+    let output = Output::open(&request.output.clone().unwrap_or_else(default))?;
 
+    let destination = std::path::absolute(output.reference().path())
+        .map_err(|source| Error::Io { action: "find", path: output.reference().path().into(), source })?;
     let builder = ImageBuilder {
         request,
         workspace: &workspace,
         configuration: &configuration,
-        output: output.reference.path(),
-        layout: &output.layout,
+        output: &destination,
+        layout: output.staging(),
+        scratch: output.scratch(),
         on_event,
     };
     let mut images: Vec<Image> = Vec::new();
@@ -52,7 +53,7 @@ pub fn build(request: &BuildRequest, client: &Client, on_event: OnEvent<'_>) -> 
     let index = Index::new(images, &builder.annotations()?)?;
     let digest = output.publish(&index)?;
     Ok(BuildReport {
-        reference: output.reference.to_string(),
+        reference: output.reference().to_string(),
         digest,
         environment: configuration.environment,
         lock_file_digest,
@@ -64,41 +65,6 @@ pub fn build(request: &BuildRequest, client: &Client, on_event: OnEvent<'_>) -> 
 fn digest_of(path: &Path) -> Result<Digest, Error> {
     let bytes = fs_err::read(path).map_err(|source| Error::Io { action: "read", path: path.into(), source })?;
     Ok(Digest::of(&bytes))
-}
-
-/// The destination, and the layout in which layers are made: the destination itself, or one beside the archive.
-struct Output {
-    reference: DestinationRef,
-    layout: OciLayout,
-    /// Holds the layout beside an archive; removed when the build ends.
-    temporary: Option<tempfile::TempDir>,
-}
-
-impl Output {
-    fn open(request: &BuildRequest, workspace: &Workspace) -> Result<Self, Error> {
-        let default = || format!("oci:{}", workspace.root.join("dist/oci").display());
-        let reference = DestinationRef::parse(&request.output.clone().unwrap_or_else(default))?;
-        if let DestinationRef::OciLayout { dir, .. } = &reference {
-            return Ok(Self { layout: OciLayout::open(dir)?, reference, temporary: None });
-        }
-        // Beside the archive, so that it is on a disk that has room for the result.
-        let parent = reference.path().parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let io = |source| Error::Io { action: "make a temporary directory in", path: parent.into(), source };
-        fs_err::create_dir_all(parent).map_err(io)?;
-        let temporary = tempfile::Builder::new().prefix(".pixi-oci-").tempdir_in(parent).map_err(io)?;
-        Ok(Self { layout: OciLayout::open(temporary.path())?, reference, temporary: Some(temporary) })
-    }
-
-    fn publish(&self, index: &Index) -> Result<Digest, Error> {
-        let layers = index.images.iter().flat_map(|image| &image.layers);
-        let blobs: BTreeMap<Digest, PathBuf> =
-            layers.map(|layer| (layer.descriptor.digest, self.layout.blob_path(&layer.descriptor.digest))).collect();
-        let published = match &self.temporary {
-            None => publish(index, &blobs, &self.layout, self.reference.name())?,
-            Some(_) => publish(index, &blobs, &*self.reference.open()?, self.reference.name())?,
-        };
-        Ok(published.digest)
-    }
 }
 
 /// The name under which an image is handed to podman or docker: the workspace's, and the environment's unless it is

@@ -39,8 +39,10 @@ pub struct ImageBuilder<'a> {
     pub configuration: &'a Configuration,
     /// What the build writes: never part of an image.
     pub output: &'a Path,
-    /// Where layers go.
+    /// Where layers are made.
     pub layout: &'a OciLayout,
+    /// Where temporary files go.
+    pub scratch: &'a Path,
     /// Is told what happens.
     pub on_event: OnEvent<'a>,
 }
@@ -97,7 +99,7 @@ impl ImageBuilder<'_> {
             compression: configuration.compression,
             threads: self.request.threads,
             memory: &MemoryBudget::new(self.request.memory),
-            scratch: &self.request.cache_dir,
+            scratch: self.scratch,
             layout: self.layout,
         };
         let mut layers = write_package_layers(&groups, &packages, &options, self.on_event)?;

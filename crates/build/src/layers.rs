@@ -118,14 +118,12 @@ pub fn write_package_layers(
         }
     });
     let results = results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    if let Some(error) = results.iter().position(|result| matches!(result, Some(Err(_)))) {
-        return results
-            .into_iter()
-            .nth(error)
-            .flatten()
-            .map_or(Ok(Vec::new()), |result| result.map(|layer| vec![layer]));
+    let mut layers = Vec::with_capacity(groups.len());
+    for result in results.into_iter().flatten() {
+        layers.push(result?);
     }
-    Ok(results.into_iter().flatten().flatten().collect())
+    // Groups that nobody took after a failure are missing, but then there was an error above.
+    Ok(layers)
 }
 
 fn write_group(

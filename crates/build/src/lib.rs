@@ -18,6 +18,7 @@ mod git;
 mod grouping;
 mod image;
 mod layers;
+mod output;
 mod packages;
 mod plan;
 mod platform;

@@ -138,6 +138,30 @@ impl OciLayout {
         self.rename(blob.0, &self.blob_path(digest))
     }
 
+    /// Makes a finished file the blob `digest` by renaming it, if it is in the same file system; says whether it was. The
+    /// caller vouches for the digest; the size is compared.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Content`] for another size; [`Error::Io`].
+    pub fn adopt_file(&self, file: &Path, blob: &Descriptor) -> Result<bool, Error> {
+        let found = fs::metadata(file).map_err(Error::io("read", file))?.len();
+        if found != blob.size {
+            return Err(Error::Content {
+                what: file.display().to_string(),
+                expected: blob.digest,
+                expected_size: blob.size,
+                found: format!("it has {found} bytes"),
+            });
+        }
+        let path = self.blob_path(&blob.digest);
+        match fs::rename(file, &path) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => Ok(false),
+            Err(error) => Err(Error::io("write", &path)(error)),
+        }
+    }
+
     fn blobs_dir(&self) -> PathBuf {
         self.dir.join("blobs").join("sha256")
     }

@@ -1,0 +1,134 @@
+//! Where the result goes, and where it is made.
+//!
+//! Everything is made in a directory beside the destination, in its file system, and moved there when it is whole. So a
+//! build that fails leaves the destination as it was, without a blob more.
+
+use std::{
+    collections::BTreeMap,
+    fs::{File, TryLockError},
+    io,
+    path::{Path, PathBuf},
+};
+
+use pixi_oci_image::Index;
+use pixi_oci_layer::Digest;
+use pixi_oci_publish::{Destination, DestinationRef, OciLayout, publish};
+use tempfile::TempDir;
+
+use crate::Error;
+
+/// How the names of directories begin in which builds are made.
+const PREFIX: &str = ".pixi-oci-build-";
+/// Locked by the build that uses the directory.
+const LOCK: &str = "lock";
+
+/// The destination of a build.
+pub struct Output {
+    reference: DestinationRef,
+    staging: OciLayout,
+    directory: TempDir,
+    /// The kernel drops the lock when the process dies: whoever comes later can tell that nobody needs the directory.
+    _lock: File,
+}
+
+impl Output {
+    /// Prepares a build for the destination named `text`.
+    ///
+    /// # Errors
+    ///
+    /// The destination is none, is a directory with other things in it, or cannot be written to.
+    pub fn open(text: &str) -> Result<Self, Error> {
+        let reference = DestinationRef::parse(text)?;
+        if let DestinationRef::OciLayout { dir, .. } = &reference
+            && fs_err::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some())
+        {
+            // Says now, and not after the work, that it is not a layout.
+            OciLayout::open(dir)?;
+        }
+        let parent = reference.path().parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let failed = |source| Error::Io { action: "make a temporary directory in", path: parent.into(), source };
+        fs_err::create_dir_all(parent).map_err(failed)?;
+        sweep(parent);
+        let directory = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent).map_err(failed)?;
+        let lock = File::create(directory.path().join(LOCK)).map_err(failed)?;
+        lock.lock().map_err(failed)?;
+        let staging = OciLayout::open(&directory.path().join("layout"))?;
+        Ok(Self { reference, staging, directory, _lock: lock })
+    }
+
+    /// The destination's name.
+    pub fn reference(&self) -> &DestinationRef {
+        &self.reference
+    }
+
+    /// Where layers are made.
+    pub fn staging(&self) -> &OciLayout {
+        &self.staging
+    }
+
+    /// A directory for temporary files.
+    pub fn scratch(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Moves everything to the destination, the name last. Gives the index's digest.
+    pub fn publish(&self, index: &Index) -> Result<Digest, Error> {
+        let mut blobs: BTreeMap<Digest, PathBuf> = BTreeMap::new();
+        let layers = || index.images.iter().flat_map(|image| &image.layers).map(|layer| &layer.descriptor);
+        for layer in layers() {
+            blobs.insert(layer.digest, self.staging.blob_path(&layer.digest));
+        }
+        let DestinationRef::OciLayout { dir, tag } = &self.reference else {
+            return Ok(publish(index, &blobs, &*self.reference.open()?, self.reference.name())?.digest);
+        };
+        let layout = OciLayout::open(dir)?;
+        for layer in layers() {
+            if !layout.has_blob(layer)? && let Some(file) = blobs.get(&layer.digest) {
+                layout.adopt_file(file, layer)?;
+            }
+        }
+        Ok(publish(index, &blobs, &layout, tag.as_deref())?.digest)
+    }
+}
+
+/// Removes what killed builds left in `parent`. What cannot be removed is somebody else's, or gone.
+fn sweep(parent: &Path) {
+    let Ok(entries) = fs_err::read_dir(parent) else { return };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        let ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
+        if ours && entry.file_type().is_ok_and(|kind| kind.is_dir()) && is_abandoned(&path) {
+            let _ = fs_err::remove_dir_all(&path);
+        }
+    }
+}
+
+fn is_abandoned(directory: &Path) -> bool {
+    match File::open(directory.join(LOCK)) {
+        Ok(lock) => match lock.try_lock() {
+            Ok(()) => true,
+            Err(TryLockError::WouldBlock | TryLockError::Error(_)) => false,
+        },
+        // Between its creation and that of the lock a directory looks like this, too: an empty one is left alone.
+        Err(error) => error.kind() == io::ErrorKind::NotFound && directory.join("layout").exists(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_dead_left_is_swept() {
+        let parent = tempfile::tempdir().unwrap();
+        let destination = format!("oci:{}", parent.path().join("layout").display());
+        let live = Output::open(&destination).unwrap();
+        let dead = parent.path().join(".pixi-oci-build-dead");
+        fs_err::create_dir_all(dead.join("layout")).unwrap();
+        File::create(dead.join(LOCK)).unwrap();
+        let other = Output::open(&destination).unwrap();
+        assert!(live.scratch().exists() && other.scratch().exists() && !dead.exists());
+        drop((live, other));
+        assert_eq!(fs_err::read_dir(parent.path()).unwrap().count(), 0);
+    }
+}
