@@ -30,6 +30,7 @@ pub enum Command {
 
 /// How much is said, and how.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
 pub struct Common {
     /// Say more: each package and layer.
     #[arg(short, long, global = true)]

@@ -38,7 +38,11 @@ pub enum CliError {
 impl CliError {
     /// As documented in `main`.
     pub fn exit_code(&self) -> u8 {
-        if matches!(self, Self::Usage(_)) { 2 } else { 1 }
+        match self {
+            Self::Usage(_) => 2,
+            Self::Build(pixi_oci_build::Error::Interrupted) => crate::interrupt::exit_code(),
+            _ => 1,
+        }
     }
 
     /// Shows the error on stderr; one in the manifest with the line and a caret.

@@ -1,14 +1,37 @@
-//! SIGINT and SIGTERM end the program at once, and leave nothing half-written behind.
+//! SIGINT and SIGTERM end the program soon, and leave nothing half-written behind.
 
-use std::process;
+use std::{
+    process,
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicBool, AtomicU8, Ordering},
+    },
+    thread,
+    time::Duration,
+};
 
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Waits for signals on a thread of its own. What is being written has no name yet, so leaving is enough: the next
-/// build sweeps the remains of this one away.
-pub fn exit_on_signals() {
-    // Without signals the program only ends less politely.
-    let _ = std::thread::Builder::new().name("signals".into()).spawn(|| {
+static INTERRUPTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+static EXIT_CODE: AtomicU8 = AtomicU8::new(1);
+
+/// Work that has not ended by itself after this ends anyway. What it leaves is swept away by the next build.
+const PATIENCE: Duration = Duration::from_millis(1500);
+
+/// Is set when a signal came. Long work looks at it now and then, and cleans up after itself.
+pub fn flag() -> Arc<AtomicBool> {
+    INTERRUPTED.clone()
+}
+
+/// By convention 128 and the signal's number.
+pub fn exit_code() -> u8 {
+    EXIT_CODE.load(Ordering::Relaxed)
+}
+
+/// Waits for signals on a thread of its own.
+pub fn watch_signals() {
+    // Without this thread the program only ends less politely.
+    let _ = thread::Builder::new().name("signals".into()).spawn(|| {
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
         runtime.block_on(async {
             let (Ok(mut interrupt), Ok(mut terminate)) =
@@ -16,11 +39,18 @@ pub fn exit_on_signals() {
             else {
                 return;
             };
-            // By convention 128 and the signal's number.
+            let code = tokio::select! {
+                _ = interrupt.recv() => 130,
+                _ = terminate.recv() => 143,
+            };
+            EXIT_CODE.store(code, Ordering::Relaxed);
+            INTERRUPTED.store(true, Ordering::Relaxed);
+            // Whoever asks twice does not want to wait.
             tokio::select! {
-                _ = interrupt.recv() => process::exit(130),
-                _ = terminate.recv() => process::exit(143),
+                _ = interrupt.recv() => {}
+                () = tokio::time::sleep(PATIENCE) => {}
             }
+            process::exit(code.into());
         });
     });
 }

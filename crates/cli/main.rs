@@ -22,7 +22,7 @@ use crate::arguments::Cli;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let output = cli.common.output();
-    interrupt::exit_on_signals();
+    interrupt::watch_signals();
     match commands::run(cli.command, &output) {
         Ok(code) => code,
         Err(error) => {

@@ -24,10 +24,11 @@ pub fn build(request: &BuildRequest, client: &Client, on_event: OnEvent<'_>) -> 
     let lock_file_digest = digest_of(lock.path())?;
     let targets = targets(request, &workspace, &lock, &configuration)?;
     let records = targets.iter().map(|target| conda_records(&target.packages)).collect::<Result<Vec<_>, _>>()?;
-    let packages: Vec<&LockedPackage> = targets.iter().flat_map(|target| &target.packages).collect();
-    let archives = fetch_archives(request, client, &packages, on_event)?;
     let default = || format!("oci:{}", workspace.root.join("dist/oci").display());
     let output = Output::open(&request.output.clone().unwrap_or_else(default))?;
+    output.check(targets.len())?;
+    let packages: Vec<&LockedPackage> = targets.iter().flat_map(|target| &target.packages).collect();
+    let archives = fetch_archives(request, client, &packages, on_event)?;
 
     let destination = std::path::absolute(output.reference().path())
         .map_err(|source| Error::Io { action: "find", path: output.reference().path().into(), source })?;

@@ -111,6 +111,9 @@ pub enum Error {
         /// The scripts.
         scripts: String,
     },
+    /// Somebody wanted it to end.
+    #[error("interrupted")]
+    Interrupted,
     /// Files of ours.
     #[error("cannot {action} {}", path.display())]
     Io {

@@ -100,6 +100,7 @@ impl ImageBuilder<'_> {
             threads: self.request.threads,
             memory: &MemoryBudget::new(self.request.memory),
             scratch: self.scratch,
+            interrupted: &self.request.interrupted,
             layout: self.layout,
         };
         let mut layers = write_package_layers(&groups, &packages, &options, self.on_event)?;

@@ -46,6 +46,8 @@ pub struct LayerOptions<'a> {
     pub memory: &'a MemoryBudget,
     /// Where it waits otherwise.
     pub scratch: &'a Path,
+    /// Whether to give up.
+    pub interrupted: &'a AtomicBool,
     /// The layout that the blobs go to.
     pub layout: &'a OciLayout,
 }
@@ -134,6 +136,9 @@ fn write_group(
     let mut writer = Staged::new(options.layout, options.compression, CONSTANT_TIME)?;
     let mut seen = Seen::default();
     for package in group.packages.iter().map(|&i| &packages[i]) {
+        if options.interrupted.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted);
+        }
         let mut store = ContentStore::new(options.memory, options.scratch);
         let made = file_tree(
             package.archive,

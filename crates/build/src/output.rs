@@ -15,7 +15,7 @@ use pixi_oci_layer::Digest;
 use pixi_oci_publish::{Destination, DestinationRef, OciLayout, publish};
 use tempfile::TempDir;
 
-use crate::Error;
+use crate::{Error, RequestError};
 
 /// How the names of directories begin in which builds are made.
 const PREFIX: &str = ".pixi-oci-build-";
@@ -59,6 +59,20 @@ impl Output {
     /// The destination's name.
     pub fn reference(&self) -> &DestinationRef {
         &self.reference
+    }
+
+    /// Says before the work, and not after, that so many images have no place there.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError::OneImage`].
+    pub fn check(&self, images: usize) -> Result<(), RequestError> {
+        match &self.reference {
+            DestinationRef::DockerArchive { .. } if images > 1 => {
+                Err(RequestError::OneImage { destination: self.reference.to_string(), images })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Where layers are made.

@@ -1,6 +1,9 @@
 //! Everything a build depends on. Nothing else is read: not the environment, not the clock.
 
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use pixi_oci_image::Architecture;
 use pixi_oci_resolve::{OciConfig, VirtualPackage};
@@ -32,6 +35,8 @@ pub struct BuildRequest {
     pub offline: bool,
     /// How many layers are made at a time.
     pub threads: usize,
+    /// Set by somebody else when the build is to end: it then fails with [`Error::Interrupted`](crate::Error).
+    pub interrupted: Arc<AtomicBool>,
     /// Bytes of unpacked files that may wait in memory.
     pub memory: usize,
 }
@@ -64,6 +69,14 @@ pub enum RequestError {
     NoLinux {
         /// The environment.
         environment: String,
+    },
+    /// A destination that holds one image.
+    #[error("{destination} holds one image, but {images} would be built; choose one with --arch, or write to oci-archive:")]
+    OneImage {
+        /// The destination.
+        destination: String,
+        /// How many there would be.
+        images: usize,
     },
     /// A port, mode or compression that is none.
     #[error("{setting}: {text:?} {reason}")]

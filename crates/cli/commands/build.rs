@@ -90,6 +90,7 @@ pub fn request(
         epoch: epoch()?,
         cache_dir: means.cache()?,
         offline: means.offline,
+        interrupted: crate::interrupt::flag(),
         // Beyond this, memory grows and the disk does not get faster.
         threads: threads.min(16),
         memory: MEMORY,
