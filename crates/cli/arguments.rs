@@ -81,7 +81,7 @@ pub struct Selection {
     #[arg(long, value_name = "PATH", conflicts_with = "workspace")]
     manifest_path: Option<PathBuf>,
     /// The environment [default: the configured one, else `default`].
-    #[arg(short, long, value_name = "NAME", env = "PIXI_OCI_ENVIRONMENT")]
+    #[arg(short, long, value_name = "NAME")]
     pub environment: Option<String>,
     /// Architectures: amd64, arm64 [default: the configured ones, else all linux platforms of the environment].
     #[arg(long, value_delimiter = ',', value_name = "ARCH", value_parser = architecture)]

@@ -16,6 +16,9 @@ pub enum CliError {
     /// Workspace, lock file, network.
     #[error(transparent)]
     Resolve(#[from] ResolveError),
+    /// The layout cannot be read at all.
+    #[error(transparent)]
+    Verify(#[from] pixi_oci_verify::Error),
     /// Handing the image over failed.
     #[error(transparent)]
     Publish(#[from] pixi_oci_publish::Error),

@@ -75,6 +75,12 @@ impl Output {
         }
     }
 
+    /// One of several things that are wrong.
+    pub fn failure(&self, text: &str) {
+        let label = self.paint("error:", "1;31");
+        self.line(&format!("{label} {}", printable(text)));
+    }
+
     /// Text that is ready to be shown, as it is.
     pub fn raw(&self, text: &str) {
         self.line(text);

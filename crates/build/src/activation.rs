@@ -55,8 +55,8 @@ pub enum ActivationError {
         /// The variable that its value names.
         unknown: String,
     },
-    /// A file of a package that is not a JSON object of texts.
-    #[error("etc/conda/env_vars.d/{file} is not a JSON object of texts: {reason}")]
+    /// A file of a package that is not a JSON object.
+    #[error("etc/conda/env_vars.d/{file} is not a JSON object: {reason}")]
     EnvVarsD {
         /// The file's name.
         file: String,
@@ -89,10 +89,12 @@ pub fn activate(input: &ActivationInput<'_>) -> Result<ActivatedEnv, ActivationE
     }
     for (file, json) in input.env_vars_d {
         let bad = |e: serde_json::Error| ActivationError::EnvVarsD { file: file.clone(), reason: e.to_string() };
-        let variables: BTreeMap<String, String> = serde_json::from_slice(json).map_err(bad)?;
+        let variables: BTreeMap<String, serde_json::Value> = serde_json::from_slice(json).map_err(bad)?;
         for (name, value) in variables {
-            // conda upper-cases the names (conda/core/prefix_data.py), rattler too.
-            env.set(&name.to_uppercase(), value);
+            // As rattler_shell does: what is no text is no variable.
+            if let serde_json::Value::String(value) = value {
+                env.set(&name, value);
+            }
         }
     }
     let mut after_scripts = Variables::default();
@@ -235,7 +237,7 @@ mod tests {
     #[test]
     fn the_prefix_comes_before_the_base_and_names_are_unique() {
         let base = [pair("PATH", "/usr/bin"), pair("LANG", "C")];
-        let vars = BTreeMap::from([("a.json".to_string(), br#"{"gdal_data": "/x", "LANG": "C.UTF-8"}"#.to_vec())]);
+        let vars = BTreeMap::from([("a.json".to_string(), br#"{"GDAL_DATA": "/x", "LANG": "C.UTF-8", "N": 1}"#.to_vec())]);
         let env = activate(&ActivationInput { env_vars_d: &vars, ..input(&base, &[]) }).unwrap();
         let get = |name: &str| env.all.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
         assert_eq!(get("PATH"), Some("/opt/pixi/env/bin:/usr/bin"));

@@ -8,12 +8,12 @@ use std::{
 use pixi_oci_image::{AssembleInput, Image, Platform, assemble, rfc3339};
 use pixi_oci_layer::{Layer, MemoryBudget};
 use pixi_oci_publish::OciLayout;
-use pixi_oci_resolve::{Activation, CachedArchive, VirtualRequirement, Workspace, requirements};
+use pixi_oci_resolve::{Activation, CachedArchive, TaskArgv, VirtualRequirement, Workspace, requirements};
 
 use rattler_conda_types::RepoDataRecord;
 
 use crate::{
-    BuildRequest, Error, Event, ImageReport, OnEvent,
+    BuildRequest, Error, Event, ImageReport, OnEvent, RequestError,
     activation::{ActivatedEnv, ActivationInput, activate, apptainer_script, entrypoint_script},
     application::{ApplicationInput, application},
     base::Base,
@@ -51,6 +51,8 @@ pub struct ImageBuilder<'a> {
 struct Written<'a> {
     target: &'a Target,
     activation: Activation,
+    /// Of the task that is the image's command.
+    task_env: Vec<(String, String)>,
     packages: &'a [ReadyPackage<'a>],
     needs: &'a [VirtualRequirement],
     base: &'a Base,
@@ -112,7 +114,9 @@ impl ImageBuilder<'_> {
         base.check_interpreters(&seen.interpreters, configuration.prefix.tree_path(), &packages)?;
 
         let activation = self.workspace.activation(&configuration.environment, &target.platform)?;
-        let written = Written { target, activation, packages: &packages, needs: &needs, base: &base, seen };
+        let task = self.task(target)?;
+        let task_env = task.as_ref().map(|task| task.env.clone()).unwrap_or_default();
+        let written = Written { target, activation, task_env, packages: &packages, needs: &needs, base: &base, seen };
         let env = self.activated(&written)?;
         let entrypoint = self.entrypoint(&written, &env)?;
         let has_entrypoint = entrypoint.is_some();
@@ -138,7 +142,7 @@ impl ImageBuilder<'_> {
                 base: base.settings(),
                 env: env.all,
                 entrypoint: has_entrypoint.then_some(ENTRYPOINT),
-                task: self.task(target)?,
+                task: task.map(|task| task.argv),
                 annotations,
             }),
             created: self.time(),
@@ -198,7 +202,7 @@ impl ImageBuilder<'_> {
             base_env: &base_env,
             env_vars_d: &written.seen.env_vars_d,
             manifest_env: &written.activation.env,
-            image_env: &configuration.oci.env,
+            image_env: &[written.task_env.clone(), configuration.oci.env.clone()].concat(),
             package_env: &package_env,
         })?)
     }
@@ -253,8 +257,17 @@ impl ImageBuilder<'_> {
         write_tree(&application.tree, self.layout, self.configuration.compression, self.time())
     }
 
-    fn task(&self, target: &Target) -> Result<Option<Vec<String>>, Error> {
+    fn task(&self, target: &Target) -> Result<Option<TaskArgv>, Error> {
         let Some(name) = &self.configuration.oci.task else { return Ok(None) };
-        Ok(Some(self.workspace.task(&self.configuration.environment, &target.platform, name)?.argv))
+        let task = self.workspace.task(&self.configuration.environment, &target.platform, name)?;
+        if task.cwd.is_some() {
+            return Err(RequestError::Setting {
+                setting: "task",
+                text: name.clone(),
+                reason: "has a working directory of its own; write its command as `cmd`, and say `workdir` if need be".into(),
+            }
+            .into());
+        }
+        Ok(Some(task))
     }
 }

@@ -87,16 +87,18 @@ fn path(dir: &Path, digest: &str) -> Option<PathBuf> {
     well_formed.then(|| dir.join("blobs/sha256").join(hex))
 }
 
-/// Counts and hashes what is read through it.
+/// Counts and hashes what is read through it. A reader that failed once fails for good: some decompressors give an
+/// error once and then claim to be at the end.
 pub(crate) struct HashReader<R> {
     inner: R,
     sha256: Sha256,
     read: u64,
+    failed: Option<String>,
 }
 
 impl<R> HashReader<R> {
     pub fn new(inner: R) -> Self {
-        Self { inner, sha256: Sha256::new(), read: 0 }
+        Self { inner, sha256: Sha256::new(), read: 0, failed: None }
     }
 
     /// The hex digest and the number of the bytes that were read.
@@ -107,7 +109,14 @@ impl<R> HashReader<R> {
 
 impl<R: Read> Read for HashReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let n = self.inner.read(buffer)?;
+        if let Some(error) = &self.failed {
+            return Err(io::Error::other(error.clone()));
+        }
+        let n = self.inner.read(buffer).inspect_err(|error| {
+            if error.kind() != io::ErrorKind::Interrupted {
+                self.failed = Some(error.to_string());
+            }
+        })?;
         self.sha256.update(&buffer[..n]);
         self.read += n as u64;
         Ok(n)

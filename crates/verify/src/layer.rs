@@ -1,7 +1,7 @@
 //! Layers: each blob once, its digest, then what is inside.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     io::{self, BufReader, Read},
     path::Path,
     sync::atomic::{AtomicU64, Ordering},
@@ -25,7 +25,7 @@ pub(crate) type Layers = HashMap<String, Layer>;
 /// One layer, as it was read.
 pub(crate) struct Layer {
     pub report: LayerReport,
-    /// In the order of the tar, without those whose path leaves the image.
+    /// In the order of the tar, without those that leave the image.
     pub entries: Vec<Entry>,
 }
 
@@ -84,7 +84,7 @@ fn read_layer(dir: &Path, descriptor: &Descriptor, names: &AtomicU64, findings: 
         }
     };
     let mut tar = HashReader::new(decoded.take(limit.saturating_add(1)));
-    let entries = read_entries(&mut tar, digest, names, findings);
+    let (entries, malformed) = read_entries(&mut tar, digest, names, findings);
     // What follows the entries belongs to the diff id as well, and a broken tar still has one.
     if let Err(error) = io::copy(&mut tar, &mut io::sink()) {
         findings.error(Rule::Compression, digest, format!("cannot be decompressed: {error}"));
@@ -94,6 +94,9 @@ fn read_layer(dir: &Path, descriptor: &Descriptor, names: &AtomicU64, findings: 
     if tar_size > limit {
         findings.error(Rule::Compression, digest, format!("decompresses to more than {limit} bytes"));
         return None;
+    }
+    if let Some(reason) = malformed {
+        findings.error(Rule::Tar, digest, format!("after {} entries: {reason}", entries.len()));
     }
     let report = LayerReport {
         digest: digest.clone(),
@@ -105,38 +108,39 @@ fn read_layer(dir: &Path, descriptor: &Descriptor, names: &AtomicU64, findings: 
     Some(Layer { report, entries })
 }
 
-/// All entries up to the end, or to the first that cannot be read.
-fn read_entries(tar: &mut impl Read, digest: &str, names: &AtomicU64, findings: &mut Findings) -> Vec<Entry> {
+/// All entries up to the end, or to the first that cannot be read and why.
+fn read_entries(
+    tar: &mut impl Read,
+    digest: &str,
+    names: &AtomicU64,
+    findings: &mut Findings,
+) -> (Vec<Entry>, Option<String>) {
     let mut reader = tar::Reader::new(tar);
     let mut entries = Vec::new();
-    let mut paths: BTreeMap<Box<[u8]>, ()> = BTreeMap::new();
+    let mut paths: HashSet<Box<[u8]>> = HashSet::new();
     loop {
         let entry = match reader.next_entry() {
             Ok(Some(entry)) => entry,
-            Ok(None) => return entries,
-            Err(error) => {
-                findings.error(Rule::Tar, digest, format!("after {} entries: {error}", entries.len()));
-                return entries;
-            }
+            Ok(None) => return (entries, None),
+            Err(error) => return (entries, Some(error.to_string())),
         };
         // The path is held twice until the layer is read.
         let cost = 2 * entry.path.len() as u64 + entry.target().map_or(0, <[u8]>::len) as u64 + 64;
         let enough = names.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(cost)).is_ok();
         if !enough {
-            findings.error(Rule::Tar, digest, "more names than can be held in memory");
-            return entries;
+            return (entries, Some("more names than can be held in memory".into()));
         }
         if !check_entry(&entry, digest, findings) {
             continue;
         }
-        if !entry.path.is_empty() && paths.insert(entry.path.clone(), ()).is_some() {
+        if !entry.path.is_empty() && !paths.insert(entry.path.clone()) {
             findings.entry(Severity::Error, Rule::DuplicateEntry, digest, &entry.path, "is in the layer twice");
         }
         entries.push(entry);
     }
 }
 
-/// Checks an entry by itself. `false` if its path is not one inside the image.
+/// Checks an entry by itself. `false` if its path or hard link leaves the image.
 fn check_entry(entry: &Entry, digest: &str, findings: &mut Findings) -> bool {
     let mut found = |severity, rule, detail: &str| findings.entry(severity, rule, digest, &entry.path, detail);
     if entry.escapes {
@@ -147,6 +151,7 @@ fn check_entry(entry: &Entry, digest: &str, findings: &mut Findings) -> bool {
         Kind::Special(what) => found(Severity::Notice, Rule::SpecialFile, what),
         Kind::HardLink(target) if tar::escapes(target) => {
             found(Severity::Error, Rule::EscapingPath, "is a hard link to a path outside the image");
+            return false;
         }
         Kind::File if entry.is_whiteout() => found(Severity::Notice, Rule::Whiteout, "hides what lower layers have"),
         Kind::File | Kind::Directory if entry.mode & 0o6000 != 0 => {

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 /// All that was computed, and all that was found wrong or strange.
 #[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Report {
     /// The images that were found, in the order of the documents that name them.
     pub images: Vec<ImageReport>,
@@ -25,6 +26,7 @@ impl Report {
 
 /// One image, as recomputed.
 #[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ImageReport {
     /// The digest of the image manifest.
     pub manifest: String,
@@ -38,6 +40,7 @@ pub struct ImageReport {
 
 /// One layer, as recomputed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct LayerReport {
     /// The digest of the blob.
     pub digest: String,
@@ -53,6 +56,7 @@ pub struct LayerReport {
 
 /// One thing that is wrong or strange.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Finding {
     /// How bad it is.
     pub severity: Severity,
@@ -127,6 +131,13 @@ pub enum Rule {
     Whiteout,
     /// The list of findings was cut.
     TooMany,
+}
+
+impl std::fmt::Display for Rule {
+    /// The name that JSON has.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.serialize(f)
+    }
 }
 
 /// Enough to see what is wrong; a hostile layer has millions of them.

@@ -1,0 +1,115 @@
+//! The arrows between crates, as docs/architecture.md draws them.
+
+use std::{collections::BTreeMap, process::Command};
+
+use serde_json::Value;
+
+/// Who may depend on whom. A new arrow is a decision: add it here and to the picture.
+const ARROWS: [(&str, &[&str]); 8] = [
+    ("pixi-oci", &["build", "publish", "verify"]),
+    ("pixi-oci-build", &["image", "layer", "package", "publish", "resolve"]),
+    ("pixi-oci-image", &["layer"]),
+    ("pixi-oci-layer", &[]),
+    ("pixi-oci-package", &["layer"]),
+    ("pixi-oci-publish", &["image", "layer"]),
+    ("pixi-oci-resolve", &[]),
+    ("pixi-oci-verify", &[]),
+];
+
+/// Pure crates: no network and no runtime may come in, not even through others.
+const PURE: [&str; 2] = ["pixi-oci-layer", "pixi-oci-image"];
+
+fn metadata() -> Value {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--offline", "--locked"])
+        // Nobody has downloaded what other systems need.
+        .arg(format!("--filter-platform={}-unknown-linux-gnu", std::env::consts::ARCH))
+        .arg("--manifest-path")
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("cargo metadata is JSON")
+}
+
+#[test]
+fn crates_depend_on_one_another_as_drawn() {
+    let metadata = metadata();
+    let packages = metadata["packages"].as_array().unwrap();
+    let mut found: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for package in packages.iter().filter(|package| package["source"].is_null()) {
+        let dependencies = package["dependencies"].as_array().unwrap().iter();
+        let ours = dependencies
+            .filter(|dependency| dependency["kind"].is_null())
+            .filter_map(|dependency| dependency["name"].as_str()?.strip_prefix("pixi-oci-"));
+        let mut ours: Vec<&str> = ours.collect();
+        ours.sort_unstable();
+        found.insert(package["name"].as_str().unwrap(), ours);
+    }
+    assert_eq!(found.keys().copied().collect::<Vec<_>>(), ARROWS.map(|(name, _)| name), "the crates there are");
+    for (name, allowed) in ARROWS {
+        for dependency in &found[name] {
+            assert!(
+                allowed.contains(dependency),
+                "{name} depends on {dependency}, which docs/architecture.md does not draw"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_pure_middle_brings_no_network() {
+    let metadata = metadata();
+    let nodes = metadata["resolve"]["nodes"].as_array().unwrap();
+    let by_id: BTreeMap<&str, &Value> = nodes.iter().map(|node| (node["id"].as_str().unwrap(), node)).collect();
+    let name_of = |id: &str| {
+        let packages = metadata["packages"].as_array().unwrap();
+        packages.iter().find(|p| p["id"] == id).and_then(|p| p["name"].as_str()).unwrap_or_default().to_string()
+    };
+    for pure in PURE {
+        let start = *by_id.keys().find(|id| name_of(id) == pure).unwrap();
+        let (mut stack, mut seen) = (vec![start], Vec::new());
+        while let Some(id) = stack.pop() {
+            if seen.contains(&id) {
+                continue;
+            }
+            seen.push(id);
+            let dependencies = by_id[id]["deps"].as_array().unwrap().iter();
+            stack.extend(
+                dependencies
+                    .filter(|d| d["dep_kinds"].as_array().unwrap().iter().any(|kind| kind["kind"].is_null()))
+                    .filter_map(|d| d["pkg"].as_str()),
+            );
+        }
+        for id in seen {
+            let name = name_of(id);
+            assert!(
+                !["tokio", "reqwest", "hyper", "rattler_networking"].contains(&name.as_str()),
+                "{pure} brings {name}"
+            );
+        }
+    }
+}
+
+#[test]
+fn versions_with_known_holes_are_not_used() {
+    // Archives and terminals: the least versions in which the advisories named are mended.
+    let least = [
+        ("tar", [0, 4, 46]),                // GHSA-3pv8-6f4r-ffg2, CVE-2026-33056
+        ("tracing-subscriber", [0, 3, 20]), // RUSTSEC-2025-0055
+        ("zip", [2, 3, 0]),                 // CVE-2025-29787
+        ("rattler", [0, 43, 2]),            // CVE-2026-47425
+        ("oci-client", [0, 18, 0]),         // Authorization sent to other hosts
+    ];
+    let lock = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.lock")).unwrap();
+    let mut lines = lock.lines();
+    while let Some(line) = lines.next() {
+        let Some(name) = line.strip_prefix("name = ").map(|name| name.trim_matches('"')) else { continue };
+        let version = lines.next().unwrap().trim_start_matches("version = ").trim_matches('"');
+        let numbers: Vec<u32> = version.split(['.', '-', '+']).take(3).map(|n| n.parse().unwrap_or(0)).collect();
+        for (_, minimum) in least.iter().filter(|(known, _)| *known == name) {
+            assert!(numbers >= minimum.to_vec(), "{name} {version}");
+        }
+        assert!(!name.starts_with("openssl-sys") && name != "native-tls", "{name} is in the tree");
+    }
+}

@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# Real packages: a Flask + numpy + ssl + sqlite3 workspace, built here for both architectures, then run by rootless podman
+# without a network, with a read-only root, as a user that nobody has heard of. arm64 runs through QEMU.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+. tests/lib/podman.sh
+
+pixi_oci=${PIXI_OCI:-target/debug/pixi-oci}
+workspace=${PIXI_OCI_REAL_CHANNEL:?made by tests/real/make-channel}/workspaces/flask
+base=oci:${PIXI_OCI_REAL_BASE:?made by tests/real/make-base}:debian
+
+fail() { say "FAILED: $*"; exit 1; }
+
+podman_require
+enable_arm64
+image=$PODMAN_DIR/image
+
+"$pixi_oci" build "$workspace" --base "$base" --arch amd64,arm64 --output "oci:$image:flask" --cache-dir "$PODMAN_DIR/cache"
+"$pixi_oci" verify image "oci:$image:flask"
+skopeo inspect --raw "oci:$image:flask" >/dev/null
+skopeo copy --quiet --all "oci:$image:flask" "oci:$PODMAN_DIR/copied:flask"
+cmp "$image/index.json" "$PODMAN_DIR/copied/index.json" || true # skopeo writes its own; the digest is what counts
+digest() { python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["manifests"][0]["digest"])' "$1/index.json"; }
+[ "$(digest "$image")" = "$(digest "$PODMAN_DIR/copied")" ] || fail "skopeo changed the index"
+
+for arch in amd64 arm64; do
+  machine=x86_64
+  [ $arch = amd64 ] || machine=aarch64
+  said=$(podman_run "$image" flask $arch --read-only --user 12345 -- python app.py --once)
+  say "$arch: $said"
+  for part in "\"machine\": \"$machine\"" '"user": 12345' '"prefix": "/opt/pixi/env"' '"sum": 45.0'; do
+    grep -qF "$part" <<<"$said" || fail "$arch does not say $part"
+  done
+  grep -q '"certificates": [1-9]' <<<"$said" || fail "$arch finds no certificates"
+
+  # Bytecode that a package ships is used; only that of sources with a replaced prefix is stale.
+  stale=$(podman_run "$image" flask $arch --read-only --user 12345 -- \
+    python -v -c 'import flask, numpy, ssl, sqlite3, sysconfig; sysconfig.get_config_vars()' 2>&1 |
+    sed -n "s/^# bytecode is stale for '\(.*\)'$/\1/p")
+  for module in $stale; do
+    case $module in _sysconfigdata*) ;; *) fail "$arch: the bytecode of $module is stale" ;; esac
+  done
+done
+
+# The server answers; exec finds the environment without any entrypoint; SIGTERM reaches the process.
+podman_start web "$image" flask amd64 --read-only --user 12345 --
+ask='import json, urllib.request; print(json.load(urllib.request.urlopen("http://127.0.0.1:8000/", timeout=5))["flask"])'
+for _ in $(seq 50); do
+  if version=$(podman_exec web python -c "$ask" 2>/dev/null); then break; fi
+  sleep 0.2
+done
+[ -n "${version:-}" ] || fail "the server does not answer"
+say "the server answers with Flask $version"
+[ "$(podman_exec web python -c 'import sys; print(sys.prefix)')" = /opt/pixi/env ] || fail "exec does not find the environment"
+podman_exec web openssl version
+started=$SECONDS
+podman_stop web
+[ $((SECONDS - started)) -lt 9 ] || fail "SIGTERM did not reach the server"
