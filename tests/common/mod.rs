@@ -1,0 +1,12 @@
+//! What black-box tests share: a clean environment to run the binary in, workspaces made in code, and an unpacker of
+//! images that has no line in common with the crates under test.
+
+// Package archives made in code; the tests of the crate that reads them use the same.
+#[path = "../../crates/package/tests/common/mod.rs"]
+pub mod packages;
+
+pub mod image;
+pub mod odd;
+pub mod sandbox;
+pub mod server;
+pub mod workspace;

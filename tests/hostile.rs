@@ -1,0 +1,379 @@
+//! Hostile packages: each is refused with its name and the path, in bounded time and memory, and nothing is written but
+//! the copy in the cache.
+//!
+//! The crate that reads archives has the longer list; here is every kind of attack once, through the front door.
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use serde_json::json;
+use tar::EntryType;
+
+use crate::common::{
+    odd,
+    packages::{self, *},
+    sandbox::{BINARY, Outcome, Sandbox, snapshot},
+    workspace::{Workspace, edit_lock, workspace},
+};
+
+/// In KiB of address space, which is more than what is used.
+const MEMORY: &str = "2097152";
+const TIME_LIMIT: Duration = Duration::from_secs(20);
+
+/// A sandbox with an image in it that must stay as it is.
+struct Target(Sandbox);
+
+impl Target {
+    fn new() -> Self {
+        let sandbox = Sandbox::new();
+        workspace([package("good", [file("share/good", "x")])]).platforms(&["linux-64"]).write(&sandbox.path("good"));
+        sandbox.build("good", "oci:out:good");
+        fs::write(sandbox.path("canary"), "alive").unwrap();
+        Self(sandbox)
+    }
+
+    #[track_caller]
+    fn refuses(&self, ws: &Workspace, words: &[&str]) -> String {
+        let _ = fs::remove_dir_all(self.0.path("ws"));
+        ws.write(&self.0.path("ws"));
+        self.refuses_what_is_there(words)
+    }
+
+    #[track_caller]
+    fn refuses_what_is_there(&self, words: &[&str]) -> String {
+        let before = snapshot(&self.0.path(""));
+        for output in ["oci:out:bad", "oci:fresh:bad", "oci-archive:fresh.tar:bad"] {
+            let start = Instant::now();
+            let mut command = self.0.program("/bin/sh");
+            let limited = format!("ulimit -v {MEMORY}; exec \"$@\"");
+            command.args(["-c", &limited, "sh", BINARY, "build", "ws", "-o", output]);
+            let outcome = Outcome::of(&mut command).refused(1, words);
+            assert!(start.elapsed() < TIME_LIMIT, "{:?}", start.elapsed());
+            let hidden = |c: char| (c.is_control() && c != '\n') || ('\u{202a}'..='\u{202e}').contains(&c);
+            assert!(!outcome.stderr.contains(hidden), "{:?}", outcome.stderr);
+            assert!(before == snapshot(&self.0.path("")), "something was written");
+            assert_eq!(fs::read_dir(self.0.path("../tmp")).unwrap().count(), 0);
+            if output == "oci-archive:fresh.tar:bad" {
+                return outcome.stderr;
+            }
+        }
+        unreachable!()
+    }
+
+    /// The package in both formats.
+    #[track_caller]
+    fn refuses_package(&self, package: &Package, words: &[&str]) {
+        for package in [package.clone(), package.clone().tar_bz2()] {
+            let name = package.file_name();
+            let words = [&[&*name][..], words].concat();
+            self.refuses(&around(package), &words);
+        }
+    }
+}
+
+/// A workspace with the package, and what noarch Python packages need.
+fn around(package: Package) -> Workspace {
+    workspace([odd::python(), package]).platforms(&["linux-64"])
+}
+
+fn evil(items: impl IntoIterator<Item = Item>) -> Package {
+    package("evil", items)
+}
+
+#[test]
+fn paths_that_leave_the_prefix_or_are_not_the_packages_own() {
+    let target = Target::new();
+    let absolute = target.0.path("canary").to_str().unwrap().to_owned();
+    for (path, words) in [
+        ("../../../../canary", ["../canary", "`..`"]),
+        ("share/../../x", ["share/../../x", "`..`"]),
+        (&absolute, ["canary", "absolute"]),
+        ("conda-meta/other-1.0-0.json", ["conda-meta/other-1.0-0.json", "installer"]),
+        ("conda-meta/history", ["conda-meta/history", "installer"]),
+        ("__clobbers__/python/bin/python", ["__clobbers__", "installer"]),
+        ("share/.wh.x", ["share/.wh.x", ".wh."]),
+        (".wh..wh..opq", [".wh..wh..opq", ".wh."]),
+        ("share/.wh.dir/x", ["share/.wh.dir", ".wh."]),
+        ("a\nb", ["a\\nb", "control"]),
+        ("a\u{1b}]0;x\u{7}", ["a\\u{1b}]0;x", "control"]),
+        ("a\u{202e}b", ["a\\u{202e}b", "control"]),
+    ] {
+        let list = json!({"paths": [{"_path": path, "path_type": "hardlink"}], "paths_version": 1}).to_string();
+        // In the archive alone, in the list alone, in both, and as a link.
+        target.refuses_package(&evil([file(path, "x").unlisted()]), &words);
+        target.refuses_package(&evil([file("ok", "x").unlisted()]).paths_json(list), &words);
+        target.refuses_package(&evil([file(path, "x")]), &words);
+        target.refuses_package(&evil([symlink(path, "x")]), &words);
+    }
+    let deep = "d/".repeat(300) + "x";
+    target.refuses_package(&evil([file(&deep, "x")]), &["d/d/", "deeper"]);
+    let long = "n".repeat(256);
+    target.refuses_package(&evil([file(&long, "x")]), &[&long, "longer"]);
+}
+
+/// GHSA for rattler < 0.43.2: CVE-2026-47425.
+#[test]
+fn entry_points_that_leave_the_prefix() {
+    let target = Target::new();
+    let absolute = target.0.path("canary").to_str().unwrap().to_owned();
+    for command in ["../../canary", &absolute, "..", "a/b", "x\u{1b}[2J"] {
+        let package = evil([]).noarch("python").entry_points(&[&format!("{command} = m:f")]);
+        target.refuses_package(&package, &["info/link.json"]);
+    }
+    let code = evil([]).noarch("python").entry_points(&["x = m:f(); import os; os.system('id')"]);
+    target.refuses_package(&code, &["info/link.json"]);
+}
+
+#[test]
+fn writing_through_links() {
+    let target = Target::new();
+    let outside = target.0.path("").to_str().unwrap().to_owned();
+    let through = |to: &str| evil([symlink("d", to), file("d/canary", "dead")]);
+    for to in [&*outside, "../../../../..", "share", "/"] {
+        target.refuses_package(&through(to), &["d/canary"]);
+    }
+    // Twice the same path: a link, then a file in its place; and the other way round.
+    target.refuses_package(&evil([symlink("d", &outside).unlisted(), file("d", "x").unlisted()]), &["\"d\"", "twice"]);
+    target.refuses_package(&evil([file("./d", "x").unlisted(), file("d", "x").unlisted()]), &["\"d\"", "twice"]);
+    // A pair of links (GHSA-3wgq-wrwc-vqmv).
+    target.refuses_package(&evil([symlink("a", "b"), symlink("b", &outside), file("a/canary", "x")]), &["a/canary"]);
+    for to in ["/etc/passwd", "../../../etc/passwd", "nothing", &format!("{outside}canary")] {
+        let link = evil([hard_link("h", &file(to, ""))]);
+        target.refuses_package(&link, &["\"h\"", to]);
+    }
+    let via = evil([symlink("l", "/etc/passwd"), hard_link("h", &file("l", ""))]);
+    target.refuses_package(&via, &["\"h\"", "\"l\""]);
+    let copied = evil([symlink("l", "../../../../etc/passwd").list("no_link", true)]);
+    target.refuses_package(&copied, &["\"l\"", "passwd"]);
+}
+
+/// One package's link leads another package's files astray.
+#[test]
+fn writing_through_the_links_of_another_package() {
+    let target = Target::new();
+    for to in ["/etc", "../../../etc", "../..", "conda-meta", "share/../conda-meta", "__clobbers__", "d", "sub/../d"] {
+        let trap = package("trap", [symlink("d", to)]);
+        let prey = package("prey", [file("d/x-1.0-0.json", "x")]);
+        let ws = workspace([trap, prey]).platforms(&["linux-64"]);
+        let said = target.refuses(&ws, &["d"]);
+        assert!(said.contains("prey") || said.contains("trap"), "{to}: {said}");
+    }
+    let trap = package("trap", [symlink("bin", "/usr/bin")]);
+    let prey = evil([]).noarch("python").entry_points(&["sh = m:f"]);
+    target.refuses(&workspace([python_elsewhere(), trap, prey]).platforms(&["linux-64"]), &["bin"]);
+    let trap = package("trap", [symlink("lib", "/usr/lib")]);
+    let prey = evil([file("site-packages/os.py", "x")]).noarch("python");
+    target.refuses(&workspace([python_elsewhere(), trap, prey]).platforms(&["linux-64"]), &["lib"]);
+}
+
+fn python_elsewhere() -> Package {
+    package("python", [file("share/python", "x")]).version("3.12.1")
+}
+
+#[test]
+fn what_is_no_file_directory_or_link() {
+    let target = Target::new();
+    for (kind, word) in [
+        (EntryType::Char, "device"),
+        (EntryType::Block, "device"),
+        (EntryType::Fifo, "fifo"),
+        (EntryType::GNUSparse, "sparse"),
+        (EntryType::new(b'Z'), "unknown kind"),
+    ] {
+        target.refuses_package(&evil([file("dev/x", "").really(kind).unlisted()]), &["dev/x", word]);
+    }
+    target.refuses_package(&evil([file("a", "x").list("path_type", "softlink")]), &["\"a\"", "symbolic link"]);
+    target.refuses_package(&evil([symlink("a", "x\u{1b}y")]), &["\"a\"", "target"]);
+}
+
+#[test]
+fn another_package_inside_than_outside() {
+    let target = Target::new();
+    for (field, locked, inside) in
+        [("name", "evil", "other"), ("version", "1.0", "2.0"), ("build", "h1234567_0", "other_0")]
+    {
+        for format in [Format::Conda, Format::TarBz2] {
+            let mut package = Package { format, ..evil([file("a", "x")]) };
+            package.index[field] = inside.into();
+            around(package).write(&target.0.path("ws"));
+            edit_lock(&target.0.path("ws"), &format!("{field}: \"{inside}\""), &format!("{field}: \"{locked}\""));
+            target.refuses_what_is_there(&["evil-1.0-h1234567_0", "info/index.json", inside, locked]);
+        }
+    }
+}
+
+#[test]
+fn damaged_metadata() {
+    let target = Target::new();
+    let deep = "[".repeat(100_000);
+    for json in ["", "{}", "null", &deep, r#"{"paths": [{"_path": "a", "path_type": "\u001b"}], "paths_version": 1}"#] {
+        target.refuses_package(&evil([]).paths_json(json), &["info/paths.json"]);
+    }
+    target.refuses_package(
+        &evil([]).paths_json(r#"{"paths": [{"_path": "gone", "path_type": "hardlink"}], "paths_version": 1}"#),
+        &["gone", "not in the archive"],
+    );
+    for json in ["", "{}", r#"{"name": "\u001b[2J"}"#, &format!("{{\"name\": {deep}")] {
+        let package = evil([]).tar_bz2();
+        let items: Vec<_> = package
+            .info_items()
+            .into_iter()
+            .map(|item| if item.path == "info/index.json" { file("info/index.json", json) } else { item })
+            .collect();
+        let bytes = bzip2_bytes(&packages::tar(&items));
+        target.refuses(&around(package.clone()).archive("evil", bytes), &["evil", "info/index.json"]);
+    }
+}
+
+#[test]
+fn truncated_archives() {
+    let target = Target::new();
+    for package in [evil([file("a", "some content")]), evil([file("a", "some content")]).tar_bz2()] {
+        let whole = package.bytes();
+        for part in [0, 1, 3, whole.len() / 3, whole.len() / 2, whole.len() - 1] {
+            let ws = around(package.clone()).archive("evil", whole[..part].to_vec());
+            target.refuses(&ws, &[&package.file_name()]);
+        }
+    }
+}
+
+#[test]
+fn bombs() {
+    let target = Target::new();
+    target.refuses_package(&evil([file("zeros", vec![0; 200 << 20])]), &["bomb"]);
+    target.refuses_package(&evil([file("info/zeros", vec![0; 200 << 20]).in_info()]), &["bomb"]);
+    let big = file("big", vec![0; 60 << 20]);
+    let copies = (0..20).map(|i| hard_link(&format!("copy{i}"), &big).list("no_link", true));
+    target.refuses_package(&evil([big.clone()].into_iter().chain(copies)), &["bytes in its files"]);
+    let grows = file("x", vec![b'a'; 30 << 20]).list("file_mode", "text").list("prefix_placeholder", "a");
+    target.refuses_package(&evil([grows]), &["prefix placeholder"]);
+
+    let long_name = |kind, bytes: usize| {
+        let mut header = Vec::new();
+        entry(&mut header, kind, "././@LongLink", "", 0, 0, &vec![b'a'; bytes]);
+        evil([Item { before: header, ..file("x", "") }])
+    };
+    target.refuses_package(&long_name(EntryType::GNULongName, 2 << 20), &["extension header"]);
+    target.refuses_package(&long_name(EntryType::XHeader, 20 << 20), &["extension header"]);
+
+    // A size that no disk has.
+    let mut header = tar::Header::new_gnu();
+    header.set_path("huge").unwrap();
+    header.set_size(u64::MAX / 2);
+    header.set_mode(0o644);
+    header.set_cksum();
+    target.refuses_package(
+        &evil([Item { before: header.as_bytes().to_vec(), ..file("x", "") }]),
+        &["damaged or truncated"],
+    );
+
+    // Zeros after the end; and more entries than any file system likes.
+    let package = evil([]).tar_bz2();
+    let padded = [packages::tar(&package.info_items()), vec![0; 200 << 20]].concat();
+    target.refuses(&around(package.clone()).archive("evil", bzip2_bytes(&padded)), &["evil", "bomb"]);
+    let mut directory = Vec::new();
+    entry(&mut directory, EntryType::Directory, "d", "", 0o755, 0, b"");
+    let many = bzip2_bytes(
+        &[packages::tar(&[]).split_off(1024), directory.repeat(1_000_001), packages::tar(&package.info_items())]
+            .concat(),
+    );
+    target.refuses(&around(package).archive("evil", many), &["evil"]);
+
+    // A zstd frame that asks for a window of 2 GiB.
+    let package = evil([]);
+    let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0x00, 0xa8];
+    frame.extend([0x03, 0x00, 0x00, b'x']);
+    let bytes = zip(&[
+        ("metadata.json".into(), br#"{"conda_pkg_format_version": 2}"#.to_vec()),
+        ("pkg-evil-1.0-h1234567_0.tar.zst".into(), frame.clone()),
+        ("info-evil-1.0-h1234567_0.tar.zst".into(), frame),
+    ]);
+    target.refuses(&around(package).archive("evil", bytes), &["evil"]);
+}
+
+/// TARmageddon (CVE-2025-62518), CVE-2026-33055, GHSA-3pv8-6f4r-ffg2: two readers, two archives.
+#[test]
+fn archives_that_programs_read_differently() {
+    let target = Target::new();
+    let before = |bytes: Vec<u8>| evil([Item { before: bytes, ..file("x", "0123456789") }]);
+    target.refuses_package(&before(pax(&[("size", "3")])), &["\"x\"", "two sizes"]);
+    for records in [
+        &[("size", "-1")][..],
+        &[("path", "a"), ("path", "b")],
+        &[("GNU.sparse.major", "1")],
+        &[("path", "../../x")],
+        &[("path", "/etc/x")],
+    ] {
+        target.refuses_package(&before(pax(records)), &[]);
+    }
+    target.refuses_package(&before([pax(&[("path", "a")]), pax(&[("path", "b")])].concat()), &["differently"]);
+    let mut inner = Vec::new();
+    entry(&mut inner, EntryType::Regular, "smuggled", "", 0o644, 0, b"x");
+    // A body that is an archive itself, behind a header whose PAX size says that there is none.
+    let nested = [pax(&[("size", "0")]), Vec::new()].concat();
+    target.refuses_package(&evil([Item { before: nested, ..file("outer", inner) }]), &["\"outer\"", "two sizes"]);
+
+    let package = evil([]).tar_bz2();
+    let tar = packages::tar(&package.info_items());
+    let twice = bzip2_bytes(&[&tar[..], &tar].concat());
+    target.refuses(&around(package.clone()).archive("evil", twice), &["evil", "after its end"]);
+    let two_streams = [bzip2_bytes(&tar), bzip2_bytes(&tar)].concat();
+    target.refuses(&around(package).archive("evil", two_streams), &["evil"]);
+}
+
+/// Zip differentials (CVE-2025-54368, GHSA-pjjw-68hj-v9mw, CVE-2025-29787).
+#[test]
+fn zips_that_programs_read_differently() {
+    let target = Target::new();
+    let good = evil([file("a", "x")]);
+    let zst = |items: &[Item]| zstd::encode_all(&*packages::tar(items), 1).unwrap();
+    let meta = ("metadata.json".to_owned(), b"{}".to_vec());
+    let contents = ("pkg-evil-1.0-h1234567_0.tar.zst".to_owned(), zst(&good.contents()));
+    let info = ("info-evil-1.0-h1234567_0.tar.zst".to_owned(), zst(&good.info_items()));
+    let named = |name: &str| (name.to_owned(), contents.1.clone());
+    let whole = zip(&[meta.clone(), contents.clone(), info.clone()]);
+    let directory = whole.windows(4).position(|bytes| bytes == b"PK\x01\x02").unwrap();
+    let change = |at: usize, bytes: &[u8]| {
+        let mut changed = whole.clone();
+        changed[at..at + bytes.len()].copy_from_slice(bytes);
+        changed
+    };
+    for (bytes, words) in [
+        (zip(&[meta.clone(), contents.clone()]), "no member info-"),
+        (zip(&[meta.clone(), info.clone()]), "no member pkg-"),
+        (zip(&[meta.clone(), contents.clone(), named("pkg-other.tar.zst"), info.clone()]), "second member"),
+        (zip(&[meta.clone(), named("../pkg-x.tar.zst"), contents.clone(), info.clone()]), "unexpected member"),
+        (zip(&[meta.clone(), named("/etc/cron.d/x"), contents.clone(), info.clone()]), "unexpected member"),
+        ([&whole[..], b"garbage"].concat(), "follows it"),
+        ([b"PK\x03\x04garbage", &whole[..]].concat(), "follows it"),
+        (
+            zip_with(&[meta.clone(), contents.clone(), info.clone()], zip::CompressionMethod::Deflated),
+            "compressed member",
+        ),
+        (change(directory + 8, &[1, 0]), "encrypted"),
+        (change(directory + 46, b"METADATA"), "contradict"),
+        (change(directory + 24, &[9, 0, 0, 0]), "two sizes"),
+        (change(whole.len() - 22 + 16, &[0xff; 4]), "damaged"),
+        (b"neither zip nor bzip2".to_vec(), "neither"),
+    ] {
+        target.refuses(&around(good.clone()).archive("evil", bytes), &["evil-1.0-h1234567_0.conda", words]);
+    }
+}
+
+/// Not the packages' doing, but as hostile: settings that runtimes were attacked with (CVE-2024-21626, CVE-2024-40635).
+#[test]
+fn settings_that_break_out() {
+    let target = Target::new();
+    for (setting, words) in [
+        ("workdir = \"/proc/self/fd/8\"", ["/proc", "workdir"]),
+        ("workdir = \"/srv/../../x\"", ["/srv/../../x", "absolute"]),
+        ("prefix = \"/proc/1/root\"", ["/proc", "prefix"]),
+        ("user = \"4294967296\"", ["4294967296", "user"]),
+        ("user = \"0x0\\nroot\"", ["user", "root"]),
+        ("env = { \"A\\nB\" = \"x\" }", ["A\\nB", "variable"]),
+    ] {
+        target.refuses(&workspace([]).platforms(&["linux-64"]).oci(setting), &words);
+    }
+}

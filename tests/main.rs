@@ -1,0 +1,22 @@
+//! Black-box tests of `pixi-oci`, all in one binary. `tests/run` also makes what the slow ones need.
+
+mod activation;
+mod application;
+mod architecture;
+mod build;
+mod common;
+mod destinations;
+mod errors;
+mod hostile;
+mod report;
+
+/// A file that nobody lists here is a file of tests that nobody runs.
+#[test]
+fn every_file_of_tests_is_listed() {
+    let main = include_str!("main.rs");
+    for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let Some(module) = name.strip_suffix(".rs").filter(|module| *module != "main") else { continue };
+        assert!(main.contains(&format!("\nmod {module};\n")), "tests/{name} is not in tests/main.rs");
+    }
+}
