@@ -79,7 +79,14 @@ impl Archive {
                 Err(reason) => return Err(Error::archive(&format!("{stem}.conda"), reason)),
             },
             [b'B', b'Z', b'h', ..] => (Format::TarBz2, "tar.bz2"),
-            _ => return Err(Error::archive(&stem, "it is neither a .conda nor a .tar.bz2 file")),
+            _ => {
+                // Named by what it claims to be.
+                let claimed = [".conda", ".tar.bz2"]
+                    .into_iter()
+                    .find(|end| path.as_os_str().as_encoded_bytes().ends_with(end.as_bytes()));
+                let name = format!("{stem}{}", claimed.unwrap_or_default());
+                return Err(Error::archive(&name, "it is neither a .conda nor a .tar.bz2 file"));
+            }
         };
         Ok(Self { name: format!("{stem}.{extension}"), path: path.into(), len, format })
     }

@@ -149,6 +149,9 @@ pub enum Refusal {
     /// A path below something that is no directory: writing it would write through a link.
     #[error("is below {0:?}, which is a link or file of the same package")]
     Below(String),
+    /// A path below another package's link that leaves the prefix.
+    #[error("is below {0:?}, which is another package's link out of the prefix")]
+    ThroughOutsideLink(String),
     /// The target of a symbolic link cannot be written.
     #[error("is a symbolic link whose target is empty, longer than 4096 bytes, not UTF-8, or has a control character")]
     LinkTarget,

@@ -87,10 +87,8 @@ fn links_lead_through_links_and_clobbers_are_decided_after_them() {
 
 #[test]
 fn a_link_that_is_no_directory_contests_its_place() {
-    // Out of the prefix; to a file; and one that loses its own place.
-    let outside = package("a", [symlink("d", "/usr/lib")]);
+    // To a file; and one that loses its own place.
     let user = package("b", [file("d/x", "")]).depends(&["a"]);
-    assert_eq!(paths(&[outside, user.clone()]), ["__clobbers__/a/d -> /usr/lib", "d/x"]);
     let to_file = package("a", [symlink("d", "f"), file("f", "")]);
     assert_eq!(paths(&[to_file.clone(), user.clone()]), ["__clobbers__/a/d -> f", "d/x", "f"]);
     let (to_file, user) = (to_file.depends(&["b"]), user.depends(&[]));
@@ -101,6 +99,15 @@ fn a_link_that_is_no_directory_contests_its_place() {
     // To the prefix itself.
     let here = package("a", [symlink("d", ".")]);
     assert_eq!(paths(&[here, package("b", [file("d/x", "")])]), ["d -> .", "x"]);
+}
+
+#[test]
+fn a_path_below_a_link_out_of_the_prefix_is_refused() {
+    for target in ["/usr/lib", "../../lib"] {
+        let outside = package("a", [symlink("d", target)]);
+        let error = plans_of(&[outside, package("b", [file("d/x", "")]).depends(&["a"])]).unwrap_err().to_string();
+        assert!(error.contains("\"d/x\" is below \"d\"") && error.contains("b-1.0-h1234567_0.conda"), "{error}");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! DIR/archives/ab/abcdef….conda        the archive, complete and verified when it got this name
-//! DIR/archives/ab/abcdef….conda.seen   size, times and inode it had when it was last hashed
+//! DIR/archives/ab/abcdef….conda.seen   size, times and inode it had when it was last hashed, and its md5
 //! DIR/archives/tmp/…                   what is being written, each file locked by its writer
 //! ```
 //!
@@ -21,7 +21,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use sha2::{Digest as _, Sha256 as Hasher};
+use rattler_digest::digest::Digest as _;
 use tempfile::NamedTempFile;
 
 use crate::{ArchiveLocation, Error, FetchItem, Sha256};
@@ -46,7 +46,7 @@ pub struct CachedArchive {
 /// An archive being written.
 pub(crate) struct Incoming {
     file: NamedTempFile,
-    hasher: Hasher,
+    hashers: Hashers,
     size: u64,
 }
 
@@ -67,24 +67,25 @@ impl ArchiveCache {
     /// The lock file gives another length than the archive of that sha256 has; the disk fails.
     pub fn lookup(&self, item: &FetchItem) -> Result<Option<CachedArchive>, Error> {
         let path = self.path_of(item);
-        let size = match self.verified_size(&path, &item.sha256) {
-            Ok(Some(size)) => size,
+        let (size, md5) = match self.verified(&path, &item.sha256) {
+            Ok(Some(known)) => known,
             Ok(None) => return Ok(None),
             Err(source) => return Err(item.io_error("read", &path, source)),
         };
         item.check_size(size)?;
+        item.check_md5(&md5)?;
         Ok(Some(CachedArchive { path, sha256: item.sha256, size }))
     }
 
     /// Starts an archive.
     pub(crate) fn incoming(&self) -> io::Result<Incoming> {
-        Ok(Incoming { file: self.temporary_file()?, hasher: Hasher::new(), size: 0 })
+        Ok(Incoming { file: self.temporary_file()?, hashers: Hashers::default(), size: 0 })
     }
 
     /// Gives an archive its name, if it is the one that is expected.
     pub(crate) fn accept(&self, incoming: Incoming, item: &FetchItem) -> Result<CachedArchive, Error> {
         item.check_size(incoming.size)?;
-        let actual = Sha256::from_bytes(incoming.hasher.finalize().into());
+        let (actual, md5) = incoming.hashers.finish();
         if actual != item.sha256 {
             return Err(Error::Sha256Mismatch {
                 package: item.name.clone(),
@@ -93,17 +94,18 @@ impl ArchiveCache {
                 expected: item.sha256,
             });
         }
+        item.check_md5(&md5)?;
         let path = self.path_of(item);
-        self.place(incoming.file, &path).map_err(|source| item.io_error("write", &path, source))?;
+        self.place(incoming.file, &path, &md5).map_err(|source| item.io_error("write", &path, source))?;
         Ok(CachedArchive { path, sha256: actual, size: incoming.size })
     }
 
-    fn place(&self, file: NamedTempFile, path: &Path) -> io::Result<()> {
+    fn place(&self, file: NamedTempFile, path: &Path, md5: &str) -> io::Result<()> {
         if let Some(directory) = path.parent() {
             std::fs::create_dir_all(directory)?;
         }
         file.persist(path).map_err(|error| error.error)?;
-        self.remember(path)
+        self.remember(path, md5)
     }
 
     pub(crate) fn directory(&self) -> &Path {
@@ -119,20 +121,22 @@ impl ArchiveCache {
         self.archives.join(&hex[..2]).join(format!("{hex}{}", item.extension()))
     }
 
-    /// The length of the file if its content is known to have this hash.
-    fn verified_size(&self, path: &Path, expected: &Sha256) -> io::Result<Option<u64>> {
+    /// The length and md5 of the file if its content is known to have this sha256.
+    fn verified(&self, path: &Path, expected: &Sha256) -> io::Result<Option<(u64, String)>> {
         let metadata = match std::fs::symlink_metadata(path) {
             Ok(metadata) => metadata,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
         if metadata.is_file() {
-            if std::fs::read_to_string(seen_path(path)).is_ok_and(|seen| seen == fingerprint(&metadata)) {
-                return Ok(Some(metadata.len()));
+            let seen = std::fs::read_to_string(seen_path(path)).unwrap_or_default();
+            if let Some(md5) = seen.strip_prefix(&fingerprint(&metadata)).and_then(|rest| rest.strip_prefix("md5 ")) {
+                return Ok(Some((metadata.len(), md5.trim_end().to_owned())));
             }
-            if hash_file(path)? == *expected {
-                self.remember(path)?;
-                return Ok(Some(metadata.len()));
+            let (sha256, md5) = hash_file(path)?;
+            if sha256 == *expected {
+                self.remember(path, &md5)?;
+                return Ok(Some((metadata.len(), md5)));
             }
         }
         match std::fs::remove_file(path) {
@@ -142,9 +146,10 @@ impl ArchiveCache {
     }
 
     /// Notes that the file has just been hashed.
-    fn remember(&self, path: &Path) -> io::Result<()> {
+    fn remember(&self, path: &Path, md5: &str) -> io::Result<()> {
         let file = self.temporary_file()?;
-        std::fs::write(file.path(), fingerprint(&std::fs::symlink_metadata(path)?))?;
+        let fingerprint = fingerprint(&std::fs::symlink_metadata(path)?);
+        std::fs::write(file.path(), format!("{fingerprint}md5 {md5}\n"))?;
         file.persist(seen_path(path)).map(drop).map_err(|error| error.error)
     }
 
@@ -176,7 +181,7 @@ impl ArchiveCache {
 impl Incoming {
     /// Appends bytes.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.hasher.update(bytes);
+        self.hashers.update(bytes);
         self.size += bytes.len() as u64;
         io::Write::write_all(self.file.as_file_mut(), bytes)
     }
@@ -190,6 +195,19 @@ impl FetchItem {
     pub(crate) fn check_size(&self, actual: u64) -> Result<(), Error> {
         match self.size {
             Some(expected) if expected != actual => Err(self.size_mismatch(actual.to_string(), expected)),
+            _ => Ok(()),
+        }
+    }
+
+    /// A lock file may have both hashes; if they speak of different archives, one of them was tampered with.
+    fn check_md5(&self, actual: &str) -> Result<(), Error> {
+        match &self.md5 {
+            Some(expected) if expected != actual => Err(Error::Md5Mismatch {
+                package: self.name.clone(),
+                location: self.shown_location(),
+                actual: actual.to_owned(),
+                expected: expected.clone(),
+            }),
             _ => Ok(()),
         }
     }
@@ -230,14 +248,36 @@ fn fingerprint(metadata: &std::fs::Metadata) -> String {
     )
 }
 
-fn hash_file(path: &Path) -> io::Result<Sha256> {
+/// Both hashes that lock files have.
+#[derive(Debug, Default)]
+struct Hashers {
+    sha256: rattler_digest::Sha256,
+    md5: rattler_digest::Md5,
+}
+
+impl Hashers {
+    fn update(&mut self, bytes: &[u8]) {
+        self.sha256.update(bytes);
+        self.md5.update(bytes);
+    }
+
+    fn finish(self) -> (Sha256, String) {
+        (Sha256::from_bytes(self.sha256.finalize().into()), hex(&self.md5.finalize()))
+    }
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn hash_file(path: &Path) -> io::Result<(Sha256, String)> {
     let mut file = File::open(path)?;
-    let mut hasher = Hasher::new();
+    let mut hashers = Hashers::default();
     let mut buffer = vec![0; 1 << 16];
     loop {
         match file.read(&mut buffer) {
-            Ok(0) => return Ok(Sha256::from_bytes(hasher.finalize().into())),
-            Ok(read) => hasher.update(&buffer[..read]),
+            Ok(0) => return Ok(hashers.finish()),
+            Ok(read) => hashers.update(&buffer[..read]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }

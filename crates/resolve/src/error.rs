@@ -223,6 +223,21 @@ pub enum Error {
         expected: Sha256,
     },
 
+    /// An archive has the sha256 that the lock file says, and another md5.
+    #[error(
+        "package {package}: md5 of {location} is {actual}, the lock file says {expected}; run `pixi lock` to renew the lock file"
+    )]
+    Md5Mismatch {
+        /// The package.
+        package: String,
+        /// Redacted URL or path.
+        location: String,
+        /// What was found.
+        actual: String,
+        /// What the lock file says.
+        expected: String,
+    },
+
     /// An archive has another length than the lock file says.
     #[error("package {package}: {location} has {actual} bytes, the lock file says {expected}")]
     SizeMismatch {

@@ -17,6 +17,8 @@ pub struct FetchItem {
     pub location: ArchiveLocation,
     /// What it must be.
     pub sha256: Sha256,
+    /// Its md5, 32 lower-case hex digits, if the lock file says so.
+    pub md5: Option<String>,
     /// How long it must be, if the lock file says so.
     pub size: Option<u64>,
 }
@@ -78,7 +80,11 @@ impl FetchItem {
         };
         let name = package.name();
         let Some(sha256) = package.sha256() else { return Err(Error::NoSha256 { package: name }) };
-        Ok(Some(Self { name, location, sha256, size: package.size() }))
+        let md5 = match package {
+            LockedPackage::Conda(record) => record.package_record.md5.as_ref().map(|md5| crate::cache::hex(md5)),
+            _ => None,
+        };
+        Ok(Some(Self { name, location, sha256, md5, size: package.size() }))
     }
 
     /// The location as it may be shown.

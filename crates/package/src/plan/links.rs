@@ -25,6 +25,16 @@ struct Owner {
     link: Option<usize>,
 }
 
+/// Where a link leads.
+enum Leads {
+    /// To a path of these components below the prefix.
+    Below(Vec<String>),
+    /// To something that is known not to be a directory: then whatever is below the link contests its place.
+    ToLeaf,
+    /// Out of the prefix.
+    Out,
+}
+
 /// The links that paths may lead through.
 pub(super) struct LinkMap<'a> {
     packages: &'a [PlanInput<'a>],
@@ -71,15 +81,15 @@ impl<'a> LinkMap<'a> {
             let link = path.ancestors().chain(at).find(is_open).map(str::to_owned);
             let Some(link) = link else { return Ok(path) };
             let rest = path.as_str()[link.len()..].split('/').filter(|part| !part.is_empty());
-            let resolved =
-                self.target(&link)?.map(|target| target.into_iter().chain(rest.map(Into::into)).collect::<Vec<_>>());
-            match resolved {
-                Some(parts) if !parts.is_empty() => {
-                    let resolved = parts.join("/");
+            match self.target(&link)? {
+                // An installer that creates the link first would write outside of the prefix.
+                Leads::Out => return Err(Error::path(name, item.own.as_str(), Refusal::ThroughOutsideLink(link))),
+                Leads::Below(target) if !target.is_empty() || rest.clone().next().is_some() => {
+                    let resolved = target.into_iter().chain(rest.map(Into::into)).collect::<Vec<_>>().join("/");
                     path = normalise(&resolved).map_err(|refusal| Error::path(name, &resolved, refusal))?;
                 }
-                // Out of the prefix, to a file, or a directory that is the prefix itself.
-                _ => {
+                // To a file, or a directory that is the prefix itself.
+                Leads::Below(_) | Leads::ToLeaf => {
                     blocked.insert(link);
                 }
             }
@@ -95,9 +105,8 @@ impl<'a> LinkMap<'a> {
         }
     }
 
-    /// Where the link at `link` leads, below the prefix; `None` if it leads out of it or to something that is known not
-    /// to be a directory: then whatever is below it contests its place.
-    fn target(&mut self, link: &str) -> Result<Option<Vec<String>>, Error> {
+    /// Where the link at `link` leads.
+    fn target(&mut self, link: &str) -> Result<Leads, Error> {
         let target = match self.owners.get(link) {
             Some(Owner { package, link: Some(index), .. }) => {
                 let targets = match self.targets.entry(*package) {
@@ -110,12 +119,12 @@ impl<'a> LinkMap<'a> {
             }
             _ => match self.outside.get(link) {
                 Some(target) => target,
-                None => return Ok(None),
+                None => return Ok(Leads::ToLeaf),
             },
         };
-        let Some(parts) = follow(link, target) else { return Ok(None) };
+        let Some(parts) = follow(link, target) else { return Ok(Leads::Out) };
         let leads_to_leaf = self.owners.get(&*parts.join("/")).is_some_and(|owner| owner.link.is_none());
-        Ok((!leads_to_leaf).then(|| parts.into_iter().map(Into::into).collect()))
+        Ok(if leads_to_leaf { Leads::ToLeaf } else { Leads::Below(parts.into_iter().map(Into::into).collect()) })
     }
 }
 

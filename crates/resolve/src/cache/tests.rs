@@ -6,7 +6,8 @@ fn item(content: &[u8], size: Option<u64>) -> FetchItem {
     FetchItem {
         name: "p".to_owned(),
         location: ArchiveLocation::Path(PathBuf::from("/chan/p-1-0.conda")),
-        sha256: Sha256::from_bytes(Hasher::digest(content).into()),
+        sha256: Sha256::from_bytes(rattler_digest::Sha256::digest(content).into()),
+        md5: None,
         size,
     }
 }
