@@ -7,6 +7,7 @@ use std::{
 
 use crate::common::{
     image::{self, Kind, Tree, content},
+    packages::{self, file, package},
     sandbox::Sandbox,
     workspace::workspace,
 };
@@ -184,4 +185,24 @@ fn links_out_of_the_workspace_are_not_followed() {
     let (tree, _) = built(&sandbox, &[]);
     assert!(matches!(&tree["app/src/away"].kind, Kind::Link(_)));
     assert!(!tree.keys().any(|path| path.contains("away/")));
+}
+
+/// The application layer lies above the packages: a file in the place of a directory, or a directory in the place of a
+/// link, would hide what they have there.
+#[test]
+fn includes_that_would_hide_the_packages_files() {
+    let sandbox = Sandbox::new();
+    let shared = package("shared", [file("lib/a", "a"), packages::symlink("lib64", "lib"), file("bin/a", "a")]);
+    workspace([shared]).platforms(&["linux-64"]).write(&sandbox.path("ws"));
+    for place in ["/opt/pixi/env/bin", "/opt/pixi/env/bin/a/b", "/opt/pixi/env/lib64/b", "/tmp", "/opt", "/app/.pixi"] {
+        let include = format!("pixi.toml -> {place}");
+        let outcome = sandbox.run(&["build", "ws", "-o", "oci:out:x", "--include", &include]);
+        if place == "/opt/pixi/env/lib64/b" && outcome.code == Some(0) {
+            // Where the link leads is right, too. Reading the tree checks that nothing is hidden.
+            let tree = image::read(&sandbox.path("out"), "x").images[0].tree();
+            assert!(tree.contains_key("opt/pixi/env/lib/b"));
+            continue;
+        }
+        outcome.refused(1, &[place.trim_start_matches('/')]);
+    }
 }

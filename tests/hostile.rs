@@ -12,7 +12,7 @@ use serde_json::json;
 use tar::EntryType;
 
 use crate::common::{
-    odd,
+    image, odd,
     packages::{self, *},
     sandbox::{BINARY, Outcome, Sandbox, snapshot},
     workspace::{Workspace, edit_lock, workspace},
@@ -118,9 +118,15 @@ fn paths_that_leave_the_prefix_or_are_not_the_packages_own() {
 fn entry_points_that_leave_the_prefix() {
     let target = Target::new();
     let absolute = target.0.path("canary").to_str().unwrap().to_owned();
-    for command in ["../../canary", &absolute, "..", "a/b", "x\u{1b}[2J"] {
+    for (command, word) in [
+        ("../../canary", "info/link.json"),
+        (&absolute, "info/link.json"),
+        ("..", "info/link.json"),
+        ("a/b", "info/link.json"),
+        ("x\u{1b}[2J", "bin/x\\u{1b}[2J"),
+    ] {
         let package = evil([]).noarch("python").entry_points(&[&format!("{command} = m:f")]);
-        target.refuses_package(&package, &["info/link.json"]);
+        target.refuses_package(&package, &[word]);
     }
     let code = evil([]).noarch("python").entry_points(&["x = m:f(); import os; os.system('id')"]);
     target.refuses_package(&code, &["info/link.json"]);
@@ -149,23 +155,53 @@ fn writing_through_links() {
     target.refuses_package(&copied, &["\"l\"", "passwd"]);
 }
 
-/// One package's link leads another package's files astray.
+/// One package's link leads another package's files astray: they are refused, or they are in the prefix all the same,
+/// where nobody else's files are.
 #[test]
 fn writing_through_the_links_of_another_package() {
     let target = Target::new();
+    let prey = package("prey", [file("d/x-1.0-0.json", "x")]);
+    let script = evil([]).noarch("python").entry_points(&["x = m:f"]);
+    let module = evil([file("site-packages/x.py", "x")]).noarch("python");
+    let mut cases = Vec::new();
     for to in ["/etc", "../../../etc", "../..", "conda-meta", "share/../conda-meta", "__clobbers__", "d", "sub/../d"] {
-        let trap = package("trap", [symlink("d", to)]);
-        let prey = package("prey", [file("d/x-1.0-0.json", "x")]);
-        let ws = workspace([trap, prey]).platforms(&["linux-64"]);
-        let said = target.refuses(&ws, &["d"]);
-        assert!(said.contains("prey") || said.contains("trap"), "{to}: {said}");
+        cases.push((vec![package("trap", [symlink("d", to)]), prey.clone()], "d -> ".to_owned() + to));
     }
-    let trap = package("trap", [symlink("bin", "/usr/bin")]);
-    let prey = evil([]).noarch("python").entry_points(&["sh = m:f"]);
-    target.refuses(&workspace([python_elsewhere(), trap, prey]).platforms(&["linux-64"]), &["bin"]);
-    let trap = package("trap", [symlink("lib", "/usr/lib")]);
-    let prey = evil([file("site-packages/os.py", "x")]).noarch("python");
-    target.refuses(&workspace([python_elsewhere(), trap, prey]).platforms(&["linux-64"]), &["lib"]);
+    let two = [package("trap", [symlink("d", "e")]), package("trap2", [symlink("e", "../../../etc")]), prey.clone()];
+    cases.push((two.to_vec(), "two links".into()));
+    let round = [package("trap", [symlink("d", "e")]), package("trap2", [symlink("e", "d")]), prey];
+    cases.push((round.to_vec(), "in a circle".into()));
+    for to in ["/usr/bin", "../../../usr/bin"] {
+        cases
+            .push((vec![package("trap", [symlink("bin", to)]), python_elsewhere(), script.clone()], "a script".into()));
+        cases
+            .push((vec![package("trap", [symlink("lib", to)]), python_elsewhere(), module.clone()], "a module".into()));
+    }
+    for (packages, case) in cases {
+        let _ = fs::remove_dir_all(target.0.path("ws"));
+        let _ = fs::remove_dir_all(target.0.path("trapped"));
+        workspace(packages).platforms(&["linux-64"]).write(&target.0.path("ws"));
+        let outcome = target.0.run(&["build", "ws", "-o", "oci:trapped:x"]);
+        if outcome.code != Some(0) {
+            let outcome = outcome.refused(1, &[]);
+            assert!(["prey", "trap", "evil"].iter().any(|name| outcome.stderr.contains(name)), "{case}: {outcome:?}");
+            assert!(!target.0.path("trapped").exists());
+            continue;
+        }
+        // Reading the image checks that no entry goes through a link.
+        for image in image::read(&target.0.path("trapped"), "x").images {
+            let layers = image.layers.iter().filter(|layer| layer.annotations["dev.pixi-oci.packages"].is_string());
+            for (path, _) in layers.flat_map(|layer| &layer.entries) {
+                let inside =
+                    path.starts_with("opt/pixi/env/") || ["opt", "opt/pixi", "opt/pixi/env"].contains(&&**path);
+                assert!(inside && !path.contains("conda-meta/x-1.0"), "{case}: {path}");
+            }
+            let tree = image.tree();
+            let found = ["/x-1.0-0.json", "/bin/x", "/lib/python3.12/site-packages/x.py"];
+            assert!(found.iter().any(|path| tree.keys().any(|p| p.ends_with(path))), "{case}: {:?}", tree.keys());
+        }
+        assert_eq!(fs::read_to_string(target.0.path("canary")).unwrap(), "alive");
+    }
 }
 
 fn python_elsewhere() -> Package {
@@ -234,7 +270,7 @@ fn truncated_archives() {
         let whole = package.bytes();
         for part in [0, 1, 3, whole.len() / 3, whole.len() / 2, whole.len() - 1] {
             let ws = around(package.clone()).archive("evil", whole[..part].to_vec());
-            target.refuses(&ws, &[&package.file_name()]);
+            target.refuses(&ws, &["evil-1.0-h1234567_0"]);
         }
     }
 }
@@ -358,7 +394,7 @@ fn zips_that_programs_read_differently() {
         (change(whole.len() - 22 + 16, &[0xff; 4]), "damaged"),
         (b"neither zip nor bzip2".to_vec(), "neither"),
     ] {
-        target.refuses(&around(good.clone()).archive("evil", bytes), &["evil-1.0-h1234567_0.conda", words]);
+        target.refuses(&around(good.clone()).archive("evil", bytes), &["evil-1.0-h1234567_0", words]);
     }
 }
 
@@ -369,11 +405,19 @@ fn settings_that_break_out() {
     for (setting, words) in [
         ("workdir = \"/proc/self/fd/8\"", ["/proc", "workdir"]),
         ("workdir = \"/srv/../../x\"", ["/srv/../../x", "absolute"]),
-        ("prefix = \"/proc/1/root\"", ["/proc", "prefix"]),
         ("user = \"4294967296\"", ["4294967296", "user"]),
         ("user = \"0x0\\nroot\"", ["user", "root"]),
         ("env = { \"A\\nB\" = \"x\" }", ["A\\nB", "variable"]),
     ] {
         target.refuses(&workspace([]).platforms(&["linux-64"]).oci(setting), &words);
+    }
+}
+
+#[test]
+fn a_prefix_in_a_file_system_of_the_kernel() {
+    let target = Target::new();
+    for prefix in ["/proc/1/root", "/sys/env", "/dev/env"] {
+        let ws = workspace([]).platforms(&["linux-64"]).oci(&format!("prefix = {prefix:?}"));
+        target.refuses(&ws, &["prefix", prefix]);
     }
 }

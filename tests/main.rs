@@ -1,6 +1,7 @@
 //! Black-box tests of `pixi-oci`, all in one binary. `tests/run` also makes what the slow ones need.
 
 mod activation;
+mod against_rattler;
 mod application;
 mod architecture;
 mod build;
@@ -9,6 +10,7 @@ mod destinations;
 mod errors;
 mod hostile;
 mod report;
+mod reproducible;
 
 /// A file that nobody lists here is a file of tests that nobody runs.
 #[test]

@@ -8,7 +8,6 @@ use std::{
 };
 
 use rattler_digest::{Md5, compute_bytes_digest};
-use serde_json::Value;
 
 use super::{
     packages::Package,
