@@ -237,7 +237,8 @@ mod tests {
     #[test]
     fn the_prefix_comes_before_the_base_and_names_are_unique() {
         let base = [pair("PATH", "/usr/bin"), pair("LANG", "C")];
-        let vars = BTreeMap::from([("a.json".to_string(), br#"{"GDAL_DATA": "/x", "LANG": "C.UTF-8", "N": 1}"#.to_vec())]);
+        let vars =
+            BTreeMap::from([("a.json".to_string(), br#"{"GDAL_DATA": "/x", "LANG": "C.UTF-8", "N": 1}"#.to_vec())]);
         let env = activate(&ActivationInput { env_vars_d: &vars, ..input(&base, &[]) }).unwrap();
         let get = |name: &str| env.all.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
         assert_eq!(get("PATH"), Some("/opt/pixi/env/bin:/usr/bin"));

@@ -7,6 +7,7 @@ use std::{
 };
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use pixi_oci_layer::{Content, File, FileTree, Mode, Node, PathError, TreeError, TreePath};
 
 use crate::secrets::{secret_content, secret_name};
@@ -183,15 +184,15 @@ impl Collector<'_> {
 
     fn walk(&mut self, start: &str, only: Option<&GlobSet>, include: &Include) -> Result<(), ApplicationError> {
         let top = self.root.join(start);
+        if !top.is_dir() {
+            return Err(ApplicationError::NoMatch { include: include.source.clone(), root: self.root.into() });
+        }
         let mut found = false;
         let mut walk = ignore::WalkBuilder::new(&top);
         walk.hidden(false).git_global(false).git_exclude(false).require_git(false).parents(false).follow_links(false);
-        // `parents(false)` keeps ignore files above the workspace out; those between its root and `start` count.
-        let mut above = PathBuf::from(self.root);
-        for part in Path::new(start).components() {
-            walk.add_ignore(above.join(".gitignore"));
-            above.push(part);
-        }
+        // `parents(false)` keeps ignore files above the workspace out; those between its root and `start` count for what
+        // is in `start`, not for `start` itself, which was asked for.
+        let above = ignore_files_above(self.root, start)?;
         walk.sort_by_file_name(|a, b| a.cmp(b));
         let (root, outputs, exclude) = (self.root.to_path_buf(), self.outputs.to_vec(), self.exclude.clone());
         let left_out = std::sync::Arc::new(std::sync::Mutex::new(BTreeMap::new()));
@@ -202,6 +203,11 @@ impl Collector<'_> {
                 return true;
             }
             if outputs.iter().any(|output| entry.path() == output) || exclude.is_match(relative) {
+                return false;
+            }
+            let is_directory = entry.file_type().is_some_and(|kind| kind.is_dir());
+            let matches = above.iter().rev().map(|ignored| ignored.matched(entry.path(), is_directory));
+            if matches.into_iter().find(|matched| !matched.is_none()).is_some_and(|matched| matched.is_ignore()) {
                 return false;
             }
             let name = entry.file_name().to_str();
@@ -286,6 +292,26 @@ impl Collector<'_> {
         }
         Ok(())
     }
+}
+
+/// The ignore files of the directories from the workspace's root down to the one that has `start`.
+fn ignore_files_above(root: &Path, start: &str) -> Result<Vec<Gitignore>, ApplicationError> {
+    let mut found = Vec::new();
+    let mut directory = PathBuf::from(root);
+    for part in Path::new(start).components() {
+        for name in [".gitignore", ".ignore"] {
+            let file = directory.join(name);
+            if file.is_file() {
+                let mut builder = GitignoreBuilder::new(&directory);
+                if let Some(error) = builder.add(file) {
+                    return Err(error.into());
+                }
+                found.push(builder.build()?);
+            }
+        }
+        directory.push(part);
+    }
+    Ok(found)
 }
 
 fn place(path: &str) -> Result<TreePath, ApplicationError> {

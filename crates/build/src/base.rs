@@ -1,58 +1,184 @@
 //! The base image as a build sees it: what it must have, and what is taken over from it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use oci_spec::image::History;
 use pixi_oci_image::{Architecture, LayerEntry};
-use pixi_oci_layer::TreePath;
-use pixi_oci_publish::OciLayout;
-use pixi_oci_resolve::VirtualRequirement;
+use pixi_oci_package::TargetPrefix;
+use pixi_oci_publish::{
+    BlobSource, Destination, OciLayout,
+    base::{BaseFiles, BaseImage, BaseOptions, BaseRef, Entry, resolve_base},
+};
+use pixi_oci_resolve::{VirtualRequirement, minimum};
 
-use crate::{BaseReport, BuildRequest, Error, layers::ReadyPackage, settings::BaseSettings};
+use crate::{
+    BaseReport, BuildRequest, Error, configuration::Configuration, layers::ReadyPackage, packages::has_path,
+    settings::BaseSettings,
+};
 
 /// A base image, or none.
-pub struct Base {}
+pub struct Base {
+    image: Option<Found>,
+    layers: Vec<LayerEntry>,
+}
+
+struct Found {
+    image: BaseImage,
+    /// What it is called in a registry.
+    name: Option<String>,
+    files: BaseFiles,
+    settings: BaseSettings,
+}
 
 impl Base {
-    pub fn open(_: &BuildRequest, _reference: &str, _: Architecture, _: &OciLayout) -> Result<Self, Error> {
-        Ok(Self {})
+    /// Finds the base image for an architecture and puts its layers into `layout`.
+    pub fn open(
+        request: &BuildRequest,
+        configuration: &Configuration,
+        architecture: Architecture,
+        layout: &OciLayout,
+    ) -> Result<Self, Error> {
+        let reference = BaseRef::parse(&configuration.base)?;
+        let options = BaseOptions {
+            cache_dir: &request.cache_dir,
+            offline: request.offline,
+            compression: configuration.compression,
+            auth_files: &request.auth_files,
+            skopeo: Path::new("skopeo"),
+        };
+        let Some(image) = crate::runtime()?.block_on(resolve_base(&reference, architecture, &options))? else {
+            return Ok(Self { image: None, layers: Vec::new() });
+        };
+        // A path of this machine means nothing elsewhere, and would make the image depend on where it was built.
+        let name = matches!(reference, BaseRef::Registry(_)).then(|| image.reference.clone());
+        let layers: Vec<LayerEntry> = image.layers.iter().map(|layer| layer.entry.clone()).collect();
+        for layer in &image.layers {
+            let blob = &layer.entry.descriptor;
+            if !layout.has_blob(blob)? {
+                layout.put_blob(blob, BlobSource::File(&layer.path))?;
+            }
+        }
+        let files = BaseFiles::read(&image, &request.cache_dir)?;
+        let settings = BaseSettings {
+            env: image.config.env.clone(),
+            user: image.config.user.clone(),
+            cmd: image.config.cmd.clone(),
+            volumes: image.config.volumes.clone(),
+            stop_signal: image.config.stop_signal.clone(),
+        };
+        Ok(Self { image: Some(Found { image, name, files, settings }), layers })
     }
+
+    /// Whether there is none.
     pub fn is_scratch(&self) -> bool {
-        true
+        self.image.is_none()
     }
-    pub fn check_places(&self, _: &[&str]) -> Result<(), Error> {
+
+    /// Its layers, bottom first, as the image names them.
+    pub fn layers(&self) -> &[LayerEntry] {
+        &self.layers
+    }
+
+    /// Its history.
+    pub fn history(&self) -> Vec<History> {
+        self.image.as_ref().map(|found| found.image.history.clone()).unwrap_or_default()
+    }
+
+    /// The CPU variant that it is for.
+    pub fn variant(&self) -> Option<String> {
+        self.image.as_ref().and_then(|found| found.image.variant.clone())
+    }
+
+    /// What the image inherits.
+    pub fn settings(&self) -> Option<&BaseSettings> {
+        self.image.as_ref().map(|found| &found.settings)
+    }
+
+    /// The standard annotations that name it.
+    pub fn annotations(&self) -> BTreeMap<String, String> {
+        let Some(found) = &self.image else { return BTreeMap::new() };
+        // Of the image for this platform (OCI image-spec, annotations.md: "the digest of the image this image is based on").
+        let digest = Some(("digest", found.image.digest.to_string()));
+        let name = found.name.clone().map(|name| ("name", name));
+        let annotations = [digest, name].into_iter().flatten();
+        annotations.map(|(key, value)| (format!("org.opencontainers.image.base.{key}"), value)).collect()
+    }
+
+    /// For the report.
+    pub fn report(&self) -> Option<BaseReport> {
+        let found = self.image.as_ref()?;
+        Some(BaseReport {
+            reference: found.image.reference.clone(),
+            digest: found.image.digest,
+            glibc: found.files.glibc().map(|(major, minor)| format!("{major}.{minor}")),
+        })
+    }
+
+    /// The directories above these places have to be directories, or not there: a layer's entry for a directory would
+    /// replace a link, and everything behind it would be gone.
+    pub fn check_places(&self, places: &[&str]) -> Result<(), Error> {
+        let Some(found) = &self.image else { return Ok(()) };
+        for place in places {
+            let ends = place.match_indices('/').map(|(at, _)| at).skip(1).chain([place.len()]);
+            for end in ends {
+                let path = &place[..end];
+                if found.files.lookup(path).is_some_and(|entry| entry != Entry::Directory) {
+                    return Err(Error::BaseInTheWay { base: found.image.reference.clone(), path: path.into() });
+                }
+            }
+        }
         Ok(())
     }
-    pub fn check_glibc(&self, _: &[VirtualRequirement], _: Option<(u32, u32)>) -> Result<(), Error> {
+
+    /// Its glibc has to be as new as the packages need it.
+    pub fn check_glibc(&self, needs: &[VirtualRequirement], said: Option<(u32, u32)>) -> Result<(), Error> {
+        let Some(found) = &self.image else { return Ok(()) };
+        let Some((major, minor)) = said.or_else(|| found.files.glibc()) else { return Ok(()) };
+        let Some(need) = minimum(needs.iter().filter(|need| !need.constraint), "__glibc") else { return Ok(()) };
+        let has = format!("{major}.{minor}");
+        // Two numbers are always a version.
+        let Ok(version) = has.parse::<rattler_conda_types::Version>() else { return Ok(()) };
+        if need.minimum.as_ref().is_some_and(|needed| version < *needed) {
+            return Err(Error::BaseTooOld {
+                package: need.package.clone(),
+                requirement: need.requirement.clone(),
+                base: found.image.reference.clone(),
+                found: has,
+            });
+        }
         Ok(())
     }
+
+    /// What the kernel starts programs with has to be in the image. `interpreters` has a program for each.
+    ///
+    /// On a base image only the platform's own dynamic linker counts: packages may have programs of other systems as data.
     pub fn check_interpreters(
         &self,
-        _: &BTreeMap<String, String>,
-        _: &TreePath,
-        _: &[ReadyPackage<'_>],
+        interpreters: &BTreeMap<String, String>,
+        architecture: Architecture,
+        prefix: &TargetPrefix,
+        packages: &[ReadyPackage<'_>],
     ) -> Result<(), Error> {
+        let own = match architecture {
+            Architecture::Amd64 => "/lib64/ld-linux-x86-64.so.2",
+            Architecture::Arm64 => "/lib/ld-linux-aarch64.so.1",
+        };
+        for (interpreter, program) in interpreters {
+            let in_base = match &self.image {
+                Some(found) => interpreter != own || found.files.resolve(interpreter).is_some(),
+                None => false,
+            };
+            let below = interpreter.strip_prefix(prefix.as_str()).and_then(|rest| rest.strip_prefix('/'));
+            if !in_base && !below.is_some_and(|path| has_path(packages, path)) {
+                return Err(Error::NoInterpreter { program: format!("/{program}"), interpreter: interpreter.clone() });
+            }
+        }
         Ok(())
     }
-    pub fn layers(&self) -> &[LayerEntry] {
-        &[]
-    }
-    pub fn history(&self) -> Vec<History> {
-        Vec::new()
-    }
-    pub fn variant(&self) -> Option<String> {
-        None
-    }
-    pub fn settings(&self) -> Option<&BaseSettings> {
-        None
-    }
-    pub fn annotations(&self) -> BTreeMap<String, String> {
-        BTreeMap::new()
-    }
+
+    /// Where it has bash.
     pub fn bash(&self) -> Option<String> {
-        None
-    }
-    pub fn report(&self) -> Option<BaseReport> {
-        None
+        let found = self.image.as_ref()?;
+        ["/bin/bash", "/usr/bin/bash"].into_iter().find(|path| found.files.resolve(path).is_some()).map(str::to_string)
     }
 }

@@ -8,8 +8,7 @@ use pixi_oci_resolve::{Client, LockedPackage, Workspace};
 
 use crate::{
     BuildReport, BuildRequest, Error, ImageReport, OnEvent, configuration::configuration, fetch::fetch_archives,
-    image::ImageBuilder,
-    output::Output, packages::conda_records, target::targets,
+    image::ImageBuilder, output::Output, packages::conda_records, target::targets,
 };
 
 /// Builds what `request` says, and gives the report of it. Nothing is visible at the destination before all is done.
@@ -30,8 +29,11 @@ pub fn build(request: &BuildRequest, client: &Client, on_event: OnEvent<'_>) -> 
     let packages: Vec<&LockedPackage> = targets.iter().flat_map(|target| &target.packages).collect();
     let archives = fetch_archives(request, client, &packages, on_event)?;
 
-    let destination = std::path::absolute(output.reference().path())
-        .map_err(|source| Error::Io { action: "find", path: output.reference().path().into(), source })?;
+    let destination = std::path::absolute(output.reference().path()).map_err(|source| Error::Io {
+        action: "find",
+        path: output.reference().path().into(),
+        source,
+    })?;
     let builder = ImageBuilder {
         request,
         workspace: &workspace,

@@ -72,7 +72,7 @@ pub fn configuration(request: &BuildRequest, workspace: &Workspace) -> Result<Co
     });
     Ok(Configuration {
         architectures: architectures.collect::<Result<_, _>>()?,
-        base: oci.base.clone().unwrap_or(DEFAULT_BASE.into()),
+        base: base(request, workspace, &oci),
         prefix: TargetPrefix::new(oci.prefix.as_deref().unwrap_or(DEFAULT_PREFIX))?,
         workdir: workdir(oci.workdir.as_deref().unwrap_or(DEFAULT_WORKDIR))?,
         compression,
@@ -82,6 +82,20 @@ pub fn configuration(request: &BuildRequest, workspace: &Workspace) -> Result<Co
         environment,
         oci,
     })
+}
+
+/// A path in the manifest is relative to the workspace, one on the command line to the working directory.
+fn base(request: &BuildRequest, workspace: &Workspace, oci: &OciConfig) -> String {
+    let base = oci.base.clone().unwrap_or(DEFAULT_BASE.into());
+    if request.overrides.base.is_some() {
+        return base;
+    }
+    match base.split_once(':') {
+        Some((transport @ ("oci" | "oci-archive" | "docker-archive" | "dir"), path)) if !path.starts_with('/') => {
+            format!("{transport}:{}", workspace.root.join(path).display())
+        }
+        _ => base,
+    }
 }
 
 /// Absolute, and not the root: the manifest in `/` would make every directory of the image part of the workspace.

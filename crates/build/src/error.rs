@@ -26,6 +26,9 @@ pub enum Error {
     /// The destination's name.
     #[error(transparent)]
     Destination(#[from] pixi_oci_publish::ParseDestinationError),
+    /// The base image.
+    #[error(transparent)]
+    Base(#[from] pixi_oci_publish::base::Error),
     /// What was asked for.
     #[error(transparent)]
     Request(#[from] crate::RequestError),

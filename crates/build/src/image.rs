@@ -70,7 +70,7 @@ impl ImageBuilder<'_> {
         let configuration = self.configuration;
         let needs = requirements(&target.packages);
         virtual_packages::check(&needs, &target.virtual_packages)?;
-        let base = Base::open(self.request, &configuration.base, target.architecture, self.layout)?;
+        let base = Base::open(self.request, configuration, target.architecture, self.layout)?;
         base.check_places(&[configuration.prefix.as_str(), &configuration.workdir])?;
         base.check_glibc(&needs, self.request.base_glibc)?;
 
@@ -111,7 +111,7 @@ impl ImageBuilder<'_> {
         for (package, link) in &seen.outside_links {
             warnings.push(format!("{package} has a link that leaves the prefix: {} -> {}", link.path, link.target));
         }
-        base.check_interpreters(&seen.interpreters, configuration.prefix.tree_path(), &packages)?;
+        base.check_interpreters(&seen.interpreters, target.architecture, &configuration.prefix, &packages)?;
 
         let activation = self.workspace.activation(&configuration.environment, &target.platform)?;
         let task = self.task(target)?;
@@ -264,7 +264,8 @@ impl ImageBuilder<'_> {
             return Err(RequestError::Setting {
                 setting: "task",
                 text: name.clone(),
-                reason: "has a working directory of its own; write its command as `cmd`, and say `workdir` if need be".into(),
+                reason: "has a working directory of its own; write its command as `cmd`, and say `workdir` if need be"
+                    .into(),
             }
             .into());
         }

@@ -97,7 +97,9 @@ impl Output {
         };
         let layout = OciLayout::open(dir)?;
         for layer in layers() {
-            if !layout.has_blob(layer)? && let Some(file) = blobs.get(&layer.digest) {
+            if !layout.has_blob(layer)?
+                && let Some(file) = blobs.get(&layer.digest)
+            {
                 layout.adopt_file(file, layer)?;
             }
         }

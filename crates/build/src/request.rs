@@ -29,6 +29,8 @@ pub struct BuildRequest {
     pub base_glibc: Option<(u32, u32)>,
     /// `SOURCE_DATE_EPOCH`.
     pub epoch: Option<i64>,
+    /// Files in the form of containers-auth.json(5), for base images; the first that knows a registry counts.
+    pub auth_files: Vec<PathBuf>,
     /// Our cache.
     pub cache_dir: PathBuf,
     /// Whether only the cache and local files may be used.
@@ -71,7 +73,9 @@ pub enum RequestError {
         environment: String,
     },
     /// A destination that holds one image.
-    #[error("{destination} holds one image, but {images} would be built; choose one with --arch, or write to oci-archive:")]
+    #[error(
+        "{destination} holds one image, but {images} would be built; choose one with --arch, or write to oci-archive:"
+    )]
     OneImage {
         /// The destination.
         destination: String,

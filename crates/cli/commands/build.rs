@@ -88,6 +88,7 @@ pub fn request(
         virtual_packages: selection.all_virtual_packages()?,
         base_glibc: image.and_then(|image| image.base_glibc),
         epoch: epoch()?,
+        auth_files: auth_files(),
         cache_dir: means.cache()?,
         offline: means.offline,
         interrupted: crate::interrupt::flag(),
@@ -95,6 +96,26 @@ pub fn request(
         threads: threads.min(16),
         memory: MEMORY,
     })
+}
+
+/// Where podman, skopeo and docker keep logins, in the order in which podman looks.
+fn auth_files() -> Vec<PathBuf> {
+    let directory = |variable: &str| env::var_os(variable).filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    if let Some(file) = directory("REGISTRY_AUTH_FILE") {
+        return vec![file];
+    }
+    let home = directory("HOME");
+    let in_home = |path: &str| home.as_ref().map(|home| home.join(path));
+    let config = directory("XDG_CONFIG_HOME").or_else(|| in_home(".config"));
+    let docker = directory("DOCKER_CONFIG").or_else(|| in_home(".docker"));
+    [
+        directory("XDG_RUNTIME_DIR").map(|dir| dir.join("containers/auth.json")),
+        config.map(|dir| dir.join("containers/auth.json")),
+        docker.map(|dir| dir.join("config.json")),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// `SOURCE_DATE_EPOCH` (reproducible-builds.org): seconds since 1970.

@@ -95,6 +95,12 @@ impl<'de> serde::Deserialize<'de> for Digest {
     }
 }
 
+impl<'de> serde::Deserialize<'de> for DiffId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Digest::deserialize(deserializer).map(Self)
+    }
+}
+
 /// Counts and hashes what passes through to `sink`.
 pub struct DigestWriter<W> {
     sink: W,

@@ -22,9 +22,13 @@ mod path;
 mod plan;
 mod prefix;
 mod tree;
+mod wheel;
 
 pub use error::{Error, Refusal};
 pub use info::{ListedPath, PackageInfo, read_info, read_links};
 pub use plan::{Change, LinkPlan, Links, PlanInput, PlannedEntryPoint, PlannedPath, Python, link_plan};
 pub use prefix::{PrefixError, TargetPrefix};
 pub use tree::{CondaMeta, OutsideLink, PackageTree, file_tree};
+pub use wheel::{
+    DirectUrl, TagError, WheelExpected, WheelInfo, WheelPath, WheelScript, check_tags, read_wheel, wheel_tree,
+};

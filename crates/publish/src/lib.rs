@@ -2,9 +2,10 @@
 //!
 //! A [`Destination`] holds blobs, manifests and names: an [`OciLayout`], an [`OciArchive`], a [`DockerArchive`].
 //! [`publish`] is the order in which an image arrives at any of them. [`DestinationRef`] is the text that names one.
-//! [`load`] hands an archive to podman or docker.
+//! [`load`] hands an archive to podman or docker. [`base`] obtains base images.
 
 mod archive;
+pub mod base;
 mod destination;
 mod docker_archive;
 mod error;
@@ -13,6 +14,7 @@ mod load;
 mod oci_archive;
 mod oci_layout;
 mod references;
+mod registry;
 mod staging;
 mod target;
 

@@ -89,7 +89,7 @@ fn files(root: &Path) -> Files {
         }
         for entry in entries {
             let kind = entry.file_type().unwrap();
-            if entry.file_name() == ".lock" {
+            if name(&entry.path()) == ".lock" {
                 // uv's own, of the environment.
             } else if kind.is_dir() {
                 left.push(entry.path());
@@ -200,7 +200,7 @@ fn odd() -> Wheel {
             data("headers/sub/odd.h", "int odd;"),
             data("scripts/plain.sh", "#!/bin/sh\n"),
             data("scripts/with-python", "#!python\nprint()\n"),
-            data("scripts/with-pythonw", "#!pythonw -x\r\nprint()\r\n"),
+            data("scripts/with-pythonw", "#!pythonw -x\nprint()\r\n"),
             data("scripts/short", "#!"),
             data("scripts/odd", "#!python\nin the way of the entry point\n"),
             data("scripts/odd-script.py", "likewise"),

@@ -1,0 +1,144 @@
+//! The zip that a wheel is, read so that no two programs can see different members in it.
+//!
+//! Members lie back to back from the first byte of the file to the directory, which ends the file, and every local
+//! header says what the directory says: a program that streams the headers and one that reads the directory then find
+//! the same. Whatever else zip allows (encryption, several parts, data between members or after the end, comments,
+//! names in code pages, links) is refused; no builder of wheels writes it.
+
+mod bytes;
+mod directory;
+mod local;
+mod reader;
+
+use std::{fs::File, io, path::Path};
+
+use pixi_oci_layer::TreePath;
+
+pub(super) use self::reader::MemberReader;
+use crate::{Error, Refusal, archive::Checker, path::normalise};
+
+/// The most bytes of one of the files that are read into memory: `RECORD` of the largest wheels has a few.
+const MAX_METADATA: u64 = 64 << 20;
+
+/// One member, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Member {
+    pub path: TreePath,
+    pub is_directory: bool,
+    pub executable: bool,
+    /// Unpacked.
+    pub size: u64,
+    packed: u64,
+    crc: u32,
+    deflated: bool,
+    /// Where its data begins in the file.
+    start: u64,
+}
+
+/// An open wheel.
+pub(super) struct WheelZip<'a> {
+    /// The wheel's file name, for errors.
+    name: &'a str,
+    path: &'a Path,
+    file: File,
+}
+
+/// What is wrong with a zip.
+enum Failure {
+    Io(io::Error),
+    Invalid(String),
+    /// A member whose name or type is refused.
+    Member(String, Refusal),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+fn invalid<T>(reason: impl Into<String>) -> Result<T, Failure> {
+    Err(Failure::Invalid(reason.into()))
+}
+
+impl<'a> WheelZip<'a> {
+    pub fn open(path: &'a Path, name: &'a str) -> Result<Self, Error> {
+        let file = File::open(path).map_err(|source| Error::Read {
+            package: name.into(),
+            archive: path.display().to_string(),
+            source,
+        })?;
+        Ok(Self { name, path, file })
+    }
+
+    /// All members, in the order of the file.
+    pub fn members(&self) -> Result<Vec<Member>, Error> {
+        let len = self.file.metadata().map_err(|e| self.unreadable(e))?.len();
+        let entries = directory::read(&self.file, len).and_then(|read| local::check(&self.file, read));
+        let entries = entries.map_err(|failure| match failure {
+            Failure::Invalid(reason) => Error::archive(self.name, reason),
+            Failure::Member(name, refusal) => Error::path(self.name, name, refusal),
+            // A position outside the file is the archive's lie, not the disk's failure.
+            Failure::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Error::archive(self.name, "the zip's headers point outside the file; it is truncated")
+            }
+            Failure::Io(error) => self.unreadable(error),
+        })?;
+
+        // As for conda packages: far more than files of programs and data unpack to.
+        let limit = (64 << 20) + len.saturating_mul(250);
+        let unpacked = entries.iter().fold(0_u64, |sum, (entry, _)| sum.saturating_add(entry.size));
+        if unpacked > limit {
+            return Err(Error::TooBig { package: self.name.into(), what: "unpacked bytes", limit });
+        }
+        let mut checker = Checker::default();
+        let mut members = Vec::with_capacity(entries.len());
+        for (entry, start) in entries {
+            let path = normalise(&entry.name).map_err(|refusal| Error::path(self.name, &entry.name, refusal))?;
+            checker.add(self.name, &path, entry.is_directory)?;
+            members.push(Member {
+                path,
+                is_directory: entry.is_directory,
+                executable: entry.executable,
+                size: entry.size,
+                packed: entry.packed,
+                crc: entry.crc,
+                deflated: entry.deflated,
+                start,
+            });
+        }
+        Ok(members)
+    }
+
+    /// A member's unpacked bytes, one after another.
+    pub fn reader(&self, member: &Member) -> MemberReader<'_> {
+        MemberReader::new(&self.file, member)
+    }
+
+    /// A member's bytes at once.
+    pub fn bytes(&self, member: &Member) -> Result<Vec<u8>, Error> {
+        if member.size > MAX_METADATA {
+            let what = "bytes in a file of metadata";
+            return Err(Error::TooBig { package: self.name.into(), what, limit: MAX_METADATA });
+        }
+        let mut bytes = Vec::new();
+        let mut reader = self.reader(member);
+        io::copy(&mut reader, &mut bytes).map_err(|e| self.broken(member, e))?;
+        reader.finish().map_err(|e| self.broken(member, e))?;
+        Ok(bytes)
+    }
+
+    /// What a failed read of a member means.
+    pub fn broken(&self, member: &Member, error: io::Error) -> Error {
+        match error.kind() {
+            io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::UnexpectedEof => {
+                Error::archive(self.name, format!("{:?} is damaged: {error}", member.path))
+            }
+            _ => self.unreadable(error),
+        }
+    }
+
+    fn unreadable(&self, source: io::Error) -> Error {
+        Error::Read { package: self.name.into(), archive: self.path.display().to_string(), source }
+    }
+}

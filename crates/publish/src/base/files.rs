@@ -1,0 +1,406 @@
+//! What a container of the base image would see: all layers on top of one another, whiteouts and links applied.
+//!
+//! Only names, kinds and link targets are kept. Links are followed inside the image, as a runtime that unpacks the
+//! layers one over the other does it (containerd, Docker).
+
+use std::{collections::BTreeMap, path::Path};
+
+use pixi_oci_image::Architecture;
+
+use super::{
+    BaseImage, Error, Problem,
+    glibc::Glibc,
+    listing::{Action, Item, Listing},
+    store::Store,
+};
+
+/// The files of a base image.
+#[derive(Debug)]
+pub struct BaseFiles {
+    tree: Tree,
+    architecture: Architecture,
+}
+
+/// What is at a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    /// A directory.
+    Directory,
+    /// A regular file, or a device or pipe.
+    File,
+    /// A symbolic link to this target.
+    Symlink(String),
+}
+
+/// Where the dynamic loaders of distributions look for glibc; `{}` stands for the multiarch name.
+const LIBC_PLACES: [&str; 6] =
+    ["/lib64", "/lib/{}", "/usr/lib64", "/usr/lib/{}", "/lib", "/usr/lib"];
+
+impl BaseFiles {
+    /// Puts the layers of an image together. What is in each layer is known from
+    /// [`resolve_base`](super::resolve_base); if somebody has emptied `cache_dir` since, the layers are read again.
+    ///
+    /// # Errors
+    ///
+    /// A layer that cannot be read or whose links make no sense; the cache cannot be read.
+    pub fn read(image: &BaseImage, cache_dir: &Path) -> Result<Self, Error> {
+        let of = |problem: Problem| problem.of(&image.reference);
+        let store = Store::open(cache_dir).map_err(|error| of(error.into()))?;
+        let mut tree = Tree::default();
+        for layer in &image.layers {
+            let digest = layer.entry.descriptor.digest;
+            let bad = |source| of(Problem::Layer { layer: digest, source });
+            let listing = match store.listing::<Listing>(&digest).filter(Listing::is_current) {
+                Some(listing) => listing,
+                None => Listing::read(&layer.path).map_err(bad)?,
+            };
+            tree.apply(&listing.items)
+                .map_err(|reason| bad(std::io::Error::new(std::io::ErrorKind::InvalidData, reason)))?;
+        }
+        Ok(Self { tree, architecture: image.architecture })
+    }
+
+    /// What is at an absolute path. Links on the way to it are followed, it itself is not.
+    pub fn lookup(&self, path: &str) -> Option<Entry> {
+        self.tree.get(&self.tree.walk(path, false)?)
+    }
+
+    /// What is at an absolute path when all links are followed, and the path without links where it really is. Never a
+    /// link; `None` also for links that lead nowhere.
+    pub fn resolve(&self, path: &str) -> Option<(String, Entry)> {
+        let real = self.tree.walk(path, true)?;
+        let entry = self.tree.get(&real)?;
+        Some((format!("/{real}"), entry))
+    }
+
+    /// The version of the glibc that programs of the image's architecture find, e.g. `(2, 39)`; `None` if there is
+    /// none where distributions have it.
+    pub fn glibc(&self) -> Option<(u32, u32)> {
+        let multiarch = match self.architecture {
+            Architecture::Amd64 => "x86_64-linux-gnu",
+            Architecture::Arm64 => "aarch64-linux-gnu",
+        };
+        LIBC_PLACES.iter().find_map(|place| {
+            let path = format!("{}/libc.so.6", place.replace("{}", multiarch));
+            match self.tree.nodes.get(&self.tree.walk(&path, true)?)? {
+                Node::File(Some(glibc)) if glibc.is_for(self.architecture) => Some(glibc.version),
+                _ => None,
+            }
+        })
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Node {
+    Directory,
+    File(Option<Glibc>),
+    Symlink(String),
+}
+
+/// As many links as Linux follows before it says ELOOP (path_resolution(7)).
+const MAX_LINKS: usize = 40;
+/// All paths together, those of implied directories included, of which one entry can make thousands.
+const MAX_PATHS: usize = 512 << 20;
+
+#[derive(Debug, Default)]
+struct Tree {
+    /// From the root, without a slash at either end. The root itself is not in it.
+    nodes: BTreeMap<String, Node>,
+    /// The length of all paths that ever were in it.
+    paths: usize,
+}
+
+impl Tree {
+    fn get(&self, path: &str) -> Option<Entry> {
+        if path.is_empty() {
+            return Some(Entry::Directory);
+        }
+        Some(match self.nodes.get(path)? {
+            Node::Directory => Entry::Directory,
+            Node::File(_) => Entry::File,
+            Node::Symlink(target) => Entry::Symlink(target.clone()),
+        })
+    }
+
+    /// Puts a layer on top, or says why that cannot be done.
+    fn apply(&mut self, items: &[Item]) -> Result<(), String> {
+        // Whiteouts hide what is in lower layers, never what is in their own, wherever they stand in it.
+        for item in items {
+            match item.action {
+                Action::Remove => {
+                    if let Some(path) = self.walk(&item.path, false) {
+                        self.remove(&path);
+                    }
+                }
+                Action::Empty => {
+                    if let Some(path) = self.walk(&item.path, true) {
+                        self.remove_below(&path);
+                    }
+                }
+                _ => {}
+            }
+        }
+        items.iter().try_for_each(|item| self.add(item))
+    }
+
+    fn add(&mut self, item: &Item) -> Result<(), String> {
+        let node = match &item.action {
+            Action::Remove | Action::Empty => return Ok(()),
+            Action::Directory => Node::Directory,
+            Action::File(glibc) => Node::File(*glibc),
+            Action::Symlink(target) => Node::Symlink(target.clone()),
+            // A link to something that is not there makes a runtime fail; here it is a file of which nothing is known.
+            Action::HardLink(target) => {
+                let target = self.walk(target, false).and_then(|target| self.nodes.get(&target));
+                target.filter(|node| **node != Node::Directory).cloned().unwrap_or(Node::File(None))
+            }
+        };
+        let (parent, name) = item.path.rsplit_once('/').unwrap_or(("", &item.path));
+        if name.is_empty() {
+            return Ok(());
+        }
+        let path = join(&self.make_directory(parent)?, name);
+        if node == Node::Directory && self.nodes.get(&path) == Some(&Node::Directory) {
+            return Ok(());
+        }
+        self.remove(&path);
+        self.insert(path, node)
+    }
+
+    fn insert(&mut self, path: String, node: Node) -> Result<(), String> {
+        self.paths += path.len() + size_of::<Node>();
+        if self.paths > MAX_PATHS {
+            return Err(format!("the paths of the image have more than {MAX_PATHS} bytes"));
+        }
+        self.nodes.insert(path, node);
+        Ok(())
+    }
+
+    fn remove(&mut self, path: &str) {
+        if self.nodes.remove(path) == Some(Node::Directory) {
+            self.remove_below(path);
+        }
+    }
+
+    fn remove_below(&mut self, path: &str) {
+        if path.is_empty() {
+            return self.nodes.clear();
+        }
+        // '0' is the character after '/'.
+        let below = self.nodes.range(format!("{path}/")..format!("{path}0"));
+        let below: Vec<String> = below.map(|(path, _)| path.clone()).collect();
+        for path in below {
+            self.nodes.remove(&path);
+        }
+    }
+
+    /// Where a path really is; `None` if it is not there.
+    fn walk(&self, path: &str, follow_last: bool) -> Option<String> {
+        let mut way = Way::new(path);
+        while let Some(next) = way.next() {
+            let last = way.pending.is_empty();
+            match self.nodes.get(&next)? {
+                Node::Symlink(target) if follow_last || !last => way.follow(target)?,
+                Node::File(_) | Node::Symlink(_) if !last => return None,
+                _ => way.at = next,
+            }
+        }
+        Some(way.at)
+    }
+
+    /// Where a directory really is, which is made with all above it where it is missing or where a file is, as a
+    /// runtime does for the parents that a layer does not mention.
+    fn make_directory(&mut self, path: &str) -> Result<String, String> {
+        let mut way = Way::new(path);
+        while let Some(next) = way.next() {
+            match self.nodes.get(&next) {
+                Some(Node::Directory) => {}
+                Some(Node::Symlink(target)) => {
+                    way.follow(target).ok_or_else(|| format!("the links of {path:?} lead in a circle"))?;
+                    continue;
+                }
+                Some(Node::File(_)) | None => self.insert(next.clone(), Node::Directory)?,
+            }
+            way.at = next;
+        }
+        Ok(way.at)
+    }
+}
+
+/// The way along a path.
+struct Way {
+    /// Where it has led, without links.
+    at: String,
+    /// The parts that are still to be gone, the next one last.
+    pending: Vec<String>,
+    links: usize,
+}
+
+impl Way {
+    fn new(path: &str) -> Self {
+        let mut way = Self { at: String::new(), pending: Vec::new(), links: 0 };
+        way.push(path);
+        way
+    }
+
+    fn push(&mut self, path: &str) {
+        let parts = path.rsplit('/').filter(|part| !matches!(*part, "" | "."));
+        self.pending.extend(parts.map(str::to_owned));
+    }
+
+    /// The path one part further on.
+    fn next(&mut self) -> Option<String> {
+        loop {
+            match self.pending.pop()? {
+                part if part == ".." => {
+                    self.at.truncate(self.at.rfind('/').unwrap_or(0));
+                }
+                part => return Some(join(&self.at, &part)),
+            }
+        }
+    }
+
+    /// Goes on with a link's target, unless there were too many.
+    fn follow(&mut self, target: &str) -> Option<()> {
+        self.links += 1;
+        if target.starts_with('/') {
+            self.at.clear();
+        }
+        self.push(target);
+        (self.links <= MAX_LINKS).then_some(())
+    }
+}
+
+fn join(parent: &str, name: &str) -> String {
+    if parent.is_empty() { name.to_owned() } else { format!("{parent}/{name}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn items(list: &[(&str, Action)]) -> Vec<Item> {
+        let copy = |action: &Action| serde_json::from_value(serde_json::json!(action)).unwrap();
+        list.iter().map(|(path, action)| Item { path: (*path).to_owned(), action: copy(action) }).collect()
+    }
+
+    fn link(target: &str) -> Action {
+        Action::Symlink(target.into())
+    }
+
+    fn files(layers: &[&[(&str, Action)]]) -> BaseFiles {
+        let mut tree = Tree::default();
+        layers.iter().for_each(|layer| tree.apply(&items(layer)).unwrap());
+        BaseFiles { tree, architecture: Architecture::Amd64 }
+    }
+
+    const FILE: Action = Action::File(None);
+
+    #[test]
+    fn links_are_followed_inside_the_image() {
+        let files = files(&[&[
+            ("usr/bin", Action::Directory),
+            ("usr/bin/dash", FILE),
+            ("usr/bin/sh", link("dash")),
+            ("bin", link("usr/bin")),
+            ("out", link("../../../bin/../bin")),
+            ("abs", link("/usr/./bin//sh")),
+            ("loop", link("loop")),
+            ("a", link("b/x")),
+            ("b", link("a")),
+            ("dangling", link("/none")),
+        ]]);
+        let dash = Some(("/usr/bin/dash".to_owned(), Entry::File));
+        for path in ["/bin/sh", "/usr/bin/dash", "/out/sh", "/abs", "bin/../bin/./sh", "/../bin/sh"] {
+            assert_eq!(files.resolve(path), dash, "{path}");
+        }
+        assert_eq!(files.resolve("/out"), Some(("/usr/bin".into(), Entry::Directory)));
+        assert_eq!(files.resolve("/"), Some(("/".into(), Entry::Directory)));
+        assert_eq!(files.lookup("/out/sh"), Some(Entry::Symlink("dash".into())));
+        assert_eq!(files.lookup("/bin"), Some(Entry::Symlink("usr/bin".into())));
+        assert_eq!(files.lookup("/usr"), Some(Entry::Directory), "implied");
+        for none in ["/loop", "/a", "/dangling", "/none", "/bin/sh/x", "/loop/x"] {
+            assert_eq!(files.resolve(none), None, "{none}");
+        }
+        assert_eq!(files.lookup("/loop"), Some(Entry::Symlink("loop".into())));
+    }
+
+    #[test]
+    fn whiteouts_hide_lower_layers_only() {
+        let lower: &[(&str, Action)] =
+            &[("d/a", FILE), ("d/sub/b", FILE), ("d.x", FILE), ("e/f", FILE), ("l", link("e")), ("g", FILE)];
+        let upper: &[(&str, Action)] = &[
+            ("d/new", FILE),
+            ("d", Action::Empty),
+            ("l/f", Action::Remove),
+            ("g", FILE),
+            ("g", Action::Remove),
+            ("none/x", Action::Remove),
+        ];
+        let files = files(&[lower, upper]);
+        for there in ["/d", "/d/new", "/d.x", "/e", "/g", "/l"] {
+            assert!(files.lookup(there).is_some(), "{there}");
+        }
+        for hidden in ["/d/a", "/d/sub", "/d/sub/b", "/e/f", "/none"] {
+            assert_eq!(files.lookup(hidden), None, "{hidden}");
+        }
+    }
+
+    #[test]
+    fn entries_replace_and_go_through_links() {
+        let files = files(&[
+            &[("lib", link("usr/lib")), ("usr/lib/a", FILE), ("f", FILE), ("d/x", FILE), ("new", link("made/here"))],
+            &[
+                ("lib/b", FILE),
+                ("f/below", FILE),
+                ("d", FILE),
+                ("new/c", FILE),
+                ("hard", Action::HardLink("lib/b".into())),
+                ("hardlink", Action::HardLink("lib".into())),
+            ],
+            &[("lib", Action::Directory), ("", Action::Directory)],
+        ]);
+        assert_eq!(files.lookup("/usr/lib/b"), Some(Entry::File));
+        assert_eq!(files.lookup("/f"), Some(Entry::Directory));
+        assert_eq!(files.lookup("/d"), Some(Entry::File));
+        assert_eq!(files.lookup("/d/x"), None);
+        assert_eq!(files.lookup("/made/here/c"), Some(Entry::File));
+        assert_eq!(files.lookup("/hard"), Some(Entry::File));
+        assert_eq!(files.lookup("/hardlink"), Some(Entry::Symlink("usr/lib".into())));
+        assert_eq!(files.lookup("/lib"), Some(Entry::Directory));
+        assert_eq!(files.lookup("/lib/a"), None);
+    }
+
+    #[test]
+    fn circles_and_floods_are_refused() {
+        let mut tree = Tree::default();
+        let error = tree.apply(&items(&[("l", link("l")), ("l/x", FILE)])).unwrap_err();
+        assert!(error.contains("circle"), "{error}");
+        let deep = vec!["a"; 2000].join("/");
+        let mut tree = Tree::default();
+        let flood = (0..1000).find_map(|n| tree.apply(&items(&[(&format!("{n}/{deep}/x"), FILE)])).err());
+        assert!(flood.unwrap().contains("more than"));
+    }
+
+    #[test]
+    fn glibc_is_found_where_the_distributions_have_it() {
+        let glibc = |minor, machine| {
+            Action::File(serde_json::from_value(serde_json::json!({"machine": machine, "version": [2, minor]})).unwrap())
+        };
+        let debian = files(&[
+            &[
+                ("lib", link("usr/lib")),
+                ("usr/lib/x86_64-linux-gnu/libc.so.6", glibc(31, 62)),
+                ("usr/lib/i386-linux-gnu/libc.so.6", glibc(31, 3)),
+            ],
+            &[("lib/x86_64-linux-gnu/libc-2.36.so", glibc(36, 62)), ("lib/x86_64-linux-gnu/libc.so.6", link("libc-2.36.so"))],
+        ]);
+        assert_eq!(debian.glibc(), Some((2, 36)));
+        let fedora = files(&[&[("lib64", link("usr/lib64")), ("usr/lib64/libc.so.6", glibc(40, 62))]]);
+        assert_eq!(fedora.glibc(), Some((2, 40)));
+        let foreign = files(&[&[("lib/libc.so.6", glibc(40, 183))]]);
+        assert_eq!(foreign.glibc(), None);
+        let alpine = files(&[&[("lib/ld-musl-x86_64.so.1", FILE)]]);
+        assert_eq!(alpine.glibc(), None);
+    }
+}

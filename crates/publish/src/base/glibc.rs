@@ -1,0 +1,169 @@
+//! The version of a glibc, from its `libc.so.6`.
+//!
+//! A glibc defines one symbol version for each of its releases that added symbols, `GLIBC_2.2.5` to e.g. `GLIBC_2.39`;
+//! what a program needs is compared with these by the dynamic loader. So the highest one is the glibc's version as
+//! far as programs can tell. They are found as the loader finds them, through the program headers and the dynamic
+//! section (gABI chapter 5, "Dynamic Section"; LSB Core, "Symbol Versioning"): section headers may be stripped.
+
+use pixi_oci_image::Architecture;
+use serde::{Deserialize, Serialize};
+
+/// What a `libc.so.6` is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Glibc {
+    /// `e_machine` of the ELF header.
+    machine: u16,
+    /// Major and minor.
+    pub version: (u32, u32),
+}
+
+impl Glibc {
+    /// Whether programs of this architecture can use it.
+    pub(crate) fn is_for(&self, architecture: Architecture) -> bool {
+        // EM_X86_64 and EM_AARCH64.
+        self.machine == match architecture {
+            Architecture::Amd64 => 62,
+            Architecture::Arm64 => 183,
+        }
+    }
+}
+
+/// Larger libraries are not read. glibc's is 2 MB, with debugging symbols 20 MB.
+pub(crate) const MAX_LIBC: u64 = 64 << 20;
+
+/// Whether a file of this name may be a glibc: old releases have `libc.so.6` as a link to `libc-2.31.so`.
+pub(crate) fn is_candidate(file_name: &str) -> bool {
+    file_name == "libc.so.6" || (file_name.starts_with("libc-2.") && file_name.ends_with(".so"))
+}
+
+const PT_LOAD: u64 = 1;
+const PT_DYNAMIC: u64 = 2;
+const DT_STRTAB: u64 = 5;
+const DT_VERDEF: u64 = 0x6fff_fffc;
+const DT_VERDEFNUM: u64 = 0x6fff_fffd;
+/// More entries than this in any table is nonsense; it bounds the time that a hostile file can take.
+const MAX_ENTRIES: u64 = 4096;
+
+/// Reads a little-endian 64-bit ELF file. `None` if it is none, is damaged, or defines no version of glibc.
+pub(crate) fn read(elf: &[u8]) -> Option<Glibc> {
+    if !elf.starts_with(b"\x7fELF\x02\x01") {
+        return None;
+    }
+    let machine = number(elf, 18, 2)? as u16;
+    let (table, size, count) = (number(elf, 32, 8)?, number(elf, 54, 2)?, number(elf, 56, 2)?);
+    let segments: Vec<Segment> =
+        (0..count.min(MAX_ENTRIES)).map_while(|i| Segment::read(elf, table.checked_add(i * size)?)).collect();
+    let offset = |address: u64| {
+        segments.iter().find_map(|segment| {
+            let within = address.checked_sub(segment.address)?;
+            (segment.kind == PT_LOAD && within < segment.size).then(|| segment.offset.checked_add(within))?
+        })
+    };
+
+    let dynamic = segments.iter().find(|segment| segment.kind == PT_DYNAMIC)?;
+    let tag = |wanted: u64| {
+        (0..(dynamic.size / 16).min(MAX_ENTRIES)).find_map(|i| {
+            let at = dynamic.offset.checked_add(i * 16)?;
+            (number(elf, at, 8)? == wanted).then(|| number(elf, at.checked_add(8)?, 8))?
+        })
+    };
+    let strings = offset(tag(DT_STRTAB)?)?;
+    let mut at = offset(tag(DT_VERDEF)?)?;
+    let mut highest = None;
+    for _ in 0..tag(DT_VERDEFNUM)?.min(MAX_ENTRIES) {
+        // Elf64_Verdef: vd_aux at 12, vd_next at 16; Elf64_Verdaux: vda_name at 0.
+        let aux = at.checked_add(number(elf, at.checked_add(12)?, 4)?)?;
+        let name = text(elf, strings.checked_add(number(elf, aux, 4)?)?)?;
+        highest = highest.max(version(name));
+        at = at.checked_add(number(elf, at.checked_add(16)?, 4)?)?;
+    }
+    highest.map(|version| Glibc { machine, version })
+}
+
+struct Segment {
+    kind: u64,
+    offset: u64,
+    address: u64,
+    /// In the file.
+    size: u64,
+}
+
+impl Segment {
+    /// Elf64_Phdr: p_type at 0, p_offset at 8, p_vaddr at 16, p_filesz at 32.
+    fn read(elf: &[u8], at: u64) -> Option<Self> {
+        Some(Self {
+            kind: number(elf, at, 4)?,
+            offset: number(elf, at.checked_add(8)?, 8)?,
+            address: number(elf, at.checked_add(16)?, 8)?,
+            size: number(elf, at.checked_add(32)?, 8)?,
+        })
+    }
+}
+
+/// `GLIBC_2.39` is 2.39; `GLIBC_2.2.5` is 2.2; `GLIBC_PRIVATE` and `GLIBC_ABI_DT_RELR` are none.
+fn version(name: &str) -> Option<(u32, u32)> {
+    let mut parts = name.strip_prefix("GLIBC_")?.split('.');
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+fn text(elf: &[u8], at: u64) -> Option<&str> {
+    let rest = elf.get(usize::try_from(at).ok()?..)?;
+    let name = rest.split(|b| *b == 0).next()?;
+    std::str::from_utf8(name.get(..name.len().min(64))?).ok()
+}
+
+fn number(elf: &[u8], at: u64, len: usize) -> Option<u64> {
+    let at = usize::try_from(at).ok()?;
+    let field = elf.get(at..at.checked_add(len)?)?;
+    Some(field.iter().rev().fold(0, |n, byte| n << 8 | u64::from(*byte)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_versions() {
+        assert_eq!(version("GLIBC_2.39"), Some((2, 39)));
+        assert_eq!(version("GLIBC_2.2.5"), Some((2, 2)));
+        for none in ["GLIBC_PRIVATE", "GLIBC_ABI_DT_RELR", "libc.so.6", "GLIBC_2", ""] {
+            assert_eq!(version(none), None, "{none}");
+        }
+    }
+
+    /// This machine's glibc, which is asked for its version too. Skipped, with a line that says so, on other systems.
+    #[test]
+    fn the_version_of_this_machines_glibc() {
+        let Some(libc) = local_libc() else { return };
+        let glibc = read(&libc).unwrap();
+        let said = std::process::Command::new("getconf").arg("GNU_LIBC_VERSION").output().unwrap().stdout;
+        let (major, minor) = glibc.version;
+        assert_eq!(String::from_utf8(said).unwrap().trim(), format!("glibc {major}.{minor}"));
+        assert!(glibc.is_for(Architecture::Amd64) != glibc.is_for(Architecture::Arm64));
+    }
+
+    #[test]
+    fn any_damage_is_survived() {
+        let Some(mut libc) = local_libc() else { return };
+        for cut in (0..libc.len()).step_by(libc.len() / 997) {
+            read(&libc[..cut]);
+        }
+        // The headers and the tables they lead to, overwritten a bit at a time.
+        for at in (0..4096).chain(libc.len() - 64..libc.len()) {
+            let was = std::mem::replace(&mut libc[at], 0xff);
+            read(&libc);
+            libc[at] = was;
+        }
+        assert_eq!(read(b"\x7fELF\x02\x01"), None);
+        assert_eq!(read(b"not an ELF file"), None);
+    }
+
+    fn local_libc() -> Option<Vec<u8>> {
+        let places = ["/lib/x86_64-linux-gnu/libc.so.6", "/lib/aarch64-linux-gnu/libc.so.6", "/lib64/libc.so.6"];
+        let found = places.iter().find_map(|place| std::fs::read(place).ok());
+        if found.is_none() {
+            eprintln!("SKIPPED: this machine has no glibc where distributions put it");
+        }
+        found
+    }
+}
