@@ -132,7 +132,12 @@ pub(crate) fn check_bytes(descriptor: &Descriptor, bytes: &[u8]) -> Result<(), E
 }
 
 /// Checks that something of this digest and size is what `expected` names. `what` is for the error only.
-pub(crate) fn check(expected: &Descriptor, what: impl FnOnce() -> String, digest: Digest, size: u64) -> Result<(), Error> {
+pub(crate) fn check(
+    expected: &Descriptor,
+    what: impl FnOnce() -> String,
+    digest: Digest,
+    size: u64,
+) -> Result<(), Error> {
     let found = if size > expected.size {
         "it is longer".to_owned()
     } else if size < expected.size {

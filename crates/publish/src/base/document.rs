@@ -146,7 +146,9 @@ impl Document {
         let value: Value = serde_json::from_slice(bytes).map_err(|error| bad(error.to_string()))?;
         let has = |key: &str| value.get(key).is_some();
         if has("fsLayers") || value["schemaVersion"] == 1 {
-            return Err(bad("it has Docker's schema 1, which was abandoned in 2017; copy the image with skopeo".into()));
+            return Err(
+                bad("it has Docker's schema 1, which was abandoned in 2017; copy the image with skopeo".into()),
+            );
         }
         // A document that can be read as both is one image to a scanner and another to a runtime (CVE-2021-41190).
         if has("manifests") && (has("layers") || has("config")) {
@@ -240,9 +242,8 @@ impl Configuration {
             return Err(bad(format!("it has {} diff ids, but the manifest has {layers} layers", diff_ids.len())));
         }
         let config = raw.config.unwrap_or_default();
-        let pair = |variable: &String| {
-            variable.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()))
-        };
+        let pair =
+            |variable: &String| variable.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
         // Go writes empty values for what was not said.
         let text = |text: Option<String>| text.filter(|text| !text.is_empty());
         let list = |list: Option<Vec<String>>| list.filter(|list| !list.is_empty());

@@ -33,8 +33,7 @@ pub enum Entry {
 }
 
 /// Where the dynamic loaders of distributions look for glibc; `{}` stands for the multiarch name.
-const LIBC_PLACES: [&str; 6] =
-    ["/lib64", "/lib/{}", "/usr/lib64", "/usr/lib/{}", "/lib", "/usr/lib"];
+const LIBC_PLACES: [&str; 6] = ["/lib64", "/lib/{}", "/usr/lib64", "/usr/lib/{}", "/lib", "/usr/lib"];
 
 impl BaseFiles {
     /// Puts the layers of an image together. What is in each layer is known from
@@ -385,7 +384,9 @@ mod tests {
     #[test]
     fn glibc_is_found_where_the_distributions_have_it() {
         let glibc = |minor, machine| {
-            Action::File(serde_json::from_value(serde_json::json!({"machine": machine, "version": [2, minor]})).unwrap())
+            Action::File(
+                serde_json::from_value(serde_json::json!({"machine": machine, "version": [2, minor]})).unwrap(),
+            )
         };
         let debian = files(&[
             &[
@@ -393,7 +394,10 @@ mod tests {
                 ("usr/lib/x86_64-linux-gnu/libc.so.6", glibc(31, 62)),
                 ("usr/lib/i386-linux-gnu/libc.so.6", glibc(31, 3)),
             ],
-            &[("lib/x86_64-linux-gnu/libc-2.36.so", glibc(36, 62)), ("lib/x86_64-linux-gnu/libc.so.6", link("libc-2.36.so"))],
+            &[
+                ("lib/x86_64-linux-gnu/libc-2.36.so", glibc(36, 62)),
+                ("lib/x86_64-linux-gnu/libc.so.6", link("libc-2.36.so")),
+            ],
         ]);
         assert_eq!(debian.glibc(), Some((2, 36)));
         let fedora = files(&[&[("lib64", link("usr/lib64")), ("usr/lib64/libc.so.6", glibc(40, 62))]]);

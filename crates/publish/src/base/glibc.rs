@@ -21,10 +21,11 @@ impl Glibc {
     /// Whether programs of this architecture can use it.
     pub(crate) fn is_for(&self, architecture: Architecture) -> bool {
         // EM_X86_64 and EM_AARCH64.
-        self.machine == match architecture {
-            Architecture::Amd64 => 62,
-            Architecture::Arm64 => 183,
-        }
+        self.machine
+            == match architecture {
+                Architecture::Amd64 => 62,
+                Architecture::Arm64 => 183,
+            }
     }
 }
 

@@ -93,7 +93,10 @@ fn compress(
     let compressed = pixi_oci_layer::compress(&mut tar, &mut sink, compression).and_then(|()| sink.flush());
     compressed.map_err(Error::io("compress", tar.path()))?;
     let (digest, size, staged) = sink.finish();
-    Ok((Descriptor { media_type: layer_media_type(compression), digest, size, annotations: Default::default() }, staged))
+    Ok((
+        Descriptor { media_type: layer_media_type(compression), digest, size, annotations: Default::default() },
+        staged,
+    ))
 }
 
 fn base_layer(store: &Store, here: Descriptor, named: &Descriptor, listing: &Listing) -> BaseLayer {

@@ -186,8 +186,10 @@ struct HashReader<R> {
 impl<R: Read> Read for HashReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.source.read(buffer)?;
-        self.left =
-            self.left.checked_sub(n as u64).ok_or_else(|| bad(format!("it unpacks to more than {MAX_UNPACKED} bytes")))?;
+        self.left = self
+            .left
+            .checked_sub(n as u64)
+            .ok_or_else(|| bad(format!("it unpacks to more than {MAX_UNPACKED} bytes")))?;
         io::Write::write_all(&mut self.digest, &buffer[..n])?;
         Ok(n)
     }

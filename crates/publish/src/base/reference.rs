@@ -46,8 +46,7 @@ impl BaseRef {
     ///
     /// [`Error::Reference`]: an unknown transport, no path, a digest that is none.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        let bad =
-            |reason: &str| Error::Reference { text: without_credentials(text), reason: reason.to_owned() };
+        let bad = |reason: &str| Error::Reference { text: without_credentials(text), reason: reason.to_owned() };
         if text.is_empty() || text.contains(char::is_control) || text.contains(char::is_whitespace) {
             return Err(bad("it is empty or contains white space"));
         }

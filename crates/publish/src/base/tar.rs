@@ -79,11 +79,8 @@ impl<R: Read> Reader<R> {
                     }
                 }
                 kind => {
-                    let extension = Extension {
-                        path: pax.path.or(gnu.path),
-                        target: pax.target.or(gnu.target),
-                        size: pax.size,
-                    };
+                    let extension =
+                        Extension { path: pax.path.or(gnu.path), target: pax.target.or(gnu.target), size: pax.size };
                     return self.entry(&header, kind, extension).map(Some);
                 }
             }

@@ -79,11 +79,7 @@ fn best(mut logins: BTreeMap<String, Login>, reference: &Reference) -> Option<Lo
 }
 
 fn bad(file: &std::path::Path, registry: &str, reason: &str) -> Problem {
-    Problem::Credentials {
-        path: file.display().to_string(),
-        registry: registry.to_owned(),
-        reason: reason.to_owned(),
-    }
+    Problem::Credentials { path: file.display().to_string(), registry: registry.to_owned(), reason: reason.to_owned() }
 }
 
 /// RFC 4648 §4, with or without padding.
