@@ -175,9 +175,8 @@ fn entry_points(seen: &BTreeMap<String, Seen>) -> BTreeSet<String> {
 }
 
 /// Builds the environment of a workspace and compares both architectures; gives how many paths were compared.
-fn compare(sandbox: &Sandbox, workspace: &Path, environment: &str) -> usize {
-    let arguments =
-        ["build", workspace.to_str().unwrap(), "-e", environment, "-o", "oci:compared:x", "--base", "scratch"];
+fn compare(sandbox: &Sandbox, workspace: &Path, environment: &str, base: &str) -> usize {
+    let arguments = ["build", workspace.to_str().unwrap(), "-e", environment, "-o", "oci:compared:x", "--base", base];
     sandbox.run(&[&arguments[..], &["--base-glibc", "9.9"]].concat()).success();
     let index = image::read(&sandbox.path("compared"), "x");
     let mut compared = 0;
@@ -214,7 +213,7 @@ fn compare(sandbox: &Sandbox, workspace: &Path, environment: &str) -> usize {
 fn odd_packages_are_installed_as_rattler_installs_them() {
     let sandbox = Sandbox::new();
     workspace(odd::packages()).write(&sandbox.path("ws"));
-    let compared = compare(&sandbox, &sandbox.path("ws"), "default");
+    let compared = compare(&sandbox, &sandbox.path("ws"), "default", "scratch");
     assert!(compared > 6000, "{compared}");
 }
 
@@ -229,7 +228,7 @@ fn noarch_packages_follow_python() {
     python.index["python_site_packages_path"] = "lib/python3.13t/site-packages".into();
     packages.push(python);
     workspace(packages).write(&sandbox.path("ws"));
-    compare(&sandbox, &sandbox.path("ws"), "default");
+    compare(&sandbox, &sandbox.path("ws"), "default", "scratch");
 }
 
 #[test]
@@ -240,6 +239,10 @@ fn real_packages_are_installed_as_rattler_installs_them() {
         println!("SKIP: PIXI_OCI_REAL_CHANNEL is not set");
         return;
     };
+    // Dynamically linked programs and activation scripts want a base image.
+    #[allow(clippy::disallowed_methods)]
+    let base = std::env::var("PIXI_OCI_REAL_BASE").expect("tests/run sets both");
+    let base = format!("oci:{}:debian", Path::new(&base).canonicalize().unwrap().display());
     let workspaces = Path::new(&channel).canonicalize().unwrap().join("workspaces");
     let mut compared = 0;
     for entry in fs::read_dir(&workspaces).unwrap() {
@@ -249,7 +252,7 @@ fn real_packages_are_installed_as_rattler_installs_them() {
         names.sort();
         for name in names {
             let sandbox = Sandbox::new();
-            compared += compare(&sandbox, &workspace, &name);
+            compared += compare(&sandbox, &workspace, &name, &base);
         }
     }
     assert!(compared > 0, "no workspace in {}", workspaces.display());

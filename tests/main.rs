@@ -9,6 +9,7 @@ mod common;
 mod destinations;
 mod errors;
 mod hostile;
+mod hostile_archives;
 mod report;
 mod reproducible;
 

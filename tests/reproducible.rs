@@ -165,7 +165,7 @@ fn another_user_builds_the_same() {
         println!("SKIP: not root");
         return;
     }
-    Outcome::of(sandbox.program("chmod").args(["-R", "a+rwX", "../.."]).current_dir(sandbox.path(""))).success();
+    sandbox.open_to_everybody();
     let copy = sandbox.path("pixi-oci");
     fs::copy(BINARY, &copy).unwrap();
     let mut command = sandbox.program("setpriv");
@@ -193,7 +193,8 @@ fn a_channel_over_http_gives_the_same_packages() {
                 let url = record["url"].as_str().unwrap();
                 let expected = if tag == "file" { "file:///local-channel/" } else { &*format!("{address}/channel/") };
                 assert!(url.starts_with(expected), "{url}");
-                assert_eq!(record["channel"], expected);
+                // A package that is locked by its path is of no channel.
+                assert!(record["channel"] == expected || tag == "file" && record["channel"].is_null());
                 record["url"] = "".into();
                 record["channel"] = "".into();
                 *bytes = record.to_string().into_bytes();

@@ -5,7 +5,7 @@ use std::io;
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Report};
 use pixi_oci_build::{ManifestError, ResolveError};
 
-use crate::output::Output;
+use crate::output::{Output, harmful, printable};
 
 /// The failure of a command.
 #[derive(Debug, thiserror::Error)]
@@ -60,14 +60,17 @@ impl CliError {
 }
 
 fn drawn(error: &ManifestError, color: bool) -> String {
-    let mut diagnostic = MietteDiagnostic::new(error.message.clone());
+    let mut diagnostic = MietteDiagnostic::new(printable(&error.message));
     if let Some(span) = &error.span {
         diagnostic = diagnostic.with_label(LabeledSpan::new_with_span(None, span.clone()));
     }
     if let Some(hint) = &error.hint {
-        diagnostic = diagnostic.with_help(hint.clone());
+        diagnostic = diagnostic.with_help(printable(hint));
     }
-    let source = NamedSource::new(error.path.display().to_string(), error.text.clone());
+    // Of the same length, so that the label stays in its place.
+    let text: String =
+        error.text.chars().map(|c| if harmful(c) { "?".repeat(c.len_utf8()) } else { c.to_string() }).collect();
+    let source = NamedSource::new(printable(&error.path.display().to_string()), text);
     let report = Report::new(diagnostic).with_source_code(source);
     let theme = if color { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
     let mut text = String::new();

@@ -105,10 +105,13 @@ impl Output {
     }
 }
 
+/// Whether a terminal would act on the character.
+pub fn harmful(c: char) -> bool {
+    (c.is_control() && !matches!(c, '\n' | '\t')) || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// Escapes what could move the cursor or reorder text: names come from packages and servers (CVE-2021-42574).
-fn printable(text: &str) -> String {
-    let harmful =
-        |c: char| (c.is_control() && c != '\n') || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+pub fn printable(text: &str) -> String {
     text.chars().map(|c| if harmful(c) { c.escape_unicode().to_string() } else { c.to_string() }).collect()
 }
 

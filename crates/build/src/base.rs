@@ -89,6 +89,11 @@ impl Base {
         self.image.as_ref().and_then(|found| found.image.variant.clone())
     }
 
+    /// What is in it.
+    pub fn files(&self) -> Option<&BaseFiles> {
+        self.image.as_ref().map(|found| &found.files)
+    }
+
     /// What the image inherits.
     pub fn settings(&self) -> Option<&BaseSettings> {
         self.image.as_ref().map(|found| &found.settings)

@@ -73,7 +73,7 @@ pub fn configuration(request: &BuildRequest, workspace: &Workspace) -> Result<Co
     Ok(Configuration {
         architectures: architectures.collect::<Result<_, _>>()?,
         base: base(request, workspace, &oci),
-        prefix: TargetPrefix::new(oci.prefix.as_deref().unwrap_or(DEFAULT_PREFIX))?,
+        prefix: prefix(oci.prefix.as_deref().unwrap_or(DEFAULT_PREFIX))?,
         workdir: workdir(oci.workdir.as_deref().unwrap_or(DEFAULT_WORKDIR))?,
         compression,
         max_layers: oci.max_layers.unwrap_or(DEFAULT_MAX_LAYERS) as usize,
@@ -96,6 +96,18 @@ fn base(request: &BuildRequest, workspace: &Workspace, oci: &OciConfig) -> Strin
         }
         _ => base,
     }
+}
+
+/// File systems that the kernel mounts over a container's root.
+const KERNEL: [&str; 3] = ["proc", "sys", "dev"];
+
+fn prefix(text: &str) -> Result<TargetPrefix, Error> {
+    let prefix = TargetPrefix::new(text)?;
+    if prefix.tree_path().components().next().is_some_and(|first| KERNEL.contains(&first)) {
+        let reason = "is in a file system of the kernel, which hides what the image has there".into();
+        return Err(RequestError::Setting { setting: "prefix", text: text.into(), reason }.into());
+    }
+    Ok(prefix)
 }
 
 /// Absolute, and not the root: the manifest in `/` would make every directory of the image part of the workspace.

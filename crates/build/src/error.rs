@@ -44,6 +44,9 @@ pub enum Error {
     /// The environment layer.
     #[error(transparent)]
     Environment(#[from] crate::environment::EnvironmentError),
+    /// A place in the image that is taken.
+    #[error(transparent)]
+    InTheWay(#[from] crate::places::InTheWay),
     /// The application layer.
     #[error(transparent)]
     Application(#[from] crate::application::ApplicationError),

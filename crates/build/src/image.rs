@@ -6,7 +6,7 @@ use std::{
 };
 
 use pixi_oci_image::{AssembleInput, Image, Platform, assemble, rfc3339};
-use pixi_oci_layer::{Layer, MemoryBudget};
+use pixi_oci_layer::{FileTree, Layer, MemoryBudget};
 use pixi_oci_publish::OciLayout;
 use pixi_oci_resolve::{Activation, CachedArchive, TaskArgv, VirtualRequirement, Workspace, requirements};
 
@@ -24,6 +24,7 @@ use crate::{
     layers::{CONSTANT_TIME, LayerOptions, ReadyPackage, Seen, write_package_layers, write_tree},
     package_layers,
     packages::{activation_scripts, has_path, read_infos, ready_packages, sized, with_post_link},
+    places::Below,
     settings::{ImageInput, Provenance, image_settings, standard_annotations},
     target::Target,
     virtual_packages,
@@ -120,8 +121,11 @@ impl ImageBuilder<'_> {
         let env = self.activated(&written)?;
         let entrypoint = self.entrypoint(&written, &env)?;
         let has_entrypoint = entrypoint.is_some();
-        let environment_layer = self.environment_layer(&env, entrypoint, base.is_scratch())?;
-        let application_layer = self.application_layer(&written.activation, &mut warnings)?;
+        let environment = self.environment(&env, entrypoint, base.is_scratch())?;
+        let environment_layer = self.write(&environment)?;
+        let below = Below::new(base.files(), configuration.prefix.tree_path(), &packages, &environment);
+        let application = below.settle(self.application(&written.activation, &mut warnings)?)?;
+        let application_layer = self.write(&application)?;
 
         let described = Described {
             groups: &groups,
@@ -225,19 +229,22 @@ impl ImageBuilder<'_> {
         Ok(Some(entrypoint_script(&shell, &scripts, env)))
     }
 
-    fn environment_layer(&self, env: &ActivatedEnv, entrypoint: Option<String>, scratch: bool) -> Result<Layer, Error> {
-        let tree = environment_tree(&EnvironmentInput {
+    fn write(&self, tree: &FileTree) -> Result<Layer, Error> {
+        write_tree(tree, self.layout, self.configuration.compression, self.time())
+    }
+
+    fn environment(&self, env: &ActivatedEnv, entrypoint: Option<String>, scratch: bool) -> Result<FileTree, Error> {
+        Ok(environment_tree(&EnvironmentInput {
             prefix: self.configuration.prefix.tree_path(),
             workdir: &self.configuration.workdir,
             environment: &self.configuration.environment,
             apptainer: apptainer_script(env),
             entrypoint,
             scratch,
-        })?;
-        write_tree(&tree, self.layout, self.configuration.compression, self.time())
+        })?)
     }
 
-    fn application_layer(&self, activation: &Activation, warnings: &mut Vec<String>) -> Result<Layer, Error> {
+    fn application(&self, activation: &Activation, warnings: &mut Vec<String>) -> Result<FileTree, Error> {
         let mut always = vec![self.workspace.manifest_file_name.clone(), "pixi.lock".to_string()];
         always.extend(activation.scripts.iter().cloned());
         let application = application(&ApplicationInput {
@@ -254,7 +261,7 @@ impl ImageBuilder<'_> {
                 "{path} is left out: its name means {what}; name it in `include` if it is meant to be there"
             ));
         }
-        write_tree(&application.tree, self.layout, self.configuration.compression, self.time())
+        Ok(application.tree)
     }
 
     fn task(&self, target: &Target) -> Result<Option<TaskArgv>, Error> {

@@ -20,6 +20,7 @@ mod image;
 mod layers;
 mod output;
 mod packages;
+mod places;
 mod plan;
 mod platform;
 mod report;

@@ -5,8 +5,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{File, TryLockError},
-    io,
+    fs::File,
     path::{Path, PathBuf},
 };
 
@@ -21,6 +20,7 @@ use crate::{Error, RequestError};
 const PREFIX: &str = ".pixi-oci-build-";
 /// Locked by the build that uses the directory.
 const LOCK: &str = "lock";
+const LAYOUT: &str = "layout";
 
 /// The destination of a build.
 pub struct Output {
@@ -52,7 +52,7 @@ impl Output {
         let directory = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent).map_err(failed)?;
         let lock = File::create(directory.path().join(LOCK)).map_err(failed)?;
         lock.lock().map_err(failed)?;
-        let staging = OciLayout::open(&directory.path().join("layout"))?;
+        let staging = OciLayout::open(&directory.path().join(LAYOUT))?;
         Ok(Self { reference, staging, directory, _lock: lock })
     }
 
@@ -120,14 +120,8 @@ fn sweep(parent: &Path) {
 }
 
 fn is_abandoned(directory: &Path) -> bool {
-    match File::open(directory.join(LOCK)) {
-        Ok(lock) => match lock.try_lock() {
-            Ok(()) => true,
-            Err(TryLockError::WouldBlock | TryLockError::Error(_)) => false,
-        },
-        // Between its creation and that of the lock a directory looks like this, too: an empty one is left alone.
-        Err(error) => error.kind() == io::ErrorKind::NotFound && directory.join("layout").exists(),
-    }
+    // Its owner locks before making the layout: without one it may be a directory that is just being made.
+    directory.join(LAYOUT).exists() && File::open(directory.join(LOCK)).is_ok_and(|lock| lock.try_lock().is_ok())
 }
 
 #[cfg(test)]

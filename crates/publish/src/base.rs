@@ -176,3 +176,6 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Problem> +
         },
     }
 }
+
+#[cfg(test)]
+mod tests;

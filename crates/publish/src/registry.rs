@@ -14,7 +14,7 @@ use futures_util::StreamExt;
 use oci_client::{
     Client, Reference, RegistryOperation,
     client::{ClientConfig, ClientProtocol},
-    errors::OciDistributionError,
+    errors::{DigestError, OciDistributionError, OciErrorCode},
     secrets::RegistryAuth,
 };
 use pixi_oci_image::Descriptor;
@@ -31,6 +31,9 @@ use crate::{
 
 /// How long to wait before each new attempt at something that failed for a reason that may pass.
 const WAITS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(9)];
+
+/// How much of what a registry says an error repeats, in characters.
+const MAX_SAID: usize = 1000;
 
 /// One repository of a registry.
 pub(crate) struct Registry {
@@ -216,14 +219,25 @@ async fn retry<T, F: Future<Output = Result<T, OciDistributionError>>>(
 fn may_pass(error: &OciDistributionError) -> bool {
     match error {
         OciDistributionError::RequestError(error) => !error.is_builder(),
-        OciDistributionError::IoError(_) => true,
+        // A connection that broke; but oci-client says in this way too that a whole body has another digest.
+        OciDistributionError::IoError(error) => !error.get_ref().is_some_and(|inner| inner.is::<DigestError>()),
         OciDistributionError::ServerError { code, .. } => matches!(code, 408 | 429 | 500..),
+        OciDistributionError::RegistryError { envelope, .. } => {
+            envelope.errors.iter().any(|error| error.code == OciErrorCode::Toomanyrequests)
+        }
         _ => false,
     }
 }
 
 fn problem(what: impl Into<String>, source: OciDistributionError) -> Problem {
-    Problem::Registry { what: what.into(), source: Box::new(source) }
+    let source: Box<dyn std::error::Error + Send + Sync> = match source {
+        // Errors of this machine have causes, which stay.
+        OciDistributionError::RequestError(error) => Box::new(error),
+        OciDistributionError::IoError(error) => Box::new(error),
+        // The others may repeat a page that the registry sent, with whatever is in it.
+        other => other.to_string().chars().filter(|c| !c.is_control()).take(MAX_SAID).collect::<String>().into(),
+    };
+    Problem::Registry { what: what.into(), source }
 }
 
 /// A document that was just stored and is not there, or not whole.

@@ -14,13 +14,13 @@ use crate::{
 };
 
 /// No manifest, index or image configuration is larger; the limit that registries have.
-const MAX_DOCUMENT: u64 = 4 << 20;
+pub(crate) const MAX_DOCUMENT: u64 = 4 << 20;
 
 /// Reads a document whole if its length and digest are those of `descriptor`; otherwise says what is wrong.
 pub(crate) fn read_document(dir: &Path, descriptor: &Descriptor, findings: &mut Findings) -> Option<Vec<u8>> {
     if descriptor.size > MAX_DOCUMENT {
-        let detail = format!("a document of {} bytes; none may have more than {MAX_DOCUMENT}", descriptor.size);
-        findings.error(Rule::Document, &descriptor.digest, detail);
+        let text = format!("a document of {} bytes; none may have more than {MAX_DOCUMENT}", descriptor.size);
+        findings.error(Rule::Document, &descriptor.digest, text);
         return None;
     }
     let file = open(dir, descriptor, findings)?;
@@ -59,14 +59,18 @@ pub(crate) fn open(dir: &Path, descriptor: &Descriptor, findings: &mut Findings)
             findings.error(Rule::MissingBlob, &descriptor.digest, "is not a regular file");
             return None;
         }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            findings.error(Rule::MissingBlob, &descriptor.digest, "is not in the layout");
+            return None;
+        }
         Err(error) => {
             findings.error(Rule::MissingBlob, &descriptor.digest, error.to_string());
             return None;
         }
     };
     if metadata.len() != descriptor.size {
-        let detail = format!("has {} bytes; its descriptor says {}", metadata.len(), descriptor.size);
-        findings.error(Rule::Size, &descriptor.digest, detail);
+        let text = format!("has {} bytes; its descriptor says {}", metadata.len(), descriptor.size);
+        findings.error(Rule::Size, &descriptor.digest, text);
         return None;
     }
     File::open(&path).map_err(|error| findings.error(Rule::MissingBlob, &descriptor.digest, error.to_string())).ok()

@@ -1,7 +1,7 @@
 //! The image configuration by itself, and against the number of layers.
 
 use crate::{
-    document::{ImageConfig, Settings},
+    document::{History, ImageConfig, Settings},
     report::{Findings, Rule, printable},
 };
 
@@ -12,21 +12,26 @@ pub(crate) fn check(digest: &str, config: &ImageConfig, layers: usize, findings:
     }
     let diff_ids = config.rootfs.diff_ids.len();
     if diff_ids != layers {
-        let detail = format!("has {diff_ids} diff ids; the image manifest has {layers} layers");
-        findings.error(Rule::LayerCount, digest, detail);
+        let text = format!("has {diff_ids} diff ids; the image manifest has {layers} layers");
+        findings.error(Rule::LayerCount, digest, text);
     }
-    match &config.history {
-        Some(history) => {
-            let with_layer = history.iter().filter(|entry| !entry.empty_layer).count();
-            if with_layer != layers {
-                let detail = format!("its history tells of {with_layer} layers; the image manifest has {layers}");
-                findings.error(Rule::History, digest, detail);
-            }
-        }
-        None => findings.notice(Rule::History, digest, "has no history"),
+    // A diff id belongs to a history entry by its place, so one entry too few renames all layers above it.
+    let with_layer = config.layer_history().count();
+    if config.history.is_none() {
+        findings.notice(Rule::History, digest, "has no history");
+    } else if with_layer != layers {
+        let text = format!("its history tells of {with_layer} layers; the image manifest has {layers}");
+        findings.error(Rule::History, digest, text);
     }
     if let Some(settings) = &config.config {
         check_settings(digest, settings, findings);
+    }
+}
+
+impl ImageConfig {
+    /// The history entries that made a layer, from the lowest.
+    pub fn layer_history(&self) -> impl Iterator<Item = &History> {
+        self.history.iter().flatten().filter(|entry| !entry.empty_layer)
     }
 }
 
@@ -34,24 +39,24 @@ fn check_settings(digest: &str, settings: &Settings, findings: &mut Findings) {
     for variable in settings.env.iter().flatten() {
         let named = variable.split_once('=').is_some_and(|(name, _)| !name.is_empty());
         if !named || variable.contains(['\0', '\n']) {
-            let detail = format!("Env has {:?}, which is not NAME=VALUE on one line", printable(variable.as_bytes()));
-            findings.error(Rule::Settings, digest, detail);
+            let text = format!("Env has {:?}, which is not NAME=VALUE on one line", printable(variable.as_bytes()));
+            findings.error(Rule::Settings, digest, text);
         }
     }
     // A working directory there reaches open files of the runtime (CVE-2024-21626).
     if let Some(dir) = settings.working_dir.as_deref().filter(|dir| !dir.is_empty()) {
         let proc = dir.split('/').find(|part| !part.is_empty()) == Some("proc");
         if !dir.starts_with('/') || proc || dir.split('/').any(|part| part == "..") {
-            let detail = format!("WorkingDir {:?} is not an absolute path outside /proc", printable(dir.as_bytes()));
-            findings.error(Rule::Settings, digest, detail);
+            let text = format!("WorkingDir {:?} is not an absolute path outside /proc", printable(dir.as_bytes()));
+            findings.error(Rule::Settings, digest, text);
         }
     }
     // Larger numbers overflow to root in some runtimes (CVE-2024-40635).
     for id in settings.user.iter().flat_map(|user| user.split(':')) {
         let numeric = !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit());
         if numeric && id.parse::<u64>().map_or(true, |id| id >= 1 << 31) {
-            let detail = format!("User has the number {}, which is 2^31 or more", printable(id.as_bytes()));
-            findings.error(Rule::Settings, digest, detail);
+            let text = format!("User has the number {}, which is 2^31 or more", printable(id.as_bytes()));
+            findings.error(Rule::Settings, digest, text);
         }
     }
 }

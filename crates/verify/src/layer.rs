@@ -13,14 +13,14 @@ use rayon::prelude::*;
 use crate::{
     LayerReport,
     blob::{self, HashReader},
-    document::Descriptor,
+    document::{Descriptor, Key},
     layout::Image,
     report::{Findings, Rule, Severity, printable},
     tar::{self, Entry, Kind},
 };
 
-/// Layers that could be read, by digest.
-pub(crate) type Layers = HashMap<String, Layer>;
+/// Layers that could be read.
+pub(crate) type Layers = HashMap<Key, Layer>;
 
 /// One layer, as it was read.
 pub(crate) struct Layer {
@@ -29,45 +29,63 @@ pub(crate) struct Layer {
     pub entries: Vec<Entry>,
 }
 
-/// Memory for the names of all tar entries together, with 64 bytes for each entry.
-const MAX_NAMES: u64 = 1 << 30;
+/// Memory for all tar entries of all layers together.
+const MAX_ENTRY_BYTES: u64 = 512 << 20;
+/// What an entry needs beside its names, in a list, a set and a map.
+const ENTRY_BYTES: u64 = 200;
 /// gzip cannot do better than 1 : 1032, so only a zstd bomb is affected; small layers may be anything.
 const MAX_RATIO: u64 = 1100;
-const ALWAYS_ALLOWED: u64 = 64 << 20;
+const ALWAYS_ALLOWED: u64 = 256 << 20;
+
+/// A layer to be read, and whether it is above the base in some image.
+type Task<'a> = (&'a Descriptor, bool);
 
 /// Reads each layer of all images once.
 pub(crate) fn read_layers(dir: &Path, images: &[Image], findings: &mut Findings) -> Layers {
-    let mut seen = HashSet::new();
-    let unique: Vec<_> = images
-        .iter()
-        .flat_map(|image| &image.layers)
-        .filter(|d| seen.insert((&d.digest, d.size, &d.media_type)))
-        .collect();
-    let names = AtomicU64::new(MAX_NAMES);
-    let read: Vec<_> = unique
-        .par_iter()
-        .map(|descriptor| {
+    let memory = AtomicU64::new(MAX_ENTRY_BYTES);
+    let read: Vec<_> = tasks(images)
+        .into_par_iter()
+        .map(|(descriptor, ours)| {
             let mut findings = Findings::default();
-            let layer = read_layer(dir, descriptor, &names, &mut findings);
-            (layer, findings)
+            let layer = read_layer(dir, descriptor, ours, &memory, &mut findings);
+            (descriptor.key(), layer, findings)
         })
         .collect();
     let mut layers = Layers::new();
-    for (layer, found) in read {
+    for (key, layer, found) in read {
         findings.append(found);
-        layers.extend(layer.map(|layer| (layer.report.digest.clone(), layer)));
+        layers.extend(layer.map(|layer| (key, layer)));
     }
     layers
 }
 
-fn read_layer(dir: &Path, descriptor: &Descriptor, names: &AtomicU64, findings: &mut Findings) -> Option<Layer> {
+/// In the order of the images, so that findings are.
+fn tasks(images: &[Image]) -> Vec<Task<'_>> {
+    let ours: HashSet<Key> =
+        images.iter().flat_map(|image| &image.layers[image.base_layers..]).map(Descriptor::key).collect();
+    let mut seen = HashSet::new();
+    images
+        .iter()
+        .flat_map(|image| &image.layers)
+        .filter(|descriptor| seen.insert(descriptor.key()))
+        .map(|descriptor| (descriptor, ours.contains(&descriptor.key())))
+        .collect()
+}
+
+fn read_layer(
+    dir: &Path,
+    descriptor: &Descriptor,
+    ours: bool,
+    memory: &AtomicU64,
+    findings: &mut Findings,
+) -> Option<Layer> {
     let digest = &descriptor.digest;
     if !descriptor.urls.is_empty() {
         findings.notice(Rule::ForeignLayer, digest, "its descriptor has urls, which readers should ignore");
     }
     let Some(packing) = Packing::of(&descriptor.media_type) else {
-        let detail = format!("{} is not a layer of OCI", printable(descriptor.media_type.as_bytes()));
-        findings.error(Rule::MediaType, digest, detail);
+        let text = format!("{} is not a layer of OCI", printable(descriptor.media_type.as_bytes()));
+        findings.error(Rule::MediaType, digest, text);
         return None;
     };
     // The digest first: bytes that nobody vouches for are not given to a decompressor.
@@ -84,7 +102,7 @@ fn read_layer(dir: &Path, descriptor: &Descriptor, names: &AtomicU64, findings: 
         }
     };
     let mut tar = HashReader::new(decoded.take(limit.saturating_add(1)));
-    let (entries, malformed) = read_entries(&mut tar, digest, names, findings);
+    let (entries, malformed) = read_entries(&mut tar, digest, ours, memory, findings);
     // What follows the entries belongs to the diff id as well, and a broken tar still has one.
     if let Err(error) = io::copy(&mut tar, &mut io::sink()) {
         findings.error(Rule::Compression, digest, format!("cannot be decompressed: {error}"));
@@ -112,7 +130,8 @@ fn read_layer(dir: &Path, descriptor: &Descriptor, names: &AtomicU64, findings: 
 fn read_entries(
     tar: &mut impl Read,
     digest: &str,
-    names: &AtomicU64,
+    ours: bool,
+    memory: &AtomicU64,
     findings: &mut Findings,
 ) -> (Vec<Entry>, Option<String>) {
     let mut reader = tar::Reader::new(tar);
@@ -125,12 +144,12 @@ fn read_entries(
             Err(error) => return (entries, Some(error.to_string())),
         };
         // The path is held twice until the layer is read.
-        let cost = 2 * entry.path.len() as u64 + entry.target().map_or(0, <[u8]>::len) as u64 + 64;
-        let enough = names.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(cost)).is_ok();
-        if !enough {
-            return (entries, Some("more names than can be held in memory".into()));
+        let names = 2 * entry.path.len() + entry.target().map_or(0, <[u8]>::len);
+        let cost = names as u64 + ENTRY_BYTES;
+        if memory.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(cost)).is_err() {
+            return (entries, Some("more entries than can be held in memory".into()));
         }
-        if !check_entry(&entry, digest, findings) {
+        if !check_entry(&entry, digest, ours, findings) {
             continue;
         }
         if !entry.path.is_empty() && !paths.insert(entry.path.clone()) {
@@ -141,21 +160,22 @@ fn read_entries(
 }
 
 /// Checks an entry by itself. `false` if its path or hard link leaves the image.
-fn check_entry(entry: &Entry, digest: &str, findings: &mut Findings) -> bool {
-    let mut found = |severity, rule, detail: &str| findings.entry(severity, rule, digest, &entry.path, detail);
+fn check_entry(entry: &Entry, digest: &str, ours: bool, findings: &mut Findings) -> bool {
+    let mut found = |severity, rule, text: &str| findings.entry(severity, rule, digest, &entry.path, text);
     if entry.escapes {
         found(Severity::Error, Rule::EscapingPath, "is absolute or has \"..\" in it");
         return false;
     }
-    match &entry.kind {
-        Kind::Special(what) => found(Severity::Notice, Rule::SpecialFile, what),
-        Kind::HardLink(target) if tar::escapes(target) => {
-            found(Severity::Error, Rule::EscapingPath, "is a hard link to a path outside the image");
-            return false;
-        }
-        Kind::File if entry.is_whiteout() => found(Severity::Notice, Rule::Whiteout, "hides what lower layers have"),
-        Kind::File | Kind::Directory if entry.mode & 0o6000 != 0 => {
-            found(Severity::Notice, Rule::Setuid, &format!("has the mode {:04o}", entry.mode));
+    if entry.target().is_some_and(tar::escapes) {
+        found(Severity::Error, Rule::EscapingPath, "is a hard link to a path outside the image");
+        return false;
+    }
+    let never_ours = if ours { Severity::Error } else { Severity::Notice };
+    match entry.kind {
+        Kind::Special(what) => found(never_ours, Rule::SpecialFile, what),
+        _ if entry.is_whiteout() => found(never_ours, Rule::Whiteout, "hides what lower layers have"),
+        Kind::File | Kind::Directory | Kind::HardLink(_) if entry.mode & 0o6000 != 0 => {
+            found(never_ours, Rule::Setuid, &format!("has the mode {:04o}", entry.mode));
         }
         _ => {}
     }

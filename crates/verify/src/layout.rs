@@ -1,27 +1,34 @@
 //! From `index.json` through image indexes to the images, checking every document on the way.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, HashSet},
     io::{self, Read},
     path::Path,
 };
 
 use crate::{
-    Error, ImageReport, blob, config,
-    document::{self, CONFIG, Descriptor, INDEX, ImageConfig, Index, MANIFEST, Manifest, Platform, REF_NAME},
+    Error, ImageReport, Root,
+    blob::{self, MAX_DOCUMENT},
+    config,
+    document::{
+        self, BASE_DIGEST, CONFIG, Descriptor, History, INDEX, ImageConfig, Index, Key, MANIFEST, Manifest, Platform,
+        REF_NAME,
+    },
     layer::Layers,
     report::{Findings, Rule, printable},
-    tree,
+    tree::Stacker,
 };
 
 /// Deeper nesting has no use; registries and tools stop at one or two.
 const MAX_DEPTH: usize = 4;
 /// Enough for any index; keeps a layout of documents that name one another a thousand times from taking for ever.
 const MAX_MANIFESTS: usize = 1000;
+/// The documents of an image have some 20 kB; all are held in memory.
+const MAX_DOCUMENTS: u64 = 64 << 20;
 /// Container runtimes stop at 127 or so (the kernel's overlay mounts).
 const MAX_LAYERS: usize = 1000;
-/// For `index.json`, which may list many images.
-const MAX_INDEX_JSON: u64 = 16 << 20;
+/// Begins `created_by` in the history entries of our layers.
+const OURS: &str = "pixi-oci:";
 
 /// An image whose documents could be read.
 pub(crate) struct Image {
@@ -30,10 +37,18 @@ pub(crate) struct Image {
     config: ImageConfig,
     /// From the lowest to the highest.
     pub layers: Vec<Descriptor>,
+    /// How many of `layers` are the base image's; the others are held to stricter rules.
+    pub base_layers: usize,
 }
 
-/// All images that `index.json` leads to from the entries named `tag`, or from all entries.
-pub(crate) fn read_images(dir: &Path, tag: Option<&str>, findings: &mut Findings) -> Result<Vec<Image>, Error> {
+/// What `index.json` leads to.
+pub(crate) struct Found {
+    pub roots: Vec<Root>,
+    pub images: Vec<Image>,
+}
+
+/// Follows the entries of `index.json` that are named `tag`, or all of them.
+pub(crate) fn read_images(dir: &Path, tag: Option<&str>, findings: &mut Findings) -> Result<Found, Error> {
     let bad = |reason: String| Error::BadIndex { dir: dir.into(), reason };
     let marker: serde_json::Value =
         serde_json::from_slice(&read_file(dir, "oci-layout")?).map_err(|e| bad(format!("oci-layout: {e}")))?;
@@ -41,42 +56,65 @@ pub(crate) fn read_images(dir: &Path, tag: Option<&str>, findings: &mut Findings
         return Err(bad("oci-layout does not say imageLayoutVersion 1.0.0".into()));
     }
     let bytes = read_file(dir, "index.json")?;
-    let mut parse_findings = Findings::default();
-    let index: Option<Index> = document::parse(&bytes, None, "index.json", &mut parse_findings);
+    let mut of_index = Findings::default();
+    let index: Option<Index> = document::parse(&bytes, None, "index.json", &mut of_index);
     let Some(index) = index else {
-        let reason = parse_findings.into_vec().into_iter().map(|f| f.detail).collect::<Vec<_>>().join("; ");
-        return Err(bad(format!("index.json {reason}")));
+        let reasons: Vec<_> = of_index.into_vec().into_iter().map(|finding| finding.detail).collect();
+        return Err(bad(format!("index.json {}", reasons.join("; "))));
     };
-    findings.append(parse_findings);
+    findings.append(of_index);
 
-    let roots = choose(dir, tag, index)?;
-    let mut walk = Walk { dir, findings, images: Vec::new(), seen: BTreeSet::new() };
+    let roots = choose(dir, tag, index.manifests.unwrap_or_default())?;
+    let mut walk = Walk {
+        dir,
+        findings,
+        images: Vec::new(),
+        seen: HashSet::new(),
+        seen_parts: HashSet::new(),
+        budget: MAX_DOCUMENTS,
+    };
     for root in &roots {
         walk.descriptor(root, "index.json", 0);
     }
-    Ok(walk.images)
+    Ok(Found { images: walk.images, roots: roots.iter().map(Root::of).collect() })
+}
+
+impl Root {
+    fn of(descriptor: &Descriptor) -> Self {
+        let text = |text: &String| printable(text.as_bytes());
+        Self {
+            name: descriptor.annotations.get(REF_NAME).map(text),
+            digest: text(&descriptor.digest),
+            media_type: text(&descriptor.media_type),
+        }
+    }
 }
 
 fn read_file(dir: &Path, name: &'static str) -> Result<Vec<u8>, Error> {
     let read = || -> io::Result<Vec<u8>> {
+        let path = dir.join(name);
+        // Opening a pipe would wait for its writer.
+        if !fs_err::metadata(&path)?.is_file() {
+            return Err(io::Error::other("it is not a regular file"));
+        }
         let mut bytes = Vec::new();
-        fs_err::File::open(dir.join(name))?.take(MAX_INDEX_JSON + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > MAX_INDEX_JSON {
-            return Err(io::Error::other(format!("it has more than {MAX_INDEX_JSON} bytes")));
+        fs_err::File::open(path)?.take(MAX_DOCUMENT + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > MAX_DOCUMENT {
+            return Err(io::Error::other(format!("it has more than {MAX_DOCUMENT} bytes")));
         }
         Ok(bytes)
     };
     read().map_err(|source| Error::NotALayout { dir: dir.into(), file: name, source })
 }
 
-fn choose(dir: &Path, tag: Option<&str>, index: Index) -> Result<Vec<Descriptor>, Error> {
-    if index.manifests.is_empty() {
+fn choose(dir: &Path, tag: Option<&str>, entries: Vec<Descriptor>) -> Result<Vec<Descriptor>, Error> {
+    if entries.is_empty() {
         return Err(Error::Empty { dir: dir.into() });
     }
-    let Some(tag) = tag else { return Ok(index.manifests) };
-    let name = |d: &Descriptor| d.annotations.get(REF_NAME).cloned();
-    let known = index.manifests.iter().filter_map(name).map(|n| printable(n.as_bytes())).take(50).collect();
-    let chosen: Vec<_> = index.manifests.into_iter().filter(|d| name(d).as_deref() == Some(tag)).collect();
+    let Some(tag) = tag else { return Ok(entries) };
+    let name = |entry: &Descriptor| entry.annotations.get(REF_NAME).cloned();
+    let known = entries.iter().filter_map(name).map(|name| printable(name.as_bytes())).take(50).collect();
+    let chosen: Vec<_> = entries.into_iter().filter(|entry| name(entry).as_deref() == Some(tag)).collect();
     if chosen.is_empty() {
         return Err(Error::UnknownTag { dir: dir.into(), tag: tag.into(), known });
     }
@@ -88,25 +126,34 @@ struct Walk<'a> {
     findings: &'a mut Findings,
     images: Vec<Image>,
     /// A document that is named twice is read once.
-    seen: BTreeSet<String>,
+    seen: HashSet<Key>,
+    /// So is a blob of an artifact.
+    seen_parts: HashSet<Key>,
+    /// How many more bytes of documents may be read.
+    budget: u64,
 }
 
 impl Walk<'_> {
     fn descriptor(&mut self, descriptor: &Descriptor, parent: &str, depth: usize) {
-        if !self.seen.contains(&descriptor.digest) && self.seen.len() >= MAX_MANIFESTS {
-            self.findings.error(Rule::Document, parent, format!("more than {MAX_MANIFESTS} manifests"));
-            return;
-        }
-        if !self.seen.insert(descriptor.digest.clone()) {
+        let key = descriptor.key();
+        if self.seen.contains(&key) {
             return self.platform_of_seen(descriptor);
         }
+        if self.seen.len() >= MAX_MANIFESTS {
+            return self.findings.error(
+                Rule::Document,
+                parent,
+                format!("leads to more than {MAX_MANIFESTS} manifests"),
+            );
+        }
+        self.seen.insert(key);
         match descriptor.media_type.as_str() {
             INDEX if depth < MAX_DEPTH => self.index(descriptor, depth),
             INDEX => self.findings.error(Rule::Document, parent, format!("indexes nest deeper than {MAX_DEPTH}")),
             MANIFEST => self.manifest(descriptor),
             other => {
-                let detail = format!("is {}, neither an OCI image index nor manifest", printable(other.as_bytes()));
-                self.findings.error(Rule::MediaType, &descriptor.digest, detail);
+                let text = format!("is {}, neither an OCI image index nor manifest", printable(other.as_bytes()));
+                self.findings.error(Rule::MediaType, &descriptor.digest, text);
             }
         }
     }
@@ -119,23 +166,24 @@ impl Walk<'_> {
     }
 
     fn index(&mut self, descriptor: &Descriptor, depth: usize) {
-        let Some(bytes) = blob::read_document(self.dir, descriptor, self.findings) else { return };
+        let Some(bytes) = self.read(descriptor) else { return };
         let Some(index) = document::parse::<Index>(&bytes, Some(INDEX), &descriptor.digest, self.findings) else {
             return;
         };
         let mut platforms: BTreeMap<&Platform, &str> = BTreeMap::new();
-        for child in &index.manifests {
+        let manifests = index.manifests.unwrap_or_default();
+        for child in &manifests {
             match &child.platform {
                 Some(platform) if platform.is_unknown() => {}
                 Some(platform) => {
                     if let Some(first) = platforms.insert(platform, &child.digest) {
-                        let detail = format!(
+                        let text = format!(
                             "names {} and {} for {}",
                             printable(first.as_bytes()),
                             printable(child.digest.as_bytes()),
                             printable(platform.to_string().as_bytes()),
                         );
-                        self.findings.error(Rule::Platform, &descriptor.digest, detail);
+                        self.findings.error(Rule::Platform, &descriptor.digest, text);
                     }
                 }
                 None => self.findings.notice(Rule::Platform, &child.digest, "its image index names no platform"),
@@ -144,8 +192,19 @@ impl Walk<'_> {
         }
     }
 
+    fn read(&mut self, descriptor: &Descriptor) -> Option<Vec<u8>> {
+        let bytes = blob::read_document(self.dir, descriptor, self.findings)?;
+        let left = self.budget.checked_sub(bytes.len() as u64);
+        if left.is_none() {
+            let text = format!("is not read: the documents have more than {MAX_DOCUMENTS} bytes in all");
+            self.findings.error(Rule::Document, &descriptor.digest, text);
+        }
+        self.budget = left?;
+        Some(bytes)
+    }
+
     fn manifest(&mut self, descriptor: &Descriptor) {
-        let Some(bytes) = blob::read_document(self.dir, descriptor, self.findings) else { return };
+        let Some(bytes) = self.read(descriptor) else { return };
         let subject = &descriptor.digest;
         let Some(manifest) = document::parse::<Manifest>(&bytes, Some(MANIFEST), subject, self.findings) else {
             return;
@@ -157,26 +216,45 @@ impl Walk<'_> {
         if manifest.config.media_type != CONFIG {
             return self.artifact(descriptor, &manifest);
         }
-        let Some(bytes) = blob::read_document(self.dir, &manifest.config, self.findings) else { return };
+        let Some(bytes) = self.read(&manifest.config) else { return };
         let Some(config) = document::parse_config(&bytes, &manifest.config.digest, self.findings) else { return };
         config::check(&manifest.config.digest, &config, manifest.layers.len(), self.findings);
         check_platform(descriptor, &config, self.findings);
         self.images.push(Image {
             digest: descriptor.digest.clone(),
             config_digest: manifest.config.digest,
+            base_layers: base_layers(&manifest.annotations, &config, manifest.layers.len()),
             config,
             layers: manifest.layers,
         });
     }
 
-    /// A manifest that is no image (a signature, an SBOM) has blobs of any type; only their bytes can be checked.
+    /// A manifest that is no image has blobs of any type; only their bytes can be checked.
     fn artifact(&mut self, descriptor: &Descriptor, manifest: &Manifest) {
-        let detail = format!("is no image: its config is {}", printable(manifest.config.media_type.as_bytes()));
-        self.findings.notice(Rule::MediaType, &descriptor.digest, detail);
+        // What BuildKit attests of an image stands beside it in the image index.
+        if !descriptor.platform.as_ref().is_some_and(Platform::is_unknown) {
+            let text = format!("is no image: its config is {}", printable(manifest.config.media_type.as_bytes()));
+            self.findings.error(Rule::MediaType, &descriptor.digest, text);
+        }
         for part in [&manifest.config].into_iter().chain(&manifest.layers) {
-            blob::check(self.dir, part, self.findings);
+            if self.seen_parts.insert(part.key()) {
+                blob::check(self.dir, part, self.findings);
+            }
         }
     }
+}
+
+/// How many of an image's layers, from the lowest, are those of its base image.
+///
+/// An image of ours on a base says so by an annotation, and the history of our layers begins with `pixi-oci:`. An image
+/// without the annotation has no base: to be let off our stricter rules takes a word in the manifest, which its digest
+/// covers.
+fn base_layers(annotations: &BTreeMap<String, String>, config: &ImageConfig, layers: usize) -> usize {
+    if !annotations.contains_key(BASE_DIGEST) {
+        return 0;
+    }
+    let ours = |entry: &History| entry.created_by.as_deref().is_some_and(|text| text.starts_with(OURS));
+    config.layer_history().position(ours).unwrap_or(layers).min(layers)
 }
 
 fn check_platform(descriptor: &Descriptor, config: &ImageConfig, findings: &mut Findings) {
@@ -184,12 +262,12 @@ fn check_platform(descriptor: &Descriptor, config: &ImageConfig, findings: &mut 
     // An index may leave out the variant when nothing has to be chosen by it.
     let same_variant = said.variant.is_none() || said.variant == own.variant;
     if (&said.os, &said.architecture) != (&own.os, &own.architecture) || !same_variant {
-        let detail = format!(
+        let text = format!(
             "an index says {}, its image configuration {}",
             printable(said.to_string().as_bytes()),
             printable(own.to_string().as_bytes())
         );
-        findings.error(Rule::Platform, &descriptor.digest, detail);
+        findings.error(Rule::Platform, &descriptor.digest, text);
     }
 }
 
@@ -206,28 +284,28 @@ impl ImageConfig {
 
 impl Image {
     /// Compares the image with what its layers really are, and says what they are.
-    pub fn report(&self, layers: &Layers, findings: &mut Findings) -> ImageReport {
-        let read: Vec<_> = self.layers.iter().map(|descriptor| layers.get(&descriptor.digest)).collect();
+    pub fn report(&self, layers: &Layers, stacker: &mut Stacker, findings: &mut Findings) -> ImageReport {
+        let read: Vec<_> = self.layers.iter().map(|descriptor| layers.get(&descriptor.key())).collect();
         for (layer, diff_id) in read.iter().zip(&self.config.rootfs.diff_ids) {
             if let Some(layer) = layer
                 && layer.report.diff_id != *diff_id
             {
-                let detail = format!(
+                let text = format!(
                     "the tar inside has the digest {}; image configuration {} says {}",
                     layer.report.diff_id,
                     self.config_digest,
                     printable(diff_id.as_bytes())
                 );
-                findings.error(Rule::DiffId, &layer.report.digest, detail);
+                findings.error(Rule::DiffId, &layer.report.digest, text);
             }
         }
-        let read: Vec<_> = read.into_iter().flatten().collect();
-        tree::check(&read, findings);
+        stacker.check(&self.digest, &read, self.base_layers, findings);
         ImageReport {
             manifest: self.digest.clone(),
             config: self.config_digest.clone(),
             platform: printable(self.config.platform().to_string().as_bytes()),
-            layers: read.iter().map(|layer| layer.report.clone()).collect(),
+            base_layers: self.base_layers,
+            layers: read.into_iter().flatten().map(|layer| layer.report.clone()).collect(),
         }
     }
 }

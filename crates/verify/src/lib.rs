@@ -2,11 +2,18 @@
 //!
 //! [`verify_layout`] reads every document and layer that a layout's `index.json` leads to, and computes anew each
 //! digest, size and diff id; it compares counts, media types and platforms between documents, and looks at each tar
-//! entry. Even the tar reader is this crate's own, so that a mistake in a library which wrote the bytes is not made
-//! a second time when they are read.
+//! entry, by itself and on top of the layers below. Even the tar reader is this crate's own, so that a mistake in a
+//! library which wrote the bytes is not made a second time when they are read.
 //!
 //! What is wrong with the *content* is a [`Finding`]; an [`Error`] says only that there was nothing to verify.
 //! The layout may come from anybody: memory is bounded, nothing is written, and no text of it is passed on unescaped.
+//!
+//! # Layers of ours and of the base
+//!
+//! Layers of distributions legally have setuid programs, devices and whiteouts, and replace links by directories; that
+//! is a notice. Layers of ours never do; there it is an error. An image's base layers are those below the first whose history begins with `pixi-oci:`, if the
+//! manifest has the annotation `org.opencontainers.image.base.digest`; without it there are none. What breaks the
+//! specification or escapes from the image is an error in any layer.
 
 mod blob;
 mod config;
@@ -19,7 +26,7 @@ mod tree;
 
 use std::path::{Path, PathBuf};
 
-pub use report::{Finding, ImageReport, LayerReport, Report, Rule, Severity};
+pub use report::{Finding, ImageReport, LayerReport, Report, Root, Rule, Severity};
 
 use report::Findings;
 
@@ -69,12 +76,17 @@ fn list(names: &[String]) -> String {
 /// Verifies all images of the layout in `dir`, or those whose `org.opencontainers.image.ref.name` is `tag`.
 ///
 /// Layers that several images share are read once; layers are read in parallel, in the current rayon pool.
+///
+/// # Errors
+///
+/// `dir` is no OCI layout, or has no image of that name. A damaged image is no error: the report says so.
 pub fn verify_layout(dir: &Path, tag: Option<&str>) -> Result<Report, Error> {
     let mut findings = Findings::default();
-    let images = layout::read_images(dir, tag, &mut findings)?;
+    let layout::Found { roots, images } = layout::read_images(dir, tag, &mut findings)?;
     let layers = layer::read_layers(dir, &images, &mut findings);
-    let images = images.iter().map(|image| image.report(&layers, &mut findings)).collect();
-    Ok(Report { images, findings: findings.into_vec() })
+    let mut stacker = tree::Stacker::new();
+    let images = images.iter().map(|image| image.report(&layers, &mut stacker, &mut findings)).collect();
+    Ok(Report { roots, images, findings: findings.into_vec() })
 }
 
 #[cfg(test)]

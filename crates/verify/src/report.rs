@@ -1,14 +1,19 @@
 //! What a verification says.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 
 /// All that was computed, and all that was found wrong or strange.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
+    /// The entries of `index.json` from which everything else was found.
+    pub roots: Vec<Root>,
     /// The images that were found, in the order of the documents that name them.
     pub images: Vec<ImageReport>,
-    /// In the order in which they were found. At most 1000 are kept; the last one says so.
+    /// In the order in which they were found: at most 20 of one rule for one blob, and 1000 in all. Where there were
+    /// more, the last one says so.
     pub findings: Vec<Finding>,
 }
 
@@ -24,6 +29,19 @@ impl Report {
     }
 }
 
+/// An entry of `index.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Root {
+    /// Its `org.opencontainers.image.ref.name`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Of the image index or manifest.
+    pub digest: String,
+    /// Which of the two it is.
+    pub media_type: String,
+}
+
 /// One image, as recomputed.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -34,6 +52,8 @@ pub struct ImageReport {
     pub config: String,
     /// `linux/amd64`, as the image configuration says.
     pub platform: String,
+    /// How many of the image's layers, from the lowest, are those of its base image.
+    pub base_layers: usize,
     /// From the lowest to the highest; layers that could not be read are left out, and are a finding.
     pub layers: Vec<LayerReport>,
 }
@@ -72,12 +92,13 @@ pub struct Finding {
 }
 
 /// How bad a finding is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Severity {
-    /// Allowed, and usual in images of distributions, but never in a layer of ours.
+    /// Allowed, and usual in images of distributions.
     Notice,
-    /// The layout says something untrue, breaks the specification, or is dangerous to unpack.
+    /// The layout says something untrue, breaks the specification, is dangerous to unpack, or has in a layer of ours what
+    /// we never put there.
     Error,
 }
 
@@ -93,9 +114,9 @@ pub enum Rule {
     Size,
     /// A blob's SHA-256 is its name.
     Digest,
-    /// A document is JSON of the form of its type, within 4 MiB, and of one type only.
+    /// A document is JSON of the form of its type, within 4 MiB, and all readers understand it in the same way.
     Document,
-    /// Media types are OCI's, and a document's own agrees with its descriptor's.
+    /// Media types are OCI's, and a document's own is there and agrees with its descriptor's.
     MediaType,
     /// A platform is the one that the image configuration names, and is there once in an image index.
     Platform,
@@ -107,17 +128,17 @@ pub enum Rule {
     Settings,
     /// A layer's descriptor does not send the reader elsewhere.
     ForeignLayer,
-    /// A layer can be decompressed to its end.
+    /// A layer can be decompressed to its end, and is no bomb.
     Compression,
     /// The tar inside has the diff id that the image configuration says.
     DiffId,
-    /// A layer is a well-formed tar.
+    /// A layer is a well-formed tar, which all readers understand in the same way.
     Tar,
     /// A path is in a layer once (OCI image-spec, layer.md).
     DuplicateEntry,
     /// A path is relative and stays inside the image.
     EscapingPath,
-    /// A hard link points to a file of this layer or of one below.
+    /// A hard link points to a file that is there before it; in a layer of ours, to one of the same layer.
     HardLink,
     /// No entry is written through a link, or below a file.
     ThroughLink,
@@ -140,13 +161,16 @@ impl std::fmt::Display for Rule {
     }
 }
 
-/// Enough to see what is wrong; a hostile layer has millions of them.
+/// A hostile layer breaks a rule millions of times, and that must not hide other findings.
+const MAX_OF_ONE_RULE: usize = 20;
+/// Enough to see what is wrong.
 const MAX_FINDINGS: usize = 1000;
 
 /// Findings as they come, bounded.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     list: Vec<Finding>,
+    of_one_rule: HashMap<(String, Rule, Severity), usize>,
     dropped: usize,
     dropped_error: bool,
 }
@@ -171,11 +195,14 @@ impl Findings {
 
     fn push(&mut self, finding: Finding) {
         if self.list.len() < MAX_FINDINGS {
-            self.list.push(finding);
-        } else {
-            self.dropped += 1;
-            self.dropped_error |= finding.severity == Severity::Error;
+            let number = self.of_one_rule.entry((finding.subject.clone(), finding.rule, finding.severity)).or_default();
+            *number += 1;
+            if *number <= MAX_OF_ONE_RULE {
+                return self.list.push(finding);
+            }
         }
+        self.dropped += 1;
+        self.dropped_error |= finding.severity == Severity::Error;
     }
 
     /// Takes over what another thread found.
@@ -213,8 +240,8 @@ pub(crate) fn printable(bytes: &[u8]) -> String {
 
 /// Escapes control characters and those that reorder text (CVE-2021-42574).
 fn escape(c: char) -> impl Iterator<Item = char> {
-    let unsafe_to_print =
-        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let unsafe_to_print = c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let (plain, escaped) = if unsafe_to_print { (None, Some(c.escape_default())) } else { (Some(c), None) };
     plain.into_iter().chain(escaped.into_iter().flatten())
 }

@@ -9,6 +9,8 @@ use std::io::{self, Read};
 const BLOCK: usize = 512;
 /// `PATH_MAX` is 4096; nothing longer can be created in one piece.
 const MAX_NAME: u64 = 4096 + 1;
+/// Deeper than any tree that people make; each directory on the way is looked up for each entry.
+const MAX_DEPTH: usize = 256;
 /// PAX records also hold extended attributes, which Linux limits to 64 KiB each.
 const MAX_PAX: u64 = 1 << 20;
 
@@ -108,6 +110,9 @@ impl<R: Read> Reader<R> {
         let target = extension.target.unwrap_or_else(|| header.target());
         if raw_path.contains(&0) || target.contains(&0) {
             return Err(bad("a path has a zero byte in it"));
+        }
+        if raw_path.split(|b| *b == b'/').count() > MAX_DEPTH || target.split(|b| *b == b'/').count() > MAX_DEPTH {
+            return Err(bad(format!("a path of more than {MAX_DEPTH} components")));
         }
         let has_content = matches!(kind, 0 | b'0' | b'7');
         if !has_content && size != 0 {

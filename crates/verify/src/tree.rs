@@ -24,18 +24,48 @@ enum NodeKind {
 
 type Tree<'a> = BTreeMap<&'a [u8], Node>;
 
-/// Stacks the layers, from the lowest to the highest.
-pub(crate) fn check(layers: &[&Layer], findings: &mut Findings) {
-    let mut tree = Tree::new();
-    for (number, layer) in layers.iter().enumerate() {
-        // Whiteouts hide lower layers only, wherever they stand in the tar.
-        for entry in layer.entries.iter().filter(|entry| entry.is_whiteout()) {
-            hide(&mut tree, &entry.path);
-        }
-        for entry in layer.entries.iter().filter(|entry| !entry.is_whiteout() && !entry.path.is_empty()) {
-            add(&mut tree, entry, number, &layer.report.digest, findings);
+/// Entries that are stacked for all images together. A thousand images may share a layer of a million entries.
+const MAX_STACKED: usize = 20_000_000;
+
+/// Checks images, for as long as that takes a bounded time.
+pub(crate) struct Stacker {
+    left: usize,
+}
+
+impl Stacker {
+    pub fn new() -> Self {
+        Self { left: MAX_STACKED }
+    }
+
+    /// Stacks an image's layers, from the lowest to the highest. `None` is a layer that could not be read;
+    /// `base_layers` of them are not ours.
+    pub fn check(&mut self, image: &str, layers: &[Option<&Layer>], base_layers: usize, findings: &mut Findings) {
+        let mut tree = Tree::new();
+        for (number, layer) in layers.iter().enumerate() {
+            // Without a layer there is no telling what is missing from those above.
+            let Some(layer) = layer else { return };
+            let Some(left) = self.left.checked_sub(layer.entries.len()) else {
+                let text = format!("its layers are not compared: the images have more than {MAX_STACKED} entries");
+                return findings.error(Rule::Tar, image, text);
+            };
+            self.left = left;
+            let place = Place { layer: number, ours: number >= base_layers, digest: &layer.report.digest };
+            // Whiteouts hide lower layers only, wherever they stand in the tar.
+            for entry in layer.entries.iter().filter(|entry| entry.is_whiteout()) {
+                hide(&mut tree, &entry.path);
+            }
+            for entry in layer.entries.iter().filter(|entry| !entry.is_whiteout() && !entry.path.is_empty()) {
+                add(&mut tree, entry, &place, findings);
+            }
         }
     }
+}
+
+/// The layer that an entry comes from.
+struct Place<'a> {
+    layer: usize,
+    ours: bool,
+    digest: &'a str,
 }
 
 fn hide(tree: &mut Tree<'_>, whiteout: &[u8]) {
@@ -61,18 +91,20 @@ fn remove_below(tree: &mut Tree<'_>, path: &[u8]) {
     }
 }
 
-fn add<'a>(tree: &mut Tree<'a>, entry: &'a Entry, layer: usize, digest: &str, findings: &mut Findings) {
+fn add<'a>(tree: &mut Tree<'a>, entry: &'a Entry, place: &Place<'_>, findings: &mut Findings) {
     let path = &*entry.path;
-    let mut found = |severity, rule, detail| findings.entry(severity, rule, digest, path, detail);
-    for parent in parents(path) {
-        match tree.get(parent) {
-            Some(Node { kind: NodeKind::Symlink, layer: of }) => {
-                // Runtimes resolve links of lower layers inside the image; within one layer it is an attack.
-                let severity = if *of == layer { Severity::Error } else { Severity::Notice };
+    let mut found = |severity, rule, text| findings.entry(severity, rule, place.digest, path, text);
+    let never_ours = if place.ours { Severity::Error } else { Severity::Notice };
+    let in_this_layer = |node: &Node| node.layer == place.layer;
+    for node in parents(path).filter_map(|parent| tree.get(parent)) {
+        match node.kind {
+            // Runtimes resolve links of lower layers inside the image; within one layer it is an attack.
+            NodeKind::Symlink => {
+                let severity = if in_this_layer(node) { Severity::Error } else { never_ours };
                 found(severity, Rule::ThroughLink, "is below a symbolic link");
             }
-            Some(Node { kind: NodeKind::File, .. }) => found(Severity::Error, Rule::ThroughLink, "is below a file"),
-            Some(Node { kind: NodeKind::Directory, .. }) | None => {}
+            NodeKind::File => found(Severity::Error, Rule::ThroughLink, "is below a file"),
+            NodeKind::Directory => {}
         }
     }
     let kind = match &entry.kind {
@@ -80,26 +112,37 @@ fn add<'a>(tree: &mut Tree<'a>, entry: &'a Entry, layer: usize, digest: &str, fi
         Kind::Symlink => NodeKind::Symlink,
         Kind::File | Kind::Special(_) => NodeKind::File,
         Kind::HardLink(target) => {
-            match tree.get(&**target) {
-                Some(Node { kind: NodeKind::Directory, .. }) => {
+            let target_node = tree.get(&**target);
+            match target_node {
+                Some(node) if node.kind == NodeKind::Directory => {
                     found(Severity::Error, Rule::HardLink, "is a hard link to a directory");
                 }
+                // It would copy a file of another layer into this one, and change if that layer does.
+                Some(node) if place.ours && !in_this_layer(node) => {
+                    found(Severity::Error, Rule::HardLink, "is a hard link to a file of a lower layer");
+                }
                 Some(_) => {}
-                // Where a link leads is for the runtime to find out, and the link has its own finding.
-                None if parents(target).any(|p| tree.get(p).is_some_and(|n| n.kind == NodeKind::Symlink)) => {}
+                // Where a link of a lower layer leads is for the runtime to find out.
+                None if !place.ours && below_link(tree, target) => {}
                 None => found(Severity::Error, Rule::HardLink, "is a hard link to what is not there before it"),
             }
-            tree.get(&**target).map_or(NodeKind::File, |node| node.kind)
+            target_node.map_or(NodeKind::File, |node| node.kind)
         }
     };
-    let below = tree.get(path).copied();
-    if kind == NodeKind::Directory && below.is_some_and(|node| node.kind == NodeKind::Symlink && node.layer < layer) {
-        found(Severity::Notice, Rule::ReplacesLink, "is a directory where a lower layer has a symbolic link");
+    let replaced = tree.get(path);
+    let replaced_kind = replaced.map(|node| node.kind);
+    let of_lower_layer = replaced.is_some_and(|node| !in_this_layer(node));
+    if kind == NodeKind::Directory && replaced_kind == Some(NodeKind::Symlink) && of_lower_layer {
+        found(never_ours, Rule::ReplacesLink, "is a directory where a lower layer has a symbolic link");
     }
-    if kind != NodeKind::Directory && below.is_some_and(|node| node.kind == NodeKind::Directory) {
+    if kind != NodeKind::Directory && replaced_kind == Some(NodeKind::Directory) {
         remove_below(tree, path);
     }
-    tree.insert(path, Node { kind, layer });
+    tree.insert(path, Node { kind, layer: place.layer });
+}
+
+fn below_link(tree: &Tree<'_>, path: &[u8]) -> bool {
+    parents(path).filter_map(|parent| tree.get(parent)).any(|node| node.kind == NodeKind::Symlink)
 }
 
 /// The directories above a path, from the outermost.

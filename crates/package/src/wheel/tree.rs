@@ -125,7 +125,10 @@ pub fn wheel_tree(
     if let Some(path) = layout.written.get(RECORD) {
         lines.push(Line { path: relative(path, &python.site_packages), hash: None, size: None });
         let content = Content::from_bytes(record::write(lines));
-        tree.insert(path, Node::File(File { content, mode: Mode::FILE, mtime: None }))?;
+        // Changed in place by uv: it keeps the executable bit that some builders give to everything.
+        let in_wheel = format!("{}/{RECORD}", info.dist_info);
+        let executable = info.members.iter().any(|member| member.executable && member.path.as_str() == in_wheel);
+        tree.insert(path, Node::File(File { content, mode: Mode::file(executable), mtime: None }))?;
     }
     Ok(PackageTree { tree: tree.tree, outside_links: Vec::new() })
 }

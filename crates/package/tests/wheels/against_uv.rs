@@ -1,10 +1,12 @@
 //! The tree of a wheel equals what uv installs.
 //!
 //! Needs a `uv` program, named by `PIXI_OCI_UV`, and a host Python that it finds; skipped with a message otherwise. Wheels
-//! are made in code; `PIXI_OCI_WHEELS` names a directory with more, which must fit the host's Python.
+//! are made in code; `PIXI_OCI_WHEELS` names a directory with more,
+//! which must fit the version of the host's Python; those of aarch64 may be there too.
 //!
 //! Expected differences: uv calls itself `uv` in `INSTALLER`; a virtual environment, which uv needs here, has headers in
 //! `include/site`; a wheel that is given by its path gets `uv_cache.json`.
+#![allow(clippy::disallowed_methods, clippy::print_stderr, reason = "the environment names a program; a skip is loud")]
 
 use std::{
     collections::BTreeMap,
@@ -163,7 +165,12 @@ fn assert_equal(name: &str, ours: Files, theirs: Files) {
 fn compare(uv: &Path, directory: &Path, expected: &WheelExpected) {
     let venv = Venv::new(uv.into());
     let requirement = format!("{}=={}", expected.name, expected.version);
-    let theirs = venv.install(&["--find-links", directory.to_str().unwrap(), &requirement]);
+    let mut arguments = vec!["--find-links", directory.to_str().unwrap(), &requirement];
+    if expected.file_name.ends_with("aarch64.whl") {
+        // uv can be told to install what it cannot run.
+        arguments.extend(["--python-platform", "aarch64-manylinux_2_40"]);
+    }
+    let theirs = venv.install(&arguments);
     let prefix = venv.prefix();
     let install = Install { python: venv.python.clone(), prefix: &prefix, ..Install::default() };
     let (info, tree) = install.archive(&directory.join(&expected.file_name), expected).unwrap();
@@ -226,7 +233,8 @@ fn odd() -> Wheel {
 fn made_in_code() {
     let Some(uv) = uv() else { return };
     let directory = TempDir::new().unwrap();
-    for wheel in [odd(), wheel("least", [file("least.py", "")])] {
+    let executable = Wheel { record_mode: 0o100_777, ..wheel("executable", [file("x.py", "").mode(0o100_777)]) };
+    for wheel in [odd(), executable, wheel("least", [file("least.py", "")])] {
         wheel.write(directory.path());
         compare(&uv, directory.path(), &wheel.expected());
     }

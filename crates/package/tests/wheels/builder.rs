@@ -174,6 +174,7 @@ pub struct Wheel {
     pub members: Vec<Member>,
     /// Instead of the one that follows from the members.
     pub record: Option<String>,
+    pub record_mode: u32,
 }
 
 pub fn wheel(name: &str, members: impl IntoIterator<Item = Member>) -> Wheel {
@@ -188,7 +189,7 @@ pub fn wheel(name: &str, members: impl IntoIterator<Item = Member>) -> Wheel {
             members.push(file(&path, text));
         }
     }
-    Wheel { name: name.into(), version: "1.0".into(), members, record: None }
+    Wheel { name: name.into(), version: "1.0".into(), members, record: None, record_mode: 0o100_644 }
 }
 
 pub fn entry_points(name: &str, text: &str) -> Member {
@@ -221,7 +222,7 @@ impl Wheel {
     }
     pub fn all_members(&self) -> Vec<Member> {
         let record = self.record.clone().unwrap_or_else(|| self.record_lines());
-        let record = file(&format!("{}-{}.dist-info/RECORD", self.name, self.version), record);
+        let record = file(&format!("{}-{}.dist-info/RECORD", self.name, self.version), record).mode(self.record_mode);
         self.members.iter().cloned().chain([record]).collect()
     }
     pub fn bytes(&self) -> Vec<u8> {

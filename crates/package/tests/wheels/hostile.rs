@@ -2,7 +2,9 @@
 
 use std::time::Instant;
 
-use crate::builder::{Install, Member, Wheel, directory, entry_points, file, install, line, stored, wheel, zip};
+use crate::builder::{
+    Install, Member, Wheel, directory, entry_points, file, install, line, python, stored, wheel, zip,
+};
 
 fn text_of(error: &pixi_oci_package::Error) -> String {
     let text = error.to_string();
@@ -154,7 +156,7 @@ fn headers_that_contradict_each_other() {
     refused(&evil([lies]), &["belong to no member"]);
     refused(&evil([a().both(|h| h.flags = 8)]), &["belong to no member"]);
     refused(&evil([stored("a.py", "PK\x03\x04").streamed(true)]), &["a.py", "contradict"]);
-    for (flags, word) in [(1, "encrypted"), (0x40, "encrypted"), (0x2000, "encrypted"), (0x20, "compressed")] {
+    for (flags, word) in [(1, "encrypted"), (0x40, "encrypted"), (0x2000, "encrypted"), (0x20, "flags")] {
         refused(&evil([a().both(|h| h.flags = flags)]), &["a.py", word]);
     }
     for method in [1, 9, 12, 14, 93, 99] {
@@ -173,7 +175,11 @@ fn sizes_of_64_bits() {
     install(&evil([a().both(both)])).unwrap();
     // As Python writes what could have become large.
     install(&evil([a().local(both)])).unwrap();
+    // As Bazel writes everything.
+    install(&evil([a().local(|h| h.extra = wide(&[7, 7]))])).unwrap();
     refused(&evil([a().both(both).local(|h| h.extra = wide(&[8, 7]))]), &["a.py", "contradict"]);
+    refused(&evil([a().local(|h| h.extra = wide(&[8, 7]))]), &["a.py", "contradict"]);
+    refused(&evil([a().local(|h| (h.size, h.extra) = (8, wide(&[7, 7])))]), &["a.py", "contradict"]);
     refused(&evil([a().both(both).central(|h| h.extra = wide(&[7]))]), &["directory is damaged"]);
     refused(&evil([a().both(both).central(|h| h.extra = Vec::new())]), &["directory is damaged"]);
     refused(&evil([a().central(|h| h.extra = wide(&[7, 7]))]), &["a.py", "64-bit"]);
@@ -218,6 +224,47 @@ fn ends_of_the_zip() {
     let mut first = zip(&members);
     first.splice(0..0, hidden.iter().copied());
     refused_bytes(&first, &["follows it"]);
+}
+
+#[test]
+fn directories_of_64_bits() {
+    let whole = evil([file("a.py", "x")]).bytes();
+    let (rest, end) = whole.split_at(whole.len() - 22);
+    let number = |at: usize, len: usize| {
+        let mut bytes = [0; 8];
+        bytes[..len].copy_from_slice(&end[at..at + len]);
+        u64::from_le_bytes(bytes)
+    };
+    let (count, size, start) = (number(10, 2), number(12, 4), number(16, 4));
+    let with = |change: &dyn Fn(&mut Vec<u64>)| {
+        // Its length; two counts, size and start of the directory; where the record is.
+        let mut numbers = vec![44, count, count, size, start, rest.len() as u64];
+        change(&mut numbers);
+        let n = |at: usize| numbers[at].to_le_bytes();
+        let record = [b"PK\x06\x06", &n(0)[..], &[45, 3, 45, 0], &[0; 8], &n(1), &n(2), &n(3), &n(4)].concat();
+        let locator = [b"PK\x06\x07", &[0; 4][..], &n(5), &[1, 0, 0, 0]].concat();
+        [rest, &record, &locator, b"PK\x05\x06\0\0\0\0", &[0xff; 12], &[0; 2]].concat()
+    };
+    Install::default().bytes(&evil([]), &with(&|_| {})).unwrap();
+    for (at, value) in [(0, 45), (0, u64::MAX), (1, 1), (2, u64::MAX), (5, 0), (5, u64::MAX)] {
+        refused_bytes(&with(&|numbers| numbers[at] = value), &["64-bit directory is damaged"]);
+    }
+    refused_bytes(&with(&|numbers| numbers[3] = u64::MAX), &["more members"]);
+    refused_bytes(&with(&|numbers| numbers[4] = u64::MAX), &["follows it"]);
+    // Not needed, or not the same.
+    let mut both = with(&|_| {});
+    let at = both.len() - 22;
+    both[at + 12..].copy_from_slice(&end[12..]);
+    Install::default().bytes(&evil([]), &both).unwrap();
+    both[at + 12] ^= 1;
+    refused_bytes(&both, &["contradict"]);
+    both[at..].copy_from_slice(end);
+    refused_bytes(&both, &["beside a 32-bit one"]);
+    let hidden = [&[0xfe, 0xca, 20, 0][..], b"PK\x06\x07", &[0; 16]].concat();
+    let mut members = evil([]).all_members();
+    members.last_mut().unwrap().central.extra = hidden;
+    refused_bytes(&zip(&members), &["beside a 32-bit one"]);
+    refused_bytes(&with(&|numbers| (numbers[1], numbers[2]) = (u64::MAX, u64::MAX)), &["directory is damaged"]);
 }
 
 #[test]
@@ -291,7 +338,9 @@ fn metadata() {
         wheel.members.retain(|member| !member.central.name.ends_with(missing.as_bytes()));
         refused(&wheel, &[missing, "no such file"]);
     }
-    for line in ["../x = a:b", "/x = a:b", "a/b = a:b", "python = a:b", "x = a:b();import os", "x = a\n", "\u{1b} = a:b\u{1b}"] {
+    for line in
+        ["../x = a:b", "/x = a:b", "a/b = a:b", "python = a:b", "x = a:b();import os", "x = a\n", "\u{1b} = a:b\u{1b}"]
+    {
         refused(&evil([entry_points("evil", &format!("[console_scripts]\n{line}\n"))]), &["entry_points.txt"]);
     }
     refused(&evil([entry_points("evil", "[gui_scripts]\na\u{202e}b = a:b\n")]), &["bin/a", "control"]);
@@ -323,7 +372,7 @@ fn truncated_and_changed_anywhere() {
         entry_points("evil", "[console_scripts]\ny = a:b\n"),
     ]);
     let whole = wheel.bytes();
-    install(&wheel).unwrap();
+    let paths = install(&wheel).unwrap().0.paths(&python(), None).unwrap();
     for length in 0..whole.len() {
         text_of(&Install::default().bytes(&wheel, &whole[..length]).map(|_| ()).unwrap_err());
     }
@@ -332,8 +381,9 @@ fn truncated_and_changed_anywhere() {
         for change in [0x01, 0x55, 0xff] {
             let mut bytes = whole.clone();
             bytes[at] ^= change;
-            if let Err(error) = Install::default().bytes(&wheel, &bytes) {
-                text_of(&error);
+            match Install::default().bytes(&wheel, &bytes) {
+                Ok((info, _)) => assert_eq!(info.paths(&python(), None).unwrap(), paths, "{at} {change}"),
+                Err(error) => drop(text_of(&error)),
             }
         }
     }

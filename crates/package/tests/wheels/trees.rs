@@ -115,10 +115,14 @@ fn direct_urls_are_recorded_without_secrets() {
         ("file:///a%20b/w.whl", "file:///a%20b/w.whl"),
     ] {
         let direct_url = Some(DirectUrl::new(url.parse().unwrap()));
-        let (info, tree) = Install { direct_url: direct_url.clone(), ..Install::default() }.bytes(&wheel, &wheel.bytes()).unwrap();
+        let (info, tree) =
+            Install { direct_url: direct_url.clone(), ..Install::default() }.bytes(&wheel, &wheel.bytes()).unwrap();
         let json = format!("{{\"url\":\"{expected}\",\"archive_info\":{{}}}}");
         assert_eq!(text(&tree, &format!("{dist_info}/direct_url.json")), json);
-        assert!(text(&tree, &format!("{dist_info}/RECORD")).contains(&line("w-1.0.dist-info/direct_url.json", json.as_bytes())));
+        assert!(
+            text(&tree, &format!("{dist_info}/RECORD"))
+                .contains(&line("w-1.0.dist-info/direct_url.json", json.as_bytes()))
+        );
         let paths = info.paths(&python(), direct_url.as_ref()).unwrap();
         assert!(paths.iter().any(|path| path.path.as_str().ends_with("direct_url.json")));
     }
@@ -137,7 +141,8 @@ fn files_of_an_installer_are_not_taken_from_the_wheel() {
 
 #[test]
 fn other_packages_change_where_files_go() {
-    let wheel = wheel("w", [file("a.py", "a"), file("b.py", "b"), file("c.py", "c"), file("w-1.0.data/data/lib64/d", "d")]);
+    let wheel =
+        wheel("w", [file("a.py", "a"), file("b.py", "b"), file("c.py", "c"), file("w-1.0.data/data/lib64/d", "d")]);
     let at = |name: &str| path(&format!("lib/python3.12/site-packages/{name}"));
     let changes = vec![
         Change::Dropped { path: at("a.py") },

@@ -20,7 +20,7 @@ pub enum Error {
         /// The base image.
         reference: String,
         /// Why.
-        source: Problem,
+        source: Box<Problem>,
     },
 }
 
@@ -103,7 +103,7 @@ pub enum Problem {
 impl Problem {
     /// Says which base image has the problem.
     pub(crate) fn of(self, reference: impl ToString) -> Error {
-        Error::Unusable { reference: reference.to_string(), source: self }
+        Error::Unusable { reference: reference.to_string(), source: Box::new(self) }
     }
 
     /// A document that is not what it should be.

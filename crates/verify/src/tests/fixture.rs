@@ -1,13 +1,18 @@
 //! Small layouts made by hand, whole or damaged.
 
-use std::{fs, io::Write, path::Path};
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::{Report, Rule, Severity, verify_layout};
+use crate::{Error, Report, Rule, verify_layout};
 
 pub const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+pub const ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
 
 /// A layout in a temporary directory, with the entries of its `index.json`.
 pub struct Layout {
@@ -71,24 +76,48 @@ impl Layout {
         self.roots.push(descriptor);
     }
 
-    pub fn verify(&self, tag: Option<&str>) -> Result<Report, crate::Error> {
+    /// Where the blob of a descriptor is.
+    pub fn blob_path(&self, descriptor: &Value) -> PathBuf {
+        self.path().join("blobs/sha256").join(&descriptor["digest"].as_str().unwrap()[7..])
+    }
+
+    pub fn verify(&self, tag: Option<&str>) -> Result<Report, Error> {
         let index = json!({ "schemaVersion": 2, "manifests": self.roots });
         fs::write(self.path().join("index.json"), index.to_string()).unwrap();
         verify_layout(self.path(), tag)
     }
+
+    /// The rules that are broken, over the whole layout.
+    pub fn broken(&self) -> Vec<Rule> {
+        rules(&self.verify(None).unwrap())
+    }
 }
 
-/// Verifies an image of these layers, each given as a tar.
+/// Verifies an image of these layers, each given as a tar. All are ours.
 pub fn verify_tars(tars: &[Vec<u8>]) -> Report {
+    verify_on_base(0, tars)
+}
+
+/// Verifies an image of which the lowest `base` layers are the base image's.
+pub fn verify_on_base(base: usize, tars: &[Vec<u8>]) -> Report {
     let mut layout = Layout::new();
-    let image = layout.image(tars, |_, _| {});
+    let image = layout.image(tars, |config, manifest| {
+        if base > 0 {
+            manifest["annotations"] = json!({ "org.opencontainers.image.base.digest": digest(b"base") });
+        }
+        for (number, entry) in config["history"].as_array_mut().unwrap().iter_mut().enumerate() {
+            entry["created_by"] = if number < base { "/bin/sh -c #(nop) ADD" } else { "pixi-oci: a layer" }.into();
+        }
+        // A step without a layer must not shift the others.
+        config["history"].as_array_mut().unwrap().insert(0, json!({ "created_by": "CMD", "empty_layer": true }));
+    });
     layout.name(image, "latest");
     layout.verify(None).unwrap()
 }
 
-/// `(severity, rule, path)` of each finding.
-pub fn rules(report: &Report) -> Vec<(Severity, Rule, String)> {
-    report.findings.iter().map(|f| (f.severity, f.rule, f.path.clone().unwrap_or_default())).collect()
+/// The rule of each error.
+pub fn rules(report: &Report) -> Vec<Rule> {
+    report.errors().map(|finding| finding.rule).collect()
 }
 
 /// One entry of a tar: path, type, mode, target or content.

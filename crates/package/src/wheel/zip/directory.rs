@@ -70,8 +70,16 @@ fn read_end(file: &File, len: u64) -> Result<(Range<u64>, u64), Failure> {
     }
     let (mut count, mut size, mut start) = (u64::from(counts[0]), u64::from(size), u64::from(start));
     let mut directory_end = end;
-    if count == 0xffff || size == WIDE || start == WIDE {
+    let narrow = [(count, 0xffff), (size, WIDE), (start, WIDE)];
+    if narrow.iter().any(|(value, wide)| value == wide) {
         (directory_end, count, size, start) = read_end_64(file, end)?;
+        let agree = |((value, wide), true_value)| value == wide || value == true_value;
+        if !narrow.into_iter().zip([count, size, start]).all(agree) {
+            return invalid("the zip's two directories contradict each other");
+        }
+    } else if end >= 20 && read_at(file, end - 20, 4)? == END_64_LOCATOR.to_le_bytes() {
+        // Programs differ in whether they look for it before they know that it is needed.
+        return invalid("the zip has a 64-bit directory beside a 32-bit one");
     }
     if size > MAX_DIRECTORY {
         return invalid("the zip has more members than a wheel can have");
@@ -168,8 +176,11 @@ fn entry(bytes: &mut Bytes<'_>) -> Result<Entry, Failure> {
     if record.flags & ENCRYPTED != 0 {
         return invalid(format!("the zip's member {text:?} is encrypted"));
     }
+    if record.flags & !KNOWN != 0 {
+        return invalid(format!("the zip's member {text:?} has flags that no wheel has"));
+    }
     let method = record.method;
-    if record.flags & !KNOWN != 0 || !matches!(method, STORED | DEFLATED) {
+    if !matches!(method, STORED | DEFLATED) {
         return invalid(format!("the zip's member {text:?} is compressed by method {method}; wheels use deflate"));
     }
     if !extra.agrees_with(name) {

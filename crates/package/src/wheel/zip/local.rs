@@ -82,18 +82,18 @@ fn sums_agree(entry: &Entry, (crc, packed, size): (u32, u32, u32), wide: Option<
     if later && !entry.deflated && entry.size != 0 {
         return false;
     }
-    let (packed, size) = match wide {
-        None => (packed.into(), size.into()),
+    let said = |values: [u64; 2]| values == [entry.size, entry.packed] || (later && values == [0, 0]);
+    let narrow = [size, packed].map(u64::from);
+    let sizes = match wide {
+        None => said(narrow),
+        // Bazel's rules write both.
         Some(wide) => {
             let mut wide = Bytes(wide);
             let (Some(wide_size), Some(wide_packed), []) = (wide.u64(), wide.u64(), wide.0) else { return false };
-            if [u64::from(packed), u64::from(size)] != [WIDE, WIDE] {
-                return false;
-            }
-            (wide_packed, wide_size)
+            said([wide_size, wide_packed]) && (narrow == [WIDE, WIDE] || said(narrow))
         }
     };
-    (crc, packed, size) == (entry.crc, entry.packed, entry.size) || (later && (crc, packed, size) == (0, 0, 0))
+    sizes && (crc == entry.crc || (later && crc == 0))
 }
 
 /// `None` if what follows the data does not say what the directory says.

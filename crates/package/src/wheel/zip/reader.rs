@@ -15,7 +15,9 @@ pub(in crate::wheel) struct MemberReader<'a> {
     data: Data<'a>,
     crc: Crc,
     read: u64,
-    expected: (u64, u64, u32),
+    size: u64,
+    packed: u64,
+    expected_crc: u32,
     /// What made a read fail, for callers that get another error from a copy.
     failed: Option<io::Error>,
 }
@@ -50,7 +52,8 @@ impl<'a> MemberReader<'a> {
         } else {
             Data::Stored(section)
         };
-        Self { data, crc: Crc::new(), read: 0, expected: (member.size, member.packed, member.crc), failed: None }
+        let Member { size, packed, crc: expected_crc, .. } = *member;
+        Self { data, crc: Crc::new(), read: 0, size, packed, expected_crc, failed: None }
     }
 
     /// What made a read fail.
@@ -60,20 +63,18 @@ impl<'a> MemberReader<'a> {
 
     /// Checks length and checksum, after everything has been read.
     pub fn finish(mut self) -> io::Result<()> {
-        let (size, packed, crc) = self.expected;
         let more = self.read(&mut [0])? != 0;
         let used = match &self.data {
-            Data::Stored(section) => packed - section.left,
+            Data::Stored(section) => self.packed - section.left,
             Data::Deflated(decoder) => decoder.total_in(),
         };
-        let reason = if more || self.read != size || used != packed {
-            "its length is not the one in its header"
-        } else if self.crc.sum() != crc {
-            "its checksum is not the one in its header"
-        } else {
-            return Ok(());
-        };
-        Err(io::Error::new(io::ErrorKind::InvalidData, reason))
+        if more || self.read != self.size || used != self.packed {
+            return Err(damaged(OTHER_LENGTH));
+        }
+        if self.crc.sum() != self.expected_crc {
+            return Err(damaged("its checksum is not the one in its header"));
+        }
+        Ok(())
     }
 }
 
@@ -83,19 +84,27 @@ impl Read for MemberReader<'_> {
             Data::Stored(section) => section.read(buffer),
             Data::Deflated(decoder) => decoder.read(buffer),
         };
-        let read = read.map_err(|error| {
-            let copy = io::Error::new(error.kind(), error.to_string());
-            self.failed = Some(error);
-            copy
-        })?;
-        self.read += read as u64;
-        // More than the header says could be without end.
-        if self.read > self.expected.0 {
-            let reason = "its length is not the one in its header";
-            self.failed = Some(io::Error::new(io::ErrorKind::InvalidData, reason));
-            return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+        let read = read.and_then(|read| {
+            self.read += read as u64;
+            // More than the header says could be without end.
+            if self.read > self.size { Err(damaged(OTHER_LENGTH)) } else { Ok(read) }
+        });
+        match read {
+            Ok(read) => {
+                self.crc.update(&buffer[..read]);
+                Ok(read)
+            }
+            Err(error) => {
+                let copy = io::Error::new(error.kind(), error.to_string());
+                self.failed = Some(error);
+                Err(copy)
+            }
         }
-        self.crc.update(&buffer[..read]);
-        Ok(read)
     }
+}
+
+const OTHER_LENGTH: &str = "its length is not the one in its header";
+
+fn damaged(reason: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, reason)
 }

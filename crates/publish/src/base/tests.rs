@@ -1,0 +1,7 @@
+//! Base images from layouts made here, a registry made here, and the programs of this machine.
+
+mod fixture;
+mod hostile;
+mod layout;
+mod registry;
+mod skopeo;
