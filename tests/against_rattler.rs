@@ -64,6 +64,8 @@ fn normalised(json: &[u8]) -> Value {
         // Of the archive itself, where lock files leave them out.
         "arch",
         "platform",
+        "license",
+        "license_family",
         "timestamp",
     ] {
         record.as_object_mut().unwrap().remove(key);

@@ -39,8 +39,9 @@ impl Base {
         layout: &OciLayout,
     ) -> Result<Self, Error> {
         let reference = BaseRef::parse(&configuration.base)?;
+        let cache = request.cache_dir.join("base");
         let options = BaseOptions {
-            cache_dir: &request.cache_dir,
+            cache_dir: &cache,
             offline: request.offline,
             compression: configuration.compression,
             auth_files: &request.auth_files,
@@ -58,7 +59,7 @@ impl Base {
                 layout.put_blob(blob, BlobSource::File(&layer.path))?;
             }
         }
-        let files = BaseFiles::read(&image, &request.cache_dir)?;
+        let files = BaseFiles::read(&image, &cache)?;
         let settings = BaseSettings {
             env: image.config.env.clone(),
             user: image.config.user.clone(),

@@ -14,7 +14,9 @@ use crate::layers::ReadyPackage;
 
 /// Something is in the way of a file or directory of the application layer.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{path} cannot be put into the image: {other} is {what}; choose another destination in `include` or `directories`")]
+#[error(
+    "{path} cannot be put into the image: {other} is {what}; choose another destination in `include` or `directories`"
+)]
 pub struct InTheWay {
     path: String,
     other: String,
@@ -30,7 +32,12 @@ pub struct Below<'a> {
 
 impl<'a> Below<'a> {
     /// The base image, the packages below `prefix`, and the environment layer.
-    pub fn new(base: Option<&'a BaseFiles>, prefix: &TreePath, packages: &[ReadyPackage<'_>], environment: &FileTree) -> Self {
+    pub fn new(
+        base: Option<&'a BaseFiles>,
+        prefix: &TreePath,
+        packages: &[ReadyPackage<'_>],
+        environment: &FileTree,
+    ) -> Self {
         let mut below = Self { base, ours: HashMap::new() };
         for package in packages {
             for planned in &package.plan.paths {
@@ -77,7 +84,9 @@ impl<'a> Below<'a> {
             real = match self.base.map(|base| (base.resolve(&format!("/{next}")), base.lookup(&format!("/{next}")))) {
                 Some((Some((place, Entry::Directory)), _)) => place.trim_start_matches('/').to_string(),
                 Some((Some(_), _)) => return Err(self.way(path, &next, "a file of the base image")),
-                Some((None, Some(_))) => return Err(self.way(path, &next, "a link of the base image that leads nowhere")),
+                Some((None, Some(_))) => {
+                    return Err(self.way(path, &next, "a link of the base image that leads nowhere"));
+                }
                 Some((None, None)) | None => next,
             };
         }
@@ -87,8 +96,12 @@ impl<'a> Below<'a> {
     /// Whether the node is a directory that the base has already, under this name or through a link.
     fn has_directory(&self, path: &TreePath, real: &str, is_directory: bool) -> Result<bool, InTheWay> {
         match (self.ours.get(real), is_directory) {
-            (Some(true), false) => return Err(self.way(path, real, "a directory of the packages or of the environment")),
-            (Some(false), true) => return Err(self.way(path, real, "a file or link of a package or of the environment")),
+            (Some(true), false) => {
+                return Err(self.way(path, real, "a directory of the packages or of the environment"));
+            }
+            (Some(false), true) => {
+                return Err(self.way(path, real, "a file or link of a package or of the environment"));
+            }
             _ => {}
         }
         let Some(base) = self.base else { return Ok(false) };

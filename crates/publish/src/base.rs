@@ -4,6 +4,7 @@
 //! layer's tar against its diff id, and keeps them in a cache directory. Layers pass through unchanged, with OCI media
 //! types; plain tars are compressed, deterministically. [`BaseFiles`] answers what is in the image.
 
+mod configuration;
 mod document;
 mod error;
 mod files;
@@ -16,6 +17,7 @@ mod select;
 mod skopeo;
 mod store;
 mod tar;
+mod tree;
 
 use std::path::{Path, PathBuf};
 
@@ -25,7 +27,7 @@ use pixi_oci_image::{Architecture, Descriptor};
 use pixi_oci_layer::{Compression, Digest};
 use tempfile::NamedTempFile;
 
-pub use document::BaseConfig;
+pub use configuration::BaseConfig;
 pub(crate) use document::{Entry as DocumentEntry, MANIFEST_TYPES};
 pub use error::{Error, Problem};
 pub use files::{BaseFiles, Entry};

@@ -3,15 +3,15 @@
 //! Only names, kinds and link targets are kept. Links are followed inside the image, as a runtime that unpacks the
 //! layers one over the other does it (containerd, Docker).
 
-use std::{collections::BTreeMap, path::Path};
+use std::path::Path;
 
 use pixi_oci_image::Architecture;
 
 use super::{
     BaseImage, Error, Problem,
-    glibc::Glibc,
-    listing::{Action, Item, Listing},
+    listing::Listing,
     store::Store,
+    tree::{Node, Tree},
 };
 
 /// The files of a base image.
@@ -89,194 +89,12 @@ impl BaseFiles {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Node {
-    Directory,
-    File(Option<Glibc>),
-    Symlink(String),
-}
-
-/// As many links as Linux follows before it says ELOOP (path_resolution(7)).
-const MAX_LINKS: usize = 40;
-/// All paths together, those of implied directories included, of which one entry can make thousands.
-const MAX_PATHS: usize = 512 << 20;
-
-#[derive(Debug, Default)]
-struct Tree {
-    /// From the root, without a slash at either end. The root itself is not in it.
-    nodes: BTreeMap<String, Node>,
-    /// The length of all paths that ever were in it.
-    paths: usize,
-}
-
-impl Tree {
-    fn get(&self, path: &str) -> Option<Entry> {
-        if path.is_empty() {
-            return Some(Entry::Directory);
-        }
-        Some(match self.nodes.get(path)? {
-            Node::Directory => Entry::Directory,
-            Node::File(_) => Entry::File,
-            Node::Symlink(target) => Entry::Symlink(target.clone()),
-        })
-    }
-
-    /// Puts a layer on top, or says why that cannot be done.
-    fn apply(&mut self, items: &[Item]) -> Result<(), String> {
-        // Whiteouts hide what is in lower layers, never what is in their own, wherever they stand in it.
-        for item in items {
-            match item.action {
-                Action::Remove => {
-                    if let Some(path) = self.walk(&item.path, false) {
-                        self.remove(&path);
-                    }
-                }
-                Action::Empty => {
-                    if let Some(path) = self.walk(&item.path, true) {
-                        self.remove_below(&path);
-                    }
-                }
-                _ => {}
-            }
-        }
-        items.iter().try_for_each(|item| self.add(item))
-    }
-
-    fn add(&mut self, item: &Item) -> Result<(), String> {
-        let node = match &item.action {
-            Action::Remove | Action::Empty => return Ok(()),
-            Action::Directory => Node::Directory,
-            Action::File(glibc) => Node::File(*glibc),
-            Action::Symlink(target) => Node::Symlink(target.clone()),
-            // A link to something that is not there makes a runtime fail; here it is a file of which nothing is known.
-            Action::HardLink(target) => {
-                let target = self.walk(target, false).and_then(|target| self.nodes.get(&target));
-                target.filter(|node| **node != Node::Directory).cloned().unwrap_or(Node::File(None))
-            }
-        };
-        let (parent, name) = item.path.rsplit_once('/').unwrap_or(("", &item.path));
-        if name.is_empty() {
-            return Ok(());
-        }
-        let path = join(&self.make_directory(parent)?, name);
-        if node == Node::Directory && self.nodes.get(&path) == Some(&Node::Directory) {
-            return Ok(());
-        }
-        self.remove(&path);
-        self.insert(path, node)
-    }
-
-    fn insert(&mut self, path: String, node: Node) -> Result<(), String> {
-        self.paths += path.len() + size_of::<Node>();
-        if self.paths > MAX_PATHS {
-            return Err(format!("the paths of the image have more than {MAX_PATHS} bytes"));
-        }
-        self.nodes.insert(path, node);
-        Ok(())
-    }
-
-    fn remove(&mut self, path: &str) {
-        if self.nodes.remove(path) == Some(Node::Directory) {
-            self.remove_below(path);
-        }
-    }
-
-    fn remove_below(&mut self, path: &str) {
-        if path.is_empty() {
-            return self.nodes.clear();
-        }
-        // '0' is the character after '/'.
-        let below = self.nodes.range(format!("{path}/")..format!("{path}0"));
-        let below: Vec<String> = below.map(|(path, _)| path.clone()).collect();
-        for path in below {
-            self.nodes.remove(&path);
-        }
-    }
-
-    /// Where a path really is; `None` if it is not there.
-    fn walk(&self, path: &str, follow_last: bool) -> Option<String> {
-        let mut way = Way::new(path);
-        while let Some(next) = way.next() {
-            let last = way.pending.is_empty();
-            match self.nodes.get(&next)? {
-                Node::Symlink(target) if follow_last || !last => way.follow(target)?,
-                Node::File(_) | Node::Symlink(_) if !last => return None,
-                _ => way.at = next,
-            }
-        }
-        Some(way.at)
-    }
-
-    /// Where a directory really is, which is made with all above it where it is missing or where a file is, as a
-    /// runtime does for the parents that a layer does not mention.
-    fn make_directory(&mut self, path: &str) -> Result<String, String> {
-        let mut way = Way::new(path);
-        while let Some(next) = way.next() {
-            match self.nodes.get(&next) {
-                Some(Node::Directory) => {}
-                Some(Node::Symlink(target)) => {
-                    way.follow(target).ok_or_else(|| format!("the links of {path:?} lead in a circle"))?;
-                    continue;
-                }
-                Some(Node::File(_)) | None => self.insert(next.clone(), Node::Directory)?,
-            }
-            way.at = next;
-        }
-        Ok(way.at)
-    }
-}
-
-/// The way along a path.
-struct Way {
-    /// Where it has led, without links.
-    at: String,
-    /// The parts that are still to be gone, the next one last.
-    pending: Vec<String>,
-    links: usize,
-}
-
-impl Way {
-    fn new(path: &str) -> Self {
-        let mut way = Self { at: String::new(), pending: Vec::new(), links: 0 };
-        way.push(path);
-        way
-    }
-
-    fn push(&mut self, path: &str) {
-        let parts = path.rsplit('/').filter(|part| !matches!(*part, "" | "."));
-        self.pending.extend(parts.map(str::to_owned));
-    }
-
-    /// The path one part further on.
-    fn next(&mut self) -> Option<String> {
-        loop {
-            match self.pending.pop()? {
-                part if part == ".." => {
-                    self.at.truncate(self.at.rfind('/').unwrap_or(0));
-                }
-                part => return Some(join(&self.at, &part)),
-            }
-        }
-    }
-
-    /// Goes on with a link's target, unless there were too many.
-    fn follow(&mut self, target: &str) -> Option<()> {
-        self.links += 1;
-        if target.starts_with('/') {
-            self.at.clear();
-        }
-        self.push(target);
-        (self.links <= MAX_LINKS).then_some(())
-    }
-}
-
-fn join(parent: &str, name: &str) -> String {
-    if parent.is_empty() { name.to_owned() } else { format!("{parent}/{name}") }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::listing::{Action, Item},
+        *,
+    };
 
     fn items(list: &[(&str, Action)]) -> Vec<Item> {
         let copy = |action: &Action| serde_json::from_value(serde_json::json!(action)).unwrap();

@@ -7,7 +7,8 @@ use pixi_oci_layer::Digest;
 
 use super::{
     Problem, Source,
-    document::{Configuration, Document, Entry},
+    configuration::Configuration,
+    document::{Document, Entry},
 };
 use crate::references::MAX_DOCUMENT;
 
