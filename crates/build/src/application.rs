@@ -176,6 +176,7 @@ impl Collector<'_> {
             None => source.clone(),
         };
         let path = self.root.join(&source);
+        self.stays_inside(&path, &include.source)?;
         if fs_err::symlink_metadata(&path).is_err() {
             return Err(ApplicationError::NoMatch { include: include.source.clone(), root: self.root.into() });
         }
@@ -187,6 +188,7 @@ impl Collector<'_> {
         if !top.is_dir() {
             return Err(ApplicationError::NoMatch { include: include.source.clone(), root: self.root.into() });
         }
+        self.stays_inside(&top, &include.source)?;
         let mut found = false;
         let mut walk = ignore::WalkBuilder::new(&top);
         walk.hidden(false).git_global(false).git_exclude(false).require_git(false).parents(false).follow_links(false);
@@ -247,6 +249,19 @@ impl Collector<'_> {
             return Err(ApplicationError::NoMatch { include: include.source.clone(), root: self.root.into() });
         }
         Ok(())
+    }
+
+    /// A link on the way may lead out of the workspace; one at the end is copied as a link.
+    fn stays_inside(&self, path: &Path, source: &str) -> Result<(), ApplicationError> {
+        let inside = |directory: &Path| {
+            Ok::<_, std::io::Error>(fs_err::canonicalize(directory)?.starts_with(fs_err::canonicalize(self.root)?))
+        };
+        match path.parent() {
+            Some(parent) if parent.exists() && path != self.root && !inside(parent)? => {
+                Err(ApplicationError::Outside { path: source.into() })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn check_content(&self, path: &Path) -> Result<(), ApplicationError> {

@@ -15,7 +15,7 @@
 //! replacing this program.
 
 use std::{
-    fs::{File, Permissions},
+    fs::{File, Permissions, TryLockError},
     io::{self, Read},
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
@@ -156,8 +156,12 @@ impl ArchiveCache {
     fn temporary_file(&self) -> io::Result<NamedTempFile> {
         loop {
             let file = tempfile::Builder::new().permissions(Permissions::from_mode(0o644)).tempfile_in(self.tmp())?;
-            // File systems without locks: then nobody can take the lock to remove the file, either.
-            let _ = file.as_file().try_lock();
+            match file.as_file().try_lock() {
+                // Another process took it for abandoned before it was locked, and is about to remove it.
+                Err(TryLockError::WouldBlock) => continue,
+                // File systems without locks: then nobody can take the lock to remove the file, either.
+                Ok(()) | Err(TryLockError::Error(_)) => {}
+            }
             // Another process may have found the file in the instant before it was locked.
             let mine = file.as_file().metadata()?.ino();
             if std::fs::symlink_metadata(file.path()).is_ok_and(|found| found.ino() == mine) {

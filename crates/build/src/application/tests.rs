@@ -101,3 +101,15 @@ fn mistakes_are_named() {
     assert!(message(&[include("a", Some("same")), include("b", Some("same"))]).contains("same place"));
     assert!(collect(&dir, &[include("src/leak.txt", None)], &[]).is_ok());
 }
+
+#[test]
+fn a_link_does_not_lead_out_of_the_workspace() {
+    let dir = workspace(&[("pixi.toml", ""), ("src/a", "1")]);
+    let away = workspace(&[("key", "2"), ("below/key", "3")]);
+    std::os::unix::fs::symlink(away.path(), dir.path().join("src/away")).unwrap();
+    for source in ["src/away/key", "src/away/below"] {
+        let error = collect(&dir, &[include(source, None)], &[]).unwrap_err().to_string();
+        assert!(error.contains("outside of the workspace"), "{source}: {error}");
+    }
+    assert!(paths(&collect(&dir, &[include("src/away", None)], &[]).unwrap()).contains(&"app/src/away".to_string()));
+}
