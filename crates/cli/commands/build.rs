@@ -65,8 +65,8 @@ impl Means {
     }
 }
 
-/// So much content of packages may wait in memory: enough for most packages whole, and far from any machine's limit.
-const MEMORY: usize = 96 << 20;
+/// So much content of packages may wait in memory: enough for most packages whole. What exceeds it goes through the page cache.
+const MEMORY: usize = 32 << 20;
 
 /// The request of `build` and `plan`.
 pub fn request(
