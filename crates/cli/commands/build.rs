@@ -66,7 +66,7 @@ impl Means {
 }
 
 /// So much content of packages may wait in memory: enough for most packages whole. What exceeds it goes through the page cache.
-const MEMORY: usize = 32 << 20;
+const MEMORY: usize = 48 << 20;
 
 /// The request of `build` and `plan`.
 pub fn request(
