@@ -92,8 +92,9 @@ pub fn request(
         cache_dir: means.cache()?,
         offline: means.offline,
         interrupted: crate::interrupt::flag(),
-        // Beyond this, memory grows and the disk does not get faster.
-        threads: threads.min(16),
+        // One more than cores, because a layer waits now and then while its pieces are compressed. Beyond 16, memory grows
+        // and the disk does not get faster.
+        threads: threads.min(16) + 1,
         memory: MEMORY,
     })
 }
