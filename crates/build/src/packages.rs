@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use pixi_oci_package::{CondaMeta, PackageInfo, PlanInput, link_plan, read_info, read_links};
+use pixi_oci_package::{CondaMeta, PackageFacts, PackageInfo, PlanInput, link_plan, read_info, read_links};
 use pixi_oci_resolve::{CachedArchive, LockedPackage, canonical_channel, canonical_url};
 use rattler_conda_types::RepoDataRecord;
 use rayon::prelude::*;
@@ -55,8 +55,9 @@ pub fn ready_packages<'a>(
     archives: &[&'a CachedArchive],
     infos: &'a [PackageInfo],
 ) -> Result<Vec<ReadyPackage<'a>>, Error> {
+    let facts: Vec<PackageFacts> = infos.iter().map(PackageInfo::facts).collect();
     let inputs: Vec<PlanInput<'_>> =
-        records.iter().zip(infos).map(|(record, info)| PlanInput { record: &record.package_record, info }).collect();
+        records.iter().zip(&facts).map(|(record, facts)| PlanInput { record: &record.package_record, facts }).collect();
     let mut links_of = |index: usize| read_links(&archives[index].path, &infos[index]);
     let plans = link_plan(&inputs, target.platform.subdir, &BTreeMap::new(), &mut links_of)?;
     records

@@ -15,7 +15,10 @@ use rattler_conda_types::{
     package::{EntryPoint, IndexJson, LinkJson, NoArchLinks, PackageFile, PathType, PathsEntry},
 };
 
-pub(crate) use self::files::{Fingerprints, InfoFiles};
+pub(crate) use self::{
+    files::{Fingerprints, InfoFiles},
+    listed::check_tree,
+};
 use crate::{
     Error, Refusal,
     archive::{Archive, Kind, Part},

@@ -17,6 +17,7 @@
 
 mod archive;
 mod error;
+mod facts;
 mod info;
 mod path;
 mod plan;
@@ -25,6 +26,7 @@ mod tree;
 mod wheel;
 
 pub use error::{Error, Refusal};
+pub use facts::{CompleteFacts, PackageFacts};
 pub use info::{ListedPath, PackageInfo, read_info, read_links};
 pub use plan::{Change, LinkPlan, Links, PlanInput, PlannedEntryPoint, PlannedPath, Python, link_plan};
 pub use prefix::{PrefixError, TargetPrefix};

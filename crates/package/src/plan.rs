@@ -17,7 +17,7 @@ use rattler_conda_types::{
 
 pub use self::python::Python;
 use self::{clobber::Placed, links::LinkMap};
-use crate::{Error, PackageInfo, Refusal, path::normalise};
+use crate::{Error, PackageFacts, Refusal, path::normalise};
 
 /// One package of the environment.
 #[derive(Debug, Clone, Copy)]
@@ -25,7 +25,7 @@ pub struct PlanInput<'a> {
     /// The locked record. Its dependencies decide who wins a clobber.
     pub record: &'a PackageRecord,
     /// What its archive says.
-    pub info: &'a PackageInfo,
+    pub facts: &'a PackageFacts,
 }
 
 /// Symbolic links and their targets, by path.
@@ -36,7 +36,7 @@ pub type Links = BTreeMap<TreePath, String>;
 pub struct LinkPlan {
     /// The platform the prefix is for.
     pub subdir: Subdir,
-    /// The listed paths that are linked, in the order of [`PackageInfo::paths`].
+    /// The listed paths that are linked, in the order of [`PackageFacts::paths`].
     pub paths: Vec<PlannedPath>,
     /// The scripts that are made.
     pub entry_points: Vec<PlannedEntryPoint>,
@@ -50,7 +50,7 @@ pub struct LinkPlan {
 /// One path that is linked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedPath {
-    /// Its index in [`PackageInfo::paths`].
+    /// Its index in [`PackageFacts::paths`].
     pub index: usize,
     /// Where it goes.
     pub path: TreePath,
@@ -102,7 +102,7 @@ struct Item {
     resolved: TreePath,
 }
 
-/// What an item is, with its index in `PackageInfo::paths` or `PackageInfo::entry_points`.
+/// What an item is, with its index in `PackageFacts::paths` or `PackageFacts::entry_points`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum What {
     Path(usize, PathType),
@@ -131,7 +131,7 @@ impl What {
 ///
 /// `links_of` gives the targets of the links of the package with that index, from [`read_links`](crate::read_links). It
 /// is called at most once for a package, and only for one with a link that another package has paths below: the lists
-/// of paths do not have the targets.
+/// of paths do not have the targets ([`CompleteFacts`](crate::CompleteFacts) do).
 ///
 /// # Clobbers
 /// The package that comes last in [`PackageRecord::sort_topologically`] keeps a path, the others' go to
@@ -151,7 +151,7 @@ pub fn link_plan(
 
     LinkMap::resolve(packages, &ranks, &mut items, outside_links, links_of)?;
     for (package, items) in packages.iter().zip(&mut items) {
-        one_place_each(&package.info.file_name, items)?;
+        one_place_each(&package.facts.file_name, items)?;
     }
     let placed = clobber::place(packages, &ranks, &items)?;
     let plans = packages.iter().zip(items).zip(placed);
@@ -160,26 +160,26 @@ pub fn link_plan(
 
 /// Where the paths of a package are if it is alone.
 fn own_items(package: &PlanInput<'_>, python: Option<&Python>) -> Result<Vec<Item>, Error> {
-    let info = package.info;
-    let refuse = |path: &str, refusal| Error::path(&info.file_name, path, refusal);
-    let is_python = info.index.noarch.is_python();
+    let facts = package.facts;
+    let refuse = |path: &str, refusal| Error::path(&facts.file_name, path, refusal);
+    let is_python = facts.is_noarch_python;
     let python = match python {
         Some(python) if is_python => Some(python),
-        None if is_python => return Err(Error::NoPython { package: info.file_name.clone() }),
+        None if is_python => return Err(Error::NoPython { package: facts.file_name.clone() }),
         _ => None,
     };
     let item = |what, own: TreePath| Item { what, resolved: own.clone(), own };
-    let mut items = Vec::with_capacity(info.paths.len() + info.entry_points.len());
-    for (index, listed) in info.paths.iter().enumerate() {
+    let mut items = Vec::with_capacity(facts.paths.len() + facts.entry_points.len());
+    for (index, (path, kind)) in facts.paths.iter().enumerate() {
         let path = match python {
-            Some(python) => python.place(&listed.path).map_err(|refusal| refuse(listed.path.as_str(), refusal))?,
-            None => listed.path.clone(),
+            Some(python) => python.place(path).map_err(|refusal| refuse(path.as_str(), refusal))?,
+            None => path.clone(),
         };
-        items.push(item(What::Path(index, listed.entry.path_type), path));
+        items.push(item(What::Path(index, *kind), path));
     }
     // A command that is given twice is written twice by rattler: the last one is what is left.
     let mut commands = BTreeMap::new();
-    for (index, entry_point) in info.entry_points.iter().enumerate() {
+    for (index, entry_point) in facts.entry_points.iter().enumerate() {
         let path = format!("bin/{}", entry_point.command);
         let path = normalise(&path).map_err(|refusal| refuse(&path, refusal))?;
         commands.insert(path, index);
@@ -226,7 +226,7 @@ fn plan(
         subdir,
         paths: Vec::new(),
         entry_points: Vec::new(),
-        python: python.filter(|_| package.info.index.noarch.is_python()).cloned(),
+        python: python.filter(|_| package.facts.is_noarch_python).cloned(),
         changes: Vec::new(),
     };
     for (item, placed) in items.into_iter().zip(placed) {
@@ -247,7 +247,7 @@ fn plan(
         match item.what {
             What::Path(index, _) => plan.paths.push(PlannedPath { index, path, clobbered }),
             What::EntryPoint(index) => {
-                let entry_point = package.info.entry_points[index].clone();
+                let entry_point = package.facts.entry_points[index].clone();
                 plan.entry_points.push(PlannedEntryPoint { entry_point, path, clobbered });
             }
         }

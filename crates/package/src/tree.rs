@@ -11,7 +11,7 @@ use rattler::install::python_entry_point_template;
 
 pub use self::record::CondaMeta;
 use self::{patch::Patcher, reading::Reading};
-use crate::{Error, LinkPlan, PackageInfo, Refusal, TargetPrefix, archive::Archive, path::follow};
+use crate::{Error, LinkPlan, Links, PackageInfo, Refusal, TargetPrefix, archive::Archive, path::follow};
 
 /// A package's part of an image.
 #[derive(Debug)]
@@ -20,6 +20,8 @@ pub struct PackageTree {
     pub tree: FileTree,
     /// The symbolic links that point out of the prefix. They are kept, as rattler keeps them; the user wants to know.
     pub outside_links: Vec<OutsideLink>,
+    /// The targets of all its symbolic links, by where they are in the package.
+    pub links: Links,
 }
 
 /// A symbolic link that points out of the prefix.
@@ -59,6 +61,7 @@ pub fn file_tree(
 
     let mut tree = FileTree::new();
     let mut outside_links = Vec::new();
+    let mut links = Links::new();
     let place = |path: &TreePath| {
         prefix.tree_path().join(path.as_str()).map_err(|e| Error::path(&info.file_name, path.as_str(), e))
     };
@@ -69,10 +72,11 @@ pub fn file_tree(
     let mut entries = Vec::with_capacity(linked.len() + plan.entry_points.len());
     for (planned, linked) in plan.paths.iter().zip(linked) {
         entries.push(record::entry(&info.paths[planned.index].entry, planned, &linked));
-        if let Node::Symlink { target, .. } = &linked.node
-            && leaves(prefix, &planned.path, target)
-        {
-            outside_links.push(OutsideLink { path: planned.path.clone(), target: target.clone() });
+        if let Node::Symlink { target, .. } = &linked.node {
+            links.insert(info.paths[planned.index].path.clone(), target.clone());
+            if leaves(prefix, &planned.path, target) {
+                outside_links.push(OutsideLink { path: planned.path.clone(), target: target.clone() });
+            }
         }
         let node = match linked.node {
             Node::HardLink { target } => Node::HardLink { target: place(&target)? },
@@ -91,7 +95,7 @@ pub fn file_tree(
     }
     let (path, json) = record::conda_meta(info, meta, entries)?;
     insert(&path, Node::File(File { content: Content::from_bytes(json), mode: Mode::FILE, mtime: None }))?;
-    Ok(PackageTree { tree, outside_links })
+    Ok(PackageTree { tree, outside_links, links })
 }
 
 /// Whether a link at `path` leaves the prefix, as rattler judges it: by the text of its target alone.

@@ -6,7 +6,7 @@ use std::{cell::RefCell, collections::BTreeMap};
 
 use common::*;
 use pixi_oci_layer::{Node, TreePath};
-use pixi_oci_package::{Change, Error, LinkPlan, Links, PlanInput, link_plan};
+use pixi_oci_package::{Change, CompleteFacts, Error, LinkPlan, Links, PlanInput, link_plan};
 use rattler_conda_types::Subdir;
 use tempfile::TempDir;
 
@@ -132,7 +132,8 @@ fn links_from_outside_count_unless_a_package_has_the_path() {
     ];
     let infos: Vec<_> = built.iter().map(|built| built.info().unwrap()).collect();
     let records: Vec<_> = built.iter().map(|built| built.package.record()).collect();
-    let inputs: Vec<_> = records.iter().zip(&infos).map(|(record, info)| PlanInput { record, info }).collect();
+    let facts: Vec<_> = infos.iter().map(|info| info.facts()).collect();
+    let inputs: Vec<_> = records.iter().zip(&facts).map(|(record, facts)| PlanInput { record, facts }).collect();
     let outside = Links::from([(at("lib64"), "lib".into()), (at("bin"), "lib".into())]);
     let plans = link_plan(&inputs, Subdir::Linux64, &outside, &mut |_| panic!("nobody's links are needed")).unwrap();
     assert!(plans[0].changes.contains(&Change::Resolved { path: at("lib64/x"), to: at("lib/x") }));
@@ -151,7 +152,8 @@ fn targets_are_asked_for_only_where_they_matter() {
     ];
     let infos: Vec<_> = built.iter().map(|built| built.info().unwrap()).collect();
     let records: Vec<_> = built.iter().map(|built| built.package.record()).collect();
-    let inputs: Vec<_> = records.iter().zip(&infos).map(|(record, info)| PlanInput { record, info }).collect();
+    let facts: Vec<_> = infos.iter().map(|info| info.facts()).collect();
+    let inputs: Vec<_> = records.iter().zip(&facts).map(|(record, facts)| PlanInput { record, facts }).collect();
     let asked = RefCell::new(Vec::new());
     link_plan(&inputs, Subdir::Linux64, &Links::new(), &mut |package| {
         asked.borrow_mut().push(package);
@@ -242,4 +244,31 @@ fn noarch_python_needs_a_usable_python() {
 fn two_packages_of_one_name_are_refused() {
     let error = plans_of(&[package("a", []), package("a", []).version("2.0")]).unwrap_err();
     assert!(matches!(error, Error::PackageTwice { package } if package == "a"));
+}
+
+#[test]
+fn facts_that_a_tree_completed_decide_the_same_as_the_archive() {
+    let directory = TempDir::new().unwrap();
+    let built = [
+        package("a", [symlink("lib64", "lib"), file("lib/a", ""), common::directory("share/empty")])
+            .write(directory.path()),
+        package("b", [file("lib64/b", ""), file("lib/a", "")]).write(directory.path()),
+    ];
+    let infos: Vec<_> = built.iter().map(|built| built.info().unwrap()).collect();
+    let made = trees(&built, Subdir::Linux64).unwrap();
+    let complete: Vec<CompleteFacts> = infos
+        .iter()
+        .zip(&made)
+        .map(|(info, (_, tree))| serde_json::to_string(&info.complete_facts(tree)).unwrap())
+        .map(|stored| serde_json::from_str(&stored).unwrap())
+        .collect();
+    for ((built, info), complete) in built.iter().zip(&infos).zip(&complete) {
+        assert_eq!(complete.facts, info.facts());
+        assert_eq!(complete.links, pixi_oci_package::read_links(&built.path, info).unwrap());
+    }
+    let records: Vec<_> = built.iter().map(|built| built.package.record()).collect();
+    let inputs: Vec<_> =
+        records.iter().zip(&complete).map(|(record, complete)| PlanInput { record, facts: &complete.facts }).collect();
+    let plans = link_plan(&inputs, Subdir::Linux64, &Links::new(), &mut |index| Ok(complete[index].links.clone()));
+    assert_eq!(plans.unwrap(), made.into_iter().map(|(plan, _)| plan).collect::<Vec<_>>());
 }

@@ -77,15 +77,25 @@ fn checked(archive: &Archive, entries: Vec<PathsEntry>) -> Result<Vec<ListedPath
         listed.push(ListedPath { path, entry });
     }
     listed.sort_by(|a, b| a.path.cmp(&b.path));
+    check_tree(&archive.name, listed.iter().map(|listed| (&listed.path, listed.entry.path_type)))?;
+    Ok(listed)
+}
+
+/// Refuses paths, given in their order, that cannot all be in one tree.
+pub(crate) fn check_tree<'a>(
+    package: &str,
+    paths: impl Iterator<Item = (&'a TreePath, PathType)>,
+) -> Result<(), Error> {
     // Sorted, a path comes after the directories above it.
     let mut checker = Checker::default();
-    for ListedPath { path, entry } in &listed {
-        checker.add(&archive.name, path, entry.path_type == PathType::Directory)?;
+    let mut last: Option<&TreePath> = None;
+    for (path, kind) in paths {
+        checker.add(package, path, kind == PathType::Directory)?;
+        if last.replace(path) == Some(path) {
+            return Err(Error::path(package, path.as_str(), Refusal::Duplicate));
+        }
     }
-    match listed.windows(2).find(|pair| pair[0].path == pair[1].path) {
-        Some(pair) => Err(Error::path(&archive.name, pair[0].path.as_str(), Refusal::Duplicate)),
-        None => Ok(listed),
-    }
+    Ok(())
 }
 
 const TOO_MANY: &str = "it lists more than 1,000,000 paths";

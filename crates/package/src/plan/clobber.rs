@@ -87,7 +87,7 @@ pub(super) fn place(
                 if !taken && directories.insert(path) { Placed::Stays } else { Placed::Dropped }
             } else if losers[&package].contains(path.as_str()) {
                 let to = format!("{CLOBBERS}/{name}/{path}");
-                Placed::Loses(TreePath::new(&to).map_err(|e| Error::path(&packages[package].info.file_name, to, e))?)
+                Placed::Loses(TreePath::new(&to).map_err(|e| Error::path(&packages[package].facts.file_name, to, e))?)
             } else {
                 Placed::Stays
             });

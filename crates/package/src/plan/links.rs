@@ -71,7 +71,7 @@ impl<'a> LinkMap<'a> {
 
     /// The item's path without links above it, or at it if it is a directory.
     fn follow_all(&mut self, package: usize, item: &Item) -> Result<TreePath, Error> {
-        let name = &self.packages[package].info.file_name;
+        let name = &self.packages[package].facts.file_name;
         let mut path = item.own.clone();
         // Links that are no way to go on.
         let mut blocked = HashSet::new();
@@ -113,9 +113,9 @@ impl<'a> LinkMap<'a> {
                     Entry::Occupied(known) => known.into_mut(),
                     Entry::Vacant(unknown) => unknown.insert((self.links_of)(*package)?),
                 };
-                let info = self.packages[*package].info;
-                let source = &info.paths[*index].path;
-                targets.get(source).ok_or_else(|| Error::path(&info.file_name, source.as_str(), Refusal::Missing))?
+                let facts = self.packages[*package].facts;
+                let source = &facts.paths[*index].0;
+                targets.get(source).ok_or_else(|| Error::path(&facts.file_name, source.as_str(), Refusal::Missing))?
             }
             _ => match self.outside.get(link) {
                 Some(target) => target,

@@ -53,7 +53,7 @@ pub(super) fn find(packages: &[PlanInput<'_>]) -> Result<Option<Python>, Error> 
         return Ok(None);
     };
     let record = package.record;
-    let fail = |reason: String| Error::Python { package: package.info.file_name.clone(), reason: escape(&reason) };
+    let fail = |reason: String| Error::Python { package: package.facts.file_name.clone(), reason: escape(&reason) };
     let (major, minor) = record
         .version
         .version()

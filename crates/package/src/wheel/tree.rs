@@ -18,7 +18,7 @@ use super::{
     script,
     zip::{Member, MemberReader, WheelZip},
 };
-use crate::{Change, Error, PackageTree, Python, Refusal, TargetPrefix};
+use crate::{Change, Error, Links, PackageTree, Python, Refusal, TargetPrefix};
 
 /// Whose installation pixi takes for its own. Without a line break: pixi compares the length too.
 const INSTALLER_NAME: &str = "uv-pixi";
@@ -130,7 +130,7 @@ pub fn wheel_tree(
         let executable = info.members.iter().any(|member| member.executable && member.path.as_str() == in_wheel);
         tree.insert(path, Node::File(File { content, mode: Mode::file(executable), mtime: None }))?;
     }
-    Ok(PackageTree { tree: tree.tree, outside_links: Vec::new() })
+    Ok(PackageTree { tree: tree.tree, outside_links: Vec::new(), links: Links::new() })
 }
 
 /// Reads and verifies a member.

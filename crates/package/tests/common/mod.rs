@@ -435,7 +435,8 @@ pub fn trees_at(built: &[Built], subdir: Subdir, prefix: &str) -> Result<Vec<(Li
 
 pub fn plans(built: &[Built], infos: &[PackageInfo], subdir: Subdir) -> Result<Vec<LinkPlan>, Error> {
     let records: Vec<_> = built.iter().map(|built| built.package.record()).collect();
-    let inputs: Vec<_> = records.iter().zip(infos).map(|(record, info)| PlanInput { record, info }).collect();
+    let facts: Vec<_> = infos.iter().map(PackageInfo::facts).collect();
+    let inputs: Vec<_> = records.iter().zip(&facts).map(|(record, facts)| PlanInput { record, facts }).collect();
     link_plan(&inputs, subdir, &Links::new(), &mut |package| read_links(&built[package].path, &infos[package]))
 }
 

@@ -1,0 +1,162 @@
+//! What the plan needs to know of a package, and nothing of its contents.
+//!
+//! Facts are small and the same whoever reads them out of the archive, so they can be kept in a cache and carried by an
+//! image: with them, all decisions between packages can be made while most archives are somewhere else.
+
+use std::collections::BTreeMap;
+
+use pixi_oci_layer::TreePath;
+use rattler_conda_types::package::{EntryPoint, PathType};
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Links, PackageInfo, PackageTree, error::escape, info::check_tree, path::normalise};
+
+/// The paths of a package, and how they are linked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackageFacts {
+    /// The package's file name, as in errors: `numpy-2.1.0-py312h1234567_0.conda`.
+    pub file_name: String,
+    /// Whether it is `noarch: python`.
+    pub is_noarch_python: bool,
+    /// Every path that is to be linked, in the order of [`PackageInfo::paths`]: of paths.
+    pub paths: Vec<(TreePath, PathType)>,
+    /// The scripts of a `noarch: python` package that are made while it is linked.
+    pub entry_points: Vec<EntryPoint>,
+    /// Scripts that conda would run when it links or unlinks the package.
+    pub link_scripts: Vec<TreePath>,
+}
+
+/// Facts with the targets of all symbolic links, which are only known when the whole archive was read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "Stored", try_from = "Stored")]
+pub struct CompleteFacts {
+    /// Everything but the targets.
+    pub facts: PackageFacts,
+    /// The targets of the links, by where they are in the package.
+    pub links: Links,
+}
+
+impl PackageInfo {
+    /// What the plan needs to know.
+    pub fn facts(&self) -> PackageFacts {
+        PackageFacts {
+            file_name: self.file_name.clone(),
+            is_noarch_python: self.index.noarch.is_python(),
+            paths: self.paths.iter().map(|listed| (listed.path.clone(), listed.entry.path_type)).collect(),
+            entry_points: self.entry_points.clone(),
+            link_scripts: self.link_scripts.clone(),
+        }
+    }
+
+    /// The same with the targets of links that were seen while `tree` was made of the same archive.
+    pub fn complete_facts(&self, tree: &PackageTree) -> CompleteFacts {
+        CompleteFacts { facts: self.facts(), links: tree.links.clone() }
+    }
+}
+
+/// The form in files: JSON, which says of each path once what it is.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Stored {
+    file_name: String,
+    #[serde(default, skip_serializing_if = "is_false")]
+    noarch_python: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    files: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    directories: Vec<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    links: BTreeMap<String, String>,
+    /// `COMMAND = MODULE:FUNCTION`
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    entry_points: Vec<EntryPoint>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    link_scripts: Vec<String>,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+impl From<CompleteFacts> for Stored {
+    fn from(complete: CompleteFacts) -> Self {
+        let CompleteFacts { facts, links } = complete;
+        let of = |wanted: PathType| {
+            facts.paths.iter().filter(move |(_, kind)| *kind == wanted).map(|(path, _)| path.to_string()).collect()
+        };
+        Self {
+            noarch_python: facts.is_noarch_python,
+            files: of(PathType::HardLink),
+            directories: of(PathType::Directory),
+            links: links.into_iter().map(|(path, target)| (path.to_string(), target)).collect(),
+            link_scripts: facts.link_scripts.iter().map(ToString::to_string).collect(),
+            entry_points: facts.entry_points,
+            file_name: facts.file_name,
+        }
+    }
+}
+
+/// What came from outside is checked as the lists of an archive are.
+impl TryFrom<Stored> for CompleteFacts {
+    type Error = Error;
+
+    fn try_from(stored: Stored) -> Result<Self, Error> {
+        let name = escape(&stored.file_name);
+        let checked = |path: &str| normalise(path).map_err(|refusal| Error::path(&name, path, refusal));
+        let mut links = Links::new();
+        for (path, target) in stored.links {
+            links.insert(checked(&path)?, target);
+        }
+        let mut paths: Vec<(TreePath, PathType)> =
+            links.keys().map(|path| (path.clone(), PathType::SoftLink)).collect();
+        for (texts, kind) in [(&stored.files, PathType::HardLink), (&stored.directories, PathType::Directory)] {
+            for text in texts {
+                paths.push((checked(text)?, kind));
+            }
+        }
+        paths.sort_by(|a, b| a.0.cmp(&b.0));
+        check_tree(&name, paths.iter().map(|(path, kind)| (path, *kind)))?;
+        let link_scripts = stored.link_scripts.iter().map(|path| checked(path)).collect::<Result<_, _>>()?;
+        Ok(Self {
+            facts: PackageFacts {
+                is_noarch_python: stored.noarch_python,
+                paths,
+                entry_points: stored.entry_points,
+                link_scripts,
+                file_name: name,
+            },
+            links,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STORED: &str = r#"{"fileName":"a-1-0.conda","noarchPython":true,"files":["bin/a","lib/liba.so.1"],"directories":["share/a"],"links":{"lib/liba.so":"liba.so.1"},"entryPoints":["run = a.cli:main"],"linkScripts":["bin/.a-post-link.sh"]}"#;
+
+    #[test]
+    fn stored_facts_are_the_same_text_when_they_are_stored_again() {
+        let facts: CompleteFacts = serde_json::from_str(STORED).unwrap();
+        let paths: Vec<&str> = facts.facts.paths.iter().map(|(path, _)| path.as_str()).collect();
+        assert_eq!(paths, ["bin/a", "lib/liba.so", "lib/liba.so.1", "share/a"]);
+        assert_eq!(serde_json::to_string(&facts).unwrap(), STORED);
+    }
+
+    #[test]
+    fn paths_of_stored_facts_are_checked() {
+        for (from, to) in [
+            ("bin/a\"", "../a\""),
+            ("bin/a\"", "/bin/a\""),
+            ("share/a", "conda-meta/a"),
+            ("share/a", "bin/a"),
+            ("bin/a\"", "share/a\""),
+            ("bin/a\"", "lib/liba.so/x\""),
+        ] {
+            let text = STORED.replacen(from, to, 1);
+            assert_ne!(text, STORED);
+            assert!(serde_json::from_str::<CompleteFacts>(&text).is_err(), "{text}");
+        }
+    }
+}
