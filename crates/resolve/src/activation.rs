@@ -27,7 +27,7 @@ impl Workspace {
     /// The environment's features in pixi's order of precedence: its own tables, the features it lists, the default one.
     ///
     /// A listed feature without tables is empty: in `pyproject.toml` dependency groups make such features.
-    fn features_of(&self, environment: &str) -> Result<Vec<&Feature>, Error> {
+    pub(crate) fn features_of(&self, environment: &str) -> Result<Vec<&Feature>, Error> {
         let environment = self.environment(environment)?;
         let listed = environment.features.iter().map(String::as_str).filter(|name| *name != DEFAULT);
         let last = (!environment.no_default_feature).then_some(DEFAULT);

@@ -14,6 +14,7 @@ mod client;
 mod config;
 mod config_reader;
 mod download;
+mod editable;
 mod error;
 mod feature;
 mod fetch;

@@ -22,6 +22,8 @@ pub enum LockedPackage {
         name: String,
         /// Where the source is, as the lock file has it.
         location: String,
+        /// The same, absolute.
+        place: ArchiveLocation,
     },
     /// A wheel.
     Wheel(Box<LockedWheel>),
@@ -35,6 +37,11 @@ pub enum LockedPackage {
         location: String,
         /// What kind of source.
         kind: PypiSourceKind,
+        /// Where the source is, absolute, with whatever credentials the lock file has: never to be shown. The URL of a
+        /// git repository begins with `git+` and ends in `#` and the locked commit.
+        place: ArchiveLocation,
+        /// Of a source archive, where the lock file has it.
+        sha256: Option<Sha256>,
     },
 }
 
@@ -154,6 +161,7 @@ fn convert(directory: &Path, package: &rattler_lock::LockedPackage) -> Result<Lo
         rattler_lock::LockedPackage::Conda(CondaPackageData::Source(data)) => Ok(LockedPackage::CondaSource {
             name: data.name().as_normalized().to_owned(),
             location: redact(data.location.as_str()),
+            place: locate(directory, &data.location),
         }),
         rattler_lock::LockedPackage::Pypi(PypiPackageData::Distribution(data)) => {
             distribution(directory, data).map_err(|message| (format!("pypi:{}", data.name), message))
@@ -163,6 +171,8 @@ fn convert(directory: &Path, package: &rattler_lock::LockedPackage) -> Result<Lo
             version: None,
             location: redact(data.location.inner().as_str()),
             kind: source_kind(data.location.inner()),
+            place: locate(directory, data.location.inner()),
+            sha256: None,
         }),
     }
 }
@@ -191,24 +201,28 @@ fn conda(directory: &Path, data: &CondaBinaryData) -> Result<LockedPackage, Stri
 fn distribution(directory: &Path, data: &PypiDistributionData) -> Result<LockedPackage, String> {
     let location = data.location.inner();
     let file_name = location.file_name().map(percent_decode).unwrap_or_default();
+    let sha256 = data.hash.as_ref().and_then(|hash| hash.sha256());
+    let sha256 = sha256.and_then(|hash| Sha256::from_rattler(hash.as_slice()));
     if !file_name.ends_with(".whl") {
         return Ok(LockedPackage::PypiSource {
             name: data.name.to_string(),
             version: Some(data.version.to_string()),
             location: redact(location.as_str()),
             kind: source_kind(location),
+            place: locate(directory, location),
+            // That of a directory is of its metadata only.
+            sha256: sha256.filter(|_| source_kind(location) == PypiSourceKind::Sdist),
         });
     }
     if file_name.contains(['/', '\0']) {
         return Err(format!("`{}` cannot be a wheel's file name", file_name.escape_debug()));
     }
-    let sha256 = data.hash.as_ref().and_then(|hash| hash.sha256());
     Ok(LockedPackage::Wheel(Box::new(LockedWheel {
         name: data.name.to_string(),
         version: data.version.to_string(),
         location: locate(directory, location),
         file_name,
-        sha256: sha256.and_then(|hash| Sha256::from_rattler(hash.as_slice())),
+        sha256,
         requires_python: data.requires_python.as_ref().map(ToString::to_string),
         index_url: data.index_url.clone(),
     })))

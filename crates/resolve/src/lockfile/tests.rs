@@ -1,7 +1,8 @@
 use std::path::Path;
 
 use crate::{
-    Error, FetchItem, LockFile, LockedPackage, ManifestPlatform, PlatformWanted, PypiSourceKind, minimum, requirements,
+    ArchiveLocation, Error, FetchItem, LockFile, LockedPackage, ManifestPlatform, PlatformWanted, PypiSourceKind,
+    minimum, requirements,
 };
 
 const SHA: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
@@ -149,11 +150,16 @@ fn v6_with_sources_and_local_channels() {
         ["/chan/linux-64/b-1.0-h1_0.conda", "/ws/chan/noarch/c-1.0-pyh1_0.conda", "/ws/dist/p-1.0-py3-none-any.whl"]
             .map(Path::new)
     );
-    assert!(matches!(&packages[3], LockedPackage::CondaSource { name, .. } if name == "src"));
+    let LockedPackage::CondaSource { name, place, .. } = &packages[3] else { panic!() };
+    assert_eq!((name.as_str(), place.local_path().as_deref()), ("src", Some(Path::new("/src"))));
     let LockedPackage::Wheel(torch) = &packages[7] else { panic!() };
     assert_eq!(torch.file_name, "torch-2.1.0+cu118-cp312-cp312-linux_x86_64.whl");
     assert!(matches!(FetchItem::for_package(&packages[7]), Err(Error::NoSha256 { .. })));
-    assert!(matches!(&packages[6], LockedPackage::PypiSource { kind: PypiSourceKind::Sdist, .. }));
+    let LockedPackage::PypiSource { kind, sha256, place: ArchiveLocation::Url(url), .. } = &packages[6] else {
+        panic!()
+    };
+    assert_eq!((*kind, sha256.unwrap().to_string().as_str()), (PypiSourceKind::Sdist, SHA));
+    assert_eq!(url.as_str(), "https://h.example/s-1.0.tar.gz");
     assert!(matches!(&packages[5], LockedPackage::PypiSource { kind: PypiSourceKind::Git, .. }));
 
     let requirements = requirements(&packages);

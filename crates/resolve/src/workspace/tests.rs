@@ -302,3 +302,25 @@ fn system_requirements() {
     let error = fails("pixi.toml", &format!("{WORKSPACE}[system-requirements]\ncuda = \">=12\"\n"));
     assert_eq!(error.line_and_column(), Some((5, 8)));
 }
+
+#[test]
+fn editable_dependencies() {
+    let workspace = parse(&format!(
+        r#"{WORKSPACE}
+        [pypi-dependencies]
+        My_App = {{ path = ".", editable = true }}
+        other = {{ path = "other", editable = true }}
+        lib = {{ path = "lib" }}
+        rich = "*"
+        [target.osx-arm64.pypi-dependencies]
+        lib = {{ path = "lib", editable = true }}
+        [feature.prod.pypi-dependencies]
+        other = {{ path = "other" }}
+        [environments]
+        prod = ["prod"]
+        "#
+    ));
+    let names = |environment| workspace.editable_dependencies(environment, &linux()).unwrap();
+    assert_eq!(names("default"), ["my-app", "other"].map(str::to_owned).into());
+    assert_eq!(names("prod"), ["my-app"].map(str::to_owned).into());
+}
