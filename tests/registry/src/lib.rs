@@ -1,0 +1,17 @@
+//! Registries for tests.
+//!
+//! [`Registry`] runs in the process: it speaks the distribution protocol with the quirks of a [`Profile`], fails as a
+//! list of [`Fault`]s says, and remembers every request and every value that a tag ever had. [`docker::Docker`] is
+//! Debian's docker-registry, the second opinion. [`checker`] walks a registry and verifies everything in it.
+//!
+//! Nothing here is fit for anything but tests: errors are panics, bodies are held in memory.
+
+#![allow(missing_docs, reason = "a field of a test's data is what its name says")]
+
+pub mod certificates;
+pub mod checker;
+pub mod client;
+pub mod docker;
+pub mod http;
+pub mod issuer;
+pub mod sample;
