@@ -1,6 +1,10 @@
 //! Gets the archives of all targets at once.
 
-use std::{collections::BTreeMap, num::NonZeroUsize, sync::Mutex};
+use std::{
+    collections::{BTreeMap, HashMap},
+    num::NonZeroUsize,
+    sync::Mutex,
+};
 
 use pixi_oci_resolve::{
     ArchiveCache, CachedArchive, Client, FetchEvent, FetchItem, FetchOptions, LockedPackage, RetryPolicy,
@@ -18,14 +22,9 @@ pub fn fetch_archives(
     packages: &[&LockedPackage],
     on_event: OnEvent<'_>,
 ) -> Result<Vec<CachedArchive>, Error> {
-    let items = packages
-        .iter()
-        .filter_map(|package| FetchItem::for_package(package).transpose())
-        .collect::<Result<Vec<_>, _>>()?;
-    let mut unique: Vec<(_, u64)> = items.iter().map(|item| (item.sha256, item.size.unwrap_or(0))).collect();
-    unique.sort();
-    unique.dedup();
-    on_event(Event::FetchStarted { archives: unique.len(), bytes: unique.iter().map(|(_, size)| size).sum() });
+    let items: Vec<FetchItem> = packages.iter().filter_map(|package| FetchItem::for_package(package)).collect();
+    let unique: HashMap<_, u64> = items.iter().map(|item| (item.identity(), item.size.unwrap_or(0))).collect();
+    on_event(Event::FetchStarted { archives: unique.len(), bytes: unique.values().sum() });
     let counter = Counter::default();
     let forward = |event: FetchEvent| match event {
         FetchEvent::Started { .. } => {}

@@ -3,6 +3,8 @@
 //! ```text
 //! DIR/archives/ab/abcdef….conda        the archive, complete and verified when it got this name
 //! DIR/archives/ab/abcdef….conda.seen   size, times and inode it had when it was last hashed, and its md5
+//! DIR/archives/urls/12/123456…          the sha256 of what that URL gave, where the lock file has none; named by the
+//!                                      sha256 of the URL
 //! DIR/archives/tmp/…                   what is being written, each file locked by its writer
 //! ```
 //!
@@ -66,15 +68,16 @@ impl ArchiveCache {
     /// # Errors
     /// The lock file gives another length than the archive of that sha256 has; the disk fails.
     pub fn lookup(&self, item: &FetchItem) -> Result<Option<CachedArchive>, Error> {
-        let path = self.path_of(item);
-        let (size, md5) = match self.verified(&path, &item.sha256) {
+        let Some(sha256) = item.sha256.or_else(|| self.given_by(item)) else { return Ok(None) };
+        let path = self.path_of(item, &sha256);
+        let (size, md5) = match self.verified(&path, &sha256) {
             Ok(Some(known)) => known,
             Ok(None) => return Ok(None),
             Err(source) => return Err(item.io_error("read", &path, source)),
         };
         item.check_size(size)?;
         item.check_md5(&md5)?;
-        Ok(Some(CachedArchive { path, sha256: item.sha256, size }))
+        Ok(Some(CachedArchive { path, sha256, size }))
     }
 
     /// Starts an archive.
@@ -86,17 +89,18 @@ impl ArchiveCache {
     pub(crate) fn accept(&self, incoming: Incoming, item: &FetchItem) -> Result<CachedArchive, Error> {
         item.check_size(incoming.size)?;
         let (actual, md5) = incoming.hashers.finish();
-        if actual != item.sha256 {
+        if let Some(expected) = item.sha256.filter(|expected| *expected != actual) {
             return Err(Error::Sha256Mismatch {
                 package: item.name.clone(),
                 location: item.shown_location(),
                 actual,
-                expected: item.sha256,
+                expected,
             });
         }
         item.check_md5(&md5)?;
-        let path = self.path_of(item);
+        let path = self.path_of(item, &actual);
         self.place(incoming.file, &path, &md5).map_err(|source| item.io_error("write", &path, source))?;
+        self.note_url(item, &actual).map_err(|source| item.io_error("write", &path, source))?;
         Ok(CachedArchive { path, sha256: actual, size: incoming.size })
     }
 
@@ -116,8 +120,33 @@ impl ArchiveCache {
         self.archives.join("tmp")
     }
 
-    fn path_of(&self, item: &FetchItem) -> PathBuf {
-        let hex = item.sha256.to_string();
+    /// What an item without a hash was when it was fetched last. A file on this machine is read anew each time.
+    fn given_by(&self, item: &FetchItem) -> Option<Sha256> {
+        std::fs::read_to_string(self.note_of(item)?).ok()?.trim_end().parse().ok()
+    }
+
+    fn note_url(&self, item: &FetchItem, sha256: &Sha256) -> io::Result<()> {
+        let Some(path) = self.note_of(item).filter(|_| item.sha256.is_none()) else { return Ok(()) };
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory)?;
+        }
+        let file = self.temporary_file()?;
+        std::fs::write(file.path(), format!("{sha256}\n"))?;
+        file.persist(path).map(drop).map_err(|error| error.error)
+    }
+
+    /// Named by a hash, because a URL can have secrets and be longer than a file name.
+    fn note_of(&self, item: &FetchItem) -> Option<PathBuf> {
+        let ArchiveLocation::Url(url) = &item.location else { return None };
+        if item.location.local_path().is_some() {
+            return None;
+        }
+        let hex = hex(&rattler_digest::Sha256::digest(url.as_str()));
+        Some(self.archives.join("urls").join(&hex[..2]).join(hex))
+    }
+
+    fn path_of(&self, item: &FetchItem, sha256: &Sha256) -> PathBuf {
+        let hex = sha256.to_string();
         self.archives.join(&hex[..2]).join(format!("{hex}{}", item.extension()))
     }
 

@@ -152,15 +152,6 @@ pub enum Error {
         message: String,
     },
 
-    /// An archive that could be anything.
-    #[error(
-        "package {package}: the lock file has no sha256 for it, so a download could not be checked; name it through an index in the manifest, not by URL, and run `pixi lock`"
-    )]
-    NoSha256 {
-        /// The package.
-        package: String,
-    },
-
     /// The HTTP client could not be set up.
     #[error("cannot set up the HTTP client: {message}")]
     Client {

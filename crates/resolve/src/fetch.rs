@@ -15,12 +15,22 @@ pub struct FetchItem {
     pub name: String,
     /// Where it is.
     pub location: ArchiveLocation,
-    /// What it must be.
-    pub sha256: Sha256,
+    /// What it must be. Without it (only wheels that are named by URL or path can lack it) the hash is found out, and
+    /// what was once fetched from a URL is what later fetches give.
+    pub sha256: Option<Sha256>,
     /// Its md5, 32 lower-case hex digits, if the lock file says so.
     pub md5: Option<String>,
     /// How long it must be, if the lock file says so.
     pub size: Option<u64>,
+}
+
+/// What tells two archives apart before they are there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ArchiveIdentity<'a> {
+    /// The lock file has the hash: wherever it comes from.
+    Content(Sha256),
+    /// It has none.
+    Location(&'a ArchiveLocation),
 }
 
 /// How to fetch.
@@ -69,22 +79,26 @@ pub enum FetchEvent {
 
 impl FetchItem {
     /// What to fetch for a package; `None` for packages that would have to be built from source.
-    ///
-    /// # Errors
-    /// A wheel without sha256 in the lock file: there is nothing to check it against.
-    pub fn for_package(package: &LockedPackage) -> Result<Option<Self>, Error> {
+    pub fn for_package(package: &LockedPackage) -> Option<Self> {
         let location = match package {
             LockedPackage::Conda(record) => ArchiveLocation::Url(record.url.clone()),
             LockedPackage::Wheel(wheel) => wheel.location.clone(),
-            LockedPackage::CondaSource { .. } | LockedPackage::PypiSource { .. } => return Ok(None),
+            LockedPackage::CondaSource { .. } | LockedPackage::PypiSource { .. } => return None,
         };
-        let name = package.name();
-        let Some(sha256) = package.sha256() else { return Err(Error::NoSha256 { package: name }) };
         let md5 = match package {
             LockedPackage::Conda(record) => record.package_record.md5.as_ref().map(|md5| crate::cache::hex(md5)),
+            LockedPackage::Wheel(wheel) => wheel.md5.clone(),
             _ => None,
         };
-        Ok(Some(Self { name, location, sha256, md5, size: package.size() }))
+        Some(Self { name: package.name(), location, sha256: package.sha256(), md5, size: package.size() })
+    }
+
+    /// Items of one identity are one archive.
+    pub fn identity(&self) -> ArchiveIdentity<'_> {
+        match self.sha256 {
+            Some(sha256) => ArchiveIdentity::Content(sha256),
+            None => ArchiveIdentity::Location(&self.location),
+        }
     }
 
     /// The location as it may be shown.
@@ -108,11 +122,11 @@ impl ArchiveCache {
         options: &FetchOptions<'_>,
         client: &Client,
     ) -> Result<Vec<CachedArchive>, Error> {
-        let mut first_of: HashMap<Sha256, usize> = HashMap::new();
+        let mut first_of: HashMap<ArchiveIdentity<'_>, usize> = HashMap::new();
         for (index, item) in items.iter().enumerate() {
-            first_of.entry(item.sha256).or_insert(index);
+            first_of.entry(item.identity()).or_insert(index);
         }
-        let unique = || (0..items.len()).filter(|index| first_of[&items[*index].sha256] == *index);
+        let unique = || (0..items.len()).filter(|index| first_of[&items[*index].identity()] == *index);
         let at_a_time = options.concurrency.get();
         if options.offline {
             let remote = unique().map(|index| items[index].clone()).filter(|item| item.location.local_path().is_none());
@@ -139,7 +153,7 @@ impl ArchiveCache {
         items
             .iter()
             .map(|item| {
-                let archive = found[&first_of[&item.sha256]].clone();
+                let archive = found[&first_of[&item.identity()]].clone();
                 // The same archive may be listed twice, with two lengths.
                 item.check_size(archive.size)?;
                 Ok(archive)

@@ -54,18 +54,34 @@ pub struct LockedWheel {
     pub version: String,
     /// Where it is.
     pub location: ArchiveLocation,
+    /// How the manifest came to it.
+    pub origin: WheelOrigin,
     /// The wheel's file name, percent-decoded.
     pub file_name: String,
-    /// Its sha256; wheels named by URL in the manifest can lack it.
+    /// Its sha256; wheels named by URL or path in the manifest can lack it.
     pub sha256: Option<Sha256>,
+    /// Its md5, 32 lower-case hex digits; old indexes have nothing else.
+    pub md5: Option<String>,
     /// Which Pythons it is for, as a PEP 440 specifier.
     pub requires_python: Option<String>,
     /// The index it came from. Only lock files of format 7 have it, and only if it is not PyPI.
     pub index_url: Option<Url>,
 }
 
-/// Where a package archive is.
+/// How a wheel was named, which is what pixi goes by when it judges whether an installed wheel is the locked one: what the
+/// lock file marks with `direct+`, a `file:` URL or a path is not from an index.
 #[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WheelOrigin {
+    /// By an index, or a page of links.
+    Index,
+    /// By its own URL, here without `direct+`.
+    Url(Url),
+    /// By a path, as the lock file has it: absolute, or relative to the lock file's directory.
+    Path(String),
+}
+
+/// Where a package archive is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ArchiveLocation {
     /// Somewhere in the network.
     Url(Url),
@@ -217,12 +233,24 @@ fn distribution(directory: &Path, data: &PypiDistributionData) -> Result<LockedP
     if file_name.contains(['/', '\0']) {
         return Err(format!("`{}` cannot be a wheel's file name", file_name.escape_debug()));
     }
+    let md5 = data.hash.as_ref().and_then(|hash| hash.md5());
+    let (location, origin) = match location {
+        UrlOrPath::Path(path) => (locate(directory, location), WheelOrigin::Path(path.to_string())),
+        UrlOrPath::Url(url) if url.scheme() == "file" => (locate(directory, location), WheelOrigin::Url(url.clone())),
+        UrlOrPath::Url(url) => match url.as_str().strip_prefix("direct+").map(str::parse::<Url>) {
+            Some(Ok(url)) => (locate(directory, &UrlOrPath::Url(url.clone())), WheelOrigin::Url(url)),
+            Some(Err(error)) => return Err(format!("`{}` is no URL: {error}", redact(url.as_str()))),
+            None => (locate(directory, location), WheelOrigin::Index),
+        },
+    };
     Ok(LockedPackage::Wheel(Box::new(LockedWheel {
         name: data.name.to_string(),
         version: data.version.to_string(),
-        location: locate(directory, location),
+        location,
+        origin,
         file_name,
         sha256,
+        md5: md5.map(|md5| crate::cache::hex(md5)),
         requires_python: data.requires_python.as_ref().map(ToString::to_string),
         index_url: data.index_url.clone(),
     })))

@@ -6,7 +6,7 @@ fn item(content: &[u8], size: Option<u64>) -> FetchItem {
     FetchItem {
         name: "p".to_owned(),
         location: ArchiveLocation::Path(PathBuf::from("/chan/p-1-0.conda")),
-        sha256: Sha256::from_bytes(rattler_digest::Sha256::digest(content).into()),
+        sha256: Some(Sha256::from_bytes(rattler_digest::Sha256::digest(content).into())),
         md5: None,
         size,
     }
@@ -29,6 +29,31 @@ fn what_is_accepted_is_found() {
     assert_eq!(ArchiveCache::open(directory.path()).unwrap().lookup(&item(b"x", Some(1))).unwrap(), Some(archive));
     let error = cache.lookup(&item(b"x", Some(2))).unwrap_err().to_string();
     assert!(error.contains("has 1 bytes, the lock file says 2"), "{error}");
+}
+
+/// Where the lock file has no hash, a URL gives what it gave before; a file on this machine is read each time.
+#[test]
+fn a_url_without_a_hash_is_remembered_by_what_it_gave() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = ArchiveCache::open(directory.path()).unwrap();
+    let url = |url: &str| ArchiveLocation::Url(url.parse().unwrap());
+    let item = |location| FetchItem { sha256: None, location, ..item(b"", None) };
+    let fetch = |location| {
+        let mut incoming = cache.incoming().unwrap();
+        incoming.write(b"wheel").unwrap();
+        cache.accept(incoming, &item(location)).unwrap()
+    };
+    let remote = url("https://user:secret@h.example/w-1-py3-none-any.whl?token=secret");
+    assert_eq!(cache.lookup(&item(remote.clone())).unwrap(), None);
+    let archive = fetch(remote.clone());
+    assert_eq!(cache.lookup(&item(remote.clone())).unwrap(), Some(archive.clone()));
+    assert_eq!(cache.lookup(&item(url("https://h.example/w-1-py3-none-any.whl"))).unwrap(), None);
+    std::fs::remove_file(&archive.path).unwrap();
+    assert_eq!(cache.lookup(&item(remote)).unwrap(), None);
+    for local in [url("file:///w-1-py3-none-any.whl"), ArchiveLocation::Path("/w-1-py3-none-any.whl".into())] {
+        fetch(local.clone());
+        assert_eq!(cache.lookup(&item(local)).unwrap(), None);
+    }
 }
 
 #[test]

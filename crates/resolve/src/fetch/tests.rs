@@ -88,7 +88,7 @@ fn ok_unknown_length(body: &[u8]) -> Vec<u8> {
 
 fn item(name: &str, location: ArchiveLocation, content: &[u8]) -> FetchItem {
     let sha256 = Sha256::from_bytes(sha2::Sha256::digest(content).into());
-    FetchItem { name: name.to_owned(), location, sha256, md5: None, size: Some(content.len() as u64) }
+    FetchItem { name: name.to_owned(), location, sha256: Some(sha256), md5: None, size: Some(content.len() as u64) }
 }
 
 struct Setting {

@@ -2,7 +2,7 @@ use std::path::Path;
 
 use crate::{
     ArchiveLocation, Error, FetchItem, LockFile, LockedPackage, ManifestPlatform, PlatformWanted, PypiSourceKind,
-    minimum, requirements,
+    WheelOrigin, minimum, requirements,
 };
 
 const SHA: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
@@ -85,7 +85,7 @@ packages:
         assert_eq!(wheel.file_name, "w_x-1.0-py3-none-any.whl");
         assert_eq!(wheel.requires_python.as_deref(), Some(">=3.8"));
         assert!(matches!(&packages[2], LockedPackage::PypiSource { kind: PypiSourceKind::Directory, .. }));
-        assert_eq!(FetchItem::for_package(&packages[2]).unwrap(), None);
+        assert_eq!(FetchItem::for_package(&packages[2]), None);
     }
 }
 
@@ -143,8 +143,8 @@ fn v6_with_sources_and_local_channels() {
     assert_eq!(names(&packages), ["c", "b", "a", "src", "pypi:p", "pypi:g", "pypi:s", "pypi:torch"]);
     let LockedPackage::Conda(a) = &packages[2] else { panic!() };
     assert_eq!((a.package_record.build_number, a.package_record.subdir.as_str()), (3, "linux-64"));
-    let locations = [1, 0, 4]
-        .map(|index| FetchItem::for_package(&packages[index]).unwrap().unwrap().location.local_path().unwrap());
+    let locations =
+        [1, 0, 4].map(|index| FetchItem::for_package(&packages[index]).unwrap().location.local_path().unwrap());
     assert_eq!(
         locations,
         ["/chan/linux-64/b-1.0-h1_0.conda", "/ws/chan/noarch/c-1.0-pyh1_0.conda", "/ws/dist/p-1.0-py3-none-any.whl"]
@@ -154,7 +154,10 @@ fn v6_with_sources_and_local_channels() {
     assert_eq!((name.as_str(), place.local_path().as_deref()), ("src", Some(Path::new("/src"))));
     let LockedPackage::Wheel(torch) = &packages[7] else { panic!() };
     assert_eq!(torch.file_name, "torch-2.1.0+cu118-cp312-cp312-linux_x86_64.whl");
-    assert!(matches!(FetchItem::for_package(&packages[7]), Err(Error::NoSha256 { .. })));
+    assert_eq!(torch.origin, WheelOrigin::Index);
+    assert_eq!(FetchItem::for_package(&packages[7]).unwrap().sha256, None);
+    let LockedPackage::Wheel(path) = &packages[4] else { panic!() };
+    assert_eq!(path.origin, WheelOrigin::Path("./dist/p-1.0-py3-none-any.whl".into()));
     let LockedPackage::PypiSource { kind, sha256, place: ArchiveLocation::Url(url), .. } = &packages[6] else {
         panic!()
     };
@@ -291,4 +294,34 @@ fn versions_and_nonsense() {
     assert!(error.contains("https://***@h.example/c/linux-64/a-1.0-h1_0.conda"), "{error}");
     let error = LockFile::read(Path::new("/nowhere/pixi.lock")).unwrap_err().to_string();
     assert_eq!(error, "there is no lock file /nowhere/pixi.lock; run `pixi lock` to make one");
+}
+
+#[test]
+fn direct_urls_of_wheels_are_told_from_those_of_an_index() {
+    let md5 = "0123456789abcdef0123456789abcdef";
+    let lock = parse(&v6(
+        &[
+            "pypi: direct+https://user:secret@h.example/d-1.0-py3-none-any.whl?a=b",
+            "pypi: file:///w/e-1.0-py3-none-any.whl",
+        ],
+        &format!(
+            "- pypi: direct+https://user:secret@h.example/d-1.0-py3-none-any.whl?a=b
+  name: d
+  version: '1.0'
+  md5: {md5}
+- pypi: file:///w/e-1.0-py3-none-any.whl
+  name: e
+  version: '1.0'
+"
+        ),
+    ));
+    let packages = packages(&lock, "default", "linux-64").unwrap();
+    let [LockedPackage::Wheel(e), LockedPackage::Wheel(d)] = &packages[..] else { panic!("{packages:?}") };
+    let url: url::Url = "https://user:secret@h.example/d-1.0-py3-none-any.whl?a=b".parse().unwrap();
+    assert_eq!((&d.origin, &d.location), (&WheelOrigin::Url(url.clone()), &crate::ArchiveLocation::Url(url)));
+    assert_eq!((d.file_name.as_str(), d.md5.as_deref()), ("d-1.0-py3-none-any.whl", Some(md5)));
+    assert_eq!(
+        (&e.origin, e.location.local_path()),
+        (&WheelOrigin::Path("/w/e-1.0-py3-none-any.whl".into()), Some("/w/e-1.0-py3-none-any.whl".into()))
+    );
 }
