@@ -42,9 +42,13 @@ impl Workspace {
     pub fn activation(&self, environment: &str, platform: &LockedPlatform) -> Result<Activation, Error> {
         let mut activation = Activation::default();
         for feature in self.features_of(environment)? {
-            let scripts = feature.targets_for(platform).find_map(|target| target.scripts.as_ref());
+            let scripts = feature
+                .targets_for(&platform.name, platform.subdir.as_str())
+                .find_map(|target| target.scripts.as_ref());
             activation.scripts.extend(scripts.into_iter().flatten().cloned());
-            for (name, value) in feature.targets_for(platform).flat_map(|target| &target.env) {
+            for (name, value) in
+                feature.targets_for(&platform.name, platform.subdir.as_str()).flat_map(|target| &target.env)
+            {
                 if !activation.env.iter().any(|(known, _)| known == name) {
                     activation.env.push((name.clone(), value.clone()));
                 }
@@ -56,7 +60,8 @@ impl Workspace {
     /// A task as a plain command: no other tasks before it, no shell syntax.
     pub fn task(&self, environment: &str, platform: &LockedPlatform, name: &str) -> Result<TaskArgv, Error> {
         let features = self.features_of(environment)?;
-        let mut targets = features.iter().flat_map(|feature| feature.targets_for(platform));
+        let mut targets =
+            features.iter().flat_map(|feature| feature.targets_for(&platform.name, platform.subdir.as_str()));
         let found = targets.find_map(|target| target.tasks.get(name));
         let error = |message| Error::Task { task: name.to_owned(), environment: environment.to_owned(), message };
         found.ok_or_else(|| error("does not exist".to_owned()))?.to_argv().map_err(error)

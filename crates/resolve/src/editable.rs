@@ -2,8 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use pep508_rs::PackageName;
-
 use crate::{Error, LockedPlatform, Workspace};
 
 impl Workspace {
@@ -16,17 +14,9 @@ impl Workspace {
     ) -> Result<BTreeSet<String>, Error> {
         let (mut seen, mut editable) = (BTreeSet::new(), BTreeSet::new());
         for feature in self.features_of(environment)? {
-            for target in feature.targets_for(platform) {
-                let Some(table) = target.pypi_dependencies.as_ref().and_then(|item| item.as_table_like()) else {
-                    continue;
-                };
-                for (name, requirement) in table.iter() {
-                    // What is no name of a package is pixi's to complain of.
-                    let Ok(name) = name.parse::<PackageName>() else { continue };
-                    let wanted = requirement.get("editable").and_then(toml_edit::Item::as_bool).unwrap_or(false);
-                    if seen.insert(name.to_string()) && wanted {
-                        editable.insert(name.to_string());
-                    }
+            for requirement in feature.requirements_for(&platform.name, platform.subdir.as_str())?.pypi {
+                if seen.insert(requirement.name.clone()) && requirement.is_editable() {
+                    editable.insert(requirement.name);
                 }
             }
         }

@@ -51,6 +51,17 @@ pub enum Error {
         known: Vec<String>,
     },
 
+    /// The features of an environment do not go together.
+    #[error("{}: environment `{environment}`: {message}", path.display())]
+    Environment {
+        /// The manifest.
+        path: PathBuf,
+        /// The environment or solve group.
+        environment: String,
+        /// What contradicts what.
+        message: String,
+    },
+
     /// The workspace has no lock file.
     #[error("there is no lock file {}; run `pixi lock` to make one", path.display())]
     NoLockFile {

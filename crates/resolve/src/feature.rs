@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use toml_edit::Item;
-
 use crate::{
-    LockedPlatform, ManifestError, VirtualPackage,
+    Deferred, Error, FeatureOptions, ManifestError, Requirements, VirtualPackage,
+    requirement::Context,
     section::{Entry, Section},
     system_requirements,
     task::TaskManifest,
@@ -21,6 +20,8 @@ pub struct Feature {
     pub targets: Vec<Target>,
     /// `[system-requirements]` as virtual packages.
     pub system_requirements: Vec<VirtualPackage>,
+    /// Channels and options.
+    pub options: Deferred<FeatureOptions>,
 }
 
 /// What a feature declares for some platforms, or for all.
@@ -34,10 +35,8 @@ pub struct Target {
     pub env: Vec<(String, String)>,
     /// `tasks`, by name.
     pub tasks: BTreeMap<String, TaskManifest>,
-    /// `dependencies` as they stand in the manifest.
-    pub dependencies: Option<Item>,
-    /// `pypi-dependencies` as they stand in the manifest.
-    pub pypi_dependencies: Option<Item>,
+    /// What it requires.
+    pub requirements: Deferred<Requirements>,
 }
 
 /// An entry of `[environments]`.
@@ -54,26 +53,39 @@ pub struct EnvironmentManifest {
 }
 
 impl Feature {
-    /// Reads the tables of a feature. Keys that do not matter to an image are not looked at.
-    pub(crate) fn read(section: &Section<'_>) -> Result<Self, ManifestError> {
-        let mut targets = vec![Target::read(section, None)?];
+    /// Reads the tables of a feature. Keys that do not matter here are not looked at.
+    pub(crate) fn read(section: &Section<'_>, context: Context<'_>) -> Result<Self, ManifestError> {
+        let mut targets = vec![Target::read(section, None, context)?];
         if let Some(parts) = section.section("target")? {
             for (selector, part) in parts.sections()? {
-                targets.push(Target::read(&part, Some(selector.to_owned()))?);
+                targets.push(Target::read(&part, Some(selector.to_owned()), context)?);
             }
         }
-        Ok(Self { targets, system_requirements: system_requirements::read(section)? })
+        Ok(Self {
+            targets,
+            system_requirements: system_requirements::read(section)?,
+            options: Deferred::of(FeatureOptions::read(section, context.root)),
+        })
     }
 
-    /// The parts that apply to a platform, the most specific first: in pixi a later `[target]` beats an earlier one,
-    /// and all beat the part without a selector.
-    pub(crate) fn targets_for(&self, platform: &LockedPlatform) -> impl Iterator<Item = &Target> {
-        self.targets.iter().filter(|target| target.applies_to(platform)).rev()
+    /// The parts that apply to a platform of this name and conda subdir, the most specific first: in pixi a later
+    /// `[target]` beats an earlier one, and all beat the part without a selector.
+    pub(crate) fn targets_for(&self, name: &str, subdir: &str) -> impl Iterator<Item = &Target> {
+        self.targets.iter().filter(move |target| target.applies_to(name, subdir)).rev()
+    }
+
+    /// What it requires on a platform: of several parts that name a package, the most specific one counts.
+    pub(crate) fn requirements_for(&self, name: &str, subdir: &str) -> Result<Requirements, Error> {
+        let mut parts: Vec<_> = self.targets_for(name, subdir).collect();
+        parts.reverse();
+        parts
+            .into_iter()
+            .try_fold(Requirements::default(), |all, part| Ok(all.overwritten_by(part.requirements.get()?)))
     }
 }
 
 impl Target {
-    fn read(section: &Section<'_>, selector: Option<String>) -> Result<Self, ManifestError> {
+    fn read(section: &Section<'_>, selector: Option<String>, context: Context<'_>) -> Result<Self, ManifestError> {
         let activation = section.section("activation")?;
         let (scripts, env) = match &activation {
             Some(activation) => (activation.strings("scripts")?, activation.string_map("env")?.unwrap_or_default()),
@@ -85,36 +97,33 @@ impl Target {
                 tasks.insert(name.to_owned(), TaskManifest::read(&section, name));
             }
         }
-        Ok(Self {
-            selector,
-            scripts,
-            env,
-            tasks,
-            dependencies: section.raw("dependencies").cloned(),
-            pypi_dependencies: section.raw("pypi-dependencies").cloned(),
-        })
+        Ok(Self { selector, scripts, env, tasks, requirements: Deferred::of(Requirements::read(section, context)) })
     }
 
-    fn applies_to(&self, platform: &LockedPlatform) -> bool {
-        let subdir = platform.subdir.as_str();
+    fn applies_to(&self, name: &str, subdir: &str) -> bool {
+        let is = |family: &str| subdir.split('-').next() == Some(family);
         match self.selector.as_deref() {
-            None | Some("unix" | "linux") => true, // all our platforms are linux
-            Some("win" | "osx" | "macos") => false,
-            Some(selector) if selector.contains('*') => glob_matches(selector, &platform.name),
-            Some(selector) => selector == subdir || selector == platform.name,
+            None => true,
+            Some("linux") => is("linux"),
+            Some("osx" | "macos") => is("osx"),
+            Some("win") => is("win"),
+            Some("unix") => ["linux", "osx", "freebsd", "emscripten"].into_iter().any(is),
+            Some(selector) if selector.contains('*') => glob_matches(selector, name),
+            Some(selector) => selector == subdir || selector == name,
         }
     }
 }
 
 impl EnvironmentManifest {
     /// Reads a value of `[environments]`: a list of features or a table.
-    pub(crate) fn read(environments: &Section<'_>, name: &str) -> Result<Self, ManifestError> {
+    pub(crate) fn read(environments: &Section<'_>, name: &str, context: Context<'_>) -> Result<Self, ManifestError> {
         let Some(Entry::Table(section)) = environments.entry(name)? else {
             let features = environments.strings(name)?.unwrap_or_default();
             return Ok(Self { features, ..Self::default() });
         };
-        let has_own_part = ["activation", "tasks", "target", "dependencies", "pypi-dependencies"];
-        let own = has_own_part.iter().any(|key| section.contains(key)).then(|| Feature::read(&section)).transpose()?;
+        let not_own = ["features", "no-default-feature", "solve-group"];
+        let has_own_part = section.keys().any(|key| !not_own.contains(&key));
+        let own = has_own_part.then(|| Feature::read(&section, context)).transpose()?;
         Ok(Self {
             features: section.strings("features")?.unwrap_or_default(),
             no_default_feature: section.boolean("no-default-feature")?.unwrap_or(false),

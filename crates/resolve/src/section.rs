@@ -151,6 +151,21 @@ impl<'a> Section<'a> {
         leaf.value.as_bool().map(Some).ok_or_else(|| leaf.wanted("true or false"))
     }
 
+    pub(crate) fn integer(&self, key: &str) -> Result<Option<i64>, ManifestError> {
+        let Some(leaf) = self.leaf(key, "a number")? else { return Ok(None) };
+        leaf.value.as_integer().map(Some).ok_or_else(|| leaf.wanted("a whole number"))
+    }
+
+    /// The value that the word under `key` stands for.
+    pub(crate) fn one_of<T: Copy>(&self, key: &str, words: &[(&str, T)]) -> Result<Option<T>, ManifestError> {
+        let Some(text) = self.string(key)? else { return Ok(None) };
+        let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
+        found.map(Some).ok_or_else(|| {
+            let words: Vec<_> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+            self.error_at(key, format!("`{}` must be one of {}, not \"{text}\"", self.path_of(key), words.join(", ")))
+        })
+    }
+
     /// The elements of the list under `key`: `[…]` or `[[…]]`.
     pub(crate) fn list(&self, key: &str) -> Result<Option<Vec<Entry<'a>>>, ManifestError> {
         let Some(item) = self.raw(key) else { return Ok(None) };

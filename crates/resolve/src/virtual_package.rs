@@ -66,28 +66,25 @@ impl fmt::Display for VirtualPackage {
 /// What pixi assumes of a plain platform (pixi's `subdir_default_virtual_packages`, 0.71 to 0.77): a locked platform
 /// lists these beside what its author declared.
 pub(crate) fn defaults(subdir: &str) -> Vec<VirtualPackage> {
-    let architecture = match subdir {
-        "linux-64" => "x86_64",
-        "linux-aarch64" => "aarch64",
-        _ => "",
-    };
-    let package = |name: &str, version: u64, minor: Option<u64>, build: &str| {
-        let mut text = version.to_string();
-        if let Some(minor) = minor {
-            text.push_str(&format!(".{minor}"));
-        }
-        VirtualPackage::new(name, &text, build).ok()
-    };
-    if !subdir.starts_with("linux-") {
-        return Vec::new();
+    let mut all = Vec::new();
+    let family = subdir.split('-').next().unwrap_or_default();
+    if matches!(family, "linux" | "osx") {
+        all.push("__unix=0=0");
     }
-    let all = [
-        package("__unix", 0, None, "0"),
-        package("__linux", 4, Some(18), ""),
-        package("__glibc", 2, Some(28), ""),
-        package("__archspec", 0, None, architecture),
-    ];
-    all.into_iter().flatten().collect()
+    all.extend_from_slice(match family {
+        "linux" => &["__linux=4.18", "__glibc=2.28"],
+        "osx" => &["__osx=13.0"],
+        "win" => &["__win=10.0"],
+        _ => &[],
+    });
+    all.extend_from_slice(match subdir {
+        "linux-64" | "osx-64" | "win-64" => &["__archspec=0=x86_64"],
+        "linux-aarch64" | "win-arm64" => &["__archspec=0=aarch64"],
+        "osx-arm64" => &["__archspec=0=m1"],
+        "linux-ppc64le" => &["__archspec=0=ppc64le"],
+        _ => &[],
+    });
+    all.into_iter().filter_map(|text| text.parse().ok()).collect()
 }
 
 #[cfg(test)]

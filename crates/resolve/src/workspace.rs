@@ -8,9 +8,11 @@ use std::{
 };
 
 use crate::{
-    EnvironmentManifest, Error, Feature, ManifestError, ManifestPlatform, OciConfig, config_reader,
+    Deferred, EnvironmentManifest, Error, Feature, FeatureOptions, ManifestError, ManifestPlatform, OciConfig, Solving,
+    config_reader,
     feature::DEFAULT,
-    locate, manifest_platform,
+    locate, manifest_platform, pyproject,
+    requirement::Context,
     section::{Entry, ManifestText, Section},
 };
 
@@ -43,6 +45,8 @@ pub struct Workspace {
     pub environments: BTreeMap<String, EnvironmentManifest>,
     /// The features; `default`, which the top-level tables make, is always there.
     pub features: BTreeMap<String, Feature>,
+    /// What it declares for solving, beside its features.
+    pub solving: Deferred<Solving>,
     /// `[tool.pixi-oci]`.
     pub oci: OciConfig,
 }
@@ -87,7 +91,13 @@ impl Workspace {
         let root = manifest.path.parent().unwrap_or(Path::new("/")).to_owned();
         let directory_name = root.file_name().map(|name| name.to_string_lossy().into_owned());
         let text_of = |key: &str| inherited(&workspace, python.as_ref(), key);
-        let environments = read_environments(&pixi)?;
+        let pool = workspace.section("dependencies")?;
+        let context = Context { feature: DEFAULT, root: &root, pool: pool.as_ref() };
+        let environments = read_environments(&pixi, context)?;
+        let mut features = read_features(&pixi, &workspace, context)?;
+        if pyproject {
+            pyproject::extend(&top, &mut features)?;
+        }
         let oci = match &tool {
             Some(tool) => config_reader::read(tool, &environments)?,
             None => OciConfig::default(),
@@ -100,8 +110,9 @@ impl Workspace {
             authors: read_authors(&workspace, python.as_ref())?,
             channels: read_channels(&workspace)?,
             platforms: manifest_platform::read(&workspace)?,
-            features: read_features(&pixi)?,
+            features,
             environments,
+            solving: Deferred::of(Solving::read(&pixi, &workspace, &root)),
             oci,
             lock_path: root.join("pixi.lock"),
             root,
@@ -161,24 +172,33 @@ fn read_channels(workspace: &Section<'_>) -> Result<Vec<String>, ManifestError> 
     entries.iter().map(channel).collect()
 }
 
-fn read_environments(pixi: &Section<'_>) -> Result<BTreeMap<String, EnvironmentManifest>, ManifestError> {
+fn read_environments(
+    pixi: &Section<'_>,
+    context: Context<'_>,
+) -> Result<BTreeMap<String, EnvironmentManifest>, ManifestError> {
     let mut environments = BTreeMap::from([(DEFAULT.to_owned(), EnvironmentManifest::default())]);
     if let Some(section) = pixi.section("environments")? {
         for name in section.keys() {
-            environments.insert(name.to_owned(), EnvironmentManifest::read(&section, name)?);
+            let environment = EnvironmentManifest::read(&section, name, Context { feature: name, ..context })?;
+            environments.insert(name.to_owned(), environment);
         }
     }
     Ok(environments)
 }
 
-fn read_features(pixi: &Section<'_>) -> Result<BTreeMap<String, Feature>, ManifestError> {
+fn read_features(
+    pixi: &Section<'_>,
+    workspace: &Section<'_>,
+    context: Context<'_>,
+) -> Result<BTreeMap<String, Feature>, ManifestError> {
     let mut features = BTreeMap::new();
     if let Some(section) = pixi.section("feature")? {
         for (name, section) in section.sections()? {
-            features.insert(name.to_owned(), Feature::read(&section)?);
+            features.insert(name.to_owned(), Feature::read(&section, Context { feature: name, ..context })?);
         }
     }
-    features.insert(DEFAULT.to_owned(), Feature::read(pixi)?);
+    let options = Deferred::of(FeatureOptions::read_default(pixi, workspace));
+    features.insert(DEFAULT.to_owned(), Feature { options, ..Feature::read(pixi, context)? });
     Ok(features)
 }
 

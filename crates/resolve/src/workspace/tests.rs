@@ -65,8 +65,8 @@ fn pixi_toml() {
     let prod = &workspace.environments["prod"];
     assert_eq!((&prod.features[..], prod.no_default_feature), (&["a".to_owned(), "b".to_owned()][..], true));
     assert_eq!(prod.solve_group.as_deref(), Some("x"));
-    let dependencies = workspace.features["default"].targets[0].dependencies.as_ref().unwrap();
-    assert!(dependencies.get("python").is_some());
+    let requirements = workspace.features["default"].requirements_for("linux-64", "linux-64").unwrap();
+    assert_eq!(requirements.conda[0].match_spec().to_string(), "python >=3.12");
 }
 
 #[test]
