@@ -13,6 +13,7 @@ mod layer;
 mod listing;
 mod local;
 mod reference;
+mod registry;
 mod select;
 mod skopeo;
 mod store;
@@ -35,7 +36,7 @@ pub use layer::BaseLayer;
 pub use reference::{BaseRef, LayoutImage};
 pub(crate) use store::Store;
 
-use crate::registry::Registry;
+use self::registry::Registry;
 
 /// How base images are obtained.
 #[derive(Debug, Clone, Copy)]

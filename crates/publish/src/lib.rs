@@ -13,8 +13,9 @@ mod layout_index;
 mod load;
 mod oci_archive;
 mod oci_layout;
+pub mod push;
 mod references;
-mod registry;
+pub mod registry;
 mod staging;
 mod target;
 

@@ -1,159 +1,129 @@
-//! Credentials from the files of podman and docker (containers-auth.json(5)).
+//! Who we are for a registry.
+//!
+//! One registry at a time: credentials are found for a repository and are never tried at another host
+//! (CVE-2021-41092). The first source that has some counts; one that is configured for the registry and fails is an
+//! error and not a reason to go on.
 
-use std::{collections::BTreeMap, path::PathBuf};
+mod auth_file;
+mod command;
 
-use oci_client::{Reference, secrets::RegistryAuth};
-use serde::Deserialize;
+use std::{ffi::OsString, path::PathBuf};
 
-use crate::{Error, base::Problem};
+use super::{Error, Repository, Secret};
 
-const MAX_FILE: u64 = 1 << 20;
-
-#[derive(Deserialize)]
-struct AuthFile {
-    auths: Option<BTreeMap<String, Login>>,
+/// Who we are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Credentials {
+    /// Nobody.
+    Anonymous,
+    /// A name and a password or access token.
+    Basic {
+        /// The name.
+        user: String,
+        /// The password.
+        password: Secret,
+    },
+    /// What `docker login` got for a password: a token that buys tokens (OAuth2 refresh token).
+    IdentityToken(Secret),
 }
 
-#[derive(Deserialize)]
-struct Login {
-    #[serde(default)]
-    auth: String,
-    #[serde(default)]
-    identitytoken: String,
+/// Where credentials are looked for, in the order of the fields. Plain data: the command line reads the environment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CredentialSources {
+    /// `REGISTRY_TOKEN`. Leave it out when reading from another registry than the one that is published to.
+    pub token: Option<Secret>,
+    /// `REGISTRY_USER`, for `token` and `token_command`. By default the owner in the repository's path, as most
+    /// registries do not look at it; clouds have fixed ones.
+    pub user: Option<String>,
+    /// A program with its arguments, whose first line of output is a token.
+    pub token_command: Option<Vec<String>>,
+    /// Files in the form of containers-auth.json(5). Missing ones are skipped.
+    pub auth_files: Vec<PathBuf>,
+    /// `DOCKER_AUTH_CONFIG`: the content of such a file.
+    pub auth_config: Option<Secret>,
+    /// `PATH`, in which the credential helpers are that those files name.
+    pub path: Option<OsString>,
+    /// What CI systems provide for single hosts.
+    pub ci: Vec<HostCredentials>,
 }
 
-/// What the first file that knows the repository has for it; nobody's name if none does.
-pub(crate) fn find(files: &[PathBuf], reference: &Reference) -> Result<RegistryAuth, Problem> {
-    let registry = reference.registry();
-    for file in files {
-        let bytes = match std::fs::metadata(file) {
-            Ok(metadata) if metadata.len() <= MAX_FILE => std::fs::read(file).map_err(Error::io("read", file))?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(Error::io("read", file)(error).into()),
-            Ok(_) => return Err(bad(file, registry, "it is larger than a file of credentials")),
-        };
-        // serde's own message could repeat a part of the file.
-        let parsed: AuthFile =
-            serde_json::from_slice(&bytes).map_err(|_| bad(file, registry, "it is not JSON of the right form"))?;
-        let Some(login) = best(parsed.auths.unwrap_or_default(), reference) else { continue };
-        if login.auth.is_empty() {
-            let reason = if login.identitytoken.is_empty() {
-                continue;
-            } else {
-                "it has an identity token, which cannot be used; log in with a password or access token"
-            };
-            return Err(bad(file, registry, reason));
+/// Credentials that a CI system provides for one host: `GITHUB_TOKEN` for `ghcr.io`, `CI_REGISTRY_PASSWORD` for
+/// `$CI_REGISTRY`, `DOCKER_PASSWORD` for `docker.io`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostCredentials {
+    /// The only host that they are for, as in [`Repository::host`].
+    pub host: String,
+    /// The name.
+    pub user: String,
+    /// The password.
+    pub password: Secret,
+    /// What they are called in errors: the variable's name.
+    pub source_name: String,
+}
+
+impl CredentialSources {
+    /// What the first source that knows the repository has for it; [`Credentials::Anonymous`] if none does.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Credentials`] when a source that is meant for this registry cannot be used.
+    pub async fn find(&self, repository: &Repository) -> Result<Credentials, Error> {
+        let basic =
+            |user: &str, password: &Secret| Credentials::Basic { user: user.to_owned(), password: password.clone() };
+        let user = || self.user.clone().filter(|user| !user.is_empty()).unwrap_or_else(|| default_user(repository));
+        if let Some(token) = self.token.as_ref().filter(|token| !token.is_empty()) {
+            return Ok(basic(&user(), token));
         }
-        let text = base64(&login.auth).and_then(|bytes| String::from_utf8(bytes).ok());
-        return match text.as_deref().and_then(|text| text.trim_end_matches('\0').split_once(':')) {
-            Some((user, password)) => Ok(RegistryAuth::Basic(user.to_owned(), password.to_owned())),
-            None => Err(bad(file, registry, "its `auth` is not the base64 of USER:PASSWORD")),
-        };
+        if let Some(command) = &self.token_command {
+            let token = command::token(command).await.map_err(|reason| {
+                let source_name = format!("the token command {:?}", command.first().map_or("", String::as_str));
+                Error::Credentials { host: repository.host().to_owned(), source_name, reason }
+            })?;
+            return Ok(basic(&user(), &token));
+        }
+        for file in &self.auth_files {
+            let found = auth_file::read(file)
+                .and_then(|file| file.map(|file| file.entry(repository)).transpose())
+                .map_err(|reason| bad(repository, &file.display().to_string(), reason))?;
+            if let Some(found) =
+                auth_file::open(found.flatten(), repository, self.path.as_deref(), &file.display().to_string()).await?
+            {
+                return Ok(found);
+            }
+        }
+        if let Some(text) = self.auth_config.as_ref().filter(|text| !text.is_empty()) {
+            let name = "DOCKER_AUTH_CONFIG";
+            let found = auth_file::parse(text.expose().as_bytes())
+                .and_then(|file| file.entry(repository))
+                .map_err(|reason| bad(repository, name, reason))?;
+            if let Some(found) = auth_file::open(found, repository, self.path.as_deref(), name).await? {
+                return Ok(found);
+            }
+        }
+        let ours = self
+            .ci
+            .iter()
+            .find(|entry| entry.host.eq_ignore_ascii_case(repository.host()) && !entry.password.is_empty());
+        Ok(ours.map_or(Credentials::Anonymous, |entry| basic(&entry.user, &entry.password)))
     }
-    Ok(RegistryAuth::Anonymous)
 }
 
-/// The entry of the longest part of the repository's name. Entries of other registries never count (CVE-2021-41092).
-fn best(mut logins: BTreeMap<String, Login>, reference: &Reference) -> Option<Login> {
-    let full = format!("{}/{}", reference.registry(), reference.repository());
-    let mut name = full.as_str();
-    loop {
-        if let Some(login) = logins.remove(name) {
-            return Some(login);
-        }
-        match name.rsplit_once('/') {
-            Some((shorter, _)) => name = shorter,
-            None => break,
-        }
-    }
-    // docker writes URLs, and Docker Hub's is that of its first API.
-    let registry = match name {
-        "docker.io" => "index.docker.io",
-        registry => registry,
+fn bad(repository: &Repository, source_name: &str, reason: String) -> Error {
+    Error::Credentials { host: repository.host().to_owned(), source_name: source_name.to_owned(), reason }
+}
+
+/// The name that goes with a token.
+fn default_user(repository: &Repository) -> String {
+    let host = repository.host();
+    let fixed = if host.ends_with(".amazonaws.com") {
+        "AWS"
+    } else if host.ends_with("-docker.pkg.dev") || host == "gcr.io" || host.ends_with(".gcr.io") {
+        "oauth2accesstoken"
+    } else {
+        repository.path().split('/').next().unwrap_or_default()
     };
-    logins.into_iter().find_map(|(key, login)| {
-        let host = key.trim_start_matches("https://").trim_start_matches("http://");
-        let host = host.trim_end_matches('/').trim_end_matches("/v1").trim_end_matches("/v2");
-        (host == registry).then_some(login)
-    })
-}
-
-fn bad(file: &std::path::Path, registry: &str, reason: &str) -> Problem {
-    Problem::Credentials { path: file.display().to_string(), registry: registry.to_owned(), reason: reason.to_owned() }
-}
-
-/// RFC 4648 §4, with or without padding.
-fn base64(text: &str) -> Option<Vec<u8>> {
-    let text = text.trim_end_matches('=');
-    let mut bytes = Vec::with_capacity(text.len());
-    let (mut bits, mut count) = (0_u32, 0);
-    for c in text.bytes() {
-        let value = match c {
-            b'A'..=b'Z' => c - b'A',
-            b'a'..=b'z' => c - b'a' + 26,
-            b'0'..=b'9' => c - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        bits = bits << 6 | u32::from(value);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            bytes.push((bits >> count) as u8);
-        }
-    }
-    Some(bytes)
+    fixed.to_owned()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn find_in(contents: &[&str], reference: &str) -> Result<Option<(String, String)>, String> {
-        let dir = tempfile::tempdir().unwrap();
-        let mut files = vec![dir.path().join("missing")];
-        for (n, content) in contents.iter().enumerate() {
-            let path = dir.path().join(n.to_string());
-            std::fs::write(&path, content).unwrap();
-            files.push(path);
-        }
-        match find(&files, &reference.parse().unwrap()) {
-            Ok(RegistryAuth::Basic(user, password)) => Ok(Some((user, password))),
-            Ok(_) => Ok(None),
-            Err(problem) => Err(problem.to_string()),
-        }
-    }
-
-    fn user(name: &str) -> Result<Option<(String, String)>, String> {
-        Ok(Some((name.into(), "p:w".into())))
-    }
-
-    #[test]
-    fn the_most_specific_entry_of_the_first_file_counts() {
-        // a:p:w, b:p:w, c:p:w
-        let first = r#"{"auths":{"r.io":{"auth":"YTpwOnc="},"r.io/ns/x":{"auth":"YjpwOnc"},"other.io":{},"r.io/n":{"auth":"%"}}}"#;
-        let second = r#"{"auths":{"https://index.docker.io/v1/":{"auth":"YzpwOnc="},"r.io/ns":{"auth":"YzpwOnc="}},"credsStore":"x"}"#;
-        let files = [first, second];
-        assert_eq!(find_in(&files, "r.io/ns/x:1"), user("b"));
-        assert_eq!(find_in(&files, "r.io/ns/xy"), user("a"));
-        assert_eq!(find_in(&files, "ubuntu"), user("c"));
-        assert_eq!(find_in(&files, "other.io/x"), Ok(None));
-        assert_eq!(find_in(&files, "r.io.evil.org/x"), Ok(None));
-        assert_eq!(find_in(&[r#"{"auths":null}"#, "{}"], "r.io/x"), Ok(None));
-    }
-
-    #[test]
-    fn errors_do_not_show_what_is_in_the_file() {
-        for secret in [
-            r#"{"auths":{"r.io":{"auth":"secret!"}}}"#,
-            r#"{"auths":{"r.io":{"auth":"c2VjcmV0"}}}"#,
-            r#"{"auths":{"r.io":{"identitytoken":"secret"}}}"#,
-            r#"{"auths":{"r.io":"secret"}}"#,
-            "secret",
-        ] {
-            let error = find_in(&[secret], "r.io/x").unwrap_err();
-            assert!(error.contains("r.io") && !error.contains("secret"), "{error}");
-        }
-    }
-}
+mod tests;

@@ -1,0 +1,70 @@
+//! What a registry client says while it works.
+
+use std::{sync::Arc, time::Duration};
+
+use pixi_oci_layer::Digest;
+
+/// Something that happened on the way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The registry warns (`Warning` header). Already safe to print.
+    Warning(String),
+    /// Tokens for `registry` come from another host. Said once.
+    TokenService {
+        /// The registry.
+        registry: String,
+        /// Who gets the credentials.
+        host: String,
+    },
+    /// An attempt failed for a reason that may pass.
+    Retry {
+        /// What was tried.
+        what: String,
+        /// Why it failed.
+        why: String,
+        /// When the next attempt comes.
+        wait: Duration,
+    },
+    /// A blob is being sent; `sent` counts from its begin and starts again with each attempt.
+    Sent {
+        /// The blob.
+        blob: Digest,
+        /// Bytes so far.
+        sent: u64,
+        /// The blob's size.
+        size: u64,
+    },
+    /// A blob is there now: uploaded, mounted, or it was there before.
+    BlobDone {
+        /// The blob.
+        blob: Digest,
+        /// How it came.
+        how: Arrival,
+    },
+    /// A tag names its image now.
+    Tagged {
+        /// The tag.
+        tag: String,
+        /// What it names.
+        digest: Digest,
+    },
+}
+
+/// How a blob came to be at a registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrival {
+    /// It was there.
+    Present,
+    /// The registry linked it from another of its repositories.
+    Mounted,
+    /// It was sent.
+    Uploaded,
+}
+
+/// Who is told. It is called from several tasks and must not block.
+pub type Events = Arc<dyn Fn(Event) + Send + Sync>;
+
+/// Tells nobody.
+pub fn no_events() -> Events {
+    Arc::new(|_| ())
+}
