@@ -4,14 +4,11 @@ use std::{
     future::Future,
     hash::{BuildHasher, RandomState},
     pin::Pin,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 /// Waiting between attempts, the lifetime of tokens, and the jitter that keeps clients apart.
 pub trait Clock: Send + Sync {
-    /// The time of day.
-    fn now(&self) -> SystemTime;
-
     /// Time since some moment; it never goes back.
     fn elapsed(&self) -> Duration;
 
@@ -33,10 +30,6 @@ impl Default for SystemClock {
 }
 
 impl Clock for SystemClock {
-    fn now(&self) -> SystemTime {
-        SystemTime::now()
-    }
-
     fn elapsed(&self) -> Duration {
         self.0.elapsed()
     }
