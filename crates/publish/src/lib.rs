@@ -17,6 +17,7 @@ pub mod push;
 mod references;
 pub mod registry;
 mod staging;
+pub mod tags;
 mod target;
 
 pub use destination::{BlobSource, Destination, Published, publish};

@@ -1,0 +1,197 @@
+//! The configured tags: texts with placeholders, such as `{version}`, `{major}.{minor}` or `latest@main`.
+
+use super::version::Version;
+
+/// A configured tag: `TEXT`, or `TEXT@BRANCH` for pushes of one branch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TagTemplate {
+    parts: Vec<Part>,
+    branch: Option<String>,
+    text: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Part {
+    Text(String),
+    Placeholder(Placeholder),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Placeholder {
+    Version,
+    Major,
+    Minor,
+    Sha,
+    Branch,
+}
+
+/// A configured tag that is none.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`tags`: {text:?} {reason}")]
+pub struct TemplateError {
+    text: String,
+    reason: String,
+}
+
+/// What a template is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// It contains the whole version.
+    Version,
+    /// It contains a part of the version, or is a plain text such as `latest`: it belongs to the newest release.
+    Newest,
+    /// It contains the commit.
+    Sha,
+    /// It belongs to a branch: it contains its name, or is `TEXT@BRANCH`.
+    Branch,
+}
+
+impl TagTemplate {
+    /// Reads a configured tag.
+    ///
+    /// # Errors
+    ///
+    /// Unknown placeholders, and what cannot become a tag (OCI distribution-spec: `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}`).
+    pub fn parse(text: &str) -> Result<Self, TemplateError> {
+        let bad = |reason: String| TemplateError { text: text.chars().take(200).collect(), reason };
+        let (body, branch) = match text.split_once('@') {
+            Some((_, "")) => return Err(bad("names no branch after `@`".into())),
+            Some((body, branch)) => (body, Some(branch.to_owned())),
+            None => (text, None),
+        };
+        let mut parts = Vec::new();
+        let mut rest = body;
+        while let Some((before, after)) = rest.split_once('{') {
+            let (name, after) = after.split_once('}').ok_or_else(|| bad("has a `{` without a `}`".into()))?;
+            parts.push(Part::Text(before.to_owned()));
+            parts.push(Part::Placeholder(match name {
+                "version" => Placeholder::Version,
+                "major" => Placeholder::Major,
+                "minor" => Placeholder::Minor,
+                "sha" => Placeholder::Sha,
+                "branch" => Placeholder::Branch,
+                _ => {
+                    let known = "{version}, {major}, {minor}, {sha} and {branch}";
+                    return Err(bad(format!("has the unknown placeholder {{{name}}}; there are {known}")));
+                }
+            }));
+            rest = after;
+        }
+        parts.push(Part::Text(rest.to_owned()));
+        parts.retain(|part| *part != Part::Text(String::new()));
+        let template = Self { parts, branch, text: text.to_owned() };
+        // With every placeholder as the shortest thing that it may become.
+        let probe: String = template
+            .parts
+            .iter()
+            .map(|part| match part {
+                Part::Text(text) => text.as_str(),
+                Part::Placeholder(_) => "0",
+            })
+            .collect();
+        if !is_tag(&probe) {
+            return Err(bad("cannot become a tag: letters, digits, `_`, `.` and `-`, at most 128, \
+                 not beginning with `.` or `-`"
+                .into()));
+        }
+        let fixed = body.split('.').all(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()));
+        if fixed {
+            return Err(bad("is one release's tag; write {version}, {major}.{minor} or {major}".into()));
+        }
+        if template.branch.is_some() && template.has(Placeholder::Version) {
+            return Err(bad("is for a branch, which has no version".into()));
+        }
+        Ok(template)
+    }
+
+    /// As it was written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        if self.branch.is_some() || self.has(Placeholder::Branch) {
+            Kind::Branch
+        } else if self.has(Placeholder::Sha) {
+            Kind::Sha
+        } else if self.has(Placeholder::Version) {
+            Kind::Version
+        } else {
+            Kind::Newest
+        }
+    }
+
+    /// How much of a release it says: none (`latest`), its first number, or the first two. Two tags of different
+    /// releases with the same so many numbers are the same tag.
+    pub(super) fn numbers(&self) -> usize {
+        match (self.has(Placeholder::Major), self.has(Placeholder::Minor)) {
+            (_, true) => 2,
+            (true, false) => 1,
+            (false, false) => 0,
+        }
+    }
+
+    /// The branch that it is for, of `TEXT@BRANCH`.
+    pub(super) fn branch(&self) -> Option<&str> {
+        self.branch.as_deref()
+    }
+
+    fn has(&self, wanted: Placeholder) -> bool {
+        self.parts.contains(&Part::Placeholder(wanted))
+    }
+
+    /// The tag for a version and commit, or `None` if something that it needs is not there.
+    pub(super) fn expand(&self, version: &Version, sha: Option<&str>) -> Option<String> {
+        let mut tag = String::new();
+        for part in &self.parts {
+            match (part, version) {
+                (Part::Text(text), _) => tag.push_str(text),
+                (Part::Placeholder(Placeholder::Version), Version::Release(_) | Version::Dev(_)) => {
+                    tag.push_str(&version.to_string());
+                }
+                (Part::Placeholder(Placeholder::Major), Version::Release(release)) => {
+                    tag.push_str(&release.major.to_string());
+                }
+                (Part::Placeholder(Placeholder::Minor), Version::Release(release)) => {
+                    tag.push_str(&release.minor.to_string());
+                }
+                (Part::Placeholder(Placeholder::Sha), _) => tag.push_str(sha?.get(..7)?),
+                // Gitea and Forgejo do not tell case; what is pushed under one name must be found under it.
+                (Part::Placeholder(Placeholder::Branch), Version::Branch(name)) => tag.push_str(&name.to_lowercase()),
+                (Part::Placeholder(_), _) => return None,
+            }
+        }
+        Some(tag_text(&tag))
+    }
+
+    /// The text of another release's tag made of this template, taken apart: the release in it.
+    pub(super) fn release_in(&self, tag: &str) -> Option<super::Release> {
+        let at = self.parts.iter().position(|part| *part == Part::Placeholder(Placeholder::Version))?;
+        let text = |parts: &[Part]| -> Option<String> {
+            parts.iter().map(|part| if let Part::Text(text) = part { Some(text.as_str()) } else { None }).collect()
+        };
+        tag.strip_prefix(&text(&self.parts[..at])?)?.strip_suffix(&text(&self.parts[at + 1..])?)?.parse().ok()
+    }
+
+    /// The same with something behind it.
+    pub(super) fn with_suffix(mut self, suffix: &str) -> Self {
+        self.parts.push(Part::Text(suffix.to_owned()));
+        self
+    }
+}
+
+/// Whether it is a tag (OCI distribution-spec, "Pulling manifests").
+pub(super) fn is_tag(text: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    (1..=128).contains(&text.len()) && text.chars().all(allowed) && !text.starts_with(['.', '-'])
+}
+
+/// The nearest text that is a tag: what cannot be in one becomes `-`, at most 128 characters.
+pub fn tag_text(text: &str) -> String {
+    let mapped: String =
+        text.chars().map(|c| if c.is_ascii_alphanumeric() || "_.-".contains(c) { c } else { '-' }).collect();
+    let trimmed = mapped.trim_start_matches(['.', '-']);
+    // Only ASCII is left.
+    let cut = &trimmed[..trimmed.len().min(128)];
+    if cut.is_empty() { "unnamed".to_owned() } else { cut.to_owned() }
+}

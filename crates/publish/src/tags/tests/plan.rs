@@ -1,0 +1,162 @@
+//! Which tags there are, on what, and in which order.
+
+use super::*;
+
+const ALL: [&str; 7] = ["latest", "{major}", "{version}", "{major}.{minor}", "sha-{sha}", "{branch}", "latest@main"];
+const SHA: &str = "abc1234def";
+
+fn plan(version: &str, configured: &[&str], explicit: &[&str], existing: &[&str]) -> Result<TagPlan, TagError> {
+    let version = match version.strip_prefix("branch ") {
+        Some(name) => Some(Version::Branch(name.into())),
+        None if version.is_empty() => None,
+        None => Some(Version::parse(version)),
+    };
+    let own = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    tag_plan(&TagPlanInput {
+        version: version.as_ref(),
+        sha: Some(SHA),
+        templates: &templates(configured),
+        suffix: "",
+        explicit: &own(explicit),
+        existing: &own(existing),
+        architectures: &[Amd64, Arm64],
+    })
+}
+
+/// `TAG` of the index, `!` before immutable ones, `~` before staging ones.
+fn shown(plan: &TagPlan) -> Vec<String> {
+    let mark = |rule| match rule {
+        TagRule::Immutable => "!",
+        TagRule::Moving => "",
+        TagRule::Staging => "~",
+    };
+    plan.tags.iter().map(|planned| format!("{}{}", mark(planned.rule), planned.tag)).collect()
+}
+
+#[track_caller]
+fn tags(version: &str, configured: &[&str], explicit: &[&str], existing: &[&str]) -> String {
+    shown(&plan(version, configured, explicit, existing).unwrap()).join(" ")
+}
+
+#[test]
+fn a_release_has_all_its_tags_and_latest_is_the_last() {
+    assert_eq!(tags("v1.2.3", &ALL, &[], &[]), "!1.2.3-amd64 !1.2.3-arm64 !1.2.3 sha-abc1234 1.2 1 latest");
+    let plan = plan("1.2.3", &ALL, &[], &[]).unwrap();
+    assert_eq!(plan.tags[0].target, TagTarget::Image(Amd64));
+    assert_eq!(plan.tags[1].target, TagTarget::Image(Arm64));
+    assert!(plan.tags[2..].iter().all(|planned| planned.target == TagTarget::Index));
+}
+
+#[test]
+fn a_branch_moves_latest_only_if_configured() {
+    assert_eq!(tags("branch main", &ALL, &[], &[]), "~sha-abc1234-amd64 ~sha-abc1234-arm64 sha-abc1234 main latest");
+    assert_eq!(tags("branch Feature/X", &ALL, &[], &[]), "~sha-abc1234-amd64 ~sha-abc1234-arm64 sha-abc1234 feature-x");
+    assert_eq!(tags("branch main", &["edge@main", "latest"], &[], &[]), "~edge-amd64 ~edge-arm64 edge");
+    assert!(matches!(plan("branch x", &["edge@main", "latest"], &[], &[]), Err(TagError::NoTag { .. })));
+}
+
+#[test]
+fn an_older_release_moves_nothing() {
+    let existing = ["2.0.0", "1.3.0", "1.2.9", "9.9.9-rc1", "10.0.0-amd64", "v11.0.0", "latest"];
+    let plan = plan("1.2.3", &ALL, &[], &existing).unwrap();
+    assert_eq!(shown(&plan).join(" "), "!1.2.3-amd64 !1.2.3-arm64 !1.2.3 sha-abc1234");
+    let kept: Vec<String> = plan.kept.iter().map(|kept| format!("{}: {}", kept.tag, kept.reason)).collect();
+    assert_eq!(
+        kept,
+        [
+            "1.2: release 1.2.9 is there and newer",
+            "1: release 1.3.0 is there and newer",
+            "latest: release 2.0.0 is there and newer"
+        ]
+    );
+    // The newest of its line moves the line's tags only.
+    assert_eq!(tags("1.2.10", &ALL, &[], &existing), "!1.2.10-amd64 !1.2.10-arm64 !1.2.10 sha-abc1234 1.2");
+    assert_eq!(tags("1.4.0", &ALL, &[], &existing), "!1.4.0-amd64 !1.4.0-arm64 !1.4.0 sha-abc1234 1.4 1");
+    // Publishing the newest again moves all.
+    assert!(tags("2.0.0", &ALL, &[], &existing).ends_with(" 2.0 2 latest"));
+    assert_eq!(tags("1.2.3", &ALL, &["1.2.3", "latest"], &existing), "!1.2.3-amd64 !1.2.3-arm64 !1.2.3");
+}
+
+#[test]
+fn environments_in_one_repository_have_their_own_series() {
+    let version = Version::parse("1.2.3");
+    let existing = ["2.0.0".to_owned(), "1.2.2-cuda".to_owned()];
+    let plan = tag_plan(&TagPlanInput {
+        version: Some(&version),
+        sha: None,
+        templates: &templates(&ALL),
+        suffix: "-cuda",
+        explicit: &[],
+        existing: &existing,
+        architectures: &[Amd64],
+    });
+    assert_eq!(shown(&plan.unwrap()).join(" "), "!1.2.3-cuda-amd64 !1.2.3-cuda 1.2-cuda 1-cuda latest-cuda");
+}
+
+#[test]
+fn explicit_tags_replace_the_configured_ones_and_are_guarded() {
+    assert_eq!(tags("1.3.0-rc1", &ALL, &["testing"], &[]), "~testing-amd64 ~testing-arm64 testing");
+    assert_eq!(tags("1.2.3", &ALL, &["latest", "1.2.3", "x"], &[]), "!1.2.3-amd64 !1.2.3-arm64 !1.2.3 x latest");
+    assert_eq!(tags("branch main", &ALL, &["latest"], &[]), "~latest-amd64 ~latest-arm64 latest");
+    // Nobody else knows the version.
+    assert_eq!(tags("", &ALL, &["1.2.3", "latest"], &[]), "!1.2.3-amd64 !1.2.3-arm64 !1.2.3 latest");
+    for (version, tag) in [
+        ("1.3.0-rc1", "latest"),
+        ("branch x", "latest"),
+        ("", "latest"),
+        ("1.3.0-rc1", "1.3.0"),
+        ("1.2.3", "1.2.4"),
+        ("1.2.3", "1.3"),
+        ("1.3.0-rc1", "1"),
+        ("branch main", "1.2.3"),
+    ] {
+        let error = plan(version, &ALL, &[tag], &[]).unwrap_err();
+        assert!(matches!(error, TagError::DevTag { .. }), "{version} {tag}: {error}");
+    }
+    assert!(matches!(plan("1.2.3", &ALL, &["a b"], &[]), Err(TagError::NotATag { .. })));
+    assert!(matches!(plan("", &ALL, &[], &[]), Err(TagError::NoTag { .. })));
+}
+
+/// The contract's guard, over every version text, configuration and explicit tag together.
+#[test]
+fn only_releases_and_configured_branches_move_latest() {
+    let versions = VERSIONS.map(|(text, _)| text).into_iter().chain([
+        "branch main",
+        "branch latest",
+        "branch -latest",
+        "branch 1.2.3",
+        "branch 1",
+    ]);
+    let explicit: [&[&str]; 6] = [&[], &["latest"], &["1.2.3"], &["x", "latest"], &["1"], &["latest-amd64"]];
+    let configured: [&[&str]; 5] =
+        [&ALL, &["latest"], &["{branch}"], &["latest@main", "{version}"], &["{version}", "sha-{sha}", "latest"]];
+    let mut seen = 0;
+    for version in versions {
+        for explicit in explicit {
+            for configured in configured {
+                let Ok(plan) = plan(version, configured, explicit, &[]) else { continue };
+                seen += 1;
+                let release = Version::parse(version).release().is_some() && !version.starts_with("branch");
+                let allowed = release || (version == "branch main" && configured.contains(&"latest@main"));
+                let latest = plan.tags.iter().position(|planned| planned.tag == "latest");
+                assert!(latest.is_none() || allowed, "{version} {configured:?} {explicit:?}");
+                if let Some(at) = latest {
+                    assert_eq!(at, plan.tags.len() - 1, "nothing comes after it");
+                }
+                for planned in &plan.tags {
+                    assert!(template::is_tag(&planned.tag), "{planned:?}");
+                    assert!(planned.rule != TagRule::Immutable || release, "{version}: {planned:?}");
+                    assert!(
+                        planned.tag.parse::<Release>().is_err() || planned.rule == TagRule::Immutable,
+                        "{planned:?}"
+                    );
+                }
+                let mut names: Vec<&String> = plan.tags.iter().map(|planned| &planned.tag).collect();
+                names.sort();
+                names.dedup();
+                assert_eq!(names.len(), plan.tags.len(), "no tag twice");
+            }
+        }
+    }
+    assert!(seen > 200, "{seen}");
+}
