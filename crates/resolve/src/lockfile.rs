@@ -155,7 +155,7 @@ fn version_line(text: &str) -> Option<u64> {
 }
 
 /// Hides credentials in the URLs that a message of `rattler_lock` quotes.
-fn redact_words(message: &str) -> String {
+pub(crate) fn redact_words(message: &str) -> String {
     let words = message.split(' ').map(|word| if word.contains("://") { redact(word) } else { word.to_owned() });
     words.collect::<Vec<_>>().join(" ")
 }

@@ -1,0 +1,78 @@
+//! Why there is no solution. URLs in it are redacted.
+
+use std::fmt;
+
+/// Why no set of packages was found for one platform.
+#[derive(Debug, thiserror::Error)]
+pub enum SolveError {
+    /// A required package that no channel has.
+    #[error("{}", unknown(name, channels, similar))]
+    UnknownPackage {
+        /// The package.
+        name: String,
+        /// The channels that were searched, redacted.
+        channels: Vec<String>,
+        /// Names that look like it.
+        similar: Vec<String>,
+    },
+
+    /// A required package of which no channel has such a version.
+    #[error("no version of {name} matches `{spec}`; the channels have {}", newest(versions))]
+    NoSuchVersion {
+        /// The package.
+        name: String,
+        /// All requirements for it.
+        spec: String,
+        /// The versions there are, newest first.
+        versions: Vec<String>,
+    },
+
+    /// The requirements contradict one another, or the target.
+    #[error("the requirements cannot be met together:\n{explanation}")]
+    Conflict {
+        /// The solver's tree of reasons.
+        explanation: String,
+    },
+
+    /// A channel could not be read.
+    #[error("cannot read the packages of {}: {message}{}", channels.join(", "), hint.unwrap_or_default())]
+    Repodata {
+        /// The channels that were asked, redacted.
+        channels: Vec<String>,
+        /// What happened, redacted.
+        message: String,
+        /// What to do, beginning with `; `.
+        hint: Option<&'static str>,
+    },
+
+    /// The solver gave up for another reason.
+    #[error("the solver failed: {message}")]
+    Solver {
+        /// What it said.
+        message: String,
+    },
+
+    /// Somebody wanted it to end.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// How many versions an error lists.
+const VERSIONS: usize = 8;
+
+fn unknown(name: &str, channels: &[String], similar: &[String]) -> impl fmt::Display {
+    let mut text = format!("no channel has a package `{name}`; searched: {}", channels.join(", "));
+    if !similar.is_empty() {
+        let quoted: Vec<_> = similar.iter().map(|name| format!("`{name}`")).collect();
+        text.push_str(&format!("; did you mean {}?", quoted.join(" or ")));
+    }
+    text
+}
+
+fn newest(versions: &[String]) -> String {
+    let mut text = versions.iter().take(VERSIONS).cloned().collect::<Vec<_>>().join(", ");
+    if versions.len() > VERSIONS {
+        text.push_str(&format!(" and {} older ones", versions.len() - VERSIONS));
+    }
+    text
+}
