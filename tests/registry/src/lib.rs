@@ -12,6 +12,9 @@ pub mod certificates;
 pub mod checker;
 pub mod client;
 pub mod docker;
+pub mod fake;
 pub mod http;
 pub mod issuer;
 pub mod sample;
+
+pub use fake::{Fault, Kind, Lie, Point, Profile, Registry, Rule};
