@@ -167,9 +167,23 @@ pub struct ImageArgs {
     /// A pattern that is left out of included directories. Repeatable; replaces `exclude`.
     #[arg(long, value_name = "PATTERN")]
     exclude: Vec<String>,
+    #[command(flatten)]
+    pub sources: SourceArgs,
     /// gzip or zstd, with a level: gzip:9, zstd:3 [default: gzip:6].
     #[arg(long, value_name = "NAME[:LEVEL]")]
     compression: Option<CompressionSetting>,
+}
+
+/// What to do with packages that are locked as sources.
+#[derive(Debug, Args)]
+pub struct SourceArgs {
+    /// A wheel that was built elsewhere, in place of a locked source archive, git repository or directory. Repeatable;
+    /// several wheels of one package are for different platforms.
+    #[arg(long = "wheel", value_name = "FILE")]
+    pub wheels: Vec<PathBuf>,
+    /// Build the other sources, once, in a container without a network (podman). This runs their code.
+    #[arg(long)]
+    pub build_sdists: bool,
 }
 
 #[derive(Debug, Clone)]

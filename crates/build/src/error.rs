@@ -50,6 +50,9 @@ pub enum Error {
     /// The application layer.
     #[error(transparent)]
     Application(#[from] crate::application::ApplicationError),
+    /// A source that should become a wheel.
+    #[error(transparent)]
+    Source(#[from] Box<crate::sources::SourceError>),
     /// Packages that an image cannot be made of yet.
     #[error(
         "these packages are not conda packages from a channel, and cannot be put into an image yet: {}; use conda packages of the same names (`pixi add NAME` instead of `pixi add --pypi NAME`)",
@@ -130,4 +133,10 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
+}
+
+impl From<crate::sources::SourceError> for Error {
+    fn from(error: crate::sources::SourceError) -> Self {
+        Self::Source(Box::new(error))
+    }
 }

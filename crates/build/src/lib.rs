@@ -27,6 +27,7 @@ mod report;
 mod request;
 mod secrets;
 mod settings;
+mod sources;
 mod target;
 mod virtual_packages;
 

@@ -31,6 +31,10 @@ pub struct BuildRequest {
     pub epoch: Option<i64>,
     /// Files in the form of containers-auth.json(5), for base images; the first that knows a registry counts.
     pub auth_files: Vec<PathBuf>,
+    /// Wheels of locked sources that were built elsewhere.
+    pub wheels: Vec<PathBuf>,
+    /// Whether other sources may be built, which runs their code in a container.
+    pub build_sdists: bool,
     /// Our cache.
     pub cache_dir: PathBuf,
     /// Whether only the cache and local files may be used.

@@ -89,6 +89,8 @@ pub fn request(
         base_glibc: image.and_then(|image| image.base_glibc),
         epoch: epoch()?,
         auth_files: auth_files(),
+        wheels: image.map(|image| image.sources.wheels.clone()).unwrap_or_default(),
+        build_sdists: image.is_some_and(|image| image.sources.build_sdists),
         cache_dir: means.cache()?,
         offline: means.offline,
         interrupted: crate::interrupt::flag(),

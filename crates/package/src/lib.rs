@@ -32,5 +32,6 @@ pub use plan::{Change, LinkPlan, Links, PlanInput, PlannedEntryPoint, PlannedPat
 pub use prefix::{PrefixError, TargetPrefix};
 pub use tree::{CondaMeta, OutsideLink, PackageTree, file_tree};
 pub use wheel::{
-    DirectUrl, TagError, WheelExpected, WheelInfo, WheelPath, WheelScript, check_tags, read_wheel, wheel_tree,
+    DirectUrl, NewWheelFile, TagError, WheelExpected, WheelInfo, WheelPath, WheelScript, check_tags, pack_wheel,
+    read_wheel, wheel_tree,
 };

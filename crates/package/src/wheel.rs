@@ -20,6 +20,7 @@ mod entry_points;
 mod hash;
 mod layout;
 mod metadata;
+mod pack;
 mod record;
 mod script;
 mod tags;
@@ -38,6 +39,7 @@ use self::{
 pub use self::{
     entry_points::WheelScript,
     layout::WheelPath,
+    pack::{NewWheelFile, pack_wheel},
     tags::{TagError, check_tags},
     tree::{DirectUrl, wheel_tree},
 };

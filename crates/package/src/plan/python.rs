@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use pixi_oci_layer::TreePath;
 use rattler::install::PythonInfo;
-use rattler_conda_types::Subdir;
+use rattler_conda_types::{PackageRecord, Subdir};
 
 use super::PlanInput;
 use crate::{Error, Refusal, error::escape, path::normalise};
@@ -21,6 +21,23 @@ pub struct Python {
 }
 
 impl Python {
+    /// The interpreter that the package `python` with this record is. `package` is its file name, for errors.
+    pub fn of(record: &PackageRecord, package: &str) -> Result<Self, Error> {
+        let fail = |reason: String| Error::Python { package: package.to_owned(), reason: escape(&reason) };
+        let (major, minor) = record
+            .version
+            .version()
+            .as_major_minor()
+            .ok_or_else(|| fail(format!("its version {} has no major and minor number", record.version)))?;
+        let checked = |path: &str| normalise(path).map_err(|refusal| fail(format!("its path {path:?} {refusal}")));
+        let site_packages = match &record.python_site_packages_path {
+            Some(path) => checked(path)?,
+            None => checked(&format!("lib/python{major}.{minor}/site-packages"))?,
+        };
+        let executable = checked(&format!("bin/python{major}.{minor}"))?;
+        Ok(Self { version: (major, minor), executable, site_packages })
+    }
+
     /// The same for rattler's functions.
     pub(crate) fn info(&self, subdir: Subdir) -> PythonInfo {
         PythonInfo {
@@ -52,18 +69,5 @@ pub(super) fn find(packages: &[PlanInput<'_>]) -> Result<Option<Python>, Error> 
     let Some(package) = packages.iter().find(|package| package.record.name.as_normalized() == "python") else {
         return Ok(None);
     };
-    let record = package.record;
-    let fail = |reason: String| Error::Python { package: package.facts.file_name.clone(), reason: escape(&reason) };
-    let (major, minor) = record
-        .version
-        .version()
-        .as_major_minor()
-        .ok_or_else(|| fail(format!("its version {} has no major and minor number", record.version)))?;
-    let checked = |path: &str| normalise(path).map_err(|refusal| fail(format!("its path {path:?} {refusal}")));
-    let site_packages = match &record.python_site_packages_path {
-        Some(path) => checked(path)?,
-        None => checked(&format!("lib/python{major}.{minor}/site-packages"))?,
-    };
-    let executable = checked(&format!("bin/python{major}.{minor}"))?;
-    Ok(Some(Python { version: (major, minor), executable, site_packages }))
+    Python::of(package.record, &package.facts.file_name).map(Some)
 }

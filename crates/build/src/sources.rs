@@ -1,0 +1,273 @@
+//! From locked sources (source archives, git repositories, directories) to wheels.
+//!
+//! Making a wheel of a source runs the source's code, so it is never done silently. [`decide`] looks at every source of all
+//! targets before anything is downloaded. A source becomes a wheel in one of these ways, the first that applies:
+//!
+//! 1. **Injected**: somebody built it elsewhere (`--wheel FILE`, `wheels = [...]`).
+//! 2. **Own**: it is a directory of the workspace, of pure Python with static metadata; see [`own`]. No code runs.
+//! 3. **Built**: in a container without a network, because somebody said so (`--build-sdists`).
+//!
+//! What is left is one error that lists everything. The rest of the build treats the wheels like locked ones, with the
+//! difference that own ones go to the application layer.
+
+mod error;
+mod injected;
+mod own;
+mod wheel;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
+
+use pixi_oci_package::Python;
+use pixi_oci_resolve::{ArchiveLocation, LockedPackage, PypiSourceKind, Sha256, Workspace};
+
+pub use self::{
+    error::{SourceError, Undecided},
+    wheel::{SourceWheel, WheelOrigin},
+};
+use self::{injected::Injected, own::own_wheel};
+use crate::{BuildRequest, Error, configuration::Configuration, target::Target};
+
+/// What [`decide`] needs to know.
+pub struct SourcesInput<'a> {
+    /// What was asked for.
+    pub request: &'a BuildRequest,
+    /// The workspace.
+    pub workspace: &'a Workspace,
+    /// Its configuration.
+    pub configuration: &'a Configuration,
+    /// What is built.
+    pub targets: &'a [Target],
+    /// A directory for wheels that are made, which lives as long as the build.
+    pub scratch: &'a Path,
+}
+
+/// Where the wheels of sources come from.
+#[derive(Debug, Default)]
+pub struct Decided {
+    /// For each target, by [`LockedPackage::name`].
+    pub wheels: Vec<BTreeMap<String, SourceWheel>>,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+}
+
+/// A locked source, the same for all targets that have it.
+#[derive(Debug, Clone)]
+struct Locked<'a> {
+    /// [`LockedPackage::name`]
+    name: String,
+    version: Option<&'a str>,
+    /// Where it is, as the lock file has it, without credentials.
+    location: &'a str,
+    place: &'a ArchiveLocation,
+    kind: Kind,
+    /// Of a source archive.
+    sha256: Option<Sha256>,
+    /// Positions of the targets that have it.
+    targets: Vec<usize>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Pypi(PypiSourceKind),
+    Conda,
+}
+
+/// Decides about the sources of all targets.
+///
+/// # Errors
+///
+/// [`SourceError::Undecided`] lists all sources for which nothing was decided; the others name one source or wheel.
+pub fn decide(input: &SourcesInput<'_>) -> Result<Decided, Error> {
+    let locked = locked(input.targets);
+    let mut decided = Decided { wheels: vec![BTreeMap::new(); input.targets.len()], warnings: Vec::new() };
+    let injected = Injected::read(input, &locked)?;
+    let mut undecided = Vec::new();
+    let mut own_sources = OwnSources::new(input);
+    for source in &locked {
+        if let Some(wheels) = injected.wheels_for(source) {
+            for (target, wheel) in wheels {
+                decided.wheels[target].insert(source.name.clone(), wheel);
+            }
+            continue;
+        }
+        match own_sources.wheel(source, &mut decided.warnings)? {
+            Ok(wheel) => {
+                for target in &source.targets {
+                    decided.wheels[*target].insert(source.name.clone(), wheel.clone());
+                }
+            }
+            Err(reason) => undecided.push(source.undecided(reason)),
+        }
+    }
+    if !undecided.is_empty() {
+        undecided.sort();
+        return Err(SourceError::Undecided { undecided }.into());
+    }
+    Ok(decided)
+}
+
+/// All sources, by name.
+fn locked(targets: &[Target]) -> Vec<Locked<'_>> {
+    let mut all: BTreeMap<(String, &str), Locked<'_>> = BTreeMap::new();
+    for (index, package) in
+        targets.iter().enumerate().flat_map(|(index, target)| target.packages.iter().map(move |p| (index, p)))
+    {
+        let name = package.name();
+        let source = match package {
+            LockedPackage::Conda(_) | LockedPackage::Wheel(_) => continue,
+            LockedPackage::CondaSource { location, place, .. } => {
+                Locked { name, version: None, location, place, kind: Kind::Conda, sha256: None, targets: Vec::new() }
+            }
+            LockedPackage::PypiSource { version, location, kind, place, sha256, .. } => Locked {
+                name,
+                version: version.as_deref(),
+                location,
+                place,
+                kind: Kind::Pypi(*kind),
+                sha256: *sha256,
+                targets: Vec::new(),
+            },
+        };
+        all.entry((source.name.clone(), source.location)).or_insert(source).targets.push(index);
+    }
+    all.into_values().collect()
+}
+
+impl Locked<'_> {
+    /// The PEP 503 name, as far as a conda package has one.
+    fn python_name(&self) -> &str {
+        self.name.strip_prefix("pypi:").unwrap_or(&self.name)
+    }
+
+    fn what(&self) -> String {
+        let kind = match self.kind {
+            Kind::Pypi(PypiSourceKind::Sdist) => "source archive",
+            Kind::Pypi(PypiSourceKind::Git) => "git",
+            Kind::Pypi(PypiSourceKind::Directory) => "directory",
+            Kind::Conda => "conda source package in",
+        };
+        format!("{kind} {}", self.location)
+    }
+
+    fn undecided(&self, reason: Option<String>) -> Undecided {
+        Undecided {
+            name: self.name.clone(),
+            version: self.version.map(str::to_owned),
+            what: self.what(),
+            reason,
+        }
+    }
+}
+
+/// The directories of the workspace that are installed from their files.
+struct OwnSources<'a> {
+    input: &'a SourcesInput<'a>,
+    /// For each target, what the manifest wants installed as editable.
+    editable: Vec<Option<BTreeSet<String>>>,
+}
+
+impl<'a> OwnSources<'a> {
+    fn new(input: &'a SourcesInput<'a>) -> Self {
+        Self { input, editable: vec![None; input.targets.len()] }
+    }
+
+    /// The wheel of a source of the workspace, or why there is none, where there is something to say.
+    fn wheel(
+        &mut self,
+        source: &Locked<'_>,
+        warnings: &mut Vec<String>,
+    ) -> Result<Result<SourceWheel, Option<String>>, Error> {
+        if !matches!(source.kind, Kind::Pypi(PypiSourceKind::Directory) | Kind::Conda) {
+            return Ok(Err(None));
+        }
+        let ArchiveLocation::Path(place) = source.place else { return Ok(Err(None)) };
+        let root = self.input.workspace.root.as_path();
+        let directory = if place.is_file() { place.parent().unwrap_or(place) } else { place };
+        let Ok(real) = fs_err::canonicalize(directory) else {
+            return Ok(Err(Some("there is no such directory".into())));
+        };
+        let real_root = fs_err::canonicalize(root).map_err(|source| Error::Io {
+            action: "find",
+            path: root.into(),
+            source,
+        })?;
+        let Ok(below) = real.strip_prefix(&real_root) else {
+            if source.kind != Kind::Conda && self.is_editable(source)? {
+                let directory = source.location.to_owned();
+                return Err(SourceError::EditableOutside { package: source.name.clone(), directory }.into());
+            }
+            return Ok(Err(Some("it is outside of the workspace".into())));
+        };
+        if source.kind == Kind::Conda
+            && let Some(reason) = conda_backend(&real)
+        {
+            return Ok(Err(Some(reason)));
+        }
+        let name = (source.kind != Kind::Conda).then(|| source.python_name());
+        let scratch = self.input.scratch.join("own");
+        fs_err::create_dir_all(&scratch).map_err(|source| Error::Io {
+            action: "make",
+            path: scratch.clone(),
+            source,
+        })?;
+        let made = match own_wheel(&real, &real_root, name, &scratch)? {
+            Ok(made) => made,
+            Err(reason) => return Ok(Err(Some(reason.to_string()))),
+        };
+        for (path, what) in &made.left_out {
+            warnings.push(format!("{}: {path} is not installed: it looks like {what}", source.name));
+        }
+        let directory = Some(below.to_path_buf());
+        Ok(Ok(SourceWheel::read(&made.path, &made.name, &made.version, WheelOrigin::Own, directory)?))
+    }
+
+    fn is_editable(&mut self, source: &Locked<'_>) -> Result<bool, Error> {
+        for &index in &source.targets {
+            let known = match self.editable[index].take() {
+                Some(known) => known,
+                None => self.input.workspace.editable_dependencies(
+                    &self.input.configuration.environment,
+                    &self.input.targets[index].platform,
+                )?,
+            };
+            let found = known.contains(source.python_name());
+            self.editable[index] = Some(known);
+            if found {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Why a conda source package is not one of Python files only. `None`: it is.
+fn conda_backend(directory: &Path) -> Option<String> {
+    let read = |file: &str| fs_err::read_to_string(directory.join(file)).ok();
+    let parse = |text: String| toml_edit::de::from_str::<serde_json::Value>(&text).ok();
+    let package = match (read("pixi.toml").and_then(parse), read("pyproject.toml").and_then(parse)) {
+        (Some(pixi), _) if !pixi["package"].is_null() => pixi["package"].clone(),
+        (_, Some(pyproject)) => pyproject["tool"]["pixi"]["package"].clone(),
+        _ => serde_json::Value::Null,
+    };
+    match package["build"]["backend"]["name"].as_str() {
+        Some("pixi-build-python") => None,
+        Some(other) => Some(format!("only {other} knows what it builds")),
+        None => Some("it has no [package.build] with a backend".into()),
+    }
+}
+
+/// The Python of a target.
+fn python_of(target: &Target) -> Result<Option<Python>, Error> {
+    for package in &target.packages {
+        if let LockedPackage::Conda(record) = package
+            && record.package_record.name.as_normalized() == "python"
+        {
+            return Ok(Some(Python::of(&record.package_record, &package.name())?));
+        }
+    }
+    Ok(None)
+}
+
