@@ -7,8 +7,14 @@ use pixi_oci_layer::Digest;
 use pixi_oci_resolve::{Client, LockedPackage, Workspace};
 
 use crate::{
-    BuildReport, BuildRequest, Error, ImageReport, OnEvent, configuration::configuration, fetch::fetch_archives,
-    image::ImageBuilder, output::Output, packages::conda_records, target::targets,
+    BuildReport, BuildRequest, Error, Event, ImageReport, OnEvent,
+    configuration::configuration,
+    fetch::fetch_archives,
+    image::ImageBuilder,
+    output::Output,
+    packages::conda_records,
+    sources::{SourcesInput, decide},
+    target::targets,
 };
 
 /// Builds what `request` says, and gives the report of it. Nothing is visible at the destination before all is done.
@@ -22,10 +28,18 @@ pub fn build(request: &BuildRequest, client: &Client, on_event: OnEvent<'_>) -> 
     let lock = workspace.lock_file()?;
     let lock_file_digest = digest_of(lock.path())?;
     let targets = targets(request, &workspace, &lock, &configuration)?;
-    let records = targets.iter().map(|target| conda_records(&target.packages)).collect::<Result<Vec<_>, _>>()?;
     let default = || format!("oci:{}", workspace.root.join("dist/oci").display());
     let output = Output::open(&request.output.clone().unwrap_or_else(default))?;
     output.check(targets.len())?;
+    let sources = decide(&SourcesInput {
+        request,
+        workspace: &workspace,
+        configuration: &configuration,
+        targets: &targets,
+        scratch: output.scratch(),
+    })?;
+    sources.warnings.iter().for_each(|text| on_event(Event::Warning(text.clone())));
+    let records = targets.iter().map(|target| conda_records(&target.packages)).collect::<Result<Vec<_>, _>>()?;
     let packages: Vec<&LockedPackage> = targets.iter().flat_map(|target| &target.packages).collect();
     let archives = fetch_archives(request, client, &packages, on_event)?;
 
@@ -61,6 +75,7 @@ pub fn build(request: &BuildRequest, client: &Client, on_event: OnEvent<'_>) -> 
         environment: configuration.environment,
         lock_file_digest,
         images: reports,
+        sources: sources.reports(&targets),
         executed: Vec::new(),
     })
 }

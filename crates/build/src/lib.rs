@@ -41,8 +41,9 @@ pub use pixi_oci_resolve::{
     Client, CompressionSetting, Error as ResolveError, Include, ManifestError, OciConfig, Port, VirtualPackage,
 };
 pub use plan::{LayerPlan, PackagePlan, Plan, PlanRequest, plan};
-pub use report::{BaseReport, BuildReport, ImageReport, LayerKind, LayerReport};
+pub use report::{BaseReport, BuildReport, ImageReport, LayerKind, LayerReport, SourceReport};
 pub use request::{BuildRequest, RequestError};
+pub use sources::{SourceError, SourceWheel, Undecided, WheelOrigin};
 
 /// A runtime for the network, which ends with what it is used for.
 fn runtime() -> Result<tokio::runtime::Runtime, Error> {

@@ -3,6 +3,8 @@
 use pixi_oci_layer::{DiffId, Digest};
 use serde::Serialize;
 
+use crate::WheelOrigin;
+
 /// The result of a build. Its JSON form is what `--json` prints.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -17,8 +19,27 @@ pub struct BuildReport {
     pub lock_file_digest: Digest,
     /// One for each architecture.
     pub images: Vec<ImageReport>,
-    /// Programs that were run to make the image: package code, build scripts. None.
+    /// The wheels that stand for locked sources.
+    pub sources: Vec<SourceReport>,
+    /// Package code that was run to make the image: builds of sources. Only what was asked for, and not what an earlier
+    /// build had run already.
     pub executed: Vec<String>,
+}
+
+/// A wheel that stands for a locked source.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceReport {
+    /// `pypi:NAME`, or the conda name.
+    pub package: String,
+    /// The conda platform that it is for, as the lock file names it.
+    pub conda_platform: String,
+    /// The wheel's file name.
+    pub wheel: String,
+    /// Of the wheel.
+    pub sha256: String,
+    /// Who made it.
+    pub origin: WheelOrigin,
 }
 
 /// One architecture's image.

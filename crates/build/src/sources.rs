@@ -28,7 +28,7 @@ pub use self::{
     wheel::{SourceWheel, WheelOrigin},
 };
 use self::{injected::Injected, own::own_wheel};
-use crate::{BuildRequest, Error, configuration::Configuration, target::Target};
+use crate::{BuildRequest, Error, SourceReport, configuration::Configuration, target::Target};
 
 /// What [`decide`] needs to know.
 pub struct SourcesInput<'a> {
@@ -109,6 +109,22 @@ pub fn decide(input: &SourcesInput<'_>) -> Result<Decided, Error> {
     Ok(decided)
 }
 
+impl Decided {
+    /// What the report says of it.
+    pub fn reports(&self, targets: &[Target]) -> Vec<SourceReport> {
+        let all = targets.iter().zip(&self.wheels).flat_map(|(target, wheels)| {
+            wheels.iter().map(|(package, wheel)| SourceReport {
+                package: package.clone(),
+                conda_platform: target.platform.name.clone(),
+                wheel: wheel.file_name.clone(),
+                sha256: wheel.sha256.to_string(),
+                origin: wheel.origin,
+            })
+        });
+        all.collect()
+    }
+}
+
 /// All sources, by name.
 fn locked(targets: &[Target]) -> Vec<Locked<'_>> {
     let mut all: BTreeMap<(String, &str), Locked<'_>> = BTreeMap::new();
@@ -153,12 +169,7 @@ impl Locked<'_> {
     }
 
     fn undecided(&self, reason: Option<String>) -> Undecided {
-        Undecided {
-            name: self.name.clone(),
-            version: self.version.map(str::to_owned),
-            what: self.what(),
-            reason,
-        }
+        Undecided { name: self.name.clone(), version: self.version.map(str::to_owned), what: self.what(), reason }
     }
 }
 
@@ -189,11 +200,8 @@ impl<'a> OwnSources<'a> {
         let Ok(real) = fs_err::canonicalize(directory) else {
             return Ok(Err(Some("there is no such directory".into())));
         };
-        let real_root = fs_err::canonicalize(root).map_err(|source| Error::Io {
-            action: "find",
-            path: root.into(),
-            source,
-        })?;
+        let real_root =
+            fs_err::canonicalize(root).map_err(|source| Error::Io { action: "find", path: root.into(), source })?;
         let Ok(below) = real.strip_prefix(&real_root) else {
             if source.kind != Kind::Conda && self.is_editable(source)? {
                 let directory = source.location.to_owned();
@@ -270,4 +278,3 @@ fn python_of(target: &Target) -> Result<Option<Python>, Error> {
     }
     Ok(None)
 }
-

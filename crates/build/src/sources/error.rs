@@ -93,7 +93,9 @@ pub enum SourceError {
         second: PathBuf,
     },
     /// Wheels need a Python.
-    #[error("{package}: the environment has no Python for {platform}; add `python` to the dependencies and run `pixi lock`")]
+    #[error(
+        "{package}: the environment has no Python for {platform}; add `python` to the dependencies and run `pixi lock`"
+    )]
     NoPython {
         /// The package.
         package: String,

@@ -79,7 +79,8 @@ impl Injected {
         if let Some(known) = self.0.values().find(|known| known.path == path) {
             return Ok(known.clone());
         }
-        let copied = fs_err::create_dir_all(input.scratch.join("injected")).and_then(|()| fs_err::copy(&wheel.path, &path));
+        let copied =
+            fs_err::create_dir_all(input.scratch.join("injected")).and_then(|()| fs_err::copy(&wheel.path, &path));
         copied.map_err(|source| Error::Io { action: "copy", path: wheel.path.clone(), source })?;
         SourceWheel::read(&path, &wheel.name, &wheel.version.to_string(), WheelOrigin::Injected, None)
     }
@@ -175,12 +176,9 @@ fn choose<'a>(
     }
     match fitting[..] {
         [wheel] => Ok(wheel),
-        [first, second, ..] => Err(SourceError::Ambiguous {
-            package,
-            platform,
-            first: first.path.clone(),
-            second: second.path.clone(),
-        }),
+        [first, second, ..] => {
+            Err(SourceError::Ambiguous { package, platform, first: first.path.clone(), second: second.path.clone() })
+        }
         [] => Err(SourceError::NoneFits { package, platform, reasons: failures.join("; ") }),
     }
 }

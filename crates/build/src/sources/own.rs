@@ -123,7 +123,8 @@ fn read(listing: &Listing, name: Option<&str>) -> Result<(Described, Selection),
     let Some(project) = &pyproject.project else {
         return Err(NotStatic::new("its pyproject.toml has no [project] table"));
     };
-    if name.is_some_and(|name| project.name.parse::<pep508_rs::PackageName>().map_or(true, |own| own.as_ref() != name)) {
+    if name.is_some_and(|name| project.name.parse::<pep508_rs::PackageName>().map_or(true, |own| own.as_ref() != name))
+    {
         return Err(NotStatic::new(format!("its pyproject.toml is that of {:?}", project.name)));
     }
     let selection = backend::select(&Source { project, pyproject: &pyproject, listing })?;

@@ -84,7 +84,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a-1-py3-none-any.whl");
         std::fs::write(&path, &bytes[0]).unwrap();
-        let expected = WheelExpected { name: "a".into(), version: "1".into(), file_name: "a-1-py3-none-any.whl".into() };
+        let expected =
+            WheelExpected { name: "a".into(), version: "1".into(), file_name: "a-1-py3-none-any.whl".into() };
         let info = read_wheel(&path, &expected).unwrap();
         assert_eq!((info.version.as_str(), info.root_is_purelib), ("1", true));
     }

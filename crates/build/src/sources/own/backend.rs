@@ -149,9 +149,11 @@ fn strings(value: &Value, name: &str) -> Result<Option<Vec<String>>, NotStatic> 
     let bad = || NotStatic::new(format!("`{name}` is not a list of texts"));
     match value {
         Value::Null => Ok(None),
-        Value::Array(items) => {
-            items.iter().map(|item| item.as_str().map(str::to_owned).ok_or_else(bad)).collect::<Result<_, _>>().map(Some)
-        }
+        Value::Array(items) => items
+            .iter()
+            .map(|item| item.as_str().map(str::to_owned).ok_or_else(bad))
+            .collect::<Result<_, _>>()
+            .map(Some),
         _ => Err(bad()),
     }
 }

@@ -38,9 +38,9 @@ pub fn select(source: &Source<'_>) -> Result<Selection, NotStatic> {
         }
     }
     if selection.files.is_empty() {
-        let modules = listing.below(root).filter(|path| {
-            inside(path).is_some_and(|name| name.strip_suffix(".py").is_some_and(is_identifier))
-        });
+        let modules = listing
+            .below(root)
+            .filter(|path| inside(path).is_some_and(|name| name.strip_suffix(".py").is_some_and(is_identifier)));
         modules.map(str::to_owned).try_for_each(|path| selection.add_file(listing, &path, root))?;
     }
     Ok(selection)

@@ -48,7 +48,9 @@ fn check_ignored(source: &Source<'_>, selection: &Selection) -> Result<(), NotSt
             ignored.matched_path_or_any_parents(source.listing.root.join(path.as_str()), false).is_ignore()
         });
         if let Some(path) = hit {
-            return Err(NotStatic::new(format!("git ignores {path}, and only git knows whether it has it all the same")));
+            return Err(NotStatic::new(format!(
+                "git ignores {path}, and only git knows whether it has it all the same"
+            )));
         }
         if fs_err::metadata(directory.join(".git")).is_ok() {
             break;

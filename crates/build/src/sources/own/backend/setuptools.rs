@@ -28,15 +28,8 @@ pub fn select(source: &Source<'_>) -> Result<Selection, NotStatic> {
         }
     }
     let settings = source.pyproject.tool("setuptools");
-    let known = [
-        "packages",
-        "py-modules",
-        "package-dir",
-        "package-data",
-        "include-package-data",
-        "zip-safe",
-        "dynamic",
-    ];
+    let known =
+        ["packages", "py-modules", "package-dir", "package-data", "include-package-data", "zip-safe", "dynamic"];
     check_keys(settings, "tool.setuptools", &known)?;
     let layout = layout(source, settings)?;
 
@@ -83,7 +76,8 @@ fn layout(source: &Source<'_>, settings: &Value) -> Result<Layout, NotStatic> {
     if packages.is_null() && modules.is_none() {
         return discovery::discover(source.listing, directory);
     }
-    let mut layout = Layout { root: directory.unwrap_or_default(), modules: modules.unwrap_or_default(), packages: Vec::new() };
+    let mut layout =
+        Layout { root: directory.unwrap_or_default(), modules: modules.unwrap_or_default(), packages: Vec::new() };
     match packages {
         Value::Null => {}
         Value::Array(_) => layout.packages = strings(packages, "tool.setuptools.packages")?.unwrap_or_default(),
