@@ -21,7 +21,7 @@ use std::{
 };
 
 use pixi_oci_package::Python;
-use pixi_oci_resolve::{ArchiveLocation, LockedPackage, PypiSourceKind, Sha256, Workspace};
+use pixi_oci_resolve::{ArchiveLocation, LockedPackage, PypiSourceKind, Workspace};
 
 pub use self::{
     error::{SourceError, Undecided},
@@ -63,8 +63,6 @@ struct Locked<'a> {
     location: &'a str,
     place: &'a ArchiveLocation,
     kind: Kind,
-    /// Of a source archive.
-    sha256: Option<Sha256>,
     /// Positions of the targets that have it.
     targets: Vec<usize>,
 }
@@ -135,15 +133,14 @@ fn locked(targets: &[Target]) -> Vec<Locked<'_>> {
         let source = match package {
             LockedPackage::Conda(_) | LockedPackage::Wheel(_) => continue,
             LockedPackage::CondaSource { location, place, .. } => {
-                Locked { name, version: None, location, place, kind: Kind::Conda, sha256: None, targets: Vec::new() }
+                Locked { name, version: None, location, place, kind: Kind::Conda, targets: Vec::new() }
             }
-            LockedPackage::PypiSource { version, location, kind, place, sha256, .. } => Locked {
+            LockedPackage::PypiSource { version, location, kind, place, .. } => Locked {
                 name,
                 version: version.as_deref(),
                 location,
                 place,
                 kind: Kind::Pypi(*kind),
-                sha256: *sha256,
                 targets: Vec::new(),
             },
         };

@@ -41,6 +41,8 @@ pub struct Source<'a> {
     pub listing: &'a Listing,
 }
 
+type Rules = fn(&Source<'_>) -> Result<Selection, NotStatic>;
+
 const LICENSES: &[&str] = &["LICEN[CS]E*", "COPYING*", "NOTICE*", "AUTHORS*"];
 
 /// Asks the rules of the project's backend.
@@ -49,17 +51,16 @@ pub fn select(source: &Source<'_>) -> Result<Selection, NotStatic> {
     if !system.backend_path.is_empty() {
         return Err(NotStatic::new("its build backend is a part of the project (`backend-path`)"));
     }
-    let (allowed, rules): (&[&str], fn(&Source<'_>) -> Result<Selection, NotStatic>) =
-        match system.build_backend.as_deref() {
-            // PEP 517: a project without a backend has setuptools.
-            None | Some("setuptools.build_meta") => (&["setuptools", "wheel"], setuptools::select),
-            Some("hatchling.build") => (&["hatchling"], hatchling::select),
-            Some("flit_core.buildapi") => (&["flit-core"], flit::select),
-            Some("uv_build") => (&["uv-build"], uv::select),
-            Some("poetry.core.masonry.api") => (&["poetry-core"], poetry::select),
-            Some("pdm.backend") => (&["pdm-backend"], pdm::select),
-            Some(other) => return Err(NotStatic::new(format!("the rules of its build backend {other} are not known"))),
-        };
+    let (allowed, rules): (&[&str], Rules) = match system.build_backend.as_deref() {
+        // PEP 517: a project without a backend has setuptools.
+        None | Some("setuptools.build_meta") => (&["setuptools", "wheel"], setuptools::select),
+        Some("hatchling.build") => (&["hatchling"], hatchling::select),
+        Some("flit_core.buildapi") => (&["flit-core"], flit::select),
+        Some("uv_build") => (&["uv-build"], uv::select),
+        Some("poetry.core.masonry.api") => (&["poetry-core"], poetry::select),
+        Some("pdm.backend") => (&["pdm-backend"], pdm::select),
+        Some(other) => return Err(NotStatic::new(format!("the rules of its build backend {other} are not known"))),
+    };
     check_requires(&system, allowed)?;
     rules(source)
 }
