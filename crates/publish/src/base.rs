@@ -34,7 +34,7 @@ pub use error::{Error, Problem};
 pub use files::{BaseFiles, Entry};
 pub use layer::BaseLayer;
 pub use reference::{BaseRef, LayoutImage};
-pub(crate) use store::Store;
+pub(crate) use store::{Store, read_at_most};
 
 use self::registry::Registry;
 
