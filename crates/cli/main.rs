@@ -7,6 +7,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod arguments;
+mod channels;
 mod commands;
 mod error;
 mod interrupt;

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    num::NonZeroUsize,
     sync::Mutex,
 };
 
@@ -11,9 +10,6 @@ use pixi_oci_resolve::{
 };
 
 use crate::{BuildRequest, Error, Event, OnEvent};
-
-/// So many archives are fetched at a time, as pixi does.
-const CONCURRENCY: NonZeroUsize = NonZeroUsize::new(50).expect("not zero");
 
 /// The archives of `packages`, in their order; packages that would have to be built have none.
 pub fn fetch_archives(
@@ -37,7 +33,7 @@ pub fn fetch_archives(
     let cache = ArchiveCache::open(&request.cache_dir)?;
     let options = FetchOptions {
         offline: request.offline,
-        concurrency: CONCURRENCY,
+        concurrency: request.downloads,
         retry: RetryPolicy::default(),
         on_event: &forward,
     };

@@ -38,7 +38,8 @@ pub use grouping::{LayerGroup, SizedPackage, TooFewLayers, group, package_layers
 pub use pixi_oci_image::Architecture;
 pub use pixi_oci_publish::{find_container_engine, load};
 pub use pixi_oci_resolve::{
-    Client, CompressionSetting, Error as ResolveError, Include, ManifestError, OciConfig, Port, VirtualPackage,
+    Client, ClientSettings, CompressionSetting, ConfigPlaces, Error as ResolveError, Include, ManifestError, OciConfig,
+    PixiConfig, Port, Proxies, S3Environment, Url, VirtualPackage, redact, workspace_root,
 };
 pub use plan::{LayerPlan, PackagePlan, Plan, PlanRequest, plan};
 pub use report::{BaseReport, BuildReport, ImageReport, LayerKind, LayerReport, SourceReport};

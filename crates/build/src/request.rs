@@ -1,6 +1,7 @@
 //! Everything a build depends on. Nothing else is read: not the environment, not the clock.
 
 use std::{
+    num::NonZeroUsize,
     path::PathBuf,
     sync::{Arc, atomic::AtomicBool},
 };
@@ -39,6 +40,8 @@ pub struct BuildRequest {
     pub cache_dir: PathBuf,
     /// Whether only the cache and local files may be used.
     pub offline: bool,
+    /// How many archives are fetched at a time.
+    pub downloads: NonZeroUsize,
     /// How many layers are made at a time.
     pub threads: usize,
     /// Set by somebody else when the build is to end: it then fails with [`Error::Interrupted`](crate::Error).

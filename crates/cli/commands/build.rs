@@ -1,12 +1,17 @@
 //! `pixi-oci build`
 
-use std::{env, path::PathBuf, process::ExitCode};
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::Args;
 use pixi_oci_build::{BuildReport, BuildRequest, Client, build, find_container_engine, load};
 
 use crate::{
     arguments::{ImageArgs, Selection},
+    channels::{Channels, ConfigArgs},
     error::CliError,
     output::Output,
     progress::{Progress, size},
@@ -46,14 +51,21 @@ pub struct BuildArgs {
 #[derive(Debug, Args)]
 pub struct Means {
     /// Use only the cache and files of this machine.
-    #[arg(long, env = "PIXI_OFFLINE", value_parser = clap::builder::FalseyValueParser::new())]
-    pub offline: bool,
+    #[arg(long, env = "PIXI_OFFLINE", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = clap::builder::FalseyValueParser::new())]
+    offline: Option<bool>,
     /// Where downloaded archives and base images are kept [default: $XDG_CACHE_HOME/pixi-oci].
     #[arg(long, value_name = "DIR", env = "PIXI_OCI_CACHE_DIR")]
     pub cache_dir: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigArgs,
 }
 
 impl Means {
+    /// Where packages come from.
+    pub fn channels(&self, workspace: &Path) -> Result<Channels, CliError> {
+        Channels::read(workspace, &self.config, self.offline)
+    }
+
     /// The cache's directory.
     pub fn cache(&self) -> Result<PathBuf, CliError> {
         let absolute = |variable: &str| env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
@@ -73,6 +85,7 @@ pub fn request(
     selection: &Selection,
     image: Option<&ImageArgs>,
     means: &Means,
+    channels: &Channels,
     output: Option<String>,
 ) -> Result<BuildRequest, CliError> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -92,7 +105,8 @@ pub fn request(
         wheels: image.map(|image| image.sources.wheels.clone()).unwrap_or_default(),
         build_sdists: image.is_some_and(|image| image.sources.build_sdists),
         cache_dir: means.cache()?,
-        offline: means.offline,
+        offline: channels.offline(),
+        downloads: channels.downloads(),
         interrupted: crate::interrupt::flag(),
         // One more than cores, because a layer waits now and then while its pieces are compressed. Beyond 16, memory grows
         // and the disk does not get faster.
@@ -132,11 +146,12 @@ fn epoch() -> Result<Option<i64>, CliError> {
 
 /// Runs the command.
 pub fn run(args: BuildArgs, output: &Output) -> Result<ExitCode, CliError> {
-    let client = Client::from_environment()?;
+    let channels = args.means.channels(&args.selection.workspace())?;
+    let client = Client::new(&channels.client)?;
     if let Some(name) = &args.load {
-        return load_image(&args, name, &client, output);
+        return load_image(&args, name, &channels, &client, output);
     }
-    let request = request(&args.selection, Some(&args.image), &args.means, args.output.clone())?;
+    let request = request(&args.selection, Some(&args.image), &args.means, &channels, args.output.clone())?;
     let report = build_with_progress(&request, &client, output)?;
     show(&report, args.json, output)
 }
@@ -161,7 +176,13 @@ fn show(report: &BuildReport, json: bool, output: &Output) -> Result<ExitCode, C
 }
 
 /// Through an archive, because podman and docker both read one, and neither reads a layout from elsewhere.
-fn load_image(args: &BuildArgs, name: &str, client: &Client, output: &Output) -> Result<ExitCode, CliError> {
+fn load_image(
+    args: &BuildArgs,
+    name: &str,
+    channels: &Channels,
+    client: &Client,
+    output: &Output,
+) -> Result<ExitCode, CliError> {
     let engine = find_container_engine(&env::var_os("PATH").unwrap_or_default())?;
     let host = match env::consts::ARCH {
         "x86_64" => pixi_oci_build::Architecture::Amd64,
@@ -171,7 +192,7 @@ fn load_image(args: &BuildArgs, name: &str, client: &Client, output: &Output) ->
     let io = |source| CliError::Io { action: "make a temporary directory".into(), source };
     let directory = tempfile::tempdir().map_err(io)?;
     let archive = directory.path().join("image.tar");
-    let mut request = request(&args.selection, Some(&args.image), &args.means, None)?;
+    let mut request = request(&args.selection, Some(&args.image), &args.means, channels, None)?;
     if request.architectures.is_empty() && request.platforms.is_empty() {
         request.architectures = vec![host];
     }

@@ -36,7 +36,8 @@ pub struct PlanArgs {
 
 /// Runs the command.
 pub fn run(args: PlanArgs, output: &Output) -> Result<ExitCode, CliError> {
-    let request = request(&args.selection, None, &args.means, None)?;
+    let channels = args.means.channels(&args.selection.workspace())?;
+    let request = request(&args.selection, None, &args.means, &channels, None)?;
     let plans = plan(&PlanRequest { build: request, all_environments: args.all })?;
     let text = if args.json { serde_json::to_string_pretty(&plans)? } else { table(&plans) };
     output.result(text.trim_end()).map_err(|source| CliError::Io { action: "write to stdout".into(), source })?;

@@ -178,7 +178,9 @@ pub enum Error {
     },
 
     /// A package whose location cannot be fetched from.
-    #[error("package {package}: cannot fetch from {url}: only https, http and file URLs and paths are supported")]
+    #[error(
+        "package {package}: cannot fetch from {url}: only https, http, oci, s3 and file URLs and paths are supported"
+    )]
     UnsupportedScheme {
         /// The package.
         package: String,
@@ -208,6 +210,19 @@ pub enum Error {
         url: String,
         /// What happened, without URLs.
         message: String,
+    },
+
+    /// The server sent something else than the file's bytes.
+    #[error(
+        "package {package}: {url} answered with `content-encoding: {encoding}`, which was not asked for, and it is not what the lock file says; a server or proxy in between changes package archives"
+    )]
+    Encoded {
+        /// The package.
+        package: String,
+        /// Its redacted URL.
+        url: String,
+        /// The encoding.
+        encoding: String,
     },
 
     /// An archive is not the one the lock file names.
@@ -241,7 +256,9 @@ pub enum Error {
     },
 
     /// An archive has another length than the lock file says.
-    #[error("package {package}: {location} has {actual} bytes, the lock file says {expected}")]
+    #[error(
+        "package {package}: {location} has {actual} bytes, the lock file says {expected}; the file was replaced, or the lock file is wrong"
+    )]
     SizeMismatch {
         /// The package.
         package: String,

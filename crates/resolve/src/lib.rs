@@ -5,7 +5,8 @@
 //! ```
 //!
 //! Nothing is solved: the lock file is the input. Nothing is asked of the host either: what the target has is what the
-//! manifest, the lock file and the caller say. The environment is read in one place, [`Client::from_environment`].
+//! manifest, the lock file and the caller say. Nor is the environment read: logins, proxies and pixi's configuration come
+//! in as [`ClientSettings`].
 
 mod activation;
 mod argv;
@@ -26,6 +27,7 @@ mod locked_package;
 mod lockfile;
 mod manifest_error;
 mod manifest_platform;
+mod pixi_config;
 mod platform;
 mod pypi_options;
 mod pypi_requirement;
@@ -46,17 +48,21 @@ mod workspace;
 pub use activation::Activation;
 pub use cache::{ArchiveCache, CachedArchive};
 pub use channel::ManifestChannel;
-pub use client::Client;
+pub use client::{Client, ClientSettings, CredentialFiles, Patience, Proxies, S3Environment, S3Settings, Tls};
 pub use config::{CompressionAlgorithm, CompressionSetting, Include, OciConfig, Port, Protocol};
 pub use declared::{Deferred, FeatureOptions, Requirements, Solving};
 pub use error::Error;
 pub use exclude_newer::{Cutoff, ExcludeNewer};
 pub use feature::{DEFAULT as DEFAULT_ENVIRONMENT, EnvironmentManifest, Feature, Target};
 pub use fetch::{ArchiveIdentity, FetchEvent, FetchItem, FetchOptions};
+pub use locate::workspace_root;
 pub use locked_package::{ArchiveLocation, LockedPackage, LockedWheel, PypiSourceKind, WheelOrigin};
 pub use lockfile::LockFile;
 pub use manifest_error::ManifestError;
 pub use manifest_platform::ManifestPlatform;
+pub use pixi_config::{
+    ConfigPlaces, PixiConfig, ProxyConfig, PypiConfig, RepodataConfig, RepodataForms, S3Bucket, TlsRootCerts,
+};
 pub use platform::{LockedPlatform, PlatformWanted};
 pub use pypi_options::{DEFAULT_PYPI_INDEX, FindLinks, Packages, PypiOptions};
 pub use pypi_requirement::{PypiRequirement, PypiSource};
@@ -67,6 +73,8 @@ pub use retry::RetryPolicy;
 pub use sha256::{ParseSha256Error, Sha256};
 pub use solve::{Repodata, SolveError, SolveInput, conda_subset};
 pub use task::{TaskArgv, TaskManifest};
+/// For the addresses in [`ClientSettings`].
+pub use url::Url;
 pub use virtual_package::VirtualPackage;
 pub use wanted::{Wanted, wanted, wanted_by_group};
 pub use workspace::Workspace;

@@ -49,7 +49,7 @@ pub fn canonical_url(url: &Url) -> String {
         let tail = segments[segments.len().saturating_sub(2)..].join("/");
         return format!("{LOCAL_CHANNEL}{tail}");
     }
-    let plain = without_credentials(url);
+    let plain = String::from(without_credentials(url));
     for (mirror, origin) in MIRRORS {
         if let Some(rest) = plain.strip_prefix(mirror) {
             return format!("{origin}{rest}");
@@ -74,14 +74,15 @@ pub fn canonical_channel(channel: &str) -> String {
     }
 }
 
-fn without_credentials(url: &Url) -> String {
+/// The URL without user info, token, query and fragment.
+pub(crate) fn without_credentials(url: &Url) -> Url {
     let mut url = url.clone();
     let _ = url.set_password(None);
     let _ = url.set_username("");
     url.set_query(None);
     url.set_fragment(None);
     replace_token(&mut url, None);
-    url.into()
+    url
 }
 
 /// Replaces the TOKEN of `/t/TOKEN/`, or removes both segments.
@@ -99,6 +100,39 @@ fn replace_token(url: &mut Url, replacement: Option<&str>) {
     }
     kept.extend(segments[at + 2..].iter().map(String::as_str));
     url.set_path(&kept.join("/"));
+}
+
+/// Text of others (errors of libraries, answers of servers) with every URL in it redacted.
+pub(crate) fn redact_text(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let starts = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
+        let start = rest[..at]
+            .rfind(starts)
+            .map_or(0, |before| before + rest[before..].chars().next().map_or(1, char::len_utf8));
+        let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '<' | '>' | '(' | ')' | ',' | ';');
+        let end = rest[at..].find(ends).map_or(rest.len(), |length| at + length);
+        shown.push_str(&rest[..start]);
+        shown.push_str(&redact(&rest[start..end]));
+        rest = &rest[end..];
+    }
+    shown + rest
+}
+
+/// A text of the same length in which the user info of URLs is stars, for errors that show a line of a file.
+pub(crate) fn mask_user_info(text: &str) -> String {
+    let mut masked = text.as_bytes().to_vec();
+    for (at, _) in text.match_indices("://") {
+        let start = at + 3;
+        let ends = |c: char| c.is_whitespace() || matches!(c, '/' | '"' | '\'' | '?' | '#');
+        let end = text[start..].find(ends).map_or(text.len(), |length| start + length);
+        if let Some(length) = text[start..end].rfind('@') {
+            masked[start..start + length].fill(b'*');
+        }
+    }
+    // Whole characters were replaced by as many stars as they had bytes.
+    String::from_utf8(masked).unwrap_or_default()
 }
 
 fn redact_user_info(text: &str) -> String {
@@ -128,6 +162,20 @@ mod tests {
         for (given, expected) in cases {
             assert_eq!(redact(given), expected);
         }
+    }
+
+    #[test]
+    fn redacts_inside_text() {
+        let text = "error sending request for url (https://u:p@h.example/t/tk-1/a?s=1): \u{e9}https://u:p@h.example, and s3://b/k";
+        let shown = "error sending request for url (https://***@h.example/t/***/a?***): \u{e9}https://***@h.example/, and s3://b/k";
+        assert_eq!(redact_text(text), shown);
+        assert_eq!(redact_text("://"), "://");
+    }
+
+    #[test]
+    fn masks_in_place() {
+        assert_eq!(mask_user_info("a = \"http://u:p\u{e9}@h/\" # @"), "a = \"http://*****@h/\" # @");
+        assert_eq!(mask_user_info("http://h/a@b"), "http://h/a@b");
     }
 
     #[test]

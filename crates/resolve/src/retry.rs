@@ -10,7 +10,7 @@ use std::{
 pub struct RetryPolicy {
     /// Tries in all; 1 means no second one.
     pub attempts: u32,
-    /// The wait after the first failure; it doubles with each further one.
+    /// The longest wait after the first failure; it doubles with each further one.
     pub first_wait: Duration,
     /// No computed wait is longer.
     pub longest_wait: Duration,
@@ -27,13 +27,13 @@ impl Default for RetryPolicy {
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(120);
 
 impl RetryPolicy {
-    /// The wait after failure number `failure` (from 0): exponential, of which the upper half is random, so that many
+    /// The wait after failure number `failure` (from 0): anything up to a limit that doubles ("full jitter"), so that many
     /// clients that failed together do not come back together. A server's `Retry-After` is a minimum.
     pub(crate) fn wait(&self, failure: u32, retry_after: Option<Duration>) -> Duration {
         let full = self.first_wait.saturating_mul(2u32.saturating_pow(failure)).min(self.longest_wait);
         // RandomState is seeded by the system: good enough to scatter clients, and no further dependency.
         let random = RandomState::new().build_hasher().finish() as u32;
-        let wait = full.mul_f64(0.5 + 0.5 * f64::from(random) / f64::from(u32::MAX));
+        let wait = full.mul_f64(f64::from(random) / f64::from(u32::MAX));
         wait.max(retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER))
     }
 }
@@ -49,8 +49,11 @@ mod tests {
         for failure in 0..40 {
             let full = Duration::from_secs(8).min(Duration::from_secs(1 << failure.min(3)));
             let wait = policy.wait(failure, None);
-            assert!(wait >= full / 2 && wait <= full, "{failure}: {wait:?}");
+            assert!(wait <= full, "{failure}: {wait:?}");
         }
+        // Not all the same.
+        let waits: std::collections::BTreeSet<Duration> = (0..20).map(|_| policy.wait(3, None)).collect();
+        assert!(waits.len() > 1, "{waits:?}");
         assert_eq!(policy.wait(0, Some(Duration::from_secs(30))), Duration::from_secs(30));
         assert_eq!(policy.wait(0, Some(Duration::from_secs(9999))), LONGEST_RETRY_AFTER);
     }

@@ -32,7 +32,7 @@ impl Repodata {
         let cache_action = if offline { CacheAction::ForceCacheOnly } else { CacheAction::CacheOrFetch };
         let default = SourceConfig { cache_action, missing_shards_are_empty: offline, ..SourceConfig::default() };
         let gateway = Gateway::builder()
-            .with_client(client.http.clone())
+            .with_client(client.http().clone())
             .with_cache_dir(directory)
             .with_channel_config(ChannelConfig { default, ..ChannelConfig::default() })
             .with_max_concurrent_requests(CONCURRENT_REQUESTS)

@@ -78,7 +78,7 @@ fn spec(text: &str) -> MatchSpec {
 }
 
 fn repodata(cache: &Path, offline: bool) -> Repodata {
-    let client = Client::with_credentials(rattler_networking::AuthenticationStorage::empty()).unwrap();
+    let client = Client::new(&crate::ClientSettings::default()).unwrap();
     Repodata::new(&client, cache, offline)
 }
 

@@ -1,0 +1,160 @@
+//! Where packages come from: pixi's configuration files and the environment, read here and handed down as values.
+
+use std::{
+    env, fs, io,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use clap::Args;
+use pixi_oci_build::{ClientSettings, ConfigPlaces, PixiConfig, Proxies, S3Environment, Url, redact, workspace_root};
+
+use crate::error::CliError;
+
+/// Which of pixi's configuration files count.
+#[derive(Debug, Clone, Args)]
+pub struct ConfigArgs {
+    /// Read pixi's configuration from this file, not from those of the machine and the user. The workspace's
+    /// `.pixi/config.toml` is read, too.
+    #[arg(long, visible_alias = "config", value_name = "PATH", env = "PIXI_CONFIG_FILE", conflicts_with = "no_config")]
+    config_file: Option<PathBuf>,
+    /// Read no configuration of pixi but the workspace's.
+    #[arg(long, env = "PIXI_NO_CONFIG", value_parser = clap::builder::FalseyValueParser::new())]
+    no_config: bool,
+}
+
+/// What was read.
+#[derive(Debug, Clone)]
+pub struct Channels {
+    /// Pixi's configuration, all files in one.
+    pub config: PixiConfig,
+    /// The same, with logins, proxies and certificates of the environment.
+    pub client: ClientSettings,
+}
+
+/// Downloads at a time, where pixi's configuration does not say: as many as pixi's.
+const DOWNLOADS: NonZeroUsize = NonZeroUsize::new(50).expect("not zero");
+
+/// A configuration file that is bigger is none.
+const MAX_CONFIG: u64 = 4 << 20;
+
+impl Channels {
+    /// Reads configuration and environment; `offline` is what the command line says.
+    pub fn read(workspace: &Path, args: &ConfigArgs, offline: Option<bool>) -> Result<Self, CliError> {
+        let mut config = PixiConfig::default();
+        for (path, needed) in places(workspace, args)?.files() {
+            if let Some(text) = read(&path, needed)? {
+                config = PixiConfig::parse(&path, &text).map_err(pixi_oci_build::ResolveError::from)?.over(config);
+            }
+        }
+        config.offline = offline.or(config.offline);
+        if let Some(text) = variable("PIXI_TLS_ROOT_CERTS") {
+            let wrong =
+                |()| CliError::Usage(format!("PIXI_TLS_ROOT_CERTS={text:?} is neither \"system\" nor \"webpki\""));
+            config.tls_root_certs = Some(text.parse().map_err(wrong)?);
+        }
+        let mut client = ClientSettings::of(&config);
+        credentials(&mut client);
+        if let Some(proxies) = proxies()? {
+            client.proxies = proxies;
+        }
+        client.tls.files = certificates();
+        client.s3.environment = s3()?;
+        client.now = SystemTime::now;
+        Ok(Self { config, client })
+    }
+
+    /// Whether only the cache and local files may be used.
+    pub fn offline(&self) -> bool {
+        self.client.offline
+    }
+
+    /// So many downloads at a time.
+    pub fn downloads(&self) -> NonZeroUsize {
+        self.config.concurrent_downloads.unwrap_or(DOWNLOADS)
+    }
+}
+
+/// A variable that is not empty.
+fn variable(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn path(name: &str) -> Option<PathBuf> {
+    env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+fn places(workspace: &Path, args: &ConfigArgs) -> Result<ConfigPlaces, CliError> {
+    Ok(ConfigPlaces {
+        no_config: args.no_config,
+        config_file: args.config_file.clone(),
+        system: "/etc/pixi/config.toml".into(),
+        xdg_config_home: path("XDG_CONFIG_HOME").filter(|path| path.is_absolute()),
+        pixi_home: path("PIXI_HOME"),
+        home: path("HOME"),
+        workspace: Some(workspace_root(workspace)?),
+    })
+}
+
+fn read(path: &Path, needed: bool) -> Result<Option<String>, CliError> {
+    let failed = |source| CliError::Io { action: format!("read pixi's configuration {}", path.display()), source };
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.len() > MAX_CONFIG => {
+            Err(failed(io::Error::other(format!("it has {} bytes", metadata.len()))))
+        }
+        Ok(_) => fs::read_to_string(path).map(Some).map_err(failed),
+        Err(error) if !needed && matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// In rattler's order: `RATTLER_AUTH_FILE`, `authentication-override-file`, what `pixi auth login` writes, netrc.
+fn credentials(client: &mut ClientSettings) {
+    let home = path("HOME");
+    let files = &mut client.credentials;
+    files.rattler.splice(0..0, path("RATTLER_AUTH_FILE"));
+    files.rattler.extend(home.as_ref().map(|home| home.join(".rattler/credentials.json")));
+    files.netrc = path("NETRC").or_else(|| home.map(|home| home.join(".netrc")));
+}
+
+/// The environment's proxies; they replace those of the configuration, as in pixi.
+fn proxies() -> Result<Option<Proxies>, CliError> {
+    let first = |names: &[&str]| -> Result<Option<Url>, CliError> {
+        let Some((name, value)) = names.iter().find_map(|name| Some((name, variable(name)?))) else { return Ok(None) };
+        let text = if value.contains("://") { value } else { format!("http://{value}") };
+        let wrong = |_| CliError::Usage(format!("{name}={} is not the address of a proxy", redact(&text)));
+        Url::parse(&text).map(Some).map_err(wrong)
+    };
+    // A program that a web server runs gets HTTP_PROXY from whoever asks (httpoxy.com).
+    let cgi = env::var_os("REQUEST_METHOD").is_some();
+    let http =
+        if cgi { first(&["http_proxy"])? } else { first(&["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"])? };
+    let https = first(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"])?;
+    if http.is_none() && https.is_none() {
+        return Ok(None);
+    }
+    let direct = variable("no_proxy").or_else(|| variable("NO_PROXY")).unwrap_or_default();
+    let direct = direct.split(',').map(str::trim).filter(|host| !host.is_empty()).map(str::to_owned).collect();
+    Ok(Some(Proxies { http, https, direct }))
+}
+
+fn certificates() -> Vec<PathBuf> {
+    let directories = path("SSL_CERT_DIR");
+    let directories = directories.iter().flat_map(env::split_paths);
+    path("SSL_CERT_FILE").into_iter().chain(directories).filter(|path| !path.as_os_str().is_empty()).collect()
+}
+
+fn s3() -> Result<S3Environment, CliError> {
+    let endpoint = variable("AWS_ENDPOINT_URL_S3").or_else(|| variable("AWS_ENDPOINT_URL"));
+    let wrong = |_| CliError::Usage("AWS_ENDPOINT_URL is not a URL".into());
+    Ok(S3Environment {
+        access_key_id: variable("AWS_ACCESS_KEY_ID"),
+        secret_access_key: variable("AWS_SECRET_ACCESS_KEY"),
+        session_token: variable("AWS_SESSION_TOKEN"),
+        region: variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION")),
+        endpoint_url: endpoint.map(|text| Url::parse(&text)).transpose().map_err(wrong)?,
+    })
+}
