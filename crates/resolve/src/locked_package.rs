@@ -277,7 +277,7 @@ fn locate(directory: &Path, location: &UrlOrPath) -> ArchiveLocation {
 }
 
 /// Removes `.` and `..` without asking the disk, as rattler does, so that records do not depend on links.
-fn normalize(path: &Path) -> PathBuf {
+pub(crate) fn normalize(path: &Path) -> PathBuf {
     let mut clean = PathBuf::new();
     for component in path.components() {
         match component {
@@ -292,7 +292,7 @@ fn normalize(path: &Path) -> PathBuf {
 }
 
 /// Decodes `%2B` and the like; what is no valid escape, or not UTF-8, stays as it is.
-fn percent_decode(text: &str) -> String {
+pub(crate) fn percent_decode(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut rest = bytes;

@@ -140,6 +140,39 @@ impl LockFile {
         locked_package::read(&self.path, &self.directory, packages)
     }
 
+    /// All platforms an environment is locked for, whatever can be made of them; none if it is not locked.
+    pub(crate) fn all_platforms(&self, environment: &str) -> Vec<LockedPlatform> {
+        let all: Vec<_> = self.inner.platforms().collect();
+        let Some(locked) = self.inner.environment(environment) else { return Vec::new() };
+        let mut platforms: Vec<_> =
+            locked.platforms().map(|platform| platform::locked_platform(platform, &all, &self.names)).collect();
+        platforms.sort_by(|a, b| (&a.name, &a.lock_name).cmp(&(&b.name, &b.lock_name)));
+        platforms
+    }
+
+    /// The environment as `rattler_lock` has it.
+    pub(crate) fn inner(&self, environment: &str) -> Option<rattler_lock::Environment<'_>> {
+        self.inner.environment(environment)
+    }
+
+    /// The packages of an environment as `rattler_lock` has them.
+    pub(crate) fn inner_packages(
+        &self,
+        environment: &str,
+        platform: &LockedPlatform,
+    ) -> Vec<&rattler_lock::LockedPackage> {
+        let (Some(row), Some(locked)) = (self.inner.platform(&platform.lock_name), self.inner.environment(environment))
+        else {
+            return Vec::new();
+        };
+        locked.packages(row).into_iter().flatten().collect()
+    }
+
+    /// What relative paths in the lock file are relative to.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     fn environment(&self, name: &str) -> Result<rattler_lock::Environment<'_>, Error> {
         self.inner.environment(name).ok_or_else(|| Error::UnknownEnvironment {
             path: self.path.clone(),

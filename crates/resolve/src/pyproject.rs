@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use pep508_rs::pep440_rs::VersionSpecifiers;
 use rattler_conda_types::{NamelessMatchSpec, PackageName, ParseStrictness, VersionSpec};
 
 use crate::{
@@ -152,11 +153,14 @@ fn python(project: Option<&Section<'_>>) -> Result<Requirement, ManifestError> {
         && let Some(text) = project.string("requires-python")?
     {
         // `==` is the exact version in Python and a prefix in conda's lenient reading, which is what pixi makes of it.
-        let plain = text.trim().strip_prefix("==").unwrap_or(text.trim());
-        let version = VersionSpec::from_str(plain, ParseStrictness::Lenient);
-        spec.version = Some(version.map_err(|e| {
+        let error = |e: &dyn std::fmt::Display| {
             project.error_at("requires-python", format!("`{text}` is not a version specification: {e}"))
-        })?);
+        };
+        let python: VersionSpecifiers = text.parse().map_err(|e| error(&e))?;
+        let plain = python.to_string();
+        let plain = plain.strip_prefix("==").unwrap_or(&plain);
+        let version = VersionSpec::from_str(plain, ParseStrictness::Lenient).map_err(|e| error(&e))?;
+        spec.version = Some(version);
     }
     Ok(Requirement { name: PackageName::new_unchecked("python"), spec, source: None, feature: DEFAULT.to_owned() })
 }

@@ -1,0 +1,126 @@
+//! Whether a lock file is true to the manifest: what pixi checks for `--locked`, without asking anybody.
+//!
+//! ```text
+//! Wanted ──┬─ options: channels, platforms, virtual packages, solver options, indexes
+//!          ├─ conda:   every requirement, then the dependencies of what fulfils it, and so on
+//!          └─ pypi:    the same, with markers evaluated for the locked Python
+//! ```
+//!
+//! Where pixi stops at the first difference, all of them are listed. Pixi's own check is
+//! `pixi_core/src/lock_file/satisfiability`; where this one is stricter or laxer, `docs/lock.md` says so.
+
+mod conda;
+mod conda_match;
+mod difference;
+mod local;
+mod markers;
+mod options;
+mod pypi;
+mod pypi_location;
+mod tags;
+
+pub use difference::{Difference, RequiredBy, What};
+
+use crate::{Error, LockFile, LockedPlatform, ManifestPlatform, Workspace, wanted, wanted_by_group};
+
+/// In what the lock file differs from what the manifest wants for an environment: its options and platforms, and its
+/// packages on the given ones of its locked platforms. Empty if the lock file is true.
+///
+/// `now` is for `exclude-newer` with a duration.
+///
+/// # Errors
+/// The manifest cannot be composed: what it says is wrong, or contradicts itself.
+pub fn differences(
+    workspace: &Workspace,
+    lock: &LockFile,
+    environment: &str,
+    platforms: &[LockedPlatform],
+    now: jiff::Timestamp,
+) -> Result<Vec<Difference>, Error> {
+    let mut found = Vec::new();
+    let declared = workspace.environment_platforms(environment)?;
+    let Some(locked) = lock.inner(environment) else {
+        Difference::add(&mut found, What::NoEnvironment { name: environment.to_owned() }, None);
+        return Ok(found);
+    };
+    if let Some(any) = declared.first().or(workspace.platforms.first()) {
+        options::compare(&wanted(workspace, environment, any)?, lock, locked, &mut found);
+    }
+    for name in lock.environments().into_iter().filter(|name| !workspace.environments.contains_key(name)) {
+        Difference::add(&mut found, What::EnvironmentNotWanted { name }, None);
+    }
+    let all = lock.all_platforms(environment);
+    options::compare_platforms(workspace, lock, environment, &declared, &all, &mut found)?;
+    for platform in platforms {
+        let Some(declared) = declared_platform(&declared, platform) else { continue };
+        let wanted = wanted(workspace, environment, declared)?;
+        let packages = lock.inner_packages(environment, platform);
+        let packages = Packages::of(&packages);
+        let group = match &wanted.solve_group {
+            Some(group) => wanted_by_group(workspace, group, declared)?.pypi,
+            None => Vec::new(),
+        };
+        let mut of_pypi = Vec::new();
+        let for_python = pypi::compare(&wanted, lock, &packages, &group, &mut |what| of_pypi.push(what));
+        let mut report = |what| Difference::add(&mut found, what, Some(&platform.name));
+        let only_for_python = conda::compare(&wanted, lock, &packages, &for_python, now, &mut report);
+        of_pypi.into_iter().for_each(&mut report);
+        for package in only_for_python {
+            let others = wanted.solve_group.as_ref().map(|group| workspace.solve_group(group)).unwrap_or_default();
+            let mut is_required = false;
+            for other in others.into_iter().filter(|other| *other != environment) {
+                is_required |= requires_conda(workspace, lock, other, platform, &package)?;
+            }
+            if !is_required {
+                let message = "is locked as a conda package, and only Python packages require it".to_owned();
+                report(What::Package { package, message });
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Whether another environment of the solve group requires a conda package: it is then the conda package everywhere.
+fn requires_conda(
+    workspace: &Workspace,
+    lock: &LockFile,
+    environment: &str,
+    platform: &LockedPlatform,
+    package: &str,
+) -> Result<bool, Error> {
+    let declared = workspace.environment_platforms(environment)?;
+    let Some(declared) = declared_platform(&declared, platform) else { return Ok(false) };
+    let wanted = wanted(workspace, environment, declared)?;
+    let packages = lock.inner_packages(environment, platform);
+    Ok(conda::required_names(&wanted, lock, &Packages::of(&packages)).contains(package))
+}
+
+/// The declared platform that a locked one is. With `[system-requirements]` the lock file's platform has another name
+/// and virtual packages that the declared one, a plain subdir, does not.
+fn declared_platform<'m>(declared: &'m [ManifestPlatform], locked: &LockedPlatform) -> Option<&'m ManifestPlatform> {
+    let subdir = locked.subdir.as_str();
+    let named = |name: &str| declared.iter().find(|platform| platform.name == name && platform.subdir == subdir);
+    named(&locked.name).or_else(|| named(&locked.lock_name)).or_else(|| named(subdir))
+}
+
+/// The locked packages of a platform.
+struct Packages<'l> {
+    conda: Vec<&'l rattler_lock::CondaPackageData>,
+    pypi: Vec<&'l rattler_lock::PypiPackageData>,
+}
+
+impl<'l> Packages<'l> {
+    fn of(packages: &[&'l rattler_lock::LockedPackage]) -> Self {
+        let (mut conda, mut pypi) = (Vec::new(), Vec::new());
+        for package in packages {
+            match package {
+                rattler_lock::LockedPackage::Conda(data) => conda.push(data),
+                rattler_lock::LockedPackage::Pypi(data) => pypi.push(data),
+            }
+        }
+        Self { conda, pypi }
+    }
+}
+
+#[cfg(test)]
+mod tests;
