@@ -67,14 +67,14 @@ pub(super) fn compare(
     for requirement in &wanted.conda {
         walk.require(requirement, &locked, report);
     }
-    walk.to_the_end(&locked, report);
+    walk.finish(&locked, report);
     let mut only_for_python: Vec<usize> =
         for_python.iter().copied().filter(|index| !walk.visited.contains(&(*index, None))).collect();
     only_for_python.sort_unstable();
     for &index in &only_for_python {
         walk.visit(index, None, &locked, report);
     }
-    walk.to_the_end(&locked, report);
+    walk.finish(&locked, report);
     for constraint in &wanted.constraints {
         let by = RequiredBy::Feature(constraint.feature.clone());
         check_constraint(constraint.match_spec(), by, &locked, report);
@@ -92,7 +92,7 @@ pub(super) fn required_names(wanted: &Wanted, lock: &LockFile, packages: &Packag
     for requirement in &wanted.conda {
         walk.require(requirement, &locked, &mut |_| {});
     }
-    walk.to_the_end(&locked, &mut |_| {});
+    walk.finish(&locked, &mut |_| {});
     walk.visited.iter().map(|(index, _)| packages.conda[*index].name().as_normalized().to_owned()).collect()
 }
 
@@ -176,7 +176,7 @@ impl Walk {
 
     /// Answers everything that is asked for. A package that is not what is required is gone into all the same, so that
     /// one difference is not followed by all that it would need.
-    fn to_the_end(&mut self, locked: &Locked<'_>, report: &mut impl FnMut(What)) {
+    fn finish(&mut self, locked: &Locked<'_>, report: &mut impl FnMut(What)) {
         while let Some(Asked { spec, by }) = self.asked.pop() {
             match answer(&spec, locked) {
                 Answer::Package(index) => self.visit(index, spec.extras.as_deref(), locked, report),
