@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use pixi_oci_build::{Architecture, CompressionSetting, Include, OciConfig, VirtualPackage};
 
 use crate::{
-    commands::{build::BuildArgs, plan::PlanArgs, verify::VerifyArgs},
+    commands::{build::BuildArgs, lock::LockArgs, plan::PlanArgs, verify::VerifyArgs},
     error::CliError,
     output::{Output, Verbosity},
 };
@@ -25,6 +25,7 @@ pub struct Cli {
 pub enum Command {
     Build(Box<BuildArgs>),
     Plan(Box<PlanArgs>),
+    Lock(LockArgs),
     Verify(VerifyArgs),
 }
 
@@ -113,20 +114,25 @@ impl Selection {
 
     /// `--virtual-package` over `CONDA_OVERRIDE_*`.
     pub fn all_virtual_packages(&self) -> Result<Vec<VirtualPackage>, CliError> {
-        let mut all = Vec::new();
-        for name in ["cuda", "glibc", "linux", "archspec"] {
-            let variable = format!("CONDA_OVERRIDE_{}", name.to_uppercase());
-            let Ok(value) = std::env::var(&variable) else { continue };
-            // conda takes an empty value as "there is none".
-            if value.is_empty() {
-                continue;
-            }
-            let text = if name == "archspec" { format!("__archspec=0={value}") } else { format!("__{name}={value}") };
-            all.push(text.parse().map_err(|error| CliError::Usage(format!("{variable}={value}: {error}")))?);
-        }
-        all.extend(self.virtual_packages.clone());
-        Ok(all)
+        with_overrides(&self.virtual_packages)
     }
+}
+
+/// Virtual packages that were said on the command line, over those of `CONDA_OVERRIDE_*`.
+pub fn with_overrides(said: &[VirtualPackage]) -> Result<Vec<VirtualPackage>, CliError> {
+    let mut all = Vec::new();
+    for name in ["cuda", "glibc", "linux", "archspec"] {
+        let variable = format!("CONDA_OVERRIDE_{}", name.to_uppercase());
+        let Ok(value) = std::env::var(&variable) else { continue };
+        // conda takes an empty value as "there is none".
+        if value.is_empty() {
+            continue;
+        }
+        let text = if name == "archspec" { format!("__archspec=0={value}") } else { format!("__{name}={value}") };
+        all.push(text.parse().map_err(|error| CliError::Usage(format!("{variable}={value}: {error}")))?);
+    }
+    all.extend(said.iter().cloned());
+    Ok(all)
 }
 
 /// What `[tool.pixi-oci]` has too; said here, it wins.

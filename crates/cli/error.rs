@@ -1,6 +1,6 @@
 //! What went wrong, and how it is shown.
 
-use std::io;
+use std::{io, path::PathBuf};
 
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Report};
 use pixi_oci_build::{ManifestError, ResolveError};
@@ -32,6 +32,12 @@ pub enum CliError {
         action: String,
         /// Why not.
         source: io::Error,
+    },
+    /// A lock file that was only to be checked.
+    #[error("{} is not what the manifest wants now; run `pixi-oci lock` or `pixi lock`", path.display())]
+    LockChanged {
+        /// The lock file.
+        path: PathBuf,
     },
     /// The result cannot be written as JSON.
     #[error("cannot write the result as JSON")]

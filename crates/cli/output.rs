@@ -50,6 +50,13 @@ impl Output {
         }
     }
 
+    /// A line that everybody should see who did not ask for silence.
+    pub fn say(&self, text: &str) {
+        if self.verbosity >= Verbosity::Normal {
+            self.line(&printable(text));
+        }
+    }
+
     /// Something the user should know, though the work goes on.
     pub fn warning(&self, text: &str) {
         if self.verbosity >= Verbosity::Normal {

@@ -66,6 +66,9 @@ impl Progress {
                     bar.inc(bytes);
                 }
             }
+            Event::Solving { environment, platform } => {
+                self.output.say(&format!("choosing packages for environment `{environment}` on {platform}"));
+            }
             Event::Warning(text) => {
                 // One architecture says what the other has said.
                 let Ok(mut warnings) = self.warnings.lock() else { return };

@@ -8,6 +8,9 @@ pub enum Error {
     /// Workspace, lock file or archives.
     #[error(transparent)]
     Resolve(#[from] pixi_oci_resolve::Error),
+    /// There is no new lock file.
+    #[error(transparent)]
+    Lock(#[from] pixi_oci_resolve::LockError),
     /// A package.
     #[error(transparent)]
     Package(#[from] pixi_oci_package::Error),

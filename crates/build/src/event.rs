@@ -38,6 +38,13 @@ pub enum Event {
         /// What is in it.
         packages: Vec<String>,
     },
+    /// Packages are going to be chosen, for a lock file.
+    Solving {
+        /// The environment, or those of a solve group.
+        environment: String,
+        /// The platform's name in the manifest.
+        platform: String,
+    },
     /// Something the user should know, though the build goes on.
     Warning(String),
 }

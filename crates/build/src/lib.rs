@@ -18,6 +18,7 @@ mod git;
 mod grouping;
 mod image;
 mod layers;
+mod lock;
 mod output;
 mod packages;
 mod places;
@@ -35,6 +36,7 @@ pub use build::{build, image_name};
 pub use error::Error;
 pub use event::{Event, OnEvent};
 pub use grouping::{LayerGroup, SizedPackage, TooFewLayers, group, package_layers};
+pub use lock::{LockReport, LockRequest, PackageChange, lock};
 pub use pixi_oci_image::Architecture;
 pub use pixi_oci_publish::{find_container_engine, load};
 pub use pixi_oci_resolve::{

@@ -1,6 +1,7 @@
 //! One file a subcommand: its arguments, whose doc comments are the help, and one function.
 
 pub mod build;
+pub mod lock;
 pub mod plan;
 pub mod verify;
 
@@ -12,6 +13,7 @@ use crate::{arguments::Command, error::CliError, output::Output};
 pub fn run(command: Command, output: &Output) -> Result<ExitCode, CliError> {
     match command {
         Command::Build(args) => build::run(*args, output),
+        Command::Lock(args) => lock::run(args, output),
         Command::Plan(args) => plan::run(*args, output),
         Command::Verify(args) => verify::run(args, output),
     }

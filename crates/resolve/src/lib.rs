@@ -25,6 +25,7 @@ mod fetch;
 mod locate;
 mod locked_package;
 mod lockfile;
+mod locking;
 mod manifest_error;
 mod manifest_platform;
 mod pixi_config;
@@ -59,6 +60,7 @@ pub use fetch::{ArchiveIdentity, FetchEvent, FetchItem, FetchOptions};
 pub use locate::workspace_root;
 pub use locked_package::{ArchiveLocation, LockedPackage, LockedWheel, PypiSourceKind, WheelOrigin};
 pub use lockfile::LockFile;
+pub use locking::{Change, LockError, LockEvent, LockOptions, NewLock, lock};
 pub use manifest_error::ManifestError;
 pub use manifest_platform::ManifestPlatform;
 pub use pixi_config::{

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// The biggest lock file in the wild has a few megabytes.
-const MAX_LOCK_FILE: u64 = 128 << 20;
+pub(crate) const MAX_LOCK_FILE: u64 = 128 << 20;
 
 /// The formats whose environments can be read: 4 was the first with several of them.
 const FORMATS: std::ops::RangeInclusive<u64> = 4..=7;

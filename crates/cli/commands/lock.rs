@@ -1,0 +1,81 @@
+//! `pixi-oci lock`
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::Args;
+use pixi_oci_build::{Client, LockReport, LockRequest, VirtualPackage, lock};
+
+use crate::{arguments::with_overrides, commands::build::Means, error::CliError, output::Output, progress::Progress};
+
+/// Choose packages for every environment and platform of the workspace, and write pixi.lock.
+///
+/// The packages of the present lock file are kept where they can be, as `pixi lock` does. Prints the file's path.
+/// The build machine is asked nothing: what targets have is what the manifest says.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  pixi-oci lock
+  pixi-oci lock --check ../tool     # exits with 1 if the lock file would change, and leaves it
+  pixi-oci lock --virtual-package __cuda=12.6")]
+pub struct LockArgs {
+    /// The workspace: a directory, or its pixi.toml or pyproject.toml.
+    #[arg(default_value = ".", value_name = "WORKSPACE")]
+    workspace: PathBuf,
+    /// The same, as pixi has it.
+    #[arg(long, value_name = "PATH", conflicts_with = "workspace")]
+    manifest_path: Option<PathBuf>,
+    /// Only say what would change, and fail if anything would.
+    #[arg(long)]
+    check: bool,
+    /// Only say what would change.
+    #[arg(long)]
+    dry_run: bool,
+    /// What the machines that run the image have, over what the manifest says; see `build`. Repeatable.
+    #[arg(long = "virtual-package", value_name = "NAME=VERSION")]
+    virtual_packages: Vec<VirtualPackage>,
+    /// Print the result as one JSON document: the file, and each package that changed.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    means: Means,
+}
+
+/// Runs the command.
+pub fn run(args: LockArgs, output: &Output) -> Result<ExitCode, CliError> {
+    let request = LockRequest {
+        workspace: args.manifest_path.clone().unwrap_or(args.workspace),
+        cache_dir: args.means.cache()?,
+        offline: args.means.offline,
+        virtual_packages: with_overrides(&args.virtual_packages)?,
+        now: jiff::Timestamp::now(),
+        write: !args.check && !args.dry_run,
+        interrupted: crate::interrupt::flag(),
+    };
+    let client = Client::from_environment()?;
+    let progress = Progress::new(output);
+    let result = lock(&request, &client, &|event| progress.on_event(event));
+    progress.finish();
+    let report = result?;
+    for line in changes(&report) {
+        output.say(&line);
+    }
+    let text = if args.json { serde_json::to_string_pretty(&report)? } else { report.lock_file.display().to_string() };
+    output.result(&text).map_err(|source| CliError::Io { action: "write to stdout".into(), source })?;
+    if args.check && report.changed {
+        return Err(CliError::LockChanged { path: report.lock_file });
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One line a package, in pixi's signs.
+fn changes(report: &LockReport) -> Vec<String> {
+    let line = |change: &pixi_oci_build::PackageChange| {
+        let place = format!("{} {}", change.environment, change.platform);
+        match (&change.before, &change.after) {
+            (Some(before), Some(after)) => format!("~ {} {before} -> {after} ({place})", change.package),
+            (None, Some(after)) => format!("+ {} {after} ({place})", change.package),
+            (Some(before), None) => format!("- {} {before} ({place})", change.package),
+            (None, None) => String::new(),
+        }
+    };
+    report.changes.iter().map(line).collect()
+}
