@@ -10,6 +10,7 @@ mod destinations;
 mod errors;
 mod hostile;
 mod hostile_archives;
+mod lock;
 mod report;
 mod reproducible;
 

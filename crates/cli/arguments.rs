@@ -92,7 +92,7 @@ pub struct Selection {
     pub platform: Vec<String>,
     /// Use the lock file as it is. It always is: it is not compared with the manifest yet.
     #[arg(long)]
-    frozen: bool,
+    pub frozen: bool,
     /// What the machines that run the image have, e.g. __cuda=12.6; the build machine is never asked. Repeatable.
     /// CONDA_OVERRIDE_CUDA, CONDA_OVERRIDE_GLIBC, CONDA_OVERRIDE_LINUX and CONDA_OVERRIDE_ARCHSPEC say the same.
     #[arg(long = "virtual-package", value_name = "NAME=VERSION")]

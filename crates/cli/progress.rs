@@ -66,6 +66,9 @@ impl Progress {
                     bar.inc(bytes);
                 }
             }
+            Event::Locking { path } => {
+                self.output.say(&format!("there is no lock file {} yet; making it", path.display()));
+            }
             Event::Solving { environment, platform } => {
                 self.output.say(&format!("choosing packages for environment `{environment}` on {platform}"));
             }

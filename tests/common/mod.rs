@@ -5,6 +5,7 @@
 #[path = "../../crates/package/tests/common/mod.rs"]
 pub mod packages;
 
+pub mod channel;
 pub mod image;
 pub mod odd;
 pub mod sandbox;

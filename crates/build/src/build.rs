@@ -11,6 +11,7 @@ use crate::{
     configuration::configuration,
     fetch::fetch_archives,
     image::ImageBuilder,
+    lock::lock_file,
     output::Output,
     packages::conda_records,
     sources::{SourcesInput, decide},
@@ -25,7 +26,7 @@ use crate::{
 pub fn build(request: &BuildRequest, client: &Client, on_event: OnEvent<'_>) -> Result<BuildReport, Error> {
     let workspace = Workspace::open(&request.workspace)?;
     let configuration = configuration(request, &workspace)?;
-    let lock = workspace.lock_file()?;
+    let lock = lock_file(&workspace, request, client, on_event)?;
     let lock_file_digest = digest_of(lock.path())?;
     let targets = targets(request, &workspace, &lock, &configuration)?;
     let default = || format!("oci:{}", workspace.root.join("dist/oci").display());

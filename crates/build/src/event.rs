@@ -1,5 +1,7 @@
 //! Progress, the only way in which a build speaks while it runs.
 
+use std::path::PathBuf;
+
 /// What happens. Events come from several threads; those of one kind and item come in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
@@ -37,6 +39,11 @@ pub enum Event {
         bytes: u64,
         /// What is in it.
         packages: Vec<String>,
+    },
+    /// There is no lock file, and one is going to be made.
+    Locking {
+        /// The lock file.
+        path: PathBuf,
     },
     /// Packages are going to be chosen, for a lock file.
     Solving {

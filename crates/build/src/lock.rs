@@ -8,10 +8,12 @@ use std::{
     },
 };
 
-use pixi_oci_resolve::{Change, Client, LockEvent, LockOptions, NewLock, VirtualPackage, Workspace};
+use pixi_oci_resolve::{
+    Change, Client, Error as ResolveError, LockEvent, LockFile, LockOptions, NewLock, VirtualPackage, Workspace,
+};
 use serde::Serialize;
 
-use crate::{Error, Event, OnEvent};
+use crate::{BuildRequest, Error, Event, OnEvent};
 
 /// What to lock, and with which means.
 #[derive(Debug, Clone)]
@@ -80,6 +82,34 @@ pub fn lock(request: &LockRequest, client: &Client, on_event: OnEvent<'_>) -> Re
         written,
         changes: new.changes.into_iter().map(PackageChange::from).collect(),
     })
+}
+
+/// The workspace's lock file; if there is none and the request allows it, a new one.
+///
+/// A stale one is not made anew: what it says was chosen by somebody.
+pub fn lock_file(
+    workspace: &Workspace,
+    request: &BuildRequest,
+    client: &Client,
+    on_event: OnEvent<'_>,
+) -> Result<LockFile, Error> {
+    match workspace.lock_file() {
+        Err(ResolveError::NoLockFile { path }) if request.may_lock => {
+            on_event(Event::Locking { path });
+            let request = LockRequest {
+                workspace: request.workspace.clone(),
+                cache_dir: request.cache_dir.clone(),
+                offline: request.offline,
+                virtual_packages: request.virtual_packages.clone(),
+                now: request.now,
+                write: true,
+                interrupted: request.interrupted.clone(),
+            };
+            solve(workspace, &request, client, on_event)?.write(&workspace.lock_path)?;
+            Ok(workspace.lock_file()?)
+        }
+        other => Ok(other?),
+    }
 }
 
 fn solve(

@@ -1,9 +1,12 @@
-//! What a build would do, from the lock file alone: no package is downloaded, no network is used.
+//! What a build would do, from the lock file alone: no package is downloaded, and no network is used
+//! unless there is no lock file yet.
 
-use pixi_oci_resolve::{LockFile, LockedPackage, LockedPlatform, VirtualRequirement, Workspace, minimum, requirements};
+use pixi_oci_resolve::{
+    Client, LockFile, LockedPackage, LockedPlatform, VirtualRequirement, Workspace, minimum, requirements,
+};
 use serde::Serialize;
 
-use crate::{Error, LayerGroup, SizedPackage, configuration::Configuration, group, package_layers, platform};
+use crate::{Error, LayerGroup, OnEvent, SizedPackage, configuration::Configuration, group, package_layers, platform};
 
 /// Which plans are wanted.
 #[derive(Debug, Clone)]
@@ -72,9 +75,9 @@ pub struct PackagePlan {
 /// # Errors
 ///
 /// Workspace or lock file cannot be read; an environment or platform that is not there.
-pub fn plan(request: &PlanRequest) -> Result<Vec<Plan>, Error> {
+pub fn plan(request: &PlanRequest, client: &Client, on_event: OnEvent<'_>) -> Result<Vec<Plan>, Error> {
     let workspace = Workspace::open(&request.build.workspace)?;
-    let lock = workspace.lock_file()?;
+    let lock = crate::lock::lock_file(&workspace, &request.build, client, on_event)?;
     let mut plans = Vec::new();
     if request.all_environments {
         for environment in lock.environments() {

@@ -42,6 +42,10 @@ pub struct BuildRequest {
     pub offline: bool,
     /// How many archives are fetched at a time.
     pub downloads: NonZeroUsize,
+    /// Whether a missing lock file is made, as `pixi install` does it.
+    pub may_lock: bool,
+    /// The present, for `exclude-newer = "7d"` in a new lock file. Nothing in an image depends on it.
+    pub now: jiff::Timestamp,
     /// How many layers are made at a time.
     pub threads: usize,
     /// Set by somebody else when the build is to end: it then fails with [`Error::Interrupted`](crate::Error).

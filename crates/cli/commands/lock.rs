@@ -5,7 +5,13 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Args;
 use pixi_oci_build::{Client, LockReport, LockRequest, VirtualPackage, lock};
 
-use crate::{arguments::with_overrides, commands::build::Means, error::CliError, output::Output, progress::Progress};
+use crate::{
+    arguments::with_overrides,
+    commands::build::Means,
+    error::CliError,
+    output::{Output, printable},
+    progress::Progress,
+};
 
 /// Choose packages for every environment and platform of the workspace, and write pixi.lock.
 ///
@@ -39,24 +45,36 @@ pub struct LockArgs {
     means: Means,
 }
 
+/// A first lock file has hundreds of packages.
+const LISTED: usize = 20;
+
 /// Runs the command.
 pub fn run(args: LockArgs, output: &Output) -> Result<ExitCode, CliError> {
+    let workspace = args.manifest_path.unwrap_or(args.workspace);
+    let channels = args.means.channels(&workspace)?;
     let request = LockRequest {
-        workspace: args.manifest_path.clone().unwrap_or(args.workspace),
+        workspace,
         cache_dir: args.means.cache()?,
-        offline: args.means.offline,
+        offline: channels.offline(),
         virtual_packages: with_overrides(&args.virtual_packages)?,
         now: jiff::Timestamp::now(),
         write: !args.check && !args.dry_run,
         interrupted: crate::interrupt::flag(),
     };
-    let client = Client::from_environment()?;
+    let client = Client::new(&channels.client)?;
     let progress = Progress::new(output);
     let result = lock(&request, &client, &|event| progress.on_event(event));
     progress.finish();
     let report = result?;
-    for line in changes(&report) {
-        output.say(&line);
+    let changes = changes(&report);
+    for line in changes.iter().take(LISTED) {
+        output.say(line);
+    }
+    for line in changes.iter().skip(LISTED) {
+        output.note(&printable(line));
+    }
+    if changes.len() > LISTED {
+        output.say(&format!("{} packages changed; --verbose lists all", changes.len()));
     }
     let text = if args.json { serde_json::to_string_pretty(&report)? } else { report.lock_file.display().to_string() };
     output.result(&text).map_err(|source| CliError::Io { action: "write to stdout".into(), source })?;

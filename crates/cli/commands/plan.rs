@@ -3,19 +3,19 @@
 use std::{collections::BTreeMap, fmt::Write, process::ExitCode};
 
 use clap::Args;
-use pixi_oci_build::{Plan, PlanRequest, plan};
+use pixi_oci_build::{Client, Plan, PlanRequest, plan};
 
 use crate::{
     arguments::Selection,
     commands::build::{Means, request},
     error::CliError,
     output::Output,
-    progress::size,
+    progress::{Progress, size},
 };
 
 /// Show what a build would do: packages, layers and sizes, from the lock file alone.
 ///
-/// Nothing is downloaded and no network is used. Sizes are those of the package archives.
+/// Nothing is downloaded and no network is used, unless there is no lock file yet. Sizes are those of the package archives.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
   pixi-oci plan                         # the default environment, all its linux platforms
@@ -38,7 +38,12 @@ pub struct PlanArgs {
 pub fn run(args: PlanArgs, output: &Output) -> Result<ExitCode, CliError> {
     let channels = args.means.channels(&args.selection.workspace())?;
     let request = request(&args.selection, None, &args.means, &channels, None)?;
-    let plans = plan(&PlanRequest { build: request, all_environments: args.all })?;
+    let client = Client::new(&channels.client)?;
+    let progress = Progress::new(output);
+    let plans =
+        plan(&PlanRequest { build: request, all_environments: args.all }, &client, &|event| progress.on_event(event));
+    progress.finish();
+    let plans = plans?;
     let text = if args.json { serde_json::to_string_pretty(&plans)? } else { table(&plans) };
     output.result(text.trim_end()).map_err(|source| CliError::Io { action: "write to stdout".into(), source })?;
     Ok(ExitCode::SUCCESS)

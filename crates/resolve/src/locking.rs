@@ -167,6 +167,3 @@ fn exclude_newer(wanted: &ExcludeNewer, now: jiff::Timestamp) -> Option<rattler_
 fn subdir(platform: &crate::ManifestPlatform) -> Result<Subdir, LockError> {
     platform.subdir.parse().map_err(|_| LockError::UnknownPlatform { platform: platform.subdir.clone() })
 }
-
-#[cfg(test)]
-mod tests;

@@ -28,7 +28,7 @@ pub enum SolveError {
     },
 
     /// The requirements contradict one another, or the target.
-    #[error("the requirements cannot be met together:\n{explanation}")]
+    #[error("the requirements cannot be met together:\n{explanation}{}", virtual_hint(explanation))]
     Conflict {
         /// The solver's tree of reasons.
         explanation: String,
@@ -67,6 +67,18 @@ fn unknown(name: &str, channels: &[String], similar: &[String]) -> impl fmt::Dis
         text.push_str(&format!("; did you mean {}?", quoted.join(" or ")));
     }
     text
+}
+
+/// What to do where something is asked of the target that it is not known to have.
+fn virtual_hint(explanation: &str) -> String {
+    let words = explanation.split_whitespace();
+    let Some(name) = words.map(|word| word.trim_matches(',')).find(|word| word.starts_with("__")) else {
+        return String::new();
+    };
+    format!(
+        "\n{name} is a virtual package: if the machines that run the image have it, declare it with the platform in \
+         `platforms`, or say --virtual-package {name}=VERSION"
+    )
 }
 
 fn newest(versions: &[String]) -> String {
