@@ -25,8 +25,8 @@ fn a_workspace_that_is_not_there_or_not_locked() {
     sandbox.run(&["build", "empty"]).refused(1, &["empty", "pixi.toml"]);
     workspace([]).write(&sandbox.path("ws"));
     fs::remove_file(sandbox.path("ws/pixi.lock")).unwrap();
-    sandbox.run(&["build", "ws"]).refused(1, &["pixi.lock", "pixi lock"]);
-    sandbox.run(&["plan", "ws"]).refused(1, &["pixi.lock", "pixi lock"]);
+    sandbox.run(&["build", "ws", "--frozen"]).refused(1, &["pixi.lock", "pixi lock"]);
+    sandbox.run(&["plan", "ws", "--frozen"]).refused(1, &["pixi.lock", "pixi lock"]);
     for (version, words) in [("3", ["too old", "pixi lock"]), ("99", ["newer", "update pixi-oci"])] {
         fs::write(sandbox.path("ws/pixi.lock"), format!("version: {version}\nenvironments: {{}}\npackages: []\n"))
             .unwrap();

@@ -245,6 +245,26 @@ fn what_was_locked_stays_until_it_cannot() {
 }
 
 #[test]
+fn what_is_true_to_the_manifest_is_not_solved_again() {
+    let sandbox = workspace("[dependencies]\ntool = \"*\"\n[environments]\nother = []");
+    sandbox.run(&["lock"]).success();
+    let before = fs::read_to_string(sandbox.path("pixi.lock")).unwrap();
+    fs::remove_dir_all(sandbox.path("main")).unwrap();
+    let outcome = sandbox.run(&["lock"]).success();
+    assert_eq!(outcome.stderr, "");
+    assert_eq!(fs::read_to_string(sandbox.path("pixi.lock")).unwrap(), before);
+    // Only the environment that is new.
+    channel::write(&sandbox.path("main"), &main_channel());
+    write_manifest(
+        &sandbox,
+        "[dependencies]\ntool = \"*\"\n[feature.f.dependencies]\nssl = \"*\"\n[environments]\nother = []\nnew = [\"f\"]",
+    );
+    let outcome = sandbox.run(&["lock"]).success();
+    assert!(outcome.stderr.contains("environment `new`") && !outcome.stderr.contains("`default`"), "{outcome:?}");
+    assert_eq!(locked(&sandbox.path(""))["new linux-64"], "ssl-3.3 tool-1.0");
+}
+
+#[test]
 fn refusals_name_environment_platform_and_reason_and_leave_the_file() {
     for (manifest, words) in [
         (

@@ -1,6 +1,7 @@
 //! Black-box tests of `pixi-oci`, all in one binary. `tests/run` also makes what the slow ones need.
 
 mod activation;
+mod against_py_rattler;
 mod against_rattler;
 mod application;
 mod architecture;

@@ -4,8 +4,9 @@
 //! Workspace ─▶ Problem… ─▶ conda records (and Python packages) ─▶ each environment's own ─▶ NewLock
 //! ```
 //!
-//! A problem is what is solved together: the environments of a solve group, or one environment, on one platform. The
-//! packages of the present lock file are preferred, so that only what has to change does, as with `pixi lock`. The host
+//! A problem is what is solved together: the environments of a solve group, or one environment, on one platform. Where
+//! the present lock file is true to the manifest it stays; else its packages are preferred, so that only what has to
+//! change does, as with `pixi lock`. The host
 //! is asked nothing: what a target has is what the manifest and the caller say.
 
 mod change;
@@ -20,11 +21,14 @@ pub use error::LockError;
 use std::path::Path;
 
 use rattler_conda_types::{Channel, ChannelUrl, MatchSpec, RepoDataRecord, Subdir};
+use rattler_lock::LockedPackage;
 use rattler_solve::TimestampPolicy;
 use url::Url;
 
-use crate::{Client, ExcludeNewer, LockFile, Repodata, SolveInput, VirtualPackage, Workspace, conda_subset};
-use document::{Document, LockedEnvironment, Packages};
+use crate::{
+    Client, ExcludeNewer, LockFile, Repodata, Requirement, SolveInput, VirtualPackage, Wanted, Workspace, conda_subset,
+};
+use document::{Document, LockedEnvironment};
 use problem::Problem;
 
 /// What a lock file depends on besides the workspace and its channels.
@@ -77,13 +81,13 @@ pub async fn lock(workspace: &Workspace, client: &Client, options: LockOptions<'
     let repodata = Repodata::new(client, &options.cache_dir.join("repodata"), options.offline);
     let mut document = Document::default();
     for problem in problem::problems(workspace)? {
-        let group = solve(&problem, previous.as_ref(), &repodata, options).await?;
-        for member in &problem.members {
-            let specs: Vec<MatchSpec> = member.conda.iter().map(crate::Requirement::match_spec).collect();
-            let conda = if problem.is_group() { conda_subset(&group, &specs) } else { group.clone() };
-            let packages = Packages { conda, pypi: Vec::new() };
-            document.environments.push(LockedEnvironment { wanted: member.clone(), packages });
-        }
+        let kept = previous.as_ref().map(|previous| previous.kept(workspace, &problem, options.now)).transpose()?;
+        let packages = match kept.flatten() {
+            Some(kept) => kept,
+            None => chosen(&problem, &solve(&problem, previous.as_ref(), &repodata, options).await?),
+        };
+        let environments = problem.members.into_iter().zip(packages);
+        document.environments.extend(environments.map(|(wanted, packages)| LockedEnvironment { wanted, packages }));
     }
     let text = document.render(workspace)?;
     let before = previous.as_ref().map(|previous| previous.text.as_str());
@@ -116,8 +120,8 @@ async fn solve(
     let (environment, platform) = (problem.name(), wanted.platform.name.clone());
     (options.on_event)(LockEvent::Solving { environment: environment.clone(), platform: platform.clone() });
     let input = SolveInput {
-        specs: wanted.conda.iter().map(crate::Requirement::match_spec).collect(),
-        constraints: wanted.constraints.iter().map(crate::Requirement::match_spec).collect(),
+        specs: wanted.conda.iter().map(Requirement::match_spec).collect(),
+        constraints: wanted.constraints.iter().map(Requirement::match_spec).collect(),
         channels: wanted.channels.iter().filter_map(|channel| parse_channel(&channel.url)).collect(),
         subdir: problem.subdir()?,
         virtual_packages: over(&wanted.virtual_packages, options.assumed),
@@ -128,6 +132,16 @@ async fn solve(
     };
     let solved = repodata.solve(&input, options.interrupted).await;
     solved.map_err(|source| LockError::Solve { environment, platform, source: Box::new(source) })
+}
+
+/// What each member of a problem has of the solution.
+fn chosen(problem: &Problem, solution: &[RepoDataRecord]) -> Vec<Vec<LockedPackage>> {
+    let own = |member: &Wanted| {
+        let specs: Vec<MatchSpec> = member.conda.iter().map(Requirement::match_spec).collect();
+        let records = if problem.is_group() { conda_subset(solution, &specs) } else { solution.to_vec() };
+        records.into_iter().map(|record| LockedPackage::Conda(record.into())).collect()
+    };
+    problem.members.iter().map(own).collect()
 }
 
 /// The URLs of [`crate::ManifestChannel`]s were made from URLs.

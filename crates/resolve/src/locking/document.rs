@@ -2,10 +2,8 @@
 
 use std::{io::Write, path::Path};
 
-use rattler_conda_types::RepoDataRecord;
 use rattler_lock::{
-    CondaPackageData, FindLinksUrlOrPath, PlatformData, PlatformName, PypiIndexes, PypiPackageData, PypiPrereleaseMode,
-    SolveOptions,
+    FindLinksUrlOrPath, LockedPackage, PlatformData, PlatformName, PypiIndexes, PypiPrereleaseMode, SolveOptions,
 };
 
 use super::LockError;
@@ -20,13 +18,7 @@ pub(super) struct Document {
 /// An environment on a platform.
 pub(super) struct LockedEnvironment {
     pub(super) wanted: Wanted,
-    pub(super) packages: Packages,
-}
-
-/// What was chosen for it.
-pub(super) struct Packages {
-    pub(super) conda: Vec<RepoDataRecord>,
-    pub(super) pypi: Vec<PypiPackageData>,
+    pub(super) packages: Vec<LockedPackage>,
 }
 
 /// A platform of the lock file: what it is, and what it is called there.
@@ -54,12 +46,10 @@ impl Document {
                 },
             );
             builder.add_environment_platform(environment, &row.name).map_err(impossible)?;
-            for record in &packages.conda {
-                let data = CondaPackageData::from(record.clone());
-                builder.add_conda_package(environment, &row.name, data).map_err(impossible)?;
+            for package in packages {
+                builder.add_package(environment, &row.name, package.clone()).map_err(impossible)?;
             }
-            for package in &packages.pypi {
-                builder.add_pypi_package(environment, &row.name, package.clone()).map_err(impossible)?;
+            if packages.iter().any(|package| package.as_pypi().is_some()) {
                 builder.set_pypi_indexes(environment, indexes(&wanted.pypi_options));
             }
         }

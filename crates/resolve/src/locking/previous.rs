@@ -4,7 +4,7 @@ use rattler_conda_types::RepoDataRecord;
 use rattler_lock::LockedPackage;
 
 use super::{LockError, problem::Problem};
-use crate::{Error, LockFile, LockedPlatform, Wanted, Workspace, locate, virtual_package};
+use crate::{Error, LockFile, LockedPlatform, Wanted, Workspace, differences, locate, virtual_package};
 
 /// The present lock file.
 pub(super) struct Previous {
@@ -25,6 +25,25 @@ pub(super) fn read(workspace: &Workspace) -> Result<Option<Previous>, LockError>
 }
 
 impl Previous {
+    /// The packages of each of the problem's environments, if all of them are what the manifest wants.
+    pub(super) fn kept(
+        &self,
+        workspace: &Workspace,
+        problem: &Problem,
+        now: jiff::Timestamp,
+    ) -> Result<Option<Vec<Vec<LockedPackage>>>, LockError> {
+        let mut all = Vec::new();
+        for member in &problem.members {
+            let Some(platform) = self.platform(member) else { return Ok(None) };
+            let platforms = [platform];
+            if !differences(workspace, &self.lock, &member.environment, &platforms, now.into())?.is_empty() {
+                return Ok(None);
+            }
+            all.push(self.lock.inner_packages(&member.environment, &platforms[0]).into_iter().cloned().collect());
+        }
+        Ok(Some(all))
+    }
+
     /// The conda packages of the problem's environments, which are to be preferred. Of two with one name the newer one
     /// counts: environments can come together in a solve group.
     ///
