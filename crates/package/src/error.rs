@@ -102,6 +102,21 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A file where another package has a directory.
+    #[error(
+        "{package}: {path:?} is below {above:?}, which is a file of {other}; no installer can install both: change one of \
+         the versions, and lock again"
+    )]
+    Nested {
+        /// The package with the directory.
+        package: String,
+        /// Its path.
+        path: String,
+        /// The package with the file.
+        other: String,
+        /// The file.
+        above: String,
+    },
     /// Two packages of one name cannot be linked into one prefix.
     #[error("{package} is in the environment twice")]
     PackageTwice {

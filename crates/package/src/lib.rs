@@ -28,7 +28,10 @@ mod wheel;
 pub use error::{Error, Refusal};
 pub use facts::{CompleteFacts, PackageFacts};
 pub use info::{ListedPath, PackageInfo, read_info, read_links};
-pub use plan::{Change, LinkPlan, Links, PlanInput, PlannedEntryPoint, PlannedPath, Python, link_plan};
+pub use plan::{
+    Change, LinkPlan, Links, Overwritten, PathOwner, PlanInput, PlannedEntryPoint, PlannedPath, Python, WheelPlan,
+    WheelPlanInput, environment_python, link_plan, wheel_plan,
+};
 pub use prefix::{PrefixError, TargetPrefix};
 pub use tree::{CondaMeta, OutsideLink, PackageTree, file_tree};
 pub use wheel::{

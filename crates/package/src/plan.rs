@@ -6,6 +6,7 @@
 mod clobber;
 mod links;
 mod python;
+mod wheels;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -15,8 +16,11 @@ use rattler_conda_types::{
     package::{EntryPoint, PathType},
 };
 
-pub use self::python::Python;
 use self::{clobber::Placed, links::LinkMap};
+pub use self::{
+    python::Python,
+    wheels::{Overwritten, PathOwner, WheelPlan, WheelPlanInput, wheel_plan},
+};
 use crate::{Error, PackageFacts, Refusal, path::normalise};
 
 /// One package of the environment.
@@ -72,9 +76,10 @@ pub struct PlannedEntryPoint {
 /// A difference from the tree that the package would have alone.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Change {
-    /// Another package has a directory or file in the place of a listed directory, which holds nothing of its own.
+    /// Another package has a directory or file in the place of a listed directory, which holds nothing of its own; or a
+    /// wheel has the file too, and wins.
     Dropped {
-        /// The directory.
+        /// The directory or file.
         path: TreePath,
     },
     /// Another package has a link to a directory above the path.
@@ -156,6 +161,14 @@ pub fn link_plan(
     let placed = clobber::place(packages, &ranks, &items)?;
     let plans = packages.iter().zip(items).zip(placed);
     Ok(plans.map(|((package, items), placed)| plan(package, subdir, python.as_ref(), items, placed)).collect())
+}
+
+/// The environment's Python, for which wheels are installed.
+///
+/// # Errors
+/// The locked record of `python` cannot be used.
+pub fn environment_python(packages: &[PlanInput<'_>]) -> Result<Option<Python>, Error> {
+    python::find(packages)
 }
 
 /// Where the paths of a package are if it is alone.

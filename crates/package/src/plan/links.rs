@@ -18,11 +18,11 @@ const MAX_HOPS: usize = 40;
 
 /// Who has a leaf (not a directory) at a path, if nobody is above it in the order of packages.
 #[derive(Clone, Copy)]
-struct Owner {
-    rank: usize,
-    package: usize,
+pub(super) struct Owner {
+    pub rank: usize,
+    pub package: usize,
     /// The index of the listed path if it is a symbolic link.
-    link: Option<usize>,
+    pub link: Option<usize>,
 }
 
 /// Where a link leads.
@@ -37,12 +37,12 @@ enum Leads {
 
 /// The links that paths may lead through.
 pub(super) struct LinkMap<'a> {
-    packages: &'a [PlanInput<'a>],
-    owners: HashMap<TreePath, Owner>,
-    outside: &'a Links,
+    pub packages: &'a [PlanInput<'a>],
+    pub owners: HashMap<TreePath, Owner>,
+    pub outside: &'a Links,
     /// The targets of a package's links, once they were asked for.
-    targets: BTreeMap<usize, Links>,
-    links_of: &'a mut dyn FnMut(usize) -> Result<Links, Error>,
+    pub targets: BTreeMap<usize, Links>,
+    pub links_of: &'a mut dyn FnMut(usize) -> Result<Links, Error>,
 }
 
 impl<'a> LinkMap<'a> {
@@ -59,7 +59,8 @@ impl<'a> LinkMap<'a> {
         for only_links in [true, false] {
             for (package, items) in items.iter_mut().enumerate() {
                 for item in items.iter_mut().filter(|item| item.what.link().is_some() == only_links) {
-                    item.resolved = map.follow_all(package, item)?;
+                    let name = &packages[package].facts.file_name;
+                    item.resolved = map.follow_all(name, Some(package), &item.own, item.what.is_directory())?;
                 }
             }
             if only_links {
@@ -69,21 +70,27 @@ impl<'a> LinkMap<'a> {
         Ok(())
     }
 
-    /// The item's path without links above it, or at it if it is a directory.
-    fn follow_all(&mut self, package: usize, item: &Item) -> Result<TreePath, Error> {
-        let name = &self.packages[package].facts.file_name;
-        let mut path = item.own.clone();
+    /// The path without links above it, or at it if it is a directory. `package` is the index of the conda package that
+    /// has it, `name` the file name of that or of the wheel.
+    pub fn follow_all(
+        &mut self,
+        name: &str,
+        package: Option<usize>,
+        own: &TreePath,
+        is_directory: bool,
+    ) -> Result<TreePath, Error> {
+        let mut path = own.clone();
         // Links that are no way to go on.
         let mut blocked = HashSet::new();
         for _ in 0..MAX_HOPS {
-            let at = item.what.is_directory().then_some(path.as_str());
+            let at = is_directory.then_some(path.as_str());
             let is_open = |above: &&str| !blocked.contains(*above) && self.is_link(package, above);
             let link = path.ancestors().chain(at).find(is_open).map(str::to_owned);
             let Some(link) = link else { return Ok(path) };
             let rest = path.as_str()[link.len()..].split('/').filter(|part| !part.is_empty());
             match self.target(&link)? {
                 // An installer that creates the link first would write outside of the prefix.
-                Leads::Out => return Err(Error::path(name, item.own.as_str(), Refusal::ThroughOutsideLink(link))),
+                Leads::Out => return Err(Error::path(name, own.as_str(), Refusal::ThroughOutsideLink(link))),
                 Leads::Below(target) if !target.is_empty() || rest.clone().next().is_some() => {
                     let resolved = target.into_iter().chain(rest.map(Into::into)).collect::<Vec<_>>().join("/");
                     path = normalise(&resolved).map_err(|refusal| Error::path(name, &resolved, refusal))?;
@@ -94,13 +101,13 @@ impl<'a> LinkMap<'a> {
                 }
             }
         }
-        Err(Error::path(name, item.own.as_str(), Refusal::LinkLoop(path.as_str().into())))
+        Err(Error::path(name, own.as_str(), Refusal::LinkLoop(path.as_str().into())))
     }
 
     /// Whether there will be a link at `path` that is not the package's own.
-    fn is_link(&self, package: usize, path: &str) -> bool {
+    fn is_link(&self, package: Option<usize>, path: &str) -> bool {
         match self.owners.get(path) {
-            Some(owner) => owner.link.is_some() && owner.package != package,
+            Some(owner) => owner.link.is_some() && Some(owner.package) != package,
             None => self.outside.contains_key(path),
         }
     }
