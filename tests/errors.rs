@@ -3,7 +3,6 @@
 use std::fs;
 
 use crate::common::{
-    odd,
     packages::*,
     sandbox::{Outcome, Sandbox},
     workspace::{Workspace, edit_lock, workspace},
@@ -63,17 +62,6 @@ fn an_unknown_key_with_a_caret_and_a_suggestion() {
     refused(&workspace([]).oci("ports = [\"80/icmp\"]"), &[], 1, &["port", "80/icmp"]);
     refused(&workspace([]).oci("workdir = \"srv\""), &[], 1, &["`srv`", "absolute"]);
     refused(&workspace([]).manifest("[broken"), &[], 1, &["pixi.toml"]);
-}
-
-#[test]
-fn wheels_and_sources_are_refused_with_their_names() {
-    let ws = workspace([odd::python()]).wheels(&["left_pad-1.0-py3-none-any.whl", "other-2.1-py3-none-any.whl"]);
-    refused(&ws, &[], 1, &["pypi:left-pad", "left_pad-1.0-py3-none-any.whl", "pypi:other", "pixi add"]);
-    // But they can be planned.
-    let sandbox = Sandbox::new();
-    ws.write(&sandbox.path("ws"));
-    let plan = sandbox.run(&["plan", "ws"]).success();
-    assert!(plan.stdout.contains("pypi:left-pad"), "{}", plan.stdout);
 }
 
 #[test]

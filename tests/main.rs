@@ -12,6 +12,7 @@ mod errors;
 mod hostile;
 mod hostile_archives;
 mod lock;
+mod pypi;
 mod report;
 mod reproducible;
 

@@ -6,8 +6,14 @@
 pub mod packages;
 
 pub mod channel;
+// Likewise wheels.
+#[allow(dead_code, reason = "the crate's own tests need more of it")]
+#[path = "../../crates/package/tests/wheels/builder.rs"]
+pub mod wheels;
+
 pub mod image;
 pub mod odd;
+pub mod pypi;
 pub mod sandbox;
 pub mod server;
 pub mod workspace;

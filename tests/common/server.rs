@@ -26,7 +26,7 @@ fn answer(mut stream: TcpStream, root: PathBuf) -> Option<()> {
     let mut lines = BufReader::new(stream.try_clone().ok()?).lines();
     let request = lines.next()?.ok()?;
     while !lines.next()?.ok()?.is_empty() {}
-    let path = request.split(' ').nth(1)?;
+    let path = request.split(' ').nth(1)?.split('?').next()?;
     let found = fs::read(root.join(path.trim_start_matches('/')));
     let (status, body) = match found {
         Ok(body) => ("200 OK", body),

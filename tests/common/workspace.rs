@@ -11,6 +11,7 @@ use rattler_digest::{Md5, compute_bytes_digest};
 
 use super::{
     packages::Package,
+    pypi::Locked,
     sandbox::{hex, sha256},
 };
 
@@ -21,7 +22,7 @@ pub struct Workspace {
     platforms: Vec<&'static str>,
     manifest: String,
     oci: String,
-    wheels: Vec<&'static str>,
+    pypi: Vec<Locked>,
     channel: String,
     bytes: BTreeMap<String, Vec<u8>>,
 }
@@ -33,7 +34,7 @@ pub fn workspace(packages: impl IntoIterator<Item = Package>) -> Workspace {
         platforms: vec!["linux-64", "linux-aarch64"],
         manifest: String::new(),
         oci: "base = \"scratch\"\n".into(),
-        wheels: Vec::new(),
+        pypi: Vec::new(),
         channel: "./channel".into(),
         bytes: BTreeMap::new(),
     }
@@ -59,9 +60,9 @@ impl Workspace {
     pub fn oci_only(self, text: &str) -> Self {
         Self { oci: text.into(), ..self }
     }
-    /// Locked wheels, by file name.
-    pub fn wheels(self, wheels: &[&'static str]) -> Self {
-        Self { wheels: wheels.into(), ..self }
+    /// Python packages of every environment.
+    pub fn pypi(self, packages: impl IntoIterator<Item = Locked>) -> Self {
+        Self { pypi: packages.into_iter().collect(), ..self }
     }
     /// Where the lock file says that the packages are; they are written to `channel` beside it all the same.
     pub fn channel(self, channel: &str) -> Self {
@@ -93,16 +94,15 @@ impl Workspace {
                     locked.insert(format!("      - conda: {url}\n"));
                     entries.insert(url, entry);
                 }
-                for wheel in &self.wheels {
-                    let url = format!("https://files.example.org/{wheel}");
-                    locked.insert(format!("      - pypi: {url}\n"));
-                    let (package, rest) = wheel.split_once('-').unwrap();
-                    let version = rest.split('-').next().unwrap();
-                    let sha256 = "0".repeat(64);
-                    entries.insert(
-                        url.clone(),
-                        format!("- pypi: {url}\n  name: {package}\n  version: '{version}'\n  sha256: {sha256}\n"),
-                    );
+                let fits = |package: &&Locked| package.platform.is_none_or(|only| only == *platform);
+                for package in self.pypi.iter().filter(fits) {
+                    locked.insert(format!("      - pypi: {}\n", package.location));
+                    entries.insert(package.location.clone(), package.entry());
+                    if let Some((path, bytes)) = &package.file {
+                        let path = root.join(path);
+                        fs::create_dir_all(path.parent().unwrap()).unwrap();
+                        fs::write(path, bytes).unwrap();
+                    }
                 }
                 let empty = if locked.is_empty() { " []" } else { "" };
                 writeln!(environments, "      {platform}:{empty}").unwrap();

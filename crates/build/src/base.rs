@@ -136,10 +136,15 @@ impl Base {
         Ok(())
     }
 
+    /// The version of its glibc, or the one that was `said`.
+    pub fn glibc(&self, said: Option<(u32, u32)>) -> Option<(u32, u32)> {
+        said.or_else(|| self.files()?.glibc())
+    }
+
     /// Its glibc has to be as new as the packages need it.
     pub fn check_glibc(&self, needs: &[VirtualRequirement], said: Option<(u32, u32)>) -> Result<(), Error> {
         let Some(found) = &self.image else { return Ok(()) };
-        let Some((major, minor)) = said.or_else(|| found.files.glibc()) else { return Ok(()) };
+        let Some((major, minor)) = self.glibc(said) else { return Ok(()) };
         let Some(need) = minimum(needs.iter().filter(|need| !need.constraint), "__glibc") else { return Ok(()) };
         let has = format!("{major}.{minor}");
         // Two numbers are always a version.

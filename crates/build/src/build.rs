@@ -13,9 +13,10 @@ use crate::{
     image::ImageBuilder,
     lock::lock_file,
     output::Output,
-    packages::conda_records,
+    packages::{Contents, conda_archives, with_archives},
     sources::{SourcesInput, decide},
     target::targets,
+    wheels::target_wheels,
 };
 
 /// Builds what `request` says, and gives the report of it. Nothing is visible at the destination before all is done.
@@ -40,9 +41,21 @@ pub fn build(request: &BuildRequest, client: &Client, on_event: OnEvent<'_>) -> 
         scratch: output.scratch(),
     })?;
     sources.warnings.iter().for_each(|text| on_event(Event::Warning(text.clone())));
-    let records = targets.iter().map(|target| conda_records(&target.packages)).collect::<Result<Vec<_>, _>>()?;
     let packages: Vec<&LockedPackage> = targets.iter().flat_map(|target| &target.packages).collect();
     let archives = fetch_archives(request, client, &packages, on_event)?;
+    let mut rest = &archives[..];
+    let mut archives_of = Vec::new();
+    for target in &targets {
+        let (own, others) = rest.split_at(with_archives(&target.packages).count());
+        archives_of.push(own);
+        rest = others;
+    }
+    let per_target = || targets.iter().zip(&archives_of);
+    let conda: Vec<_> = per_target().map(|(target, archives)| conda_archives(&target.packages, archives)).collect();
+    let contents = per_target().zip(conda).zip(&sources.wheels).map(|(((target, archives), conda), sources)| {
+        Contents { conda, wheels: target_wheels(target, archives, sources, &configuration.workdir) }
+    });
+    let contents: Vec<Contents<'_>> = contents.collect();
 
     let destination = std::path::absolute(output.reference().path()).map_err(|source| Error::Io {
         action: "find",
@@ -60,11 +73,8 @@ pub fn build(request: &BuildRequest, client: &Client, on_event: OnEvent<'_>) -> 
     };
     let mut images: Vec<Image> = Vec::new();
     let mut reports: Vec<ImageReport> = Vec::new();
-    let mut archives = &archives[..];
-    for (target, records) in targets.iter().zip(&records) {
-        let (own, rest) = archives.split_at(records.len());
-        archives = rest;
-        let (image, report) = builder.image(target, records, &own.iter().collect::<Vec<_>>())?;
+    for (target, contents) in targets.iter().zip(&contents) {
+        let (image, report) = builder.image(target, contents)?;
         images.push(image);
         reports.push(report);
     }

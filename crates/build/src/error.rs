@@ -56,14 +56,18 @@ pub enum Error {
     /// A source that should become a wheel.
     #[error(transparent)]
     Source(#[from] Box<crate::sources::SourceError>),
-    /// Packages that an image cannot be made of yet.
+    /// A wheel for another target.
+    #[error(transparent)]
+    Tags(#[from] pixi_oci_package::TagError),
+    /// Wheels without an interpreter.
     #[error(
-        "these packages are not conda packages from a channel, and cannot be put into an image yet: {}; use conda packages of the same names (`pixi add NAME` instead of `pixi add --pypi NAME`)",
-        packages.join(", ")
+        "environment for {platform}: these wheels need `python`, which is not among its conda packages: {wheels}; run `pixi add python`"
     )]
-    Unsupported {
-        /// Each with what it is.
-        packages: Vec<String>,
+    NoPython {
+        /// The platform's name.
+        platform: String,
+        /// Their file names.
+        wheels: String,
     },
     /// A package's address that cannot be recorded.
     #[error("{package}: {url:?} is no address of a package")]

@@ -8,26 +8,25 @@ use std::{
 use pixi_oci_image::{AssembleInput, Image, Platform, assemble, rfc3339};
 use pixi_oci_layer::{FileTree, Layer, MemoryBudget};
 use pixi_oci_publish::OciLayout;
-use pixi_oci_resolve::{Activation, CachedArchive, TaskArgv, VirtualRequirement, Workspace, requirements};
-
-use rattler_conda_types::RepoDataRecord;
+use pixi_oci_resolve::{Activation, TaskArgv, VirtualRequirement, Workspace, requirements};
 
 use crate::{
     BuildRequest, Error, Event, ImageReport, OnEvent, RequestError,
     activation::{ActivatedEnv, ActivationInput, activate, apptainer_script, entrypoint_script},
-    application::{ApplicationInput, application},
+    application::{ApplicationError, ApplicationInput, application},
     base::Base,
     configuration::Configuration,
     describe::Described,
     environment::{ENTRYPOINT, EnvironmentInput, environment_tree},
     git, group,
-    layers::{CONSTANT_TIME, LayerOptions, ReadyPackage, Seen, write_package_layers, write_tree},
+    layers::{CONSTANT_TIME, LayerOptions, ReadyPackage, Seen, own_tree, write_package_layers, write_tree},
     package_layers,
-    packages::{activation_scripts, has_path, read_infos, ready_packages, sized, with_post_link},
+    packages::{Contents, Ready, activation_scripts, has_path, read_infos, ready_packages, sized, with_post_link},
     places::Below,
     settings::{ImageInput, Provenance, image_settings, standard_annotations},
     target::Target,
     virtual_packages,
+    wheels::TargetWheel,
 };
 
 /// What all images of a build share.
@@ -61,13 +60,8 @@ struct Written<'a> {
 }
 
 impl ImageBuilder<'_> {
-    /// Builds the image of `target`, whose packages are `records` with their `archives`.
-    pub fn image(
-        &self,
-        target: &Target,
-        records: &[&RepoDataRecord],
-        archives: &[&CachedArchive],
-    ) -> Result<(Image, ImageReport), Error> {
+    /// Builds the image of `target` of its `contents`.
+    pub fn image(&self, target: &Target, contents: &Contents<'_>) -> Result<(Image, ImageReport), Error> {
         let configuration = self.configuration;
         let needs = requirements(&target.packages);
         virtual_packages::check(&needs, &target.virtual_packages)?;
@@ -75,10 +69,10 @@ impl ImageBuilder<'_> {
         base.check_places(&[configuration.prefix.as_str(), &configuration.workdir])?;
         base.check_glibc(&needs, self.request.base_glibc)?;
 
-        let infos = read_infos(records, archives)?;
-        let packages = ready_packages(target, records, archives, &infos)?;
+        let glibc = base.glibc(self.request.base_glibc).or_else(|| virtual_packages::glibc(&target.virtual_packages));
+        let infos = read_infos(target, contents, glibc)?;
+        let Ready { packages, mut warnings } = ready_packages(target, contents, &infos)?;
         let post_link_scripts = with_post_link(&packages);
-        let mut warnings = Vec::new();
         for package in &post_link_scripts {
             warnings
                 .push(format!("{package} has a post-link script; it is not run, what it would do is not in the image"));
@@ -109,6 +103,7 @@ impl ImageBuilder<'_> {
         let mut layers = write_package_layers(&groups, &packages, &options, self.on_event)?;
         let mut seen = Seen::default();
         layers.iter_mut().for_each(|layer| seen.extend(std::mem::take(&mut layer.seen)));
+        let own = own_tree(&packages, &options, &mut seen)?;
         for (package, link) in &seen.outside_links {
             warnings.push(format!("{package} has a link that leaves the prefix: {} -> {}", link.path, link.target));
         }
@@ -124,7 +119,9 @@ impl ImageBuilder<'_> {
         let environment = self.environment(&env, entrypoint, base.is_scratch())?;
         let environment_layer = self.write(&environment)?;
         let below = Below::new(base.files(), configuration.prefix.tree_path(), &packages, &environment);
-        let application = below.settle(self.application(&written.activation, &mut warnings)?)?;
+        let mut application = self.application(&written.activation, &mut warnings)?;
+        application.merge(own).map_err(ApplicationError::Tree)?;
+        let application = below.settle(application)?;
         let application_layer = self.write(&application)?;
 
         let described = Described {
@@ -161,6 +158,7 @@ impl ImageBuilder<'_> {
             config: image.config.digest,
             base: base.report(),
             layers: described.reports(base.layers()),
+            wheels: contents.wheels.iter().map(TargetWheel::report).collect(),
             post_link_scripts,
             requires: requires.into_iter().collect(),
             warnings,

@@ -10,28 +10,74 @@ use std::{
     },
 };
 
-use pixi_oci_layer::{Compression, ContentStore, FileTree, Layer, LayerWriter, MemoryBudget, Node};
-use pixi_oci_package::{CondaMeta, LinkPlan, OutsideLink, PackageInfo, TargetPrefix, file_tree};
+use pixi_oci_layer::{Compression, ContentStore, FileTree, Layer, LayerWriter, MemoryBudget, Node, TreePath};
+use pixi_oci_package::{
+    Change, CondaMeta, DirectUrl, LinkPlan, OutsideLink, PackageInfo, PackageTree, Python, TargetPrefix, WheelInfo,
+    file_tree, wheel_tree,
+};
 use pixi_oci_publish::{OciLayout, StagedBlob};
 
 use crate::{Error, Event, LayerGroup, OnEvent, elf};
 
 /// A package that is ready to be written.
 pub struct ReadyPackage<'a> {
-    /// The conda name.
+    /// The conda name, or `pypi:NAME`.
     pub name: String,
-    /// `NAME VERSION BUILD`
+    /// `NAME VERSION BUILD`, or `pypi:NAME VERSION`.
     pub label: String,
     /// Its archive in the cache.
     pub archive: &'a Path,
     /// The archive's length in bytes.
     pub size: u64,
-    /// What the archive says about itself.
-    pub info: &'a PackageInfo,
-    /// Where its paths go.
-    pub plan: LinkPlan,
-    /// What its record says that is not in the archive.
-    pub meta: CondaMeta,
+    /// What it has below the prefix, and whether that is a directory of its own.
+    pub paths: Vec<(TreePath, bool)>,
+    /// Whether it is the workspace's own, and goes into the application layer.
+    pub is_own: bool,
+    /// What its tree is made of.
+    pub content: PackageContent<'a>,
+}
+
+/// What a package's tree is made of beside its archive.
+pub enum PackageContent<'a> {
+    /// A conda package.
+    Conda {
+        /// What the archive says about itself.
+        info: &'a PackageInfo,
+        /// Where its paths go.
+        plan: LinkPlan,
+        /// What its record says that is not in the archive.
+        meta: Box<CondaMeta>,
+    },
+    /// A wheel.
+    Wheel {
+        /// What the archive says about itself.
+        info: &'a WheelInfo,
+        /// The environment's interpreter.
+        python: &'a Python,
+        /// Where it is from, if not from an index.
+        direct_url: Option<&'a DirectUrl>,
+        /// What other packages changed about its paths.
+        changes: Vec<Change>,
+    },
+}
+
+impl ReadyPackage<'_> {
+    /// The package's files.
+    pub fn tree(
+        &self,
+        prefix: &TargetPrefix,
+        store: &mut ContentStore,
+        scratch: &Path,
+    ) -> Result<PackageTree, pixi_oci_package::Error> {
+        match &self.content {
+            PackageContent::Conda { info, plan, meta } => {
+                file_tree(self.archive, info, plan, prefix, meta, store, scratch)
+            }
+            PackageContent::Wheel { info, python, direct_url, changes } => {
+                wheel_tree(self.archive, info, python, prefix, *direct_url, changes, store)
+            }
+        }
+    }
 }
 
 /// How layers are written.
@@ -140,21 +186,26 @@ fn write_group(
             return Err(Error::Interrupted);
         }
         let mut store = ContentStore::new(options.memory, options.scratch);
-        let made = file_tree(
-            package.archive,
-            package.info,
-            &package.plan,
-            options.prefix,
-            &package.meta,
-            &mut store,
-            options.scratch,
-        )?;
+        let made = package.tree(options.prefix, &mut store, options.scratch)?;
         look(&made.tree, options.prefix, &mut seen)
             .map_err(|source| Error::Unreadable { package: package.label.clone(), source })?;
         seen.outside_links.extend(made.outside_links.into_iter().map(|link| (package.label.clone(), link)));
         writer.add(&made.tree)?;
     }
     Ok(PackageLayer { layer: writer.finish(options.layout)?, seen })
+}
+
+/// The trees of the workspace's own packages, which go into the application layer.
+pub fn own_tree(packages: &[ReadyPackage<'_>], options: &LayerOptions<'_>, seen: &mut Seen) -> Result<FileTree, Error> {
+    let mut all = FileTree::new();
+    for package in packages.iter().filter(|package| package.is_own) {
+        let mut store = ContentStore::new(options.memory, options.scratch);
+        let made = package.tree(options.prefix, &mut store, options.scratch)?;
+        look(&made.tree, options.prefix, seen)
+            .map_err(|source| Error::Unreadable { package: package.label.clone(), source })?;
+        all.merge(made.tree).map_err(crate::application::ApplicationError::Tree)?;
+    }
+    Ok(all)
 }
 
 /// Writes a tree that is no package's: the environment or application layer.

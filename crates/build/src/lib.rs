@@ -31,6 +31,7 @@ mod settings;
 mod sources;
 mod target;
 mod virtual_packages;
+mod wheels;
 
 pub use build::{build, image_name};
 pub use error::Error;
@@ -44,7 +45,9 @@ pub use pixi_oci_resolve::{
     PixiConfig, Port, Proxies, S3Environment, Url, VirtualPackage, redact, workspace_root,
 };
 pub use plan::{LayerPlan, PackagePlan, Plan, PlanRequest, plan};
-pub use report::{BaseReport, BuildReport, ImageReport, LayerKind, LayerReport, SourceReport};
+pub use report::{
+    BaseReport, BuildReport, ImageReport, LayerKind, LayerReport, SourceReport, WheelReport, WheelSource,
+};
 pub use request::{BuildRequest, RequestError};
 pub use sources::{SourceError, SourceWheel, Undecided, WheelOrigin};
 

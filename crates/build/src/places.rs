@@ -8,7 +8,6 @@ use std::collections::HashMap;
 
 use pixi_oci_layer::{FileTree, Node, TreePath};
 use pixi_oci_publish::base::{BaseFiles, Entry};
-use rattler_conda_types::package::PathType;
 
 use crate::layers::ReadyPackage;
 
@@ -39,10 +38,9 @@ impl<'a> Below<'a> {
         environment: &FileTree,
     ) -> Self {
         let mut below = Self { base, ours: HashMap::new() };
-        for package in packages {
-            for planned in &package.plan.paths {
-                let is_directory = package.info.paths[planned.index].entry.path_type == PathType::Directory;
-                below.insert(&format!("{prefix}/{}", planned.path), is_directory);
+        for package in packages.iter().filter(|package| !package.is_own) {
+            for (path, is_directory) in &package.paths {
+                below.insert(&format!("{prefix}/{path}"), *is_directory);
             }
         }
         for (path, node) in environment.iter() {

@@ -58,12 +58,50 @@ pub struct ImageReport {
     pub base: Option<BaseReport>,
     /// Bottom first, the base's included.
     pub layers: Vec<LayerReport>,
+    /// Wheels, in the order in which they are installed over one another.
+    pub wheels: Vec<WheelReport>,
     /// Packages with a post-link script, which was not run.
     pub post_link_scripts: Vec<String>,
     /// What the packages need of the machine, e.g. `__glibc >=2.28`.
     pub requires: Vec<String>,
     /// What the user should know.
     pub warnings: Vec<String>,
+}
+
+/// A wheel that is in the image.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WheelReport {
+    /// The PEP 503 name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Its file name.
+    pub file_name: String,
+    /// Of a locked wheel: its URL without credentials, or its path as the lock file has it.
+    pub url: Option<String>,
+    /// Of the file, as 64 hex digits.
+    pub sha256: String,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Whether the lock file has this sha256; else it is what was found.
+    pub locked: bool,
+    /// Where it came from.
+    pub source: WheelSource,
+}
+
+/// Where a wheel came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum WheelSource {
+    /// The lock file names it.
+    Lock,
+    /// It was given in place of a source.
+    Injected,
+    /// It was built from a source.
+    Built,
+    /// It was made of the workspace's own files, without running code.
+    Own,
 }
 
 /// The base image that was used.

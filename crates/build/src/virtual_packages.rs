@@ -53,6 +53,13 @@ pub fn check(requirements: &[VirtualRequirement], assumed: &[VirtualPackage]) ->
     Ok(())
 }
 
+/// The version of glibc that the target is assumed to have.
+pub fn glibc(assumed: &[VirtualPackage]) -> Option<(u32, u32)> {
+    let version = &assumed.iter().find(|package| package.name == "__glibc")?.version;
+    let (major, minor) = version.as_major_minor()?;
+    Some((major.try_into().ok()?, minor.try_into().ok()?))
+}
+
 /// The variables by which container runtimes with NVIDIA's hooks give GPUs to the container; empty without a CUDA
 /// package.
 ///

@@ -30,30 +30,44 @@ const MAX_SCRIPT: u64 = 64 << 20;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirectUrl {
     url: Url,
+    is_directory: bool,
 }
 
 impl DirectUrl {
     /// `url` is `file:///…` for a path. pixi compares it with the lock file's, without `direct+`. As in uv, the fragment
-    /// is left out, and a password or lone user name becomes `****`; the result is part of a public layer.
+    /// is left out, and a password or lone user name becomes `****`; the result is part of a public layer. The query is
+    /// left out, too: pre-signed URLs have their secret there.
     pub fn new(mut url: Url) -> Self {
         url.set_fragment(None);
+        url.set_query(None);
         // Neither fails for a URL that has them.
         if url.password().is_some() {
             let _ = url.set_password(Some("****"));
         } else if !url.username().is_empty() {
             let _ = url.set_username("****");
         }
-        Self { url }
+        Self { url, is_directory: false }
+    }
+
+    /// For a wheel that was made of a directory, which is installed as it was and not as editable.
+    pub fn directory(url: Url) -> Self {
+        Self { is_directory: true, ..Self::new(url) }
     }
 
     fn json(&self) -> Vec<u8> {
         #[derive(Serialize)]
         struct Json<'a> {
             url: &'a str,
-            archive_info: BTreeMap<&'a str, &'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            archive_info: Option<Empty>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            dir_info: Option<Empty>,
         }
+        #[derive(Serialize)]
+        struct Empty {}
+        let (archive_info, dir_info) = if self.is_directory { (None, Some(Empty {})) } else { (Some(Empty {}), None) };
         // It has nothing that cannot be written.
-        serde_json::to_vec(&Json { url: self.url.as_str(), archive_info: BTreeMap::new() }).unwrap_or_default()
+        serde_json::to_vec(&Json { url: self.url.as_str(), archive_info, dir_info }).unwrap_or_default()
     }
 }
 

@@ -405,7 +405,9 @@ pub fn zip(members: &[(String, Vec<u8>)]) -> Vec<u8> {
 
 pub fn zip_with(members: &[(String, Vec<u8>)], method: zip::CompressionMethod) -> Vec<u8> {
     let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
-    let options = zip::write::SimpleFileOptions::default().compression_method(method);
+    // The same bytes at every time of day: hashes of packages are in images.
+    let time = zip::DateTime::default();
+    let options = zip::write::SimpleFileOptions::default().compression_method(method).last_modified_time(time);
     for (name, bytes) in members {
         writer.start_file(name.as_str(), options).unwrap();
         writer.write_all(bytes).unwrap();
