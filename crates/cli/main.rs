@@ -13,6 +13,7 @@ mod error;
 mod interrupt;
 mod output;
 mod progress;
+mod registries;
 
 use std::process::ExitCode;
 

@@ -44,7 +44,7 @@ impl Base {
             cache_dir: &cache,
             offline: request.offline,
             compression: configuration.compression,
-            auth_files: &request.auth_files,
+            registries: &request.registries,
             skopeo: Path::new("skopeo"),
         };
         let Some(image) = crate::runtime()?.block_on(resolve_base(&reference, architecture, &options))? else {

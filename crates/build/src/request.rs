@@ -7,6 +7,7 @@ use std::{
 };
 
 use pixi_oci_image::Architecture;
+use pixi_oci_publish::registry::RegistryAccess;
 use pixi_oci_resolve::{OciConfig, VirtualPackage};
 
 /// What to build, of what, and with which means.
@@ -30,8 +31,8 @@ pub struct BuildRequest {
     pub base_glibc: Option<(u32, u32)>,
     /// `SOURCE_DATE_EPOCH`.
     pub epoch: Option<i64>,
-    /// Files in the form of containers-auth.json(5), for base images; the first that knows a registry counts.
-    pub auth_files: Vec<PathBuf>,
+    /// How registries are reached, and who we are there.
+    pub registries: RegistryAccess,
     /// Wheels of locked sources that were built elsewhere.
     pub wheels: Vec<PathBuf>,
     /// Whether other sources may be built, which runs their code in a container.

@@ -101,7 +101,7 @@ pub fn request(
         virtual_packages: selection.all_virtual_packages()?,
         base_glibc: image.and_then(|image| image.base_glibc),
         epoch: epoch()?,
-        auth_files: auth_files(),
+        registries: crate::registries::access(),
         wheels: image.map(|image| image.sources.wheels.clone()).unwrap_or_default(),
         build_sdists: image.is_some_and(|image| image.sources.build_sdists),
         cache_dir: means.cache()?,
@@ -118,7 +118,7 @@ pub fn request(
 }
 
 /// Where podman, skopeo and docker keep logins, in the order in which podman looks.
-fn auth_files() -> Vec<PathBuf> {
+pub fn auth_files() -> Vec<PathBuf> {
     let directory = |variable: &str| env::var_os(variable).filter(|dir| !dir.is_empty()).map(PathBuf::from);
     if let Some(file) = directory("REGISTRY_AUTH_FILE") {
         return vec![file];

@@ -20,7 +20,7 @@ mod store;
 mod tar;
 mod tree;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use oci_spec::image::History;
@@ -36,7 +36,8 @@ pub use layer::BaseLayer;
 pub use reference::{BaseRef, LayoutImage};
 pub(crate) use store::{Store, read_at_most};
 
-use self::registry::Registry;
+use self::registry::BaseRegistry;
+use crate::registry::RegistryAccess;
 
 /// How base images are obtained.
 #[derive(Debug, Clone, Copy)]
@@ -47,8 +48,8 @@ pub struct BaseOptions<'a> {
     pub offline: bool,
     /// How plain tars are compressed.
     pub compression: Compression,
-    /// Files in the form of containers-auth.json(5), the first that knows a registry counts. Missing ones are skipped.
-    pub auth_files: &'a [PathBuf],
+    /// How registries are reached, and who we are there.
+    pub registries: &'a RegistryAccess,
     /// The program for `docker-archive:` and other transports that only skopeo knows.
     pub skopeo: &'a Path,
 }
@@ -101,7 +102,7 @@ async fn obtain(
     let source = match base {
         BaseRef::Scratch => return Ok(None),
         BaseRef::OciLayout { dir, image } => Source::Local(local::Local::layout(dir, image)?),
-        BaseRef::Registry(reference) => Source::Registry(Registry::new(reference, options, store.clone())?),
+        BaseRef::Registry(reference) => Source::Registry(BaseRegistry::new(reference, options, store.clone())?),
         BaseRef::Proxied(reference) => {
             let copied = skopeo::copy(reference, architecture, options.skopeo, &store).await?;
             Source::Local(local::Local::copied(copied)?)
@@ -131,7 +132,7 @@ async fn obtain(
 #[derive(Debug)]
 enum Source {
     Local(local::Local),
-    Registry(Registry),
+    Registry(BaseRegistry),
 }
 
 impl Source {

@@ -179,3 +179,6 @@ fn incomplete(registry: &Registry, digest: &Digest) -> Error {
 fn unknown_target(step: &TagStep) -> Error {
     Error::Plan { reason: format!("the tag {} would name {}, which is not in it", step.tag, step.target) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,6 +30,8 @@ mod retry;
 mod said;
 mod secret;
 mod session;
+#[cfg(test)]
+pub(crate) mod testing;
 mod token;
 mod upload;
 
@@ -49,6 +51,15 @@ pub use manifests::Put;
 pub use options::{Proxies, RegistryOptions};
 pub use repository::{ParseRepositoryError, Repository, RepositoryRef, check_tag};
 pub use secret::Secret;
+
+/// What is needed to use whichever registry turns up.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RegistryAccess {
+    /// How registries are reached.
+    pub options: RegistryOptions,
+    /// Where credentials are looked for.
+    pub credentials: CredentialSources,
+}
 
 /// What is to be done at a registry, which decides what a token has to allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -73,17 +73,7 @@ pub enum Problem {
         /// What was asked for.
         what: String,
         /// What the registry, or the connection to it, said.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// A file with registry credentials cannot be used.
-    #[error("{path} cannot be used to log in to {registry}: {reason}")]
-    Credentials {
-        /// The file.
-        path: String,
-        /// The registry.
-        registry: String,
-        /// What is wrong with it, without what is in it.
-        reason: String,
+        source: Box<crate::registry::Error>,
     },
     /// skopeo is needed for this kind of base image.
     #[error(

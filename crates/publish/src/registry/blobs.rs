@@ -48,7 +48,7 @@ impl Registry {
     /// [`Error::DigestMismatch`] when it says that it has one of this digest and another size.
     pub async fn has_blob(&self, blob: &Descriptor) -> Result<bool, Error> {
         let what = format!("blob {}", blob.digest);
-        let request = self.request(Method::HEAD, self.url(&format!("blobs/{}", blob.digest))?, &what);
+        let request = self.request(Method::HEAD, self.url(&format!("blobs/{}", blob.digest)).await?, &what);
         let reply = self.call(&request).await?;
         let mismatch = |found: String| Error::DigestMismatch { what: what.clone(), expected: blob.digest, found };
         match reply.status.as_u16() {
@@ -61,8 +61,10 @@ impl Registry {
             return Err(mismatch(found));
         }
         let said = reply.header("docker-content-digest").and_then(|text| text.trim().parse::<Digest>().ok());
-        match said.filter(|said| *said != blob.digest) {
-            None => Ok(true),
+        match said {
+            // What says yes to everything says neither.
+            None => Ok(reply.length().is_some()),
+            Some(said) if said == blob.digest => Ok(true),
             Some(said) => Err(mismatch(format!("{} says that it is {said}", self.client.host()))),
         }
     }
@@ -75,7 +77,7 @@ impl Registry {
     /// The connection fails. A refusal is [`Mount::No`].
     pub async fn mount(&self, blob: &Descriptor, from: &str) -> Result<Mount, Error> {
         let what = format!("blob {} of {from}", blob.digest);
-        let mut url = self.url("blobs/uploads/")?;
+        let mut url = self.url("blobs/uploads/").await?;
         url.query_pairs_mut().append_pair("mount", &blob.digest.to_string()).append_pair("from", from);
         let mut request = self.request(Method::POST, url, &what);
         request.scopes.push(format!("repository:{from}:pull"));
@@ -192,7 +194,7 @@ impl Registry {
     }
 
     async fn fetch_once(&self, blob: &Descriptor, sink: &mut (impl Write + Send), what: &str) -> Result<(), Failure> {
-        let request = self.request(Method::GET, self.url(&format!("blobs/{}", blob.digest))?, what);
+        let request = self.request(Method::GET, self.url(&format!("blobs/{}", blob.digest)).await?, what);
         let reply = self.send(&request).await?;
         if reply.status != 200 {
             return Err(self.refusal(what, &reply).into());

@@ -62,6 +62,11 @@ pub struct HostCredentials {
 }
 
 impl CredentialSources {
+    /// Without what is meant for the registry that is published to: a base image may be at another one.
+    pub fn for_reading(&self) -> Self {
+        Self { token: None, user: None, token_command: None, ..self.clone() }
+    }
+
     /// What the first source that knows the repository has for it; [`Credentials::Anonymous`] if none does.
     ///
     /// # Errors

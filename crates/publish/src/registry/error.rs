@@ -96,7 +96,7 @@ pub enum Error {
         wanted: Digest,
     },
     /// What the registry has, or a local file, is not what it should be.
-    #[error("{what} should be {expected}, but {found}; nothing after it was published")]
+    #[error("{what} should be {expected}, but {found}")]
     DigestMismatch {
         /// The blob, manifest or tag.
         what: String,
@@ -220,7 +220,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The name of the refusal. Names are part of the interface: docs/publishing.md lists them.
+    /// The name of the refusal. Names are part of the interface: docs/registries.md lists them.
     pub fn name(&self) -> Option<&'static str> {
         Some(match self {
             Self::EmptyToken { .. } => "empty-token",

@@ -52,7 +52,7 @@ impl Registry {
     /// [`Error::DigestMismatch`] when the registry says another digest than was asked for.
     pub async fn head_manifest(&self, reference: &str) -> Result<Option<Descriptor>, Error> {
         let what = self.named(reference);
-        let mut request = self.request(Method::HEAD, self.url(&format!("manifests/{reference}"))?, &what);
+        let mut request = self.request(Method::HEAD, self.url(&format!("manifests/{reference}")).await?, &what);
         request.headers.push((ACCEPT, accept()));
         let reply = self.call(&request).await?;
         match reply.status.as_u16() {
@@ -82,7 +82,7 @@ impl Registry {
 
     async fn find_manifest(&self, reference: &str) -> Result<Result<(Descriptor, Vec<u8>), Reply>, Error> {
         let what = self.named(reference);
-        let mut request = self.request(Method::GET, self.url(&format!("manifests/{reference}"))?, &what);
+        let mut request = self.request(Method::GET, self.url(&format!("manifests/{reference}")).await?, &what);
         request.headers.push((ACCEPT, accept()));
         let (reply, bytes) = match self.document(&request).await? {
             Ok(found) => found,
@@ -142,7 +142,7 @@ impl Registry {
 
     async fn put(&self, reference: &str, manifest: &Descriptor, bytes: &[u8]) -> Result<Put, Error> {
         let what = self.named(reference);
-        let mut request = self.request(Method::PUT, self.url(&format!("manifests/{reference}"))?, &what);
+        let mut request = self.request(Method::PUT, self.url(&format!("manifests/{reference}")).await?, &what);
         let media_type = manifest.media_type.to_string();
         let value = HeaderValue::from_str(&media_type).map_err(|_| self.answer(&what, "its media type is none"))?;
         request.headers.push((CONTENT_TYPE, value));
@@ -198,7 +198,7 @@ impl Registry {
     /// The registry refuses, or never comes to an end.
     pub async fn tags(&self) -> Result<Vec<String>, Error> {
         let what = format!("the tags of {}", self.repository.path());
-        let mut url = self.url(&format!("tags/list?n={TAGS_PER_PAGE}"))?;
+        let mut url = self.url(&format!("tags/list?n={TAGS_PER_PAGE}")).await?;
         let mut tags: Vec<String> = Vec::new();
         loop {
             let request = self.request(Method::GET, url.clone(), &what);
@@ -242,7 +242,7 @@ impl Registry {
     async fn delete(&self, reference: &str) -> Result<bool, Error> {
         let what = format!("the deletion of {}", self.named(reference));
         let reply =
-            self.call(&self.request(Method::DELETE, self.url(&format!("manifests/{reference}"))?, &what)).await?;
+            self.call(&self.request(Method::DELETE, self.url(&format!("manifests/{reference}")).await?, &what)).await?;
         match reply.status.as_u16() {
             200..300 => Ok(true),
             404 => Ok(false),

@@ -117,7 +117,7 @@ impl FromStr for RepositoryRef {
                 (rest, Some(digest.parse().map_err(|error: pixi_oci_layer::ParseDigestError| bad(&error.to_string()))?))
             }
             // Perhaps `user:password@host`: it is not shown.
-            Some(_) => return Err(bad("credentials do not belong there; see docs/publishing.md for where they do")),
+            Some(_) => return Err(bad("credentials do not belong there; see docs/registries.md for where they do")),
             None => (rest, None),
         };
         let (name, tag) = match rest.rsplit_once(':') {

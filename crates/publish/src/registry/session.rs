@@ -128,8 +128,9 @@ impl Registry {
         Ok(self.auth.learn(&self.client, &headers).await?)
     }
 
-    /// A URL of the repository.
-    pub(super) fn url(&self, rest: &str) -> Result<Url, Error> {
+    /// A URL of the repository. Nothing is asked for that does not begin here, so the first contact comes first.
+    pub(super) async fn url(&self, rest: &str) -> Result<Url, Error> {
+        self.ping().await?;
         self.client.http.url(self.client.http.scheme(), &format!("/v2/{}/{rest}", self.repository.path()))
     }
 
@@ -157,11 +158,10 @@ impl Registry {
 
     /// One attempt, with what belongs to it: a new token when the old one has ended, redirects.
     pub(super) async fn send(&self, request: &Request<'_>) -> Result<Reply, Failure> {
-        self.ping().await?;
         let client = &self.client;
         let mut scopes = request.scopes.clone();
         let mut url = request.url.clone();
-        let (mut unauthorised, mut forbidden, mut redirects) = (false, request.optional, 0);
+        let (mut unauthorised, mut forbidden, mut redirects) = (0, request.optional, 0);
         loop {
             client.http.check(&url, request.what).await?;
             let own = client.http.is_own(&url);
@@ -172,8 +172,8 @@ impl Registry {
             if own {
                 client.warn(&headers);
             }
-            if own && status == StatusCode::UNAUTHORIZED && !unauthorised {
-                unauthorised = true;
+            if own && status == StatusCode::UNAUTHORIZED && unauthorised < replays(authorization.as_ref()) {
+                unauthorised += 1;
                 scopes = self.auth.refused(client, &headers, authorization.as_ref(), &scopes).await?;
                 continue;
             }
@@ -258,6 +258,13 @@ impl Registry {
             status => Error::Refused { host, what, status, said },
         }
     }
+}
+
+/// How often a request is sent again after a 401. A new token may have ended as well when several tasks share it; a password
+/// does not get better.
+fn replays(authorization: Option<&HeaderValue>) -> u32 {
+    let is_token = authorization.is_some_and(|value| value.as_bytes().starts_with(b"Bearer "));
+    if is_token { 3 } else { 1 }
 }
 
 /// Where an answer sends us, if it does.

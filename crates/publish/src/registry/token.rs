@@ -140,7 +140,7 @@ impl Auth {
     pub(super) fn denied(&self, client: &Client, what: &str, said: &str) -> Error {
         let advice = match &self.credentials {
             Credentials::Anonymous => {
-                "no credentials were found for it; log in with `podman login`, or see docs/publishing.md".to_owned()
+                "no credentials were found for it; log in with `podman login`, or see docs/registries.md".to_owned()
             }
             Credentials::Basic { user, .. } => format!(
                 "check that {user:?} is right and may push there (the token needs write access to packages; a robot needs \
@@ -152,7 +152,7 @@ impl Auth {
     }
 
     fn empty_token(&self, client: &Client) -> Error {
-        let advice = "set REGISTRY_TOKEN, configure token-command, or log in with `podman login` (docs/publishing.md)";
+        let advice = "set REGISTRY_TOKEN, configure token-command, or log in with `podman login` (docs/registries.md)";
         Error::EmptyToken { host: client.host(), advice: advice.to_owned() }
     }
 

@@ -47,7 +47,7 @@ impl Registry {
     }
 
     async fn open_upload(&self, what: &str) -> Result<Upload, Failure> {
-        let reply = self.send(&self.request(Method::POST, self.url("blobs/uploads/")?, what)).await?;
+        let reply = self.send(&self.request(Method::POST, self.url("blobs/uploads/").await?, what)).await?;
         match reply.status.as_u16() {
             202 => {
                 self.upload_of(&reply).ok_or_else(|| self.answer(what, "it opens an upload without a Location").into())

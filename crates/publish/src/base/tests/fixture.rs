@@ -12,7 +12,10 @@ use pixi_oci_layer::{Compression, Digest};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::base::{BaseImage, BaseOptions, BaseRef, Error, resolve_base};
+use crate::{
+    base::{BaseImage, BaseOptions, BaseRef, Error, resolve_base},
+    registry::RegistryAccess,
+};
 
 pub(super) const OCI: [&str; 3] = [
     "application/vnd.oci.image.manifest.v1+json",
@@ -71,7 +74,7 @@ pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {
 pub(super) struct Fixture {
     dir: TempDir,
     pub(super) offline: bool,
-    pub(super) auth_files: Vec<PathBuf>,
+    pub(super) registries: RegistryAccess,
 }
 
 impl Fixture {
@@ -79,7 +82,7 @@ impl Fixture {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir_all(dir.path().join("layout/blobs/sha256")).unwrap();
         fs::write(dir.path().join("layout/oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
-        Self { dir, offline: false, auth_files: Vec::new() }
+        Self { dir, offline: false, registries: RegistryAccess::default() }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -163,7 +166,7 @@ impl Fixture {
             cache_dir: &self.cache(),
             offline: self.offline,
             compression,
-            auth_files: &self.auth_files,
+            registries: &self.registries,
             skopeo: Path::new("skopeo"),
         };
         let runtime = tokio::runtime::Runtime::new().unwrap();

@@ -77,7 +77,7 @@ fn without_skopeo_the_error_says_what_to_install() {
         cache_dir: &fixture.cache(),
         offline: false,
         compression: Compression::default(),
-        auth_files: &[],
+        registries: &Default::default(),
         skopeo: &fixture.path().join("no-skopeo"),
     };
     let base = BaseRef::parse("docker-archive:x.tar").unwrap();
