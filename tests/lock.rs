@@ -275,6 +275,10 @@ fn refusals_name_environment_platform_and_reason_and_leave_the_file() {
         ("[dependencies]\nssl = \">=4\"", &["no version of ssl matches `ssl >=4`", "3.3, 3.0"]),
         ("[dependencies]\ngpu = \">=1\"", &["__cuda >=12", "--virtual-package __cuda=VERSION"]),
         ("[dependencies]\nown = { path = \"own\" }", &["requires own from source", "run `pixi lock`"]),
+        (
+            "[dependencies]\npython = \"*\"\n[pypi-dependencies]\nrequests = \"*\"",
+            &["requires the Python packages requests", "run `pixi lock`"],
+        ),
         ("channels = [\"./nowhere\"]\n[dependencies]\ntool = \"*\"", &["cannot read the packages of", "nowhere"]),
         (
             "[dependencies]\n[feature.o.dependencies]\nold = \"*\"\n[feature.n.dependencies]\nnew = \"*\"\n[environments]\n\
@@ -340,4 +344,33 @@ fn a_build_without_a_lock_file_makes_it() {
     assert!(built.stderr.contains("there is no lock file"), "{built:?}");
     assert_eq!(locked(&sandbox.path("ws"))["default linux-aarch64"], "hello-1.0");
     assert_ne!(built.digest(), frozen, "the application layer has the lock file and manifest");
+}
+
+#[test]
+fn base_images_are_pinned_in_the_manifest_and_nothing_else_changes() {
+    let sandbox = Sandbox::new();
+    crate::common::workspace::workspace([]).write(&sandbox.path("base"));
+    let digest = sandbox.build("base", "oci:layout:v1").digest().to_owned();
+    let manifest = |base: &str, own: &str| {
+        format!(
+            "# mine\n[workspace]\nname = \"x\"   # keep\nchannels = []\nplatforms = [ \"linux-64\" ]\n[environments]\ne = []\n\n\
+             [tool.pixi-oci]\nbase   = {base}   # why\nworkdir='/srv'\n[tool.pixi-oci.environments.e]\nbase = {own}\n"
+        )
+    };
+    fs::write(sandbox.path("pixi.toml"), manifest("'oci:layout:v1'", "\"scratch\"")).unwrap();
+    let check = sandbox.run(&["lock", "--base", "--check"]);
+    assert_eq!(check.code, Some(1));
+    assert!(check.stderr.contains("pixi-oci lock --base"), "{check:?}");
+    let outcome = sandbox.run(&["lock", "--base"]).success();
+    assert_eq!(outcome.stdout, format!("{}\n", sandbox.path("pixi.toml").display()));
+    let pinned = manifest(&format!("\"oci:layout@{digest}\""), "\"scratch\"");
+    assert_eq!(fs::read_to_string(sandbox.path("pixi.toml")).unwrap(), pinned);
+    sandbox.run(&["lock", "--base", "--check"]).success();
+    assert!(!sandbox.path("pixi.lock").exists());
+
+    // The default base goes into a manifest without the table; offline and never seen it cannot.
+    fs::write(sandbox.path("pixi.toml"), "[workspace]\nname = \"x\"\nchannels = []\nplatforms = []\n").unwrap();
+    sandbox.run(&["lock", "--base", "--offline"]).refused(1, &["docker.io/library/ubuntu:24.04", "--offline"]);
+    fs::write(sandbox.path("pixi.toml"), manifest("\"docker-archive:x.tar\"", "\"scratch\"")).unwrap();
+    sandbox.run(&["lock", "--base"]).refused(1, &["docker-archive:", "cannot be named by a digest"]);
 }

@@ -39,6 +39,12 @@ pub enum CliError {
         /// The lock file.
         path: PathBuf,
     },
+    /// Base images that were only to be checked.
+    #[error("the base images in {} are not pinned to what their names mean now; run `pixi-oci lock --base`", path.display())]
+    BaseChanged {
+        /// The manifest.
+        path: PathBuf,
+    },
     /// The result cannot be written as JSON.
     #[error("cannot write the result as JSON")]
     Json(#[from] serde_json::Error),

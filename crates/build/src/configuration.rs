@@ -33,7 +33,7 @@ pub struct Configuration {
 }
 
 /// The base image where none is configured.
-const DEFAULT_BASE: &str = "docker.io/library/ubuntu:24.04";
+pub(crate) const DEFAULT_BASE: &str = "docker.io/library/ubuntu:24.04";
 /// The same for every project and environment, so that layers are shared.
 const DEFAULT_PREFIX: &str = "/opt/pixi/env";
 const DEFAULT_WORKDIR: &str = "/app";
@@ -90,11 +90,16 @@ fn base(request: &BuildRequest, workspace: &Workspace, oci: &OciConfig) -> Strin
     if request.overrides.base.is_some() {
         return base;
     }
+    absolute_base(workspace, &base)
+}
+
+/// The name of a base image in the manifest, with the path in it made absolute.
+pub fn absolute_base(workspace: &Workspace, base: &str) -> String {
     match base.split_once(':') {
         Some((transport @ ("oci" | "oci-archive" | "docker-archive" | "dir"), path)) if !path.starts_with('/') => {
             format!("{transport}:{}", workspace.root.join(path).display())
         }
-        _ => base,
+        _ => base.to_owned(),
     }
 }
 

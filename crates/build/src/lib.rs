@@ -21,6 +21,7 @@ mod layers;
 mod lock;
 mod output;
 mod packages;
+mod pin;
 mod places;
 mod plan;
 mod platform;
@@ -38,6 +39,7 @@ pub use error::Error;
 pub use event::{Event, OnEvent};
 pub use grouping::{LayerGroup, SizedPackage, TooFewLayers, group, package_layers};
 pub use lock::{LockReport, LockRequest, PackageChange, lock};
+pub use pin::{PinReport, PinRequest, pin_bases};
 pub use pixi_oci_image::Architecture;
 pub use pixi_oci_publish::{find_container_engine, load};
 pub use pixi_oci_resolve::{

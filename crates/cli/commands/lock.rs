@@ -3,11 +3,11 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
-use pixi_oci_build::{Client, LockReport, LockRequest, VirtualPackage, lock};
+use pixi_oci_build::{Client, LockReport, LockRequest, PinRequest, VirtualPackage, lock, pin_bases};
 
 use crate::{
     arguments::with_overrides,
-    commands::build::Means,
+    commands::build::{Means, auth_files},
     error::CliError,
     output::{Output, printable},
     progress::Progress,
@@ -21,7 +21,8 @@ use crate::{
 #[command(after_long_help = "Examples:
   pixi-oci lock
   pixi-oci lock --check ../tool     # exits with 1 if the lock file would change, and leaves it
-  pixi-oci lock --virtual-package __cuda=12.6")]
+  pixi-oci lock --virtual-package __cuda=12.6
+  pixi-oci lock --base              # base = \"docker.io/library/ubuntu:24.04@sha256:...\"")]
 pub struct LockArgs {
     /// The workspace: a directory, or its pixi.toml or pyproject.toml.
     #[arg(default_value = ".", value_name = "WORKSPACE")]
@@ -35,6 +36,9 @@ pub struct LockArgs {
     /// Only say what would change.
     #[arg(long)]
     dry_run: bool,
+    /// Pin the base images instead: the digest that their names mean now goes into [tool.pixi-oci]. Prints the manifest.
+    #[arg(long, conflicts_with = "virtual_packages")]
+    base: bool,
     /// What the machines that run the image have, over what the manifest says; see `build`. Repeatable.
     #[arg(long = "virtual-package", value_name = "NAME=VERSION")]
     virtual_packages: Vec<VirtualPackage>,
@@ -52,13 +56,24 @@ const LISTED: usize = 20;
 pub fn run(args: LockArgs, output: &Output) -> Result<ExitCode, CliError> {
     let workspace = args.manifest_path.unwrap_or(args.workspace);
     let channels = args.means.channels(&workspace)?;
+    let write = !args.check && !args.dry_run;
+    if args.base {
+        let request = PinRequest {
+            workspace,
+            cache_dir: args.means.cache()?,
+            offline: channels.offline(),
+            auth_files: auth_files(),
+            write,
+        };
+        return pin(&request, args.json, args.check, output);
+    }
     let request = LockRequest {
         workspace,
         cache_dir: args.means.cache()?,
         offline: channels.offline(),
         virtual_packages: with_overrides(&args.virtual_packages)?,
         now: jiff::Timestamp::now(),
-        write: !args.check && !args.dry_run,
+        write,
         interrupted: crate::interrupt::flag(),
     };
     let client = Client::new(&channels.client)?;
@@ -80,6 +95,19 @@ pub fn run(args: LockArgs, output: &Output) -> Result<ExitCode, CliError> {
     output.result(&text).map_err(|source| CliError::Io { action: "write to stdout".into(), source })?;
     if args.check && report.changed {
         return Err(CliError::LockChanged { path: report.lock_file });
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn pin(request: &PinRequest, json: bool, check: bool, output: &Output) -> Result<ExitCode, CliError> {
+    let report = pin_bases(request)?;
+    for (name, pinned) in report.bases.iter().filter(|(name, pinned)| name != pinned) {
+        output.say(&format!("{name} -> {pinned}"));
+    }
+    let text = if json { serde_json::to_string_pretty(&report)? } else { report.manifest.display().to_string() };
+    output.result(&text).map_err(|source| CliError::Io { action: "write to stdout".into(), source })?;
+    if check && report.changed {
+        return Err(CliError::BaseChanged { path: report.manifest });
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -12,6 +12,7 @@ mod glibc;
 mod layer;
 mod listing;
 mod local;
+mod pin;
 mod reference;
 mod registry;
 mod select;
@@ -33,6 +34,7 @@ pub(crate) use document::{Entry as DocumentEntry, MANIFEST_TYPES};
 pub use error::{Error, Problem};
 pub use files::{BaseFiles, Entry};
 pub use layer::BaseLayer;
+pub use pin::{present_digest, with_digest};
 pub use reference::{BaseRef, LayoutImage};
 pub(crate) use store::{Store, read_at_most};
 

@@ -1,13 +1,16 @@
 //! The lock file as it is written: the newest format, by `rattler_lock`, as pixi writes it.
 
-use std::{io::Write, path::Path};
+use std::path::Path;
 
 use rattler_lock::{
     FindLinksUrlOrPath, LockedPackage, PlatformData, PlatformName, PypiIndexes, PypiPrereleaseMode, SolveOptions,
 };
 
 use super::LockError;
-use crate::{FindLinks, ManifestPlatform, PypiOptions, VirtualPackage, Wanted, Workspace, virtual_package};
+use crate::{
+    FindLinks, ManifestPlatform, PypiOptions, VirtualPackage, Wanted, Workspace, config_writer::write_atomically,
+    virtual_package,
+};
 
 /// All environments on all their platforms.
 #[derive(Default)]
@@ -120,21 +123,7 @@ fn impossible(error: impl std::fmt::Display) -> LockError {
     LockError::Document { message: crate::lockfile::redact_words(&error.to_string()) }
 }
 
-/// Writes beside the place and moves it there. The mode is that of the file it replaces, else what the umask leaves.
+/// Writes the file, so that there is always the whole old or the whole new one.
 pub(super) fn write(path: &Path, text: &str) -> Result<(), LockError> {
-    let error = |source| LockError::Write { path: path.to_owned(), source };
-    let directory = path.parent().unwrap_or(Path::new("."));
-    let mut options = tempfile::Builder::new();
-    options.prefix(".pixi.lock.");
-    #[cfg(unix)]
-    let read_write = std::os::unix::fs::PermissionsExt::from_mode(0o666);
-    options.permissions(read_write);
-    let mut file = options.tempfile_in(directory).map_err(error)?;
-    file.write_all(text.as_bytes()).map_err(error)?;
-    if let Ok(metadata) = std::fs::metadata(path) {
-        file.as_file().set_permissions(metadata.permissions()).map_err(error)?;
-    }
-    file.as_file().sync_all().map_err(error)?;
-    file.persist(path).map_err(|failed| error(failed.error))?;
-    Ok(())
+    write_atomically(path, text).map_err(|source| LockError::Write { path: path.to_owned(), source })
 }

@@ -34,6 +34,18 @@ pub enum LockError {
         packages: Vec<String>,
     },
 
+    /// Python packages from an index, which need another solver.
+    #[error(
+        "environment `{environment}` requires the Python packages {packages}, which only pixi can lock; run `pixi lock`",
+        packages = packages.join(", ")
+    )]
+    Pypi {
+        /// The environment or solve group.
+        environment: String,
+        /// The packages.
+        packages: Vec<String>,
+    },
+
     /// A platform that conda does not have.
     #[error("`{platform}` is not a conda platform; write one such as linux-64 or linux-aarch64")]
     UnknownPlatform {

@@ -91,9 +91,13 @@ impl Problem {
         let is_source = |requirement: &&Requirement| requirement.source.is_some();
         let sources = self.together.conda.iter().filter(is_source).map(|r| r.name.as_source().to_owned());
         let packages: Vec<String> = sources.chain(self.together.dev.iter().cloned()).collect();
-        if packages.is_empty() {
-            return Ok(());
+        if !packages.is_empty() {
+            return Err(LockError::CondaSource { environment: self.name(), packages });
         }
-        Err(LockError::CondaSource { environment: self.name(), packages })
+        let packages: Vec<String> = self.together.pypi.iter().map(|requirement| requirement.name.clone()).collect();
+        if !packages.is_empty() {
+            return Err(LockError::Pypi { environment: self.name(), packages });
+        }
+        Ok(())
     }
 }

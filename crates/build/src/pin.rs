@@ -1,0 +1,83 @@
+//! Pinning base images: the digest of what their names mean now goes into `[tool.pixi-oci]`.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
+
+use pixi_oci_layer::Compression;
+use pixi_oci_publish::base::{BaseOptions, BaseRef, present_digest, with_digest};
+use pixi_oci_resolve::{Workspace, with_bases, write_manifest};
+use serde::Serialize;
+
+use crate::{
+    Error,
+    configuration::{DEFAULT_BASE, absolute_base},
+};
+
+/// Which workspace, and with which means.
+#[derive(Debug, Clone)]
+pub struct PinRequest {
+    /// The workspace's directory or manifest.
+    pub workspace: PathBuf,
+    /// Our cache.
+    pub cache_dir: PathBuf,
+    /// Whether registries must not be asked: the digests are then those of the last time.
+    pub offline: bool,
+    /// Files in the form of containers-auth.json(5); the first that knows a registry counts.
+    pub auth_files: Vec<PathBuf>,
+    /// Whether the manifest is written.
+    pub write: bool,
+}
+
+/// What was pinned.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PinReport {
+    /// The manifest.
+    pub manifest: PathBuf,
+    /// Whether it is different from what was there.
+    pub changed: bool,
+    /// The names of the base images as they were, to those with digests.
+    pub bases: BTreeMap<String, String>,
+}
+
+/// Pins every base image of the configuration: the common one, which is our default if none is configured, and those of
+/// environments. The rest of the manifest stays as it is written.
+///
+/// # Errors
+///
+/// See [`Error`]. The manifest is then as it was.
+pub fn pin_bases(request: &PinRequest) -> Result<PinReport, Error> {
+    let workspace = Workspace::open(&request.workspace)?;
+    let common = workspace.oci.base.as_deref().unwrap_or(DEFAULT_BASE);
+    let own = workspace.oci.environments.values().filter_map(|environment| environment.base.as_deref());
+    let names: BTreeSet<&str> = own.chain([common]).collect();
+    let cache = request.cache_dir.join("base");
+    let options = BaseOptions {
+        cache_dir: &cache,
+        offline: request.offline,
+        compression: Compression::default(),
+        auth_files: &request.auth_files,
+        skopeo: Path::new("skopeo"),
+    };
+    let runtime = crate::runtime()?;
+    let mut bases = BTreeMap::new();
+    for name in names {
+        let reference = BaseRef::parse(&absolute_base(&workspace, name))?;
+        if let Some(digest) = runtime.block_on(present_digest(&reference, &options))? {
+            bases.insert(name.to_owned(), with_digest(name, digest));
+        }
+    }
+    let text = with_bases(&workspace, DEFAULT_BASE, &bases)?;
+    let present = fs_err::read_to_string(&workspace.manifest_path).map_err(|source| Error::Io {
+        action: "read",
+        path: workspace.manifest_path.clone(),
+        source,
+    })?;
+    let changed = text != present;
+    if changed && request.write {
+        write_manifest(&workspace, &text)?;
+    }
+    Ok(PinReport { manifest: workspace.manifest_path, changed, bases })
+}

@@ -1,0 +1,83 @@
+//! What a name of a base image means now, as a digest.
+
+use pixi_oci_layer::Digest;
+
+use super::{BaseOptions, BaseRef, Error, LayoutImage, Problem, Source, Store, local, registry::Registry};
+
+/// The digest of what a base image's name means at present; `None` for `scratch`, which cannot change.
+///
+/// It is that of the image index where there is one, so that it holds for all architectures. A digest in the name does
+/// not count where there is a tag as well: it is what the tag meant when it was pinned.
+///
+/// # Errors
+/// Names that only skopeo reads have no digest in them; the image is not there.
+pub async fn present_digest(base: &BaseRef, options: &BaseOptions<'_>) -> Result<Option<Digest>, Error> {
+    let not_pinnable = |reason: &str| Error::Reference { text: base.to_string(), reason: reason.to_owned() };
+    let source = match base {
+        BaseRef::Scratch => return Ok(None),
+        BaseRef::Proxied(_) => {
+            return Err(not_pinnable(
+                "it cannot be named by a digest; copy it to a registry or to an OCI layout (oci:DIR)",
+            ));
+        }
+        BaseRef::OciLayout { image: LayoutImage::Digest(digest), .. } => return Ok(Some(*digest)),
+        BaseRef::OciLayout { dir, image } => {
+            Source::Local(local::Local::layout(dir, image).map_err(|problem| problem.of(base))?)
+        }
+        BaseRef::Registry(reference) => {
+            let name = reference.to_string();
+            let tagged = match name.split_once('@') {
+                Some((tagged, _)) if reference.tag().is_some() => tagged,
+                _ => &name,
+            };
+            let BaseRef::Registry(tagged) = BaseRef::parse(tagged)? else { return Ok(None) };
+            let registry = Store::open(options.cache_dir)
+                .map_err(Problem::from)
+                .and_then(|store| Registry::new(&tagged, options, store));
+            Source::Registry(registry.map_err(|problem| problem.of(base))?)
+        }
+    };
+    let roots = source.roots().await.map_err(|problem| problem.of(base))?;
+    let [root] = &roots[..] else {
+        return Err(not_pinnable(
+            "it has an image for each platform and no index of them; make one, or name one image",
+        ));
+    };
+    Ok(Some(root.descriptor().map_err(|problem| problem.of(base))?.digest))
+}
+
+/// The name as it is written, with this digest: `ubuntu:24.04@sha256:…`, and `oci:DIR@sha256:…` for `oci:DIR:TAG`, which
+/// can have only one of them.
+pub fn with_digest(text: &str, digest: Digest) -> String {
+    let name = match BaseRef::parse(text) {
+        Ok(BaseRef::OciLayout { image: LayoutImage::Tag(tag), .. }) => {
+            text.strip_suffix(&tag).map_or(text, |name| name.trim_end_matches(':'))
+        }
+        Ok(BaseRef::OciLayout { image: LayoutImage::Only, .. }) => text,
+        _ => text.rsplit_once('@').map_or(text, |(name, _)| name),
+    };
+    format!("{name}@{digest}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_digest_is_put_where_it_belongs() {
+        let (old, new) = (Digest::of(b"old"), Digest::of(b"new"));
+        for (text, name) in [
+            ("ubuntu:24.04".to_owned(), "ubuntu:24.04"),
+            (format!("ubuntu:24.04@{old}"), "ubuntu:24.04"),
+            (format!("docker://ghcr.io/a/b@{old}"), "docker://ghcr.io/a/b"),
+            ("oci:base".to_owned(), "oci:base"),
+            ("oci:a@b".to_owned(), "oci:a@b"),
+            ("oci:dir/base:v1".to_owned(), "oci:dir/base"),
+            (format!("oci:base@{old}"), "oci:base"),
+        ] {
+            let pinned = with_digest(&text, new);
+            assert_eq!(pinned, format!("{name}@{new}"), "{text}");
+            assert!(BaseRef::parse(&pinned).unwrap().is_pinned());
+        }
+    }
+}
