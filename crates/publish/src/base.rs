@@ -104,7 +104,9 @@ async fn obtain(
     let source = match base {
         BaseRef::Scratch => return Ok(None),
         BaseRef::OciLayout { dir, image } => Source::Local(local::Local::layout(dir, image)?),
-        BaseRef::Registry(reference) => Source::Registry(BaseRegistry::new(reference, options, store.clone())?),
+        BaseRef::Registry(reference) => {
+            Source::Registry(Box::new(BaseRegistry::new(reference, options, store.clone())?))
+        }
         BaseRef::Proxied(reference) => {
             let copied = skopeo::copy(reference, architecture, options.skopeo, &store).await?;
             Source::Local(local::Local::copied(copied)?)
@@ -134,7 +136,7 @@ async fn obtain(
 #[derive(Debug)]
 enum Source {
     Local(local::Local),
-    Registry(BaseRegistry),
+    Registry(Box<BaseRegistry>),
 }
 
 impl Source {
