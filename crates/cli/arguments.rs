@@ -90,7 +90,10 @@ pub struct Selection {
     /// Platforms by the manifest's names, where an architecture has several (linux-64 and linux-64-cuda).
     #[arg(long, value_delimiter = ',', value_name = "NAME")]
     pub platform: Vec<String>,
-    /// Use the lock file as it is. It always is: it is not compared with the manifest yet.
+    /// Fail if the lock file is not what the manifest says now. This is the default; it takes back PIXI_FROZEN.
+    #[arg(long, conflicts_with = "frozen")]
+    locked: bool,
+    /// Use the lock file as it is, without comparing it with the manifest. PIXI_FROZEN=true says the same.
     #[arg(long)]
     pub frozen: bool,
     /// What the machines that run the image have, e.g. __cuda=12.6; the build machine is never asked. Repeatable.
@@ -102,6 +105,9 @@ pub struct Selection {
     pub max_layers: Option<u32>,
 }
 
+/// What an environment variable says that means no.
+const FALSE: [&str; 6] = ["", "0", "false", "no", "off", "n"];
+
 fn architecture(text: &str) -> Result<Architecture, String> {
     text.parse().map_err(|_| "there are amd64 and arm64".to_string())
 }
@@ -110,6 +116,18 @@ impl Selection {
     /// The workspace's path.
     pub fn workspace(&self) -> PathBuf {
         self.manifest_path.clone().unwrap_or_else(|| self.workspace.clone())
+    }
+
+    /// Whether the lock file is used as it is: `--locked` and `--frozen` over pixi's PIXI_LOCKED and PIXI_FROZEN.
+    pub fn frozen(&self) -> Result<bool, CliError> {
+        if self.locked || self.frozen {
+            return Ok(self.frozen);
+        }
+        let said = |name: &str| std::env::var(name).is_ok_and(|value| !FALSE.contains(&value.to_lowercase().as_str()));
+        match (said("PIXI_LOCKED"), said("PIXI_FROZEN")) {
+            (true, true) => Err(CliError::Usage("PIXI_LOCKED and PIXI_FROZEN contradict each other; unset one".into())),
+            (_, frozen) => Ok(frozen),
+        }
     }
 
     /// `--virtual-package` over `CONDA_OVERRIDE_*`.

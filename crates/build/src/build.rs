@@ -12,6 +12,7 @@ use crate::{
     fetch::fetch_archives,
     image::ImageBuilder,
     lock::lock_file,
+    locked::checked,
     output::Output,
     packages::{Contents, conda_archives, with_archives},
     sources::{SourcesInput, decide},
@@ -29,7 +30,8 @@ pub fn build(request: &BuildRequest, client: &Client, on_event: OnEvent<'_>) -> 
     let configuration = configuration(request, &workspace)?;
     let lock = lock_file(&workspace, request, client, on_event)?;
     let lock_file_digest = digest_of(lock.path())?;
-    let targets = targets(request, &workspace, &lock, &configuration)?;
+    let targets =
+        checked(request, &workspace, &lock, &configuration, || targets(request, &workspace, &lock, &configuration))?;
     let default = || format!("oci:{}", workspace.root.join("dist/oci").display());
     let output = Output::open(&request.output.clone().unwrap_or_else(default))?;
     output.check(targets.len())?;

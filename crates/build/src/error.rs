@@ -11,6 +11,9 @@ pub enum Error {
     /// There is no new lock file.
     #[error(transparent)]
     Lock(#[from] pixi_oci_resolve::LockError),
+    /// The lock file is not what the manifest says.
+    #[error(transparent)]
+    Stale(#[from] Box<crate::locked::Stale>),
     /// A package.
     #[error(transparent)]
     Package(#[from] pixi_oci_package::Error),

@@ -6,7 +6,13 @@ use pixi_oci_resolve::{
 };
 use serde::Serialize;
 
-use crate::{Error, LayerGroup, OnEvent, SizedPackage, configuration::Configuration, group, package_layers, platform};
+use crate::{
+    Error, LayerGroup, OnEvent, SizedPackage,
+    configuration::Configuration,
+    group,
+    locked::{check, checked},
+    package_layers, platform,
+};
 
 /// Which plans are wanted.
 #[derive(Debug, Clone)]
@@ -83,14 +89,19 @@ pub fn plan(request: &PlanRequest, client: &Client, on_event: OnEvent<'_>) -> Re
         for environment in lock.environments() {
             let own = crate::BuildRequest { environment: Some(environment.clone()), ..request.build.clone() };
             let configuration = crate::configuration::configuration(&own, &workspace)?;
-            for platform in lock.platforms(&environment)? {
+            let platforms = lock.platforms(&environment)?;
+            if workspace.environments.contains_key(&environment) {
+                check(&own, &workspace, &lock, &environment, &platforms)?;
+            }
+            for platform in platforms {
                 plans.push(plan_one(&configuration, &lock, &platform)?);
             }
         }
         return Ok(plans);
     }
     let configuration = crate::configuration::configuration(&request.build, &workspace)?;
-    for target in crate::target::targets(&request.build, &workspace, &lock, &configuration)? {
+    let choose = || crate::target::targets(&request.build, &workspace, &lock, &configuration);
+    for target in checked(&request.build, &workspace, &lock, &configuration, choose)? {
         plans.push(plan_one(&configuration, &lock, &target.platform)?);
     }
     Ok(plans)

@@ -20,7 +20,7 @@ use crate::{
 /// Build the images of a locked workspace and write them to an OCI layout or archive.
 ///
 /// Prints the reference with the digest of what was written. Contacts only the hosts that packages and base images
-/// come from. The lock file is used as it is.
+/// come from. The lock file must be what the manifest says now, unless --frozen is said.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
   pixi-oci build                                    # ./pixi.lock into oci:dist/oci, all linux platforms
@@ -91,6 +91,8 @@ pub fn request(
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     Ok(BuildRequest {
         workspace: selection.workspace(),
+        frozen: selection.frozen()?,
+        now: std::time::SystemTime::now(),
         environment: selection.environment.clone(),
         architectures: selection.arch.clone(),
         platforms: selection.platform.clone(),

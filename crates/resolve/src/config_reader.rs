@@ -134,7 +134,7 @@ fn check_keys(section: &Section<'_>, known: &[&str]) -> Result<(), ManifestError
 }
 
 /// "did you mean `x`?", for the nearest name if it is near enough to be meant.
-fn suggestion<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
+pub(crate) fn suggestion<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
     let given = given.to_lowercase().replace('_', "-");
     known
         .map(|name| (strsim::jaro_winkler(&given, name), name))

@@ -48,6 +48,8 @@ pub struct EnvironmentManifest {
     pub no_default_feature: bool,
     /// Environments of one group share their versions.
     pub solve_group: Option<String>,
+    /// Whether the workspace has all of them.
+    pub features_exist: Deferred<()>,
     /// What the environment's table declares itself (pixi treats it as a feature before all others).
     pub own: Option<Feature>,
 }
@@ -128,6 +130,7 @@ impl EnvironmentManifest {
             features: section.strings("features")?.unwrap_or_default(),
             no_default_feature: section.boolean("no-default-feature")?.unwrap_or(false),
             solve_group: section.string("solve-group")?,
+            features_exist: Deferred::default(),
             own,
         })
     }

@@ -65,7 +65,7 @@ pub fn differences(
         };
         let mut of_pypi = Vec::new();
         let for_python = pypi::compare(&wanted, lock, &packages, &group, &mut |what| of_pypi.push(what));
-        let mut report = |what| Difference::add(&mut found, what, Some(&platform.name));
+        let mut report = |what| Difference::add(&mut found, what, Some(&declared.name));
         let only_for_python = conda::compare(&wanted, lock, &packages, &for_python, now, &mut report);
         of_pypi.into_iter().for_each(&mut report);
         for package in only_for_python {

@@ -53,7 +53,9 @@ pub struct Wanted {
 /// There is no such environment; what its features declare is wrong, or contradicts itself.
 pub fn wanted(workspace: &Workspace, environment: &str, platform: &ManifestPlatform) -> Result<Wanted, Error> {
     let features = workspace.features_of(environment)?;
-    let group = workspace.environment(environment)?.solve_group.clone();
+    let manifest = workspace.environment(environment)?;
+    manifest.features_exist.get()?;
+    let group = manifest.solve_group.clone();
     let shared = match &group {
         Some(group) => features_of_group(workspace, group)?,
         None => features.clone(),

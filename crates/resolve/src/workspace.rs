@@ -93,10 +93,13 @@ impl Workspace {
         let text_of = |key: &str| inherited(&workspace, python.as_ref(), key);
         let pool = workspace.section("dependencies")?;
         let context = Context { feature: DEFAULT, root: &root, pool: pool.as_ref() };
-        let environments = read_environments(&pixi, context)?;
+        let mut environments = read_environments(&pixi, context)?;
         let mut features = read_features(&pixi, &workspace, context)?;
         if pyproject {
             pyproject::extend(&top, &mut features)?;
+        }
+        for (name, environment) in &mut environments {
+            environment.features_exist = Deferred::of(check_features(&pixi, name, &features));
         }
         let oci = match &tool {
             Some(tool) => config_reader::read(tool, &environments)?,
@@ -184,6 +187,34 @@ fn read_environments(
         }
     }
     Ok(environments)
+}
+
+/// Every feature of an environment must be there, and once: with two of them it could not be said which wins.
+fn check_features(
+    pixi: &Section<'_>,
+    environment: &str,
+    features: &BTreeMap<String, Feature>,
+) -> Result<(), ManifestError> {
+    let Some(environments) = pixi.section("environments")? else { return Ok(()) };
+    let entries = match environments.entry(environment)? {
+        Some(Entry::Table(table)) => table.list("features")?,
+        Some(Entry::Value(_)) => environments.list(environment)?,
+        None => None,
+    };
+    let mut seen: Vec<String> = Vec::new();
+    for entry in entries.unwrap_or_default() {
+        let name = entry.string()?;
+        if !features.contains_key(&name) {
+            let mut error = entry.error(format!("feature `{name}` is not defined"));
+            error.hint = config_reader::suggestion(&name, features.keys().map(String::as_str));
+            return Err(error);
+        }
+        if seen.contains(&name) {
+            return Err(entry.error(format!("feature `{name}` is there twice")));
+        }
+        seen.push(name);
+    }
+    Ok(())
 }
 
 fn read_features(

@@ -102,7 +102,8 @@ pub(super) fn compare_platforms(
     for platform in locked.iter().filter(|platform| !matched.contains(&platform.lock_name.as_str())) {
         // Before format 7 two declared platforms of one subdir have one row.
         if lock.version() >= 7 || !declared.iter().any(|d| d.subdir == platform.subdir.as_str()) {
-            let platform = described(&platform.name, &platform.extras);
+            // Of a platform that the manifest does not have, the lock file's name may be an invented one.
+            let platform = described(platform.subdir.as_str(), &platform.extras);
             Difference::add(found, What::PlatformNotWanted { platform }, None);
         }
     }

@@ -220,6 +220,20 @@ fn platforms_of_an_environment() {
 }
 
 #[test]
+fn features_must_be_there_and_once() {
+    for (list, words) in [
+        ("[\"cuad\"]", ":7:6: feature `cuad` is not defined (did you mean `cuda`?)"),
+        ("{ features = [\"cuda\", \"cuda\"] }", "feature `cuda` is there twice"),
+    ] {
+        let workspace =
+            workspace(&format!("{HEAD}[feature.cuda.dependencies]\na = \"*\"\n[environments]\nx = {list}\n"));
+        wants(&workspace, "default", "linux-64");
+        let error = wanted(&workspace, "x", &platform("linux-64")).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    }
+}
+
+#[test]
 fn what_is_wrong_is_said_when_it_is_needed() {
     let workspace = workspace(&format!("{HEAD}[feature.bad.dependencies]\na = 3\n[environments]\nbad = [\"bad\"]\n"));
     wants(&workspace, "default", "linux-64");
