@@ -4,7 +4,6 @@ use std::{
     num::NonZeroUsize,
     path::PathBuf,
     sync::{Arc, atomic::AtomicBool},
-    time::SystemTime,
 };
 
 use pixi_oci_image::Architecture;
@@ -18,8 +17,6 @@ pub struct BuildRequest {
     pub workspace: PathBuf,
     /// Whether the lock file is used as it is, instead of only if it is true to the manifest.
     pub frozen: bool,
-    /// The present, for `exclude-newer` with a duration.
-    pub now: SystemTime,
     /// The environment; the configured one, else `default`, if `None`.
     pub environment: Option<String>,
     /// The architectures; the configured ones, else all that the environment is locked for, if empty.

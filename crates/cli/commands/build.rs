@@ -92,7 +92,6 @@ pub fn request(
     Ok(BuildRequest {
         workspace: selection.workspace(),
         frozen: selection.frozen()?,
-        now: std::time::SystemTime::now(),
         environment: selection.environment.clone(),
         architectures: selection.arch.clone(),
         platforms: selection.platform.clone(),

@@ -21,8 +21,6 @@ mod tags;
 
 pub use difference::{Difference, RequiredBy, What};
 
-use std::time::SystemTime;
-
 use crate::{Error, LockFile, LockedPlatform, ManifestPlatform, Workspace, wanted, wanted_by_group};
 
 /// In what the lock file differs from what the manifest wants for an environment: its options and platforms, and its
@@ -37,9 +35,8 @@ pub fn differences(
     lock: &LockFile,
     environment: &str,
     platforms: &[LockedPlatform],
-    now: SystemTime,
+    now: jiff::Timestamp,
 ) -> Result<Vec<Difference>, Error> {
-    let now = jiff::Timestamp::try_from(now).unwrap_or(jiff::Timestamp::MAX);
     let mut found = Vec::new();
     let declared = workspace.environment_platforms(environment)?;
     let Some(locked) = lock.inner(environment) else {

@@ -36,7 +36,7 @@ impl Previous {
         for member in &problem.members {
             let Some(platform) = self.platform(member) else { return Ok(None) };
             let platforms = [platform];
-            if !differences(workspace, &self.lock, &member.environment, &platforms, now.into())?.is_empty() {
+            if !differences(workspace, &self.lock, &member.environment, &platforms, now)?.is_empty() {
                 return Ok(None);
             }
             all.push(self.lock.inner_packages(&member.environment, &platforms[0]).into_iter().cloned().collect());
