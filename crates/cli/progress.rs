@@ -50,6 +50,9 @@ impl Progress {
             Event::FetchFinished { name, cached } => {
                 self.output.note(&format!("{} {name}", if cached { "cached " } else { "fetched" }));
             }
+            Event::SourceStarted { name, platform } => {
+                self.output.note(&format!("building {name} for {platform} in a container; this runs its code"));
+            }
             Event::LayersStarted { platform, layers, bytes } => {
                 if let Some(bar) = self.download.get() {
                     bar.finish_and_clear();

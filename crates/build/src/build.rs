@@ -15,7 +15,7 @@ use crate::{
     locked::checked,
     output::Output,
     packages::{Contents, conda_archives, with_archives},
-    sources::{SourcesInput, decide},
+    sources::{Environments, Means, SourcesInput, build_sources, decide},
     target::targets,
     wheels::target_wheels,
 };
@@ -35,7 +35,7 @@ pub fn build(request: &BuildRequest, client: &Client, on_event: OnEvent<'_>) -> 
     let default = || format!("oci:{}", workspace.root.join("dist/oci").display());
     let output = Output::open(&request.output.clone().unwrap_or_else(default))?;
     output.check(targets.len())?;
-    let sources = decide(&SourcesInput {
+    let mut sources = decide(&SourcesInput {
         request,
         workspace: &workspace,
         configuration: &configuration,
@@ -52,13 +52,6 @@ pub fn build(request: &BuildRequest, client: &Client, on_event: OnEvent<'_>) -> 
         archives_of.push(own);
         rest = others;
     }
-    let per_target = || targets.iter().zip(&archives_of);
-    let conda: Vec<_> = per_target().map(|(target, archives)| conda_archives(&target.packages, archives)).collect();
-    let contents = per_target().zip(conda).zip(&sources.wheels).map(|(((target, archives), conda), sources)| {
-        Contents { conda, wheels: target_wheels(target, archives, sources, &configuration.workdir) }
-    });
-    let contents: Vec<Contents<'_>> = contents.collect();
-
     let destination = std::path::absolute(output.reference().path()).map_err(|source| Error::Io {
         action: "find",
         path: output.reference().path().into(),
@@ -73,6 +66,26 @@ pub fn build(request: &BuildRequest, client: &Client, on_event: OnEvent<'_>) -> 
         scratch: output.scratch(),
         on_event,
     };
+    let environments = Environments { builder: &builder, targets: &targets, archives: &archives_of };
+    let means = Means {
+        request,
+        configuration: &configuration,
+        targets: &targets,
+        client,
+        scratch: output.scratch(),
+        on_event,
+        infos: &|index| environments.infos(index),
+        base: &|index| environments.base(index),
+        environment: &|index, directory, label| environments.write(index, directory, label),
+    };
+    build_sources(&mut sources, &means)?;
+    let per_target = || targets.iter().zip(&archives_of);
+    let conda: Vec<_> = per_target().map(|(target, archives)| conda_archives(&target.packages, archives)).collect();
+    let contents = per_target().zip(conda).zip(&sources.wheels).map(|(((target, archives), conda), sources)| {
+        Contents { conda, wheels: target_wheels(target, archives, sources, &configuration.workdir) }
+    });
+    let contents: Vec<Contents<'_>> = contents.collect();
+
     let mut images: Vec<Image> = Vec::new();
     let mut reports: Vec<ImageReport> = Vec::new();
     for (target, contents) in targets.iter().zip(&contents) {
@@ -89,7 +102,7 @@ pub fn build(request: &BuildRequest, client: &Client, on_event: OnEvent<'_>) -> 
         lock_file_digest,
         images: reports,
         sources: sources.reports(&targets),
-        executed: Vec::new(),
+        executed: sources.executed,
     })
 }
 

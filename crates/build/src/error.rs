@@ -62,6 +62,9 @@ pub enum Error {
     /// A wheel for another target.
     #[error(transparent)]
     Tags(#[from] pixi_oci_package::TagError),
+    /// A source that could not be built.
+    #[error(transparent)]
+    BuildSource(#[from] Box<crate::sources::BuildError>),
     /// Wheels without an interpreter.
     #[error(
         "environment for {platform}: these wheels need `python`, which is not among its conda packages: {wheels}; run `pixi add python`"
@@ -148,5 +151,14 @@ pub enum Error {
 impl From<crate::sources::SourceError> for Error {
     fn from(error: crate::sources::SourceError) -> Self {
         Self::Source(Box::new(error))
+    }
+}
+
+impl From<crate::sources::BuildError> for Error {
+    fn from(error: crate::sources::BuildError) -> Self {
+        match error {
+            crate::sources::BuildError::Interrupted => Self::Interrupted,
+            error => Self::BuildSource(Box::new(error)),
+        }
     }
 }

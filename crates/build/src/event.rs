@@ -24,6 +24,13 @@ pub enum Event {
         /// Whether it was there already.
         cached: bool,
     },
+    /// A source is going to be built, which runs its code.
+    SourceStarted {
+        /// The package.
+        name: String,
+        /// The conda platform.
+        platform: String,
+    },
     /// The layers of one platform are going to be written.
     LayersStarted {
         /// The conda platform.

@@ -53,7 +53,7 @@ pub use report::{
     BaseReport, BuildReport, ImageReport, LayerKind, LayerReport, SourceReport, WheelReport, WheelSource,
 };
 pub use request::{BuildRequest, RequestError};
-pub use sources::{SourceError, SourceWheel, Undecided, WheelOrigin};
+pub use sources::{BuildError, SourceError, SourceWheel, Undecided, WheelOrigin};
 
 /// A runtime for the network, which ends with what it is used for.
 fn runtime() -> Result<tokio::runtime::Runtime, Error> {

@@ -10,6 +10,8 @@
 //! What is left is one error that lists everything. The rest of the build treats the wheels like locked ones, with the
 //! difference that own ones go to the application layer.
 
+mod built;
+mod environment;
 mod error;
 mod injected;
 mod own;
@@ -21,9 +23,11 @@ use std::{
 };
 
 use pixi_oci_package::Python;
-use pixi_oci_resolve::{ArchiveLocation, LockedPackage, PypiSourceKind, Workspace};
+use pixi_oci_resolve::{ArchiveLocation, LockedPackage, PypiSourceKind, Sha256, Workspace};
 
 pub use self::{
+    built::{BuildError, ENVIRONMENT_TAG, Means, Pending, PendingKind, build_sources},
+    environment::Environments,
     error::{SourceError, Undecided},
     wheel::{SourceWheel, WheelOrigin},
 };
@@ -49,6 +53,10 @@ pub struct SourcesInput<'a> {
 pub struct Decided {
     /// For each target, by [`LockedPackage::name`].
     pub wheels: Vec<BTreeMap<String, SourceWheel>>,
+    /// What has to be built first: [`build_sources`].
+    pub pending: Vec<Pending>,
+    /// Package code that was run.
+    pub executed: Vec<String>,
     /// What the user should know.
     pub warnings: Vec<String>,
 }
@@ -63,6 +71,8 @@ struct Locked<'a> {
     location: &'a str,
     place: &'a ArchiveLocation,
     kind: Kind,
+    /// Of a source archive.
+    sha256: Option<Sha256>,
     /// Positions of the targets that have it.
     targets: Vec<usize>,
 }
@@ -80,7 +90,7 @@ enum Kind {
 /// [`SourceError::Undecided`] lists all sources for which nothing was decided; the others name one source or wheel.
 pub fn decide(input: &SourcesInput<'_>) -> Result<Decided, Error> {
     let locked = locked(input.targets);
-    let mut decided = Decided { wheels: vec![BTreeMap::new(); input.targets.len()], warnings: Vec::new() };
+    let mut decided = Decided { wheels: vec![BTreeMap::new(); input.targets.len()], ..Decided::default() };
     let injected = Injected::read(input, &locked)?;
     let mut undecided = Vec::new();
     let mut own_sources = OwnSources::new(input);
@@ -97,7 +107,10 @@ pub fn decide(input: &SourcesInput<'_>) -> Result<Decided, Error> {
                     decided.wheels[*target].insert(source.name.clone(), wheel.clone());
                 }
             }
-            Err(reason) => undecided.push(source.undecided(reason)),
+            Err(reason) => match source.pending().filter(|_| input.request.build_sdists) {
+                Some(pending) => decided.pending.push(pending),
+                None => undecided.push(source.undecided(reason)),
+            },
         }
     }
     if !undecided.is_empty() {
@@ -133,14 +146,15 @@ fn locked(targets: &[Target]) -> Vec<Locked<'_>> {
         let source = match package {
             LockedPackage::Conda(_) | LockedPackage::Wheel(_) => continue,
             LockedPackage::CondaSource { location, place, .. } => {
-                Locked { name, version: None, location, place, kind: Kind::Conda, targets: Vec::new() }
+                Locked { name, version: None, location, place, kind: Kind::Conda, sha256: None, targets: Vec::new() }
             }
-            LockedPackage::PypiSource { version, location, kind, place, .. } => Locked {
+            LockedPackage::PypiSource { version, location, kind, place, sha256, .. } => Locked {
                 name,
                 version: version.as_deref(),
                 location,
                 place,
                 kind: Kind::Pypi(*kind),
+                sha256: *sha256,
                 targets: Vec::new(),
             },
         };
@@ -163,6 +177,25 @@ impl Locked<'_> {
             Kind::Conda => "conda source package in",
         };
         format!("{kind} {}", self.location)
+    }
+
+    /// How it would be built. Conda source packages are built by pixi's backends only.
+    fn pending(&self) -> Option<Pending> {
+        let kind = match (self.kind, self.place) {
+            (Kind::Pypi(PypiSourceKind::Sdist), place) => PendingKind::Archive(place.clone(), self.sha256),
+            (Kind::Pypi(PypiSourceKind::Git), ArchiveLocation::Url(url)) => PendingKind::Git(url.clone()),
+            (Kind::Pypi(PypiSourceKind::Directory), ArchiveLocation::Path(path)) => {
+                PendingKind::Directory(path.clone())
+            }
+            _ => return None,
+        };
+        Some(Pending {
+            name: self.name.clone(),
+            python_name: self.python_name().to_owned(),
+            version: self.version.map(str::to_owned),
+            kind,
+            targets: self.targets.clone(),
+        })
     }
 
     fn undecided(&self, reason: Option<String>) -> Undecided {

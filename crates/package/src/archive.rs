@@ -40,6 +40,7 @@ enum Format {
         contents: Range<u64>,
     },
     TarBz2,
+    TarGz,
 }
 
 /// Which entries are wanted.
@@ -65,6 +66,21 @@ impl Archive {
     pub fn reopen(path: &Path, name: &str) -> Result<Self, Error> {
         let stem = name.strip_suffix(".conda").or_else(|| name.strip_suffix(".tar.bz2")).unwrap_or(name);
         Self::open_named(path, stem.into())
+    }
+
+    /// Opens a source archive of that file name.
+    pub fn open_source(path: &Path, name: String) -> Result<Self, Error> {
+        let read = |source| Error::Read { package: name.clone(), archive: path.display().to_string(), source };
+        let mut file = File::open(path).map_err(read)?;
+        let len = file.metadata().map_err(read)?.len();
+        let mut magic = [0; 3];
+        let filled = file.by_ref().take(3).read(&mut magic).map_err(read)?;
+        let format = match &magic[..filled] {
+            b"BZh" => Format::TarBz2,
+            [0x1f, 0x8b, ..] => Format::TarGz,
+            _ => return Err(Error::archive(&name, "it is neither a .tar.gz nor a .tar.bz2 file")),
+        };
+        Ok(Self { name, path: path.into(), len, format })
     }
 
     fn open_named(path: &Path, stem: String) -> Result<Self, Error> {
@@ -104,6 +120,10 @@ impl Archive {
         match &self.format {
             Format::TarBz2 => {
                 let tar = bzip2::read::MultiBzDecoder::new(self.section(0..self.len)?);
+                let _ = tar::walk(self, Limited::new(tar, &left), &mut checker, visit)?;
+            }
+            Format::TarGz => {
+                let tar = flate2::bufread::MultiGzDecoder::new(self.section(0..self.len)?);
                 let _ = tar::walk(self, Limited::new(tar, &left), &mut checker, visit)?;
             }
             Format::Conda { info, contents } => {

@@ -22,6 +22,7 @@ mod info;
 mod path;
 mod plan;
 mod prefix;
+mod source;
 mod tree;
 mod wheel;
 
@@ -33,6 +34,7 @@ pub use plan::{
     WheelPlanInput, environment_python, link_plan, wheel_plan,
 };
 pub use prefix::{PrefixError, TargetPrefix};
+pub use source::source_tree;
 pub use tree::{CondaMeta, OutsideLink, PackageTree, file_tree};
 pub use wheel::{
     DirectUrl, NewWheelFile, TagError, WheelExpected, WheelInfo, WheelPath, WheelScript, check_tags, pack_wheel,

@@ -184,7 +184,7 @@ fn choose<'a>(
 }
 
 /// The C library that the target is assumed to have.
-fn glibc(target: &Target) -> (u64, u64) {
+pub(super) fn glibc(target: &Target) -> (u64, u64) {
     let said = target.virtual_packages.iter().find(|package| package.name == "__glibc");
     said.and_then(|package| package.version.as_major_minor()).unwrap_or(DEFAULT_GLIBC)
 }

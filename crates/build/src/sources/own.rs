@@ -22,10 +22,10 @@ use pixi_oci_package::{NewWheelFile, pack_wheel};
 
 use self::{
     backend::{Selection, Source},
-    listing::Listing,
     metadata::Described,
     pyproject::PyProject,
 };
+pub use self::{listing::Listing, pyproject::BuildSystem};
 use super::SourceError;
 use crate::{
     Error,
@@ -94,7 +94,9 @@ pub fn own_wheel(
         let Ok(inside) = TreePath::new(&inside) else {
             return Ok(Err(NotStatic::new(format!("{inside:?} is no path of a wheel"))));
         };
-        files.insert(inside, content(&listing, path, workspace, &mut budget)?);
+        let mut file = content(&listing, path, workspace, &mut budget)?;
+        file.executable &= !selection.drops_modes;
+        files.insert(inside, file);
     }
     for (file, text) in [
         ("METADATA", Some(described.metadata)),
@@ -156,3 +158,6 @@ fn content(listing: &Listing, path: &str, workspace: &Path, budget: &mut u64) ->
     }
     Ok(NewWheelFile { bytes, executable: listing.get(path).is_some_and(|found| found.executable) })
 }
+
+#[cfg(test)]
+mod tests;

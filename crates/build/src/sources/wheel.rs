@@ -84,7 +84,7 @@ impl SourceWheel {
 }
 
 /// The sha256 of a file, and its length.
-fn hash(path: &Path) -> std::io::Result<(Sha256, u64)> {
+pub(super) fn hash(path: &Path) -> std::io::Result<(Sha256, u64)> {
     let mut file = fs_err::File::open(path)?;
     let mut hasher = sha2::Sha256::new();
     let mut buffer = vec![0; 256 << 10];

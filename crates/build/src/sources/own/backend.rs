@@ -30,6 +30,8 @@ pub struct Selection {
     pub summary: Option<String>,
     /// Where the backend looks for licences if nobody says.
     pub license_patterns: &'static [&'static str],
+    /// Whether no file is executable, whatever it is in the project.
+    pub drops_modes: bool,
     /// The names that can be imported, where the backend records them.
     pub top_level: Option<Vec<String>>,
 }

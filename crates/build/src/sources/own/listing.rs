@@ -57,6 +57,10 @@ impl Listing {
 
     fn walk(&mut self, directory: &Path, prefix: &str) -> Result<(), Error> {
         let failed = |source| Error::Io { action: "read", path: directory.into(), source };
+        // An OCI layout: images that were built before.
+        if !prefix.is_empty() && directory.join("oci-layout").is_file() {
+            return Ok(());
+        }
         for entry in fs_err::read_dir(directory).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             // No file of a wheel has a name that is not Unicode.
@@ -64,7 +68,7 @@ impl Listing {
             let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}/{name}") };
             let kind = entry.file_type().map_err(failed)?;
             if kind.is_dir() {
-                if !NEVER.contains(&name.as_str()) {
+                if !NEVER.contains(&name.as_str()) && !name.starts_with(".pixi-oci-build-") {
                     self.walk(&entry.path(), &path)?;
                 }
                 continue;

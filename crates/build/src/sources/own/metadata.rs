@@ -79,7 +79,8 @@ pub fn describe(
     }
     headers.add_some("Requires-Python", project.requires_python.as_deref())?;
     for dependency in &project.dependencies {
-        headers.add("Requires-Dist", &requirement(dependency)?.to_string())?;
+        check_requirement(dependency)?;
+        headers.add("Requires-Dist", dependency.trim())?;
     }
     for (extra, dependencies) in &project.optional_dependencies {
         let extra = extra
@@ -87,8 +88,8 @@ pub fn describe(
             .map_err(|_| NotStatic::new(format!("{extra:?} is no name of an extra")))?;
         headers.add("Provides-Extra", extra.as_ref())?;
         for dependency in dependencies {
-            let requirement = requirement(dependency)?.with_extra_marker(&extra);
-            headers.add("Requires-Dist", &requirement.to_string())?;
+            check_requirement(dependency)?;
+            headers.add("Requires-Dist", &of_extra(dependency, extra.as_ref()))?;
         }
     }
     let metadata = match readme(project, listing)? {
@@ -145,7 +146,7 @@ fn people(headers: &mut Headers, role: &str, people: &[Person]) -> Result<(), No
     Ok(())
 }
 
-fn requirement(text: &str) -> Result<Requirement, NotStatic> {
+fn check_requirement(text: &str) -> Result<(), NotStatic> {
     let requirement: Requirement<VerbatimUrl> =
         text.parse().map_err(|_| NotStatic::new(format!("dependency {text:?} is not understood")))?;
     // Such as `{root:uri}/lib`, which a backend expands.
@@ -153,7 +154,17 @@ fn requirement(text: &str) -> Result<Requirement, NotStatic> {
         Some(VersionOrUrl::Url(url)) if url.scheme() == "file" => {
             Err(NotStatic::new(format!("dependency {text:?} names a file of this machine")))
         }
-        _ => Ok(requirement),
+        _ => Ok(()),
+    }
+}
+
+/// A requirement that holds if an extra is wanted. It is kept as it is written: parsers rewrite markers.
+fn of_extra(text: &str, extra: &str) -> String {
+    // A URL may have a semicolon; then the marker's has a space before it.
+    let separator = if text.contains('@') { " ;" } else { ";" };
+    match text.split_once(separator) {
+        Some((what, marker)) => format!("{} ; ({}) and extra == '{extra}'", what.trim(), marker.trim()),
+        None => format!("{} ; extra == '{extra}'", text.trim()),
     }
 }
 

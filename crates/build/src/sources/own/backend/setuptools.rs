@@ -33,7 +33,7 @@ pub fn select(source: &Source<'_>) -> Result<Selection, NotStatic> {
     check_keys(settings, "tool.setuptools", &known)?;
     let layout = layout(source, settings)?;
 
-    let mut selection = Selection { license_patterns: LICENSES, ..Selection::default() };
+    let mut selection = Selection { license_patterns: LICENSES, drops_modes: true, ..Selection::default() };
     for module in &layout.modules {
         selection.add_file(listing, &layout.path(&format!("{}.py", module.replace('.', "/"))), &layout.root)?;
     }

@@ -1,6 +1,6 @@
 //! uv's backend (<https://docs.astral.sh/uv/concepts/build-backend/>).
 
-use super::{LICENSES, Selection, Source, check_keys, clean, is_bytecode};
+use super::{Selection, Source, check_keys, clean, is_bytecode};
 use crate::sources::own::NotStatic;
 
 pub fn select(source: &Source<'_>) -> Result<Selection, NotStatic> {
@@ -25,7 +25,7 @@ pub fn select(source: &Source<'_>) -> Result<Selection, NotStatic> {
     if !source.listing.is_file(&format!("{directory}/__init__.py")) {
         return Err(NotStatic::new(format!("uv would look for {directory}/__init__.py, which is not there")));
     }
-    let mut selection = Selection { license_patterns: LICENSES, ..Selection::default() };
+    let mut selection = Selection::default();
     selection.add_directory(source.listing, &directory, &root, |path| !is_bytecode(path))?;
     Ok(selection)
 }

@@ -1,0 +1,320 @@
+//! One build in a container: rootless podman, no network, no file of this machine.
+//!
+//! Source and wheel go through pipes ([`DRIVER`] is at the other end). The container ends when its input does: whoever
+//! kills this program, in whatever way, kills the build.
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, Read, Seek, Write},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    process::{Child, ChildStderr, Command, Stdio},
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::BuildError;
+
+/// What runs in the container.
+pub const DRIVER: &str = include_str!("driver.py");
+/// What is kept of what a build says.
+const MAX_SAID: usize = 16 << 10;
+/// The longest line of an answer: names of requirements.
+const MAX_LINE: u64 = 1 << 20;
+/// The biggest wheel: far more than any that was ever built from a source archive.
+const MAX_WHEEL: u64 = 4 << 30;
+const POLL: Duration = Duration::from_millis(100);
+/// Marks our images, so that those of killed builds can be found.
+pub const LABEL: &str = "io.pixi-oci.sources";
+
+/// What to build.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Order {
+    /// The length of the tar.
+    pub bytes: u64,
+    /// Where the project is in it; empty for its root.
+    pub directory: String,
+    /// `MODULE` or `MODULE:OBJECT`.
+    pub backend: String,
+    /// Directories of the project where the backend is.
+    pub backend_path: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Wanted {
+    requires: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Made {
+    wheel: String,
+    bytes: u64,
+}
+
+/// podman as an ordinary user.
+#[derive(Debug, Clone)]
+pub struct Podman {
+    /// Ours, among all that use the same storage.
+    mark: String,
+}
+
+/// An image that containers are made of. Removed when dropped.
+#[derive(Debug)]
+pub struct Image {
+    podman: Podman,
+    id: String,
+}
+
+/// How a container is run.
+pub struct Run<'a> {
+    /// The package, for errors.
+    pub package: &'a str,
+    /// Of the interpreter in the image.
+    pub python: &'a str,
+    /// The value of `SOURCE_DATE_EPOCH`.
+    pub epoch: i64,
+    /// Whether to give up.
+    pub interrupted: &'a AtomicBool,
+}
+
+impl Podman {
+    /// Finds out whether podman can be used. `mark` tells images of one cache from those of others.
+    pub fn new(mark: String) -> Result<Self, BuildError> {
+        // The kernel says who we are.
+        if std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0) {
+            return Err(BuildError::Podman {
+                reason: "as root its containers would run as root of this machine; run pixi-oci as an ordinary user"
+                    .into(),
+            });
+        }
+        let podman = Self { mark };
+        podman.output(&["version", "--format", "{{.Client.Version}}"])?;
+        Ok(podman)
+    }
+
+    fn output(&self, arguments: &[&str]) -> Result<String, BuildError> {
+        let output = Command::new("podman").args(arguments).stdin(Stdio::null()).output();
+        let output = output.map_err(|error| BuildError::Podman { reason: format!("it cannot be run: {error}") })?;
+        if !output.status.success() {
+            let said = printable(&output.stderr);
+            let what = arguments.first().copied().unwrap_or_default();
+            return Err(BuildError::Podman { reason: format!("`podman {what}` failed: {}", said.trim()) });
+        }
+        Ok(printable(&output.stdout))
+    }
+
+    /// The label of our images.
+    pub fn label(&self) -> (&'static str, &str) {
+        (LABEL, &self.mark)
+    }
+
+    /// Removes the images that killed builds left. Only for who holds the lock of the cache.
+    pub fn sweep(&self) {
+        // What is left is of no harm but the room it takes.
+        let _ =
+            self.output(&["image", "prune", "--all", "--force", "--filter", &format!("label={LABEL}={}", self.mark)]);
+    }
+
+    /// Takes over the image of an OCI layout, e.g. `oci:DIR:TAG`.
+    pub fn image(&self, layout: &str, architecture: &str) -> Result<Image, BuildError> {
+        let said = self.output(&["pull", "--quiet", "--arch", architecture, layout])?;
+        let id = said.lines().last().unwrap_or_default().trim().to_owned();
+        Ok(Image { podman: self.clone(), id })
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        let _ = self.podman.output(&["rmi", "--force", &self.id]);
+    }
+}
+
+impl Image {
+    /// Builds the wheel of the source in `tar` into `directory`, and gives its path. `check` judges what the backend wants
+    /// before it builds.
+    pub fn build(
+        &self,
+        run: &Run<'_>,
+        order: &Order,
+        tar: &mut File,
+        directory: &Path,
+        check: &dyn Fn(&[String]) -> Result<(), BuildError>,
+    ) -> Result<PathBuf, BuildError> {
+        let io = |source| BuildError::Io { package: run.package.to_owned(), source };
+        let mut child = self.command(run).spawn().map_err(io)?;
+        let said = child.stderr.take().map(tail);
+        let result = converse(&mut child, run, order, tar, directory, check);
+        // The end of its input ends the container, if it has not ended.
+        drop(child.stdin.take());
+        if result.is_err() {
+            drop(child.stdout.take());
+        }
+        let status = child.wait().map_err(io)?;
+        let said = said.and_then(|said| said.join().ok()).unwrap_or_default();
+        match result {
+            Ok(path) if status.success() => Ok(path),
+            Ok(_) => Err(BuildError::Failed { package: run.package.to_owned(), status: status.to_string(), said }),
+            // It died in the middle of what it said.
+            Err(BuildError::Io { .. }) if !status.success() => {
+                Err(BuildError::Failed { package: run.package.to_owned(), status: status.to_string(), said })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn command(&self, run: &Run<'_>) -> Command {
+        let mut command = Command::new("podman");
+        command.args(["run", "--rm", "--interactive", "--network", "none", "--pull", "never", "--cap-drop", "all"]);
+        // A container may not raise limits above ours, and podman's defaults would.
+        command.args(["--security-opt", "no-new-privileges", "--ulimit", "host", "--workdir", "/"]);
+        let variables = [
+            ("HOME", "/tmp/pixi-oci/home".to_owned()),
+            ("LC_ALL", "C.UTF-8".to_owned()),
+            ("PYTHONDONTWRITEBYTECODE", "1".to_owned()),
+            ("PYTHONHASHSEED", "0".to_owned()),
+            ("PYTHONNOUSERSITE", "1".to_owned()),
+            ("SOURCE_DATE_EPOCH", run.epoch.to_string()),
+            ("TZ", "UTC".to_owned()),
+        ];
+        for (name, value) in variables {
+            command.arg("--env").arg(format!("{name}={value}"));
+        }
+        command.args([self.id.as_str(), run.python, "-c", DRIVER]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+}
+
+/// The conversation with the driver.
+fn converse(
+    child: &mut Child,
+    run: &Run<'_>,
+    order: &Order,
+    tar: &mut File,
+    directory: &Path,
+    check: &dyn Fn(&[String]) -> Result<(), BuildError>,
+) -> Result<PathBuf, BuildError> {
+    let io = |source| BuildError::Io { package: run.package.to_owned(), source };
+    let closed = || io(io::Error::other("a pipe is missing"));
+    let mut input = child.stdin.take().ok_or_else(closed)?;
+    let output = child.stdout.take().ok_or_else(closed)?;
+    let path = directory.join("wheel");
+    let mut file = File::create(&path).map_err(io)?;
+    tar.rewind().map_err(io)?;
+    let mut tar = tar.try_clone().map_err(io)?;
+    let line = serde_json::to_string(order).map_err(|error| io(error.into()))?;
+    let (orders, ordered) = mpsc::channel::<()>();
+    // Waits for the order to go, and for the end: its pipe closes when this function is left.
+    let writer = std::thread::spawn(move || -> io::Result<()> {
+        writeln!(input, "{line}")?;
+        io::copy(&mut tar, &mut input)?;
+        input.flush()?;
+        while ordered.recv().is_ok() {
+            input.write_all(b"go\n")?;
+            input.flush()?;
+        }
+        Ok(())
+    });
+    let (answers, answered) = mpsc::channel::<io::Result<Answer>>();
+    let reader = std::thread::spawn(move || {
+        let mut output = BufReader::new(output);
+        let mut read = || -> io::Result<()> {
+            let wanted: Wanted = parse(&line_of(&mut output)?)?;
+            let _ = answers.send(Ok(Answer::Wants(wanted.requires)));
+            let made: Made = parse(&line_of(&mut output)?)?;
+            if made.bytes > MAX_WHEEL {
+                return Err(io::Error::other("the wheel is bigger than 4 GiB"));
+            }
+            let copied = io::copy(&mut output.by_ref().take(made.bytes), &mut file)?;
+            if copied != made.bytes {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let _ = answers.send(Ok(Answer::Made(made.wheel)));
+            Ok(())
+        };
+        if let Err(error) = read() {
+            let _ = answers.send(Err(error));
+        }
+    });
+    let result = loop {
+        match answered.recv_timeout(POLL) {
+            Ok(Ok(Answer::Wants(requires))) => {
+                if let Err(error) = check(&requires) {
+                    break Err(error);
+                }
+                let _ = orders.send(());
+            }
+            Ok(Ok(Answer::Made(name))) => break named(run, directory, &path, &name),
+            Ok(Err(error)) => break Err(io(error)),
+            Err(mpsc::RecvTimeoutError::Disconnected) => break Err(io(io::ErrorKind::UnexpectedEof.into())),
+            Err(mpsc::RecvTimeoutError::Timeout) if run.interrupted.load(Ordering::Relaxed) => {
+                break Err(BuildError::Interrupted);
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+        }
+    };
+    drop(orders);
+    if result.is_err() {
+        // A writer that waits for a reader would wait for ever.
+        let _ = child.kill();
+    }
+    let _ = writer.join();
+    let _ = reader.join();
+    result
+}
+
+enum Answer {
+    Wants(Vec<String>),
+    Made(String),
+}
+
+/// Gives the wheel its name, which must be one and nothing else.
+fn named(run: &Run<'_>, directory: &Path, path: &Path, name: &str) -> Result<PathBuf, BuildError> {
+    let sound = name.ends_with(".whl") && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.+!".contains(c));
+    if !sound {
+        return Err(BuildError::Name { package: run.package.to_owned(), name: name.escape_debug().to_string() });
+    }
+    let named = directory.join(name);
+    std::fs::rename(path, &named).map_err(|source| BuildError::Io { package: run.package.to_owned(), source })?;
+    Ok(named)
+}
+
+fn line_of(output: &mut impl BufRead) -> io::Result<String> {
+    let mut line = String::new();
+    output.take(MAX_LINE).read_line(&mut line)?;
+    if line.ends_with('\n') { Ok(line) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+}
+
+fn parse<T: for<'a> Deserialize<'a>>(line: &str) -> io::Result<T> {
+    serde_json::from_str(line).map_err(io::Error::from)
+}
+
+/// Keeps the end of what a build says.
+fn tail(mut stderr: ChildStderr) -> JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut kept: Vec<u8> = Vec::new();
+        let mut buffer = [0; 4096];
+        while let Ok(read @ 1..) = stderr.read(&mut buffer) {
+            kept.extend_from_slice(&buffer[..read]);
+            if kept.len() > 2 * MAX_SAID {
+                kept.drain(..kept.len() - MAX_SAID);
+            }
+        }
+        let start = kept.len().saturating_sub(MAX_SAID);
+        let text = printable(&kept[start..]);
+        let lines: Vec<&str> = text.trim().lines().collect();
+        lines[lines.len().saturating_sub(30)..].join("\n")
+    })
+}
+
+/// Text without terminal escapes.
+fn printable(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).chars().filter(|c| *c == '\n' || !c.is_control()).collect()
+}

@@ -1,0 +1,70 @@
+//! Images of environments without their sources: what builds of sources run in.
+
+use std::{collections::BTreeMap, path::Path};
+
+use pixi_oci_image::Index;
+use pixi_oci_package::{PackageInfo, read_info};
+use pixi_oci_publish::{OciLayout, publish};
+use pixi_oci_resolve::{CachedArchive, LockedPackage, OciConfig};
+
+use super::ENVIRONMENT_TAG;
+use crate::{
+    Error,
+    base::Base,
+    image::ImageBuilder,
+    packages::{Contents, conda_archives},
+    target::Target,
+    wheels::target_wheels,
+};
+
+/// The targets of a build with their archives, before sources are built.
+pub struct Environments<'a> {
+    /// How images are made.
+    pub builder: &'a ImageBuilder<'a>,
+    /// What is built.
+    pub targets: &'a [Target],
+    /// For each target, the archives of its conda packages and wheels.
+    pub archives: &'a [&'a [CachedArchive]],
+}
+
+impl Environments<'_> {
+    /// What a target's conda packages say about themselves.
+    pub fn infos(&self, index: usize) -> Result<Vec<PackageInfo>, Error> {
+        let conda = conda_archives(&self.targets[index].packages, self.archives[index]);
+        let infos = conda.iter().map(|(record, archive)| read_info(&archive.path, &record.package_record));
+        Ok(infos.collect::<Result<_, _>>()?)
+    }
+
+    /// The digest of a target's base image.
+    pub fn base(&self, index: usize) -> Result<Option<String>, Error> {
+        let architecture = self.targets[index].architecture;
+        let base = Base::open(self.builder.request, self.builder.configuration, architecture, self.builder.layout)?;
+        Ok(base.report().map(|report| report.digest.to_string()))
+    }
+
+    /// Writes the image of a target's locked packages into an empty directory, as an OCI layout.
+    pub fn write(&self, index: usize, directory: &Path, label: (&str, &str)) -> Result<(), Error> {
+        let mut target = self.targets[index].clone();
+        target.packages.retain(|package| matches!(package, LockedPackage::Conda(_) | LockedPackage::Wheel(_)));
+        let mut configuration = self.builder.configuration.clone();
+        configuration.include.clear();
+        // Nothing of the application, and neither its user nor its command.
+        configuration.oci = OciConfig {
+            user: Some("0:0".into()),
+            labels: BTreeMap::from([(label.0.to_owned(), label.1.to_owned())]),
+            ..OciConfig::default()
+        };
+        let layout = OciLayout::open(directory)?;
+        let builder = ImageBuilder { configuration: &configuration, layout: &layout, ..*self.builder };
+        let archives = self.archives[index];
+        let contents = Contents {
+            conda: conda_archives(&target.packages, archives),
+            wheels: target_wheels(&target, archives, &BTreeMap::new(), &configuration.workdir),
+        };
+        let (image, _) = builder.image(&target, &contents)?;
+        let index = Index::new(vec![image], &BTreeMap::new())?;
+        // The layers are in the layout already.
+        publish(&index, &BTreeMap::new(), &layout, Some(ENVIRONMENT_TAG))?;
+        Ok(())
+    }
+}
