@@ -1,0 +1,83 @@
+#!/usr/bin/env bash
+# Sources become wheels in rootless podman without a network, each once; builds that fail say why and leave nothing.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+. tests/lib/podman.sh
+
+pixi_oci=$(realpath "${PIXI_OCI:-target/debug/pixi-oci}")
+channel=${PIXI_OCI_REAL_CHANNEL:?made by tests/real/make-channel}
+
+fail() { say "FAILED: $*"; exit 1; }
+
+podman_require
+enable_arm64
+work=$PODMAN_DIR/work
+mkdir "$work"
+tests/real/make-sources "$channel" "$work/ws"
+cp -r "${PIXI_OCI_REAL_BASE:?made by tests/real/make-base}" "$work/base"
+cp "$pixi_oci" "$work/pixi-oci"
+# The program calls podman as any user would: what this machine needs beyond that is in podman's own files.
+cat >"$work/containers.conf" <<CONF
+[engine]
+runtime = "$PODMAN_RUNTIME"
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+tmp_dir = "$PODMAN_DIR/tmp"
+CONF
+cat >"$work/storage.conf" <<CONF
+[storage]
+driver = "overlay"
+graphroot = "$PODMAN_DIR/storage"
+runroot = "$PODMAN_DIR/runroot"
+CONF
+_own "$work"
+
+as_user() { _as_test_user env CONTAINERS_CONF="$work/containers.conf" CONTAINERS_STORAGE_CONF="$work/storage.conf" "$@"; }
+build() { as_user "$work/pixi-oci" build "$work/ws" --base "oci:$work/base:debian" --cache-dir "$work/cache" "$@"; }
+left() { as_user podman ps --all --quiet; as_user podman images --all --quiet --filter label=io.pixi-oci.sources; }
+report() { python3 -c 'import json, sys; report = json.load(open(sys.argv[1])); print(eval(sys.argv[2]))' "$@"; }
+
+# Not silently.
+if build -o "oci:$work/out:x" 2>"$work/said"; then fail "it built without being asked"; fi
+for words in pypi:legacy pypi:curious --build-sdists --wheel; do
+  grep -qF -- "$words" "$work/said" || fail "the error does not say $words: $(cat "$work/said")"
+done
+
+build --build-sdists -o "oci:$work/out:x" --json >"$work/first.json" 2>"$work/said" || fail "$(cat "$work/said")"
+[ "$(report "$work/first.json" 'len(report["executed"])')" = 2 ] || fail "two sources were built, once for both architectures: $(cat "$work/first.json")"
+[ -z "$(left)" ] || fail "it left containers or images"
+for arch in amd64 arm64; do
+  [ "$(podman_run "$work/out" x $arch -- legacy)" = "legacy runs" ] || fail "$arch: the built wheel does not run"
+  [ "$(podman_run "$work/out" x $arch -- my-app)" = "my-app runs" ] || fail "$arch: the own package does not run"
+  [ "$(podman_run "$work/out" x $arch -- python -c 'import curious; print(curious.seen)')" = "no network, ['lo']" ] || fail "the build saw more than it may"
+done
+
+build --build-sdists -o "oci:$work/out:y" --json >"$work/second.json" 2>"$work/said" || fail "$(cat "$work/said")"
+[ "$(report "$work/second.json" 'report["executed"]')" = "[]" ] || fail "the second build ran something"
+[ "$(report "$work/first.json" 'report["digest"]')" = "$(report "$work/second.json" 'report["digest"]')" ] || fail "the second build is different"
+
+refused() {
+  local environment=$1
+  shift
+  if build -e "$environment" --arch amd64 --build-sdists -o "oci:$work/out-$environment:x" 2>"$work/said"; then fail "$environment was built"; fi
+  for words in "$@"; do
+    tr -s ' │\n' ' ' <"$work/said" | grep -qF -- "$words" || fail "$environment: the error does not say $words: $(cat "$work/said")"
+  done
+  [ -z "$(left)" ] || fail "$environment left containers or images"
+}
+refused needy pypi:needy 'setuptools>=90' '(it has 75.1.0)' cython 'pixi lock'
+refused extension pypi:extension --wheel "the build failed"
+
+# Killed in the middle: the container ends by itself, and the next build removes what is left.
+build -e forever --arch amd64 --build-sdists -o "oci:$work/out-forever:x" 2>"$work/said" &
+pid=$!
+running() { as_user podman ps --quiet; }
+for _ in $(seq 600); do [ -z "$(running)" ] || break; sleep 0.2; done
+[ -n "$(running)" ] || fail "the build did not begin: $(cat "$work/said")"
+pkill -9 -P $pid -x pixi-oci || kill -9 $pid
+wait $pid 2>/dev/null || true
+for _ in $(seq 300); do [ -n "$(as_user podman ps --all --quiet)" ] || break; sleep 0.2; done
+[ -z "$(as_user podman ps --all --quiet)" ] || fail "the container goes on after its builder was killed"
+refused extension pypi:extension
+find "$work/cache/wheels" -name 'tmp-*' | grep -q . && fail "a killed build is still in the cache"
+say "sources: built once, nothing left"
