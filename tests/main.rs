@@ -6,6 +6,8 @@ mod against_rattler;
 mod application;
 mod architecture;
 mod build;
+mod channels;
+mod channels_hostile;
 mod common;
 mod destinations;
 mod errors;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use clap::Args;
-use pixi_oci_build::{ClientSettings, ConfigPlaces, PixiConfig, Proxies, S3Environment, Url, redact, workspace_root};
+use pixi_oci_build::{ClientSettings, ConfigPlaces, PixiConfig, Proxies, S3Environment, Url, Workspace, redact};
 
 use crate::error::CliError;
 
@@ -42,12 +42,14 @@ const MAX_CONFIG: u64 = 4 << 20;
 impl Channels {
     /// Reads configuration and environment; `offline` is what the command line says.
     pub fn read(workspace: &Path, args: &ConfigArgs, offline: Option<bool>) -> Result<Self, CliError> {
+        let workspace = Workspace::open(workspace)?;
         let mut config = PixiConfig::default();
-        for (path, needed) in places(workspace, args)?.files() {
+        for (path, needed) in places(&workspace, args).files() {
             if let Some(text) = read(&path, needed)? {
                 config = PixiConfig::parse(&path, &text).map_err(pixi_oci_build::ResolveError::from)?.over(config);
             }
         }
+        config.s3.extend(workspace.s3);
         config.offline = offline.or(config.offline);
         if let Some(text) = variable("PIXI_TLS_ROOT_CERTS") {
             let wrong =
@@ -85,16 +87,16 @@ fn path(name: &str) -> Option<PathBuf> {
     env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
-fn places(workspace: &Path, args: &ConfigArgs) -> Result<ConfigPlaces, CliError> {
-    Ok(ConfigPlaces {
+fn places(workspace: &Workspace, args: &ConfigArgs) -> ConfigPlaces {
+    ConfigPlaces {
         no_config: args.no_config,
         config_file: args.config_file.clone(),
         system: "/etc/pixi/config.toml".into(),
         xdg_config_home: path("XDG_CONFIG_HOME").filter(|path| path.is_absolute()),
         pixi_home: path("PIXI_HOME"),
         home: path("HOME"),
-        workspace: Some(workspace_root(workspace)?),
-    })
+        workspace: Some(workspace.root.clone()),
+    }
 }
 
 fn read(path: &Path, needed: bool) -> Result<Option<String>, CliError> {

@@ -11,9 +11,11 @@ pub mod channel;
 #[path = "../../crates/package/tests/wheels/builder.rs"]
 pub mod wheels;
 
+pub mod channel_server;
 pub mod image;
 pub mod odd;
 pub mod pypi;
 pub mod sandbox;
 pub mod server;
+pub mod tls;
 pub mod workspace;

@@ -9,6 +9,7 @@ use std::{
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use pixi_oci_layer::{Content, File, FileTree, Mode, Node, PathError, TreeError, TreePath};
+use pixi_oci_resolve::without_logins;
 
 use crate::secrets::{secret_content, secret_name};
 
@@ -49,6 +50,8 @@ pub struct Application {
     pub tree: FileTree,
     /// Paths below the workspace's root that look like secrets, and what they look like.
     pub left_out: BTreeMap<String, &'static str>,
+    /// Files that are in the tree without the logins that URLs in them have, and what the tree has in their place.
+    pub cleaned: BTreeMap<PathBuf, Content>,
 }
 
 /// Why the application layer cannot be made.
@@ -128,6 +131,7 @@ pub fn application(input: &ApplicationInput<'_>) -> Result<Application, Applicat
     }
     for path in input.always {
         let include = Include { source: path.clone(), destination: None, mode: None };
+        collector.clean(&input.root.join(path))?;
         collector.named(&include)?;
     }
     for include in input.include {
@@ -276,13 +280,28 @@ impl Collector<'_> {
         }
     }
 
+    /// Manifest and lock file are in every image, wanted or not, and both can have `https://USER:PASSWORD@HOST/`.
+    fn clean(&mut self, path: &Path) -> Result<(), ApplicationError> {
+        let Ok(metadata) = fs_err::symlink_metadata(path) else { return Ok(()) };
+        if !metadata.is_file() {
+            return Ok(());
+        }
+        // What is not text has no URLs.
+        let Ok(text) = String::from_utf8(fs_err::read(path)?) else { return Ok(()) };
+        if let Some(clean) = without_logins(&text) {
+            self.result.cleaned.insert(path.into(), Content::from_bytes(clean));
+        }
+        Ok(())
+    }
+
     fn insert(&mut self, path: &Path, destination: &str, mode: Option<Mode>) -> Result<(), ApplicationError> {
         let metadata = fs_err::symlink_metadata(path)?;
         let node = if metadata.is_symlink() {
             Node::Symlink { target: text(&fs_err::read_link(path)?)?, mtime: None }
         } else if metadata.is_file() {
             let executable = metadata.permissions().mode() & 0o111 != 0;
-            let content = Content::from_file(path.into(), metadata.len());
+            let clean = self.result.cleaned.get(path).cloned();
+            let content = clean.unwrap_or_else(|| Content::from_file(path.into(), metadata.len()));
             Node::File(File { content, mode: mode.unwrap_or(Mode::file(executable)), mtime: None })
         } else {
             return Err(ApplicationError::Special { path: path.into() });
@@ -293,10 +312,12 @@ impl Collector<'_> {
         };
         let place = place(absolute.trim_matches('/'))?;
         // The same file chosen by two patterns is one file.
-        if let (Some(Node::File(old)), Node::File(new)) = (self.result.tree.get(&place), &node)
-            && old.content.path().is_some_and(|old| Some(old) == new.content.path())
-        {
-            return Ok(());
+        if let (Some(Node::File(old)), Node::File(new)) = (self.result.tree.get(&place), &node) {
+            let same = old.content.path().is_some_and(|old| Some(old) == new.content.path());
+            let same_clean = old.content.path().is_none() && self.result.cleaned.contains_key(path);
+            if same || same_clean {
+                return Ok(());
+            }
         }
         Ok(self.result.tree.insert(place, node)?)
     }

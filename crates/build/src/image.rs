@@ -259,6 +259,12 @@ impl ImageBuilder<'_> {
                 "{path} is left out: its name means {what}; name it in `include` if it is meant to be there"
             ));
         }
+        for path in application.cleaned.keys() {
+            warnings.push(format!(
+                "{}: the logins in its URLs are left out of the image; `pixi auth login HOST` keeps them out of the file, too",
+                path.strip_prefix(&self.workspace.root).unwrap_or(path).display()
+            ));
+        }
         Ok(application.tree)
     }
 

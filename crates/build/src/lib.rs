@@ -46,7 +46,7 @@ pub use pixi_oci_image::Architecture;
 pub use pixi_oci_publish::{find_container_engine, load};
 pub use pixi_oci_resolve::{
     Client, ClientSettings, CompressionSetting, ConfigPlaces, Error as ResolveError, Include, ManifestError, OciConfig,
-    PixiConfig, Port, Proxies, S3Environment, Url, VirtualPackage, redact, workspace_root,
+    PixiConfig, Port, Proxies, S3Environment, Url, VirtualPackage, Workspace, redact,
 };
 pub use plan::{LayerPlan, PackagePlan, Plan, PlanRequest, plan};
 pub use report::{

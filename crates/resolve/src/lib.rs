@@ -59,7 +59,6 @@ pub use error::Error;
 pub use exclude_newer::{Cutoff, ExcludeNewer};
 pub use feature::{DEFAULT as DEFAULT_ENVIRONMENT, EnvironmentManifest, Feature, Target};
 pub use fetch::{ArchiveIdentity, FetchEvent, FetchItem, FetchOptions};
-pub use locate::workspace_root;
 pub use locked_package::{ArchiveLocation, LockedPackage, LockedWheel, PypiSourceKind, WheelOrigin};
 pub use lockfile::LockFile;
 pub use locking::{Change, LockError, LockEvent, LockOptions, NewLock, lock};
@@ -71,7 +70,7 @@ pub use pixi_config::{
 pub use platform::{LockedPlatform, PlatformWanted};
 pub use pypi_options::{DEFAULT_PYPI_INDEX, FindLinks, Packages, PypiOptions};
 pub use pypi_requirement::{PypiRequirement, PypiSource};
-pub use redact::{canonical_channel, canonical_url, redact};
+pub use redact::{canonical_channel, canonical_url, redact, without_logins};
 pub use requirement::{GitReference, Requirement, SourceLocation};
 pub use requirements::{VirtualRequirement, minimum, requirements};
 pub use retry::RetryPolicy;

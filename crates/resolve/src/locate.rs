@@ -65,12 +65,3 @@ pub(crate) fn read_text(path: &Path, limit: u64) -> Result<String, Error> {
     }
     Ok(text)
 }
-
-/// The directory of the workspace that is at `path`, a directory or manifest.
-///
-/// # Errors
-/// There is none.
-pub fn workspace_root(path: &Path) -> Result<PathBuf, Error> {
-    let manifest = manifest(path)?;
-    Ok(manifest.parent().unwrap_or(Path::new("/")).to_owned())
-}

@@ -18,6 +18,7 @@ mod places;
 mod read;
 
 pub use places::ConfigPlaces;
+pub(crate) use read::buckets;
 
 /// What pixi's configuration says. `None` and empty mean that it says nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -89,17 +89,21 @@ pub(crate) fn without_credentials(url: &Url) -> Url {
 fn replace_token(url: &mut Url, replacement: Option<&str>) {
     let Some(segments) = url.path_segments() else { return };
     let segments: Vec<String> = segments.map(str::to_owned).collect();
-    // A channel may be called `t`: then a subdir follows.
-    let is_subdir = |s: &str| s.parse::<rattler_conda_types::Subdir>().is_ok();
-    let Some(at) = segments.windows(2).position(|w| w[0] == "t" && !w[1].is_empty() && !is_subdir(&w[1])) else {
-        return;
-    };
-    let mut kept: Vec<&str> = segments[..at].iter().map(String::as_str).collect();
+    let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+    let Some(at) = token_at(&segments) else { return };
+    let mut kept: Vec<&str> = segments[..at].to_vec();
     if let Some(replacement) = replacement {
         kept.extend(["t", replacement]);
     }
-    kept.extend(segments[at + 2..].iter().map(String::as_str));
+    kept.extend(&segments[at + 2..]);
     url.set_path(&kept.join("/"));
+}
+
+/// Where `t`, TOKEN is among the segments of a path.
+fn token_at(segments: &[&str]) -> Option<usize> {
+    // A channel may be called `t`: then a subdir follows.
+    let is_subdir = |s: &str| s.parse::<rattler_conda_types::Subdir>().is_ok();
+    segments.windows(2).position(|w| w[0] == "t" && !w[1].is_empty() && !is_subdir(w[1]))
 }
 
 /// Text of others (errors of libraries, answers of servers) with every URL in it redacted.
@@ -118,6 +122,38 @@ pub(crate) fn redact_text(text: &str) -> String {
         rest = &rest[end..];
     }
     shown + rest
+}
+
+/// A manifest or lock file without the logins in its URLs (user info of web addresses, `/t/TOKEN/`), or `None` if it has
+/// none. Everything else stays as it is written.
+pub fn without_logins(text: &str) -> Option<String> {
+    let mut clean = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let web = rest[..at].ends_with("http") || rest[..at].ends_with("https");
+        let (before, after) = rest.split_at(at + 3);
+        let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '<' | '>' | ',');
+        let end = after.find(ends).unwrap_or(after.len());
+        clean.push_str(before);
+        clean.push_str(&if web { without_login(&after[..end]) } else { after[..end].to_owned() });
+        rest = &after[end..];
+    }
+    clean.push_str(rest);
+    (clean != text).then_some(clean)
+}
+
+/// What follows `https://`, without its login.
+fn without_login(place: &str) -> String {
+    let authority = place.find(['/', '?', '#']).unwrap_or(place.len());
+    let host = place[..authority].rfind('@').map_or(0, |at| at + 1);
+    let (host, path) = (&place[host..authority], &place[authority..]);
+    let segments: Vec<&str> = path.split('/').collect();
+    match token_at(&segments) {
+        Some(at) if at + 2 < segments.len() => {
+            format!("{host}{}", [&segments[..at], &segments[at + 2..]].concat().join("/"))
+        }
+        _ => format!("{host}{path}"),
+    }
 }
 
 /// A text of the same length in which the user info of URLs is stars, for errors that show a line of a file.
@@ -170,6 +206,16 @@ mod tests {
         let shown = "error sending request for url (https://***@h.example/t/***/a?***): \u{e9}https://***@h.example/, and s3://b/k";
         assert_eq!(redact_text(text), shown);
         assert_eq!(redact_text("://"), "://");
+    }
+
+    #[test]
+    fn copies_have_no_logins() {
+        let text = "- conda: https://u:p@h.example/t/tk-1/c/linux-64/a.conda\n  url: 'https://tk@h.example'\n- x: git+ssh://git@h.example/a?rev=1#2\n";
+        let clean = "- conda: https://h.example/c/linux-64/a.conda\n  url: 'https://h.example'\n- x: git+ssh://git@h.example/a?rev=1#2\n";
+        assert_eq!(without_logins(text).as_deref(), Some(clean));
+        assert_eq!(without_logins(clean), None);
+        assert_eq!(without_logins("https://h.example/t/linux-64/a.conda https://h/a@b"), None);
+        assert_eq!(without_logins("git+https://u:p@h.example/a#1").as_deref(), Some("git+https://h.example/a#1"));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::{
     Deferred, EnvironmentManifest, Error, Feature, FeatureOptions, ManifestError, ManifestPlatform, OciConfig, Solving,
     config_reader,
     feature::DEFAULT,
-    locate, manifest_platform, pyproject,
+    locate, manifest_platform, pixi_config, pyproject,
     requirement::Context,
     section::{Entry, ManifestText, Section},
 };
@@ -47,6 +47,8 @@ pub struct Workspace {
     pub features: BTreeMap<String, Feature>,
     /// What it declares for solving, beside its features.
     pub solving: Deferred<Solving>,
+    /// `s3-options` of the workspace, by bucket; they win over those of pixi's configuration.
+    pub s3: BTreeMap<String, S3Bucket>,
     /// `[tool.pixi-oci]`.
     pub oci: OciConfig,
 }

@@ -100,19 +100,18 @@ impl Download<'_> {
         match error {
             reqwest_middleware::Error::Reqwest(error) => self.broke_off(error),
             reqwest_middleware::Error::Middleware(error) => {
-                let network = error.chain().filter_map(|cause| cause.downcast_ref::<reqwest::Error>()).next();
-                let passing = network.is_some_and(may_pass);
-                let error = self.network(shown(self.url, None), cause(error.as_ref()));
-                if passing { Failure::passing(error) } else { error.into() }
+                let passing =
+                    error.chain().find_map(|cause| cause.downcast_ref::<reqwest::Error>()).is_some_and(may_pass);
+                self.network(shown(self.url, None), cause(error.as_ref()), passing)
             }
         }
     }
 
+    /// An answer that ends in an error, or none.
     pub(super) fn broke_off(&self, error: reqwest::Error) -> Failure {
         let passing = may_pass(&error);
         let place = shown(self.url, error.url());
-        let error = self.network(place, cause(&error.without_url()));
-        if passing { Failure::passing(error) } else { error.into() }
+        self.network(place, cause(&error.without_url()), passing)
     }
 
     pub(super) fn ended_early(&self, received: u64, place: &str) -> Failure {
@@ -122,7 +121,7 @@ impl Download<'_> {
 
     pub(super) fn too_slow(&self, place: &str, window: Duration) -> Failure {
         let message = format!("too slow: less than {} bytes in {window:?}", crate::Patience::LEAST);
-        Failure::passing(self.network(place.to_owned(), message))
+        self.network(place.to_owned(), message, true)
     }
 
     pub(super) fn encoded(&self, place: &str, encoding: String) -> Failure {
@@ -133,8 +132,14 @@ impl Download<'_> {
         Error::SizeMismatch { package: self.item.name.clone(), location: place.to_owned(), actual, expected }
     }
 
-    fn network(&self, url: String, message: String) -> Error {
-        Error::Network { package: self.item.name.clone(), url, message }
+    fn network(&self, url: String, mut message: String, passing: bool) -> Failure {
+        // rustls says so, and is too far down to be asked.
+        let untrusted = message.contains("invalid peer certificate");
+        if untrusted {
+            message.push_str("; a private authority can be named with SSL_CERT_FILE");
+        }
+        let error = Error::Network { package: self.item.name.clone(), url, message };
+        if passing && !untrusted { Failure::passing(error) } else { error.into() }
     }
 }
 

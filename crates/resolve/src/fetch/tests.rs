@@ -16,6 +16,8 @@ use url::Url;
 use super::*;
 use crate::ClientSettings;
 
+mod resume;
+
 /// A server that answers the n-th request (from 0) for a path with the n-th answer, and repeats the last one.
 struct Server {
     address: String,

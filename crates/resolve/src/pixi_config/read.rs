@@ -133,7 +133,8 @@ fn roots(top: &Section<'_>) -> Result<Option<TlsRootCerts>, ManifestError> {
     text.parse().map(Some).map_err(wrong)
 }
 
-fn buckets(section: &Section<'_>) -> Result<BTreeMap<String, S3Bucket>, ManifestError> {
+/// `s3-options`, which a workspace manifest can have, too.
+pub(crate) fn buckets(section: &Section<'_>) -> Result<BTreeMap<String, S3Bucket>, ManifestError> {
     let mut buckets = BTreeMap::new();
     for (name, bucket) in section.sections()? {
         let missing = |key: &str| bucket.error(format!("the bucket {name:?} of `s3-options` needs `{key}`"));

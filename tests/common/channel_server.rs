@@ -1,0 +1,286 @@
+//! A web server for a channel that can be told to misbehave, and remembers what it was asked.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    sync::{Arc, Condvar, Mutex},
+};
+
+use super::tls::Identity;
+
+/// What is done with one request in place of serving the file.
+#[derive(Debug, Clone)]
+pub enum Fault {
+    /// A status with headers, and no body.
+    Status(u16, Vec<(&'static str, String)>),
+    /// The right head, then so many bytes of the file, then the connection is closed.
+    Cut(usize),
+    /// The right head, then so many bytes of the file, then nothing, and the connection stays.
+    Stall(usize),
+    /// Other bytes in place of the file's.
+    Bytes(Vec<u8>),
+    /// The file with a `Content-Encoding` that it does not have.
+    Encoding(&'static str),
+    /// No end: zeros without a length.
+    Endless,
+}
+
+/// Who may read.
+#[derive(Debug, Clone)]
+pub enum Login {
+    Everybody,
+    /// The `Authorization` header.
+    Header(String),
+    /// `/t/TOKEN/…`
+    CondaToken(String),
+}
+
+/// A request as it came.
+#[derive(Debug, Clone)]
+pub struct Request {
+    pub method: String,
+    /// As asked: with query, and for a proxy with scheme and host.
+    pub target: String,
+    /// By name in lower case.
+    pub headers: BTreeMap<String, String>,
+}
+
+/// What the threads share.
+struct State {
+    root: PathBuf,
+    login: Login,
+    /// By end of the path: what is done with the first request, the second, ….
+    faults: Mutex<BTreeMap<String, Vec<Fault>>>,
+    requests: Mutex<Vec<Request>>,
+    stalled: (Mutex<usize>, Condvar),
+}
+
+/// Serves a directory until the tests end.
+#[derive(Clone)]
+pub struct ChannelServer {
+    /// `http://127.0.0.1:PORT`, or with `https`, without a slash at the end.
+    pub address: String,
+    state: Arc<State>,
+}
+
+impl ChannelServer {
+    pub fn new(root: &Path) -> Self {
+        Self::start(root, Login::Everybody, None)
+    }
+
+    pub fn start(root: &Path, login: Login, identity: Option<&Identity>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let scheme = if identity.is_some() { "https" } else { "http" };
+        let address = format!("{scheme}://{}", listener.local_addr().unwrap());
+        let state = Arc::new(State {
+            root: root.to_owned(),
+            login,
+            faults: Mutex::default(),
+            requests: Mutex::default(),
+            stalled: Default::default(),
+        });
+        let identity = identity.map(Identity::server);
+        let shared = state.clone();
+        std::thread::spawn(move || {
+            for socket in listener.incoming().flatten() {
+                let (state, identity) = (shared.clone(), identity.clone());
+                std::thread::spawn(move || match identity {
+                    None => state.serve(socket),
+                    Some(identity) => {
+                        let connection = rustls::ServerConnection::new(identity).unwrap();
+                        state.serve(rustls::StreamOwned::new(connection, socket))
+                    }
+                });
+            }
+        });
+        Self { address, state }
+    }
+
+    /// From now on, requests for paths that end so meet these faults, one each, and then none.
+    pub fn faults(&self, path: &str, faults: impl IntoIterator<Item = Fault>) -> &Self {
+        self.state.faults.lock().unwrap().insert(path.into(), faults.into_iter().collect());
+        self
+    }
+
+    pub fn requests(&self) -> Vec<Request> {
+        self.state.requests.lock().unwrap().clone()
+    }
+
+    /// `METHOD TARGET` of all requests, sorted.
+    pub fn asked(&self) -> Vec<String> {
+        let mut asked: Vec<_> = self.requests().iter().map(|r| format!("{} {}", r.method, r.target)).collect();
+        asked.sort();
+        asked
+    }
+
+    /// Returns when a request has met [`Fault::Stall`].
+    pub fn wait_for_stall(&self) {
+        let (stalled, changed) = &self.state.stalled;
+        drop(changed.wait_while(stalled.lock().unwrap(), |stalled| *stalled == 0).unwrap());
+    }
+}
+
+impl State {
+    fn serve(&self, mut stream: impl Read + Write) {
+        let Some(request) = read_request(&mut stream) else { return };
+        let path = request.target.split('?').next().unwrap_or_default().to_owned();
+        self.requests.lock().unwrap().push(request.clone());
+        // Errors are the client's: it has gone.
+        let _ = self.answer(&mut stream, &request, &path);
+        let _ = stream.flush();
+    }
+
+    fn answer(&self, stream: &mut impl Write, request: &Request, path: &str) -> std::io::Result<()> {
+        let path = match &self.login {
+            Login::Everybody => path,
+            Login::Header(value) if request.headers.get("authorization") == Some(value) => path,
+            Login::CondaToken(token) if path.starts_with(&format!("/t/{token}/")) => &path[token.len() + 3..],
+            _ => return head(stream, 401, &[("WWW-Authenticate", "Basic realm=\"x\"".into())], Some(0)),
+        };
+        let Ok(file) = fs::read(self.root.join(path.trim_start_matches('/'))) else {
+            return head(stream, 404, &[], Some(0));
+        };
+        let tag = ("ETag", format!("\"{}\"", super::sandbox::sha256(&file)));
+        let from = range(request, &tag.1, file.len());
+        match self.fault(path) {
+            Some(Fault::Status(status, headers)) => head(stream, status, &headers, Some(0)),
+            Some(Fault::Cut(length)) => {
+                head(stream, 200, &[tag], Some(file.len()))?;
+                stream.write_all(&file[..length])
+            }
+            Some(Fault::Stall(length)) => {
+                head(stream, 200, &[tag], Some(file.len()))?;
+                stream.write_all(&file[..length])?;
+                stream.flush()?;
+                let (stalled, changed) = &self.stalled;
+                *stalled.lock().unwrap() += 1;
+                changed.notify_all();
+                loop {
+                    std::thread::park();
+                }
+            }
+            Some(Fault::Bytes(bytes)) => {
+                head(stream, 200, &[], Some(bytes.len()))?;
+                stream.write_all(&bytes)
+            }
+            Some(Fault::Encoding(encoding)) => {
+                head(stream, 200, &[("Content-Encoding", encoding.into())], Some(file.len() / 2))?;
+                stream.write_all(&file[..file.len() / 2])
+            }
+            Some(Fault::Endless) => {
+                head(stream, 200, &[], None)?;
+                loop {
+                    stream.write_all(&[0; 4096])?;
+                }
+            }
+            None if from > 0 => {
+                let range = format!("bytes {from}-{}/{}", file.len() - 1, file.len());
+                head(stream, 206, &[tag, ("Content-Range", range)], Some(file.len() - from))?;
+                stream.write_all(&file[from..])
+            }
+            None => {
+                head(stream, 200, &[tag], Some(file.len()))?;
+                if request.method == "HEAD" { Ok(()) } else { stream.write_all(&file) }
+            }
+        }
+    }
+
+    fn fault(&self, path: &str) -> Option<Fault> {
+        let mut faults = self.faults.lock().unwrap();
+        let (_, plan) = faults.iter_mut().find(|(end, plan)| path.ends_with(end.as_str()) && !plan.is_empty())?;
+        Some(plan.remove(0))
+    }
+}
+
+/// Where the answer begins: `Range: bytes=N-` counts if `If-Range` names this version.
+fn range(request: &Request, tag: &str, length: usize) -> usize {
+    let wanted = request.headers.get("range").and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-'));
+    let same = request.headers.get("if-range").is_none_or(|condition| condition == tag);
+    wanted.and_then(|first| first.parse().ok()).filter(|first| same && *first < length).unwrap_or(0)
+}
+
+fn head(
+    stream: &mut impl Write,
+    status: u16,
+    headers: &[(&str, String)],
+    length: Option<usize>,
+) -> std::io::Result<()> {
+    let mut text = format!("HTTP/1.1 {status} Whatever\r\nConnection: close\r\n");
+    text.extend(headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")));
+    text.extend(length.map(|length| format!("Content-Length: {length}\r\n")));
+    stream.write_all(format!("{text}\r\n").as_bytes())
+}
+
+/// The head of a request; nothing here has a body.
+pub fn read_request(stream: &mut impl Read) -> Option<Request> {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        if head.len() > 65536 || stream.read(&mut byte).ok()? == 0 {
+            return None;
+        }
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8(head).ok()?;
+    let mut lines = head.lines();
+    let mut first = lines.next()?.split(' ');
+    let (method, target) = (first.next()?.to_owned(), first.next()?.to_owned());
+    let headers = lines.filter_map(|line| line.split_once(": "));
+    let headers = headers.map(|(name, value)| (name.to_lowercase(), value.to_owned())).collect();
+    Some(Request { method, target, headers })
+}
+
+/// A proxy that knows one host: whatever is asked of it comes from one server.
+pub struct Proxy {
+    /// `http://127.0.0.1:PORT`
+    pub address: String,
+    requests: Arc<Mutex<Vec<Request>>>,
+}
+
+impl Proxy {
+    /// Tunnels (CONNECT) lead to `upstream`, and so do plain requests.
+    pub fn new(upstream: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let requests: Arc<Mutex<Vec<Request>>> = Arc::default();
+        let (log, upstream) = (requests.clone(), upstream.split_once("://").unwrap().1.to_owned());
+        std::thread::spawn(move || {
+            for socket in listener.incoming().flatten() {
+                let (log, upstream) = (log.clone(), upstream.clone());
+                std::thread::spawn(move || relay(socket, &log, &upstream));
+            }
+        });
+        Self { address, requests }
+    }
+
+    pub fn requests(&self) -> Vec<Request> {
+        self.requests.lock().unwrap().clone()
+    }
+}
+
+fn relay(mut client: TcpStream, log: &Mutex<Vec<Request>>, upstream: &str) -> Option<()> {
+    let request = read_request(&mut client)?;
+    log.lock().unwrap().push(request.clone());
+    let mut server = TcpStream::connect(upstream).ok()?;
+    if request.method == "CONNECT" {
+        client.write_all(b"HTTP/1.1 200 Connected\r\n\r\n").ok()?;
+        let (mut from, mut to) = (client.try_clone().ok()?, server.try_clone().ok()?);
+        std::thread::spawn(move || {
+            let _ = std::io::copy(&mut from, &mut to);
+            let _ = to.shutdown(Shutdown::Write);
+        });
+    } else {
+        let path = request.target.splitn(4, '/').nth(3)?;
+        write!(server, "{} /{path} HTTP/1.1\r\n", request.method).ok()?;
+        for (name, value) in request.headers.iter().filter(|(name, _)| *name != "proxy-authorization") {
+            write!(server, "{name}: {value}\r\n").ok()?;
+        }
+        write!(server, "\r\n").ok()?;
+    }
+    let _ = std::io::copy(&mut server, &mut client);
+    let _ = client.shutdown(Shutdown::Write);
+    Some(())
+}
