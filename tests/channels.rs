@@ -12,7 +12,7 @@ use crate::common::{
 };
 
 /// The archive that all tests here fetch.
-pub const ARCHIVE: &str = "linux-64/demo-1.0-0.conda";
+pub const ARCHIVE: &str = "linux-64/demo-1.0-h1234567_0.conda";
 
 /// A package that does not get small: its archive has more than 200,000 bytes.
 pub fn demo() -> Workspace {
@@ -140,10 +140,13 @@ fn no_secret_gets_out() {
             let index = image::read(&sandbox.path("out"), "x");
             for image in &index.images {
                 let tree = image.tree();
-                for path in tree.keys() {
-                    let content = String::from_utf8_lossy(image::content(&tree, path)).into_owned();
+                for (path, entry) in &tree {
+                    let image::Kind::File(content) = &entry.kind else { continue };
+                    let content = String::from_utf8_lossy(content);
                     assert!(!content.contains("canary"), "{path} in the image has a secret");
                 }
+                // It is looked for in the right place.
+                assert!(String::from_utf8_lossy(image::content(&tree, "app/pixi.lock")).contains(&server.address));
             }
             assert!(outcome.stderr.contains("pixi.lock"), "the user is told: {}", outcome.stderr);
         }
@@ -175,7 +178,8 @@ fn mirrors_are_asked_and_never_recorded() {
     let mirrored = Outcome::of(&mut build(&sandbox)).success();
     assert_eq!(mirror.asked(), [format!("GET /{ARCHIVE}")]);
     let tree = image::read(&sandbox.path("out"), "x").image("linux/amd64").tree();
-    let record = String::from_utf8_lossy(image::content(&tree, "opt/pixi/env/conda-meta/demo-1.0-0.json")).into_owned();
+    let record =
+        String::from_utf8_lossy(image::content(&tree, "opt/pixi/env/conda-meta/demo-1.0-h1234567_0.json")).into_owned();
     assert!(record.contains(&format!("{origin}/{ARCHIVE}")) && !record.contains("127.0.0.1"), "{record}");
     // The cache has the archive now: the same image comes of it with no mirror at all.
     config(&sandbox, "");

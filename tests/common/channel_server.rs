@@ -119,7 +119,11 @@ impl ChannelServer {
     /// Returns when a request has met [`Fault::Stall`].
     pub fn wait_for_stall(&self) {
         let (stalled, changed) = &self.state.stalled;
-        drop(changed.wait_while(stalled.lock().unwrap(), |stalled| *stalled == 0).unwrap());
+        let patience = std::time::Duration::from_secs(120);
+        let (guard, waited) =
+            changed.wait_timeout_while(stalled.lock().unwrap(), patience, |count| *count == 0).unwrap();
+        drop(guard);
+        assert!(!waited.timed_out(), "nobody asked for what stalls: {:?}", self.asked());
     }
 }
 

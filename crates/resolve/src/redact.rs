@@ -149,10 +149,10 @@ fn without_login(place: &str) -> String {
     let (host, path) = (&place[host..authority], &place[authority..]);
     let segments: Vec<&str> = path.split('/').collect();
     match token_at(&segments) {
-        Some(at) if at + 2 < segments.len() => {
+        Some(at) => {
             format!("{host}{}", [&segments[..at], &segments[at + 2..]].concat().join("/"))
         }
-        _ => format!("{host}{path}"),
+        None => format!("{host}{path}"),
     }
 }
 
@@ -213,6 +213,10 @@ mod tests {
         let text = "- conda: https://u:p@h.example/t/tk-1/c/linux-64/a.conda\n  url: 'https://tk@h.example'\n- x: git+ssh://git@h.example/a?rev=1#2\n";
         let clean = "- conda: https://h.example/c/linux-64/a.conda\n  url: 'https://h.example'\n- x: git+ssh://git@h.example/a?rev=1#2\n";
         assert_eq!(without_logins(text).as_deref(), Some(clean));
+        assert_eq!(
+            without_logins("- url: https://h.example/x/t/tk\n").as_deref(),
+            Some("- url: https://h.example/x\n")
+        );
         assert_eq!(without_logins(clean), None);
         assert_eq!(without_logins("https://h.example/t/linux-64/a.conda https://h/a@b"), None);
         assert_eq!(without_logins("git+https://u:p@h.example/a#1").as_deref(), Some("git+https://h.example/a#1"));

@@ -8,8 +8,8 @@ use std::{
 };
 
 use crate::{
-    Deferred, EnvironmentManifest, Error, Feature, FeatureOptions, ManifestError, ManifestPlatform, OciConfig, Solving,
-    config_reader,
+    Deferred, EnvironmentManifest, Error, Feature, FeatureOptions, ManifestError, ManifestPlatform, OciConfig,
+    S3Bucket, Solving, config_reader,
     feature::DEFAULT,
     locate, manifest_platform, pixi_config, pyproject,
     requirement::Context,
@@ -118,6 +118,9 @@ impl Workspace {
             features,
             environments,
             solving: Deferred::of(Solving::read(&pixi, &workspace, &root)),
+            s3: workspace
+                .section("s3-options")?
+                .map_or(Ok(BTreeMap::new()), |section| pixi_config::buckets(&section))?,
             oci,
             lock_path: root.join("pixi.lock"),
             root,

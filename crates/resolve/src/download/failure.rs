@@ -91,6 +91,7 @@ impl Download<'_> {
             StatusCode::NOT_FOUND | StatusCode::GONE => {
                 "; the channel does not have the package any more: update the lock file with `pixi update`".to_owned()
             }
+            _ if status.is_redirection() => "; it redirects to where packages are not fetched from".to_owned(),
             _ => String::new(),
         }
     }
