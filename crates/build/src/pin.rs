@@ -6,7 +6,10 @@ use std::{
 };
 
 use pixi_oci_layer::Compression;
-use pixi_oci_publish::base::{BaseOptions, BaseRef, present_digest, with_digest};
+use pixi_oci_publish::{
+    base::{BaseOptions, BaseRef, present_digest, with_digest},
+    registry::RegistryAccess,
+};
 use pixi_oci_resolve::{Workspace, with_bases, write_manifest};
 use serde::Serialize;
 
@@ -24,8 +27,8 @@ pub struct PinRequest {
     pub cache_dir: PathBuf,
     /// Whether registries must not be asked: the digests are then those of the last time.
     pub offline: bool,
-    /// Files in the form of containers-auth.json(5); the first that knows a registry counts.
-    pub auth_files: Vec<PathBuf>,
+    /// How registries are reached, and who we are there.
+    pub registries: RegistryAccess,
     /// Whether the manifest is written.
     pub write: bool,
 }
@@ -58,7 +61,7 @@ pub fn pin_bases(request: &PinRequest) -> Result<PinReport, Error> {
         cache_dir: &cache,
         offline: request.offline,
         compression: Compression::default(),
-        auth_files: &request.auth_files,
+        registries: &request.registries,
         skopeo: Path::new("skopeo"),
     };
     let runtime = crate::runtime()?;

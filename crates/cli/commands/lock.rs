@@ -7,7 +7,7 @@ use pixi_oci_build::{Client, LockReport, LockRequest, PinRequest, VirtualPackage
 
 use crate::{
     arguments::with_overrides,
-    commands::build::{Means, auth_files},
+    commands::build::Means,
     error::CliError,
     output::{Output, printable},
     progress::Progress,
@@ -62,7 +62,7 @@ pub fn run(args: LockArgs, output: &Output) -> Result<ExitCode, CliError> {
             workspace,
             cache_dir: args.means.cache()?,
             offline: channels.offline(),
-            auth_files: auth_files(),
+            registries: crate::registries::access(),
             write,
         };
         return pin(&request, args.json, args.check, output);

@@ -32,6 +32,8 @@ mod secret;
 mod session;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 mod token;
 mod upload;
 

@@ -2,7 +2,7 @@
 
 use pixi_oci_layer::Digest;
 
-use super::{BaseOptions, BaseRef, Error, LayoutImage, Problem, Source, Store, local, registry::Registry};
+use super::{BaseOptions, BaseRef, Error, LayoutImage, Problem, Source, Store, local, registry::BaseRegistry};
 
 /// The digest of what a base image's name means at present; `None` for `scratch`, which cannot change.
 ///
@@ -33,8 +33,8 @@ pub async fn present_digest(base: &BaseRef, options: &BaseOptions<'_>) -> Result
             let BaseRef::Registry(tagged) = BaseRef::parse(tagged)? else { return Ok(None) };
             let registry = Store::open(options.cache_dir)
                 .map_err(Problem::from)
-                .and_then(|store| Registry::new(&tagged, options, store));
-            Source::Registry(registry.map_err(|problem| problem.of(base))?)
+                .and_then(|store| BaseRegistry::new(&tagged, options, store));
+            Source::Registry(Box::new(registry.map_err(|problem| problem.of(base))?))
         }
     };
     let roots = source.roots().await.map_err(|problem| problem.of(base))?;
