@@ -13,6 +13,7 @@ mod destinations;
 mod errors;
 mod hostile;
 mod hostile_archives;
+mod hostile_wheels;
 mod lock;
 mod pypi;
 mod report;
