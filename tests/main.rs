@@ -15,6 +15,7 @@ mod hostile;
 mod hostile_archives;
 mod hostile_wheels;
 mod lock;
+mod locked;
 mod pypi;
 mod report;
 mod reproducible;

@@ -184,7 +184,7 @@ const NOTICED: &[(&str, &str, &str)] = &[
         "marked = { version = \"*\", env-markers = \"platform_machine == 'riscv64'\" }",
         "marked 2.0 is in the lock and nothing requires it (linux-aarch64)",
     ),
-    ("here = ", "here = { path = \"there\" }", "here from there is required by feature web, the lock has here"),
+    ("here = ", "here = { path = \"there\" }", "here from there is required by feature web, the lock has ./here"),
     (
         "gpu = [",
         "gpu = [\"gpu\", \"web\"]",
