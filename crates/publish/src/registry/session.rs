@@ -85,16 +85,24 @@ impl Registry {
 
     async fn contact(&self) -> Result<(), Failure> {
         let schemes = self.client.http.schemes();
-        let first = self.contact_by(schemes[0]).await;
-        match schemes.get(1) {
-            Some(second) if first.is_err() && self.contact_by(second).await.is_ok() => Ok(()),
-            _ => first,
+        let first = self.knock(schemes[0]).await;
+        // What a server says that expects TLS and gets HTTP: Go's and nginx' say 400, others end the connection.
+        let is_strange = first.as_ref().map_or(true, |response| response.status() == StatusCode::BAD_REQUEST);
+        match schemes.get(1).filter(|_| is_strange) {
+            Some(second) => match self.knock(second).await {
+                Ok(response) => self.met(second, response).await,
+                Err(_) => self.met(schemes[0], first?).await,
+            },
+            None => self.met(schemes[0], first?).await,
         }
     }
 
-    async fn contact_by(&self, scheme: &'static str) -> Result<(), Failure> {
-        let request = reqwest::Request::new(Method::GET, self.client.http.url(scheme, "/v2/")?);
-        let response = self.client.execute(request).await?;
+    async fn knock(&self, scheme: &str) -> Result<Response, Failure> {
+        self.client.execute(reqwest::Request::new(Method::GET, self.client.http.url(scheme, "/v2/")?)).await
+    }
+
+    /// Judges the first answer.
+    async fn met(&self, scheme: &'static str, response: Response) -> Result<(), Failure> {
         let (status, headers) = (response.status(), response.headers().clone());
         let not_a_registry = |reason: String| Failure::Final(Error::NotARegistry { host: self.client.host(), reason });
         if status.is_redirection() {
