@@ -19,6 +19,7 @@ mod locked;
 mod pypi;
 mod report;
 mod reproducible;
+mod sources;
 
 /// A file that nobody lists here is a file of tests that nobody runs.
 #[test]

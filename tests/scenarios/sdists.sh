@@ -17,22 +17,24 @@ tests/real/make-sources "$channel" "$work/ws"
 cp -r "${PIXI_OCI_REAL_BASE:?made by tests/real/make-base}" "$work/base"
 cp "$pixi_oci" "$work/pixi-oci"
 # The program calls podman as any user would: what this machine needs beyond that is in podman's own files.
-cat >"$work/containers.conf" <<CONF
+mkdir -p "$PODMAN_DIR/home/.config/containers"
+cat >"$PODMAN_DIR/home/.config/containers/containers.conf" <<CONF
 [engine]
 runtime = "$PODMAN_RUNTIME"
 cgroup_manager = "cgroupfs"
 events_logger = "file"
 tmp_dir = "$PODMAN_DIR/tmp"
 CONF
-cat >"$work/storage.conf" <<CONF
+cat >"$PODMAN_DIR/home/.config/containers/storage.conf" <<CONF
 [storage]
 driver = "overlay"
 graphroot = "$PODMAN_DIR/storage"
 runroot = "$PODMAN_DIR/runroot"
 CONF
 _own "$work"
+_own "$PODMAN_DIR/home"
 
-as_user() { _as_test_user env CONTAINERS_CONF="$work/containers.conf" CONTAINERS_STORAGE_CONF="$work/storage.conf" "$@"; }
+as_user() { _as_test_user "$@"; }
 build() { as_user "$work/pixi-oci" build "$work/ws" --base "oci:$work/base:debian" --cache-dir "$work/cache" "$@"; }
 left() { as_user podman ps --all --quiet; as_user podman images --all --quiet --filter label=io.pixi-oci.sources; }
 report() { python3 -c 'import json, sys; report = json.load(open(sys.argv[1])); print(eval(sys.argv[2]))' "$@"; }

@@ -41,7 +41,7 @@ pub struct OciConfig {
     pub exclude: Option<Vec<String>>,
     /// Empty directories to make, e.g. mount points; absolute.
     pub directories: Option<Vec<String>>,
-    /// Wheels to install besides the locked packages; paths or globs relative to the workspace.
+    /// Wheels in place of locked sources; paths or globs relative to the workspace.
     pub wheels: Option<Vec<String>>,
     /// How layers are compressed.
     pub compression: Option<CompressionSetting>,

@@ -239,10 +239,9 @@ impl Builder<'_> {
         let made = tempfile::Builder::new().prefix("environment-").tempdir_in(self.means.scratch);
         let directory =
             made.map_err(|source| Error::Io { action: "write to", path: self.means.scratch.into(), source })?;
-        (self.means.environment)(index, directory.path(), podman.label())?;
         let architecture = self.means.targets[index].architecture.to_string();
-        let layout = format!("oci:{}:{ENVIRONMENT_TAG}", directory.path().display());
-        self.environments[index] = Some(podman.image(&layout, &architecture)?);
+        (self.means.environment)(index, &directory.path().join(podman.directory(&architecture)), podman.label())?;
+        self.environments[index] = Some(podman.image(directory.path(), ENVIRONMENT_TAG, &architecture)?);
         Ok(())
     }
 }

@@ -100,7 +100,11 @@ impl Podman {
     }
 
     fn output(&self, arguments: &[&str]) -> Result<String, BuildError> {
-        let output = Command::new("podman").args(arguments).stdin(Stdio::null()).output();
+        self.output_in(Path::new("/"), arguments)
+    }
+
+    fn output_in(&self, directory: &Path, arguments: &[&str]) -> Result<String, BuildError> {
+        let output = Command::new("podman").args(arguments).current_dir(directory).stdin(Stdio::null()).output();
         let output = output.map_err(|error| BuildError::Podman { reason: format!("it cannot be run: {error}") })?;
         if !output.status.success() {
             let said = printable(&output.stderr);
@@ -122,9 +126,17 @@ impl Podman {
             self.output(&["image", "prune", "--all", "--force", "--filter", &format!("label={LABEL}={}", self.mark)]);
     }
 
-    /// Takes over the image of an OCI layout, e.g. `oci:DIR:TAG`.
-    pub fn image(&self, layout: &str, architecture: &str) -> Result<Image, BuildError> {
-        let said = self.output(&["pull", "--quiet", "--arch", architecture, layout])?;
+    /// The name of the directory that [`Podman::image`] wants a layout in.
+    pub fn directory(&self, architecture: &str) -> String {
+        let mark: String = self.mark.chars().take(16).collect();
+        format!("pixi-oci-{mark}-{architecture}")
+    }
+
+    /// Takes over the image in the OCI layout [`Podman::directory`] of `parent`.
+    pub fn image(&self, parent: &Path, tag: &str, architecture: &str) -> Result<Image, BuildError> {
+        // podman names the image after the path as it is given, and names have no capitals: hence a relative one.
+        let layout = format!("oci:{}:{tag}", self.directory(architecture));
+        let said = self.output_in(parent, &["pull", "--quiet", "--arch", architecture, &layout])?;
         let id = said.lines().last().unwrap_or_default().trim().to_owned();
         Ok(Image { podman: self.clone(), id })
     }

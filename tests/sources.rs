@@ -1,0 +1,150 @@
+//! Sources: injected wheels, the workspace's own package, and what is said where neither helps. Builds of sources are in
+//! tests/scenarios/sdists.sh.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::common::{
+    image::{self, Tree, content},
+    odd,
+    pypi::{Locked, locked, source},
+    sandbox::Sandbox,
+    wheels::{Wheel, file, wheel},
+    workspace::{Workspace, workspace},
+};
+
+const SITE_PACKAGES: &str = "opt/pixi/env/lib/python3.12/site-packages";
+const APP: &str = "[build-system]\nrequires = [\"hatchling\"]\nbuild-backend = \"hatchling.build\"\n[project]\nname = \"my-app\"\nversion = \"1.0\"\n[project.scripts]\nmy-app = \"my_app:main\"\n";
+
+fn with(sources: impl IntoIterator<Item = Locked>) -> Workspace {
+    workspace([odd::python()]).pypi(sources)
+}
+
+fn write(sandbox: &Sandbox, path: &str, text: impl AsRef<[u8]>) {
+    let path = sandbox.path(path);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+/// Writes a wheel below the place to work, and gives its name.
+fn given(sandbox: &Sandbox, wheel: &Wheel) -> String {
+    let Locked { file: Some((_, bytes)), location, .. } = locked(wheel) else { panic!("no file") };
+    let name = location.rsplit('/').next().unwrap().to_owned();
+    write(sandbox, &name, bytes);
+    name
+}
+
+fn demo() -> Wheel {
+    wheel("demo", [file("demo/__init__.py", "x = 1\n")])
+}
+
+fn sdist() -> Locked {
+    source("demo", "https://files.example.org/demo-1.0.tar.gz")
+}
+
+fn built(sandbox: &Sandbox, arguments: &[&str]) -> (Value, Tree) {
+    let outcome = sandbox.run(&[&["build", "ws", "-o", "oci:out:x", "--json"], arguments].concat()).success();
+    let tree = image::read(&sandbox.path("out"), "x").image("linux/arm64").tree();
+    (serde_json::from_str(&outcome.stdout).unwrap(), tree)
+}
+
+#[test]
+fn an_injected_wheel_stands_for_a_source_on_both_architectures() {
+    let sandbox = Sandbox::new();
+    let name = given(&sandbox, &demo());
+    with([sdist()]).write(&sandbox.path("ws"));
+    let (report, tree) = built(&sandbox, &["--wheel", &name]);
+    assert_eq!(content(&tree, &format!("{SITE_PACKAGES}/demo/__init__.py")), b"x = 1\n");
+    let sources = report["sources"].as_array().unwrap();
+    assert_eq!(sources.len(), 2, "{report}");
+    for source in sources {
+        let said = [&source["package"], &source["origin"], &source["wheel"]].map(|value| value.as_str().unwrap());
+        assert_eq!(said, ["pypi:demo", "injected", name.as_str()]);
+        assert_eq!(source["sha256"].as_str().unwrap().len(), 64);
+    }
+    assert_eq!(report["executed"], serde_json::json!([]));
+
+    // The same by the configuration.
+    with([sdist()]).oci("wheels = [\"built/*.whl\"]").write(&sandbox.path("ws"));
+    fs::create_dir(sandbox.path("ws/built")).unwrap();
+    fs::copy(sandbox.path(&name), sandbox.path("ws/built").join(&name)).unwrap();
+    let (again, _) = built(&sandbox, &[]);
+    assert_eq!(again["sources"], report["sources"]);
+}
+
+#[test]
+fn a_wheel_that_stands_for_nothing_is_refused() {
+    let sandbox = Sandbox::new();
+    let name = given(&sandbox, &demo());
+    write(&sandbox, "other-1.0-py3-none-any.whl", "");
+    write(&sandbox, "demo-2.0-py3-none-any.whl", "");
+    write(&sandbox, "demo-1.0-cp311-cp311-linux_x86_64.whl", "");
+    write(&sandbox, "demo-1.0.zip", "");
+    write(&sandbox, "damaged/demo-1.0-py3-none-any.whl", "no zip");
+    with([sdist()]).write(&sandbox.path("ws"));
+    for (wheels, words) in [
+        (&["other-1.0-py3-none-any.whl"][..], &["other-1.0-py3-none-any.whl", "would not be used", "pypi:demo"][..]),
+        (&["demo-2.0-py3-none-any.whl"], &["version 1.0 of pypi:demo is locked"]),
+        (&["demo-1.0-cp311-cp311-linux_x86_64.whl"], &["pypi:demo", "no wheel that was given is for", "cp311"]),
+        (&["demo-1.0.zip"], &["demo-1.0.zip", "this is no wheel"]),
+        (&["damaged/demo-1.0-py3-none-any.whl"], &["demo-1.0-py3-none-any.whl"]),
+        (&[&name, "demo-1.0-cp311-cp311-linux_x86_64.whl"], &["none of the platforms", "cp311"]),
+    ] {
+        let arguments: Vec<&str> = wheels.iter().flat_map(|wheel| ["--wheel", *wheel]).collect();
+        let arguments = [&["build", "ws", "-o", "oci:out:x"], &arguments[..]].concat();
+        sandbox.run(&arguments).refused(1, words);
+        assert!(!sandbox.path("out").exists());
+    }
+    with([sdist()]).oci("wheels = [\"none/*.whl\"]").write(&sandbox.path("ws"));
+    sandbox.run(&["build", "ws", "-o", "oci:out:x"]).refused(1, &["none/*.whl", "matches"]);
+}
+
+#[test]
+fn the_workspaces_own_package_is_installed_from_its_files() {
+    let sandbox = Sandbox::new();
+    let own = source("my-app", ".");
+    with([own.clone()])
+        .manifest("[pypi-dependencies]\nmy-app = { path = \".\", editable = true }\n")
+        .write(&sandbox.path("ws"));
+    write(&sandbox, "ws/pyproject.toml", APP);
+    write(&sandbox, "ws/src/my_app/__init__.py", "def main(): print('hi')\n");
+    write(&sandbox, "ws/src/my_app/.env", "SECRET=1");
+    let (report, tree) = built(&sandbox, &[]);
+    assert_eq!(content(&tree, &format!("{SITE_PACKAGES}/my_app/__init__.py")), b"def main(): print('hi')\n");
+    assert!(String::from_utf8_lossy(content(&tree, "opt/pixi/env/bin/my-app")).contains("from my_app import main"));
+    assert!(!tree.keys().any(|path| path.ends_with("my_app/.env") || path.ends_with(".pth")), "{:?}", tree.keys());
+    assert_eq!(report["sources"][0]["origin"], "own");
+    assert_eq!(report["executed"], serde_json::json!([]));
+    // It is the application, and no package layer changes with it.
+    let index = image::read(&sandbox.path("out"), "x");
+    let layers = |index: &image::Index| {
+        let layers = &index.image("linux/amd64").layers;
+        layers.iter().map(|layer| layer.digest.clone()).collect::<Vec<_>>()
+    };
+    let before = layers(&index);
+    write(&sandbox, "ws/src/my_app/__init__.py", "def main(): print('changed')\n");
+    built(&sandbox, &[]);
+    let after = layers(&image::read(&sandbox.path("out"), "x"));
+    assert_eq!(before.len(), after.len());
+    assert_eq!(before[..before.len() - 1], after[..after.len() - 1]);
+    assert_ne!(before.last(), after.last());
+
+    // Not without its backend.
+    write(&sandbox, "ws/pyproject.toml", APP.replace("version = \"1.0\"", "dynamic = [\"version\"]"));
+    sandbox
+        .run(&["build", "ws", "-o", "oci:other:x"])
+        .refused(1, &["pypi:my-app", "dynamic", "--build-sdists", "--wheel"]);
+}
+
+#[test]
+fn an_editable_package_outside_of_the_workspace_is_refused() {
+    let sandbox = Sandbox::new();
+    write(&sandbox, "lib/pyproject.toml", APP.replace("my-app", "lib"));
+    let manifest = |editable: &str| format!("[pypi-dependencies]\nlib = {{ path = \"../lib\"{editable} }}\n");
+    let lib = source("lib", "../lib");
+    with([lib.clone()]).manifest(&manifest(", editable = true")).write(&sandbox.path("ws"));
+    sandbox.run(&["build", "ws", "-o", "oci:out:x"]).refused(1, &["pypi:lib", "editable", "outside of the workspace"]);
+    with([lib]).manifest(&manifest("")).write(&sandbox.path("ws"));
+    sandbox.run(&["build", "ws", "-o", "oci:out:x"]).refused(1, &["pypi:lib", "../lib", "--build-sdists"]);
+}
