@@ -434,6 +434,15 @@ fn zips() {
     let end = whole.len() - 22;
     refused(change(end + 10, &[2, 0]), "several parts");
     refused(change(end + 16, &[0xff, 0xff, 0xff, 0xff]), "damaged");
+    // A 64-bit locator in the comment of the last member: some programs would go by it.
+    let last = whole.windows(4).rposition(|bytes| bytes == b"PK\x01\x02").unwrap();
+    let mut hidden = whole.clone();
+    hidden.splice(end..end, [&b"PK\x06\x07"[..], &[0; 16]].concat());
+    hidden[last + 32..last + 34].copy_from_slice(&20_u16.to_le_bytes());
+    let size = (end - directory + 20) as u32;
+    let end_record = hidden.len() - 22;
+    hidden[end_record + 12..end_record + 16].copy_from_slice(&size.to_le_bytes());
+    refused(hidden, "64-bit directory");
     // Two members of one name: one hides the other.
     let twice = zip(&[
         members[0].clone(),

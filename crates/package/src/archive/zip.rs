@@ -124,6 +124,10 @@ fn directory(file: &File, len: u64) -> Result<(Range<u64>, u64), Failure> {
         }
         (count, size, start) = (u64_at(&record, 32), u64_at(&record, 40), u64_at(&record, 48));
         directory_end = end_64;
+    } else if end >= 20 && u32_at(&read::<4>(file, end - 20)?, 0) == END_64_LOCATOR {
+        // It can hide in the last member's comment. Programs differ in whether they look for it before they know that it
+        // is needed, and would see another directory.
+        return invalid("the zip has a 64-bit directory beside a 32-bit one");
     }
     if count > MAX_MEMBERS || size > MAX_DIRECTORY {
         return invalid("the zip has more members than a .conda package can have");
