@@ -335,12 +335,17 @@ fn a_build_without_a_lock_file_makes_it() {
     fs::write(sandbox.path("ws/pixi.toml"), format!("{manifest}\n[dependencies]\nhello = \"*\"\n")).unwrap();
     fs::remove_file(sandbox.path("ws/pixi.lock")).unwrap();
 
-    sandbox.run(&["build", "ws", "--frozen", "-o", "oci:new"]).refused(1, &["there is no lock file"]);
+    for said in ["--frozen", "--locked"] {
+        let mut command = sandbox.pixi_oci(&["build", "ws", said, "-o", "oci:new"]);
+        Outcome::of(command.env_remove("PIXI_FROZEN")).refused(1, &["there is no lock file"]);
+    }
     assert!(!sandbox.path("ws/pixi.lock").exists());
-    let plan = sandbox.run(&["plan", "ws"]).success();
+    // The sandbox says PIXI_FROZEN.
+    let unset = |arguments: &[&str]| Outcome::of(sandbox.pixi_oci(arguments).env_remove("PIXI_FROZEN")).success();
+    let plan = unset(&["plan", "ws"]);
     assert!(plan.stderr.contains("there is no lock file") && plan.stdout.contains("hello 1.0"), "{plan:?}");
     fs::remove_file(sandbox.path("ws/pixi.lock")).unwrap();
-    let built = sandbox.build("ws", "oci:new");
+    let built = unset(&["build", "ws", "-o", "oci:new"]);
     assert!(built.stderr.contains("there is no lock file"), "{built:?}");
     assert_eq!(locked(&sandbox.path("ws"))["default linux-aarch64"], "hello-1.0");
     assert_ne!(built.digest(), frozen, "the application layer has the lock file and manifest");

@@ -92,7 +92,7 @@ pub struct Selection {
     pub platform: Vec<String>,
     /// Fail if the lock file is not what the manifest says now. This is the default; it takes back PIXI_FROZEN.
     #[arg(long, conflicts_with = "frozen")]
-    locked: bool,
+    pub locked: bool,
     /// Use the lock file as it is, without comparing it with the manifest. PIXI_FROZEN=true says the same.
     #[arg(long)]
     pub frozen: bool,

@@ -111,7 +111,7 @@ pub fn request(
         interrupted: crate::interrupt::flag(),
         // One more than cores, because a layer waits now and then while its pieces are compressed. Beyond 16, memory grows
         // and the disk does not get faster.
-        may_lock: !selection.frozen,
+        may_lock: !selection.locked && !selection.frozen()?,
         now: jiff::Timestamp::now(),
         threads: threads.min(16) + 1,
         memory: MEMORY,
