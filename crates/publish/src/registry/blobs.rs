@@ -136,7 +136,7 @@ impl Registry {
         let what = format!("blob {} of {}", blob.digest, self.repository);
         let mut attempts = Attempts::default();
         loop {
-            let write = |source| Error::Write { what: what.clone(), source };
+            let write = |source| Error::write(&what, source);
             file.set_len(0).and_then(|()| file.rewind()).map_err(write)?;
             let mut sink = DigestWriter::new(&mut *file);
             match self.fetch_once(blob, &mut sink, &what).await {
@@ -208,7 +208,7 @@ impl Registry {
                 expected: blob.digest,
                 found: "the registry sends more".into(),
             })?;
-            sink.write_all(&piece).map_err(|source| Error::Write { what: what.to_owned(), source })?;
+            sink.write_all(&piece).map_err(|source| Error::write(what, source))?;
         }
         Ok(())
     }

@@ -120,10 +120,10 @@ pub enum Error {
         version: String,
     },
     /// The disk is full.
-    #[error("there is no space left to write {}", path.display())]
+    #[error("there is no space left on this machine to write {what}")]
     DiskFull {
-        /// The file.
-        path: PathBuf,
+        /// What was being written.
+        what: String,
     },
     /// A file of this machine cannot be used.
     #[error("cannot read {}", path.display())]
@@ -220,6 +220,17 @@ pub enum Error {
 }
 
 impl Error {
+    /// Bytes could not be written; a full disk has a name of its own.
+    pub(super) fn write(what: &str, source: std::io::Error) -> Self {
+        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+        let what = what.to_owned();
+        if matches!(source.kind(), StorageFull | QuotaExceeded) {
+            Self::DiskFull { what }
+        } else {
+            Self::Write { what, source }
+        }
+    }
+
     /// The name of the refusal. Names are part of the interface: docs/registries.md lists them.
     pub fn name(&self) -> Option<&'static str> {
         Some(match self {
@@ -237,5 +248,19 @@ impl Error {
             Self::DiskFull { .. } => "disk-full",
             _ => return None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::Error;
+
+    #[test]
+    fn a_full_disk_has_a_name() {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap().write_all(b"x").unwrap_err();
+        assert_eq!(Error::write("a blob", full).name(), Some("disk-full"));
+        assert_eq!(Error::write("a blob", std::io::Error::other("x")).name(), None);
     }
 }

@@ -82,15 +82,6 @@ impl Repository {
             host => host,
         }
     }
-
-    /// Another repository of the same registry.
-    ///
-    /// # Errors
-    ///
-    /// `path` cannot be one.
-    pub fn sibling(&self, path: &str) -> Result<Self, ParseRepositoryError> {
-        Self::new(&self.host, path)
-    }
 }
 
 impl fmt::Display for Repository {
