@@ -35,7 +35,7 @@ _own "$work"
 _own "$PODMAN_DIR/home"
 
 as_user() { _as_test_user "$@"; }
-build() { as_user "$work/pixi-oci" build "$work/ws" --base "oci:$work/base:debian" --cache-dir "$work/cache" "$@"; }
+build() { as_user "$work/pixi-oci" build "$work/ws" --frozen --base "oci:$work/base:debian" --cache-dir "$work/cache" "$@"; }
 left() { as_user podman ps --all --quiet; as_user podman images --all --quiet --filter label=io.pixi-oci.sources; }
 report() { python3 -c 'import json, sys; report = json.load(open(sys.argv[1])); print(eval(sys.argv[2]))' "$@"; }
 
