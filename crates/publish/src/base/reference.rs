@@ -113,7 +113,7 @@ fn registry(text: &str) -> Result<BaseRef, String> {
 }
 
 fn layout(rest: &str) -> Result<BaseRef, String> {
-    let (path, image) = match rest.split_once('@') {
+    let (path, image) = match rest.rsplit_once('@') {
         Some((path, digest)) if digest.contains(':') => {
             (path, LayoutImage::Digest(digest.parse().map_err(|error| format!("{error}"))?))
         }
