@@ -18,6 +18,7 @@ mod plan;
 
 use std::collections::BTreeMap;
 
+use pixi_oci_image::Descriptor;
 use pixi_oci_layer::Digest;
 
 pub use plan::{Document, PushImage, PushLayer, PushPlan, PushReport, TagResult, TagRule, TagStep};
@@ -116,7 +117,7 @@ async fn put_manifest(
             return Err(incomplete(registry, &descriptor.digest));
         }
     }
-    let (found, _) = registry.manifest(&descriptor.digest.to_string()).await?;
+    let found = read_back(&descriptor.digest.to_string(), &descriptor.digest, registry).await?;
     // The digest is right, or it would be an error; a registry that changed the type makes it another image.
     if found.media_type != descriptor.media_type {
         return Err(Error::DigestMismatch {
@@ -141,7 +142,7 @@ async fn put_index(
 }
 
 /// Moves a tag and looks where it is then. Gitea 1.25.0 answered 201 and left it where it was (gitea#35853).
-async fn put_tag(step: &TagStep, document: &Document, registry: &Registry, read_back: bool) -> Result<(), Error> {
+async fn put_tag(step: &TagStep, document: &Document, registry: &Registry, whole: bool) -> Result<(), Error> {
     if step.rule == TagRule::Immutable {
         // Somebody else may have published the same version while we sent blobs.
         let now = registry.head_manifest(&step.tag).await?.map(|found| found.digest);
@@ -150,8 +151,8 @@ async fn put_tag(step: &TagStep, document: &Document, registry: &Registry, read_
     if registry.put_tag(&step.tag, &document.descriptor, &document.bytes).await? == Put::Incomplete {
         return Err(incomplete(registry, &step.target));
     }
-    let found = if read_back {
-        Some(registry.manifest(&step.tag).await?.0.digest)
+    let found = if whole {
+        Some(read_back(&step.tag, &step.target, registry).await?.digest)
     } else {
         registry.head_manifest(&step.tag).await?.map(|found| found.digest)
     };
@@ -166,6 +167,19 @@ async fn put_tag(step: &TagStep, document: &Document, registry: &Registry, read_
             None => "the registry confirmed it and does not have it".into(),
         },
     })
+}
+
+/// Fetches what the registry just confirmed: one that says yes and stores nothing does not get a tag.
+async fn read_back(reference: &str, expected: &Digest, registry: &Registry) -> Result<Descriptor, Error> {
+    match registry.manifest(reference).await {
+        Ok((found, _)) => Ok(found),
+        Err(Error::NotFound { .. }) => Err(Error::DigestMismatch {
+            what: format!("{reference} of {}", registry.repository()),
+            expected: *expected,
+            found: "the registry confirmed it and does not have it".into(),
+        }),
+        Err(error) => Err(error),
+    }
 }
 
 fn incomplete(registry: &Registry, digest: &Digest) -> Error {

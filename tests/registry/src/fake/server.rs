@@ -40,6 +40,8 @@ pub(super) struct Shared {
     pub uploading: AtomicUsize,
     pub uploading_at_most: AtomicUsize,
     refusing: AtomicBool,
+    /// Held while the port is given up or taken again.
+    door: Mutex<()>,
     ended: AtomicBool,
     /// Has the registry's own port.
     accepting: Mutex<Option<JoinHandle<()>>>,
@@ -54,6 +56,7 @@ impl Shared {
 
     /// Takes no more connections.
     pub fn refuse(&self) {
+        let _door = self.door.lock().unwrap();
         self.refusing.store(true, Ordering::SeqCst);
         // The accepting thread wakes up, lets go of the port and ends.
         let _ = TcpStream::connect(self.at);
@@ -104,6 +107,7 @@ impl Registry {
             uploading: AtomicUsize::new(0),
             uploading_at_most: AtomicUsize::new(0),
             refusing: AtomicBool::new(false),
+            door: Mutex::default(),
             ended: AtomicBool::new(false),
             accepting: Mutex::default(),
             at,
@@ -121,6 +125,24 @@ impl Registry {
     /// Makes an empty repository, for registries that want it made before.
     pub fn create(&self, repository: &str) {
         self.shared.world().repositories.entry(repository.to_owned()).or_default();
+    }
+
+    /// Puts a blob into a repository.
+    pub fn put_blob(&self, repository: &str, digest: &str, bytes: &[u8]) {
+        self.shared.world().store_blob(repository, digest, bytes.to_vec());
+    }
+
+    /// Puts the manifests of an image into a repository, and tags on its index.
+    pub fn put_image(&self, repository: &str, image: &crate::sample::Image, tags: &[&str]) {
+        let mut world = self.shared.world();
+        let known = world.repositories.entry(repository.to_owned()).or_default();
+        for (digest, bytes) in &image.manifests {
+            let media_type = if digest == image.digest() { crate::sample::INDEX } else { crate::sample::MANIFEST };
+            known.manifests.insert(digest.clone(), (media_type.to_owned(), bytes.clone()));
+        }
+        for tag in tags {
+            world.set_tag(repository, tag, image.digest(), 0);
+        }
     }
 
     /// Adds rules after those that are there.
@@ -143,6 +165,7 @@ impl Registry {
 
     /// After [`super::Fault::Refuse`]: connections are taken again. Nothing happens otherwise.
     pub fn listen_again(&self) {
+        let _door = self.shared.door.lock().unwrap();
         if self.shared.refusing.load(Ordering::SeqCst) {
             let listener = TcpListener::bind(self.shared.at).expect("nobody else took the port");
             self.shared.refusing.store(false, Ordering::SeqCst);
