@@ -29,7 +29,9 @@ for info in wheel.infolist():
         implied = "Programming Language :: Python"
         metadata["Classifier"] = sorted(c for c in message.get_all("Classifier", []) if not c.startswith(implied))
         metadata["Keywords"] = sorted((message["Keywords"] or "").split(","))
-        metadata["Requires-Dist"] = sorted(str(Requirement(text)) for text in message.get_all("Requires-Dist", []))
+        # uv writes the one for the other, which mean the same here.
+        wanted = [text.replace("python_full_version", "python_version") for text in message.get_all("Requires-Dist", [])]
+        metadata["Requires-Dist"] = sorted(str(Requirement(text)) for text in wanted)
         # Some backends indent or trim a description.
         metadata["body"] = [line.strip() for line in message.get_payload().strip().splitlines()]
     elif name == "DIST-INFO/entry_points.txt":
