@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use crate::{Descriptor, Error, Image, MediaType, canonical, settings::check_metadata};
+use crate::{Descriptor, Error, Image, MediaType, Platform, canonical, settings::check_metadata};
 
 /// An image index (OCI image-spec, image-index.md) and the images it names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +25,6 @@ impl Index {
     /// [`Error::EmptyIndex`] without an image; [`Error::DuplicateArchitecture`] for two of one architecture, whatever
     /// their variants, because runtimes disagree about which they take; [`Error::Metadata`].
     pub fn new(mut images: Vec<Image>, annotations: &BTreeMap<String, String>) -> Result<Self, Error> {
-        check_metadata("annotation", annotations)?;
         images.sort_by_key(|image| image.platform.architecture);
         if images.is_empty() {
             return Err(Error::EmptyIndex);
@@ -35,19 +34,34 @@ impl Index {
         {
             return Err(Error::DuplicateArchitecture { architecture: pair[0].platform.architecture });
         }
-        let manifests: Vec<_> = images
-            .iter()
-            .map(|image| {
-                let mut entry = json!(image.manifest);
-                entry["platform"] = image.platform.to_json();
-                entry
-            })
-            .collect();
-        let mut document = json!({ "schemaVersion": 2, "mediaType": MediaType::ImageIndex, "manifests": manifests });
-        if !annotations.is_empty() {
-            document["annotations"] = json!(annotations);
-        }
-        let bytes = canonical(document);
+        let children: Vec<_> = images.iter().map(|image| (&image.manifest, &image.platform)).collect();
+        let bytes = index_document(&children, annotations)?;
         Ok(Self { descriptor: Descriptor::of(MediaType::ImageIndex, &bytes), bytes, images })
     }
+}
+
+/// The document of an image index of these image manifests, in this order. [`Index::new`] makes the same of images whose
+/// layers are at hand; this is for images that were built elsewhere.
+///
+/// # Errors
+///
+/// [`Error::Metadata`].
+pub fn index_document(
+    manifests: &[(&Descriptor, &Platform)],
+    annotations: &BTreeMap<String, String>,
+) -> Result<Vec<u8>, Error> {
+    check_metadata("annotation", annotations)?;
+    let manifests: Vec<_> = manifests
+        .iter()
+        .map(|(manifest, platform)| {
+            let mut entry = json!(manifest);
+            entry["platform"] = platform.to_json();
+            entry
+        })
+        .collect();
+    let mut document = json!({ "schemaVersion": 2, "mediaType": MediaType::ImageIndex, "manifests": manifests });
+    if !annotations.is_empty() {
+        document["annotations"] = json!(annotations);
+    }
+    Ok(canonical(document))
 }

@@ -17,7 +17,7 @@ mod time;
 pub use assemble::{AssembleInput, Image, OwnLayer, assemble};
 pub use descriptor::{Descriptor, LayerEntry, layer_media_type};
 pub use error::Error;
-pub use index::Index;
+pub use index::{Index, index_document};
 pub use json::canonical;
 pub use oci_spec::image::MediaType;
 pub use platform::{Architecture, Platform};

@@ -30,11 +30,12 @@ use pixi_oci_layer::{Compression, Digest};
 use tempfile::NamedTempFile;
 
 pub use configuration::BaseConfig;
-pub(crate) use document::{Entry as DocumentEntry, MANIFEST_TYPES};
+pub(crate) use document::{Document as ImageDocument, Entry as DocumentEntry, MANIFEST_TYPES};
 pub use error::{Error, Problem};
 pub use files::{BaseFiles, Entry};
 pub use layer::BaseLayer;
 pub use pin::{present_digest, with_digest};
+pub(crate) use local::Local;
 pub use reference::{BaseRef, LayoutImage};
 pub(crate) use store::{Store, read_at_most};
 

@@ -17,6 +17,7 @@ pub mod push;
 mod references;
 pub mod registry;
 mod staging;
+mod stored;
 pub mod tags;
 mod target;
 
@@ -26,6 +27,7 @@ pub use error::Error;
 pub use load::{find_container_engine, load};
 pub use oci_archive::OciArchive;
 pub use oci_layout::{OciLayout, StagedBlob};
+pub use stored::{StoredError, StoredImage, StoredImages, platform_in, read_stored};
 pub use target::{DestinationRef, ParseDestinationError};
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ mod template;
 mod version;
 
 pub use ci::{CiContext, CiEvent, ci_context};
-pub use plan::{Kept, KeptReason, PlannedTag, TagError, TagPlan, TagPlanInput, TagRule, TagTarget, arch_tag, tag_plan};
+pub use plan::{Kept, KeptReason, PlannedTag, TagError, TagPlan, TagPlanInput, TagTarget, arch_tag, tag_plan};
 pub use staging::{Prune, StagedTag, is_staging_tag, prune_plan};
 pub use template::{TagTemplate, TemplateError, tag_text};
 pub use version::{Release, Version, VersionInput, find_version};

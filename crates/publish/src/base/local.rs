@@ -76,6 +76,11 @@ impl Local {
         Ok(bytes)
     }
 
+    /// Where a blob is, or would be.
+    pub(crate) fn blob_path(&self, digest: &pixi_oci_layer::Digest) -> PathBuf {
+        self.blobs.join(digest.hex())
+    }
+
     /// Copies a layer to `staged`.
     pub(crate) async fn layer(&self, blob: &Descriptor, mut staged: NamedTempFile) -> Result<NamedTempFile, Problem> {
         let (path, blob) = (self.blobs.join(blob.digest.hex()), blob.clone());

@@ -8,9 +8,10 @@ use std::fmt;
 use pixi_oci_image::Architecture;
 
 use super::{
-    template::{Kind, TagTemplate, is_tag, tag_text},
+    template::{Kind, TagTemplate, tag_text},
     version::{Release, Version},
 };
+use crate::{push::TagRule, registry::check_tag};
 
 /// What tags are made of.
 #[derive(Debug, Clone)]
@@ -38,17 +39,6 @@ pub enum TagTarget {
     Image(Architecture),
     /// The image index.
     Index,
-}
-
-/// What may happen to a tag that is there already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TagRule {
-    /// It never means anything else.
-    Immutable,
-    /// It moves.
-    Moving,
-    /// It moves, and is there only to keep the image of one architecture from being cleaned away.
-    Staging,
 }
 
 /// A tag that is to be put.
@@ -228,7 +218,7 @@ fn explicit(input: &TagPlanInput<'_>) -> Result<Vec<Wanted>, TagError> {
 }
 
 fn explicit_one(input: &TagPlanInput<'_>, tag: &str) -> Result<Wanted, TagError> {
-    if !is_tag(tag) {
+    if check_tag(tag).is_err() {
         return Err(TagError::NotATag { tag: tag.chars().take(200).collect() });
     }
     let release = input.version.and_then(Version::release);

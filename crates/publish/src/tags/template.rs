@@ -1,6 +1,7 @@
 //! The configured tags: texts with placeholders, such as `{version}`, `{major}.{minor}` or `latest@main`.
 
 use super::version::Version;
+use crate::registry::check_tag;
 
 /// A configured tag: `TEXT`, or `TEXT@BRANCH` for pushes of one branch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,7 +90,7 @@ impl TagTemplate {
                 Part::Placeholder(_) => "0",
             })
             .collect();
-        if !is_tag(&probe) {
+        if check_tag(&probe).is_err() {
             return Err(bad("cannot become a tag: letters, digits, `_`, `.` and `-`, at most 128, \
                  not beginning with `.` or `-`"
                 .into()));
@@ -178,12 +179,6 @@ impl TagTemplate {
         self.parts.push(Part::Text(suffix.to_owned()));
         self
     }
-}
-
-/// Whether it is a tag (OCI distribution-spec, "Pulling manifests").
-pub(super) fn is_tag(text: &str) -> bool {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
-    (1..=128).contains(&text.len()) && text.chars().all(allowed) && !text.starts_with(['.', '-'])
 }
 
 /// The nearest text that is a tag: what cannot be in one becomes `-`, at most 128 characters.
