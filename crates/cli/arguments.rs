@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use pixi_oci_build::{Architecture, CompressionSetting, Include, OciConfig, VirtualPackage};
 
 use crate::{
-    commands::{build::BuildArgs, lock::LockArgs, plan::PlanArgs, verify::VerifyArgs},
+    commands::{build::BuildArgs, lock::LockArgs, plan::PlanArgs, prune::PruneArgs, publish::PublishArgs, publish_index::PublishIndexArgs, verify::VerifyArgs},
     error::CliError,
     output::{Output, Verbosity},
 };
@@ -26,6 +26,9 @@ pub enum Command {
     Build(Box<BuildArgs>),
     Plan(Box<PlanArgs>),
     Lock(LockArgs),
+    Publish(Box<PublishArgs>),
+    PublishIndex(Box<PublishIndexArgs>),
+    Prune(Box<PruneArgs>),
     Verify(VerifyArgs),
 }
 
@@ -73,7 +76,7 @@ impl Common {
 }
 
 /// Which workspace, environment and platforms.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct Selection {
     /// The workspace: a directory, or its pixi.toml or pyproject.toml.
     #[arg(default_value = ".", value_name = "WORKSPACE")]
@@ -153,6 +156,33 @@ pub fn with_overrides(said: &[VirtualPackage]) -> Result<Vec<VirtualPackage>, Cl
     Ok(all)
 }
 
+/// Which workspace, for commands that take its configuration only.
+#[derive(Debug, Args)]
+pub struct Workspace {
+    /// The workspace's directory, or its pixi.toml or pyproject.toml.
+    #[arg(long, value_name = "PATH", default_value = ".")]
+    manifest_path: PathBuf,
+    /// The environment [default: the configured one, else `default`].
+    #[arg(short, long, value_name = "NAME")]
+    environment: Option<String>,
+    /// The architectures that an index must have: amd64, arm64 [default: the configured ones, else all linux platforms of
+    /// the environment].
+    #[arg(long, value_delimiter = ',', value_name = "ARCH", value_parser = architecture)]
+    arch: Vec<Architecture>,
+}
+
+impl Workspace {
+    /// The same as a selection of all platforms.
+    pub fn selection(&self) -> Selection {
+        Selection {
+            workspace: self.manifest_path.clone(),
+            environment: self.environment.clone(),
+            arch: self.arch.clone(),
+            ..Selection::default()
+        }
+    }
+}
+
 /// What `[tool.pixi-oci]` has too; said here, it wins.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Image (over [tool.pixi-oci])")]
@@ -210,10 +240,12 @@ pub struct SourceArgs {
     pub build_sdists: bool,
 }
 
+/// A program with its arguments.
 #[derive(Debug, Clone)]
-struct Argv(Vec<String>);
+pub struct Argv(pub Vec<String>);
 
-fn argv(text: &str) -> Result<Argv, String> {
+/// Reads a JSON list, or a single program.
+pub fn argv(text: &str) -> Result<Argv, String> {
     if !text.trim_start().starts_with('[') {
         return Ok(Argv(vec![text.to_string()]));
     }

@@ -3,9 +3,12 @@
 use std::{io, path::PathBuf};
 
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Report};
-use pixi_oci_build::{ManifestError, ResolveError};
+use pixi_oci_build::{ManifestError, PublishError, ResolveError};
 
-use crate::output::{Output, harmful, printable};
+use crate::{
+    blockers,
+    output::{Output, harmful, printable},
+};
 
 /// The failure of a command.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +25,9 @@ pub enum CliError {
     /// Handing the image over failed.
     #[error(transparent)]
     Publish(#[from] pixi_oci_publish::Error),
+    /// Nothing was published.
+    #[error(transparent)]
+    Publication(PublishError),
     /// What was asked for makes no sense.
     #[error("{0}")]
     Usage(String),
@@ -67,7 +73,20 @@ impl CliError {
         {
             return output.raw(&drawn(error, output.color()));
         }
-        output.error(self);
+        match self {
+            Self::Publication(error) if let Some(name) = error.name() => blockers::show(output, name, &error.to_string()),
+            _ => output.error(self),
+        }
+    }
+}
+
+impl From<PublishError> for CliError {
+    /// A build that fails on the way to a registry fails as any other.
+    fn from(error: PublishError) -> Self {
+        match error {
+            PublishError::Build(error) => Self::Build(error),
+            error => Self::Publication(error),
+        }
     }
 }
 

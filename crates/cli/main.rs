@@ -8,12 +8,15 @@
 
 mod arguments;
 mod channels;
+mod blockers;
 mod commands;
 mod error;
 mod interrupt;
 mod output;
 mod progress;
 mod registries;
+mod registry;
+mod version;
 
 use std::process::ExitCode;
 

@@ -57,6 +57,18 @@ impl Output {
         }
     }
 
+    /// A refusal by its name, in one line that pipelines look for: no colours, and nothing before it.
+    pub fn blocker(&self, name: &str, text: &str) {
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        self.line(&format!("BLOCKER({name}): {}", printable(&text)));
+    }
+
+    /// What to do about what was just said.
+    pub fn hint(&self, text: &str) {
+        let label = self.paint("hint:", "1;36");
+        self.line(&format!("{label} {text}"));
+    }
+
     /// Something the user should know, though the work goes on.
     pub fn warning(&self, text: &str) {
         if self.verbosity >= Verbosity::Normal {

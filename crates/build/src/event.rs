@@ -59,6 +59,15 @@ pub enum Event {
         /// The platform's name in the manifest.
         platform: String,
     },
+    /// A repository is going to be served; its blobs have so many bytes.
+    PublishStarted {
+        /// `HOST/REPOSITORY`
+        repository: String,
+        /// The sum of the blobs, those that are there included.
+        bytes: u64,
+    },
+    /// Something happened between us and a registry.
+    Registry(pixi_oci_publish::registry::Event),
     /// Something the user should know, though the build goes on.
     Warning(String),
 }

@@ -26,6 +26,7 @@ mod pin;
 mod places;
 mod plan;
 mod platform;
+mod publication;
 mod report;
 mod request;
 mod secrets;
@@ -49,6 +50,10 @@ pub use pixi_oci_resolve::{
     PixiConfig, Port, Proxies, S3Environment, Url, VirtualPackage, Workspace, redact,
 };
 pub use plan::{LayerPlan, PackagePlan, Plan, PlanRequest, plan};
+pub use publication::{
+    DestinationReport, FailureReport, KeptTag, Leg, PruneReport, PrunedRepository, PrunedTag, PublishError, PublishReport, PublishRequest, PublishSource, PublishedImage,
+    PublishedTag, RegistryAccess, Status, VersionFacts, prune, publish_images,
+};
 pub use report::{
     BaseReport, BuildReport, ImageReport, LayerKind, LayerReport, SourceReport, WheelReport, WheelSource,
 };

@@ -77,7 +77,8 @@ pub fn targets(
     Ok(targets)
 }
 
-fn locked_architectures(lock: &LockFile, environment: &str) -> Result<Vec<Architecture>, Error> {
+/// The architectures that an environment is locked for, sorted.
+pub fn locked_architectures(lock: &LockFile, environment: &str) -> Result<Vec<Architecture>, Error> {
     let mut found: Vec<Architecture> =
         lock.platforms(environment)?.iter().filter_map(|locked| platform::architecture(locked.subdir)).collect();
     found.sort_unstable();

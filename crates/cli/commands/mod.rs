@@ -3,6 +3,9 @@
 pub mod build;
 pub mod lock;
 pub mod plan;
+pub mod prune;
+pub mod publish;
+pub mod publish_index;
 pub mod verify;
 
 use std::process::ExitCode;
@@ -15,6 +18,9 @@ pub fn run(command: Command, output: &Output) -> Result<ExitCode, CliError> {
         Command::Build(args) => build::run(*args, output),
         Command::Lock(args) => lock::run(args, output),
         Command::Plan(args) => plan::run(*args, output),
+        Command::Publish(args) => publish::run(*args, output),
+        Command::PublishIndex(args) => publish_index::run(*args, output),
+        Command::Prune(args) => prune::run(*args, output),
         Command::Verify(args) => verify::run(args, output),
     }
 }

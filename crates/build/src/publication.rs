@@ -1,0 +1,23 @@
+//! From a workspace, a layout or the results of several CI jobs to tags in registries.
+//!
+//! [`publish_images`] asks every registry before anything is built or sent: whatever can be known to block blocks then,
+//! and nothing is published anywhere. After that repositories are served one after another; one that fails does not
+//! keep the others from being served. [`prune`] removes what only publishing needed.
+
+mod content;
+mod error;
+mod join;
+mod leg;
+mod network;
+mod prune;
+mod publish;
+mod report;
+mod request;
+mod settings;
+
+pub use error::PublishError;
+pub use leg::Leg;
+pub use prune::{PruneReport, PrunedRepository, PrunedTag, prune};
+pub use publish::publish_images;
+pub use report::{DestinationReport, FailureReport, KeptTag, PublishReport, PublishedImage, PublishedTag, Status};
+pub use request::{PublishRequest, PublishSource, RegistryAccess, VersionFacts};

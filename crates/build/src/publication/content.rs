@@ -1,0 +1,137 @@
+//! What is published: the same for every repository.
+
+use std::collections::BTreeSet;
+
+use pixi_oci_image::{Architecture, Descriptor};
+use pixi_oci_layer::Digest;
+use pixi_oci_publish::{
+    DestinationRef, StoredImages,
+    base::{BaseRef, LayoutImage},
+    push::{PushPlan, TagStep},
+    read_stored,
+    tags::{TagPlan, TagTarget},
+};
+
+use super::{PublishError, PublishRequest, PublishSource, PublishedImage, join, leg::CheckedLeg, settings::Settings};
+use crate::{BuildReport, Client, OnEvent};
+
+/// What is published.
+pub struct Content {
+    /// Documents and layers, without tags yet.
+    pub plan: PushPlan,
+    /// What the tags of the version name.
+    pub root: Descriptor,
+    /// The images that get a tag of their own.
+    pub architectures: Vec<(Architecture, Digest)>,
+    /// For the report.
+    pub images: Vec<PublishedImage>,
+    /// What was built.
+    pub build: Option<BuildReport>,
+    /// What is in the layout, unless the images are in the repositories only.
+    pub stored: Option<StoredImages>,
+}
+
+/// Builds, or reads, what is published.
+pub fn content(
+    request: &PublishRequest,
+    settings: &Settings,
+    legs: &[CheckedLeg],
+    client: &Client,
+    on_event: OnEvent<'_>,
+) -> Result<Content, PublishError> {
+    match &request.source {
+        PublishSource::Workspace | PublishSource::Leg => {
+            let report = crate::build(&request.build, client, on_event)?;
+            let destination = DestinationRef::parse(&report.reference).map_err(crate::Error::from)?;
+            let stored = read_stored(destination.path(), &LayoutImage::Digest(report.digest))?;
+            if request.source == PublishSource::Leg && stored.images.len() != 1 {
+                return Err(PublishError::LegOfMany);
+            }
+            let mut content = of_stored(stored, request.source == PublishSource::Leg);
+            content.build = Some(report);
+            Ok(content)
+        }
+        PublishSource::Layout(text) => {
+            let Ok(BaseRef::OciLayout { dir, image }) = BaseRef::parse(text) else {
+                return Err(PublishError::NoLayout { text: text.chars().take(300).collect() });
+            };
+            let content = of_stored(read_stored(&dir, &image)?, false);
+            require(settings, &content.architectures.iter().map(|(a, _)| *a).collect())?;
+            Ok(content)
+        }
+        PublishSource::Legs(_) => {
+            require(settings, &legs.iter().map(|leg| leg.platform.architecture).collect())?;
+            Ok(join::content(legs)?)
+        }
+    }
+}
+
+/// An index is published only with every architecture that is required.
+fn require(settings: &Settings, there: &BTreeSet<Architecture>) -> Result<(), PublishError> {
+    let Some((required, required_by)) = &settings.required else { return Ok(()) };
+    let missing: Vec<&str> = required.iter().filter(|a| !there.contains(a)).map(|a| a.as_str()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(PublishError::ArchMissing { missing: missing.join(", "), required_by })
+}
+
+fn of_stored(stored: StoredImages, is_leg: bool) -> Content {
+    let mut plan = stored.push_plan();
+    let mut root = stored.root.descriptor.clone();
+    if is_leg {
+        // The index is made when all architectures are there.
+        plan.index = None;
+        root = plan.images[0].manifest.descriptor.clone();
+    }
+    let platforms = || stored.images.iter().filter_map(|image| Some((image.platform.clone()?, image)));
+    let architectures = if stored.is_index() {
+        let mut all: Vec<(Architecture, Digest)> = platforms()
+            .map(|(platform, stored)| (platform.architecture, stored.image.manifest.descriptor.digest))
+            .collect();
+        // Of several variants the first has the tag.
+        let mut seen = BTreeSet::new();
+        all.retain(|(architecture, _)| seen.insert(*architecture));
+        all
+    } else {
+        Vec::new()
+    };
+    let images = stored
+        .images
+        .iter()
+        .map(|stored| PublishedImage {
+            platform: stored.platform.as_ref().map(ToString::to_string),
+            digest: stored.image.manifest.descriptor.digest,
+            config: Some(stored.image.config.descriptor.digest),
+            layers: stored.image.layers.iter().map(|layer| layer.descriptor.digest).collect(),
+        })
+        .collect();
+    Content { plan, root, architectures, images, build: None, stored: Some(stored) }
+}
+
+impl Content {
+    /// The bytes of all blobs, each once.
+    pub fn blob_bytes(&self) -> u64 {
+        let mut seen = BTreeSet::new();
+        let images = self.plan.images.iter();
+        let blobs = images.flat_map(|image| {
+            image.layers.iter().map(|layer| &layer.descriptor).chain([&image.config.descriptor])
+        });
+        blobs.filter(|blob| seen.insert(blob.digest)).map(|blob| blob.size).sum()
+    }
+
+    /// The plan's tags on what is published. A leg has the tag of its image only.
+    pub fn tag_steps(&self, tags: &TagPlan, is_leg: bool) -> Vec<TagStep> {
+        let step = |planned: &pixi_oci_publish::tags::PlannedTag| {
+            let target = match planned.target {
+                TagTarget::Index if is_leg => return None,
+                TagTarget::Index => self.root.digest,
+                TagTarget::Image(architecture) => {
+                    self.architectures.iter().find(|(other, _)| *other == architecture)?.1
+                }
+            };
+            Some(TagStep { tag: planned.tag.clone(), target, rule: planned.rule })
+        };
+        tags.tags.iter().filter_map(step).collect()
+    }
+}

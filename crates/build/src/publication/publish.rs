@@ -1,0 +1,294 @@
+//! One publication, from the first question to the last tag.
+
+use pixi_oci_publish::{
+    push::{PushPlan, PushReport, TagRule, push},
+    registry::{Access, CredentialSources, Error, Registry, Repository},
+    tags::{Release, TagPlan, TagPlanInput, Version, tag_plan},
+};
+
+use super::{
+    DestinationReport, FailureReport, KeptTag, Leg, PublishError, PublishReport, PublishRequest, PublishSource,
+    PublishedTag, Status,
+    content::{Content, content},
+    join,
+    leg::{CheckedLeg, read_legs},
+    network::Network,
+    settings::{Settings, settings},
+};
+use crate::{Client, Event, OnEvent};
+
+/// A repository on the way.
+struct Stop {
+    repository: Repository,
+    /// `Err`: what blocks.
+    state: Result<Open, Error>,
+}
+
+/// A repository that answers.
+struct Open {
+    registry: Registry,
+    existing: Vec<String>,
+}
+
+/// Builds or reads what `request` says, and publishes it to all repositories.
+///
+/// Every registry is asked first. If one blocks, nothing is published, and the report says which. Then they are served
+/// one after another, and one that fails does not keep the others from being served.
+///
+/// # Errors
+///
+/// See [`PublishError`]: nothing was published then. What fails at one repository is in the report.
+pub fn publish_images(
+    request: &PublishRequest,
+    client: &Client,
+    on_event: OnEvent<'_>,
+) -> Result<PublishReport, PublishError> {
+    if let (false, Some((system, change))) = (request.dry_run, request.facts.unmerged()) {
+        return Err(PublishError::PullRequest { system, change: change.to_owned() });
+    }
+    let settings = settings(request)?;
+    let legs = match &request.source {
+        PublishSource::Legs(paths) => read_legs(paths)?,
+        _ => Vec::new(),
+    };
+    let version = version(request, &legs)?;
+    // What can be known without asking anybody is said before anything is done.
+    let first = tags(request, &settings, version.as_ref(), None, &[])?;
+    check_base(request, &settings, version.as_ref(), &first)?;
+
+    let mut network = Network::new(&request.build.interrupted, on_event)?;
+    let mut stops = open(request, &settings, &legs, &mut network)?;
+    if stops.iter().any(|stop| stop.state.is_err()) {
+        // Nobody has to wait for a build that cannot be published.
+        return Err(PublishError::Blocked(blocked(stops)));
+    }
+    let content = content(request, &settings, &legs, client, on_event)?;
+    let mut plans = Vec::new();
+    for stop in &mut stops {
+        let Ok(open) = &stop.state else { continue };
+        let tags = tags(request, &settings, version.as_ref(), Some(&content), &open.existing)?;
+        let plan = PushPlan {
+            tags: content.tag_steps(&tags, request.source == PublishSource::Leg),
+            dry_run: request.dry_run,
+            ..content.plan.clone()
+        };
+        let guarded = network.run(guard(&plan, &open.registry, &stop.repository))?;
+        if let Err(error) = guarded {
+            stop.state = Err(error);
+        }
+        plans.push((plan, tags));
+    }
+    let mut report = PublishReport {
+        dry_run: request.dry_run,
+        version: version.as_ref().map(Version::to_string),
+        digest: content.root.digest,
+        media_type: content.root.media_type.to_string(),
+        images: content.images.clone(),
+        destinations: Vec::new(),
+        leg: None,
+        build: None,
+    };
+    if stops.iter().any(|stop| stop.state.is_err()) {
+        report.destinations = blocked(stops);
+        report.build = content.build;
+        return Ok(report);
+    }
+    let mut served: Vec<Repository> = Vec::new();
+    for (stop, (mut plan, tags)) in stops.iter().zip(plans) {
+        let Ok(open) = &stop.state else { continue };
+        on_event(Event::PublishStarted { repository: stop.repository.to_string(), bytes: content.blob_bytes() });
+        let same_host = served.iter().filter(|other| other.host() == stop.repository.host());
+        plan.mount_from = same_host.map(|other| other.path().to_owned()).collect();
+        let pushed = network.run(push(&plan, &open.registry))?;
+        if pushed.is_ok() {
+            served.push(stop.repository.clone());
+        }
+        report.destinations.push(destination(request, &stop.repository, &content, &tags, pushed));
+    }
+    report.leg = leg(request, &report, &content);
+    report.build = content.build;
+    Ok(report)
+}
+
+/// The version; that of legs has to be the one that is published now.
+fn version(request: &PublishRequest, legs: &[CheckedLeg]) -> Result<Option<Version>, PublishError> {
+    let known = request.facts.version();
+    let (Some(leg), PublishSource::Legs(paths)) = (legs.first(), &request.source) else { return Ok(known) };
+    let name = known.as_ref().map(Version::to_string);
+    match (&leg.leg.version, name) {
+        (Some(built), Some(now)) if *built != now => Err(PublishError::LegMismatch {
+            path: paths[0].clone(),
+            reason: format!("it is {built}, and what is published now is {now}"),
+        }),
+        _ => Ok(known),
+    }
+}
+
+fn tags(
+    request: &PublishRequest,
+    settings: &Settings,
+    version: Option<&Version>,
+    content: Option<&Content>,
+    existing: &[String],
+) -> Result<TagPlan, PublishError> {
+    let architectures: Vec<_> =
+        content.iter().flat_map(|content| &content.architectures).map(|(architecture, _)| *architecture).collect();
+    Ok(tag_plan(&TagPlanInput {
+        version,
+        sha: request.facts.commit(),
+        templates: &settings.templates,
+        suffix: &settings.suffix,
+        explicit: &request.tags,
+        existing,
+        architectures: &architectures,
+    })?)
+}
+
+/// A release is what it is for ever, and so must be what it is made of.
+fn check_base(
+    request: &PublishRequest,
+    settings: &Settings,
+    version: Option<&Version>,
+    tags: &TagPlan,
+) -> Result<(), PublishError> {
+    let builds = matches!(request.source, PublishSource::Workspace | PublishSource::Leg);
+    let release = || {
+        let asked = tags.tags.iter().find_map(|planned| planned.tag.parse::<Release>().ok());
+        version.and_then(Version::release).or(asked)
+    };
+    match (&settings.unpinned_base, release()) {
+        (Some(base), Some(release)) if builds => {
+            Err(PublishError::UnpinnedBase { version: release.to_string(), base: base.clone() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Asks every registry whether it is there, and what tags it has.
+fn open(
+    request: &PublishRequest,
+    settings: &Settings,
+    legs: &[CheckedLeg],
+    network: &mut Network<'_>,
+) -> Result<Vec<Stop>, PublishError> {
+    let mut stops = Vec::new();
+    for repository in &settings.repositories {
+        let sources = credentials(request, settings, repository);
+        let events = network.events();
+        let opened = network.run(async {
+            let credentials = sources.find(repository).await?;
+            let access = if request.dry_run { Access::Pull } else { Access::Push };
+            let registry = Registry::connect(repository, access, &request.access.options, credentials, events)?;
+            registry.ping().await?;
+            join::check(legs, &registry, repository).await?;
+            Ok(Open { existing: registry.tags().await?, registry })
+        })?;
+        stops.push(Stop { repository: repository.clone(), state: opened });
+    }
+    Ok(stops)
+}
+
+/// A token is for one registry: the first one. The others find theirs by their host.
+pub(super) fn credentials(
+    request: &PublishRequest,
+    settings: &Settings,
+    repository: &Repository,
+) -> CredentialSources {
+    let mut sources = request.access.credentials.clone();
+    sources.token_command = sources.token_command.or_else(|| settings.token_command.clone());
+    if settings.repositories.first().is_some_and(|first| first.host() != repository.host()) {
+        sources.token = None;
+        sources.token_command = None;
+    }
+    sources
+}
+
+/// Whether the immutable tags are free, or name the same already.
+async fn guard(plan: &PushPlan, registry: &Registry, repository: &Repository) -> Result<(), Error> {
+    for step in plan.tags.iter().filter(|step| step.rule == TagRule::Immutable) {
+        match registry.head_manifest(&step.tag).await? {
+            Some(present) if present.digest != step.target => {
+                return Err(Error::TagExists {
+                    repository: repository.to_string(),
+                    tag: step.tag.clone(),
+                    present: present.digest.to_string(),
+                    wanted: step.target,
+                });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn blocked(stops: Vec<Stop>) -> Vec<DestinationReport> {
+    let report = |stop: Stop| {
+        let failure = stop.state.err().map(|error| FailureReport::new(&error));
+        let status = if failure.is_some() { Status::Failed } else { Status::NotTried };
+        DestinationReport { failure, ..empty(&stop.repository, status) }
+    };
+    stops.into_iter().map(report).collect()
+}
+
+fn empty(repository: &Repository, status: Status) -> DestinationReport {
+    DestinationReport {
+        repository: repository.to_string(),
+        reference: None,
+        status,
+        tags: Vec::new(),
+        kept: Vec::new(),
+        uploaded: Vec::new(),
+        mounted: Vec::new(),
+        present: Vec::new(),
+        manifests: Vec::new(),
+        bytes: 0,
+        requests: 0,
+        failure: None,
+    }
+}
+
+fn destination(
+    request: &PublishRequest,
+    repository: &Repository,
+    content: &Content,
+    tags: &TagPlan,
+    pushed: Result<PushReport, Error>,
+) -> DestinationReport {
+    let pushed = match pushed {
+        Ok(pushed) => pushed,
+        Err(error) => {
+            let failure = Some(FailureReport::new(&error));
+            return DestinationReport { failure, ..empty(repository, Status::Failed) };
+        }
+    };
+    let status = if request.dry_run { Status::WouldPublish } else { Status::Published };
+    let tag = |tag: &pixi_oci_publish::push::TagResult| PublishedTag {
+        tag: tag.tag.clone(),
+        digest: tag.new,
+        previous: tag.old,
+    };
+    DestinationReport {
+        reference: Some(format!("{repository}@{}", content.root.digest)),
+        tags: pushed.tags.iter().map(tag).collect(),
+        kept: tags.kept.iter().map(|k| KeptTag { tag: k.tag.clone(), reason: k.reason.to_string() }).collect(),
+        uploaded: pushed.uploaded,
+        mounted: pushed.mounted,
+        present: pushed.present,
+        manifests: pushed.manifests,
+        bytes: pushed.bytes,
+        requests: pushed.requests,
+        ..empty(repository, status)
+    }
+}
+
+/// For the job that joins: only of what is published wherever it should be.
+fn leg(request: &PublishRequest, report: &PublishReport, content: &Content) -> Option<Leg> {
+    if request.source != PublishSource::Leg || request.dry_run || !report.is_complete() {
+        return None;
+    }
+    let stored = content.stored.as_ref()?;
+    let image = stored.images.first()?;
+    let repositories = report.destinations.iter().map(|destination| destination.repository.clone()).collect();
+    let manifest = &image.image.manifest.descriptor;
+    Some(Leg::new(report.version.clone(), image.platform.as_ref()?, manifest, repositories, stored.annotations()))
+}

@@ -1,0 +1,82 @@
+//! `pixi-oci prune`
+
+use std::process::ExitCode;
+
+use clap::Args;
+use pixi_oci_build::{PublishRequest, PublishSource, prune};
+
+use crate::{
+    arguments::Workspace,
+    blockers,
+    commands::{build::Means, publish::publish_request},
+    error::CliError,
+    output::Output,
+    progress::Progress,
+    registry::RegistryArgs,
+};
+
+/// Remove the tags of single architectures, TAG-amd64 and TAG-arm64, that no index needs any more.
+///
+/// They keep images from registries' cleaners, so one whose image an index under any tag names is never removed. A dry
+/// run unless --delete is given. Do not run it while something is being published to the same repository.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  pixi-oci prune                                   # what would be removed from the configured repositories
+  pixi-oci prune --delete --to docker://git.example.org/me/app --tag sha-abc1234")]
+pub struct PruneArgs {
+    #[command(flatten)]
+    pub workspace: Workspace,
+    /// Only the tags of single architectures of this tag. Repeatable.
+    #[arg(long, value_name = "TAG")]
+    pub tag: Vec<String>,
+    /// Remove; without it only say what would be removed.
+    #[arg(long)]
+    pub delete: bool,
+    #[command(flatten)]
+    pub registry: RegistryArgs,
+    #[command(flatten)]
+    pub means: Means,
+    /// Print the result as one JSON document.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Runs the command.
+pub fn run(args: PruneArgs, output: &Output) -> Result<ExitCode, CliError> {
+    let selection = args.workspace.selection();
+    // What is in the repositories is all that counts; the source only says that no workspace is needed with --to.
+    let source = PublishSource::Layout(String::new());
+    let request = publish_request(&selection, None, &args.means, &args.registry, source)?;
+    let progress = Progress::new(output);
+    let request = PublishRequest { tags: args.tag.clone(), dry_run: !args.delete, ..request };
+    let report = prune(&request, &|event| progress.on_event(event));
+    progress.finish();
+    let report = report?;
+    let mut lines = Vec::new();
+    let mut complete = true;
+    for repository in &report.repositories {
+        for tag in &repository.tags {
+            let name = format!("{}:{}", repository.repository, tag.tag);
+            match &tag.reason {
+                Some(reason) => output.note(&format!("{name} stays: {reason}")),
+                None => lines.push(format!("{name}@{}", tag.digest)),
+            }
+        }
+        if let Some(failure) = &repository.failure {
+            complete = false;
+            let text = format!("{}: {}", repository.repository, failure.message);
+            match failure.blocker {
+                Some(name) => blockers::show(output, name, &text),
+                None => output.failure(&text),
+            }
+        }
+    }
+    if report.dry_run {
+        output.say("dry run: nothing is removed without --delete");
+    }
+    let text = if args.json { serde_json::to_string_pretty(&report)? } else { lines.join("\n") };
+    if !text.is_empty() {
+        output.result(&text).map_err(|source| CliError::Io { action: "write to stdout".into(), source })?;
+    }
+    Ok(if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
