@@ -17,6 +17,7 @@ mod hostile_wheels;
 mod lock;
 mod locked;
 mod pypi;
+mod publish;
 mod report;
 mod reproducible;
 mod sources;

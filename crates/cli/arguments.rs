@@ -6,7 +6,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use pixi_oci_build::{Architecture, CompressionSetting, Include, OciConfig, VirtualPackage};
 
 use crate::{
-    commands::{build::BuildArgs, lock::LockArgs, plan::PlanArgs, prune::PruneArgs, publish::PublishArgs, publish_index::PublishIndexArgs, verify::VerifyArgs},
+    commands::{
+        build::BuildArgs, lock::LockArgs, plan::PlanArgs, prune::PruneArgs, publish::PublishArgs,
+        publish_index::PublishIndexArgs, verify::VerifyArgs,
+    },
     error::CliError,
     output::{Output, Verbosity},
 };

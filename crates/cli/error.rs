@@ -74,10 +74,27 @@ impl CliError {
             return output.raw(&drawn(error, output.color()));
         }
         match self {
-            Self::Publication(error) if let Some(name) = error.name() => blockers::show(output, name, &error.to_string()),
+            Self::Publication(error) if let Some(name) = error.name() => {
+                blockers::show(output, name, &error.to_string())
+            }
+            _ if is_disk_full(self) => {
+                let causes = std::iter::successors(Some(self as &dyn std::error::Error), |error| error.source());
+                let mut texts: Vec<String> = causes.map(ToString::to_string).collect();
+                texts.dedup();
+                blockers::show(output, "disk-full", &texts.join(": "));
+            }
             _ => output.error(self),
         }
     }
+}
+
+/// Wherever it happened: a pipeline wants to know it by one name.
+fn is_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    causes.any(|cause| {
+        let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        matches!(kind, Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+    })
 }
 
 impl From<PublishError> for CliError {

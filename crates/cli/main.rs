@@ -7,8 +7,8 @@
 #![allow(clippy::disallowed_methods)]
 
 mod arguments;
-mod channels;
 mod blockers;
+mod channels;
 mod commands;
 mod error;
 mod interrupt;

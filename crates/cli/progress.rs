@@ -1,12 +1,14 @@
 //! Draws a build's events on stderr.
 
 use std::{
+    collections::HashMap,
     sync::{Mutex, OnceLock},
     time::{Duration, Instant},
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pixi_oci_build::Event;
+use pixi_oci_publish::registry::{Arrival, Event as RegistryEvent};
 
 use crate::output::Output;
 
@@ -16,8 +18,29 @@ pub struct Progress {
     started: Instant,
     download: OnceLock<ProgressBar>,
     layers: Mutex<Option<ProgressBar>>,
+    upload: Mutex<Option<Upload>>,
     warnings: Mutex<Vec<String>>,
 }
+
+/// What is on its way to one repository. An attempt that fails starts again at the blob's begin.
+struct Upload {
+    bar: ProgressBar,
+    sent: HashMap<String, u64>,
+}
+
+impl Upload {
+    fn new(bar: ProgressBar) -> Self {
+        Self { bar, sent: HashMap::new() }
+    }
+
+    fn sent(&mut self, blob: String, sent: u64) {
+        self.sent.insert(blob, sent);
+        self.bar.set_position(self.sent.values().sum());
+    }
+}
+
+/// Waiting for longer than this is worth a line.
+const LONG: Duration = Duration::from_secs(5);
 
 /// Work that ends sooner than this shows no bar: it would only flicker.
 const QUIET: Duration = Duration::from_millis(250);
@@ -30,6 +53,7 @@ impl Progress {
             started: Instant::now(),
             download: OnceLock::new(),
             layers: Mutex::new(None),
+            upload: Mutex::new(None),
             warnings: Mutex::new(Vec::new()),
         }
     }
@@ -75,14 +99,59 @@ impl Progress {
             Event::Solving { environment, platform } => {
                 self.output.say(&format!("choosing packages for environment `{environment}` on {platform}"));
             }
-            Event::Warning(text) => {
-                // One architecture says what the other has said.
-                let Ok(mut warnings) = self.warnings.lock() else { return };
-                if !warnings.contains(&text) {
-                    self.output.warning(&text);
-                    warnings.push(text);
+            Event::PublishStarted { repository, bytes } => {
+                self.output.note(&format!("{repository}: blobs of {}", size(bytes)));
+                let Ok(mut upload) = self.upload.lock() else { return };
+                if let Some(old) = upload.replace(Upload::new(self.bar("upload", bytes))) {
+                    old.bar.finish_and_clear();
                 }
             }
+            Event::Registry(event) => self.on_registry(event),
+            Event::Warning(text) => self.warn(text),
+        }
+    }
+
+    fn on_registry(&self, event: RegistryEvent) {
+        match event {
+            RegistryEvent::Sent { blob, sent, .. } => self.on_upload(|upload| upload.sent(blob.to_string(), sent)),
+            RegistryEvent::BlobDone { blob, how } => {
+                self.output.note(&format!(
+                    "{} {blob}",
+                    match how {
+                        Arrival::Present => "there   ",
+                        Arrival::Mounted => "mounted ",
+                        Arrival::Uploaded => "uploaded",
+                    }
+                ));
+            }
+            RegistryEvent::Tagged { tag, digest } => self.output.note(&format!("tagged {tag} {digest}")),
+            RegistryEvent::Retry { what, why, wait } => {
+                let text = format!("{what}: {why}; next attempt in {:.1} s", wait.as_secs_f64());
+                // Somebody who watches nothing happen wants to know why.
+                if wait >= LONG { self.output.say(&text) } else { self.output.note(&text) }
+            }
+            RegistryEvent::TokenService { registry, host } => {
+                self.output.say(&format!("the token service of {registry} is at {host}"));
+            }
+            RegistryEvent::Warning(text) => self.warn(text),
+        }
+    }
+
+    fn on_upload(&self, act: impl FnOnce(&mut Upload)) {
+        if let Ok(mut upload) = self.upload.lock()
+            && let Some(upload) = &mut *upload
+        {
+            self.show(&upload.bar);
+            act(upload);
+        }
+    }
+
+    /// One architecture or registry says what the other has said.
+    fn warn(&self, text: String) {
+        let Ok(mut warnings) = self.warnings.lock() else { return };
+        if !warnings.contains(&text) {
+            self.output.warning(&text);
+            warnings.push(text);
         }
     }
 
@@ -92,6 +161,11 @@ impl Progress {
             bar.finish_and_clear();
         }
         self.replace_layers(None);
+        if let Ok(mut upload) = self.upload.lock()
+            && let Some(upload) = upload.take()
+        {
+            upload.bar.finish_and_clear();
+        }
     }
 
     fn replace_layers(&self, bar: Option<ProgressBar>) {

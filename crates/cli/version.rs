@@ -31,8 +31,7 @@ pub fn facts(workspace: &Path) -> VersionFacts {
 /// The first line that git prints; `None` where there is no git or no repository.
 fn git(directory: &Path, arguments: &[&str]) -> Option<String> {
     let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
-    let output =
-        Command::new("git").arg("-C").arg(directory).args(arguments).stdin(Stdio::null()).output().ok()?;
+    let output = Command::new("git").arg("-C").arg(directory).args(arguments).stdin(Stdio::null()).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     let line = text.lines().next()?.trim();
     (output.status.success() && !line.is_empty()).then(|| line.to_owned())

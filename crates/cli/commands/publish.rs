@@ -3,9 +3,7 @@
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use clap::Args;
-use pixi_oci_build::{
-    Client, Leg, PublishError, PublishReport, PublishRequest, PublishSource, Status, publish_images,
-};
+use pixi_oci_build::{Client, Leg, PublishError, PublishReport, PublishRequest, PublishSource, Status, publish_images};
 
 use crate::{
     arguments::{ImageArgs, Selection},
@@ -59,7 +57,9 @@ pub struct PublishArgs {
 pub fn run(args: PublishArgs, output: &Output) -> Result<ExitCode, CliError> {
     let source = match (&args.leg_file, &args.from) {
         (Some(_), _) if args.selection.arch.len() != 1 => {
-            return Err(CliError::Usage("--leg-file is for the image of one architecture; choose it with --arch".into()));
+            return Err(CliError::Usage(
+                "--leg-file is for the image of one architecture; choose it with --arch".into(),
+            ));
         }
         (Some(_), _) => PublishSource::Leg,
         (None, Some(layout)) => PublishSource::Layout(layout.clone()),
@@ -144,8 +144,7 @@ pub fn show(report: &PublishReport, json: bool, output: &Output) -> Result<ExitC
     }
     failures(&report.destinations, output);
     let references = report.destinations.iter().filter_map(|destination| destination.reference.as_deref());
-    let text =
-        if json { serde_json::to_string_pretty(report)? } else { references.collect::<Vec<_>>().join("\n") };
+    let text = if json { serde_json::to_string_pretty(report)? } else { references.collect::<Vec<_>>().join("\n") };
     if !text.is_empty() {
         output.result(&text).map_err(|source| CliError::Io { action: "write to stdout".into(), source })?;
     }

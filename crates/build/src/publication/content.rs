@@ -1,6 +1,6 @@
 //! What is published: the same for every repository.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pixi_oci_image::{Architecture, Descriptor};
 use pixi_oci_layer::Digest;
@@ -110,14 +110,22 @@ fn of_stored(stored: StoredImages, is_leg: bool) -> Content {
 }
 
 impl Content {
-    /// The bytes of all blobs, each once.
-    pub fn blob_bytes(&self) -> u64 {
-        let mut seen = BTreeSet::new();
+    /// All blobs, each once.
+    pub fn blobs(&self) -> Vec<Digest> {
+        self.sizes().into_keys().collect()
+    }
+
+    /// The bytes of some of the blobs.
+    pub fn bytes_of(&self, blobs: &[Digest]) -> u64 {
+        let sizes = self.sizes();
+        blobs.iter().filter_map(|blob| sizes.get(blob)).sum()
+    }
+
+    fn sizes(&self) -> BTreeMap<Digest, u64> {
         let images = self.plan.images.iter();
-        let blobs = images.flat_map(|image| {
-            image.layers.iter().map(|layer| &layer.descriptor).chain([&image.config.descriptor])
-        });
-        blobs.filter(|blob| seen.insert(blob.digest)).map(|blob| blob.size).sum()
+        let blobs = images
+            .flat_map(|image| image.layers.iter().map(|layer| &layer.descriptor).chain([&image.config.descriptor]));
+        blobs.map(|blob| (blob.digest, blob.size)).collect()
     }
 
     /// The plan's tags on what is published. A leg has the tag of its image only.

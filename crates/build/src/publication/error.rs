@@ -44,7 +44,9 @@ pub enum PublishError {
         text: String,
     },
     /// This runs for a change that is not merged yet.
-    #[error("{system} runs this for the pull request {change}, and those publish nothing; leave out --publish and PUBLISH")]
+    #[error(
+        "{system} runs this for the pull request {change}, and those publish nothing; leave out --publish and PUBLISH"
+    )]
     PullRequest {
         /// The CI system.
         system: &'static str,

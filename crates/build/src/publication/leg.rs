@@ -80,8 +80,10 @@ impl Leg {
         if leg.format != FORMAT {
             return Err(bad(format!("it has format {}, and this pixi-oci knows {FORMAT}", leg.format)));
         }
-        let architecture: Architecture =
-            leg.arch.parse().map_err(|_| bad(format!("it is for {:?}", leg.arch.chars().take(100).collect::<String>())))?;
+        let architecture: Architecture = leg
+            .arch
+            .parse()
+            .map_err(|_| bad(format!("it is for {:?}", leg.arch.chars().take(100).collect::<String>())))?;
         let media_type = MediaType::from(leg.media_type.as_str());
         if media_type != MediaType::ImageManifest {
             return Err(bad("it does not name an image manifest".into()));

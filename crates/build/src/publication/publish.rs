@@ -96,7 +96,10 @@ pub fn publish_images(
     let mut served: Vec<Repository> = Vec::new();
     for (stop, (mut plan, tags)) in stops.iter().zip(plans) {
         let Ok(open) = &stop.state else { continue };
-        on_event(Event::PublishStarted { repository: stop.repository.to_string(), bytes: content.blob_bytes() });
+        on_event(Event::PublishStarted {
+            repository: stop.repository.to_string(),
+            bytes: content.bytes_of(&content.blobs()),
+        });
         let same_host = served.iter().filter(|other| other.host() == stop.repository.host());
         plan.mount_from = same_host.map(|other| other.path().to_owned()).collect();
         let pushed = network.run(push(&plan, &open.registry))?;
@@ -189,11 +192,7 @@ fn open(
 }
 
 /// A token is for one registry: the first one. The others find theirs by their host.
-pub(super) fn credentials(
-    request: &PublishRequest,
-    settings: &Settings,
-    repository: &Repository,
-) -> CredentialSources {
+pub(super) fn credentials(request: &PublishRequest, settings: &Settings, repository: &Repository) -> CredentialSources {
     let mut sources = request.access.credentials.clone();
     sources.token_command = sources.token_command.or_else(|| settings.token_command.clone());
     if settings.repositories.first().is_some_and(|first| first.host() != repository.host()) {
@@ -267,6 +266,8 @@ fn destination(
         digest: tag.new,
         previous: tag.old,
     };
+    // A dry run sends nothing: what it would send is known all the same.
+    let bytes = if request.dry_run { content.bytes_of(&pushed.uploaded) } else { pushed.bytes };
     DestinationReport {
         reference: Some(format!("{repository}@{}", content.root.digest)),
         tags: pushed.tags.iter().map(tag).collect(),
@@ -275,7 +276,7 @@ fn destination(
         mounted: pushed.mounted,
         present: pushed.present,
         manifests: pushed.manifests,
-        bytes: pushed.bytes,
+        bytes,
         requests: pushed.requests,
         ..empty(repository, status)
     }

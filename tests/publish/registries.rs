@@ -1,0 +1,234 @@
+//! What arrives at registries, and how often.
+
+use std::process::Command;
+
+use pixi_oci_test_registry::{
+    checker, client,
+    docker::{Docker, Mode, PASSWORD, USER},
+};
+use serde_json::Value;
+
+use super::*;
+use crate::common::sandbox::has;
+
+#[test]
+fn a_dry_run_is_the_default_and_writes_nothing() {
+    let Some(registry) = docker() else { return };
+    let sandbox = sandbox();
+    let to = registry.reference("app");
+    for (variable, arguments) in [(None, &[][..]), (Some("0"), &[]), (Some(""), &["--json"]), (Some("false"), &["-v"])]
+    {
+        let mut command = sandbox.pixi_oci(&[&["publish", "ws", "--to", &to], arguments].concat());
+        command.env("VERSION", "1.2.3");
+        variable.map(|value| command.env("PUBLISH", value));
+        let outcome = Outcome::of(&mut command).success();
+        assert!(outcome.stderr.contains("dry run"), "{}", outcome.stderr);
+    }
+    let mut odd = sandbox.pixi_oci(&["publish", "ws", "--to", &to]);
+    Outcome::of(odd.env("PUBLISH", "true ").env("VERSION", "1.2.3")).refused(2, &["PUBLISH"]);
+    let predicted = publish(&sandbox, "1.2.3", &["--to", &to]).success();
+    assert!(predicted.stderr.contains("1.2.3-arm64") && predicted.stderr.contains("to send"), "{}", predicted.stderr);
+    assert!(predicted.stdout.starts_with(&format!("{}/app@sha256:", registry.address)), "{}", predicted.stdout);
+    let requests = registry.requests_until("/v2/app/tags/list");
+    assert_eq!(mutations(&requests), Vec::<&String>::new());
+    assert!(checker::check(&registry.address).tags.is_empty());
+    // And then it comes as predicted.
+    let published = publish(&sandbox, "1.2.3", &["--to", &to, "--publish"]).success();
+    assert_eq!(published.stdout, predicted.stdout);
+    assert_eq!(checker::check(&registry.address).sound().tags["app:1.2.3"], digest(&published));
+}
+
+#[test]
+fn everything_arrives_once_and_a_second_time_nothing_is_sent() {
+    let Some(registry) = docker() else { return };
+    let sandbox = sandbox();
+    let to = registry.reference("group/app");
+    let first = publish(&sandbox, "v1.2.3", &["--to", &to, "--publish", "--json"]).success();
+    let first: Value = serde_json::from_str(&first.stdout).unwrap();
+    let found = checker::check(&registry.address).sound();
+    let tags: Vec<&str> = found.tags.keys().map(|tag| tag.strip_prefix("group/app:").unwrap()).collect();
+    assert_eq!(tags, ["1.2.3", "1.2.3-amd64", "1.2.3-arm64", "latest"]);
+    for tag in ["group/app:1.2.3", "group/app:latest"] {
+        assert_eq!(found.tags[tag], first["digest"]);
+    }
+    let order: Vec<&str> =
+        first["destinations"][0]["tags"].as_array().unwrap().iter().map(|t| t["tag"].as_str().unwrap()).collect();
+    assert_eq!(order, ["1.2.3-amd64", "1.2.3-arm64", "1.2.3", "latest"]);
+
+    let before = registry.requests().len();
+    let second = publish(&sandbox, "1.2.3", &["--to", &to, "--publish", "--json"]).success();
+    let second: Value = serde_json::from_str(&second.stdout).unwrap();
+    assert_eq!(second["digest"], first["digest"]);
+    let destination = &second["destinations"][0];
+    assert_eq!(destination["bytes"], 0);
+    assert_eq!(destination["uploaded"], serde_json::json!([]));
+    let blobs = destination["present"].as_array().unwrap().len();
+    let requests = registry.requests();
+    let again = requests[before..].to_vec();
+    assert_eq!(mutations(&again), Vec::<&String>::new());
+    // One look at each blob, manifest and tag; the first contact, the list of tags, and the tags that must not change.
+    assert!(again.len() <= blobs + 3 + 4 + 3 + 3, "{blobs} blobs: {again:#?}");
+
+    // One package changes: its layer, the layers above all packages, and the configurations.
+    write(&sandbox, "2");
+    let third = publish(&sandbox, "1.2.4", &["--to", &to, "--publish", "--json"]).success();
+    let third: Value = serde_json::from_str(&third.stdout).unwrap();
+    let images = third["images"].as_array().unwrap();
+    let kept: Vec<&Value> = images.iter().flat_map(|image| image["layers"].as_array().unwrap()).collect();
+    let sent = third["destinations"][0]["uploaded"].as_array().unwrap();
+    let present = third["destinations"][0]["present"].as_array().unwrap();
+    assert!(present.len() >= 2 && present.iter().all(|blob| kept.contains(&blob)), "{third:#}");
+    assert!(sent.len() < kept.len() + images.len(), "{third:#}");
+    checker::check(&registry.address).sound();
+}
+
+#[test]
+fn the_same_digest_from_a_build_a_layout_and_every_repository() {
+    let Some(registry) = docker() else { return };
+    let Some(other) = docker() else { return };
+    let sandbox = sandbox();
+    let built = sandbox.build("ws", "oci:out:v1");
+    let to = [registry.reference("a"), registry.reference("b"), other.reference("a")];
+    let arguments = ["--to", &to[0], "--to", &to[1], "--to", &to[2], "--to", &to[0], "--publish"];
+    let published = publish(&sandbox, "1.0.0", &[&arguments[..], &["--json"]].concat()).success();
+    let report: Value = serde_json::from_str(&published.stdout).unwrap();
+    assert_eq!(report["digest"], built.digest());
+    let destinations = report["destinations"].as_array().unwrap();
+    assert_eq!(destinations.len(), 3, "one that is given twice counts once");
+    // Sent once to each registry.
+    assert_eq!(destinations[1]["uploaded"], serde_json::json!([]));
+    assert_eq!(destinations[1]["mounted"], destinations[0]["uploaded"]);
+    assert_eq!(destinations[2]["uploaded"], destinations[0]["uploaded"]);
+    for registry in [&registry, &other] {
+        checker::check(&registry.address).sound();
+    }
+    // From a layout, without a workspace, unchanged.
+    let arguments =
+        ["publish", "nowhere", "--from", "oci:out:v1", "--to", &registry.reference("copy"), "--tag", "2.0.0"];
+    let copied = sandbox.run(&[&arguments[..], &["--publish"]].concat()).success();
+    assert_eq!(copied.digest(), built.digest());
+    assert_eq!(checker::check(&registry.address).sound().tags["copy:2.0.0"], built.digest());
+    let by_digest = format!("oci:out@{}", built.digest());
+    let arguments = ["publish", "nowhere", "--from", &by_digest, "--to", &registry.reference("copy"), "--tag", "x"];
+    assert_eq!(sandbox.run(&[&arguments[..], &["--publish"]].concat()).success().digest(), built.digest());
+}
+
+#[test]
+fn every_way_into_a_registry() {
+    for mode in Mode::ALL {
+        let Some(registry) = Docker::start(mode) else { return };
+        let sandbox = sandbox();
+        let to = registry.reference("app");
+        let mut command = sandbox.pixi_oci(&["publish", "ws", "--publish", "--to", &to]);
+        command.env("VERSION", "1.0.0").env("REGISTRY_TOKEN", PASSWORD).env("REGISTRY_USER", USER);
+        if let Some(ca) = &registry.ca_file {
+            command.arg("--ca-file").arg(ca);
+        }
+        let outcome = Outcome::of(&mut command).success();
+        let open = registry.open_view();
+        assert_eq!(checker::check(&open.address).sound().tags["app:latest"], digest(&outcome), "{mode:?}");
+        assert!(!outcome.stderr.contains(PASSWORD), "{}", outcome.stderr);
+    }
+}
+
+#[test]
+fn the_token_is_for_the_first_registry_only() {
+    let Some(first) = Docker::start(Mode::Htpasswd) else { return };
+    let Some(second) = Docker::start(Mode::Htpasswd) else { return };
+    let sandbox = sandbox();
+    let to = [first.reference("app"), second.reference("app")];
+    let arguments = ["publish", "ws", "--publish", "--to", &to[0], "--to", &to[1]];
+    let run = |sandbox: &Sandbox| {
+        let mut command = sandbox.pixi_oci(&arguments);
+        Outcome::of(command.env("VERSION", "1.0.0").env("REGISTRY_TOKEN", PASSWORD).env("REGISTRY_USER", USER))
+    };
+    // Another port is another registry: the token is not sent there, and nothing is published.
+    run(&sandbox).refused(1, &["BLOCKER(empty-token)", &second.address]);
+    assert!(checker::check(&first.open_view().address).tags.is_empty());
+    let login = format!(r#"{{"auths": {{"{}": {{"auth": "cm9ib3Q6Y2FuYXJ5LXBhc3N3b3Jk"}}}}}}"#, second.address);
+    std::fs::create_dir_all(sandbox.home().join(".docker")).unwrap();
+    std::fs::write(sandbox.home().join(".docker/config.json"), login).unwrap();
+    let outcome = run(&sandbox).success();
+    assert_eq!(outcome.stdout.lines().count(), 2);
+    for registry in [&first, &second] {
+        checker::check(&registry.open_view().address).sound();
+    }
+}
+
+#[test]
+fn skopeo_reads_it() {
+    let Some(registry) = docker() else { return };
+    if !has("skopeo") {
+        return;
+    }
+    let sandbox = sandbox();
+    let to = registry.reference("app");
+    let outcome = publish(&sandbox, "1.0.0", &["--to", &to, "--publish"]).success();
+    let skopeo = |arguments: &[&str]| {
+        let mut command: Command = sandbox.program("skopeo");
+        command.args(["--insecure-policy", "--override-os", "linux", "--override-arch", "arm64"]);
+        Outcome::of(command.args(arguments)).success()
+    };
+    let raw = skopeo(&["inspect", "--raw", "--tls-verify=false", &format!("{to}:latest")]);
+    assert_eq!(checker::digest(raw.stdout.as_bytes()), digest(&outcome));
+    let inspected = skopeo(&["inspect", "--tls-verify=false", &format!("{to}:1.0.0")]);
+    assert_eq!(serde_json::from_str::<Value>(&inspected.stdout).unwrap()["Architecture"], "arm64");
+    skopeo(&["copy", "--all", "--src-tls-verify=false", &format!("{to}:latest"), "oci:copied:v1"]);
+    assert_eq!(crate::common::image::read(&sandbox.path("copied"), "v1").digest, digest(&outcome));
+}
+
+#[test]
+fn one_repository_that_fails_does_not_keep_the_others_from_being_served() {
+    use pixi_oci_test_registry::{Fault, Kind, Profile, Registry, Rule, http::Response};
+    let (bad, good) = (Registry::start(Profile::dist3()), Registry::start(Profile::dist3()));
+    bad.rules([Rule::always(Kind::UploadStart, Fault::Answer(Response::new(403)))]);
+    let sandbox = sandbox();
+    let (bad_to, good_to) = (bad.reference("app"), good.reference("app"));
+    let arguments = ["--publish", "--to", &bad_to, "--to", &good_to];
+    let outcome = publish(&sandbox, "1.0.0", &arguments);
+    assert_eq!(outcome.code, Some(1), "{outcome:?}");
+    assert!(outcome.stderr.contains(&format!("BLOCKER(auth-denied): {}", bad.address)), "{}", outcome.stderr);
+    assert!(outcome.stdout.starts_with(&format!("{}/app@", good.address)), "{}", outcome.stdout);
+    assert!(good.tag("app", "latest").is_some() && bad.tag("app", "1.0.0-amd64").is_none());
+    // Said again when the reason is gone, it is finished.
+    bad.heal();
+    assert_eq!(publish(&sandbox, "1.0.0", &arguments).success().stdout.lines().count(), 2);
+    assert!(bad.broken_tags().is_empty());
+}
+
+/// What `--json` looks like; digests and numbers are masked.
+#[test]
+fn the_shape_of_the_report() {
+    let Some(registry) = docker() else { return };
+    let sandbox = sandbox();
+    let to = registry.reference("app");
+    let arguments = ["--to", &to, "--publish", "--json", "--arch", "amd64"];
+    let outcome = publish(&sandbox, "1.0.0", &arguments).success();
+    let mut report: Value = serde_json::from_str(&outcome.stdout).unwrap();
+    // Has a test of its own.
+    report.as_object_mut().unwrap().remove("build").unwrap();
+    mask(&mut report, &registry.address);
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/publish.json");
+    let expected: Value = serde_json::from_str(&std::fs::read_to_string(golden).unwrap()).unwrap();
+    assert_eq!(report, expected, "{report:#}");
+    assert_eq!(client::get(&registry.address, "/v2/app/manifests/latest").status, 200);
+}
+
+fn mask(value: &mut Value, address: &str) {
+    match value {
+        Value::String(text) => {
+            let shown = text.replace(address, "HOST");
+            *text = match shown.split_once("sha256:") {
+                Some((before, _)) => format!("{before}DIGEST"),
+                None => shown,
+            };
+        }
+        Value::Number(_) => *value = "NUMBER".into(),
+        Value::Array(list) => {
+            list.iter_mut().for_each(|item| mask(item, address));
+            list.dedup();
+        }
+        Value::Object(map) => map.values_mut().for_each(|item| mask(item, address)),
+        _ => {}
+    }
+}

@@ -1,0 +1,123 @@
+//! Versions and tags, as CI systems and git say them.
+
+use pixi_oci_test_registry::checker;
+
+use super::*;
+
+/// The tags of the repository `app`.
+fn tags(registry: &Docker) -> Vec<String> {
+    let found = checker::check(&registry.address).sound();
+    found.tags.into_keys().map(|tag| tag.strip_prefix("app:").unwrap().to_owned()).collect()
+}
+
+fn run(sandbox: &Sandbox, registry: &Docker, variables: &[(&str, &str)], arguments: &[&str]) -> Outcome {
+    let to = registry.reference("app");
+    let mut command = sandbox.pixi_oci(&[&["publish", "ws", "--arch", "amd64", "--to", &to], arguments].concat());
+    Outcome::of(command.envs(variables.iter().copied()))
+}
+
+#[test]
+fn tags_of_ci_systems_are_releases_and_branches_are_not() {
+    let Some(registry) = docker() else { return };
+    let sandbox = sandbox();
+    let sha = "abcdef0123456789abcdef0123456789abcdef01";
+    let woodpecker =
+        [("CI", "woodpecker"), ("CI_PIPELINE_EVENT", "tag"), ("CI_COMMIT_TAG", "v1.2.3"), ("CI_COMMIT_SHA", sha)];
+    run(&sandbox, &registry, &woodpecker, &["--publish"]).success();
+    assert_eq!(tags(&registry), ["1.2.3", "1.2.3-amd64", "latest", "sha-abcdef0"]);
+    let Some(registry) = docker() else { return };
+    let actions = [("GITHUB_ACTIONS", "true"), ("GITHUB_REF", "refs/heads/main"), ("GITHUB_SHA", sha)];
+    run(&sandbox, &registry, &actions, &["--publish"]).success();
+    assert_eq!(tags(&registry), ["sha-abcdef0", "sha-abcdef0-amd64"]);
+}
+
+#[test]
+fn a_pull_request_publishes_nothing() {
+    let Some(registry) = docker() else { return };
+    let sandbox = sandbox();
+    let pull =
+        [("GITHUB_ACTIONS", "true"), ("GITHUB_EVENT_NAME", "pull_request_target"), ("GITHUB_REF", "refs/heads/main")];
+    run(&sandbox, &registry, &pull, &["--publish"]).refused(1, &["BLOCKER(pull-request)", "hint:"]);
+    let with_variable = [&pull[..], &[("PUBLISH", "1"), ("VERSION", "1.0.0")]].concat();
+    run(&sandbox, &registry, &with_variable, &[]).refused(1, &["BLOCKER(pull-request)"]);
+    assert_eq!(registry.requests(), Vec::<String>::new());
+}
+
+#[test]
+fn git_says_the_version_where_nobody_else_does() {
+    let Some(registry) = docker() else { return };
+    let sandbox = sandbox();
+    let git = |arguments: &[&str]| {
+        let mut command = sandbox.program("git");
+        command.args(["-C", "ws", "-c", "user.name=t", "-c", "user.email=t@example.org"]).args(arguments);
+        Outcome::of(&mut command).success()
+    };
+    git(&["init", "-q", "-b", "main"]);
+    git(&["add", "pixi.toml", "pixi.lock"]);
+    git(&["commit", "-q", "-m", "one"]);
+    git(&["tag", "v0.9.0"]);
+    // `dist/` and the channel are not in git: only changed files make it dirty.
+    run(&sandbox, &registry, &[], &["--publish"]).success();
+    let found = tags(&registry);
+    assert_eq!(found[..2], ["0.9.0", "0.9.0-amd64"]);
+    assert!(found.contains(&"latest".to_owned()) && found.iter().any(|tag| tag.starts_with("sha-")), "{found:?}");
+    git(&["commit", "-q", "--allow-empty", "-m", "two"]);
+    let next = run(&sandbox, &registry, &[], &[]).success();
+    assert!(next.stderr.contains("0.9.0-1-g") && !next.stderr.contains(" latest "), "{}", next.stderr);
+}
+
+#[test]
+fn an_older_release_leaves_latest_where_it_is() {
+    let Some(registry) = docker() else { return };
+    let sandbox = sandbox();
+    let newest = run(&sandbox, &registry, &[("VERSION", "2.0.0")], &["--publish"]).success();
+    write(&sandbox, "a correction");
+    let older = run(&sandbox, &registry, &[("VERSION", "1.9.9")], &["--publish"]).success();
+    assert!(older.stderr.contains("latest stays where it is: release 2.0.0"), "{}", older.stderr);
+    let found = checker::check(&registry.address).sound();
+    assert_eq!(found.tags["app:latest"], digest(&newest));
+    assert_eq!(found.tags["app:1.9.9"], digest(&older));
+}
+
+#[test]
+fn configured_tags_repositories_and_environments() {
+    let Some(registry) = docker() else { return };
+    let sandbox = Sandbox::new();
+    let tool = || [package("tool", [file("bin/tool", "x").mode(0o755)])];
+    let text = format!(
+        "repositories = [\"{0}/app\"]\ntags = [\"{{version}}\", \"{{major}}.{{minor}}\", \"latest\", \"edge@main\"]\n\
+         [tool.pixi-oci.environments.cuda]\nrepositories = [\"{0}/app-cuda\"]\n",
+        registry.address
+    );
+    workspace(tool())
+        .environment("cuda", tool())
+        .environment("test", tool())
+        .platforms(&["linux-64"])
+        .oci(&text)
+        .write(&sandbox.path("ws"));
+    for environment in ["default", "cuda", "test"] {
+        publish(&sandbox, "1.2.3", &["--publish", "-e", environment]).success();
+    }
+    let branch = ["publish", "ws", "--publish"];
+    let mut command = sandbox.pixi_oci(&branch);
+    let variables = [("CI_PIPELINE_EVENT", "push"), ("CI_COMMIT_BRANCH", "main")];
+    Outcome::of(command.envs(variables)).success();
+    let found: Vec<String> = checker::check(&registry.address).sound().tags.into_keys().collect();
+    let plain = [
+        "1.2",
+        "1.2-test",
+        "1.2.3",
+        "1.2.3-amd64",
+        "1.2.3-test",
+        "1.2.3-test-amd64",
+        "edge",
+        "edge-amd64",
+        "latest",
+        "latest-test",
+    ];
+    let cuda = ["1.2", "1.2.3", "1.2.3-amd64", "latest"];
+    let mut expected: Vec<String> = plain.map(|tag| format!("app:{tag}")).into();
+    expected.extend(cuda.map(|tag| format!("app-cuda:{tag}")));
+    expected.sort();
+    assert_eq!(found, expected);
+}
