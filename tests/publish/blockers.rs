@@ -104,7 +104,7 @@ fn what_registries_refuse() {
         ),
         ("digest-mismatch", vec![Rule::always(Kind::UploadPut, Fault::Lie(Lie::StoreNothing))]),
     ] {
-        let registry = Registry::start(Profile::dist3());
+        let registry = Registry::start(Profile::distribution_3_1());
         registry.rules(rules);
         let sandbox = sandbox();
         blocked(publish(&sandbox, "1.0.0", &["--publish", "--to", &registry.reference("app")]), name);

@@ -180,7 +180,7 @@ fn skopeo_reads_it() {
 #[test]
 fn one_repository_that_fails_does_not_keep_the_others_from_being_served() {
     use pixi_oci_test_registry::{Fault, Kind, Profile, Registry, Rule, http::Response};
-    let (bad, good) = (Registry::start(Profile::dist3()), Registry::start(Profile::dist3()));
+    let (bad, good) = (Registry::start(Profile::distribution_3_1()), Registry::start(Profile::distribution_3_1()));
     bad.rules([Rule::always(Kind::UploadStart, Fault::Answer(Response::new(403)))]);
     let sandbox = sandbox();
     let (bad_to, good_to) = (bad.reference("app"), good.reference("app"));

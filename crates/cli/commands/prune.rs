@@ -46,7 +46,7 @@ pub fn run(args: PruneArgs, output: &Output) -> Result<ExitCode, CliError> {
     let selection = args.workspace.selection();
     // What is in the repositories is all that counts; the source only says that no workspace is needed with --to.
     let source = PublishSource::Layout(String::new());
-    let request = publish_request(&selection, None, &args.means, &args.registry, source)?;
+    let (request, _) = publish_request(&selection, None, &args.means, &args.registry, source)?;
     let progress = Progress::new(output);
     let request = PublishRequest { tags: args.tag.clone(), dry_run: !args.delete, ..request };
     let report = prune(&request, &|event| progress.on_event(event));

@@ -8,6 +8,7 @@ use pixi_oci_build::{Client, Leg, PublishError, PublishReport, PublishRequest, P
 use crate::{
     arguments::{ImageArgs, Selection},
     blockers,
+    channels::Channels,
     commands::build::{Means, request},
     error::CliError,
     output::Output,
@@ -66,41 +67,43 @@ pub fn run(args: PublishArgs, output: &Output) -> Result<ExitCode, CliError> {
         (None, None) => PublishSource::Workspace,
     };
     let dry_run = !publishes(args.publish)?;
-    let request = publish_request(&args.selection, Some(&args.image), &args.means, &args.registry, source)?;
+    let (request, channels) = publish_request(&args.selection, Some(&args.image), &args.means, &args.registry, source)?;
     let request = PublishRequest { tags: args.tag.clone(), dry_run, ..request };
-    let report = publish(&request, output)?;
+    let report = publish(&request, &channels, output)?;
     if let (Some(path), Some(leg)) = (&args.leg_file, &report.leg) {
         write_leg(path, leg)?;
     }
     show(&report, args.json, output)
 }
 
-/// The request of all commands that publish.
+/// The request of all commands that publish, and where packages come from.
 pub fn publish_request(
     selection: &Selection,
     image: Option<&ImageArgs>,
     means: &Means,
     registry: &RegistryArgs,
     source: PublishSource,
-) -> Result<PublishRequest, CliError> {
-    if means.offline {
-        return Err(CliError::Usage("a registry cannot be reached with --offline".into()));
+) -> Result<(PublishRequest, Channels), CliError> {
+    let channels = means.channels(&selection.workspace())?;
+    let mut build = request(selection, image, means, &channels, None)?;
+    if build.offline {
+        return Err(CliError::Usage("a registry cannot be reached offline; leave out --offline".into()));
     }
-    let mut build = request(selection, image, means, None)?;
     build.overrides.repositories = (!registry.to.is_empty()).then(|| registry.to.clone());
-    Ok(PublishRequest {
+    let request = PublishRequest {
         build,
         source,
         tags: Vec::new(),
         facts: facts(&selection.workspace()),
         access: registry.access(),
         dry_run: true,
-    })
+    };
+    Ok((request, channels))
 }
 
 /// Publishes with progress. What blocks everywhere is said, and is an error.
-pub fn publish(request: &PublishRequest, output: &Output) -> Result<PublishReport, CliError> {
-    let client = Client::from_environment()?;
+pub fn publish(request: &PublishRequest, channels: &Channels, output: &Output) -> Result<PublishReport, CliError> {
+    let client = Client::new(&channels.client)?;
     let progress = Progress::new(output);
     let result = publish_images(request, &client, &|event| progress.on_event(event));
     progress.finish();

@@ -51,7 +51,7 @@ pub fn run(args: PublishIndexArgs, output: &Output) -> Result<ExitCode, CliError
     let dry_run = !publishes(args.publish)?;
     let source = PublishSource::Legs(args.legs.clone());
     let selection = args.workspace.selection();
-    let request = publish_request(&selection, None, &args.means, &args.registry, source)?;
-    let report = publish(&PublishRequest { tags: args.tag.clone(), dry_run, ..request }, output)?;
+    let (request, channels) = publish_request(&selection, None, &args.means, &args.registry, source)?;
+    let report = publish(&PublishRequest { tags: args.tag.clone(), dry_run, ..request }, &channels, output)?;
     show(&report, args.json, output)
 }
