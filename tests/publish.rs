@@ -23,7 +23,8 @@ fn sandbox() -> Sandbox {
 
 fn write(sandbox: &Sandbox, content: &str) {
     let tool = package("tool", [file("bin/tool", content).mode(0o755)]);
-    let other = package("other", [file("share/other", "the same for ever")]);
+    // A zip has the time at which it was made.
+    let other = package("other", [file("share/other", "the same for ever")]).tar_bz2();
     workspace([tool, other]).oci("cmd = [\"tool\"]").write(&sandbox.path("ws"));
 }
 

@@ -42,14 +42,22 @@ const MAX_CONFIG: u64 = 4 << 20;
 impl Channels {
     /// Reads configuration and environment; `offline` is what the command line says.
     pub fn read(workspace: &Path, args: &ConfigArgs, offline: Option<bool>) -> Result<Self, CliError> {
-        let workspace = Workspace::open(workspace)?;
+        Self::read_of(Some(Workspace::open(workspace)?), args, offline)
+    }
+
+    /// The same where there is no workspace: what is in an OCI layout is published without one.
+    pub fn without_workspace(args: &ConfigArgs, offline: Option<bool>) -> Result<Self, CliError> {
+        Self::read_of(None, args, offline)
+    }
+
+    fn read_of(workspace: Option<Workspace>, args: &ConfigArgs, offline: Option<bool>) -> Result<Self, CliError> {
         let mut config = PixiConfig::default();
-        for (path, needed) in places(&workspace, args).files() {
+        for (path, needed) in places(workspace.as_ref(), args).files() {
             if let Some(text) = read(&path, needed)? {
                 config = PixiConfig::parse(&path, &text).map_err(pixi_oci_build::ResolveError::from)?.over(config);
             }
         }
-        config.s3.extend(workspace.s3);
+        config.s3.extend(workspace.into_iter().flat_map(|workspace| workspace.s3));
         config.offline = offline.or(config.offline);
         if let Some(text) = variable("PIXI_TLS_ROOT_CERTS") {
             let wrong =
@@ -87,7 +95,7 @@ fn path(name: &str) -> Option<PathBuf> {
     env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
-fn places(workspace: &Workspace, args: &ConfigArgs) -> ConfigPlaces {
+fn places(workspace: Option<&Workspace>, args: &ConfigArgs) -> ConfigPlaces {
     ConfigPlaces {
         no_config: args.no_config,
         config_file: args.config_file.clone(),
@@ -95,7 +103,7 @@ fn places(workspace: &Workspace, args: &ConfigArgs) -> ConfigPlaces {
         xdg_config_home: path("XDG_CONFIG_HOME").filter(|path| path.is_absolute()),
         pixi_home: path("PIXI_HOME"),
         home: path("HOME"),
-        workspace: Some(workspace.root.clone()),
+        workspace: workspace.map(|workspace| workspace.root.clone()),
     }
 }
 

@@ -52,8 +52,8 @@ pub use pixi_oci_resolve::{
 pub use plan::{LayerPlan, PackagePlan, Plan, PlanRequest, plan};
 pub use publication::{
     DestinationReport, FailureReport, KeptTag, Leg, PruneReport, PrunedRepository, PrunedTag, PublishError,
-    PublishReport, PublishRequest, PublishSource, PublishedImage, PublishedTag, RegistryAccess, Status, VersionFacts,
-    prune, publish_images,
+    PublishReport, PublishRequest, PublishSource, PublishedImage, PublishedTag, Status, VersionFacts, prune,
+    publish_images,
 };
 pub use report::{
     BaseReport, BuildReport, ImageReport, LayerKind, LayerReport, SourceReport, WheelReport, WheelSource,

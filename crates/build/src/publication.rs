@@ -20,4 +20,4 @@ pub use leg::Leg;
 pub use prune::{PruneReport, PrunedRepository, PrunedTag, prune};
 pub use publish::publish_images;
 pub use report::{DestinationReport, FailureReport, KeptTag, PublishReport, PublishedImage, PublishedTag, Status};
-pub use request::{PublishRequest, PublishSource, RegistryAccess, VersionFacts};
+pub use request::{PublishRequest, PublishSource, VersionFacts};

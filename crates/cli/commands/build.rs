@@ -66,6 +66,11 @@ impl Means {
         Channels::read(workspace, &self.config, self.offline)
     }
 
+    /// Where packages come from; of no workspace, there are none.
+    pub fn channels_without_workspace(&self) -> Result<Channels, CliError> {
+        Channels::without_workspace(&self.config, self.offline)
+    }
+
     /// The cache's directory.
     pub fn cache(&self) -> Result<PathBuf, CliError> {
         let absolute = |variable: &str| env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());

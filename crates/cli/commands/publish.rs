@@ -84,20 +84,21 @@ pub fn publish_request(
     registry: &RegistryArgs,
     source: PublishSource,
 ) -> Result<(PublishRequest, Channels), CliError> {
-    let channels = means.channels(&selection.workspace())?;
+    let needs_workspace = registry.to.is_empty() || !matches!(source, PublishSource::Layout(_));
+    let channels = match means.channels(&selection.workspace()) {
+        Err(_) if !needs_workspace => means.channels_without_workspace()?,
+        channels => channels?,
+    };
     let mut build = request(selection, image, means, &channels, None)?;
     if build.offline {
         return Err(CliError::Usage("a registry cannot be reached offline; leave out --offline".into()));
     }
     build.overrides.repositories = (!registry.to.is_empty()).then(|| registry.to.clone());
-    let request = PublishRequest {
-        build,
-        source,
-        tags: Vec::new(),
-        facts: facts(&selection.workspace()),
-        access: registry.access(),
-        dry_run: true,
-    };
+    let access = registry.access();
+    // Base images are read through the same certificates and proxies.
+    build.registries.options = access.options.clone();
+    let request =
+        PublishRequest { build, source, tags: Vec::new(), facts: facts(&selection.workspace()), access, dry_run: true };
     Ok((request, channels))
 }
 

@@ -34,8 +34,8 @@ pub(crate) use document::{Document as ImageDocument, Entry as DocumentEntry, MAN
 pub use error::{Error, Problem};
 pub use files::{BaseFiles, Entry};
 pub use layer::BaseLayer;
-pub use pin::{present_digest, with_digest};
 pub(crate) use local::Local;
+pub use pin::{present_digest, with_digest};
 pub use reference::{BaseRef, LayoutImage};
 pub(crate) use store::{Store, read_at_most};
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use pixi_oci_publish::{
-    registry::{CredentialSources, RegistryOptions},
+    registry::RegistryAccess,
     tags::{CiContext, CiEvent, Version, VersionInput, find_version},
 };
 
@@ -20,7 +20,7 @@ pub struct PublishRequest {
     pub tags: Vec<String>,
     /// Where the version comes from.
     pub facts: VersionFacts,
-    /// How registries are reached.
+    /// How registries are reached. Its token and token command are for the registry of the first repository only.
     pub access: RegistryAccess,
     /// Only say what would be done: nothing is written to a registry.
     pub dry_run: bool,
@@ -79,13 +79,4 @@ impl VersionFacts {
             _ => None,
         }
     }
-}
-
-/// How registries are reached, and with which credentials.
-#[derive(Debug, Clone, Default)]
-pub struct RegistryAccess {
-    /// Certificates, proxies, limits.
-    pub options: RegistryOptions,
-    /// Where credentials are looked for. Its token and token command are for the registry of the first repository only.
-    pub credentials: CredentialSources,
 }
