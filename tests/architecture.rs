@@ -5,17 +5,18 @@ use std::{collections::BTreeMap, process::Command};
 use serde_json::Value;
 
 /// Who may depend on whom. A new arrow is a decision: add it here and to the picture.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 10] = [
     ("pixi-oci", &["build", "publish", "verify"]),
-    ("pixi-oci-build", &["image", "layer", "package", "publish", "resolve"]),
+    ("pixi-oci-build", &["image", "layer", "package", "podman", "publish", "resolve"]),
     ("pixi-oci-image", &["layer"]),
     ("pixi-oci-layer", &[]),
     ("pixi-oci-package", &["layer"]),
+    ("pixi-oci-podman", &[]),
     ("pixi-oci-publish", &["image", "layer"]),
     ("pixi-oci-resolve", &[]),
     // A dependency of tests only, and itself independent of what it judges.
     ("pixi-oci-test-registry", &[]),
-    ("pixi-oci-verify", &[]),
+    ("pixi-oci-verify", &["podman"]),
 ];
 
 /// Pure crates: no network and no runtime may come in, not even through others.

@@ -18,6 +18,7 @@ use std::{
 
 use pixi_oci_image::Architecture;
 use pixi_oci_package::{PackageInfo, Python, check_tags};
+use pixi_oci_podman::Runs;
 use pixi_oci_resolve::{ArchiveLocation, Client, Sha256};
 use sha2::Digest as _;
 
@@ -256,16 +257,5 @@ fn read(source: &Pending, path: &Path) -> Result<SourceWheel, Error> {
 
 /// Whether this machine runs programs of an architecture, itself or by QEMU.
 fn runs(architecture: Architecture) -> bool {
-    let (own, emulator) = match architecture {
-        Architecture::Amd64 => ("x86_64", "qemu-x86_64"),
-        Architecture::Arm64 => ("aarch64", "qemu-aarch64"),
-    };
-    // A container finds the emulator only if the kernel holds it open (flag F).
-    let registered = || {
-        std::fs::read_to_string(Path::new("/proc/sys/fs/binfmt_misc").join(emulator)).is_ok_and(|text| {
-            text.starts_with("enabled")
-                && text.lines().any(|line| line.strip_prefix("flags: ").is_some_and(|flags| flags.contains('F')))
-        })
-    };
-    std::env::consts::ARCH == own || registered()
+    pixi_oci_podman::runs(&architecture.to_string()) != Runs::No
 }

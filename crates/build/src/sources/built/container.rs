@@ -6,25 +6,22 @@
 use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read, Seek, Write},
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    process::{Child, ChildStderr, Command, Stdio},
+    process::{Child, Command, Stdio},
     sync::{
         atomic::{AtomicBool, Ordering},
         mpsc,
     },
-    thread::JoinHandle,
     time::Duration,
 };
 
+use pixi_oci_podman::{Account, HARDENING, tail};
 use serde::{Deserialize, Serialize};
 
 use super::BuildError;
 
 /// What runs in the container.
 pub const DRIVER: &str = include_str!("driver.py");
-/// What is kept of what a build says.
-const MAX_SAID: usize = 16 << 10;
 /// The longest line of an answer: names of requirements.
 const MAX_LINE: u64 = 1 << 20;
 /// The biggest wheel: far more than any that was ever built from a source archive.
@@ -63,6 +60,7 @@ struct Made {
 pub struct Podman {
     /// Ours, among all that use the same storage.
     mark: String,
+    podman: pixi_oci_podman::Podman,
 }
 
 /// An image that containers are made of. Removed when dropped.
@@ -87,31 +85,19 @@ pub struct Run<'a> {
 impl Podman {
     /// Finds out whether podman can be used. `mark` tells images of one cache from those of others.
     pub fn new(mark: String) -> Result<Self, BuildError> {
-        // The kernel says who we are.
-        if std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0) {
+        if Account::own().is_root() {
             return Err(BuildError::Podman {
                 reason: "as root its containers would run as root of this machine; run pixi-oci as an ordinary user"
                     .into(),
             });
         }
-        let podman = Self { mark };
+        let podman = Self { mark, podman: pixi_oci_podman::Podman::of_user() };
         podman.output(&["version", "--format", "{{.Client.Version}}"])?;
         Ok(podman)
     }
 
     fn output(&self, arguments: &[&str]) -> Result<String, BuildError> {
-        self.output_in(Path::new("/"), arguments)
-    }
-
-    fn output_in(&self, directory: &Path, arguments: &[&str]) -> Result<String, BuildError> {
-        let output = Command::new("podman").args(arguments).current_dir(directory).stdin(Stdio::null()).output();
-        let output = output.map_err(|error| BuildError::Podman { reason: format!("it cannot be run: {error}") })?;
-        if !output.status.success() {
-            let said = printable(&output.stderr);
-            let what = arguments.first().copied().unwrap_or_default();
-            return Err(BuildError::Podman { reason: format!("`podman {what}` failed: {}", said.trim()) });
-        }
-        Ok(printable(&output.stdout))
+        Ok(self.podman.output(arguments)?)
     }
 
     /// The label of our images.
@@ -134,10 +120,7 @@ impl Podman {
 
     /// Takes over the image in the OCI layout [`Podman::directory`] of `parent`.
     pub fn image(&self, parent: &Path, tag: &str, architecture: &str) -> Result<Image, BuildError> {
-        // podman names the image after the path as it is given, and names have no capitals: hence a relative one.
-        let layout = format!("oci:{}:{tag}", self.directory(architecture));
-        let said = self.output_in(parent, &["pull", "--quiet", "--arch", architecture, &layout])?;
-        let id = said.lines().last().unwrap_or_default().trim().to_owned();
+        let id = self.podman.pull(parent, &self.directory(architecture), Some(tag), architecture)?;
         Ok(Image { podman: self.clone(), id })
     }
 }
@@ -182,10 +165,9 @@ impl Image {
     }
 
     fn command(&self, run: &Run<'_>) -> Command {
-        let mut command = Command::new("podman");
-        command.args(["run", "--rm", "--interactive", "--network", "none", "--pull", "never", "--cap-drop", "all"]);
+        let mut command = self.podman.podman.command();
         // A container may not raise limits above ours, and podman's defaults would.
-        command.args(["--security-opt", "no-new-privileges", "--ulimit", "host", "--workdir", "/"]);
+        command.args(["run", "--rm", "--interactive"]).args(HARDENING).args(["--ulimit", "host", "--workdir", "/"]);
         let variables = [
             ("HOME", "/tmp/pixi-oci/home".to_owned()),
             ("LC_ALL", "C.UTF-8".to_owned()),
@@ -306,27 +288,4 @@ fn line_of(output: &mut impl BufRead) -> io::Result<String> {
 
 fn parse<T: for<'a> Deserialize<'a>>(line: &str) -> io::Result<T> {
     serde_json::from_str(line).map_err(io::Error::from)
-}
-
-/// Keeps the end of what a build says.
-fn tail(mut stderr: ChildStderr) -> JoinHandle<String> {
-    std::thread::spawn(move || {
-        let mut kept: Vec<u8> = Vec::new();
-        let mut buffer = [0; 4096];
-        while let Ok(read @ 1..) = stderr.read(&mut buffer) {
-            kept.extend_from_slice(&buffer[..read]);
-            if kept.len() > 2 * MAX_SAID {
-                kept.drain(..kept.len() - MAX_SAID);
-            }
-        }
-        let start = kept.len().saturating_sub(MAX_SAID);
-        let text = printable(&kept[start..]);
-        let lines: Vec<&str> = text.trim().lines().collect();
-        lines[lines.len().saturating_sub(30)..].join("\n")
-    })
-}
-
-/// Text without terminal escapes.
-fn printable(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).chars().filter(|c| *c == '\n' || !c.is_control()).collect()
 }

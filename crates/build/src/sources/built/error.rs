@@ -103,3 +103,9 @@ pub enum BuildError {
     #[error("interrupted")]
     Interrupted,
 }
+
+impl From<pixi_oci_podman::Error> for BuildError {
+    fn from(error: pixi_oci_podman::Error) -> Self {
+        Self::Podman { reason: error.to_string() }
+    }
+}

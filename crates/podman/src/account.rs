@@ -1,0 +1,48 @@
+//! Users of this machine.
+
+use nix::unistd::{Uid, User, geteuid};
+
+use crate::Error;
+
+/// A user of this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// Its name; the number where it has none.
+    pub name: String,
+    /// Its number.
+    pub uid: u32,
+    /// Of its first group.
+    pub gid: u32,
+}
+
+impl Account {
+    /// Who runs this process.
+    pub fn own() -> Self {
+        let uid = geteuid();
+        match User::from_uid(uid) {
+            Ok(Some(user)) => Self::of(user),
+            _ => Self { name: uid.to_string(), uid: uid.as_raw(), gid: nix::unistd::getegid().as_raw() },
+        }
+    }
+
+    /// The user of this name.
+    ///
+    /// # Errors
+    ///
+    /// There is none.
+    pub fn named(name: &str) -> Result<Self, Error> {
+        match User::from_name(name) {
+            Ok(Some(user)) => Ok(Self::of(user)),
+            _ => Err(Error::NoAccount { name: name.to_owned() }),
+        }
+    }
+
+    /// Whether it may do everything.
+    pub fn is_root(&self) -> bool {
+        Uid::from_raw(self.uid).is_root()
+    }
+
+    fn of(user: User) -> Self {
+        Self { name: user.name, uid: user.uid.as_raw(), gid: user.gid.as_raw() }
+    }
+}

@@ -1,0 +1,175 @@
+//! Why podman cannot be used, and how to mend it.
+
+use std::{fmt, io};
+
+/// Why a container was not run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Something that podman needs is not there.
+    #[error(
+        "podman cannot run containers as {user}: {requirement}{}",
+        if said.is_empty() { String::new() } else { format!(". It said: {said}") }
+    )]
+    Unusable {
+        /// Whose containers.
+        user: String,
+        /// What is missing.
+        requirement: Requirement,
+        /// The end of what podman said, if it was asked.
+        said: String,
+    },
+    /// A call of podman failed.
+    #[error("`podman {what}` failed: {said}")]
+    Failed {
+        /// The subcommand.
+        what: String,
+        /// The end of what it said.
+        said: String,
+    },
+    /// No such user.
+    #[error("there is no user {name:?} on this machine; give the name of one with subordinate users (subuid(5))")]
+    NoAccount {
+        /// As given.
+        name: String,
+    },
+    /// Ordinary users cannot become others.
+    #[error("only root can run podman as {name}; run as {name} yourself, or leave it out")]
+    NotRoot {
+        /// As given.
+        name: String,
+    },
+    /// Files and pipes.
+    #[error("cannot {action}")]
+    Io {
+        /// What was tried, with its object.
+        action: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Somebody wanted it to end.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl Error {
+    /// For `map_err`.
+    pub fn io(action: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { action: action.into(), source }
+    }
+}
+
+/// What podman needs of a machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Requirement {
+    /// The program.
+    Podman,
+    /// A helper that gives containers their users: `newuidmap` or `newgidmap`.
+    UidMap {
+        /// Which one.
+        program: &'static str,
+    },
+    /// Users for containers, in `/etc/subuid` and `/etc/subgid`.
+    SubordinateIds {
+        /// Who needs them.
+        user: String,
+    },
+    /// User namespaces.
+    UserNamespaces,
+    /// A program that starts containers.
+    Runtime,
+    /// Control groups that the runtime understands.
+    Cgroups,
+    /// A file system of layers.
+    Overlay,
+    /// Something else.
+    Unknown,
+}
+
+impl fmt::Display for Requirement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Podman => f.write_str(
+                "requirement podman: the program is not on PATH. \
+                 Debian: `apt install podman uidmap`; Fedora: `dnf install podman`",
+            ),
+            Self::UidMap { program } => write!(
+                f,
+                "requirement uidmap: {program} is not installed, or not set-user-id. \
+                 Debian: `apt install uidmap`; Fedora: `dnf reinstall shadow-utils`"
+            ),
+            Self::SubordinateIds { user } => write!(
+                f,
+                "requirement subuid/subgid: {user} has no range of 65536 subordinate users. Debian and Fedora, as root: \
+                 `usermod --add-subuids 524288-589823 --add-subgids 524288-589823 {user}`, then `podman system migrate` as {user}"
+            ),
+            Self::UserNamespaces => f.write_str(
+                "requirement user namespaces: the kernel does not give one to ordinary users. As root: \
+                 `sysctl user.max_user_namespaces=15000`; Debian: `sysctl kernel.unprivileged_userns_clone=1`; \
+                 Ubuntu: `sysctl kernel.apparmor_restrict_unprivileged_userns=0`; in a container, it needs --privileged",
+            ),
+            Self::Runtime => f.write_str(
+                "requirement runtime: neither crun nor runc can start a container. \
+                 Debian: `apt install crun` (or runc); Fedora: `dnf install crun`",
+            ),
+            Self::Cgroups => f.write_str(
+                "requirement cgroups: the runtime cannot use the control groups of this machine. \
+                 Debian and Fedora: boot with cgroups v2 (systemd.unified_cgroup_hierarchy=1), or install the other runtime: \
+                 `apt install runc`, `dnf install runc`",
+            ),
+            Self::Overlay => f.write_str(
+                "requirement overlay: no overlay file system for ordinary users. It takes Linux 5.13 and a local disk (not NFS) \
+                 below the temporary directory (TMPDIR chooses another), or fuse-overlayfs. \
+                 Debian: `apt install fuse-overlayfs`; Fedora: `dnf install fuse-overlayfs`",
+            ),
+            Self::Unknown => f.write_str("it fails for a reason of its own; `podman info` and `podman run` as that user say more"),
+        }
+    }
+}
+
+impl Requirement {
+    /// What is missing, by what podman said.
+    pub(crate) fn of(said: &str, user: &str) -> Self {
+        let said = said.to_lowercase();
+        let says = |words: &[&str]| words.iter().any(|word| said.contains(word));
+        if says(&["subuid", "subgid", "insufficient uids", "no subordinate"]) {
+            Self::SubordinateIds { user: user.to_owned() }
+        } else if says(&["newuidmap"]) {
+            Self::UidMap { program: "newuidmap" }
+        } else if says(&["newgidmap"]) {
+            Self::UidMap { program: "newgidmap" }
+        } else if says(&["cannot clone", "clone_newuser", "user namespace", "userns", "max_user_namespaces"]) {
+            Self::UserNamespaces
+        } else if says(&["cgroup"]) {
+            Self::Cgroups
+        } else if says(&["overlay", "mount_program", "graph driver"]) {
+            Self::Overlay
+        } else if says(&["oci runtime", "crun", "runc", "conmon"]) {
+            Self::Runtime
+        } else {
+            Self::Unknown
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_podman_says_names_what_is_missing() {
+        for (said, requirement) in [
+            ("cannot find UID/GID for user u: no subuid ranges found for user \"u\" in /etc/subuid", "subuid/subgid"),
+            ("potentially insufficient UIDs or GIDs available in user namespace", "subuid/subgid"),
+            ("command required for rootless mode with multiple IDs: exec: \"newuidmap\": not found", "uidmap"),
+            ("cannot clone: Operation not permitted\nuser namespaces are not enabled", "user namespaces"),
+            ("OCI runtime error: crun: cgroups in hybrid mode not supported", "cgroups"),
+            ("kernel does not support overlay fs: 'overlay' is not supported over nfs", "overlay"),
+            ("default OCI runtime \"crun\" not found: invalid argument", "runtime"),
+        ] {
+            let shown = Requirement::of(said, "somebody").to_string();
+            assert!(shown.starts_with(&format!("requirement {requirement}:")), "{said}: {shown}");
+            assert!(shown.contains("Debian") || shown.contains("Fedora"), "{shown}");
+        }
+        assert_eq!(Requirement::of("no space left on device", "u"), Requirement::Unknown);
+    }
+}

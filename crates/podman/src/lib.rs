@@ -1,0 +1,24 @@
+//! Containers by rootless podman: no network, a storage of their own, nothing left behind.
+//!
+//! [`Podman`] is how the program is called, with the user's own settings and storage. A [`Session`] is podman with
+//! everything that it writes in one directory, which goes away with the session, also if this process is killed.
+//! [`Session::run`] runs one [`Container`]. What podman needs of a machine and does not find there is a [`Requirement`].
+
+mod account;
+mod container;
+mod error;
+mod info;
+mod janitor;
+mod log;
+mod machine;
+mod podman;
+mod session;
+
+pub use account::Account;
+pub use container::{ARBITRARY_USER, Container, Ended, Mount};
+pub use error::{Error, Requirement};
+pub use info::Info;
+pub use log::{Log, printable, tail};
+pub use machine::{Runs, runs};
+pub use podman::{HARDENING, Podman};
+pub use session::{Session, SessionOptions};

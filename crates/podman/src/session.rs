@@ -1,0 +1,215 @@
+//! podman with a storage of its own.
+
+use std::{
+    ffi::{OsStr, OsString},
+    os::unix::fs::{MetadataExt, PermissionsExt, chown},
+    path::{Path, PathBuf},
+};
+
+use crate::{Account, Error, HARDENING, Info, Podman, Requirement, janitor::Janitor, podman::find};
+
+/// Where and as whom podman runs.
+#[derive(Debug, Clone, Copy)]
+pub struct SessionOptions<'a> {
+    /// Where the session's directory is made: a local disk, because images are large and overlays do not work on all
+    /// file systems.
+    pub scratch: &'a Path,
+    /// Where programs are found, as in `PATH`.
+    pub path: &'a OsStr,
+    /// Whom root becomes for it.
+    pub user: Option<&'a str>,
+}
+
+/// podman with a storage of its own, which goes away with the session: when it is dropped, or this process ends in
+/// whatever way.
+#[derive(Debug)]
+pub struct Session {
+    pub(crate) podman: Podman,
+    directory: PathBuf,
+    account: Option<Account>,
+    info: Info,
+    runtime: String,
+    // The last field: what it removes is not needed any more.
+    _janitor: Janitor,
+}
+
+/// The runtimes there are, the usual one first.
+const RUNTIMES: [&str; 2] = ["crun", "runc"];
+/// What an ordinary user's PATH may lack.
+const MORE_PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";
+
+impl Session {
+    /// Makes the storage, and finds out whether containers can run.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unusable`] with what is missing; no such user; the directory cannot be made.
+    pub fn open(options: &SessionOptions<'_>) -> Result<Self, Error> {
+        let own = Account::own();
+        let account = match options.user {
+            Some(name) if own.is_root() => Some(Account::named(name)?),
+            Some(name) if name == own.name => None,
+            Some(name) => return Err(Error::NotRoot { name: name.to_owned() }),
+            None => None,
+        };
+        let who = account.as_ref().unwrap_or(&own);
+        let unusable = |requirement, said: &str| Error::Unusable {
+            user: who.name.clone(),
+            requirement,
+            said: said.trim().to_owned(),
+        };
+        let mut path: OsString = options.path.to_owned();
+        let program = find("podman", &path).ok_or_else(|| unusable(Requirement::Podman, ""))?;
+        path.push(":");
+        path.push(MORE_PATH);
+        if !who.is_root() {
+            for helper in ["newuidmap", "newgidmap"] {
+                find(helper, &path).ok_or_else(|| unusable(Requirement::UidMap { program: helper }, ""))?;
+            }
+        }
+        let directory = make_directory(options.scratch, account.as_ref())?;
+        let mut podman = Podman::new(program);
+        podman.account = account.clone();
+        podman.environment = Some(environment(&directory, path.clone()));
+        podman.arguments = arguments(&directory);
+        let janitor = Janitor::start(&directory, &podman)?;
+        podman.group = janitor.group();
+        let info = match podman.output(&["info", "--format", "json"]) {
+            Ok(text) => Info::read(&text).ok_or_else(|| unusable(Requirement::Podman, &last_line(&text)))?,
+            Err(Error::Failed { said, .. }) => return Err(unusable(Requirement::of(&said, &who.name), &said)),
+            Err(error) => return Err(error),
+        };
+        // Containers run as a user far from 0.
+        if info.users < 65536 {
+            return Err(unusable(Requirement::SubordinateIds { user: who.name.clone() }, ""));
+        }
+        let runtime = match choose_runtime(&mut podman, &directory, &path) {
+            Ok(runtime) => runtime,
+            Err(said) if said.is_empty() => return Err(unusable(Requirement::Runtime, "")),
+            Err(said) => return Err(unusable(Requirement::of(&said, &who.name), &said)),
+        };
+        Ok(Self { podman, directory, account, info, runtime, _janitor: janitor })
+    }
+
+    /// How podman is called in this session.
+    pub fn podman(&self) -> &Podman {
+        &self.podman
+    }
+
+    /// A directory for what containers need; it goes away with the session.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// What podman says about itself.
+    pub fn info(&self) -> &Info {
+        &self.info
+    }
+
+    /// The runtime that works here, with its version.
+    pub fn runtime(&self) -> &str {
+        &self.runtime
+    }
+
+    /// Whether podman runs as another user than this process, who cannot read all that this one can.
+    pub fn is_other_user(&self) -> bool {
+        self.account.is_some()
+    }
+}
+
+/// A directory that only the one who runs podman can enter.
+fn make_directory(scratch: &Path, account: Option<&Account>) -> Result<PathBuf, Error> {
+    let failed = |path: &Path| Error::io(format!("make a directory in {}", path.display()));
+    let made = tempfile::Builder::new().prefix("pixi-oci-run-").tempdir_in(scratch).map_err(failed(scratch))?;
+    for part in ["home", "run", "tmp", "probe", "work"] {
+        std::fs::create_dir(made.path().join(part)).map_err(failed(made.path()))?;
+    }
+    let set_mode = |part: &str, mode| {
+        std::fs::set_permissions(made.path().join(part), std::fs::Permissions::from_mode(mode)).map_err(failed(scratch))
+    };
+    set_mode("run", 0o700)?;
+    // Whoever runs in a container may write there, if it is given the directory.
+    set_mode("work", 0o1777)?;
+    if let Some(account) = account {
+        for part in ["", "home", "run", "tmp", "probe", "work"] {
+            chown(made.path().join(part), Some(account.uid), Some(account.gid)).map_err(failed(scratch))?;
+        }
+        check_way(made.path())?;
+    }
+    Ok(made.keep())
+}
+
+/// Another user must be able to go where the directory is.
+fn check_way(directory: &Path) -> Result<(), Error> {
+    for above in directory.ancestors().skip(1) {
+        let open = above.metadata().is_ok_and(|meta| meta.mode() & 0o001 != 0);
+        if !open && !above.as_os_str().is_empty() {
+            let reason = format!("{} is closed to other users; choose another place with TMPDIR", above.display());
+            return Err(Error::io(format!("let another user into {}", directory.display()))(std::io::Error::other(
+                reason,
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The user's own settings have no say: a proof must not depend on them.
+fn environment(directory: &Path, path: OsString) -> Vec<(&'static str, OsString)> {
+    vec![
+        ("PATH", path),
+        ("HOME", directory.join("home").into()),
+        ("XDG_RUNTIME_DIR", directory.join("run").into()),
+        ("TMPDIR", directory.join("tmp").into()),
+        ("LC_ALL", "C".into()),
+    ]
+}
+
+fn arguments(directory: &Path) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = Vec::new();
+    for (option, part) in [("--root", "storage"), ("--runroot", "runroot"), ("--tmpdir", "tmp")] {
+        arguments.extend([option.into(), directory.join(part).into()]);
+    }
+    // cgroupfs: without the user's session there is no systemd to ask.
+    let fixed = [
+        "--storage-driver",
+        "overlay",
+        "--cgroup-manager",
+        "cgroupfs",
+        "--events-backend",
+        "file",
+        "--log-level",
+        "error",
+    ];
+    arguments.extend(fixed.map(OsString::from));
+    arguments
+}
+
+/// Makes podman use the first runtime that works, and gives its name and version; or what the last one said.
+///
+/// Each is asked to run a program that is not there: one that works says just that, with podman's exit status 127.
+fn choose_runtime(podman: &mut Podman, directory: &Path, path: &OsStr) -> Result<String, String> {
+    let mut said = Vec::new();
+    for name in RUNTIMES {
+        let Some(program) = find(name, path) else { continue };
+        let mut with = podman.clone();
+        with.arguments.extend(["--runtime".into(), program.clone().into_os_string()]);
+        let mut command = with.command();
+        command.args(["run", "--rm"]).args(HARDENING).args(["--ulimit", "host", "--rootfs"]);
+        let output = command.arg(directory.join("probe")).arg("/no-such-program").output();
+        match output {
+            Ok(output) if output.status.code() == Some(127) => {
+                let version = std::process::Command::new(&program).arg("--version").output();
+                let version = version.map(|output| crate::printable(&output.stdout)).unwrap_or_default();
+                *podman = with;
+                return Ok(version.lines().next().filter(|line| !line.is_empty()).unwrap_or(name).to_owned());
+            }
+            Ok(output) => said.push(format!("{name}: {}", last_line(&crate::printable(&output.stderr)))),
+            Err(error) => said.push(format!("{name}: {error}")),
+        }
+    }
+    Err(said.join("; "))
+}
+
+fn last_line(text: &str) -> String {
+    text.trim().lines().last().unwrap_or_default().to_owned()
+}
