@@ -9,10 +9,11 @@ use reqwest::{StatusCode, header::HeaderMap};
 
 use super::{Clock, Error, Event, Events, said::Said};
 
-/// One request is tried so often at most. What fails eight times in a row is not chance.
-const MAX_ATTEMPTS: u32 = 8;
+/// So often one request, or one upload of several requests, is tried at most. If one request in five fails, an upload
+/// fails ten times in a row once in thirty thousand uploads.
+const MAX_ATTEMPTS: u32 = 10;
 /// A registry that is asked for the first time; more would only delay the news that its name is wrong.
-pub(super) const PING_ATTEMPTS: u32 = 4;
+pub(super) const PING_ATTEMPTS: u32 = 5;
 /// Waits double from here to there.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);

@@ -6,7 +6,9 @@
 mod cost;
 mod dry_run;
 mod fixture;
+mod killed;
 mod lies;
+mod matrix;
 mod order;
 mod profiles;
 mod secrets;
