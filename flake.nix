@@ -6,42 +6,49 @@
   outputs =
     { self, nixpkgs }:
     let
-      systems = [
+      forEachSystem = nixpkgs.lib.genAttrs [
         "x86_64-linux"
         "aarch64-linux"
       ];
-      forEachSystem = make: nixpkgs.lib.genAttrs systems (system: make nixpkgs.legacyPackages.${system});
+      pkgsOf = system: nixpkgs.legacyPackages.${system};
+      packageOf = system: self.packages.${system}.default;
+      scripts =
+        options: system:
+        import ./nix/apps.nix {
+          pkgs = pkgsOf system;
+          pixi-oci = packageOf system;
+        } options;
     in
     {
-      packages = forEachSystem (pkgs: {
-        default = pkgs.rustPlatform.buildRustPackage {
-          pname = "pixi-oci";
-          version = (builtins.fromTOML (builtins.readFile ./Cargo.toml)).workspace.package.version;
-          src = self;
-          cargoLock.lockFile = ./Cargo.lock;
-          nativeBuildInputs = [ pkgs.makeWrapper ];
-          # The tests need podman, a registry and real packages: `tests/run` has them.
-          doCheck = false;
-          # skopeo reads base images from archives and local storage, podman takes images with --load.
-          postInstall = ''
-            wrapProgram $out/bin/pixi-oci --suffix PATH : ${pkgs.lib.makeBinPath [ pkgs.skopeo pkgs.podman ]}
-          '';
-          meta.mainProgram = "pixi-oci";
-        };
+      packages = forEachSystem (system: {
+        default = (pkgsOf system).callPackage ./nix/package.nix { src = self; };
       });
 
-      devShells = forEachSystem (pkgs: {
-        default = pkgs.mkShell {
-          packages = with pkgs; [
-            cargo
-            clippy
-            rustc
-            rustfmt
-            podman
-            skopeo
-            umoci
-          ];
-        };
+      devShells = forEachSystem (system: {
+        default = (pkgsOf system).callPackage ./nix/shell.nix { };
       });
+
+      # What `nix flake check` builds: the program, and the apps' scripts through shellcheck.
+      checks = forEachSystem (
+        system:
+        {
+          package = packageOf system;
+        }
+        // scripts { } system
+      );
+
+      # `nix run .#publish`, in any directory with a Pixi workspace.
+      apps = self.lib.mkApps { };
+
+      # The same apps for another repository: `apps = pixi-oci.lib.mkApps { workspace = "services/api"; };`
+      lib.mkApps =
+        options:
+        forEachSystem (
+          system:
+          nixpkgs.lib.mapAttrs (name: script: {
+            type = "app";
+            program = "${script}/bin/pixi-oci-${name}";
+          }) (scripts options system)
+        );
     };
 }
