@@ -43,9 +43,10 @@ pub fn prune_plan(tags: &[StagedTag], only: &[String]) -> BTreeMap<String, Prune
     };
     let mut plan: BTreeMap<String, Prune> = BTreeMap::new();
     for staged in tags.iter().filter(|staged| chosen(&staged.tag) && staged.children.is_empty()) {
-        let parent = tags.iter().find(|other| other.children.contains(&staged.digest));
+        // Registries list tags in orders of their own.
+        let parent = tags.iter().filter(|other| other.children.contains(&staged.digest)).map(|other| &other.tag).min();
         let decision = match parent {
-            Some(parent) => Prune::NeededBy(parent.tag.clone()),
+            Some(parent) => Prune::NeededBy(parent.clone()),
             None => Prune::Remove,
         };
         plan.insert(staged.tag.clone(), decision);
