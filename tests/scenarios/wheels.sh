@@ -38,6 +38,7 @@ different=$(sed -n '/^- pypi: /,$s/^  sha256: //p' "$work/ws/pixi.lock" | sort -
 # The same environment without wheels, for uv to install them.
 cp -r "$work/ws" "$work/bare"
 sed -i '/^      - pypi: /d; /^- pypi: /,$d' "$work/bare/pixi.lock"
+sed -i '/^\[pypi-dependencies\]/,$d' "$work/bare/pixi.toml"
 build "$work/bare" bare
 
 mkdir "$work/uv"

@@ -148,7 +148,7 @@ const NOTICED: &[(&str, &str, &str)] = &[
     ("cuda = ", "cuda = \"13\"", "platform linux-64 with __cuda=13 is in the manifest and not in the lock"),
     ("cuda = ", "", "platform linux-64 is in the manifest and not in the lock"),
     ("torch = ", "torch = { version = \">=3\", channel = \"https://prefix.dev/extra\" }", "torch >=3"),
-    ("torch = ", "torch = { version = \">=2.1\", channel = \"conda-forge\" }", "gpu: torch"),
+    ("torch = ", "torch = { version = \">=2.1\", channel = \"conda-forge\" }", "gpu: conda-forge::torch"),
     ("extra-index-urls", "", "web: the Python package indexes are https://pypi.org/simple, the lock was made with"),
     (
         "flask = ",
