@@ -14,6 +14,7 @@ mod errors;
 mod hostile;
 mod hostile_archives;
 mod hostile_wheels;
+mod killed;
 mod lock;
 mod locked;
 mod publish;

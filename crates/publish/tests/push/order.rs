@@ -28,7 +28,13 @@ async fn blobs_then_images_then_the_index_then_its_version_then_latest() {
     assert_eq!(names[manifests + 2..], ["1.0.0-amd64", "1.0.0-arm64", index, "1.0.0", "latest"]);
     assert_never_incomplete(&registry, "order");
     checker::check(&registry.address).sound();
-    // What was written is read back: the last request is no PUT.
+    // Every manifest is read back before anything else is written.
+    let log = registry.log();
+    for put in log.iter().filter(|entry| entry.kind == Kind::ManifestPut && entry.target.contains("sha256:")) {
+        let next = &log[put.number];
+        assert_eq!((next.kind, &next.target), (Kind::ManifestGet, &put.target), "after {}", put.line());
+    }
+    // The last request is no PUT.
     assert!(!registry.log().last().unwrap().kind.mutates());
 }
 
