@@ -29,12 +29,8 @@ async fn a_hundred_runs_say_nothing_secret() {
             registry.rules([Rule::always(kind, Fault::ResetAfter), Rule::always(Kind::Tags, Fault::Answer(echo(500)))]);
             let setup = setup(&registry);
             let result = setup.push(&registry.address, &release.plan).await;
-            let said = format!(
-                "{result:?} {:?} {:?} {:?}",
-                setup.events.lock().unwrap(),
-                setup.options,
-                setup.credentials
-            );
+            let said =
+                format!("{result:?} {:?} {:?} {:?}", setup.events.lock().unwrap(), setup.options, setup.credentials);
             assert_no_canary(&said, &context);
             for entry in registry.log() {
                 let private = entry.elsewhere && entry.kind != Kind::Token;
