@@ -27,6 +27,10 @@ pub enum Compression {
     },
 }
 
+/// The versions of the compressors' crates in `Cargo.lock`. The libraries cannot be asked for theirs.
+const LIBDEFLATE: &str = "1.26.1";
+const ZSTD: &str = "2.1.2+zstd.1.5.7";
+
 impl Default for Compression {
     /// gzip level 6: every registry, scanner and runtime reads it.
     fn default() -> Self {
@@ -35,6 +39,15 @@ impl Default for Compression {
 }
 
 impl Compression {
+    /// The compressor with its version, and the level: `libdeflate 1.26.1 gzip:6`. Equal identities make equal bytes of
+    /// equal tars.
+    pub fn identity(self) -> String {
+        match self {
+            Self::Gzip { .. } => format!("libdeflate {LIBDEFLATE} {self}"),
+            Self::Zstd { .. } => format!("zstd {ZSTD} {self}"),
+        }
+    }
+
     /// The bytes of tar in one gzip member or zstd frame. Part of the layer format.
     pub(crate) fn piece(self) -> usize {
         match self {
@@ -126,4 +139,19 @@ fn gzip(compressor: &mut libdeflater::Compressor, piece: &[u8]) -> io::Result<Ve
     out.truncate(len);
     out.shrink_to_fit();
     Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_compressors_are_those_of_the_lock_file() {
+        let lock = include_str!("../../../Cargo.lock");
+        for (name, version) in [("libdeflate-sys", LIBDEFLATE), ("zstd-sys", ZSTD)] {
+            let entry = format!("name = \"{name}\"\nversion = \"{version}\"\n");
+            assert!(lock.contains(&entry), "{name} is not {version} in Cargo.lock: say so here, and layer keys change");
+        }
+        assert_eq!(Compression::default().identity(), "libdeflate 1.26.1 gzip:6");
+    }
 }

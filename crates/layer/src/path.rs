@@ -89,6 +89,18 @@ impl fmt::Debug for TreePath {
     }
 }
 
+impl serde::Serialize for TreePath {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for TreePath {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::new(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
 impl std::borrow::Borrow<str> for TreePath {
     fn borrow(&self) -> &str {
         &self.0

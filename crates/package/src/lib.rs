@@ -40,3 +40,7 @@ pub use wheel::{
     DirectUrl, NewWheelFile, TagError, WheelExpected, WheelInfo, WheelPath, WheelScript, check_tags, pack_wheel,
     read_wheel, wheel_tree,
 };
+
+/// The version of the rules by which a package becomes a tree. Changing anything in the tree of the same archive, plan
+/// and prefix raises it.
+pub const PACKAGE_TREE_VERSION: u32 = 1;

@@ -15,6 +15,7 @@ use rattler_conda_types::{
     PackageRecord, Subdir,
     package::{EntryPoint, PathType},
 };
+use serde::Serialize;
 
 use self::{clobber::Placed, links::LinkMap};
 pub use self::{
@@ -74,7 +75,8 @@ pub struct PlannedEntryPoint {
 }
 
 /// A difference from the tree that the package would have alone.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Change {
     /// Another package has a directory or file in the place of a listed directory, which holds nothing of its own; or a
     /// wheel has the file too, and wins.

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use pixi_oci_layer::{Content, ContentStore, File, FileTree, Mode, Node, TreePath};
 use rattler::install::python_entry_point_template;
+use serde::{Deserialize, Serialize};
 
 pub use self::record::CondaMeta;
 use self::{patch::Patcher, reading::Reading};
@@ -25,7 +26,7 @@ pub struct PackageTree {
 }
 
 /// A symbolic link that points out of the prefix.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutsideLink {
     /// Where it is, relative to the prefix.
     pub path: TreePath,

@@ -162,6 +162,37 @@ impl OciLayout {
         }
     }
 
+    /// Makes a finished file the blob `digest` and leaves it where it is: by a hard link, or in another file system by a
+    /// copy, which is hashed. Says whether the file is there. For a link the caller vouches for the digest; the size is
+    /// compared.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Content`] for other bytes or another size; [`Error::Io`].
+    pub fn link(&self, file: &Path, blob: &Descriptor) -> Result<bool, Error> {
+        if self.has_blob(blob)? {
+            return Ok(true);
+        }
+        let path = self.blob_path(&blob.digest);
+        match fs::hard_link(file, &path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            // Another file system, or one without links; or a file of that name with another size, which is replaced.
+            Err(_) => return self.put_blob(blob, BlobSource::File(file)).map(|()| true),
+        }
+        let found = fs::metadata(&path).map_err(Error::io("read", &path))?.len();
+        if found == blob.size {
+            return Ok(true);
+        }
+        fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+        Err(Error::Content {
+            what: file.display().to_string(),
+            expected: blob.digest,
+            expected_size: blob.size,
+            found: format!("it has {found} bytes"),
+        })
+    }
+
     fn blobs_dir(&self) -> PathBuf {
         self.dir.join("blobs").join("sha256")
     }

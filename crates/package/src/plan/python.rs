@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use pixi_oci_layer::TreePath;
 use rattler::install::PythonInfo;
 use rattler_conda_types::{PackageRecord, Subdir};
+use serde::Serialize;
 
 use super::PlanInput;
 use crate::{Error, Refusal, error::escape, path::normalise};
 
 /// What a `noarch: python` package needs to know of the environment's Python.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Python {
     /// Major and minor version.
     pub version: (u64, u64),

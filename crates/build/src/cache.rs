@@ -1,0 +1,20 @@
+//! What a build keeps for the next one: layers by key, and facts of packages by archive.
+//!
+//! ```text
+//! DIR/layers/records/ab/abcdef….json   by layer key: what an image has to know of the layer
+//! DIR/layers/blobs/ab/abcdef…          by digest: the layer itself, hard-linked with the layouts that have it
+//! DIR/facts/1/ab/abcdef….json          by the archive's sha256: which paths the package has
+//! ```
+//!
+//! **A file has its name only when it is whole**: it gets there by a rename or link. Whatever is missing or damaged is
+//! not there, and made again; nothing in the cache can make a build fail, only slower. So a full disk or a read-only
+//! cache costs time and no more.
+
+mod facts;
+mod file;
+mod layers;
+mod record;
+
+pub use facts::FactsCache;
+pub use layers::LayerCache;
+pub use record::LayerRecord;

@@ -1,0 +1,61 @@
+//! What an image has to know of a layer that it does not make.
+
+use std::collections::BTreeMap;
+
+use pixi_oci_layer::{Compression, DiffId, Digest, Layer};
+use pixi_oci_package::OutsideLink;
+use serde::{Deserialize, Serialize};
+
+use crate::layers::Seen;
+
+/// A layer and what its files say about the environment: a function of the layer's key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LayerRecord {
+    /// Of the compressed bytes.
+    pub digest: Digest,
+    /// Compressed length in bytes.
+    pub size: u64,
+    /// Of the tar.
+    pub diff_id: DiffId,
+    /// Length of the tar in bytes.
+    pub tar_size: u64,
+    /// The environment variables that its packages set, by file of `etc/conda/env_vars.d`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env_vars_d: BTreeMap<String, Vec<u8>>,
+    /// Links that point out of the prefix, with their package.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outside_links: Vec<(String, OutsideLink)>,
+    /// Program interpreters, each with one program that names it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub interpreters: BTreeMap<String, String>,
+}
+
+impl LayerRecord {
+    /// What is to be kept of a layer that was made.
+    pub fn new(layer: &Layer, seen: &Seen) -> Self {
+        Self {
+            digest: layer.digest,
+            size: layer.size,
+            diff_id: layer.diff_id,
+            tar_size: layer.tar_size,
+            env_vars_d: seen.env_vars_d.clone(),
+            outside_links: seen.outside_links.clone(),
+            interpreters: seen.interpreters.clone(),
+        }
+    }
+
+    /// The layer. Its compression is part of its key and not of the record.
+    pub fn layer(&self, compression: Compression) -> Layer {
+        Layer { digest: self.digest, size: self.size, diff_id: self.diff_id, tar_size: self.tar_size, compression }
+    }
+
+    /// What its files say about the environment.
+    pub fn seen(&self) -> Seen {
+        Seen {
+            env_vars_d: self.env_vars_d.clone(),
+            outside_links: self.outside_links.clone(),
+            interpreters: self.interpreters.clone(),
+        }
+    }
+}

@@ -1,0 +1,71 @@
+use pixi_oci_layer::TreePath;
+
+use super::*;
+
+fn prefix(text: &str) -> TargetPrefix {
+    TargetPrefix::new(text).unwrap()
+}
+
+fn path(text: &str) -> TreePath {
+    TreePath::new(text).unwrap()
+}
+
+const SHA: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+const PLAIN: KeyPackage<'static> = KeyPackage { sha256: SHA, url: None, channel: None, python: None, changes: &[] };
+
+/// Everything that design and docs list changes the key, and each in its own way.
+#[test]
+fn whatever_changes_a_layer_changes_its_key() {
+    let python = Python {
+        version: (3, 13),
+        executable: path("bin/python3.13"),
+        site_packages: path("lib/python3.13/site-packages"),
+    };
+    let threaded = Python { site_packages: path("lib/python3.13t/site-packages"), ..python.clone() };
+    let dropped = [Change::Dropped { path: path("share") }];
+    let resolved = [Change::Resolved { path: path("lib64/a"), to: path("lib/a") }];
+    let clobbered = [Change::Clobbered { path: path("lib64/a"), to: path("lib/a") }];
+    let other = SHA.replace('0', "f");
+    let packages: Vec<Vec<KeyPackage<'_>>> = vec![
+        vec![PLAIN],
+        vec![KeyPackage { sha256: &other, ..PLAIN }],
+        vec![PLAIN, KeyPackage { sha256: &other, ..PLAIN }],
+        vec![KeyPackage { sha256: &other, ..PLAIN }, PLAIN],
+        vec![KeyPackage { url: Some("https://a"), ..PLAIN }],
+        vec![KeyPackage { channel: Some("https://a"), ..PLAIN }],
+        vec![KeyPackage { url: Some("https://a"), channel: Some("https://a"), ..PLAIN }],
+        vec![KeyPackage { python: Some(&python), ..PLAIN }],
+        vec![KeyPackage { python: Some(&threaded), ..PLAIN }],
+        vec![KeyPackage { changes: &dropped, ..PLAIN }],
+        vec![KeyPackage { changes: &resolved, ..PLAIN }],
+        vec![KeyPackage { changes: &clobbered, ..PLAIN }],
+    ];
+    let mut keys = std::collections::BTreeSet::new();
+    for packages in &packages {
+        for prefix in [prefix("/opt/pixi/env"), prefix("/srv/env")] {
+            for compression in ["gzip", "gzip:9", "zstd", "zstd:19"] {
+                assert!(keys.insert(LayerKey::new(packages, &prefix, compression.parse().unwrap())));
+            }
+        }
+    }
+    assert_eq!(keys.len(), packages.len() * 2 * 4);
+}
+
+/// The text first, its digest second: a change here makes every layer of every user anew.
+#[test]
+fn the_document_is_the_published_one() {
+    let changes = [Change::Resolved { path: path("lib64/a"), to: path("lib/a") }];
+    let packages = [KeyPackage {
+        url: Some("https://conda.anaconda.org/conda-forge/linux-64/a-1-0.conda"),
+        channel: Some("https://conda.anaconda.org/conda-forge/"),
+        changes: &changes,
+        ..PLAIN
+    }];
+    let key = LayerKey::new(&packages, &prefix("/opt/pixi/env"), Compression::default());
+    let text = format!(
+        r#"{{"version":1,"layerFormat":1,"packageTree":1,"compression":"libdeflate 1.26.1 gzip:6","time":1577836800,"prefix":"/opt/pixi/env","packages":[{{"sha256":"{SHA}","url":"https://conda.anaconda.org/conda-forge/linux-64/a-1-0.conda","channel":"https://conda.anaconda.org/conda-forge/","changes":[{{"resolved":{{"path":"lib64/a","to":"lib/a"}}}}]}}]}}"#
+    );
+    assert_eq!(key.to_string(), Digest::of(text.as_bytes()).to_string());
+    assert_eq!(LayerKey::parse(&key.to_string()), Some(key));
+    assert_eq!(LayerKey::parse(&key.hex()), None);
+}
