@@ -77,11 +77,16 @@ impl Progress {
             Event::SourceStarted { name, platform } => {
                 self.output.note(&format!("building {name} for {platform} in a container; this runs its code"));
             }
-            Event::LayersStarted { platform, layers, bytes } => {
+            Event::LayersStarted { platform, layers, bytes, reused, reused_bytes } => {
                 if let Some(bar) = self.download.get() {
                     bar.finish_and_clear();
                 }
                 self.output.note(&format!("{platform}: {layers} layers of {} of packages", size(bytes)));
+                if reused > 0 {
+                    let reused_bytes = size(reused_bytes);
+                    self.output
+                        .note(&format!("{platform}: {reused} layers of {reused_bytes} of packages are there already"));
+                }
                 self.replace_layers(Some(self.bar(&platform, bytes)));
             }
             Event::LayerFinished { bytes, packages } => {

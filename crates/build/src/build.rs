@@ -8,16 +8,16 @@ use pixi_oci_resolve::{Client, LockedPackage, Workspace};
 
 use crate::{
     BuildReport, BuildRequest, Error, Event, ImageReport, OnEvent,
+    cache::{FactsCache, LayerCache},
     configuration::configuration,
     fetch::fetch_archives,
     image::ImageBuilder,
     lock::lock_file,
     locked::checked,
     output::Output,
-    packages::{Contents, conda_archives, with_archives},
+    packages::{Contents, KnownPackage, known_packages, with_archives},
     sources::{Environments, Means, SourcesInput, build_sources, decide},
     target::targets,
-    wheels::target_wheels,
 };
 
 /// Builds what `request` says, and gives the report of it. Nothing is visible at the destination before all is done.
@@ -43,15 +43,18 @@ pub fn build(request: &BuildRequest, client: &Client, on_event: OnEvent<'_>) -> 
         scratch: output.scratch(),
     })?;
     sources.warnings.iter().for_each(|text| on_event(Event::Warning(text.clone())));
-    let packages: Vec<&LockedPackage> = targets.iter().flat_map(|target| &target.packages).collect();
-    let archives = fetch_archives(request, client, &packages, on_event)?;
-    let mut rest = &archives[..];
-    let mut archives_of = Vec::new();
-    for target in &targets {
-        let (own, others) = rest.split_at(with_archives(&target.packages).count());
-        archives_of.push(own);
-        rest = others;
-    }
+    let facts = FactsCache::open(&request.cache_dir);
+    let known = targets.iter().map(|target| known_packages(target, &facts, &configuration.workdir));
+    let known: Vec<Vec<Option<KnownPackage>>> = known.collect::<Result<_, _>>()?;
+    let unknown: Vec<&LockedPackage> = targets
+        .iter()
+        .zip(&known)
+        .flat_map(|(target, known)| with_archives(&target.packages).zip(known))
+        .filter_map(|(package, known)| known.is_none().then_some(package))
+        .collect();
+    let archives = fetch_archives(request, client, &unknown, on_event)?;
+    let layer_cache = (request.layer_cache > 0).then(|| LayerCache::open(&request.cache_dir, request.layer_cache));
+
     let destination = std::path::absolute(output.reference().path()).map_err(|source| Error::Io {
         action: "find",
         path: output.reference().path().into(),
@@ -64,9 +67,11 @@ pub fn build(request: &BuildRequest, client: &Client, on_event: OnEvent<'_>) -> 
         output: &destination,
         layout: output.staging(),
         scratch: output.scratch(),
+        client,
+        layer_cache: layer_cache.as_ref(),
         on_event,
     };
-    let environments = Environments { builder: &builder, targets: &targets, archives: &archives_of };
+    let environments = Environments { builder: &builder, targets: &targets };
     let means = Means {
         request,
         configuration: &configuration,
@@ -79,12 +84,13 @@ pub fn build(request: &BuildRequest, client: &Client, on_event: OnEvent<'_>) -> 
         environment: &|index, directory, label| environments.write(index, directory, label),
     };
     build_sources(&mut sources, &means)?;
-    let per_target = || targets.iter().zip(&archives_of);
-    let conda: Vec<_> = per_target().map(|(target, archives)| conda_archives(&target.packages, archives)).collect();
-    let contents = per_target().zip(conda).zip(&sources.wheels).map(|(((target, archives), conda), sources)| {
-        Contents { conda, wheels: target_wheels(target, archives, sources, &configuration.workdir) }
-    });
-    let contents: Vec<Contents<'_>> = contents.collect();
+    let mut archives = archives.into_iter();
+    let contents: Vec<Contents<'_>> = targets
+        .iter()
+        .zip(known)
+        .zip(&sources.wheels)
+        .map(|((target, known), sources)| Contents::new(target, known, &mut archives, sources, &configuration.workdir))
+        .collect();
 
     let mut images: Vec<Image> = Vec::new();
     let mut reports: Vec<ImageReport> = Vec::new();
@@ -95,6 +101,9 @@ pub fn build(request: &BuildRequest, client: &Client, on_event: OnEvent<'_>) -> 
     }
     let index = Index::new(images, &builder.annotations()?)?;
     let digest = output.publish(&index)?;
+    if let Some(cache) = &layer_cache {
+        cache.trim();
+    }
     Ok(BuildReport {
         reference: output.reference().to_string(),
         digest,

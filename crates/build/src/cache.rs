@@ -15,6 +15,6 @@ mod file;
 mod layers;
 mod record;
 
-pub use facts::FactsCache;
+pub use facts::{FactsCache, Known};
 pub use layers::LayerCache;
 pub use record::LayerRecord;

@@ -14,6 +14,9 @@ use crate::{
 /// separated by commas.
 pub const PACKAGES_ANNOTATION: &str = "dev.pixi-oci.packages";
 
+/// The annotation of a package layer's descriptor that says what the layer depends on; see `docs/layering.md`.
+pub const KEY_ANNOTATION: &str = "dev.pixi-oci.layer-key";
+
 /// All layers of an image that are ours, bottom first.
 pub struct Described<'a> {
     /// The groups, in the order of `layers`.
@@ -40,7 +43,10 @@ impl Described<'_> {
             OwnLayer {
                 entry: LayerEntry::new(
                     &made.layer,
-                    BTreeMap::from([(PACKAGES_ANNOTATION.to_string(), labels.clone())]),
+                    BTreeMap::from([
+                        (PACKAGES_ANNOTATION.to_string(), labels.clone()),
+                        (KEY_ANNOTATION.to_string(), made.key.to_string()),
+                    ]),
                 ),
                 created_by: format!("pixi-oci: {labels}"),
                 comment: None,
@@ -56,12 +62,14 @@ impl Described<'_> {
 
     /// For people and machines, with the base's layers.
     pub fn reports(&self, base: &[LayerEntry]) -> Vec<LayerReport> {
-        let own = |kind, layer: &Layer, packages| LayerReport {
+        let own = |kind, layer: &Layer| LayerReport {
             kind,
             digest: layer.digest,
             diff_id: layer.diff_id,
             size: layer.size,
-            packages,
+            packages: Vec::new(),
+            key: None,
+            origin: None,
         };
         let base = base.iter().map(|entry| LayerReport {
             kind: LayerKind::Base,
@@ -69,17 +77,17 @@ impl Described<'_> {
             diff_id: entry.diff_id,
             size: entry.descriptor.size,
             packages: Vec::new(),
+            key: None,
+            origin: None,
         });
-        let packages = self
-            .groups
-            .iter()
-            .zip(self.layers)
-            .map(|(group, made)| own(LayerKind::Packages, &made.layer, self.labels(group)));
+        let packages = self.groups.iter().zip(self.layers).map(|(group, made)| LayerReport {
+            packages: self.labels(group),
+            key: Some(made.key.to_string()),
+            origin: Some(made.origin),
+            ..own(LayerKind::Packages, &made.layer)
+        });
         base.chain(packages)
-            .chain([
-                own(LayerKind::Environment, self.environment, Vec::new()),
-                own(LayerKind::Application, self.application, Vec::new()),
-            ])
+            .chain([own(LayerKind::Environment, self.environment), own(LayerKind::Application, self.application)])
             .collect()
     }
 }

@@ -146,6 +146,12 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
+    /// A layer is to be made of a package that nobody got.
+    #[error("the archive of {package} was not fetched; this is a mistake in pixi-oci, please report it")]
+    NotFetched {
+        /// The package.
+        package: String,
+    },
 }
 
 impl From<crate::sources::SourceError> for Error {

@@ -39,6 +39,10 @@ pub enum Event {
         layers: usize,
         /// The sum of the archives' lengths.
         bytes: u64,
+        /// How many layers are there already.
+        reused: usize,
+        /// The sum of their archives' lengths.
+        reused_bytes: u64,
     },
     /// A layer was written.
     LayerFinished {

@@ -8,21 +8,24 @@ use std::{
 use pixi_oci_image::{AssembleInput, Image, Platform, assemble, rfc3339};
 use pixi_oci_layer::{FileTree, Layer, MemoryBudget};
 use pixi_oci_publish::OciLayout;
-use pixi_oci_resolve::{Activation, TaskArgv, VirtualRequirement, Workspace, requirements};
+use pixi_oci_resolve::{Activation, Client, TaskArgv, VirtualRequirement, Workspace, requirements};
 
 use crate::{
     BuildRequest, Error, Event, ImageReport, OnEvent, RequestError,
     activation::{ActivatedEnv, ActivationInput, activate, apptainer_script, entrypoint_script},
     application::{ApplicationError, ApplicationInput, application},
     base::Base,
+    cache::{FactsCache, LayerCache},
     configuration::Configuration,
     describe::Described,
     environment::{ENTRYPOINT, EnvironmentInput, environment_tree},
+    fetch::fetch_archives,
     git, group,
-    layers::{CONSTANT_TIME, LayerOptions, ReadyPackage, Seen, own_tree, write_package_layers, write_tree},
+    layers::{CONSTANT_TIME, LayerOptions, ReadyPackage, Seen, own_tree, write_tree},
     package_layers,
-    packages::{Contents, Ready, activation_scripts, has_path, read_infos, ready_packages, sized, with_post_link},
+    packages::{Contents, Ready, activation_scripts, facts, has_path, ready_packages, sized, with_post_link},
     places::Below,
+    reuse::Reuse,
     settings::{ImageInput, Provenance, image_settings, standard_annotations},
     target::Target,
     virtual_packages,
@@ -43,6 +46,10 @@ pub struct ImageBuilder<'a> {
     pub layout: &'a OciLayout,
     /// Where temporary files go.
     pub scratch: &'a Path,
+    /// Gets what is not here.
+    pub client: &'a Client,
+    /// The layers of earlier builds; `None` to make all anew.
+    pub layer_cache: Option<&'a LayerCache>,
     /// Is told what happens.
     pub on_event: OnEvent<'a>,
 }
@@ -70,8 +77,9 @@ impl ImageBuilder<'_> {
         base.check_glibc(&needs, self.request.base_glibc)?;
 
         let glibc = base.glibc(self.request.base_glibc).or_else(|| virtual_packages::glibc(&target.virtual_packages));
-        let infos = read_infos(target, contents, glibc)?;
-        let Ready { packages, mut warnings } = ready_packages(target, contents, &infos)?;
+        let facts_cache = FactsCache::open(&self.request.cache_dir);
+        let facts = facts(target, contents, glibc, &facts_cache)?;
+        let Ready { mut packages, mut warnings } = ready_packages(target, contents, &facts)?;
         let post_link_scripts = with_post_link(&packages);
         for package in &post_link_scripts {
             warnings
@@ -86,11 +94,6 @@ impl ImageBuilder<'_> {
             ));
         }
         let groups = group(&sized(&packages), layers);
-        (self.on_event)(Event::LayersStarted {
-            platform: target.platform.name.clone(),
-            layers: groups.len(),
-            bytes: groups.iter().map(|group| group.size).sum(),
-        });
         let options = LayerOptions {
             prefix: &configuration.prefix,
             compression: configuration.compression,
@@ -99,8 +102,16 @@ impl ImageBuilder<'_> {
             scratch: self.scratch,
             interrupted: &self.request.interrupted,
             layout: self.layout,
+            facts: &facts_cache,
         };
-        let mut layers = write_package_layers(&groups, &packages, &options, self.on_event)?;
+        let reuse = Reuse {
+            platform: &target.platform.name,
+            locked: &target.packages,
+            cache: self.layer_cache,
+            fetch: &|packages| fetch_archives(self.request, self.client, packages, self.on_event),
+            on_event: self.on_event,
+        };
+        let mut layers = reuse.layers(&groups, &mut packages, &options)?;
         let mut seen = Seen::default();
         layers.iter_mut().for_each(|layer| seen.extend(std::mem::take(&mut layer.seen)));
         let own = own_tree(&packages, &options, &mut seen)?;

@@ -3,6 +3,8 @@
 //! **Equal keys mean equal bytes.** A key is the SHA-256 of a JSON document of everything that a layer's bytes depend on;
 //! `docs/layering.md` lists it. What is added to the layers' bytes must be added here, or [`VERSION`] raised.
 
+use std::borrow::Cow;
+
 use pixi_oci_layer::{Compression, Digest, LAYER_FORMAT_VERSION};
 use pixi_oci_package::{Change, PACKAGE_TREE_VERSION, Python, TargetPrefix};
 use serde::Serialize;
@@ -17,17 +19,21 @@ const VERSION: u32 = 1;
 pub struct LayerKey(Digest);
 
 /// What a layer's bytes depend on in one of its packages.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KeyPackage<'a> {
     /// The archive's sha256, as 64 hex digits.
-    pub sha256: &'a str,
-    /// What is written of where it is from: the canonical URL of a conda package, the URL in a wheel's `direct_url.json`.
+    pub sha256: Cow<'a, str>,
+    /// What is written of where it is from: the canonical URL of a conda package, a wheel's
+    /// `direct_url.json`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub url: Option<&'a str>,
+    pub url: Option<Cow<'a, str>>,
+    /// The platform of a conda package's record, which stands in where the archive does not have it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subdir: Option<Cow<'a, str>>,
     /// The canonical channel of a conda package.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub channel: Option<&'a str>,
+    pub channel: Option<Cow<'a, str>>,
     /// The interpreter, where files go below it or scripts name it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub python: Option<&'a Python>,

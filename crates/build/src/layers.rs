@@ -1,9 +1,10 @@
 //! Writes the package layers of one platform, several at a time.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     io::{self, BufWriter, Write},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -12,12 +13,19 @@ use std::{
 
 use pixi_oci_layer::{Compression, ContentStore, FileTree, Layer, LayerWriter, MemoryBudget, Node, TreePath};
 use pixi_oci_package::{
-    Change, CondaMeta, DirectUrl, LinkPlan, OutsideLink, PackageInfo, PackageTree, Python, TargetPrefix, WheelInfo,
-    file_tree, wheel_tree,
+    Change, CompleteFacts, CondaMeta, DirectUrl, LinkPlan, OutsideLink, PackageTree, Python, TargetPrefix,
+    WheelExpected, file_tree, read_info, read_wheel, wheel_tree,
 };
 use pixi_oci_publish::{OciLayout, StagedBlob};
+use pixi_oci_resolve::Sha256;
+use rattler_conda_types::RepoDataRecord;
 
-use crate::{Error, Event, LayerGroup, OnEvent, elf};
+use crate::{
+    Error, Event, LayerGroup, LayerOrigin, OnEvent,
+    cache::{FactsCache, Known, LayerCache, LayerRecord},
+    elf,
+    layer_key::{KeyPackage, LayerKey},
+};
 
 /// A package that is ready to be written.
 pub struct ReadyPackage<'a> {
@@ -25,14 +33,18 @@ pub struct ReadyPackage<'a> {
     pub name: String,
     /// `NAME VERSION BUILD`, or `pypi:NAME VERSION`.
     pub label: String,
-    /// Its archive in the cache.
-    pub archive: &'a Path,
+    /// Its archive in the cache, if it was needed so far.
+    pub archive: Option<PathBuf>,
+    /// The archive's sha256.
+    pub sha256: Sha256,
     /// The archive's length in bytes.
     pub size: u64,
     /// What it has below the prefix, and whether that is a directory of its own.
     pub paths: Vec<(TreePath, bool)>,
     /// Whether it is the workspace's own, and goes into the application layer.
     pub is_own: bool,
+    /// Whether it has a script that conda would run after linking.
+    pub has_post_link: bool,
     /// What its tree is made of.
     pub content: PackageContent<'a>,
 }
@@ -41,8 +53,8 @@ pub struct ReadyPackage<'a> {
 pub enum PackageContent<'a> {
     /// A conda package.
     Conda {
-        /// What the archive says about itself.
-        info: &'a PackageInfo,
+        /// The locked record.
+        record: &'a RepoDataRecord,
         /// Where its paths go.
         plan: LinkPlan,
         /// What its record says that is not in the archive.
@@ -50,8 +62,8 @@ pub enum PackageContent<'a> {
     },
     /// A wheel.
     Wheel {
-        /// What the archive says about itself.
-        info: &'a WheelInfo,
+        /// The wheel that the archive must be.
+        expected: WheelExpected,
         /// The environment's interpreter.
         python: &'a Python,
         /// Where it is from, if not from an index.
@@ -62,22 +74,56 @@ pub enum PackageContent<'a> {
 }
 
 impl ReadyPackage<'_> {
-    /// The package's files.
-    pub fn tree(
+    /// The package's files, and what is to be known of a conda package when its archive is not here.
+    fn tree(
         &self,
         prefix: &TargetPrefix,
         store: &mut ContentStore,
         scratch: &Path,
-    ) -> Result<PackageTree, pixi_oci_package::Error> {
+    ) -> Result<(PackageTree, Option<CompleteFacts>), Error> {
+        let Some(archive) = &self.archive else { return Err(Error::NotFetched { package: self.label.clone() }) };
+        Ok(match &self.content {
+            PackageContent::Conda { record, plan, meta } => {
+                let info = read_info(archive, &record.package_record)?;
+                let made = file_tree(archive, &info, plan, prefix, meta, store, scratch)?;
+                let facts = info.complete_facts(&made);
+                (made, Some(facts))
+            }
+            PackageContent::Wheel { expected, python, direct_url, changes } => {
+                let info = read_wheel(archive, expected)?;
+                (wheel_tree(archive, &info, python, prefix, *direct_url, changes, store)?, None)
+            }
+        })
+    }
+
+    /// What its layer's bytes depend on.
+    fn key(&self) -> KeyPackage<'_> {
+        let sha256 = Cow::Owned(self.sha256.to_string());
         match &self.content {
-            PackageContent::Conda { info, plan, meta } => {
-                file_tree(self.archive, info, plan, prefix, meta, store, scratch)
-            }
-            PackageContent::Wheel { info, python, direct_url, changes } => {
-                wheel_tree(self.archive, info, python, prefix, *direct_url, changes, store)
-            }
+            PackageContent::Conda { record, plan, meta } => KeyPackage {
+                sha256,
+                url: Some(meta.url.as_str().into()),
+                subdir: Some(record.package_record.subdir.as_str().into()),
+                channel: meta.channel.as_deref().map(Into::into),
+                python: plan.python.as_ref(),
+                changes: &plan.changes,
+            },
+            PackageContent::Wheel { python, direct_url, changes, .. } => KeyPackage {
+                sha256,
+                url: direct_url.map(|url| String::from_utf8_lossy(&url.json()).into_owned().into()),
+                subdir: None,
+                channel: None,
+                python: Some(python),
+                changes,
+            },
         }
     }
+}
+
+/// The key of a group's layer.
+pub fn layer_key(group: &LayerGroup, packages: &[ReadyPackage<'_>], options: &LayerOptions<'_>) -> LayerKey {
+    let keys: Vec<KeyPackage<'_>> = group.packages.iter().map(|&index| packages[index].key()).collect();
+    LayerKey::new(&keys, options.prefix, options.compression)
 }
 
 /// How layers are written.
@@ -96,6 +142,8 @@ pub struct LayerOptions<'a> {
     pub interrupted: &'a AtomicBool,
     /// The layout that the blobs go to.
     pub layout: &'a OciLayout,
+    /// Where what is known of packages is kept.
+    pub facts: &'a FactsCache,
 }
 
 /// A package layer that is in the layout, and what was seen on the way.
@@ -105,6 +153,10 @@ pub struct PackageLayer {
     pub layer: Layer,
     /// What its files say about the environment.
     pub seen: Seen,
+    /// What it is known by.
+    pub key: LayerKey,
+    /// Where it is from.
+    pub origin: LayerOrigin,
 }
 
 /// What the files of packages say about the environment as a whole.
@@ -132,11 +184,13 @@ impl Seen {
 /// Times of nodes that have none: 2020-01-01, after the year 1980 in which zip files begin.
 pub const CONSTANT_TIME: i64 = 1_577_836_800;
 
-/// Writes the groups' layers, and gives them in the order of the groups. The first error stops all others.
+/// Writes the groups' layers, keeps them in `cache`, and gives them in the order of the groups. The first error stops all
+/// others.
 pub fn write_package_layers(
-    groups: &[LayerGroup],
+    groups: &[(&LayerGroup, LayerKey)],
     packages: &[ReadyPackage<'_>],
     options: &LayerOptions<'_>,
+    cache: Option<&LayerCache>,
     on_event: OnEvent<'_>,
 ) -> Result<Vec<PackageLayer>, Error> {
     let next = AtomicUsize::new(0);
@@ -146,8 +200,12 @@ pub fn write_package_layers(
         // Groups are sorted biggest first: the long ones do not come last.
         while !failed.load(Ordering::Relaxed) {
             let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(group) = groups.get(index) else { return };
-            let result = write_group(group, packages, options);
+            let Some((group, key)) = groups.get(index) else { return };
+            let result = write_group(group, *key, packages, options);
+            if let (Ok(made), Some(cache)) = (&result, cache) {
+                let blob = options.layout.blob_path(&made.layer.digest);
+                cache.put(key, &LayerRecord::new(&made.layer, &made.seen), &blob);
+            }
             match &result {
                 Ok(_) => on_event(Event::LayerFinished {
                     bytes: group.size,
@@ -176,6 +234,7 @@ pub fn write_package_layers(
 
 fn write_group(
     group: &LayerGroup,
+    key: LayerKey,
     packages: &[ReadyPackage<'_>],
     options: &LayerOptions<'_>,
 ) -> Result<PackageLayer, Error> {
@@ -186,13 +245,16 @@ fn write_group(
             return Err(Error::Interrupted);
         }
         let mut store = ContentStore::new(options.memory, options.scratch);
-        let made = package.tree(options.prefix, &mut store, options.scratch)?;
+        let (made, facts) = package.tree(options.prefix, &mut store, options.scratch)?;
         look(&made.tree, options.prefix, &mut seen)
             .map_err(|source| Error::Unreadable { package: package.label.clone(), source })?;
+        if let Some(facts) = facts {
+            options.facts.put_conda(&package.sha256, &Known { size: package.size, facts });
+        }
         seen.outside_links.extend(made.outside_links.into_iter().map(|link| (package.label.clone(), link)));
         writer.add(&made.tree)?;
     }
-    Ok(PackageLayer { layer: writer.finish(options.layout)?, seen })
+    Ok(PackageLayer { layer: writer.finish(options.layout)?, seen, key, origin: LayerOrigin::Made })
 }
 
 /// The trees of the workspace's own packages, which go into the application layer.
@@ -200,7 +262,7 @@ pub fn own_tree(packages: &[ReadyPackage<'_>], options: &LayerOptions<'_>, seen:
     let mut all = FileTree::new();
     for package in packages.iter().filter(|package| package.is_own) {
         let mut store = ContentStore::new(options.memory, options.scratch);
-        let made = package.tree(options.prefix, &mut store, options.scratch)?;
+        let (made, _) = package.tree(options.prefix, &mut store, options.scratch)?;
         look(&made.tree, options.prefix, seen)
             .map_err(|source| Error::Unreadable { package: package.label.clone(), source })?;
         all.merge(made.tree).map_err(crate::application::ApplicationError::Tree)?;

@@ -31,6 +31,7 @@ mod platform;
 mod publication;
 mod report;
 mod request;
+mod reuse;
 mod secrets;
 mod settings;
 mod sources;
@@ -58,7 +59,7 @@ pub use publication::{
     publish_images,
 };
 pub use report::{
-    BaseReport, BuildReport, ImageReport, LayerKind, LayerReport, SourceReport, WheelReport, WheelSource,
+    BaseReport, BuildReport, ImageReport, LayerKind, LayerOrigin, LayerReport, SourceReport, WheelReport, WheelSource,
 };
 pub use request::{BuildRequest, RequestError};
 pub use sources::{BuildError, SourceError, SourceWheel, Undecided, WheelOrigin};

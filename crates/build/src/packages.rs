@@ -1,41 +1,121 @@
 //! From locked packages and their archives to packages that can be written: metadata read, paths decided.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use pixi_oci_layer::TreePath;
 use pixi_oci_package::{
-    Change, CondaMeta, PackageFacts, PackageInfo, PathOwner, PlanInput, Python, WheelInfo, WheelPath, WheelPlanInput,
-    environment_python, link_plan, read_info, read_links, wheel_plan,
+    Change, CompleteFacts, CondaMeta, Links, PackageFacts, PathOwner, PlanInput, Python, WheelFacts, WheelPath,
+    WheelPlanInput, environment_python, link_plan, read_info, read_links, wheel_plan,
 };
-use pixi_oci_resolve::{CachedArchive, LockedPackage, canonical_channel, canonical_url};
+use pixi_oci_resolve::{CachedArchive, LockedPackage, Sha256, canonical_channel, canonical_url};
 use rattler_conda_types::{RepoDataRecord, package::PathType};
 use rayon::prelude::*;
 
 use crate::{
     Error, SizedPackage, WheelSource,
+    cache::{FactsCache, Known},
     layers::{PackageContent, ReadyPackage},
+    sources::{SourceWheel, python_of},
     target::Target,
-    wheels::{TargetWheel, overwritten_warnings, read_wheels},
+    wheels::{TargetWheel, WheelFile, direct_url, in_order, overwritten_warnings, wheel_facts},
 };
 
-/// What a target is made of, all of it on this machine.
+/// What a target is made of.
 pub struct Contents<'a> {
     /// The conda packages, in the lock file's order.
-    pub conda: Vec<(&'a RepoDataRecord, &'a CachedArchive)>,
+    conda: Vec<CondaPackage<'a>>,
     /// The wheels, in the order in which they are installed.
     pub wheels: Vec<TargetWheel>,
 }
 
-/// The conda packages of a target with their archives. `archives` has one for each conda package and wheel.
-pub fn conda_archives<'a>(
-    packages: &'a [LockedPackage],
-    archives: &'a [CachedArchive],
-) -> Vec<(&'a RepoDataRecord, &'a CachedArchive)> {
-    let conda = |(package, archive): (&'a LockedPackage, &'a CachedArchive)| match package {
-        LockedPackage::Conda(record) => Some((&**record, archive)),
-        _ => None,
+/// A conda package of a target.
+struct CondaPackage<'a> {
+    record: &'a RepoDataRecord,
+    file: CondaFile,
+    sha256: Sha256,
+    size: u64,
+}
+
+/// A conda package's archive.
+enum CondaFile {
+    /// It is on this machine.
+    Here(PathBuf),
+    /// What is known of it may be enough.
+    Known(CompleteFacts),
+}
+
+/// What is known of a package that need not be on this machine.
+pub enum KnownPackage {
+    /// A conda package.
+    Conda(Known<CompleteFacts>),
+    /// A wheel.
+    Wheel(Known<WheelFacts>),
+}
+
+/// What is known of each package of the target that has an archive.
+pub fn known_packages(target: &Target, cache: &FactsCache, workdir: &str) -> Result<Vec<Option<KnownPackage>>, Error> {
+    let python = python_of(target)?;
+    let known = |package: &LockedPackage| {
+        let sha256 = package.sha256()?;
+        let (known, size) = match (package, &python) {
+            (LockedPackage::Wheel(wheel), Some(python)) => {
+                let known = cache.wheel(&sha256, python, direct_url(wheel, workdir).as_ref())?;
+                let size = known.size;
+                (KnownPackage::Wheel(known), size)
+            }
+            (LockedPackage::Conda(_), _) => {
+                let known = cache.conda(&sha256)?;
+                let size = known.size;
+                (KnownPackage::Conda(known), size)
+            }
+            _ => return None,
+        };
+        // A lock file with another length is not to be trusted in the rest, either: let the archive decide.
+        package.size().is_none_or(|locked| locked == size).then_some(known)
     };
-    with_archives(packages).zip(archives).filter_map(conda).collect()
+    let packages: Vec<&LockedPackage> = with_archives(&target.packages).collect();
+    Ok(packages.into_par_iter().map(known).collect())
+}
+
+impl<'a> Contents<'a> {
+    /// Puts together what is known and what was fetched: `archives` has one for each package that is not known.
+    /// `sources` has a wheel for each source.
+    pub fn new(
+        target: &'a Target,
+        known: Vec<Option<KnownPackage>>,
+        archives: &mut impl Iterator<Item = CachedArchive>,
+        sources: &BTreeMap<String, SourceWheel>,
+        workdir: &str,
+    ) -> Self {
+        let mut contents = Self { conda: Vec::new(), wheels: Vec::new() };
+        for (package, known) in with_archives(&target.packages).zip(known) {
+            match (package, known) {
+                (LockedPackage::Conda(record), Some(KnownPackage::Conda(known))) => {
+                    let Some(sha256) = package.sha256() else { continue };
+                    let (file, size) = (CondaFile::Known(known.facts), known.size);
+                    contents.conda.push(CondaPackage { record, file, sha256, size });
+                }
+                (LockedPackage::Wheel(wheel), Some(KnownPackage::Wheel(known))) => {
+                    contents.wheels.extend(TargetWheel::known(wheel, known, workdir));
+                }
+                (LockedPackage::Conda(record), _) => contents.conda.extend(archives.next().map(|archive| {
+                    let CachedArchive { path, sha256, size } = archive;
+                    CondaPackage { record, file: CondaFile::Here(path), sha256, size }
+                })),
+                (LockedPackage::Wheel(wheel), _) => {
+                    contents
+                        .wheels
+                        .extend(archives.next().map(|archive| TargetWheel::locked(wheel, &archive, workdir)));
+                }
+                _ => {}
+            }
+        }
+        contents.wheels = in_order(contents.wheels, sources, workdir);
+        contents
+    }
 }
 
 /// The packages that have an archive.
@@ -43,27 +123,34 @@ pub fn with_archives(packages: &[LockedPackage]) -> impl Iterator<Item = &Locked
     packages.iter().filter(|package| matches!(package, LockedPackage::Conda(_) | LockedPackage::Wheel(_)))
 }
 
-/// What the archives say about themselves.
-pub struct Infos {
-    conda: Vec<PackageInfo>,
-    facts: Vec<PackageFacts>,
-    wheels: Vec<WheelInfo>,
+/// Which paths the packages of a target have.
+pub struct Facts {
+    conda: Vec<PackageFacts>,
+    wheels: Vec<WheelFacts>,
     python: Option<Python>,
 }
 
-/// Reads what the archives say about themselves. `glibc` is the C library that the target has, if that is known.
-pub fn read_infos(target: &Target, contents: &Contents<'_>, glibc: Option<(u32, u32)>) -> Result<Infos, Error> {
-    let read = |(record, archive): &(&RepoDataRecord, &CachedArchive)| read_info(&archive.path, &record.package_record);
-    let infos: Vec<Result<PackageInfo, pixi_oci_package::Error>> = contents.conda.par_iter().map(read).collect();
-    let conda: Vec<PackageInfo> = infos.into_iter().collect::<Result<_, _>>()?;
-    let facts: Vec<PackageFacts> = conda.iter().map(PackageInfo::facts).collect();
-    let python = environment_python(&plan_inputs(contents, &facts))?;
-    let wheels = read_wheels(target, &contents.wheels, python.as_ref(), glibc)?;
-    Ok(Infos { conda, facts, wheels, python })
+/// Finds out which paths the packages have, from what is known or from the archives. `glibc` is the C library that the
+/// target has, if that is known.
+pub fn facts(
+    target: &Target,
+    contents: &Contents<'_>,
+    glibc: Option<(u32, u32)>,
+    cache: &FactsCache,
+) -> Result<Facts, Error> {
+    let read = |package: &CondaPackage<'_>| match &package.file {
+        CondaFile::Known(complete) => Ok(complete.facts.clone()),
+        CondaFile::Here(path) => read_info(path, &package.record.package_record).map(|info| info.facts()),
+    };
+    let conda: Vec<Result<PackageFacts, pixi_oci_package::Error>> = contents.conda.par_iter().map(read).collect();
+    let conda: Vec<PackageFacts> = conda.into_iter().collect::<Result<_, _>>()?;
+    let python = environment_python(&plan_inputs(contents, &conda))?;
+    let wheels = wheel_facts(target, &contents.wheels, python.as_ref(), glibc, cache)?;
+    Ok(Facts { conda, wheels, python })
 }
 
 fn plan_inputs<'a>(contents: &Contents<'a>, facts: &'a [PackageFacts]) -> Vec<PlanInput<'a>> {
-    let records = contents.conda.iter().map(|(record, _)| *record);
+    let records = contents.conda.iter().map(|package| package.record);
     records.zip(facts).map(|(record, facts)| PlanInput { record: &record.package_record, facts }).collect()
 }
 
@@ -76,25 +163,23 @@ pub struct Ready<'a> {
 }
 
 /// Decides where every path goes and makes packages that can be written.
-pub fn ready_packages<'a>(target: &Target, contents: &'a Contents<'a>, infos: &'a Infos) -> Result<Ready<'a>, Error> {
-    let inputs = plan_inputs(contents, &infos.facts);
-    let mut links_of = |index: usize| read_links(&contents.conda[index].1.path, &infos.conda[index]);
+pub fn ready_packages<'a>(target: &Target, contents: &'a Contents<'a>, facts: &'a Facts) -> Result<Ready<'a>, Error> {
+    let inputs = plan_inputs(contents, &facts.conda);
+    let mut links_of = |index: usize| -> Result<Links, pixi_oci_package::Error> {
+        let package = &contents.conda[index];
+        match &package.file {
+            CondaFile::Known(complete) => Ok(complete.links.clone()),
+            CondaFile::Here(path) => read_links(path, &read_info(path, &package.record.package_record)?),
+        }
+    };
     let outside = BTreeMap::new();
     let mut plans = link_plan(&inputs, target.platform.subdir, &outside, &mut links_of)?;
 
-    let paths = match &infos.python {
-        Some(python) => wheel_paths(contents, infos, python)?,
-        None => Vec::new(),
-    };
-    let wheel_inputs: Vec<WheelPlanInput<'_>> = infos
-        .wheels
-        .iter()
-        .zip(&paths)
-        .map(|(info, paths)| WheelPlanInput { file_name: &info.file_name, paths })
-        .collect();
+    let wheel_inputs: Vec<WheelPlanInput<'_>> =
+        facts.wheels.iter().map(|facts| WheelPlanInput { file_name: &facts.file_name, paths: &facts.paths }).collect();
     let placed = wheel_plan(&inputs, &mut plans, &wheel_inputs, &outside, &mut links_of)?;
     let name = |owner| match owner {
-        PathOwner::Conda(index) => contents.conda[index].0.package_record.name.as_normalized().to_owned(),
+        PathOwner::Conda(index) => contents.conda[index].record.package_record.name.as_normalized().to_owned(),
         PathOwner::Wheel(index) => contents.wheels[index].package_name(),
     };
     let lost = placed.overwritten.iter();
@@ -102,39 +187,49 @@ pub fn ready_packages<'a>(target: &Target, contents: &'a Contents<'a>, infos: &'
         overwritten_warnings(lost.map(|lost| (name(lost.of), name(PathOwner::Wheel(lost.by)), lost.path.to_string())));
 
     let mut packages = Vec::with_capacity(contents.conda.len() + contents.wheels.len());
-    for ((record, archive), (info, plan)) in contents.conda.iter().zip(infos.conda.iter().zip(plans)) {
-        let kind = |index: usize| info.paths[index].entry.path_type;
+    for (package, (facts, plan)) in contents.conda.iter().zip(facts.conda.iter().zip(plans)) {
+        let CondaPackage { record, file, sha256, size } = package;
+        let kind = |index: usize| facts.paths[index].1;
         let listed =
             plan.paths.iter().map(|planned| (planned.path.clone(), kind(planned.index) == PathType::Directory));
         packages.push(ReadyPackage {
             label: label(record),
-            archive: &archive.path,
-            size: archive.size,
+            archive: match file {
+                CondaFile::Here(path) => Some(path.clone()),
+                CondaFile::Known(_) => None,
+            },
+            sha256: *sha256,
+            size: *size,
             paths: listed.collect(),
             name: record.package_record.name.as_normalized().to_string(),
             is_own: false,
-            content: PackageContent::Conda { info, plan, meta: Box::new(meta(record, archive)?) },
+            has_post_link: facts.link_scripts.iter().any(|path| path.as_str().ends_with("-post-link.sh")),
+            content: PackageContent::Conda { record, plan, meta: Box::new(meta(package)?) },
         });
     }
-    let Some(python) = &infos.python else { return Ok(Ready { packages, warnings }) };
-    let wheels = contents.wheels.iter().zip(&infos.wheels).zip(paths.into_iter().zip(placed.changes));
-    for ((wheel, info), (paths, changes)) in wheels {
+    let Some(python) = &facts.python else { return Ok(Ready { packages, warnings }) };
+    for (wheel, (facts, changes)) in contents.wheels.iter().zip(facts.wheels.iter().zip(placed.changes)) {
         packages.push(ReadyPackage {
             name: wheel.package_name(),
             label: format!("{} {}", wheel.package_name(), wheel.version),
-            archive: &wheel.path,
+            archive: match &wheel.file {
+                WheelFile::Here(path) => Some(path.clone()),
+                WheelFile::Known(_) => None,
+            },
+            sha256: wheel.sha256,
             size: wheel.size,
-            paths: changed(paths, &changes),
+            paths: changed(facts.paths.clone(), &changes),
             is_own: wheel.source == WheelSource::Own,
-            content: PackageContent::Wheel { info, python, direct_url: wheel.direct_url.as_ref(), changes },
+            has_post_link: false,
+            content: PackageContent::Wheel {
+                expected: wheel.expected(),
+                python,
+                direct_url: wheel.direct_url.as_ref(),
+                changes,
+            },
         });
     }
     Ok(Ready { packages, warnings })
-}
-
-fn wheel_paths(contents: &Contents<'_>, infos: &Infos, python: &Python) -> Result<Vec<Vec<WheelPath>>, Error> {
-    let wheels = contents.wheels.iter().zip(&infos.wheels);
-    Ok(wheels.map(|(wheel, info)| info.paths(python, wheel.direct_url.as_ref())).collect::<Result<_, _>>()?)
 }
 
 /// Where the paths of a wheel are in the end.
@@ -162,13 +257,14 @@ pub fn label(record: &RepoDataRecord) -> String {
     format!("{} {} {}", package.name.as_normalized(), package.version, package.build)
 }
 
-fn meta(record: &RepoDataRecord, archive: &CachedArchive) -> Result<CondaMeta, Error> {
+fn meta(package: &CondaPackage<'_>) -> Result<CondaMeta, Error> {
+    let record = package.record;
     let url = canonical_url(&record.url);
     Ok(CondaMeta {
         url: url.parse().map_err(|_| Error::Url { package: label(record), url })?,
         channel: record.channel.as_deref().map(canonical_channel),
-        sha256: (*archive.sha256.as_bytes()).into(),
-        size: archive.size,
+        sha256: (*package.sha256.as_bytes()).into(),
+        size: package.size,
     })
 }
 
@@ -202,10 +298,5 @@ pub fn activation_scripts(packages: &[ReadyPackage<'_>]) -> Vec<String> {
 
 /// Labels of the packages with a script that conda would run after linking.
 pub fn with_post_link(packages: &[ReadyPackage<'_>]) -> Vec<String> {
-    let is_post_link = |path: &TreePath| path.as_str().ends_with("-post-link.sh");
-    let has_script = |package: &&ReadyPackage<'_>| match &package.content {
-        PackageContent::Conda { info, .. } => info.link_scripts.iter().any(is_post_link),
-        PackageContent::Wheel { .. } => false,
-    };
-    packages.iter().filter(has_script).map(|package| package.label.clone()).collect()
+    packages.iter().filter(|package| package.has_post_link).map(|package| package.label.clone()).collect()
 }

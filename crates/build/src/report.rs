@@ -130,6 +130,22 @@ pub struct LayerReport {
     pub size: u64,
     /// Of package layers: `NAME VERSION BUILD`, by name.
     pub packages: Vec<String>,
+    /// Of package layers: what other builds find it by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Of package layers: where it is from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<LayerOrigin>,
+}
+
+/// Where a package layer is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum LayerOrigin {
+    /// This build made it of packages.
+    Made,
+    /// An earlier build on this machine made it.
+    Cache,
 }
 
 /// What a layer holds.

@@ -41,6 +41,8 @@ pub struct BuildRequest {
     pub build_sdists: bool,
     /// Our cache.
     pub cache_dir: PathBuf,
+    /// How many bytes of layers are kept there for later builds; with 0 none are kept, and none are taken.
+    pub layer_cache: u64,
     /// Whether only the cache and local files may be used.
     pub offline: bool,
     /// How many archives are fetched at a time.

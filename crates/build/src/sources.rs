@@ -298,7 +298,7 @@ fn conda_backend(directory: &Path) -> Option<String> {
 }
 
 /// The Python of a target.
-fn python_of(target: &Target) -> Result<Option<Python>, Error> {
+pub fn python_of(target: &Target) -> Result<Option<Python>, Error> {
     for package in &target.packages {
         if let LockedPackage::Conda(record) = package
             && record.package_record.name.as_normalized() == "python"

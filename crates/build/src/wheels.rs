@@ -5,21 +5,19 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use pixi_oci_package::{DirectUrl, Python, WheelExpected, WheelInfo, check_tags, read_wheel};
-use pixi_oci_resolve::{
-    ArchiveLocation, CachedArchive, LockedPackage, LockedWheel, Sha256, WheelOrigin, canonical_url,
-};
+use pixi_oci_package::{DirectUrl, Python, WheelExpected, WheelFacts, check_tags, read_wheel};
+use pixi_oci_resolve::{ArchiveLocation, CachedArchive, LockedWheel, Sha256, WheelOrigin, canonical_url};
 use rayon::prelude::*;
 use url::Url;
 
 use crate::{
     Error, WheelReport, WheelSource,
-    packages::with_archives,
+    cache::{FactsCache, Known},
     sources::{SourceWheel, WheelOrigin as WheelMaker},
     target::Target,
 };
 
-/// A wheel that is on this machine.
+/// A wheel of a target.
 #[derive(Debug, Clone)]
 pub struct TargetWheel {
     /// The PEP 503 name.
@@ -29,7 +27,7 @@ pub struct TargetWheel {
     /// With the tags.
     pub file_name: String,
     /// The file.
-    pub path: PathBuf,
+    pub file: WheelFile,
     /// Its sha256.
     pub sha256: Sha256,
     /// Its length in bytes.
@@ -44,14 +42,27 @@ pub struct TargetWheel {
     pub direct_url: Option<DirectUrl>,
 }
 
+/// A wheel's file.
+#[derive(Debug, Clone)]
+pub enum WheelFile {
+    /// It is on this machine.
+    Here(PathBuf),
+    /// What is known of it may be enough.
+    Known(WheelFacts),
+}
+
 impl TargetWheel {
-    /// A wheel of the lock file.
+    /// A wheel of the lock file that is in the cache.
     pub fn locked(wheel: &LockedWheel, archive: &CachedArchive, workdir: &str) -> Self {
-        let direct_url = match &wheel.origin {
-            WheelOrigin::Index => None,
-            WheelOrigin::Url(url) => Some(url.clone()),
-            WheelOrigin::Path(path) => Url::from_file_path(in_image(workdir, path)).ok(),
-        };
+        Self::of_lock(wheel, WheelFile::Here(archive.path.clone()), archive.sha256, archive.size, workdir)
+    }
+
+    /// A wheel of the lock file that may be somewhere else. `None` if the lock file does not say which one it is.
+    pub fn known(wheel: &LockedWheel, known: Known<WheelFacts>, workdir: &str) -> Option<Self> {
+        Some(Self::of_lock(wheel, WheelFile::Known(known.facts), wheel.sha256?, known.size, workdir))
+    }
+
+    fn of_lock(wheel: &LockedWheel, file: WheelFile, sha256: Sha256, size: u64, workdir: &str) -> Self {
         let url = match &wheel.origin {
             WheelOrigin::Path(path) => path.clone(),
             WheelOrigin::Url(url) => canonical_url(url),
@@ -64,13 +75,13 @@ impl TargetWheel {
             name: wheel.name.clone(),
             version: wheel.version.clone(),
             file_name: wheel.file_name.clone(),
-            path: archive.path.clone(),
-            sha256: archive.sha256,
-            size: archive.size,
+            file,
+            sha256,
+            size,
             locked: wheel.sha256.is_some(),
             source: WheelSource::Lock,
             url: Some(url),
-            direct_url: direct_url.map(DirectUrl::new),
+            direct_url: direct_url(wheel, workdir),
         }
     }
 
@@ -84,7 +95,24 @@ impl TargetWheel {
             WheelMaker::Own => WheelSource::Own,
         };
         let direct_url = directory.and_then(place).map(DirectUrl::directory);
-        Self { name, version, file_name, path, sha256, size, locked: false, source, url: None, direct_url }
+        Self {
+            name,
+            version,
+            file_name,
+            file: WheelFile::Here(path),
+            sha256,
+            size,
+            locked: false,
+            source,
+            url: None,
+            direct_url,
+        }
+    }
+
+    /// The wheel that the file must be.
+    pub fn expected(&self) -> WheelExpected {
+        let Self { name, version, file_name, .. } = self;
+        WheelExpected { name: name.clone(), version: version.clone(), file_name: file_name.clone() }
     }
 
     /// `pypi:NAME`
@@ -107,6 +135,16 @@ impl TargetWheel {
     }
 }
 
+/// What `direct_url.json` of a locked wheel says.
+pub fn direct_url(wheel: &LockedWheel, workdir: &str) -> Option<DirectUrl> {
+    let url = match &wheel.origin {
+        WheelOrigin::Index => None,
+        WheelOrigin::Url(url) => Some(url.clone()),
+        WheelOrigin::Path(path) => Url::from_file_path(in_image(workdir, path)).ok(),
+    };
+    url.map(DirectUrl::new)
+}
+
 /// Where a path of the lock file is in the image: what pixi compares `direct_url.json` with is the path joined to the
 /// directory of the lock file, without `.` and `..`.
 fn in_image(workdir: &str, path: &str) -> PathBuf {
@@ -122,31 +160,23 @@ fn in_image(workdir: &str, path: &str) -> PathBuf {
 }
 
 /// The wheels of a target in the order in which they are installed over one another: by name, the workspace's own packages
-/// last. `archives` has one for each conda package and wheel, `sources` a wheel for each source.
-pub fn target_wheels(
-    target: &Target,
-    archives: &[CachedArchive],
-    sources: &BTreeMap<String, SourceWheel>,
-    workdir: &str,
-) -> Vec<TargetWheel> {
-    let locked = with_archives(&target.packages).zip(archives).filter_map(|(package, archive)| match package {
-        LockedPackage::Wheel(wheel) => Some(TargetWheel::locked(wheel, archive, workdir)),
-        _ => None,
-    });
-    let mut wheels: Vec<TargetWheel> =
-        locked.chain(sources.values().map(|wheel| TargetWheel::of_source(wheel, workdir))).collect();
+/// last. `sources` has a wheel for each source.
+pub fn in_order(locked: Vec<TargetWheel>, sources: &BTreeMap<String, SourceWheel>, workdir: &str) -> Vec<TargetWheel> {
+    let of_sources = sources.values().map(|wheel| TargetWheel::of_source(wheel, workdir));
+    let mut wheels: Vec<TargetWheel> = locked.into_iter().chain(of_sources).collect();
     wheels.sort_by_key(|wheel| (wheel.source == WheelSource::Own, wheel.name.clone()));
     wheels
 }
 
-/// Reads what the wheels say about themselves, after a look at whether they are for the target, whose C library is glibc of
-/// that version. Where nobody knows, the lock file was made for what the target has.
-pub fn read_wheels(
+/// Which paths the wheels have, after a look at whether they are for the target, whose C library is glibc of that version.
+/// Where nobody knows, the lock file was made for what the target has.
+pub fn wheel_facts(
     target: &Target,
     wheels: &[TargetWheel],
     python: Option<&Python>,
     glibc: Option<(u32, u32)>,
-) -> Result<Vec<WheelInfo>, Error> {
+    cache: &FactsCache,
+) -> Result<Vec<WheelFacts>, Error> {
     if wheels.is_empty() {
         return Ok(Vec::new());
     }
@@ -159,12 +189,20 @@ pub fn read_wheels(
         check_tags(&wheel.file_name, python, target.platform.subdir, glibc)?;
     }
     let read = |wheel: &TargetWheel| {
-        let TargetWheel { name, version, file_name, path, .. } = wheel;
-        let expected = WheelExpected { name: name.clone(), version: version.clone(), file_name: file_name.clone() };
-        read_wheel(path, &expected)
+        let path = match &wheel.file {
+            WheelFile::Known(facts) => return Ok(facts.clone()),
+            WheelFile::Here(path) => path,
+        };
+        let info = read_wheel(path, &wheel.expected())?;
+        let direct_url = wheel.direct_url.as_ref();
+        let facts = WheelFacts { paths: info.paths(python, direct_url)?, file_name: info.file_name };
+        if wheel.source == WheelSource::Lock {
+            cache.put_wheel(&wheel.sha256, python, direct_url, &Known { size: wheel.size, facts: facts.clone() });
+        }
+        Ok(facts)
     };
-    let infos: Vec<Result<WheelInfo, pixi_oci_package::Error>> = wheels.par_iter().map(read).collect();
-    Ok(infos.into_iter().collect::<Result<_, _>>()?)
+    let facts: Vec<Result<WheelFacts, pixi_oci_package::Error>> = wheels.par_iter().map(read).collect();
+    Ok(facts.into_iter().collect::<Result<_, _>>()?)
 }
 
 /// What is said of files that several packages have. `lost` names the loser, the winner and the path.

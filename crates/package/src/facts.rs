@@ -9,7 +9,7 @@ use pixi_oci_layer::TreePath;
 use rattler_conda_types::package::{EntryPoint, PathType};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Links, PackageInfo, PackageTree, error::escape, info::check_tree, path::normalise};
+use crate::{Error, Links, PackageInfo, PackageTree, WheelPath, error::escape, info::check_tree, path::normalise};
 
 /// The paths of a package, and how they are linked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +34,38 @@ pub struct CompleteFacts {
     pub facts: PackageFacts,
     /// The targets of the links, by where they are in the package.
     pub links: Links,
+}
+
+/// The paths of a wheel in an environment with a certain Python.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "StoredWheel")]
+pub struct WheelFacts {
+    /// The wheel's file name, as in errors.
+    pub file_name: String,
+    /// See [`WheelInfo::paths`](crate::WheelInfo::paths).
+    pub paths: Vec<WheelPath>,
+}
+
+#[derive(Deserialize)]
+struct StoredWheel {
+    file_name: String,
+    paths: Vec<WheelPath>,
+}
+
+impl TryFrom<StoredWheel> for WheelFacts {
+    type Error = Error;
+
+    fn try_from(stored: StoredWheel) -> Result<Self, Error> {
+        let file_name = escape(&stored.file_name);
+        for WheelPath { path, .. } in &stored.paths {
+            normalise(path.as_str()).map_err(|refusal| Error::path(&file_name, path.as_str(), refusal))?;
+        }
+        let mut sorted = stored.paths.clone();
+        sorted.sort();
+        let kind = |path: &WheelPath| if path.is_directory { PathType::Directory } else { PathType::HardLink };
+        check_tree(&file_name, sorted.iter().map(|path| (&path.path, kind(path))))?;
+        Ok(Self { file_name, paths: stored.paths })
+    }
 }
 
 impl PackageInfo {

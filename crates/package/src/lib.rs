@@ -27,7 +27,7 @@ mod tree;
 mod wheel;
 
 pub use error::{Error, Refusal};
-pub use facts::{CompleteFacts, PackageFacts};
+pub use facts::{CompleteFacts, PackageFacts, WheelFacts};
 pub use info::{ListedPath, PackageInfo, read_info, read_links};
 pub use plan::{
     Change, LinkPlan, Links, Overwritten, PathOwner, PlanInput, PlannedEntryPoint, PlannedPath, Python, WheelPlan,

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use pixi_oci_package::CompleteFacts;
+use pixi_oci_layer::Digest;
+use pixi_oci_package::{CompleteFacts, DirectUrl, Python, WheelFacts};
 use pixi_oci_resolve::Sha256;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::file;
 
@@ -21,12 +22,11 @@ pub struct FactsCache {
 
 /// What is known of an archive that need not be here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct KnownArchive {
+pub struct Known<T> {
     /// The archive's length in bytes.
     pub size: u64,
     /// What is in it.
-    pub facts: CompleteFacts,
+    pub facts: T,
 }
 
 impl FactsCache {
@@ -35,24 +35,60 @@ impl FactsCache {
         Self { directory: directory.join("facts").join(VERSION) }
     }
 
-    /// What is known of the archive.
-    pub fn get(&self, archive: &Sha256) -> Option<KnownArchive> {
-        file::read(&self.path(archive), MAX_BYTES)
+    /// What is known of a conda package.
+    pub fn conda(&self, archive: &Sha256) -> Option<Known<CompleteFacts>> {
+        self.get(&conda_key(archive))
     }
 
-    /// Keeps what is known of the archive, if that is possible.
-    pub fn put(&self, archive: &Sha256, known: &KnownArchive) {
+    /// Keeps what is known of a conda package, if that is possible.
+    pub fn put_conda(&self, archive: &Sha256, known: &Known<CompleteFacts>) {
+        self.put(&conda_key(archive), known);
+    }
+
+    /// What is known of a wheel, whose paths depend on the interpreter and on whether it has a `direct_url.json`.
+    pub fn wheel(
+        &self,
+        archive: &Sha256,
+        python: &Python,
+        direct_url: Option<&DirectUrl>,
+    ) -> Option<Known<WheelFacts>> {
+        self.get(&wheel_key(archive, python, direct_url))
+    }
+
+    /// Keeps what is known of a wheel, if that is possible.
+    pub fn put_wheel(
+        &self,
+        archive: &Sha256,
+        python: &Python,
+        direct_url: Option<&DirectUrl>,
+        known: &Known<WheelFacts>,
+    ) {
+        self.put(&wheel_key(archive, python, direct_url), known);
+    }
+
+    fn get<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
+        file::read(&file::path_of(&self.directory, key, ".json"), MAX_BYTES)
+    }
+
+    fn put(&self, key: &str, known: &impl Serialize) {
         // A cache that cannot be written only costs time.
-        let _ = file::write(&self.path(archive), known);
+        let _ = file::write(&file::path_of(&self.directory, key, ".json"), known);
     }
+}
 
-    fn path(&self, archive: &Sha256) -> PathBuf {
-        file::path_of(&self.directory, &archive.to_string(), ".json")
-    }
+fn conda_key(archive: &Sha256) -> String {
+    archive.to_string()
+}
+
+fn wheel_key(archive: &Sha256, python: &Python, direct_url: Option<&DirectUrl>) -> String {
+    let text = serde_json::to_vec(&(archive.to_string(), python, direct_url.is_some())).unwrap_or_default();
+    Digest::of(&text).hex()
 }
 
 #[cfg(test)]
 mod tests {
+    use pixi_oci_layer::TreePath;
+
     use super::*;
 
     #[test]
@@ -60,12 +96,32 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let cache = FactsCache::open(directory.path());
         let archive = Sha256::from_bytes([7; 32]);
-        assert_eq!(cache.get(&archive), None);
+        assert_eq!(cache.conda(&archive), None);
         let facts = serde_json::from_str(r#"{"fileName":"a-1-0.conda","files":["bin/a"]}"#).unwrap();
-        let known = KnownArchive { size: 10, facts };
-        cache.put(&archive, &known);
-        assert_eq!(cache.get(&archive), Some(known));
-        std::fs::write(cache.path(&archive), r#"{"size":10,"facts":{"fileName":"a","files":["../a"]}}"#).unwrap();
-        assert_eq!(cache.get(&archive), None);
+        let known = Known { size: 10, facts };
+        cache.put_conda(&archive, &known);
+        assert_eq!(cache.conda(&archive), Some(known));
+        let path = file::path_of(&cache.directory, &archive.to_string(), ".json");
+        std::fs::write(path, r#"{"size":10,"facts":{"fileName":"a","files":["../a"]}}"#).unwrap();
+        assert_eq!(cache.conda(&archive), None);
+    }
+
+    #[test]
+    fn a_wheel_has_other_paths_for_another_python() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = FactsCache::open(directory.path());
+        let archive = Sha256::from_bytes([7; 32]);
+        let path = |text: &str| TreePath::new(text).unwrap();
+        let python = |minor: u64| Python {
+            version: (3, minor),
+            executable: path(&format!("bin/python3.{minor}")),
+            site_packages: path(&format!("lib/python3.{minor}/site-packages")),
+        };
+        let facts: WheelFacts =
+            serde_json::from_str(r#"{"file_name":"a.whl","paths":[{"path":"lib/a","is_directory":false}]}"#).unwrap();
+        let known = Known { size: 10, facts };
+        cache.put_wheel(&archive, &python(12), None, &known);
+        assert_eq!(cache.wheel(&archive, &python(12), None), Some(known));
+        assert_eq!(cache.wheel(&archive, &python(13), None), None);
     }
 }

@@ -11,7 +11,8 @@ fn path(text: &str) -> TreePath {
 }
 
 const SHA: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
-const PLAIN: KeyPackage<'static> = KeyPackage { sha256: SHA, url: None, channel: None, python: None, changes: &[] };
+const PLAIN: KeyPackage<'static> =
+    KeyPackage { sha256: Cow::Borrowed(SHA), url: None, subdir: None, channel: None, python: None, changes: &[] };
 
 /// Everything that design and docs list changes the key, and each in its own way.
 #[test]
@@ -28,12 +29,13 @@ fn whatever_changes_a_layer_changes_its_key() {
     let other = SHA.replace('0', "f");
     let packages: Vec<Vec<KeyPackage<'_>>> = vec![
         vec![PLAIN],
-        vec![KeyPackage { sha256: &other, ..PLAIN }],
-        vec![PLAIN, KeyPackage { sha256: &other, ..PLAIN }],
-        vec![KeyPackage { sha256: &other, ..PLAIN }, PLAIN],
-        vec![KeyPackage { url: Some("https://a"), ..PLAIN }],
-        vec![KeyPackage { channel: Some("https://a"), ..PLAIN }],
-        vec![KeyPackage { url: Some("https://a"), channel: Some("https://a"), ..PLAIN }],
+        vec![KeyPackage { sha256: other.as_str().into(), ..PLAIN }],
+        vec![PLAIN, KeyPackage { sha256: other.as_str().into(), ..PLAIN }],
+        vec![KeyPackage { sha256: other.as_str().into(), ..PLAIN }, PLAIN],
+        vec![KeyPackage { url: Some("https://a".into()), ..PLAIN }],
+        vec![KeyPackage { channel: Some("https://a".into()), ..PLAIN }],
+        vec![KeyPackage { subdir: Some("noarch".into()), ..PLAIN }],
+        vec![KeyPackage { url: Some("https://a".into()), channel: Some("https://a".into()), ..PLAIN }],
         vec![KeyPackage { python: Some(&python), ..PLAIN }],
         vec![KeyPackage { python: Some(&threaded), ..PLAIN }],
         vec![KeyPackage { changes: &dropped, ..PLAIN }],
@@ -56,8 +58,8 @@ fn whatever_changes_a_layer_changes_its_key() {
 fn the_document_is_the_published_one() {
     let changes = [Change::Resolved { path: path("lib64/a"), to: path("lib/a") }];
     let packages = [KeyPackage {
-        url: Some("https://conda.anaconda.org/conda-forge/linux-64/a-1-0.conda"),
-        channel: Some("https://conda.anaconda.org/conda-forge/"),
+        url: Some("https://conda.anaconda.org/conda-forge/linux-64/a-1-0.conda".into()),
+        channel: Some("https://conda.anaconda.org/conda-forge/".into()),
         changes: &changes,
         ..PLAIN
     }];

@@ -8,14 +8,7 @@ use pixi_oci_publish::{OciLayout, publish};
 use pixi_oci_resolve::{CachedArchive, LockedPackage, OciConfig};
 
 use super::ENVIRONMENT_TAG;
-use crate::{
-    Error,
-    base::Base,
-    image::ImageBuilder,
-    packages::{Contents, conda_archives},
-    target::Target,
-    wheels::target_wheels,
-};
+use crate::{Error, base::Base, fetch::fetch_archives, image::ImageBuilder, packages::Contents, target::Target};
 
 /// The targets of a build with their archives, before sources are built.
 pub struct Environments<'a> {
@@ -23,16 +16,24 @@ pub struct Environments<'a> {
     pub builder: &'a ImageBuilder<'a>,
     /// What is built.
     pub targets: &'a [Target],
-    /// For each target, the archives of its conda packages and wheels.
-    pub archives: &'a [&'a [CachedArchive]],
 }
 
 impl Environments<'_> {
     /// What a target's conda packages say about themselves.
     pub fn infos(&self, index: usize) -> Result<Vec<PackageInfo>, Error> {
-        let conda = conda_archives(&self.targets[index].packages, self.archives[index]);
-        let infos = conda.iter().map(|(record, archive)| read_info(&archive.path, &record.package_record));
+        let conda = self.targets[index].packages.iter().filter_map(|package| match package {
+            LockedPackage::Conda(record) => Some((package, record)),
+            _ => None,
+        });
+        let (packages, records): (Vec<_>, Vec<_>) = conda.unzip();
+        let archives = self.archives(&packages)?;
+        let infos =
+            records.iter().zip(&archives).map(|(record, archive)| read_info(&archive.path, &record.package_record));
         Ok(infos.collect::<Result<_, _>>()?)
+    }
+
+    fn archives(&self, packages: &[&LockedPackage]) -> Result<Vec<CachedArchive>, Error> {
+        fetch_archives(self.builder.request, self.builder.client, packages, self.builder.on_event)
     }
 
     /// The digest of a target's base image.
@@ -56,11 +57,11 @@ impl Environments<'_> {
         };
         let layout = OciLayout::open(directory)?;
         let builder = ImageBuilder { configuration: &configuration, layout: &layout, ..*self.builder };
-        let archives = self.archives[index];
-        let contents = Contents {
-            conda: conda_archives(&target.packages, archives),
-            wheels: target_wheels(&target, archives, &BTreeMap::new(), &configuration.workdir),
-        };
+        let packages: Vec<&LockedPackage> = target.packages.iter().collect();
+        let mut archives = self.archives(&packages)?.into_iter();
+        let nothing_known = packages.iter().map(|_| None).collect();
+        let (no_sources, workdir) = (BTreeMap::new(), &configuration.workdir);
+        let contents = Contents::new(&target, nothing_known, &mut archives, &no_sources, workdir);
         let (image, _) = builder.image(&target, &contents)?;
         let index = Index::new(vec![image], &BTreeMap::new())?;
         // The layers are in the layout already.

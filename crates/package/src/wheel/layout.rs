@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use pixi_oci_layer::TreePath;
+use serde::{Deserialize, Serialize};
 
 use super::{
     DirectUrl, WheelInfo, WheelScript,
@@ -19,7 +20,7 @@ pub(super) const DIRECT_URL: &str = "direct_url.json";
 const INSTALLER_FILES: [&str; 6] = [RECORD, INSTALLER, REQUESTED, DIRECT_URL, "uv_cache.json", "uv_build.json"];
 
 /// A path that a wheel has below the prefix.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct WheelPath {
     /// Relative to the prefix.
     pub path: TreePath,

@@ -54,7 +54,8 @@ impl DirectUrl {
         Self { is_directory: true, ..Self::new(url) }
     }
 
-    fn json(&self) -> Vec<u8> {
+    /// The contents of `direct_url.json`.
+    pub fn json(&self) -> Vec<u8> {
         #[derive(Serialize)]
         struct Json<'a> {
             url: &'a str,

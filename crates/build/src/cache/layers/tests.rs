@@ -46,7 +46,8 @@ impl World {
 }
 
 fn key(name: &str) -> LayerKey {
-    let package = KeyPackage { sha256: name, url: None, channel: None, python: None, changes: &[] };
+    let package =
+        KeyPackage { sha256: name.into(), url: None, subdir: None, channel: None, python: None, changes: &[] };
     LayerKey::new(&[package], &TargetPrefix::new("/opt/pixi/env").unwrap(), Compression::default())
 }
 

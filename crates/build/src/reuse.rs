@@ -1,0 +1,93 @@
+//! Which package layers are there already, and what has to be fetched for the others.
+
+use std::collections::BTreeMap;
+
+use pixi_oci_resolve::{CachedArchive, LockedPackage};
+
+use crate::{
+    Error, Event, LayerGroup, LayerOrigin, OnEvent,
+    cache::LayerCache,
+    layer_key::LayerKey,
+    layers::{LayerOptions, PackageLayer, ReadyPackage, layer_key, write_package_layers},
+};
+
+/// What is needed to have the layers of a platform.
+pub struct Reuse<'a> {
+    /// The platform's name.
+    pub platform: &'a str,
+    /// Its locked packages.
+    pub locked: &'a [LockedPackage],
+    /// The layers of earlier builds; `None` to make all anew.
+    pub cache: Option<&'a LayerCache>,
+    /// Gets archives, in the order of the packages.
+    pub fetch: &'a dyn Fn(&[&LockedPackage]) -> Result<Vec<CachedArchive>, Error>,
+    /// Is told what happens.
+    pub on_event: OnEvent<'a>,
+}
+
+impl Reuse<'_> {
+    /// The groups' layers, in their order. All of them are in the layout then.
+    pub fn layers(
+        &self,
+        groups: &[LayerGroup],
+        packages: &mut [ReadyPackage<'_>],
+        options: &LayerOptions<'_>,
+    ) -> Result<Vec<PackageLayer>, Error> {
+        let keys: Vec<LayerKey> = groups.iter().map(|group| layer_key(group, packages, options)).collect();
+        let mut layers: Vec<Option<PackageLayer>> = Vec::with_capacity(groups.len());
+        for key in &keys {
+            layers.push(self.cached(key, options)?);
+        }
+        let is_missing = |index: &usize| layers[*index].is_none();
+        let missing: Vec<usize> = (0..groups.len()).filter(is_missing).collect();
+        let work: Vec<(&LayerGroup, LayerKey)> = missing.iter().map(|&index| (&groups[index], keys[index])).collect();
+        self.fetch(work.iter().flat_map(|(group, _)| &group.packages).copied(), packages)?;
+        let sum = |groups: &mut dyn Iterator<Item = &LayerGroup>| groups.map(|group| group.size).sum::<u64>();
+        let bytes = sum(&mut work.iter().map(|(group, _)| *group));
+        (self.on_event)(Event::LayersStarted {
+            platform: self.platform.to_owned(),
+            layers: work.len(),
+            bytes,
+            reused: groups.len() - work.len(),
+            reused_bytes: sum(&mut groups.iter()) - bytes,
+        });
+        let made = write_package_layers(&work, packages, options, self.cache, self.on_event)?;
+        for (index, layer) in missing.into_iter().zip(made) {
+            layers[index] = Some(layer);
+        }
+        Ok(layers.into_iter().flatten().collect())
+    }
+
+    fn cached(&self, key: &LayerKey, options: &LayerOptions<'_>) -> Result<Option<PackageLayer>, Error> {
+        let Some(cache) = self.cache else { return Ok(None) };
+        let record = cache.take(key, options.compression, options.layout)?;
+        Ok(record.map(|record| PackageLayer {
+            layer: record.layer(options.compression),
+            seen: record.seen(),
+            key: *key,
+            origin: LayerOrigin::Cache,
+        }))
+    }
+
+    /// Gets the archives of the packages with these indices that are not here yet.
+    fn fetch(&self, wanted: impl Iterator<Item = usize>, packages: &mut [ReadyPackage<'_>]) -> Result<(), Error> {
+        let by_name: BTreeMap<String, &LockedPackage> =
+            self.locked.iter().map(|package| (package.name(), package)).collect();
+        let (mut indices, mut absent) = (Vec::new(), Vec::new());
+        for index in wanted {
+            if packages[index].archive.is_none()
+                && let Some(package) = by_name.get(&packages[index].name)
+            {
+                indices.push(index);
+                absent.push(*package);
+            }
+        }
+        if absent.is_empty() {
+            return Ok(());
+        }
+        for (index, archive) in indices.into_iter().zip((self.fetch)(&absent)?) {
+            packages[index].archive = Some(archive.path);
+        }
+        Ok(())
+    }
+}
