@@ -73,11 +73,6 @@ impl LayerKey {
         Self(Digest::of(&serde_json::to_vec(&document).unwrap_or_default()))
     }
 
-    /// The key in the annotation of a layer, if it is one.
-    pub fn parse(text: &str) -> Option<Self> {
-        text.parse().ok().map(Self)
-    }
-
     /// Its 64 hex digits.
     pub fn hex(&self) -> String {
         self.0.hex()

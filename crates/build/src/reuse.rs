@@ -11,6 +11,9 @@ use crate::{
     layers::{LayerOptions, PackageLayer, ReadyPackage, layer_key, write_package_layers},
 };
 
+/// Gets the archives of packages.
+type Fetch<'a> = dyn Fn(&[&LockedPackage]) -> Result<Vec<CachedArchive>, Error> + 'a;
+
 /// What is needed to have the layers of a platform.
 pub struct Reuse<'a> {
     /// The platform's name.
@@ -20,7 +23,7 @@ pub struct Reuse<'a> {
     /// The layers of earlier builds; `None` to make all anew.
     pub cache: Option<&'a LayerCache>,
     /// Gets archives, in the order of the packages.
-    pub fetch: &'a dyn Fn(&[&LockedPackage]) -> Result<Vec<CachedArchive>, Error>,
+    pub fetch: &'a Fetch<'a>,
     /// Is told what happens.
     pub on_event: OnEvent<'a>,
 }

@@ -56,8 +56,28 @@ pub struct Means {
     /// Where downloaded archives and base images are kept [default: $XDG_CACHE_HOME/pixi-oci].
     #[arg(long, value_name = "DIR", env = "PIXI_OCI_CACHE_DIR")]
     pub cache_dir: Option<PathBuf>,
+    /// How much of finished layers is kept there for later builds, e.g. 500MB or 50GB; with 0 all layers are made anew.
+    #[arg(long, value_name = "SIZE", env = "PIXI_OCI_LAYER_CACHE_SIZE", default_value = "20GB", value_parser = bytes)]
+    layer_cache_size: u64,
     #[command(flatten)]
     config: ConfigArgs,
+}
+
+/// A number of bytes, with a decimal or binary unit.
+fn bytes(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic() || c == ' ');
+    let unit: u64 = match text[digits.len()..].trim() {
+        "" | "B" => 1,
+        "kB" | "KB" => 1000,
+        "MB" => 1000 * 1000,
+        "GB" => 1000 * 1000 * 1000,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err("write a number with kB, MB, GB, KiB, MiB or GiB, e.g. 20GB".into()),
+    };
+    let number: u64 = digits.parse().map_err(|_| "write a whole number first, e.g. 20GB".to_string())?;
+    number.checked_mul(unit).ok_or_else(|| "that is more than there is".into())
 }
 
 impl Means {
@@ -111,6 +131,7 @@ pub fn request(
         wheels: image.map(|image| image.sources.wheels.clone()).unwrap_or_default(),
         build_sdists: image.is_some_and(|image| image.sources.build_sdists),
         cache_dir: means.cache()?,
+        layer_cache: means.layer_cache_size,
         offline: channels.offline(),
         downloads: channels.downloads(),
         interrupted: crate::interrupt::flag(),

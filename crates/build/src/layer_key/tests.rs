@@ -68,6 +68,4 @@ fn the_document_is_the_published_one() {
         r#"{{"version":1,"layerFormat":1,"packageTree":1,"compression":"libdeflate 1.26.1 gzip:6","time":1577836800,"prefix":"/opt/pixi/env","packages":[{{"sha256":"{SHA}","url":"https://conda.anaconda.org/conda-forge/linux-64/a-1-0.conda","channel":"https://conda.anaconda.org/conda-forge/","changes":[{{"resolved":{{"path":"lib64/a","to":"lib/a"}}}}]}}]}}"#
     );
     assert_eq!(key.to_string(), Digest::of(text.as_bytes()).to_string());
-    assert_eq!(LayerKey::parse(&key.to_string()), Some(key));
-    assert_eq!(LayerKey::parse(&key.hex()), None);
 }
