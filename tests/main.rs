@@ -15,6 +15,7 @@ mod hostile;
 mod hostile_archives;
 mod hostile_wheels;
 mod killed;
+mod layer_cache;
 mod lock;
 mod locked;
 mod publish;

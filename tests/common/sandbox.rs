@@ -54,6 +54,8 @@ impl Sandbox {
             .env("XDG_DATA_HOME", place("home").join(".local/share"))
             .env("LC_ALL", "C.UTF-8")
             .env("TZ", "UTC")
+            // What is made twice is to be made twice: `layer_cache` has tests of the cache.
+            .env("PIXI_OCI_LAYER_CACHE_SIZE", "0")
             // Most lock files here are made to show one thing, and are not what a solver would make of their manifest.
             .env("PIXI_FROZEN", "true")
             .current_dir(self.path(""));
