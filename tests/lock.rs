@@ -316,21 +316,7 @@ fn a_build_without_a_lock_file_makes_it() {
     let demo = crate::common::workspace::workspace([package("hello", [file("bin/hello", "hi")])]);
     demo.write(&sandbox.path("ws"));
     let frozen = sandbox.build("ws", "oci:locked").digest().to_owned();
-    let archive = |subdir: &str| package("hello", [file("bin/hello", "hi")]).subdir(subdir);
-    let bytes =
-        |subdir: &str| fs::read(sandbox.path("ws/channel").join(subdir).join(archive(subdir).file_name())).unwrap();
-    for subdir in ["linux-64", "linux-aarch64", "noarch"] {
-        let mut packages = serde_json::Map::new();
-        if subdir != "noarch" {
-            let mut record = archive(subdir).index_json();
-            record["sha256"] = crate::common::sandbox::sha256(&bytes(subdir)).into();
-            record["size"] = bytes(subdir).len().into();
-            packages.insert(archive(subdir).file_name(), record);
-        }
-        let document = serde_json::json!({ "info": { "subdir": subdir }, "packages": {}, "packages.conda": packages });
-        fs::create_dir_all(sandbox.path("ws/channel").join(subdir)).unwrap();
-        fs::write(sandbox.path("ws/channel").join(subdir).join("repodata.json"), document.to_string()).unwrap();
-    }
+    channel::index(&sandbox.path("ws/channel"), &[package("hello", [file("bin/hello", "hi")])]);
     let manifest = fs::read_to_string(sandbox.path("ws/pixi.toml")).unwrap();
     fs::write(sandbox.path("ws/pixi.toml"), format!("{manifest}\n[dependencies]\nhello = \"*\"\n")).unwrap();
     fs::remove_file(sandbox.path("ws/pixi.lock")).unwrap();
@@ -378,4 +364,24 @@ fn base_images_are_pinned_in_the_manifest_and_nothing_else_changes() {
     sandbox.run(&["lock", "--base", "--offline"]).refused(1, &["docker.io/library/ubuntu:24.04", "--offline"]);
     fs::write(sandbox.path("pixi.toml"), manifest("\"docker-archive:x.tar\"", "\"scratch\"")).unwrap();
     sandbox.run(&["lock", "--base"]).refused(1, &["docker-archive:", "cannot be named by a digest"]);
+}
+
+#[test]
+fn what_a_build_says_of_targets_is_no_difference_to_the_lock_file_that_was_made_with_it() {
+    let sandbox = Sandbox::new();
+    let modern = package("modern", [file("bin/modern", "hi")]).depends(&["__glibc >=2.36"]);
+    crate::common::workspace::workspace([modern.clone()]).write(&sandbox.path("ws"));
+    channel::index(&sandbox.path("ws/channel"), &[modern]);
+    let manifest = fs::read_to_string(sandbox.path("ws/pixi.toml")).unwrap();
+    fs::write(sandbox.path("ws/pixi.toml"), format!("{manifest}\n[dependencies]\nmodern = \"*\"\n")).unwrap();
+    fs::remove_file(sandbox.path("ws/pixi.lock")).unwrap();
+    let run = |arguments: &[&str]| Outcome::of(sandbox.pixi_oci(arguments).env_remove("PIXI_FROZEN"));
+    let said = ["--virtual-package", "__glibc=2.36"];
+    run(&["plan", "ws"]).refused(1, &["__glibc >=2.36"]);
+    run(&[&["build", "ws", "-o", "oci:out"][..], &said].concat()).success();
+    let plan = run(&[&["plan", "ws"][..], &said].concat()).success();
+    assert!(plan.stdout.contains("needs __glibc >=2.36 (modern)"), "{plan:?}");
+    run(&[&["lock", "ws", "--check"][..], &said].concat()).success();
+    // Without it, nobody has said that targets have it.
+    run(&["plan", "ws"]).refused(1, &["__glibc >=2.36 is required by package modern, the lock has 2.28"]);
 }

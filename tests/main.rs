@@ -17,6 +17,7 @@ mod hostile_wheels;
 mod killed;
 mod layer_cache;
 mod lock;
+mod lock_python;
 mod locked;
 mod publish;
 mod pypi;

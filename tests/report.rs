@@ -31,6 +31,10 @@ fn every_number_can_be_recomputed() {
         assert_eq!(said["config"], image.manifest["config"]["digest"]);
         assert_eq!(said["base"], Value::Null);
         assert_eq!(said["requires"], json!(["__cuda >=12"]));
+        assert_eq!(
+            said["needs"],
+            json!([{ "name": "__cuda", "minimum": "12", "build": null, "package": "cuda-thing", "requirement": "__cuda >=12" }])
+        );
         assert_eq!(said["postLinkScripts"], json!(["post-linked 1.0 h1234567_0"]));
         let warnings = said["warnings"].as_array().unwrap();
         assert!(warnings.iter().any(|w| w.as_str().unwrap().contains("post-linked")), "{warnings:?}");
@@ -97,10 +101,11 @@ fn plans_agree_with_the_lock_file() {
         }
     }
     assert_eq!(plans[0]["requires"], json!(["__cuda >=12"]));
+    assert_eq!(plans[0]["needs"][0]["package"], "cuda-thing");
     let table = sandbox.run(&["plan", "ws", "--all"]).success().stdout;
     assert!(
         table.contains(&format!("default linux-64: {} packages", odd::packages().len()))
-            && table.contains("needs __cuda >=12"),
+            && table.contains("needs __cuda >=12 (cuda-thing)"),
         "{table}"
     );
     assert!(!sandbox.path("../cache/pixi-oci").exists(), "a plan leaves no trace");

@@ -38,6 +38,24 @@ pub fn write(root: &Path, entries: &[Entry]) {
     }
 }
 
+/// Writes the repodata of a channel whose archives are there, as [`super::workspace::Workspace`] writes them.
+pub fn index(root: &Path, packages: &[super::packages::Package]) {
+    for subdir in ["linux-64", "linux-aarch64", "noarch"] {
+        let mut records = Map::new();
+        for package in packages.iter().filter(|_| subdir != "noarch") {
+            let package = package.clone().subdir(subdir);
+            let bytes = fs::read(root.join(subdir).join(package.file_name())).unwrap();
+            let mut record = package.index_json();
+            record["sha256"] = super::sandbox::sha256(&bytes).into();
+            record["size"] = bytes.len().into();
+            records.insert(package.file_name(), record);
+        }
+        let document = json!({ "info": { "subdir": subdir }, "packages": {}, "packages.conda": records });
+        fs::create_dir_all(root.join(subdir)).unwrap();
+        fs::write(root.join(subdir).join("repodata.json"), document.to_string()).unwrap();
+    }
+}
+
 fn record(entry: &Entry) -> (String, Value) {
     let file = format!("{}-{}-{}.conda", entry.name, entry.version, entry.build);
     // Every archive needs one, and nobody looks whether it is true.

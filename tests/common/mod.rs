@@ -15,6 +15,7 @@ pub mod channel_server;
 pub mod image;
 pub mod odd;
 pub mod pypi;
+pub mod python_index;
 pub mod sandbox;
 pub mod server;
 pub mod tls;

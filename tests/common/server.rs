@@ -27,11 +27,16 @@ fn answer(mut stream: TcpStream, root: PathBuf) -> Option<()> {
     let request = lines.next()?.ok()?;
     while !lines.next()?.ok()?.is_empty() {}
     let path = request.split(' ').nth(1)?.split('?').next()?;
-    let found = fs::read(root.join(path.trim_start_matches('/')));
+    let file = root.join(path.trim_start_matches('/'));
+    // A directory is what its page says; who looks for Python packages wants to know that it is a page.
+    let (found, kind) = match file.is_dir() {
+        true => (fs::read(file.join("index.html")), "Content-Type: text/html\r\n"),
+        false => (fs::read(file), ""),
+    };
     let (status, body) = match found {
         Ok(body) => ("200 OK", body),
         Err(_) => ("404 Not Found", Vec::new()),
     };
-    write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len()).ok()?;
+    write!(stream, "HTTP/1.1 {status}\r\n{kind}Content-Length: {}\r\nConnection: close\r\n\r\n", body.len()).ok()?;
     stream.write_all(&body).ok()
 }

@@ -1,9 +1,6 @@
 //! One platform's image: from archives to documents. Its layers are in the layout when it is done.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-};
+use std::{collections::BTreeMap, path::Path};
 
 use pixi_oci_image::{AssembleInput, Image, Platform, assemble, rfc3339};
 use pixi_oci_layer::{FileTree, Layer, MemoryBudget};
@@ -159,8 +156,7 @@ impl ImageBuilder<'_> {
             }),
             created: self.time(),
         })?;
-        let requires: BTreeSet<String> =
-            needs.iter().filter(|need| !need.constraint).map(|need| need.requirement.clone()).collect();
+        let needs = crate::needs::needs(&needs);
         warnings.iter().for_each(|text| (self.on_event)(Event::Warning(text.clone())));
         let report = ImageReport {
             platform: image.platform.to_string(),
@@ -171,7 +167,8 @@ impl ImageBuilder<'_> {
             layers: described.reports(base.layers()),
             wheels: contents.wheels.iter().map(TargetWheel::report).collect(),
             post_link_scripts,
-            requires: requires.into_iter().collect(),
+            requires: needs.iter().map(crate::needs::Need::text).collect(),
+            needs,
             warnings,
         };
         Ok((image, report))

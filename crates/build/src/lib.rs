@@ -22,6 +22,7 @@ mod layer_key;
 mod layers;
 mod lock;
 mod locked;
+mod needs;
 mod output;
 mod packages;
 mod pin;
@@ -43,14 +44,15 @@ pub use build::{build, image_name};
 pub use error::Error;
 pub use event::{Event, OnEvent};
 pub use grouping::{LayerGroup, SizedPackage, TooFewLayers, group, package_layers};
-pub use lock::{LockReport, LockRequest, PackageChange, lock};
+pub use lock::{LockMeans, LockReport, LockRequest, PackageChange, lock};
 pub use locked::Stale;
+pub use needs::Need;
 pub use pin::{PinReport, PinRequest, pin_bases};
 pub use pixi_oci_image::Architecture;
 pub use pixi_oci_publish::{find_container_engine, load};
 pub use pixi_oci_resolve::{
     Client, ClientSettings, CompressionSetting, ConfigPlaces, Error as ResolveError, Include, ManifestError, OciConfig,
-    PixiConfig, Port, Proxies, S3Environment, Url, VirtualPackage, Workspace, redact,
+    PixiConfig, Port, Proxies, S3Environment, Url, Uv, VirtualPackage, Workspace, redact,
 };
 pub use plan::{LayerPlan, PackagePlan, Plan, PlanRequest, plan};
 pub use publication::{

@@ -1,6 +1,7 @@
 //! Making the lock file: for `pixi-oci lock`, and for a build that finds none.
 
 use std::{
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -9,7 +10,7 @@ use std::{
 };
 
 use pixi_oci_resolve::{
-    Change, Client, Error as ResolveError, LockEvent, LockFile, LockOptions, NewLock, VirtualPackage, Workspace,
+    Change, Client, Error as ResolveError, LockEvent, LockFile, LockOptions, NewLock, Uv, VirtualPackage, Workspace,
 };
 use serde::Serialize;
 
@@ -26,12 +27,25 @@ pub struct LockRequest {
     pub offline: bool,
     /// Virtual packages of the command line and of `CONDA_OVERRIDE_*`.
     pub virtual_packages: Vec<VirtualPackage>,
+    /// With which means.
+    pub means: LockMeans,
     /// The present, for `exclude-newer = "7d"`.
     pub now: jiff::Timestamp,
     /// Whether the file is written, or only compared with the present one.
     pub write: bool,
     /// Set by somebody else when the work is to end: it then fails with [`Error::Interrupted`].
     pub interrupted: Arc<AtomicBool>,
+}
+
+/// With which means a lock file is made.
+#[derive(Debug, Clone)]
+pub struct LockMeans {
+    /// The program that chooses Python packages, if there is one.
+    pub uv: Option<Uv>,
+    /// So many requests at a time.
+    pub downloads: NonZeroUsize,
+    /// So many environments and platforms at a time.
+    pub solves: NonZeroUsize,
 }
 
 /// What came of it.
@@ -101,6 +115,7 @@ pub fn lock_file(
                 cache_dir: request.cache_dir.clone(),
                 offline: request.offline,
                 virtual_packages: request.virtual_packages.clone(),
+                means: request.lock_means.clone(),
                 now: request.now,
                 write: true,
                 interrupted: request.interrupted.clone(),
@@ -123,6 +138,9 @@ fn solve(
         cache_dir: Path::new(&request.cache_dir),
         offline: request.offline,
         assumed: &request.virtual_packages,
+        uv: request.means.uv.as_ref(),
+        downloads: request.means.downloads,
+        solves: request.means.solves,
         now: request.now,
         interrupted: &interrupted,
         on_event: &|LockEvent::Solving { environment, platform }| on_event(Event::Solving { environment, platform }),

@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf};
 
 use pixi_oci_resolve::{Difference, LockFile, LockedPlatform, Workspace, differences};
 
-use crate::{BuildRequest, Error, configuration::Configuration, target::Target};
+use crate::{BuildRequest, Error, configuration::Configuration, target::Target, virtual_packages};
 
 /// So many differences are told; the others are counted.
 const SHOWN: usize = 20;
@@ -51,7 +51,7 @@ pub fn checked(
     }
     let targets = choose();
     let platforms: Vec<LockedPlatform> = targets.iter().flatten().map(|target| target.platform.clone()).collect();
-    check(request, workspace, lock, environment, &platforms)?;
+    check(request, workspace, lock, configuration, &platforms)?;
     targets
 }
 
@@ -63,13 +63,15 @@ pub fn check(
     request: &BuildRequest,
     workspace: &Workspace,
     lock: &LockFile,
-    environment: &str,
+    configuration: &Configuration,
     platforms: &[LockedPlatform],
 ) -> Result<(), Error> {
     if request.frozen {
         return Ok(());
     }
-    let differences = differences(workspace, lock, environment, platforms, request.now)?;
+    let environment = configuration.environment.as_str();
+    let assumed = virtual_packages::unite([configuration.virtual_packages.clone(), request.virtual_packages.clone()]);
+    let differences = differences(workspace, lock, environment, platforms, &assumed, request.now)?;
     if differences.is_empty() {
         return Ok(());
     }

@@ -1,9 +1,7 @@
 //! What a build would do, from the lock file alone: no package is downloaded, and no network is used
 //! unless there is no lock file yet.
 
-use pixi_oci_resolve::{
-    Client, LockFile, LockedPackage, LockedPlatform, VirtualRequirement, Workspace, minimum, requirements,
-};
+use pixi_oci_resolve::{Client, LockFile, LockedPackage, LockedPlatform, Workspace, requirements};
 use serde::Serialize;
 
 use crate::{
@@ -11,6 +9,7 @@ use crate::{
     configuration::Configuration,
     group,
     locked::{check, checked},
+    needs::{Need, needs},
     package_layers, platform,
 };
 
@@ -43,8 +42,10 @@ pub struct Plan {
     pub unknown_sizes: Vec<String>,
     /// Packages that would have to be built from source, and go into no layer.
     pub sources: Vec<String>,
-    /// What the packages need of the machine: the highest minimum of each virtual package.
+    /// What the packages need of the machine: the highest minimum of each virtual package, e.g. `__glibc >=2.28`.
     pub requires: Vec<String>,
+    /// The same, with the packages that ask for it.
+    pub needs: Vec<Need>,
     /// The package layers, bottom first. The environment and application layers come above.
     pub layers: Vec<LayerPlan>,
 }
@@ -91,7 +92,7 @@ pub fn plan(request: &PlanRequest, client: &Client, on_event: OnEvent<'_>) -> Re
             let configuration = crate::configuration::configuration(&own, &workspace)?;
             let platforms = lock.platforms(&environment)?;
             if workspace.environments.contains_key(&environment) {
-                check(&own, &workspace, &lock, &environment, &platforms)?;
+                check(&own, &workspace, &lock, &configuration, &platforms)?;
             }
             for platform in platforms {
                 plans.push(plan_one(&configuration, &lock, &platform)?);
@@ -115,7 +116,7 @@ fn plan_one(configuration: &Configuration, lock: &LockFile, platform: &LockedPla
         in_layers.iter().map(|p| SizedPackage { name: p.name(), size: p.size().unwrap_or(0) }).collect();
     // The base image is not looked at here; up to three layers are reserved for it.
     let groups = group(&sized, package_layers(configuration.max_layers, 0)?);
-    let needs = requirements(&packages);
+    let needs = needs(&requirements(&packages));
     let names = |wanted: &dyn Fn(&LockedPackage) -> bool| {
         packages.iter().filter(|p| wanted(p)).map(LockedPackage::name).collect()
     };
@@ -128,23 +129,10 @@ fn plan_one(configuration: &Configuration, lock: &LockFile, platform: &LockedPla
         bytes: sized.iter().map(|package| package.size).sum(),
         unknown_sizes: in_layers.iter().filter(|p| p.size().is_none()).map(|p| p.name()).collect(),
         sources: names(&|p| matches!(p, LockedPackage::CondaSource { .. } | LockedPackage::PypiSource { .. })),
-        requires: required(&needs),
+        requires: needs.iter().map(Need::text).collect(),
+        needs,
         layers: groups.iter().map(|group| layer_plan(group, &in_layers)).collect(),
     })
-}
-
-fn required(needs: &[VirtualRequirement]) -> Vec<String> {
-    let depends = || needs.iter().filter(|need| !need.constraint);
-    let mut names: Vec<&str> = depends().map(|need| need.name.as_str()).collect();
-    names.sort_unstable();
-    names.dedup();
-    names
-        .into_iter()
-        .map(|name| match minimum(depends(), name).and_then(|need| need.minimum.as_ref()) {
-            Some(version) => format!("{name} >={version}"),
-            None => name.to_string(),
-        })
-        .collect()
 }
 
 fn layer_plan(group: &LayerGroup, packages: &[&LockedPackage]) -> LayerPlan {

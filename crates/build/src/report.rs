@@ -62,8 +62,10 @@ pub struct ImageReport {
     pub wheels: Vec<WheelReport>,
     /// Packages with a post-link script, which was not run.
     pub post_link_scripts: Vec<String>,
-    /// What the packages need of the machine, e.g. `__glibc >=2.28`.
+    /// What the packages need of the machine: the highest minimum of each virtual package, e.g. `__glibc >=2.28`.
     pub requires: Vec<String>,
+    /// The same, with the packages that ask for it.
+    pub needs: Vec<crate::needs::Need>,
     /// What the user should know.
     pub warnings: Vec<String>,
 }

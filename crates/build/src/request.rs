@@ -49,6 +49,8 @@ pub struct BuildRequest {
     pub downloads: NonZeroUsize,
     /// Whether a missing lock file is made, as `pixi install` does it.
     pub may_lock: bool,
+    /// With what it is then made.
+    pub lock_means: crate::LockMeans,
     /// The present, for `exclude-newer = "7d"` in a new lock file. Nothing in an image depends on it.
     pub now: jiff::Timestamp,
     /// How many layers are made at a time.

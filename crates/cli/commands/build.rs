@@ -138,6 +138,7 @@ pub fn request(
         // One more than cores, because a layer waits now and then while its pieces are compressed. Beyond 16, memory grows
         // and the disk does not get faster.
         may_lock: !selection.locked && !selection.frozen()?,
+        lock_means: channels.lock_means(),
         now: jiff::Timestamp::now(),
         threads: threads.min(16) + 1,
         memory: MEMORY,

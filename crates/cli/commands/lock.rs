@@ -72,6 +72,7 @@ pub fn run(args: LockArgs, output: &Output) -> Result<ExitCode, CliError> {
         cache_dir: args.means.cache()?,
         offline: channels.offline(),
         virtual_packages: with_overrides(&args.virtual_packages)?,
+        means: channels.lock_means(),
         now: jiff::Timestamp::now(),
         write,
         interrupted: crate::interrupt::flag(),

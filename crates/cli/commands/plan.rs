@@ -62,8 +62,9 @@ fn table(plans: &[Plan]) -> String {
             size(plan.bytes),
             plan.layers.len()
         );
-        if !plan.requires.is_empty() {
-            let _ = writeln!(text, "  needs {}", plan.requires.join(", "));
+        if !plan.needs.is_empty() {
+            let needs: Vec<_> = plan.needs.iter().map(|need| format!("{} ({})", need.text(), need.package)).collect();
+            let _ = writeln!(text, "  needs {}", needs.join(", "));
         }
         for (number, layer) in plan.layers.iter().enumerate() {
             let names: Vec<String> = layer

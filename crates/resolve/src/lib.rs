@@ -34,6 +34,7 @@ mod platform;
 mod pypi_options;
 mod pypi_requirement;
 mod pyproject;
+mod python_project;
 mod redact;
 mod requirement;
 mod requirements;
@@ -61,7 +62,7 @@ pub use feature::{DEFAULT as DEFAULT_ENVIRONMENT, EnvironmentManifest, Feature, 
 pub use fetch::{ArchiveIdentity, FetchEvent, FetchItem, FetchOptions};
 pub use locked_package::{ArchiveLocation, LockedPackage, LockedWheel, PypiSourceKind, WheelOrigin};
 pub use lockfile::LockFile;
-pub use locking::{Change, LockError, LockEvent, LockOptions, NewLock, lock};
+pub use locking::{Change, LockError, LockEvent, LockOptions, NewLock, Uv, lock};
 pub use manifest_error::ManifestError;
 pub use manifest_platform::ManifestPlatform;
 pub use pixi_config::{

@@ -1,7 +1,7 @@
 //! From a workspace to a lock file: every environment on every platform at once.
 //!
 //! ```text
-//! Workspace ─▶ Problem… ─▶ conda records (and Python packages) ─▶ each environment's own ─▶ NewLock
+//! Workspace ─▶ Problem… ─▶ conda records ─▶ Python packages ─▶ each environment's own ─▶ NewLock
 //! ```
 //!
 //! A problem is what is solved together: the environments of a solve group, or one environment, on one platform. Where
@@ -14,22 +14,28 @@ mod document;
 mod error;
 mod previous;
 mod problem;
+mod python;
 
 pub use change::Change;
 pub use error::LockError;
+pub use python::Uv;
 
-use std::path::Path;
+use std::{num::NonZeroUsize, path::Path};
 
-use rattler_conda_types::{Channel, ChannelUrl, MatchSpec, RepoDataRecord, Subdir};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use rattler_conda_types::{Channel, ChannelUrl, MatchSpec, PackageName, PackageNameMatcher, RepoDataRecord, Subdir};
 use rattler_lock::LockedPackage;
 use rattler_solve::TimestampPolicy;
 use url::Url;
 
 use crate::{
     Client, ExcludeNewer, LockFile, Repodata, Requirement, SolveInput, VirtualPackage, Wanted, Workspace, conda_subset,
+    virtual_package,
 };
 use document::{Document, LockedEnvironment};
+use previous::Previous;
 use problem::Problem;
+use python::Part;
 
 /// What a lock file depends on besides the workspace and its channels.
 #[derive(Clone, Copy)]
@@ -40,6 +46,12 @@ pub struct LockOptions<'a> {
     pub offline: bool,
     /// What targets are said to have besides what the manifest declares. It is solved with, and not written down.
     pub assumed: &'a [VirtualPackage],
+    /// The program that chooses Python packages, if there is one.
+    pub uv: Option<&'a Uv>,
+    /// So many requests at a time.
+    pub downloads: NonZeroUsize,
+    /// So many problems at a time.
+    pub solves: NonZeroUsize,
     /// The present, for `exclude-newer = "7d"`.
     pub now: jiff::Timestamp,
     /// Asked now and then; if it says so, the work ends.
@@ -77,26 +89,57 @@ pub struct NewLock {
 /// The manifest cannot be composed, or the present lock file not read; no solution; a kind of dependency that only pixi
 /// can lock.
 pub async fn lock(workspace: &Workspace, client: &Client, options: LockOptions<'_>) -> Result<NewLock, LockError> {
-    let previous = previous::read(workspace)?;
-    let repodata = Repodata::new(client, &options.cache_dir.join("repodata"), options.offline);
+    let repodata = Repodata::new(client, &options.cache_dir.join("repodata"), options.offline, options.downloads);
+    let work = Work { workspace, previous: previous::read(workspace)?, repodata, client, options };
     let mut document = Document::default();
-    for problem in problem::problems(workspace)? {
-        let kept = previous.as_ref().map(|previous| previous.kept(workspace, &problem, options.now)).transpose()?;
-        let packages = match kept.flatten() {
-            Some(kept) => kept,
-            None => chosen(&problem, &solve(&problem, previous.as_ref(), &repodata, options).await?),
-        };
-        let environments = problem.members.into_iter().zip(packages);
+    let mut solved = stream::iter(problem::problems(workspace)?)
+        .map(|problem| async {
+            let packages = work.packages(&problem).await?;
+            Ok::<_, LockError>(problem.members.into_iter().zip(packages))
+        })
+        .buffered(options.solves.get());
+    while let Some(environments) = solved.try_next().await? {
         document.environments.extend(environments.map(|(wanted, packages)| LockedEnvironment { wanted, packages }));
     }
     let text = document.render(workspace)?;
-    let before = previous.as_ref().map(|previous| previous.text.as_str());
+    let before = work.previous.as_ref().map(|previous| previous.text.as_str());
     let new = LockFile::parse(&workspace.lock_path, &text)?.with_platform_names(&workspace.platforms);
     Ok(NewLock {
-        changes: change::between(previous.as_ref().map(|previous| &previous.lock), &new),
+        changes: change::between(work.previous.as_ref().map(|previous| &previous.lock), &new),
         is_changed: before != Some(text.as_str()),
         text,
     })
+}
+
+/// What all problems are solved with.
+struct Work<'a> {
+    workspace: &'a Workspace,
+    previous: Option<Previous>,
+    repodata: Repodata,
+    client: &'a Client,
+    options: LockOptions<'a>,
+}
+
+impl Work<'_> {
+    /// What each member of a problem gets.
+    async fn packages(&self, problem: &Problem) -> Result<Vec<Vec<LockedPackage>>, LockError> {
+        let options = self.options;
+        if let Some(previous) = &self.previous
+            && let Some(kept) = previous.kept(self.workspace, problem, options.assumed, options.now)?
+        {
+            return Ok(kept);
+        }
+        problem.check()?;
+        if problem.together.pypi.is_empty() {
+            return Ok(chosen(problem, &solve(problem, self).await?, &[]));
+        }
+        if options.uv.is_none() {
+            return Err(problem.needs_uv());
+        }
+        let records = python::with_purls(solve(problem, self).await?);
+        let parts = python::choose(self, problem, &records).await?;
+        Ok(chosen(problem, &records, &parts))
+    }
 }
 
 impl NewLock {
@@ -106,13 +149,8 @@ impl NewLock {
     }
 }
 
-async fn solve(
-    problem: &Problem,
-    previous: Option<&previous::Previous>,
-    repodata: &Repodata,
-    options: LockOptions<'_>,
-) -> Result<Vec<RepoDataRecord>, LockError> {
-    problem.check()?;
+async fn solve(problem: &Problem, work: &Work<'_>) -> Result<Vec<RepoDataRecord>, LockError> {
+    let options = work.options;
     let wanted = &problem.together;
     if wanted.conda.is_empty() {
         return Ok(Vec::new());
@@ -124,35 +162,35 @@ async fn solve(
         constraints: wanted.constraints.iter().map(Requirement::match_spec).collect(),
         channels: wanted.channels.iter().filter_map(|channel| parse_channel(&channel.url)).collect(),
         subdir: problem.subdir()?,
-        virtual_packages: over(&wanted.virtual_packages, options.assumed),
+        virtual_packages: virtual_package::over(&wanted.virtual_packages, options.assumed),
         channel_priority: wanted.channel_priority,
         strategy: wanted.solve_strategy,
         exclude_newer: exclude_newer(&wanted.exclude_newer, options.now),
-        locked: previous.map(|previous| previous.records(problem)).unwrap_or_default(),
+        locked: work.previous.as_ref().map(|previous| previous.records(problem)).unwrap_or_default(),
     };
-    let solved = repodata.solve(&input, options.interrupted).await;
+    let solved = work.repodata.solve(&input, options.interrupted).await;
     solved.map_err(|source| LockError::Solve { environment, platform, source: Box::new(source) })
 }
 
-/// What each member of a problem has of the solution.
-fn chosen(problem: &Problem, solution: &[RepoDataRecord]) -> Vec<Vec<LockedPackage>> {
-    let own = |member: &Wanted| {
-        let specs: Vec<MatchSpec> = member.conda.iter().map(Requirement::match_spec).collect();
+/// What each member of a problem has of the solution, and its own Python packages, if there are any.
+fn chosen(problem: &Problem, solution: &[RepoDataRecord], parts: &[Part]) -> Vec<Vec<LockedPackage>> {
+    let own = |(number, member): (usize, &Wanted)| {
+        let part = parts.get(number);
+        let mut specs: Vec<MatchSpec> = member.conda.iter().map(Requirement::match_spec).collect();
+        for name in part.iter().flat_map(|part| &part.conda) {
+            let name = PackageNameMatcher::Exact(PackageName::new_unchecked(name));
+            specs.push(MatchSpec { name, ..MatchSpec::default() });
+        }
         let records = if problem.is_group() { conda_subset(solution, &specs) } else { solution.to_vec() };
-        records.into_iter().map(|record| LockedPackage::Conda(record.into())).collect()
+        let python = part.iter().flat_map(|part| part.python.iter().cloned().map(LockedPackage::Pypi));
+        records.into_iter().map(|record| LockedPackage::Conda(record.into())).chain(python).collect()
     };
-    problem.members.iter().map(own).collect()
+    problem.members.iter().enumerate().map(own).collect()
 }
 
 /// The URLs of [`crate::ManifestChannel`]s were made from URLs.
 fn parse_channel(url: &str) -> Option<Channel> {
     Some(Channel::from_url(ChannelUrl::from(Url::parse(url).ok()?)))
-}
-
-/// What the caller says wins over what the manifest declares.
-fn over(declared: &[VirtualPackage], assumed: &[VirtualPackage]) -> Vec<VirtualPackage> {
-    let is_said = |package: &&VirtualPackage| !assumed.iter().any(|said| said.name == package.name);
-    declared.iter().filter(is_said).chain(assumed).cloned().collect()
 }
 
 /// As pixi passes it on: packages of which nobody knows when they were uploaded may be used.

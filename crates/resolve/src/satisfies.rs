@@ -9,11 +9,11 @@
 //! Where pixi stops at the first difference, all of them are listed. Pixi's own check is
 //! `pixi_core/src/lock_file/satisfiability`; where this one is stricter or laxer, `docs/lock.md` says so.
 
-mod conda;
+pub(crate) mod conda;
 mod conda_match;
 mod difference;
 mod local;
-mod markers;
+pub(crate) mod markers;
 mod options;
 mod pypi;
 mod pypi_location;
@@ -21,12 +21,16 @@ mod tags;
 
 pub use difference::{Difference, RequiredBy, What};
 
-use crate::{Error, LockFile, LockedPlatform, ManifestPlatform, Workspace, wanted, wanted_by_group};
+use crate::{
+    Error, LockFile, LockedPlatform, ManifestPlatform, VirtualPackage, Workspace, virtual_package, wanted,
+    wanted_by_group,
+};
 
 /// In what the lock file differs from what the manifest wants for an environment: its options and platforms, and its
 /// packages on the given ones of its locked platforms. Empty if the lock file is true.
 ///
-/// `now` is for `exclude-newer` with a duration.
+/// `assumed` is what the caller says that targets have: a lock file is solved with it, and does not tell of it. `now` is
+/// for `exclude-newer` with a duration.
 ///
 /// # Errors
 /// The manifest cannot be composed: what it says is wrong, or contradicts itself.
@@ -35,6 +39,7 @@ pub fn differences(
     lock: &LockFile,
     environment: &str,
     platforms: &[LockedPlatform],
+    assumed: &[VirtualPackage],
     now: jiff::Timestamp,
 ) -> Result<Vec<Difference>, Error> {
     let mut found = Vec::new();
@@ -53,7 +58,8 @@ pub fn differences(
     options::compare_platforms(workspace, lock, environment, &declared, &all, &mut found)?;
     for platform in platforms {
         let Some(declared) = declared_platform(&declared, platform) else { continue };
-        let wanted = wanted(workspace, environment, declared)?;
+        let mut wanted = wanted(workspace, environment, declared)?;
+        wanted.virtual_packages = virtual_package::over(&wanted.virtual_packages, assumed);
         let packages = lock.inner_packages(environment, platform);
         let packages = Packages::of(&packages);
         let group = match &wanted.solve_group {

@@ -87,6 +87,12 @@ pub(crate) fn defaults(subdir: &str) -> Vec<VirtualPackage> {
     all.into_iter().filter_map(|text| text.parse().ok()).collect()
 }
 
+/// What the caller says wins over what the manifest declares.
+pub(crate) fn over(declared: &[VirtualPackage], assumed: &[VirtualPackage]) -> Vec<VirtualPackage> {
+    let is_said = |package: &&VirtualPackage| !assumed.iter().any(|said| said.name == package.name);
+    declared.iter().filter(is_said).chain(assumed).cloned().collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use rattler_lock::{
     FindLinksUrlOrPath, LockedPackage, PlatformData, PlatformName, PypiIndexes, PypiPrereleaseMode, SolveOptions,
+    UrlOrPath,
 };
 
 use super::LockError;
@@ -50,7 +51,7 @@ impl Document {
             );
             builder.add_environment_platform(environment, &row.name).map_err(impossible)?;
             for package in packages {
-                builder.add_package(environment, &row.name, package.clone()).map_err(impossible)?;
+                builder.add_package(environment, &row.name, as_written(package)).map_err(impossible)?;
             }
             if packages.iter().any(|package| package.as_pypi().is_some()) {
                 builder.set_pypi_indexes(environment, indexes(&wanted.pypi_options));
@@ -78,6 +79,21 @@ impl Document {
         }
         rows
     }
+}
+
+/// A wheel that a requirement names, or a file, is from no index; who reads a lock file supposes the first one.
+fn as_written(package: &LockedPackage) -> LockedPackage {
+    let mut package = package.clone();
+    if let LockedPackage::Pypi(data) = &mut package
+        && let Some(wheel) = data.as_wheel_mut()
+    {
+        let is_of_index = match wheel.location.inner() {
+            UrlOrPath::Path(_) => false,
+            UrlOrPath::Url(url) => !url.scheme().contains('+'),
+        };
+        wheel.index_url = wheel.index_url.take().filter(|_| is_of_index);
+    }
+    package
 }
 
 impl Row {

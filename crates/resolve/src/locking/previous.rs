@@ -1,10 +1,12 @@
 //! What the present lock file says about a problem.
 
+use std::collections::BTreeMap;
+
 use rattler_conda_types::RepoDataRecord;
 use rattler_lock::LockedPackage;
 
 use super::{LockError, problem::Problem};
-use crate::{Error, LockFile, LockedPlatform, Wanted, Workspace, differences, locate, virtual_package};
+use crate::{Error, LockFile, LockedPlatform, VirtualPackage, Wanted, Workspace, differences, locate, virtual_package};
 
 /// The present lock file.
 pub(super) struct Previous {
@@ -30,13 +32,14 @@ impl Previous {
         &self,
         workspace: &Workspace,
         problem: &Problem,
+        assumed: &[VirtualPackage],
         now: jiff::Timestamp,
     ) -> Result<Option<Vec<Vec<LockedPackage>>>, LockError> {
         let mut all = Vec::new();
         for member in &problem.members {
             let Some(platform) = self.platform(member) else { return Ok(None) };
             let platforms = [platform];
-            if !differences(workspace, &self.lock, &member.environment, &platforms, now)?.is_empty() {
+            if !differences(workspace, &self.lock, &member.environment, &platforms, assumed, now)?.is_empty() {
                 return Ok(None);
             }
             all.push(self.lock.inner_packages(&member.environment, &platforms[0]).into_iter().cloned().collect());
@@ -70,6 +73,20 @@ impl Previous {
             }
         }
         records
+    }
+
+    /// Name and version of the Python packages that are to be preferred, as for [`Self::records`].
+    pub(super) fn wheels(&self, problem: &Problem) -> Vec<(String, String)> {
+        let mut wheels: BTreeMap<String, String> = BTreeMap::new();
+        for member in &problem.members {
+            let Some(platform) = self.platform(member).filter(|_| self.was_solved_alike(member)) else { continue };
+            for package in self.lock.inner_packages(&member.environment, &platform) {
+                if let Some((data, version)) = package.as_pypi().and_then(|data| Some((data, data.version()?))) {
+                    wheels.insert(data.name().to_string(), version.to_string());
+                }
+            }
+        }
+        wheels.into_iter().collect()
     }
 
     fn was_solved_alike(&self, wanted: &Wanted) -> bool {

@@ -43,13 +43,13 @@ enum Answer {
 }
 
 /// The names of the Python packages that a conda package brings, for [`super::pypi`].
-pub(super) struct Provided {
+pub(crate) struct Provided {
     /// The PEP 503 name.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// The Python version of the package.
-    pub(super) version: String,
-    /// Where in [`Packages::conda`] it is.
-    pub(super) package: usize,
+    pub(crate) version: String,
+    /// Which of the packages it is.
+    pub(crate) package: usize,
 }
 
 /// Compares. `for_python` are the conda packages that Python packages require; returned are the names of those that
@@ -317,7 +317,7 @@ fn check_unused(
 
 /// Which Python packages conda packages bring: their package URLs say; before there were any, a conda-forge package of
 /// the same name was taken for the Python package.
-pub(super) fn provided(packages: &[&CondaPackageData]) -> Vec<Provided> {
+pub(crate) fn provided(packages: &[&CondaPackageData]) -> Vec<Provided> {
     let mut all = Vec::new();
     for (index, package) in packages.iter().enumerate() {
         let Some(record) = package.record() else { continue };

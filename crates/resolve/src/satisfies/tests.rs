@@ -8,7 +8,8 @@ fn all(workspace: &Workspace, lock: &LockFile) -> Vec<String> {
     for environment in workspace.environments.keys() {
         let platforms = lock.all_platforms(environment);
         let now = "2026-01-01T00:00:00Z".parse().unwrap();
-        let differences = differences(workspace, lock, environment, &platforms, now).unwrap_or_else(|e| panic!("{e}"));
+        let differences =
+            differences(workspace, lock, environment, &platforms, &[], now).unwrap_or_else(|e| panic!("{e}"));
         found.extend(differences.iter().map(|difference| format!("{environment}: {difference}")));
     }
     found

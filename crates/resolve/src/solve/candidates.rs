@@ -1,7 +1,7 @@
 //! The packages that channels offer: rattler's gateway (sharded repodata, zst, bz2, plain JSON, local directories), with our
 //! client and our cache.
 
-use std::{error::Error as _, path::Path};
+use std::{error::Error as _, num::NonZeroUsize, path::Path};
 
 use rattler_conda_types::{Channel, MatchSpec, PackageName, PackageNameMatcher, RepoDataRecord, Subdir};
 use rattler_repodata_gateway::{
@@ -19,23 +19,22 @@ pub struct Repodata {
     offline: bool,
 }
 
-/// Requests at a time, as many as pixi makes by default.
-const CONCURRENT_REQUESTS: usize = 50;
 /// Shards read from disk at a time, far below the usual limit of open files.
 const CONCURRENT_READS: usize = 100;
 /// How many names an error suggests.
 const SUGGESTIONS: usize = 3;
 
 impl Repodata {
-    /// A reader with its cache in `directory`. Offline, only the cache and local channels are read, however old they are.
-    pub fn new(client: &Client, directory: &Path, offline: bool) -> Self {
+    /// A reader with its cache in `directory`, that asks so many things at a time. Offline, only the cache and local
+    /// channels are read, however old they are.
+    pub fn new(client: &Client, directory: &Path, offline: bool, requests: NonZeroUsize) -> Self {
         let cache_action = if offline { CacheAction::ForceCacheOnly } else { CacheAction::CacheOrFetch };
         let default = SourceConfig { cache_action, missing_shards_are_empty: offline, ..SourceConfig::default() };
         let gateway = Gateway::builder()
             .with_client(client.http().clone())
             .with_cache_dir(directory)
             .with_channel_config(ChannelConfig { default, ..ChannelConfig::default() })
-            .with_max_concurrent_requests(CONCURRENT_REQUESTS)
+            .with_max_concurrent_requests(requests.get())
             .with_max_concurrent_io(CONCURRENT_READS)
             .finish();
         Self { gateway, offline }

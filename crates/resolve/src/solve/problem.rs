@@ -32,7 +32,7 @@ pub(super) async fn solve(
 }
 
 /// Waits for work, but no longer than it is wanted.
-pub(super) async fn until<T>(
+pub(crate) async fn until<T>(
     interrupted: &(dyn Fn() -> bool + Send + Sync),
     work: impl Future<Output = T>,
 ) -> Result<T, SolveError> {

@@ -79,7 +79,7 @@ fn spec(text: &str) -> MatchSpec {
 
 fn repodata(cache: &Path, offline: bool) -> Repodata {
     let client = Client::new(&crate::ClientSettings::default()).unwrap();
-    Repodata::new(&client, cache, offline)
+    Repodata::new(&client, cache, offline, std::num::NonZeroUsize::MIN)
 }
 
 fn records(input: &SolveInput) -> Result<Vec<RepoDataRecord>, SolveError> {
