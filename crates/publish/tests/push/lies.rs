@@ -1,7 +1,9 @@
 //! Registries that say yes and do something else: found out before `latest` moves.
 
+use std::sync::Arc;
+
 use pixi_oci_publish::registry::Error;
-use pixi_oci_test_registry::{Fault, Kind, Lie, Profile, Rule, fake::Mount, http::Response, sample};
+use pixi_oci_test_registry::{Fault, Kind, Lie, Point, Profile, Rule, fake::Mount, sample};
 
 use super::fixture::{BASE, REPOSITORY, assert_no_canary, release, setup, start, version};
 
@@ -102,10 +104,14 @@ async fn a_blob_of_another_size_is_not_ours() {
 #[tokio::test]
 async fn a_blob_that_a_cleaner_took_during_the_push_is_sent_again() {
     let release = release(2);
+    let clean = start(Profile::plain());
+    setup(&clean).push(&clean.address, &release.plan).await.unwrap();
+    let first = clean.log().iter().find(|entry| entry.kind == Kind::ManifestPut).unwrap().number;
+    // It was there when it was asked for, and is gone when the manifest comes.
     let registry = start(Profile::plain());
-    // It was there when it was asked for; the manifest comes too late.
-    let unknown = Fault::Answer(Response::error(400, "MANIFEST_BLOB_UNKNOWN"));
-    registry.rules([Rule::once(Kind::ManifestPut, unknown)]);
+    let (cleaned, blob) = (Arc::downgrade(&registry), release.image.blobs.keys().next().unwrap().clone());
+    registry.at(first - 1, Point::After, move |_| cleaned.upgrade().unwrap().lose(REPOSITORY, &blob));
     setup(&registry).push(&registry.address, &release.plan).await.unwrap();
-    assert_eq!(registry.broken_tags(), Vec::<String>::new());
+    let refused = registry.log().iter().filter(|entry| entry.status == Some(400)).count();
+    assert_eq!((refused, registry.broken_tags()), (1, Vec::new()));
 }
