@@ -19,6 +19,8 @@ mod layer_cache;
 mod lock;
 mod lock_python;
 mod locked;
+mod manual;
+mod matrix;
 mod publish;
 mod pypi;
 mod report;

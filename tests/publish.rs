@@ -1,6 +1,7 @@
 //! `pixi-oci publish`, `publish-index` and `prune`: the binary against docker-registry, read back by others.
 
 mod blockers;
+mod fleet;
 mod legs;
 mod prune;
 mod registries;

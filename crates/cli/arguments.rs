@@ -7,8 +7,8 @@ use pixi_oci_build::{Architecture, CompressionSetting, Include, OciConfig, Virtu
 
 use crate::{
     commands::{
-        build::BuildArgs, lock::LockArgs, plan::PlanArgs, prune::PruneArgs, publish::PublishArgs,
-        publish_index::PublishIndexArgs, verify::VerifyArgs,
+        build::BuildArgs, completion::CompletionArgs, lock::LockArgs, man::ManArgs, plan::PlanArgs, prune::PruneArgs,
+        publish::PublishArgs, publish_index::PublishIndexArgs, verify::VerifyArgs,
     },
     error::CliError,
     output::{Output, Verbosity},
@@ -33,6 +33,9 @@ pub enum Command {
     PublishIndex(Box<PublishIndexArgs>),
     Prune(Box<PruneArgs>),
     Verify(VerifyArgs),
+    Completion(CompletionArgs),
+    #[command(hide = true)]
+    Man(ManArgs),
 }
 
 /// How much is said, and how.
@@ -79,14 +82,14 @@ impl Common {
 }
 
 /// Which workspace, environment and platforms.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct Selection {
-    /// The workspace: a directory, or its pixi.toml or pyproject.toml.
-    #[arg(default_value = ".", value_name = "WORKSPACE")]
-    workspace: PathBuf,
+    /// The workspace: a directory, or its pixi.toml or pyproject.toml [default: .].
+    #[arg(value_name = "WORKSPACE")]
+    pub workspace: Option<PathBuf>,
     /// The same, as pixi has it.
     #[arg(long, value_name = "PATH", conflicts_with = "workspace")]
-    manifest_path: Option<PathBuf>,
+    pub manifest_path: Option<PathBuf>,
     /// The environment [default: the configured one, else `default`].
     #[arg(short, long, value_name = "NAME")]
     pub environment: Option<String>,
@@ -121,7 +124,12 @@ fn architecture(text: &str) -> Result<Architecture, String> {
 impl Selection {
     /// The workspace's path.
     pub fn workspace(&self) -> PathBuf {
-        self.manifest_path.clone().unwrap_or_else(|| self.workspace.clone())
+        self.manifest_path.clone().or_else(|| self.workspace.clone()).unwrap_or_else(|| PathBuf::from("."))
+    }
+
+    /// Whether a workspace was named at all.
+    pub fn is_said(&self) -> bool {
+        self.manifest_path.is_some() || self.workspace.is_some()
     }
 
     /// Whether the lock file is used as it is: `--locked` and `--frozen` over pixi's PIXI_LOCKED and PIXI_FROZEN.
@@ -178,7 +186,7 @@ impl Workspace {
     /// The same as a selection of all platforms.
     pub fn selection(&self) -> Selection {
         Selection {
-            workspace: self.manifest_path.clone(),
+            workspace: Some(self.manifest_path.clone()),
             environment: self.environment.clone(),
             arch: self.arch.clone(),
             ..Selection::default()

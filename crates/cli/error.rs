@@ -22,12 +22,6 @@ pub enum CliError {
     /// The layout cannot be read at all.
     #[error(transparent)]
     Verify(#[from] pixi_oci_verify::Error),
-    /// What was verified could not be run.
-    #[error(transparent)]
-    Run(#[from] pixi_oci_verify::RunError),
-    /// An image could not be had from a registry.
-    #[error(transparent)]
-    Pull(#[from] pixi_oci_publish::PullError),
     /// Handing the image over failed.
     #[error(transparent)]
     Publish(#[from] pixi_oci_publish::Error),
@@ -57,6 +51,19 @@ pub enum CliError {
         /// The manifest.
         path: PathBuf,
     },
+    /// git cannot tell what has changed.
+    #[error(
+        "cannot compare {} with {since}: {reason}; a shallow clone has too few commits (GitHub: `fetch-depth: 0` of \
+         actions/checkout, Woodpecker: `partial: false` and `depth` of the clone)", workspace.display()
+    )]
+    Since {
+        /// The workspace.
+        workspace: PathBuf,
+        /// The commit, tag or branch.
+        since: String,
+        /// What git says.
+        reason: String,
+    },
     /// The result cannot be written as JSON.
     #[error("cannot write the result as JSON")]
     Json(#[from] serde_json::Error),
@@ -68,9 +75,6 @@ impl CliError {
         match self {
             Self::Usage(_) => 2,
             Self::Build(pixi_oci_build::Error::Interrupted) => crate::interrupt::exit_code(),
-            Self::Run(pixi_oci_verify::RunError::Podman(pixi_oci_verify::PodmanError::Interrupted)) => {
-                crate::interrupt::exit_code()
-            }
             _ => 1,
         }
     }

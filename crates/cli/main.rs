@@ -8,15 +8,18 @@
 
 mod arguments;
 mod blockers;
+mod changed;
 mod channels;
 mod commands;
 mod error;
 mod interrupt;
+mod matrix;
 mod output;
 mod progress;
 mod registries;
 mod registry;
 mod version;
+mod workspaces;
 
 use std::process::ExitCode;
 

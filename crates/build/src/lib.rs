@@ -37,7 +37,6 @@ mod secrets;
 mod settings;
 mod sources;
 mod target;
-mod task;
 mod virtual_packages;
 mod wheels;
 
@@ -53,20 +52,19 @@ pub use pixi_oci_image::Architecture;
 pub use pixi_oci_publish::{find_container_engine, load};
 pub use pixi_oci_resolve::{
     Client, ClientSettings, CompressionSetting, ConfigPlaces, Error as ResolveError, Include, ManifestError, OciConfig,
-    PixiConfig, Port, Proxies, S3Environment, TaskArgv, Url, Uv, VirtualPackage, Workspace, redact,
+    PixiConfig, Port, Proxies, S3Environment, Url, Uv, VirtualPackage, Workspace, is_workspace, redact,
 };
 pub use plan::{LayerPlan, PackagePlan, Plan, PlanRequest, plan};
 pub use publication::{
     DestinationReport, FailureReport, KeptTag, Leg, PruneReport, PrunedRepository, PrunedTag, PublishError,
-    PublishReport, PublishRequest, PublishSource, PublishedImage, PublishedTag, Status, VersionFacts, prune,
-    publish_images,
+    PublishReport, PublishRequest, PublishSource, PublishedImage, PublishedTag, Status, VersionFacts, check_apart,
+    prune, publish_images,
 };
 pub use report::{
     BaseReport, BuildReport, ImageReport, LayerKind, LayerOrigin, LayerReport, SourceReport, WheelReport, WheelSource,
 };
 pub use request::{BuildRequest, RequestError};
 pub use sources::{BuildError, SourceError, SourceWheel, Undecided, WheelOrigin};
-pub use task::image_task;
 
 /// A runtime for the network, which ends with what it is used for.
 fn runtime() -> Result<tokio::runtime::Runtime, Error> {

@@ -6,6 +6,7 @@
 
 mod content;
 mod error;
+mod fleet;
 mod join;
 mod leg;
 mod network;
@@ -16,6 +17,7 @@ mod request;
 mod settings;
 
 pub use error::PublishError;
+pub use fleet::check_apart;
 pub use leg::Leg;
 pub use prune::{PruneReport, PrunedRepository, PrunedTag, prune};
 pub use publish::publish_images;

@@ -1,10 +1,13 @@
 //! One file a subcommand: its arguments, whose doc comments are the help, and one function.
 
 pub mod build;
+pub mod completion;
 pub mod lock;
+pub mod man;
 pub mod plan;
 pub mod prune;
 pub mod publish;
+pub mod publish_fleet;
 pub mod publish_index;
 pub mod verify;
 
@@ -16,7 +19,9 @@ use crate::{arguments::Command, error::CliError, output::Output};
 pub fn run(command: Command, output: &Output) -> Result<ExitCode, CliError> {
     match command {
         Command::Build(args) => build::run(*args, output),
+        Command::Completion(args) => completion::run(&args, output),
         Command::Lock(args) => lock::run(args, output),
+        Command::Man(args) => man::run(&args, output),
         Command::Plan(args) => plan::run(*args, output),
         Command::Publish(args) => publish::run(*args, output),
         Command::PublishIndex(args) => publish_index::run(*args, output),

@@ -9,15 +9,19 @@ use crate::{
     arguments::{ImageArgs, Selection},
     blockers,
     channels::Channels,
-    commands::build::{Means, request},
+    commands::{
+        build::{Means, request},
+        publish_fleet,
+    },
     error::CliError,
     output::Output,
     progress::{Progress, size},
     registry::{RegistryArgs, publishes},
     version::facts,
+    workspaces::Workspaces,
 };
 
-/// Build the images of a locked workspace and publish them to registries.
+/// Build the images of locked workspaces and publish them to registries.
 ///
 /// A dry run unless --publish or PUBLISH=1 is given: says what would be sent and which tags would be put, and only reads.
 /// Prints one line for each repository: the reference with the digest. Credentials come from REGISTRY_TOKEN, the token
@@ -27,10 +31,13 @@ use crate::{
   pixi-oci publish --to docker://git.example.org/me/app             # what would happen
   pixi-oci publish --to docker://ghcr.io/me/app --publish           # version from VERSION, the CI's tag or git
   pixi-oci publish --publish --arch amd64 --leg-file amd64.json     # one architecture; `publish-index` joins them
+  pixi-oci publish --publish --workspace-glob 'services/*'          # each to its own `repositories`
   pixi-oci publish --publish --from oci:dist/oci --to docker://r.example.org/app --tag testing")]
 pub struct PublishArgs {
     #[command(flatten)]
     pub selection: Selection,
+    #[command(flatten)]
+    pub workspaces: Workspaces,
     /// A tag, instead of the configured ones. Repeatable. `latest` and release numbers are for releases.
     #[arg(long, value_name = "TAG")]
     pub tag: Vec<String>,
@@ -56,6 +63,10 @@ pub struct PublishArgs {
 
 /// Runs the command.
 pub fn run(args: PublishArgs, output: &Output) -> Result<ExitCode, CliError> {
+    let dry_run = !publishes(args.publish)?;
+    if args.workspaces.are_many() {
+        return publish_fleet::run(&args, dry_run, output);
+    }
     let source = match (&args.leg_file, &args.from) {
         (Some(_), _) if args.selection.arch.len() != 1 => {
             return Err(CliError::Usage(
@@ -66,7 +77,6 @@ pub fn run(args: PublishArgs, output: &Output) -> Result<ExitCode, CliError> {
         (None, Some(layout)) => PublishSource::Layout(layout.clone()),
         (None, None) => PublishSource::Workspace,
     };
-    let dry_run = !publishes(args.publish)?;
     let (request, channels) = publish_request(&args.selection, Some(&args.image), &args.means, &args.registry, source)?;
     let request = PublishRequest { tags: args.tag.clone(), dry_run, ..request };
     let report = publish(&request, &channels, output)?;
@@ -116,6 +126,22 @@ pub fn publish(request: &PublishRequest, channels: &Channels, output: &Output) -
 
 /// Says how it went, and prints the result.
 pub fn show(report: &PublishReport, json: bool, output: &Output) -> Result<ExitCode, CliError> {
+    announce(report, output);
+    let text = if json { serde_json::to_string_pretty(report)? } else { references(report) };
+    if !text.is_empty() {
+        output.result(&text).map_err(|source| CliError::Io { action: "write to stdout".into(), source })?;
+    }
+    Ok(if report.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What is there now, one line a repository.
+pub fn references(report: &PublishReport) -> String {
+    let references = report.destinations.iter().filter_map(|destination| destination.reference.as_deref());
+    references.collect::<Vec<_>>().join("\n")
+}
+
+/// Says how it went.
+pub fn announce(report: &PublishReport, output: &Output) {
     if report.dry_run {
         output.say("dry run: nothing is published without --publish or PUBLISH=1");
     }
@@ -147,12 +173,6 @@ pub fn show(report: &PublishReport, json: bool, output: &Output) -> Result<ExitC
         }
     }
     failures(&report.destinations, output);
-    let references = report.destinations.iter().filter_map(|destination| destination.reference.as_deref());
-    let text = if json { serde_json::to_string_pretty(report)? } else { references.collect::<Vec<_>>().join("\n") };
-    if !text.is_empty() {
-        output.result(&text).map_err(|source| CliError::Io { action: "write to stdout".into(), source })?;
-    }
-    Ok(if report.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn failures(destinations: &[pixi_oci_build::DestinationReport], output: &Output) {
@@ -170,8 +190,9 @@ fn failures(destinations: &[pixi_oci_build::DestinationReport], output: &Output)
 /// Whole or not at all: the next job must not read half of it.
 fn write_leg(path: &std::path::Path, leg: &Leg) -> Result<(), CliError> {
     let failed = |source| CliError::Io { action: format!("write {}", path.display()), source };
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let mut file = tempfile::NamedTempFile::new_in(parent.unwrap_or(std::path::Path::new("."))).map_err(failed)?;
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(std::path::Path::new("."));
+    std::fs::create_dir_all(parent).map_err(failed)?;
+    let mut file = tempfile::NamedTempFile::new_in(parent).map_err(failed)?;
     writeln!(file, "{}", serde_json::to_string_pretty(leg)?).map_err(failed)?;
     file.persist(path).map_err(|error| failed(error.error))?;
     Ok(())

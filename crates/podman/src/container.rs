@@ -127,7 +127,9 @@ impl Container<'_> {
         for (place, size) in TEMPORARY {
             arguments.extend(["--tmpfs".into(), format!("{place}:rw,exec,nosuid,nodev,mode=1777,size={size}")]);
         }
-        arguments.extend(limits.arguments());
+        for (limit, value) in [("nofile", limits.files), ("nproc", limits.processes), ("core", 0)] {
+            arguments.extend(["--ulimit".into(), format!("{limit}={value}:{value}")]);
+        }
         // Nobody's home; what podman would choose is the working directory, which is read-only.
         arguments.extend(["--env".into(), "HOME=/tmp".into()]);
         for (name, value) in self.environment {
@@ -167,23 +169,18 @@ impl Mount {
 }
 
 /// A container may not raise limits above those of whoever starts it.
-pub(crate) struct Limits {
+struct Limits {
     files: u64,
     processes: u64,
 }
 
 impl Limits {
-    pub(crate) fn of_this_process() -> Self {
+    fn of_this_process() -> Self {
         let text = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
         Self {
             files: hard_limit(&text, "Max open files").map_or(MAX_FILES, |hard| hard.min(MAX_FILES)),
             processes: hard_limit(&text, "Max processes").map_or(MAX_PROCESSES, |hard| hard.min(MAX_PROCESSES)),
         }
-    }
-
-    pub(crate) fn arguments(&self) -> Vec<String> {
-        let limits = [("nofile", self.files), ("nproc", self.processes), ("core", 0)];
-        limits.iter().flat_map(|(limit, value)| ["--ulimit".to_owned(), format!("{limit}={value}:{value}")]).collect()
     }
 }
 

@@ -12,7 +12,6 @@ mod janitor;
 mod log;
 mod machine;
 mod podman;
-mod scratch;
 mod session;
 
 pub use account::Account;
@@ -22,5 +21,4 @@ pub use info::Info;
 pub use log::{Log, printable, tail};
 pub use machine::{Runs, runs};
 pub use podman::{HARDENING, Podman};
-pub use scratch::Scratch;
 pub use session::{Session, SessionOptions};

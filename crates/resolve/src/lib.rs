@@ -60,6 +60,7 @@ pub use error::Error;
 pub use exclude_newer::{Cutoff, ExcludeNewer};
 pub use feature::{DEFAULT as DEFAULT_ENVIRONMENT, EnvironmentManifest, Feature, Target};
 pub use fetch::{ArchiveIdentity, FetchEvent, FetchItem, FetchOptions};
+pub use locate::is_workspace;
 pub use locked_package::{ArchiveLocation, LockedPackage, LockedWheel, PypiSourceKind, WheelOrigin};
 pub use lockfile::LockFile;
 pub use locking::{Change, LockError, LockEvent, LockOptions, NewLock, Uv, lock};

@@ -33,6 +33,11 @@ pub(crate) fn manifest(path: &Path) -> Result<PathBuf, Error> {
     Err(Error::NoWorkspace { path: absolute, message })
 }
 
+/// Whether a directory is a workspace's: it has a `pixi.toml`, or a `pyproject.toml` with pixi's tables.
+pub fn is_workspace(directory: &Path) -> bool {
+    matches!(manifest_in(directory), Ok(Some(_)))
+}
+
 fn manifest_in(directory: &Path) -> Result<Option<PathBuf>, Error> {
     let pixi = directory.join(PIXI);
     if pixi.is_file() {

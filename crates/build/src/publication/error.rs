@@ -91,6 +91,21 @@ pub enum PublishError {
     /// Registries block, so that nothing was built and nothing published.
     #[error("nothing was published: not every repository can be published to")]
     Blocked(Vec<super::DestinationReport>),
+    /// Two workspaces of one run have a tag in common.
+    #[error(
+        "{} and {} would both put the tag {tag} in {repository}; give each repositories of its own, or `tags` of its own",
+        first.display(), second.display()
+    )]
+    SharedTag {
+        /// A workspace.
+        first: PathBuf,
+        /// Another one.
+        second: PathBuf,
+        /// `HOST/REPOSITORY`
+        repository: String,
+        /// As configured.
+        tag: String,
+    },
     /// A leg has one architecture.
     #[error("--leg-file is for the image of one architecture; choose it with --arch")]
     LegOfMany,

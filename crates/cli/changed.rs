@@ -1,0 +1,53 @@
+//! Whether a workspace has changed since a commit, as far as git and its files can tell.
+
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use crate::error::CliError;
+
+/// Files of a workspace that may name files outside of it.
+const NAMING: [&str; 3] = ["pixi.toml", "pyproject.toml", "pixi.lock"];
+
+/// Whether files of the workspace differ from where its branch left `since`, in commits or in the working tree.
+///
+/// A workspace that names something outside of it, in the repository, with `../`, counts as changed as soon as anything
+/// in the repository has: what it names may itself name more. An empty `since`, and the zeros that forges send for a
+/// new branch, mean that nothing is known: everything counts as changed.
+///
+/// # Errors
+///
+/// The directory is in no git repository, or the commit is not there, as in a shallow clone.
+pub fn has_changed(workspace: &Path, since: &str) -> Result<bool, CliError> {
+    if since.bytes().all(|byte| byte == b'0') {
+        return Ok(true);
+    }
+    let directory = if workspace.is_dir() { workspace } else { workspace.parent().unwrap_or(Path::new(".")) };
+    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+    let reaches_out = NAMING.iter().any(|name| {
+        std::fs::read(directory.join(name)).is_ok_and(|bytes| bytes.windows(3).any(|window| window == b"../"))
+    });
+    // `:/` is the whole repository.
+    let place = if reaches_out { ":/" } else { "." };
+    let failed = |reason| CliError::Since { workspace: workspace.to_owned(), since: since.to_owned(), reason };
+    // `--end-of-options`: a name must not become an option.
+    let changed = git(directory, &["diff", "--name-only", "--merge-base", "--end-of-options", since, "--", place]);
+    let changed = changed.map_err(failed)?;
+    if !changed.trim().is_empty() {
+        return Ok(true);
+    }
+    let new = git(directory, &["ls-files", "--others", "--exclude-standard", "--", place]).map_err(failed)?;
+    Ok(!new.trim().is_empty())
+}
+
+/// What git prints, or the last line of its complaint.
+fn git(directory: &Path, arguments: &[&str]) -> Result<String, String> {
+    let output = Command::new("git").arg("-C").arg(directory).args(arguments).stdin(Stdio::null()).output();
+    let output = output.map_err(|error| error.to_string())?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() {
+        return Ok(text(&output.stdout));
+    }
+    Err(text(&output.stderr).lines().last().unwrap_or("it failed").to_owned())
+}

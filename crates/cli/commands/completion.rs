@@ -1,0 +1,29 @@
+//! `pixi-oci completion`
+
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory};
+use clap_complete::{Shell, generate};
+
+use crate::{arguments::Cli, error::CliError, output::Output};
+
+/// Print what a shell needs to complete our commands and options.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  pixi-oci completion --shell bash > ~/.local/share/bash-completion/completions/pixi-oci
+  pixi-oci completion --shell fish > ~/.config/fish/completions/pixi-oci.fish
+  eval \"$(pixi-oci completion --shell zsh)\"                        # in ~/.zshrc, after compinit")]
+pub struct CompletionArgs {
+    /// The shell.
+    #[arg(short, long, value_enum)]
+    pub shell: Shell,
+}
+
+/// Runs the command.
+pub fn run(args: &CompletionArgs, output: &Output) -> Result<ExitCode, CliError> {
+    let mut script = Vec::new();
+    generate(args.shell, &mut Cli::command(), "pixi-oci", &mut script);
+    let script = String::from_utf8_lossy(&script);
+    output.result(script.trim_end()).map_err(|source| CliError::Io { action: "write to stdout".into(), source })?;
+    Ok(ExitCode::SUCCESS)
+}

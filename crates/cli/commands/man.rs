@@ -1,0 +1,26 @@
+//! `pixi-oci man`
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, CommandFactory};
+
+use crate::{arguments::Cli, error::CliError, output::Output};
+
+/// Write the manual pages, one for each command, to a directory.
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// The directory, which is made if it is not there.
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+}
+
+/// Runs the command.
+pub fn run(args: &ManArgs, output: &Output) -> Result<ExitCode, CliError> {
+    let failed = |source| CliError::Io { action: format!("write to {}", args.directory.display()), source };
+    std::fs::create_dir_all(&args.directory).map_err(failed)?;
+    clap_mangen::generate_to(Cli::command(), &args.directory).map_err(failed)?;
+    output
+        .result(&args.directory.display().to_string())
+        .map_err(|source| CliError::Io { action: "write to stdout".into(), source })?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,80 @@
+//! The jobs of a CI for a fleet of workspaces: one for each workspace, environment and architecture.
+
+use std::path::Path;
+
+use clap::ValueEnum;
+use pixi_oci_build::Plan;
+use serde::Serialize;
+
+/// Whose words are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum System {
+    /// One line of JSON for `strategy: matrix: ${{ fromJSON(…) }}` of GitHub, Gitea and Forgejo Actions.
+    Github,
+    /// A `matrix:` for a file of Woodpecker, which reads it before the pipeline runs.
+    Woodpecker,
+}
+
+/// One job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Job {
+    /// Made of the others, and fit to be the name of a file or artifact.
+    pub name: String,
+    /// As it was named on the command line.
+    pub workspace: String,
+    /// The environment.
+    pub environment: String,
+    /// `amd64` or `arm64`.
+    pub arch: String,
+}
+
+/// The jobs of a workspace: what images can be made for, in the plans' order, each once.
+pub fn jobs(workspace: &Path, plans: &[Plan]) -> Vec<Job> {
+    let workspace = workspace.display().to_string();
+    let mut jobs: Vec<Job> = Vec::new();
+    for plan in plans {
+        let Some(arch) = plan.oci_platform.as_deref().and_then(|platform| platform.strip_prefix("linux/")) else {
+            continue;
+        };
+        let place = if workspace == "." { String::new() } else { format!("{}-", workspace.trim_matches('/')) };
+        let name = format!("{place}{}-{arch}", plan.environment).replace(|c: char| !is_plain(c), "-");
+        let job = Job { name, workspace: workspace.clone(), environment: plan.environment.clone(), arch: arch.into() };
+        if !jobs.contains(&job) {
+            jobs.push(job);
+        }
+    }
+    jobs
+}
+
+fn is_plain(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')
+}
+
+/// The matrix as the CI reads it.
+///
+/// # Errors
+///
+/// Those of JSON.
+pub fn text(system: System, jobs: &[Job]) -> Result<String, serde_json::Error> {
+    match system {
+        // One line, because `NAME=VALUE` in $GITHUB_OUTPUT ends with it.
+        System::Github => serde_json::to_string(&serde_json::json!({ "include": jobs })),
+        System::Woodpecker => {
+            let mut text = String::from("matrix:\n  include:");
+            if jobs.is_empty() {
+                text.push_str(" []");
+            }
+            for job in jobs {
+                // A text of JSON is one of YAML.
+                let quoted = |text: &str| serde_json::to_string(text);
+                text.push_str(&format!(
+                    "\n    - WORKSPACE: {}\n      ENVIRONMENT: {}\n      ARCH: {}",
+                    quoted(&job.workspace)?,
+                    quoted(&job.environment)?,
+                    quoted(&job.arch)?
+                ));
+            }
+            Ok(text)
+        }
+    }
+}

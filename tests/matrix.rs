@@ -1,0 +1,106 @@
+//! `pixi-oci plan --matrix`: the jobs of a CI, and which workspaces need any.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::common::{
+    packages::*,
+    sandbox::{Outcome, Sandbox},
+    workspace::workspace,
+};
+
+fn git(sandbox: &Sandbox, arguments: &[&str]) {
+    let mut command = sandbox.program("git");
+    command.args(["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "init.defaultBranch=main"]);
+    Outcome::of(command.args(arguments)).success();
+}
+
+/// A repository with two workspaces, of which one has two environments.
+fn fleet() -> Sandbox {
+    let sandbox = Sandbox::new();
+    let tool = || package("tool", [file("bin/tool", "x").mode(0o755)]);
+    workspace([tool()]).environment("gpu", [tool()]).write(&sandbox.path("services/api"));
+    workspace([tool()]).platforms(&["linux-64"]).write(&sandbox.path("services/worker"));
+    git(&sandbox, &["init", "--quiet"]);
+    commit(&sandbox);
+    sandbox
+}
+
+fn commit(sandbox: &Sandbox) {
+    git(sandbox, &["add", "--all"]);
+    git(sandbox, &["commit", "--quiet", "--message", "a change"]);
+}
+
+fn names(sandbox: &Sandbox, arguments: &[&str]) -> Vec<String> {
+    let all = ["plan", "--matrix", "github", "--workspace-glob", "services/*"];
+    let outcome = sandbox.run(&[&all[..], arguments].concat()).success();
+    assert_eq!(outcome.stdout.lines().count(), 1, "$GITHUB_OUTPUT takes one line");
+    let matrix: Value = serde_json::from_str(&outcome.stdout).unwrap();
+    let jobs = matrix["include"].as_array().unwrap();
+    jobs.iter().map(|job| job["name"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn every_image_is_a_job() {
+    let sandbox = fleet();
+    let outcome = sandbox.run(&["plan", "services/worker", "--matrix", "github"]).success();
+    let job = json!({
+        "name": "services-worker-default-amd64", "workspace": "services/worker", "environment": "default", "arch": "amd64"
+    });
+    assert_eq!(serde_json::from_str::<Value>(&outcome.stdout).unwrap(), json!({ "include": [job] }));
+    let (api, worker) = (["services-api-default-amd64", "services-api-default-arm64"], "services-worker-default-amd64");
+    assert_eq!(names(&sandbox, &[]), [api[0], api[1], worker]);
+    let all = names(&sandbox, &["--all"]);
+    assert_eq!(all, [api[0], api[1], "services-api-gpu-amd64", "services-api-gpu-arm64", worker]);
+    let yaml = sandbox.run(&["plan", "services/worker", "--matrix", "woodpecker"]).success();
+    assert_eq!(
+        yaml.stdout,
+        "matrix:\n  include:\n    - WORKSPACE: \"services/worker\"\n      ENVIRONMENT: \"default\"\n      ARCH: \"amd64\"\n"
+    );
+    sandbox.run(&["plan", "services/api", "services/worker"]).refused(2, &["--matrix"]);
+    sandbox.run(&["plan", "services/api", "--since", "HEAD"]).refused(2, &["--matrix"]);
+}
+
+#[test]
+fn only_what_changed_since_a_commit_needs_work() {
+    let sandbox = fleet();
+    let worker = ["services-worker-default-amd64"];
+    assert!(names(&sandbox, &["--since", "HEAD"]).is_empty());
+    // New, changed in the working tree, and in a commit.
+    fs::write(sandbox.path("services/worker/new.py"), "1").unwrap();
+    assert_eq!(names(&sandbox, &["--since", "HEAD"]), worker);
+    commit(&sandbox);
+    assert!(names(&sandbox, &["--since", "HEAD"]).is_empty());
+    assert_eq!(names(&sandbox, &["--since", "HEAD~1"]), worker);
+    // What others did after this branch began is not its change.
+    git(&sandbox, &["branch", "topic", "HEAD~1"]);
+    git(&sandbox, &["checkout", "--quiet", "topic"]);
+    assert!(names(&sandbox, &["--since", "main"]).is_empty());
+    git(&sandbox, &["checkout", "--quiet", "main"]);
+    // A file of neither.
+    fs::write(sandbox.path("readme"), "1").unwrap();
+    assert!(names(&sandbox, &["--since", "HEAD"]).is_empty());
+    // A workspace that names something outside of it.
+    let manifest = sandbox.path("services/api/pixi.toml");
+    let text = fs::read_to_string(&manifest).unwrap();
+    fs::write(&manifest, format!("# ../../lib\n{text}")).unwrap();
+    git(&sandbox, &["add", "services/api"]);
+    git(&sandbox, &["commit", "--quiet", "--message", "uses lib"]);
+    assert_eq!(names(&sandbox, &["--since", "HEAD"]).len(), 2, "readme is new");
+    // What forges send where there is nothing before.
+    assert_eq!(names(&sandbox, &["--since", ""]).len(), 3);
+    assert_eq!(names(&sandbox, &["--since", "0000000000000000000000000000000000000000"]).len(), 3);
+}
+
+#[test]
+fn a_commit_that_is_not_there_is_an_error_and_no_empty_matrix() {
+    let sandbox = fleet();
+    let arguments = ["plan", "--matrix", "github", "--since"];
+    for since in ["1111111111111111111111111111111111111111", "nowhere", "--output=x"] {
+        let since = format!("--since={since}");
+        let all = [&arguments[..3], &[since.as_str(), "services/api"]].concat();
+        sandbox.run(&all).refused(1, &["services/api", "shallow clone"]);
+    }
+    assert!(!sandbox.path("x").exists() && !sandbox.path("services/api/x").exists());
+}
