@@ -8,13 +8,13 @@
 # Nothing is pushed without `-- --publish` or PUBLISH=1. More arguments go to pixi-oci: `nix run .#publish -- --tag edge`.
 { pkgs, pixi-oci }:
 {
-  # The workspace's directory or manifest, below the current directory.
+  # The workspace's directory, below the current directory.
   workspace ? ".",
-  # Where the legs of one run meet.
+  # Where the legs of one run meet, below the workspace.
   legs ? "dist/legs",
   # Where staged images go; below the workspace.
   stage ? "dist/oci",
-  # Arguments of every command: [ "--environment" "prod" ].
+  # Arguments of every command, so only what `build`, `publish` and `publish-index` all take: [ "--environment" "prod" ].
   flags ? [ ],
 }:
 let
@@ -29,13 +29,13 @@ let
         exec pixi-oci ${escapeShellArgs arguments} "$@"
       '';
     };
-  leg = arch: "${legs}/${arch}.json";
+  leg = arch: "${workspace}/${legs}/${arch}.json";
   commands = {
     stage-amd64 = [ "build" workspace "--arch" "amd64" "--output" "oci:${workspace}/${stage}:amd64" ] ++ flags;
     stage-arm64 = [ "build" workspace "--arch" "arm64" "--output" "oci:${workspace}/${stage}:arm64" ] ++ flags;
     publish-amd64 = [ "publish" workspace "--arch" "amd64" "--leg-file" (leg "amd64") ] ++ flags;
     publish-arm64 = [ "publish" workspace "--arch" "arm64" "--leg-file" (leg "arm64") ] ++ flags;
-    publish-index = [ "publish-index" (leg "amd64") (leg "arm64") ];
+    publish-index = [ "publish-index" "--manifest-path" workspace (leg "amd64") (leg "arm64") ] ++ flags;
     publish = [ "publish" workspace ] ++ flags;
   };
 in

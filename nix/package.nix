@@ -2,6 +2,7 @@
 {
   lib,
   rustPlatform,
+  installShellFiles,
   makeWrapper,
   podman,
   skopeo,
@@ -12,10 +13,20 @@ rustPlatform.buildRustPackage {
   version = (builtins.fromTOML (builtins.readFile ../Cargo.toml)).workspace.package.version;
   inherit src;
   cargoLock.lockFile = ../Cargo.lock;
-  nativeBuildInputs = [ makeWrapper ];
+  nativeBuildInputs = [
+    installShellFiles
+    makeWrapper
+  ];
   # The tests need podman, a registry and real packages: `tests/run` has them.
   doCheck = false;
+  # The build platform runs the program once, as any package does that generates its completions.
   postInstall = ''
+    installShellCompletion --cmd pixi-oci \
+      --bash <($out/bin/pixi-oci completion --shell bash) \
+      --fish <($out/bin/pixi-oci completion --shell fish) \
+      --zsh <($out/bin/pixi-oci completion --shell zsh)
+    $out/bin/pixi-oci man man
+    installManPage man/*
     wrapProgram $out/bin/pixi-oci --suffix PATH : ${
       lib.makeBinPath [
         skopeo

@@ -10,8 +10,10 @@ NEEDED_PROGRAMS="
   faketime:faketime
   git:git
   hyperfine:hyperfine
+  jq:jq
   libdeflate-gzip:libdeflate-tools
   newuidmap:uidmap
+  nix:nix-bin
   openssl:openssl
   patchelf:patchelf
   pigz:pigz
@@ -47,6 +49,7 @@ missing_packages() {
     command -v "${pair%%:*}" >/dev/null || printf '%s\n' "${pair#*:}"
   done
   python3 -m pip --version >/dev/null 2>&1 || printf '%s\n' python3-pip
+  python3 -c 'import yaml' 2>/dev/null || printf '%s\n' python3-yaml
 }
 
 # Installs what is missing, and nothing else.

@@ -31,6 +31,7 @@
         in
         rec {
           inherit lib;
+          installShellFiles = program "installShellFiles";
           makeWrapper = program "makeWrapper";
           skopeo = program "skopeo";
           podman = program "podman";
@@ -56,14 +57,14 @@
             { name, runtimeInputs, text }:
             run name {
               script = ''
-                #!/bin/sh
-                set -eu
+                #!/bin/bash
+                set -euo pipefail
                 PATH=${lib.makeBinPath runtimeInputs}:$PATH
                 ${text}'';
               passAsFile = [ "script" ];
             } "mkdir -p $out/bin; cp $scriptPath $out/bin/${name}; chmod +x $out/bin/${name}";
           everything = {
-            inherit lib makeWrapper skopeo podman cargo clippy rustc rustfmt umoci mkShell rustPlatform;
+            inherit lib installShellFiles makeWrapper skopeo podman cargo clippy rustc rustfmt umoci mkShell rustPlatform;
           };
         };
     in

@@ -1,0 +1,167 @@
+"""The workflows of docs/examples/github, and our own."""
+
+import subprocess
+
+from fixture import EXAMPLES, PASSWORD, ROOT, Machine
+
+TAGS = 'tags = ["{version}", "{major}.{minor}", "sha-{sha}", "latest", "latest@main"]'
+
+
+def results(run):
+    return {name: [result for _, result, _, _ in jobs] for name, jobs in run.items()}
+
+
+def logs(run):
+    return "".join(log for jobs in run.values() for _, _, _, log in jobs)
+
+
+class Image(Machine):
+    workflow = EXAMPLES / "github/image.yml"
+
+    def setUp(self):
+        super().setUp()
+        self.root = self.repository({".": [TAGS]})
+        self.forge = self.github(self.root)
+        self.repository_name = f"{self.owner}/tool"
+
+    def test_pull_request_builds_and_verifies_and_publishes_nothing(self):
+        run = self.forge.run(self.workflow, self.event(self.root, "pull_request", "feature"))
+        self.assertEqual(results(run), {"image": ["success"]}, logs(run))
+        self.assertEqual(run["image"][0][2]["publish"]["outcome"], "skipped")
+        self.assertEqual(self.tags(self.repository_name), {})
+
+    def test_main_moves_latest(self):
+        event = self.event(self.root, "push", "main")
+        run = self.forge.run(self.workflow, event)
+        self.assertEqual(results(run), {"image": ["success"]}, logs(run))
+        tags = self.tags(self.repository_name)
+        sha = f"sha-{event['sha'][:7]}"
+        self.assertEqual({tag for tag in tags if not tag.endswith(("-amd64", "-arm64"))}, {"latest", sha}, tags)
+        outputs = run["image"][0][2]["publish"]["outputs"]
+        self.assertEqual({tags["latest"], tags[sha]}, {outputs["digest"]})
+        self.assertEqual(outputs["references"], f"{self.open}/{self.repository_name}@{outputs['digest']}")
+        self.assertIn(f"{self.open}/{self.repository_name}:latest", outputs["tags"].split("\n"))
+
+    def test_tag_is_a_version_and_the_laptops_digest_is_the_same(self):
+        self.git(self.root, "tag", "v1.2.3")
+        run = self.forge.run(self.workflow, self.event(self.root, "tag", "v1.2.3"))
+        # The example's base image is `scratch`, which needs no digest.
+        self.assertEqual(results(run), {"image": ["success"]}, logs(run))
+        tags = self.tags(self.repository_name)
+        for tag in ("1.2.3", "1.2", "latest"):
+            self.assertEqual(tags[tag], tags["1.2.3"])
+        self.assertEqual(self.laptop(self.root, ".", f"{self.owner}/laptop"), tags["1.2.3"])
+        laptops = self.tags(f"{self.owner}/laptop")
+        self.assertEqual(laptops, tags)
+
+    def test_another_branch_starts_nothing(self):
+        self.assertIsNone(self.forge.run(self.workflow, self.event(self.root, "push", "feature")))
+
+
+class Matrix(Machine):
+    workflow = EXAMPLES / "github/matrix.yml"
+
+    def setUp(self):
+        super().setUp()
+        self.root = self.repository({"services/api": [TAGS], "services/worker": [TAGS, 'env = { A = "1" }']})
+        self.forge = self.github(self.root)
+
+    def names(self):
+        return [f"{self.owner}/services/{name}" for name in ("api", "worker")]
+
+    def test_every_workspace_goes_to_every_registry(self):
+        run = self.forge.run(self.workflow, self.event(self.root, "push", "main"), {"OTHER_TOKEN": PASSWORD})
+        self.assertEqual(results(run), {"image": ["success"] * 4}, logs(run))
+        for name in self.names():
+            tags = self.tags(name)
+            self.assertIn("latest", tags)
+            self.assertEqual(self.tags(name, self.login), tags, "the same digests everywhere")
+        self.assert_secret(logs(run))
+
+    def test_missing_secret_blocks_its_registry_only(self):
+        run = self.forge.run(self.workflow, self.event(self.root, "push", "main"), {})
+        expected = ["success", "failure"] * 2
+        self.assertEqual(results(run), {"image": expected}, logs(run))
+        for matrix, result, _, log in run["image"]:
+            self.assertEqual("BLOCKER(empty-token)" in log, result == "failure", log)
+        for name in self.names():
+            self.assertEqual(self.tags(name, self.login), {})
+            self.assertIn("latest", self.tags(name))
+
+    def test_wrong_secret_is_refused_and_not_shown(self):
+        run = self.forge.run(self.workflow, self.event(self.root, "push", "main"), {"OTHER_TOKEN": "wrong-" + PASSWORD})
+        self.assertIn("BLOCKER(auth-denied)", logs(run))
+        self.assert_secret(logs(run))
+
+    def test_pull_request_publishes_nothing_even_with_secrets(self):
+        run = self.forge.run(self.workflow, self.event(self.root, "pull_request", "feature"), {"OTHER_TOKEN": PASSWORD})
+        self.assertEqual(results(run), {"image": ["success"] * 4}, logs(run))
+        for name in self.names():
+            self.assertEqual((self.tags(name), self.tags(name, self.login)), ({}, {}))
+
+
+class Legs(Machine):
+    workflow = EXAMPLES / "github/legs.yml"
+
+    def setUp(self):
+        super().setUp()
+        repositories = {name: [f'repositories = ["{self.open}/{self.owner}/{name}"]', TAGS] for name in ("api", "worker")}
+        repositories["worker"].append('env = { A = "1" }')
+        self.root = self.repository({f"services/{name}": lines for name, lines in repositories.items()})
+        self.forge = self.github(self.root)
+        self.names = [f"{self.owner}/{name}" for name in ("api", "worker")]
+
+    def test_legs_joined_are_what_a_laptop_publishes(self):
+        self.git(self.root, "tag", "v1.0.0")
+        run = self.forge.run(self.workflow, self.event(self.root, "tag", "v1.0.0"), {"REGISTRY_TOKEN": "x"})
+        self.assertEqual(results(run), {"plan": ["success"], "leg": ["success"] * 4, "join": ["success"]}, logs(run))
+        for name in self.names:
+            workspace = f"services/{name.rsplit('/', 1)[-1]}"
+            tags = self.tags(name)
+            self.assertEqual(tags["1.0.0"], tags["latest"])
+            self.assertEqual(self.laptop(self.root, workspace, f"{name}-laptop"), tags["1.0.0"])
+
+    def test_only_what_changed_is_built(self):
+        before = self.git(self.root, "rev-parse", "HEAD")
+        (self.root / "services/worker/new").write_text("x")
+        self.commit(self.root)
+        event = self.event(self.root, "push", "main", before)
+        run = self.forge.run(self.workflow, event, {"REGISTRY_TOKEN": "x"})
+        self.assertEqual([matrix["name"] for matrix, _, _, _ in run["leg"]],
+                         ["services-worker-default-amd64", "services-worker-default-arm64"], logs(run))
+        self.assertEqual(results(run)["join"], ["success"], logs(run))
+        self.assertEqual(self.tags(self.names[0]), {})
+        self.assertIn("latest", self.tags(self.names[1]))
+
+    def test_nothing_changed_is_no_job_and_no_error(self):
+        event = self.event(self.root, "push", "main", self.git(self.root, "rev-parse", "HEAD"))
+        run = self.forge.run(self.workflow, event, {"REGISTRY_TOKEN": "x"})
+        self.assertEqual(results(run), {"plan": ["success"], "leg": [], "join": []}, logs(run))
+
+    def test_one_architecture_failed_and_the_other_workspace_is_published(self):
+        def broken(job, matrix):
+            return job == "leg" and (matrix["workspace"], matrix["arch"]) == ("services/worker", "arm64")
+
+        run = self.forge.run(self.workflow, self.event(self.root, "push", "main"), {"REGISTRY_TOKEN": "x"}, broken=broken)
+        self.assertEqual(results(run)["join"], ["failure"], logs(run))
+        self.assertIn("BLOCKER(arch-missing)", logs(run))
+        self.assertIn("latest", self.tags(self.names[0]))
+        self.assertTrue(all(tag.endswith("-amd64") for tag in self.tags(self.names[1])), self.tags(self.names[1]))
+
+
+class Own(Machine):
+    def test_our_own_workflow_uses_our_action(self):
+        root = self.work / "repository"
+        root.mkdir()
+        files = subprocess.run(["git", "-C", ROOT, "ls-files", "-z"], check=True, stdout=subprocess.PIPE).stdout.decode().split("\0")
+        for name in filter(None, files):
+            if (ROOT / name).exists():
+                (root / name).parent.mkdir(parents=True, exist_ok=True)
+                subprocess.run(["cp", "-P", ROOT / name, root / name], check=True)
+        self.git(root, "init", "--quiet", "--initial-branch=main")
+        self.commit(root)
+        run = self.github(root).run(ROOT / ".github/workflows/ci.yml", self.event(root, "push", "main"), only=["image"])
+        self.assertEqual(results(run), {"image": ["success"]}, logs(run))
+        outputs = run["image"][0][2]["build"]["outputs"]
+        self.assertTrue(outputs["digest"].startswith("sha256:"), outputs)
+        self.assertIn("dist/oci", outputs["references"])
