@@ -1,8 +1,11 @@
 //! `pixi-oci publish`, `publish-index` and `prune`: the binary against docker-registry, read back by others.
 
+mod bases;
 mod blockers;
 mod fleet;
+mod interrupted;
 mod legs;
+mod proxies;
 mod prune;
 mod registries;
 mod tags;

@@ -17,7 +17,6 @@ mod matrix;
 mod output;
 mod progress;
 mod registries;
-mod registry;
 mod version;
 mod workspaces;
 

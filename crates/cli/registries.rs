@@ -1,76 +1,75 @@
-//! What the environment says about registries: logins, tokens of CI systems, proxies, certificates.
+//! Registries as the command line and the environment say them: which, how they are reached, and with which credentials.
+
+mod environment;
 
 use std::{env, path::PathBuf};
 
-use pixi_oci_publish::registry::{
-    CredentialSources, HostCredentials, Proxies, RegistryAccess, RegistryOptions, Secret,
-};
+use clap::Args;
+use pixi_oci_publish::registry::RegistryAccess;
 
-/// How registries are reached, and who we are there, as far as the environment says it.
-pub fn access() -> RegistryAccess {
-    RegistryAccess {
-        options: RegistryOptions { cert_dirs: cert_dirs(), proxies: proxies(), ..RegistryOptions::default() },
-        credentials: CredentialSources {
-            token: text("REGISTRY_TOKEN").map(Secret::new),
-            user: text("REGISTRY_USER"),
-            token_command: None,
-            auth_files: crate::commands::build::auth_files(),
-            auth_config: text("DOCKER_AUTH_CONFIG").map(Secret::new),
-            path: env::var_os("PATH"),
-            ci: ci(),
-        },
+use crate::{arguments::Argv, error::CliError};
+
+/// How registries are reached: those of base images and those that are published to.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Registries")]
+pub struct RegistryArgs {
+    /// A PEM file with certificates to trust at registries, besides the system's.
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+    /// A registry that speaks HTTP without TLS: HOST or HOST:PORT. Those of this machine may without it. Repeatable.
+    #[arg(long, value_name = "HOST")]
+    insecure_http: Vec<String>,
+}
+
+impl RegistryArgs {
+    /// What the environment says, and the arguments over it.
+    pub fn access(&self) -> RegistryAccess {
+        let mut access = environment::access();
+        access.options.ca_file = self.ca_file.clone();
+        access.options.insecure_hosts = self.insecure_http.iter().map(|host| host.to_ascii_lowercase()).collect();
+        access
     }
 }
 
-/// Where podman and docker keep certificates of registries (containers-certs.d(5)).
-fn cert_dirs() -> Vec<PathBuf> {
-    let own = config_home().map(|dir| dir.join("containers/certs.d"));
-    own.into_iter().chain(["/etc/containers/certs.d".into(), "/etc/docker/certs.d".into()]).collect()
+/// Where to publish, and who we are there.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Registries")]
+pub struct PublishingArgs {
+    /// A repository: docker://HOST/REPOSITORY. Repeatable; replaces `repositories`.
+    #[arg(long, value_name = "REPOSITORY")]
+    pub to: Vec<String>,
+    #[command(flatten)]
+    pub registry: RegistryArgs,
+    /// The user that goes with REGISTRY_TOKEN or the token command [default: the first word of the repository].
+    #[arg(long, value_name = "NAME", env = "REGISTRY_USER")]
+    username: Option<String>,
+    /// A program that prints a token, as a JSON list with its arguments; no shell is involved. Replaces `token-command`.
+    #[arg(long, value_name = "ARGV", value_parser = crate::arguments::argv)]
+    token_command: Option<Argv>,
+    /// Upload in pieces of so many MB, where a proxy before the registry limits the size of requests.
+    #[arg(long, value_name = "MB", value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    chunk_size: Option<u64>,
 }
 
-/// curl's variables. `HTTP_PROXY` in capitals is not read: a CGI program's client could set it (CVE-2016-5385).
-fn proxies() -> Proxies {
-    Proxies {
-        http: text("http_proxy"),
-        https: text("https_proxy").or_else(|| text("HTTPS_PROXY")),
-        no_proxy: text("no_proxy").or_else(|| text("NO_PROXY")).unwrap_or_default(),
+impl PublishingArgs {
+    /// What the environment says, and the arguments over it.
+    pub fn access(&self) -> RegistryAccess {
+        let mut access = self.registry.access();
+        access.options.chunk_size = self.chunk_size.map(|megabytes| megabytes * 1_000_000);
+        access.credentials.user = self.username.clone();
+        access.credentials.token_command = self.token_command.clone().map(|argv| argv.0);
+        access
     }
 }
 
-/// What GitHub, GitLab and Docker's examples put into the environment: each for its own host only.
-fn ci() -> Vec<HostCredentials> {
-    let entry = |host: Option<String>, user: Option<String>, variable: &str| {
-        Some(HostCredentials {
-            host: host?,
-            user: user?,
-            password: Secret::new(text(variable)?),
-            source_name: variable.to_owned(),
-        })
-    };
-    let actor = text("GITHUB_ACTOR").unwrap_or_else(|| "token".to_owned());
-    [
-        entry(Some("ghcr.io".to_owned()), Some(actor), "GITHUB_TOKEN"),
-        entry(text("CI_REGISTRY"), text("CI_REGISTRY_USER"), "CI_REGISTRY_PASSWORD"),
-        entry(Some("docker.io".to_owned()), text("DOCKER_USERNAME"), "DOCKER_PASSWORD"),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
-}
-
-fn config_home() -> Option<PathBuf> {
-    path("XDG_CONFIG_HOME").or_else(|| in_home(".config"))
-}
-
-fn in_home(rest: &str) -> Option<PathBuf> {
-    path("HOME").map(|home| home.join(rest))
-}
-
-/// A variable that is set to something: CI systems set variables that they do not have to nothing.
-fn text(variable: &str) -> Option<String> {
-    env::var(variable).ok().filter(|text| !text.is_empty())
-}
-
-fn path(variable: &str) -> Option<PathBuf> {
-    env::var_os(variable).filter(|path| !path.is_empty()).map(PathBuf::from)
+/// Whether to publish: the flag, or the variable `PUBLISH`. What is neither yes nor no is a mistake that must not
+/// publish, and must not look like a dry run either.
+pub fn publishes(flag: bool) -> Result<bool, CliError> {
+    let said = env::var("PUBLISH").unwrap_or_default();
+    match said.as_str() {
+        _ if flag => Ok(true),
+        "1" | "true" => Ok(true),
+        "" | "0" | "false" => Ok(false),
+        other => Err(CliError::Usage(format!("PUBLISH={other:?} is neither 1 nor 0"))),
+    }
 }

@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, Condvar, Mutex},
 };
 
-use super::tls::Identity;
+use super::{front::hand_on, tls::Identity};
 
 /// What is done with one request in place of serving the file.
 #[derive(Debug, Clone)]
@@ -218,7 +218,7 @@ fn head(
     stream.write_all(format!("{text}\r\n").as_bytes())
 }
 
-/// The head of a request; nothing here has a body.
+/// The head of a request; a body is still to be read.
 pub fn read_request(stream: &mut impl Read) -> Option<Request> {
     let mut head = Vec::new();
     let mut byte = [0];
@@ -268,23 +268,19 @@ impl Proxy {
 fn relay(mut client: TcpStream, log: &Mutex<Vec<Request>>, upstream: &str) -> Option<()> {
     let request = read_request(&mut client)?;
     log.lock().unwrap().push(request.clone());
-    let mut server = TcpStream::connect(upstream).ok()?;
     if request.method == "CONNECT" {
+        let mut server = TcpStream::connect(upstream).ok()?;
         client.write_all(b"HTTP/1.1 200 Connected\r\n\r\n").ok()?;
         let (mut from, mut to) = (client.try_clone().ok()?, server.try_clone().ok()?);
         std::thread::spawn(move || {
             let _ = std::io::copy(&mut from, &mut to);
             let _ = to.shutdown(Shutdown::Write);
         });
+        let _ = std::io::copy(&mut server, &mut client);
     } else {
         let path = request.target.splitn(4, '/').nth(3)?;
-        write!(server, "{} /{path} HTTP/1.1\r\n", request.method).ok()?;
-        for (name, value) in request.headers.iter().filter(|(name, _)| *name != "proxy-authorization") {
-            write!(server, "{name}: {value}\r\n").ok()?;
-        }
-        write!(server, "\r\n").ok()?;
+        hand_on(&mut client, &request, &format!("/{path}"), upstream, &[])?;
     }
-    let _ = std::io::copy(&mut server, &mut client);
     let _ = client.shutdown(Shutdown::Write);
     Some(())
 }

@@ -8,6 +8,7 @@ use std::{
 
 use clap::Args;
 use pixi_oci_build::{BuildReport, BuildRequest, Client, build, find_container_engine, load};
+use pixi_oci_publish::registry::RegistryAccess;
 
 use crate::{
     arguments::{ImageArgs, Selection},
@@ -15,6 +16,7 @@ use crate::{
     error::CliError,
     output::Output,
     progress::{Progress, size},
+    registries::RegistryArgs,
 };
 
 /// Build the images of a locked workspace and write them to an OCI layout or archive.
@@ -41,10 +43,18 @@ pub struct BuildArgs {
     #[command(flatten)]
     pub image: ImageArgs,
     #[command(flatten)]
+    pub registry: RegistryArgs,
+    #[command(flatten)]
     pub means: Means,
     /// Print the result as one JSON document: every digest, diff id, size, and the packages of each layer.
     #[arg(long)]
     pub json: bool,
+}
+
+impl BuildArgs {
+    fn request(&self, channels: &Channels) -> Result<BuildRequest, CliError> {
+        request(&self.selection, Some(&self.image), &self.means, channels, self.registry.access())
+    }
 }
 
 /// With what it is done.
@@ -105,13 +115,13 @@ impl Means {
 /// So much content of packages may wait in memory: enough for most packages whole. What exceeds it goes through the page cache.
 const MEMORY: usize = 48 << 20;
 
-/// The request of `build` and `plan`.
+/// The request of `build`, `publish` and `plan`, without a destination.
 pub fn request(
     selection: &Selection,
     image: Option<&ImageArgs>,
     means: &Means,
     channels: &Channels,
-    output: Option<String>,
+    registries: RegistryAccess,
 ) -> Result<BuildRequest, CliError> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     Ok(BuildRequest {
@@ -120,14 +130,14 @@ pub fn request(
         environment: selection.environment.clone(),
         architectures: selection.arch.clone(),
         platforms: selection.platform.clone(),
-        output,
+        output: None,
         overrides: image
             .map(|image| image.overrides(selection))
             .unwrap_or_else(|| pixi_oci_build::OciConfig { max_layers: selection.max_layers, ..Default::default() }),
         virtual_packages: selection.all_virtual_packages()?,
         base_glibc: image.and_then(|image| image.base_glibc),
         epoch: epoch()?,
-        registries: crate::registries::access(),
+        registries,
         wheels: image.map(|image| image.sources.wheels.clone()).unwrap_or_default(),
         build_sdists: image.is_some_and(|image| image.sources.build_sdists),
         cache_dir: means.cache()?,
@@ -143,26 +153,6 @@ pub fn request(
         threads: threads.min(16) + 1,
         memory: MEMORY,
     })
-}
-
-/// Where podman, skopeo and docker keep logins, in the order in which podman looks.
-pub fn auth_files() -> Vec<PathBuf> {
-    let directory = |variable: &str| env::var_os(variable).filter(|dir| !dir.is_empty()).map(PathBuf::from);
-    if let Some(file) = directory("REGISTRY_AUTH_FILE") {
-        return vec![file];
-    }
-    let home = directory("HOME");
-    let in_home = |path: &str| home.as_ref().map(|home| home.join(path));
-    let config = directory("XDG_CONFIG_HOME").or_else(|| in_home(".config"));
-    let docker = directory("DOCKER_CONFIG").or_else(|| in_home(".docker"));
-    [
-        directory("XDG_RUNTIME_DIR").map(|dir| dir.join("containers/auth.json")),
-        config.map(|dir| dir.join("containers/auth.json")),
-        docker.map(|dir| dir.join("config.json")),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
 }
 
 /// `SOURCE_DATE_EPOCH` (reproducible-builds.org): seconds since 1970.
@@ -181,7 +171,7 @@ pub fn run(args: BuildArgs, output: &Output) -> Result<ExitCode, CliError> {
     if let Some(name) = &args.load {
         return load_image(&args, name, &channels, &client, output);
     }
-    let request = request(&args.selection, Some(&args.image), &args.means, &channels, args.output.clone())?;
+    let request = BuildRequest { output: args.output.clone(), ..args.request(&channels)? };
     let report = build_with_progress(&request, &client, output)?;
     show(&report, args.json, output)
 }
@@ -222,7 +212,7 @@ fn load_image(
     let io = |source| CliError::Io { action: "make a temporary directory".into(), source };
     let directory = tempfile::tempdir().map_err(io)?;
     let archive = directory.path().join("image.tar");
-    let mut request = request(&args.selection, Some(&args.image), &args.means, channels, None)?;
+    let mut request = args.request(channels)?;
     if request.architectures.is_empty() && request.platforms.is_empty() {
         request.architectures = vec![host];
     }

@@ -11,6 +11,7 @@ use crate::{
     error::CliError,
     output::{Output, printable},
     progress::Progress,
+    registries::RegistryArgs,
 };
 
 /// Choose packages for every environment and platform of the workspace, and write pixi.lock.
@@ -46,6 +47,8 @@ pub struct LockArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
+    registry: RegistryArgs,
+    #[command(flatten)]
     means: Means,
 }
 
@@ -62,7 +65,7 @@ pub fn run(args: LockArgs, output: &Output) -> Result<ExitCode, CliError> {
             workspace,
             cache_dir: args.means.cache()?,
             offline: channels.offline(),
-            registries: crate::registries::access(),
+            registries: args.registry.access(),
             write,
         };
         return pin(&request, args.json, args.check, output);

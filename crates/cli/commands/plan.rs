@@ -13,6 +13,7 @@ use crate::{
     matrix,
     output::Output,
     progress::{Progress, size},
+    registries::RegistryArgs,
     workspaces::Workspaces,
 };
 
@@ -82,7 +83,7 @@ fn show(text: &str, output: &Output) -> Result<ExitCode, CliError> {
 
 fn plans(args: &PlanArgs, selection: &Selection, output: &Output) -> Result<Vec<Plan>, CliError> {
     let channels = args.means.channels(&selection.workspace())?;
-    let request = request(selection, None, &args.means, &channels, None)?;
+    let request = request(selection, None, &args.means, &channels, RegistryArgs::default().access())?;
     let client = Client::new(&channels.client)?;
     let progress = Progress::new(output);
     let plans =

@@ -12,7 +12,7 @@ use crate::{
     error::CliError,
     output::Output,
     progress::Progress,
-    registry::RegistryArgs,
+    registries::PublishingArgs,
 };
 
 /// Remove the tags of single architectures, TAG-amd64 and TAG-arm64, that no index needs any more.
@@ -33,7 +33,7 @@ pub struct PruneArgs {
     #[arg(long)]
     pub delete: bool,
     #[command(flatten)]
-    pub registry: RegistryArgs,
+    pub registry: PublishingArgs,
     #[command(flatten)]
     pub means: Means,
     /// Print the result as one JSON document.

@@ -16,7 +16,7 @@ use crate::{
     error::CliError,
     output::Output,
     progress::{Progress, size},
-    registry::{RegistryArgs, publishes},
+    registries::{PublishingArgs, publishes},
     version::facts,
     workspaces::Workspaces,
 };
@@ -51,7 +51,7 @@ pub struct PublishArgs {
     #[arg(long, value_name = "LAYOUT")]
     pub from: Option<String>,
     #[command(flatten)]
-    pub registry: RegistryArgs,
+    pub registry: PublishingArgs,
     #[command(flatten)]
     pub image: ImageArgs,
     #[command(flatten)]
@@ -91,7 +91,7 @@ pub fn publish_request(
     selection: &Selection,
     image: Option<&ImageArgs>,
     means: &Means,
-    registry: &RegistryArgs,
+    registry: &PublishingArgs,
     source: PublishSource,
 ) -> Result<(PublishRequest, Channels), CliError> {
     let needs_workspace = registry.to.is_empty() || !matches!(source, PublishSource::Layout(_));
@@ -99,14 +99,12 @@ pub fn publish_request(
         Err(_) if !needs_workspace => means.channels_without_workspace()?,
         channels => channels?,
     };
-    let mut build = request(selection, image, means, &channels, None)?;
+    let access = registry.access();
+    let mut build = request(selection, image, means, &channels, access.clone())?;
     if build.offline {
         return Err(CliError::Usage("a registry cannot be reached offline; leave out --offline".into()));
     }
     build.overrides.repositories = (!registry.to.is_empty()).then(|| registry.to.clone());
-    let access = registry.access();
-    // Base images are read through the same certificates and proxies.
-    build.registries.options = access.options.clone();
     let request =
         PublishRequest { build, source, tags: Vec::new(), facts: facts(&selection.workspace()), access, dry_run: true };
     Ok((request, channels))

@@ -13,7 +13,7 @@ use crate::{
     },
     error::CliError,
     output::Output,
-    registry::{RegistryArgs, publishes},
+    registries::{PublishingArgs, publishes},
 };
 
 /// Join the images that other jobs have published into one index, and put its tags.
@@ -38,7 +38,7 @@ pub struct PublishIndexArgs {
     #[arg(long)]
     pub publish: bool,
     #[command(flatten)]
-    pub registry: RegistryArgs,
+    pub registry: PublishingArgs,
     #[command(flatten)]
     pub means: Means,
     /// Print the result as one JSON document.

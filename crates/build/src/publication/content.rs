@@ -41,10 +41,7 @@ pub fn content(
 ) -> Result<Content, PublishError> {
     match &request.source {
         PublishSource::Workspace | PublishSource::Leg => {
-            let mut build = request.build.clone();
-            // It is for the registry that is published to, and the base image may be anybody's.
-            build.registries.credentials.token = None;
-            let report = crate::build(&build, client, on_event)?;
+            let report = crate::build(&request.build, client, on_event)?;
             let destination = DestinationRef::parse(&report.reference).map_err(crate::Error::from)?;
             let stored = read_stored(destination.path(), &LayoutImage::Digest(report.digest))?;
             if request.source == PublishSource::Leg && stored.images.len() != 1 {

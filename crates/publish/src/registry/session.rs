@@ -91,7 +91,13 @@ impl Registry {
         match schemes.get(1).filter(|_| is_strange) {
             Some(second) => match self.knock(second).await {
                 Ok(response) => self.met(second, response).await,
-                Err(_) => self.met(schemes[0], first?).await,
+                Err(encrypted) => match self.met(schemes[0], first?).await {
+                    // Go and nginx say that they expect HTTPS: what counts is why that failed, mostly a certificate.
+                    Err(Failure::Final(Error::NotARegistry { reason, .. })) if reason.contains("HTTPS") => {
+                        Err(encrypted)
+                    }
+                    met => met,
+                },
             },
             None => self.met(schemes[0], first?).await,
         }
