@@ -22,6 +22,12 @@ pub enum CliError {
     /// The layout cannot be read at all.
     #[error(transparent)]
     Verify(#[from] pixi_oci_verify::Error),
+    /// What was verified could not be run.
+    #[error(transparent)]
+    Run(#[from] pixi_oci_verify::RunError),
+    /// An image could not be had from a registry.
+    #[error(transparent)]
+    Pull(#[from] pixi_oci_publish::PullError),
     /// Handing the image over failed.
     #[error(transparent)]
     Publish(#[from] pixi_oci_publish::Error),
@@ -75,6 +81,9 @@ impl CliError {
         match self {
             Self::Usage(_) => 2,
             Self::Build(pixi_oci_build::Error::Interrupted) => crate::interrupt::exit_code(),
+            Self::Run(pixi_oci_verify::RunError::Podman(pixi_oci_verify::PodmanError::Interrupted)) => {
+                crate::interrupt::exit_code()
+            }
             _ => 1,
         }
     }

@@ -37,6 +37,7 @@ mod secrets;
 mod settings;
 mod sources;
 mod target;
+mod task;
 mod virtual_packages;
 mod wheels;
 
@@ -52,7 +53,7 @@ pub use pixi_oci_image::Architecture;
 pub use pixi_oci_publish::{find_container_engine, load};
 pub use pixi_oci_resolve::{
     Client, ClientSettings, CompressionSetting, ConfigPlaces, Error as ResolveError, Include, ManifestError, OciConfig,
-    PixiConfig, Port, Proxies, S3Environment, Url, Uv, VirtualPackage, Workspace, is_workspace, redact,
+    PixiConfig, Port, Proxies, S3Environment, TaskArgv, Url, Uv, VirtualPackage, Workspace, is_workspace, redact,
 };
 pub use plan::{LayerPlan, PackagePlan, Plan, PlanRequest, plan};
 pub use publication::{
@@ -65,6 +66,7 @@ pub use report::{
 };
 pub use request::{BuildRequest, RequestError};
 pub use sources::{BuildError, SourceError, SourceWheel, Undecided, WheelOrigin};
+pub use task::image_task;
 
 /// A runtime for the network, which ends with what it is used for.
 fn runtime() -> Result<tokio::runtime::Runtime, Error> {

@@ -1,13 +1,16 @@
 //! `pixi-oci verify`
 
-use std::{path::Path, process::ExitCode};
+mod image;
+mod show;
+
+use std::{ffi::OsString, path::PathBuf, process::ExitCode, sync::atomic::AtomicBool};
 
 use clap::{Args, Subcommand};
-use pixi_oci_verify::{Severity, verify_layout};
+use pixi_oci_verify::{Check, RunOptions};
 
 use crate::{error::CliError, output::Output};
 
-/// Check what was built.
+/// Check what was built, and run it without a network.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
     #[command(subcommand)]
@@ -16,50 +19,77 @@ pub struct VerifyArgs {
 
 #[derive(Debug, Subcommand)]
 enum Verify {
-    Image(ImageArgs),
+    Image(image::ImageArgs),
 }
 
-/// Recompute every digest, size and diff id of an OCI layout, and check the layers' entries.
-///
-/// Exits with 3 if anything is wrong. The image is not run.
+/// What is run, and as whom.
 #[derive(Debug, Args)]
-#[command(after_long_help = "Examples:
-  pixi-oci verify image oci:dist/oci
-  pixi-oci verify image oci:dist/oci:1.0 --json")]
-struct ImageArgs {
-    /// The layout: oci:DIR[:TAG].
-    #[arg(value_name = "DEST", default_value = "oci:dist/oci")]
-    image: String,
-    /// Print one JSON document.
-    #[arg(long)]
-    json: bool,
+#[command(next_help_heading = "Run (in podman, without a network)")]
+struct RunArgs {
+    /// A file with a `#!` line of this machine, run in place of a command; what follows `--` are its arguments.
+    #[arg(long, value_name = "FILE", conflicts_with = "task")]
+    script: Option<PathBuf>,
+    /// A task of the workspace that is in it.
+    #[arg(long, value_name = "NAME", conflicts_with = "command")]
+    task: Option<String>,
+    /// Run these architectures only [default: all there are; one that this machine cannot run is not passed].
+    #[arg(long, value_delimiter = ',', value_name = "ARCH")]
+    arch: Vec<String>,
+    /// The user that root becomes for podman. Without it, root's containers are not rootless, and the report says so.
+    #[arg(long, value_name = "NAME")]
+    as_user: Option<String>,
+    /// Keep logs and report.json in this directory.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// What to run, with its arguments.
+    #[arg(last = true, value_name = "CMD")]
+    command: Vec<String>,
 }
 
-/// So that CI can tell "it is wrong" from "it could not be looked at".
-const FAILED: u8 = 3;
+/// What the environment says about runs.
+struct Surroundings {
+    scratch: PathBuf,
+    path: OsString,
+}
+
+impl Surroundings {
+    fn read() -> Self {
+        let scratch = std::env::var_os("TMPDIR").filter(|directory| !directory.is_empty());
+        Self {
+            // Not /tmp, which is in memory on many machines: images are large.
+            scratch: scratch.map_or_else(|| "/var/tmp".into(), PathBuf::from),
+            path: std::env::var_os("PATH").unwrap_or_default(),
+        }
+    }
+}
+
+impl RunArgs {
+    /// Whether anything is to be run.
+    fn wanted(&self) -> bool {
+        self.script.is_some() || self.task.is_some() || !self.command.is_empty()
+    }
+
+    /// What is run, but for a task.
+    fn check(&self) -> Check {
+        Check { command: self.command.clone(), script: self.script.clone(), ..Check::default() }
+    }
+
+    fn options<'a>(&'a self, surroundings: &'a Surroundings, interrupted: &'a AtomicBool) -> RunOptions<'a> {
+        RunOptions {
+            architectures: &self.arch,
+            scratch: &surroundings.scratch,
+            path: &surroundings.path,
+            user: self.as_user.as_deref(),
+            out: self.out.as_deref(),
+            version: env!("CARGO_PKG_VERSION"),
+            interrupted,
+        }
+    }
+}
 
 /// Runs the command.
 pub fn run(args: VerifyArgs, output: &Output) -> Result<ExitCode, CliError> {
-    let Verify::Image(args) = args.what;
-    let usage = || CliError::Usage(format!("{:?} is not oci:DIR[:TAG]", args.image));
-    let rest = args.image.strip_prefix("oci:").filter(|rest| !rest.is_empty()).ok_or_else(usage)?;
-    let (dir, tag) = rest.split_once(':').map_or((rest, None), |(dir, tag)| (dir, Some(tag)));
-    let report = verify_layout(Path::new(dir), tag)?;
-    let wrong = report.errors().count();
-    for finding in &report.findings {
-        let place = finding.path.as_ref().map(|path| format!(" {path}")).unwrap_or_default();
-        let line = format!("{}: {}{place}: {}", finding.rule, finding.subject, finding.detail);
-        match finding.severity {
-            Severity::Error => output.failure(&line),
-            // Base images have whiteouts and set-user-id programs.
-            Severity::Notice => output.note(&line),
-        }
+    match args.what {
+        Verify::Image(args) => image::run(&args, output),
     }
-    let verdict = match wrong {
-        0 => format!("{}: {} images; every digest, size and diff id is right", args.image, report.images.len()),
-        n => format!("{}: {n} {} wrong", args.image, if n == 1 { "thing is" } else { "things are" }),
-    };
-    let text = if args.json { serde_json::to_string_pretty(&report)? } else { verdict };
-    output.result(&text).map_err(|source| CliError::Io { action: "write to stdout".into(), source })?;
-    Ok(if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }

@@ -127,9 +127,7 @@ impl Container<'_> {
         for (place, size) in TEMPORARY {
             arguments.extend(["--tmpfs".into(), format!("{place}:rw,exec,nosuid,nodev,mode=1777,size={size}")]);
         }
-        for (limit, value) in [("nofile", limits.files), ("nproc", limits.processes), ("core", 0)] {
-            arguments.extend(["--ulimit".into(), format!("{limit}={value}:{value}")]);
-        }
+        arguments.extend(limits.arguments());
         // Nobody's home; what podman would choose is the working directory, which is read-only.
         arguments.extend(["--env".into(), "HOME=/tmp".into()]);
         for (name, value) in self.environment {
@@ -169,18 +167,23 @@ impl Mount {
 }
 
 /// A container may not raise limits above those of whoever starts it.
-struct Limits {
+pub(crate) struct Limits {
     files: u64,
     processes: u64,
 }
 
 impl Limits {
-    fn of_this_process() -> Self {
+    pub(crate) fn of_this_process() -> Self {
         let text = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
         Self {
             files: hard_limit(&text, "Max open files").map_or(MAX_FILES, |hard| hard.min(MAX_FILES)),
             processes: hard_limit(&text, "Max processes").map_or(MAX_PROCESSES, |hard| hard.min(MAX_PROCESSES)),
         }
+    }
+
+    pub(crate) fn arguments(&self) -> Vec<String> {
+        let limits = [("nofile", self.files), ("nproc", self.processes), ("core", 0)];
+        limits.iter().flat_map(|(limit, value)| ["--ulimit".to_owned(), format!("{limit}={value}:{value}")]).collect()
     }
 }
 

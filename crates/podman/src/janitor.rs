@@ -12,8 +12,9 @@ use std::{
 
 use crate::{Error, Podman};
 
-/// `$1`: the directory; the rest: podman with its arguments. Files of containers belong to subordinate users, so only
-/// podman's user namespace may remove them. What is being killed may still write, so it is tried again.
+/// `$1`: the directory; the rest, if there is one: podman with its arguments. Files of containers belong to subordinate
+/// users, so only podman's user namespace may remove them; where podman is root's there is none, but a mount that podman
+/// leaves. What is being killed may still write, so it is tried again.
 const SCRIPT: &str = r#"
 trap '' HUP INT TERM
 directory=$1
@@ -22,8 +23,11 @@ cat >/dev/null
 kill -TERM 0
 tries=0
 while [ "$tries" -lt 50 ]; do
-  "$@" rm --all --force --time 0
-  "$@" unshare rm -rf "$directory/storage" "$directory/runroot" "$directory/work"
+  if [ $# -gt 0 ]; then
+    "$@" rm --all --force --time 0
+    "$@" unshare rm -rf "$directory/storage" "$directory/runroot" "$directory/work"
+    umount "$directory/storage/overlay"
+  fi
   if [ -f "$directory/tmp/pause.pid" ]; then kill "$(cat "$directory/tmp/pause.pid")"; fi
   rm -rf "$directory"
   if [ ! -e "$directory" ]; then exit 0; fi
@@ -37,10 +41,13 @@ done
 pub(crate) struct Janitor(Child);
 
 impl Janitor {
-    pub(crate) fn start(directory: &Path, podman: &Podman) -> Result<Self, Error> {
+    pub(crate) fn start(directory: &Path, podman: Option<&Podman>) -> Result<Self, Error> {
         let mut command = Command::new("/bin/sh");
-        command.args(["-c", SCRIPT, "janitor"]).arg(directory).args(podman.words());
-        podman.prepare(&mut command);
+        command.args(["-c", SCRIPT, "janitor"]).arg(directory);
+        if let Some(podman) = podman {
+            command.args(podman.words());
+            podman.prepare(&mut command);
+        }
         command.process_group(0).current_dir("/");
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         command.spawn().map(Self).map_err(Error::io("start /bin/sh, which cleans up"))

@@ -12,6 +12,7 @@ mod janitor;
 mod log;
 mod machine;
 mod podman;
+mod scratch;
 mod session;
 
 pub use account::Account;
@@ -21,4 +22,5 @@ pub use info::Info;
 pub use log::{Log, printable, tail};
 pub use machine::{Runs, runs};
 pub use podman::{HARDENING, Podman};
+pub use scratch::Scratch;
 pub use session::{Session, SessionOptions};

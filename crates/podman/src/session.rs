@@ -2,11 +2,12 @@
 
 use std::{
     ffi::{OsStr, OsString},
+    fs::Permissions,
     os::unix::fs::{MetadataExt, PermissionsExt, chown},
     path::{Path, PathBuf},
 };
 
-use crate::{Account, Error, HARDENING, Info, Podman, Requirement, janitor::Janitor, podman::find};
+use crate::{Account, Error, HARDENING, Info, Podman, Requirement, container::Limits, janitor::Janitor, podman::find};
 
 /// Where and as whom podman runs.
 #[derive(Debug, Clone, Copy)]
@@ -72,7 +73,7 @@ impl Session {
         podman.account = account.clone();
         podman.environment = Some(environment(&directory, path.clone()));
         podman.arguments = arguments(&directory);
-        let janitor = Janitor::start(&directory, &podman)?;
+        let janitor = Janitor::start(&directory, Some(&podman))?;
         podman.group = janitor.group();
         let info = match podman.output(&["info", "--format", "json"]) {
             Ok(text) => Info::read(&text).ok_or_else(|| unusable(Requirement::Podman, &last_line(&text)))?,
@@ -101,6 +102,30 @@ impl Session {
         &self.directory
     }
 
+    /// Makes a directory below it, if it is not there, that belongs to the one who runs podman.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be made.
+    pub fn make_directory(&self, below: &Path) -> Result<PathBuf, Error> {
+        let mut path = self.directory.clone();
+        for part in below.components() {
+            path.push(part);
+            let make = || -> std::io::Result<()> {
+                if path.is_dir() {
+                    return Ok(());
+                }
+                std::fs::create_dir(&path)?;
+                // Whatever the umask says: nobody but that user can enter the directory around it.
+                std::fs::set_permissions(&path, Permissions::from_mode(0o755))?;
+                // Only who owns a directory can remove what is in it.
+                self.account.as_ref().map_or(Ok(()), |account| chown(&path, Some(account.uid), Some(account.gid)))
+            };
+            make().map_err(Error::io(format!("make {}", path.display())))?;
+        }
+        Ok(path)
+    }
+
     /// What podman says about itself.
     pub fn info(&self) -> &Info {
         &self.info
@@ -125,8 +150,9 @@ fn make_directory(scratch: &Path, account: Option<&Account>) -> Result<PathBuf, 
         std::fs::create_dir(made.path().join(part)).map_err(failed(made.path()))?;
     }
     let set_mode = |part: &str, mode| {
-        std::fs::set_permissions(made.path().join(part), std::fs::Permissions::from_mode(mode)).map_err(failed(scratch))
+        std::fs::set_permissions(made.path().join(part), Permissions::from_mode(mode)).map_err(failed(scratch))
     };
+    set_mode("", 0o700)?;
     set_mode("run", 0o700)?;
     // Whoever runs in a container may write there, if it is given the directory.
     set_mode("work", 0o1777)?;
@@ -194,7 +220,7 @@ fn choose_runtime(podman: &mut Podman, directory: &Path, path: &OsStr) -> Result
         let mut with = podman.clone();
         with.arguments.extend(["--runtime".into(), program.clone().into_os_string()]);
         let mut command = with.command();
-        command.args(["run", "--rm"]).args(HARDENING).args(["--ulimit", "host", "--rootfs"]);
+        command.args(["run", "--rm"]).args(HARDENING).args(Limits::of_this_process().arguments()).arg("--rootfs");
         let output = command.arg(directory.join("probe")).arg("/no-such-program").output();
         match output {
             Ok(output) if output.status.code() == Some(127) => {

@@ -13,6 +13,7 @@ mod layout_index;
 mod load;
 mod oci_archive;
 mod oci_layout;
+mod pull;
 pub mod push;
 mod references;
 pub mod registry;
@@ -27,6 +28,7 @@ pub use error::Error;
 pub use load::{find_container_engine, load};
 pub use oci_archive::OciArchive;
 pub use oci_layout::{OciLayout, StagedBlob};
+pub use pull::{PullError, pull};
 pub use stored::{StoredError, StoredImage, StoredImages, platform_in, read_stored};
 pub use target::{DestinationRef, ParseDestinationError};
 

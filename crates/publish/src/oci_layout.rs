@@ -49,6 +49,11 @@ pub struct OciLayout {
 pub struct StagedBlob(NamedTempFile);
 
 impl StagedBlob {
+    /// The file, for who writes it from its begin.
+    pub(crate) fn file(&mut self) -> &mut File {
+        self.0.as_file_mut()
+    }
+
     /// Where the bytes are until they are adopted.
     pub fn path(&self) -> &Path {
         self.0.path()

@@ -85,7 +85,7 @@ fn same_digest(descriptor: &Descriptor, hex: String, findings: &mut Findings) ->
 }
 
 /// Where the blob is, if the digest is one that may become a file name (CVE-2024-3727).
-fn path(dir: &Path, digest: &str) -> Option<PathBuf> {
+pub(crate) fn path(dir: &Path, digest: &str) -> Option<PathBuf> {
     let hex = digest.strip_prefix("sha256:")?;
     let well_formed = hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     well_formed.then(|| dir.join("blobs/sha256").join(hex))
@@ -127,6 +127,6 @@ impl<R: Read> Read for HashReader<R> {
     }
 }
 
-fn hex(bytes: impl AsRef<[u8]>) -> String {
+pub(crate) fn hex(bytes: impl AsRef<[u8]>) -> String {
     bytes.as_ref().iter().map(|b| format!("{b:02x}")).collect()
 }

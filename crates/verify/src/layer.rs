@@ -182,7 +182,7 @@ fn check_entry(entry: &Entry, digest: &str, ours: bool, findings: &mut Findings)
     true
 }
 
-enum Packing {
+pub(crate) enum Packing {
     Plain,
     Gzip,
     Zstd,
@@ -190,7 +190,7 @@ enum Packing {
 
 impl Packing {
     /// OCI image-spec, layer.md; the non-distributable types differ in name only.
-    fn of(media_type: &str) -> Option<Self> {
+    pub fn of(media_type: &str) -> Option<Self> {
         let kind = media_type
             .strip_prefix("application/vnd.oci.image.layer.v1.")
             .or_else(|| media_type.strip_prefix("application/vnd.oci.image.layer.nondistributable.v1."))?;
@@ -203,7 +203,7 @@ impl Packing {
     }
 
     /// Gzip members and zstd frames may follow one another (RFC 1952 §2.2, RFC 8878 §3).
-    fn decode(self, file: impl Read + 'static) -> io::Result<Box<dyn Read>> {
+    pub fn decode(self, file: impl Read + 'static) -> io::Result<Box<dyn Read>> {
         let file = BufReader::with_capacity(1 << 16, file);
         Ok(match self {
             Self::Plain => Box::new(file),

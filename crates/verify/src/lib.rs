@@ -20,13 +20,21 @@ mod config;
 mod document;
 mod layer;
 mod layout;
+mod peek;
 mod report;
+mod run;
 mod tar;
 mod tree;
+mod verdict;
 
 use std::path::{Path, PathBuf};
 
+pub use peek::{Project, read_project};
+/// A directory that goes away with this process, and why it cannot be made.
+pub use pixi_oci_podman::{Error as PodmanError, Scratch};
 pub use report::{Finding, ImageReport, LayerReport, Report, Root, Rule, Severity};
+pub use run::{Check, RunError, RunOptions, run_image};
+pub use verdict::{Isolation, Outcome, Run, Runs, Tools, Verdict};
 
 use report::Findings;
 

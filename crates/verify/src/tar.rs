@@ -55,6 +55,8 @@ pub(crate) struct Reader<R> {
     source: R,
     /// Content and padding of the last entry, still to be skipped.
     skip: u64,
+    /// The length of the content of the last entry.
+    size: u64,
 }
 
 /// What extension headers said of the entry that follows them.
@@ -67,7 +69,7 @@ struct Extension {
 
 impl<R: Read> Reader<R> {
     pub fn new(source: R) -> Self {
-        Self { source, skip: 0 }
+        Self { source, skip: 0, size: 0 }
     }
 
     /// The next entry; `None` at the end, after which only zeros may follow.
@@ -104,6 +106,17 @@ impl<R: Read> Reader<R> {
         }
     }
 
+    /// The content of the last entry, if it has not more than `max` bytes.
+    pub fn read_content(&mut self, max: u64) -> io::Result<Vec<u8>> {
+        if self.size > max {
+            return Err(bad(format!("a file of {} bytes, of which {max} were expected at most", self.size)));
+        }
+        let mut bytes = Vec::new();
+        self.source.by_ref().take(self.size).read_to_end(&mut bytes)?;
+        self.skip -= bytes.len() as u64;
+        if bytes.len() as u64 == self.size { Ok(bytes) } else { Err(bad("it ends inside a file")) }
+    }
+
     fn entry(&mut self, header: &Header<'_>, kind: u8, extension: Extension) -> io::Result<Entry> {
         let size = extension.size.map_or_else(|| header.size(), Ok)?;
         let raw_path = extension.path.unwrap_or_else(|| header.path());
@@ -132,6 +145,7 @@ impl<R: Read> Reader<R> {
             other => return Err(bad(format!("an entry of the unknown type {:?}", char::from(other)))),
         };
         self.skip = padded(size)?;
+        self.size = size;
         let escapes = escapes(&raw_path);
         let path = if escapes { raw_path.into() } else { normalised(&raw_path) };
         Ok(Entry { path, kind, mode: header.mode()?, escapes })

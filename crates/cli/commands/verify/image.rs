@@ -1,0 +1,156 @@
+//! `pixi-oci verify image`
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::Args;
+use pixi_oci_build::{Architecture, TaskArgv, image_task};
+use pixi_oci_publish::{OciLayout, pull, registry::RepositoryRef};
+use pixi_oci_verify::{
+    Check, Project, Report, RunError, Scratch, Severity, Verdict, read_project, run_image, verify_layout,
+};
+
+use super::{RunArgs, Surroundings, show};
+use crate::{error::CliError, output::Output};
+
+/// Recompute every digest, size and diff id of an image, check the layers' entries, and run a command in it.
+///
+/// Without a command, task or script nothing is run. It runs in podman: no network, a read-only root, a user that the
+/// image does not know, no capabilities; the image's entrypoint stays. Exits with 3 if anything is wrong, with 1 if
+/// something could not be run.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  pixi-oci verify image oci:dist/oci
+  pixi-oci verify image oci:dist/oci:1.0 --json
+  pixi-oci verify image oci:dist/oci --out proof -- python -c 'import numpy'
+  pixi-oci verify image docker://ghcr.io/me/tool:1.0 --arch amd64 --task test")]
+pub struct ImageArgs {
+    /// The image: oci:DIR[:TAG], or docker://REF, which is fetched.
+    #[arg(value_name = "IMAGE", default_value = "oci:dist/oci")]
+    image: String,
+    /// Print one JSON document.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+/// Runs the command.
+pub fn run(args: &ImageArgs, output: &Output) -> Result<ExitCode, CliError> {
+    let surroundings = Surroundings::read();
+    let layout = Layout::find(&args.image, &surroundings.scratch, output)?;
+    let report = verify_layout(&layout.dir, layout.tag.as_deref())?;
+    let wrong = findings(&report, output);
+    let project = match report.images.first() {
+        // Of what is damaged, nothing is read.
+        Some(image) if report.is_sound() => {
+            let read = read_project(&layout.dir, image);
+            read.map_err(|source| CliError::Io { action: "read the project in the image".into(), source })?
+        }
+        _ => Project::default(),
+    };
+    let interrupted = crate::interrupt::flag();
+    let runs = if args.run.wanted() && report.is_sound() {
+        let check = check(args, &report, &project, &surroundings.scratch)?;
+        Some(run_image(&layout.dir, &report, &check, &args.run.options(&surroundings, &interrupted))?)
+    } else {
+        None
+    };
+    let sound = report.is_sound();
+    let summary = match wrong {
+        0 => format!("{}: {} images; every digest, size and diff id is right", args.image, report.images.len()),
+        n => format!("{}: {n} {} wrong", args.image, if n == 1 { "thing is" } else { "things are" }),
+    };
+    let verdict = Verdict::new(args.image.clone(), project.lock_file(), report, sound, runs);
+    show::show(&verdict, &summary, args.run.out.as_deref(), args.json, output)
+}
+
+/// Where the image is on this machine.
+struct Layout {
+    dir: PathBuf,
+    tag: Option<String>,
+    /// Has what was fetched.
+    _fetched: Option<Scratch>,
+}
+
+impl Layout {
+    fn find(image: &str, scratch: &Path, output: &Output) -> Result<Self, CliError> {
+        let usage = || CliError::Usage(format!("{image:?} is not oci:DIR[:TAG] or docker://REF"));
+        if image.starts_with("docker://") {
+            let reference: RepositoryRef = image.parse().map_err(|error| CliError::Usage(format!("{error}")))?;
+            return Self::fetch(&reference, scratch, output);
+        }
+        let rest = image.strip_prefix("oci:").filter(|rest| !rest.is_empty()).ok_or_else(usage)?;
+        let (dir, tag) = rest.split_once(':').map_or((rest, None), |(dir, tag)| (dir, Some(tag.to_owned())));
+        Ok(Self { dir: dir.into(), tag, _fetched: None })
+    }
+
+    fn fetch(reference: &RepositoryRef, scratch: &Path, output: &Output) -> Result<Self, CliError> {
+        let fetched = Scratch::new(scratch).map_err(RunError::from)?;
+        let layout = OciLayout::open(&fetched.path().join("layout"))?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|source| CliError::Io { action: "use the network".into(), source })?;
+        let digest = runtime.block_on(pull(reference, &crate::registries::access(), &layout))?;
+        output.note(&format!("{reference} is {digest}"));
+        Ok(Self { dir: layout.dir().to_owned(), tag: None, _fetched: Some(fetched) })
+    }
+}
+
+/// Says what was found, and gives the number of errors.
+fn findings(report: &Report, output: &Output) -> usize {
+    for finding in &report.findings {
+        let place = finding.path.as_ref().map(|path| format!(" {path}")).unwrap_or_default();
+        let line = format!("{}: {}{place}: {}", finding.rule, finding.subject, finding.detail);
+        match finding.severity {
+            Severity::Error => output.failure(&line),
+            // Base images have whiteouts and set-user-id programs.
+            Severity::Notice => output.note(&line),
+        }
+    }
+    report.errors().count()
+}
+
+/// What is run: the arguments, or the task of the workspace that is in the image.
+fn check(args: &ImageArgs, report: &Report, project: &Project, scratch: &Path) -> Result<Check, CliError> {
+    let Some(name) = &args.run.task else { return Ok(args.run.check()) };
+    let usage = |text: String| CliError::Usage(text);
+    if project.files.is_empty() {
+        return Err(usage(format!(
+            "{} has no workspace manifest, and so no tasks; say the command after --",
+            args.image
+        )));
+    }
+    let files = Scratch::new(scratch).map_err(RunError::from)?;
+    for (name, bytes) in &project.files {
+        let path = files.path().join(name);
+        let write = std::fs::write(&path, bytes);
+        write.map_err(|source| CliError::Io { action: format!("write {}", path.display()), source })?;
+    }
+    let environment = project.environment.as_deref().unwrap_or("default");
+    let mut tasks: Vec<TaskArgv> = Vec::new();
+    for image in &report.images {
+        let architecture = image.platform.split('/').nth(1).unwrap_or_default();
+        if !args.run.arch.is_empty() && !args.run.arch.iter().any(|wanted| wanted == architecture) {
+            continue;
+        }
+        let Ok(architecture) = architecture.parse::<Architecture>() else { continue };
+        tasks.push(image_task(files.path(), environment, architecture, name)?);
+    }
+    let Some(task) = tasks.first() else { return Ok(args.run.check()) };
+    if tasks.iter().any(|other| other != task) {
+        return Err(usage(format!("task `{name}` is not the same on all architectures; choose one with --arch")));
+    }
+    if task.env.iter().any(|(_, value)| value.contains('$')) {
+        return Err(usage(format!(
+            "task `{name}` has variables that only a shell can expand; say the command after --"
+        )));
+    }
+    Ok(Check {
+        command: task.argv.clone(),
+        script: None,
+        environment: task.env.clone(),
+        workdir: task.cwd.as_ref().map(|below| format!("{}/{below}", project.workdir.trim_end_matches('/'))),
+    })
+}

@@ -1,0 +1,41 @@
+//! Runs a command in the images of a layout.
+
+use std::path::Path;
+
+use pixi_oci_podman::Container;
+
+use super::{Check, RunError, RunOptions, Runner, architecture_of, cannot_run, chosen, stage};
+use crate::{Report, Runs};
+
+/// Runs the command in the images of the layout in `dir`, which `report` says are sound.
+///
+/// The image's entrypoint stays, so that what it activates is activated; an empty command is the image's own.
+///
+/// # Errors
+///
+/// podman cannot be used; an architecture is wanted that is not there. A command that fails is no error.
+pub fn run_image(dir: &Path, report: &Report, check: &Check, options: &RunOptions<'_>) -> Result<Runs, RunError> {
+    let images = chosen(&report.images, |image| &image.platform, options.architectures)?;
+    let runner = Runner::open(check, options)?;
+    let mut runs = Vec::new();
+    for image in images {
+        let manifest = Some(image.manifest.clone());
+        if let Some(reason) = cannot_run(&image.platform) {
+            runs.push(runner.not_run(&image.platform, manifest, reason));
+            continue;
+        }
+        let session = &runner.session;
+        stage::stage(dir, image, session)?;
+        let id = session.podman().pull(session.directory(), stage::NAME, None, architecture_of(&image.platform))?;
+        let container = Container {
+            image: &id,
+            entrypoint: None,
+            command: &runner.command,
+            environment: &runner.check.environment,
+            workdir: runner.check.workdir.as_deref(),
+            mounts: &runner.mounts,
+        };
+        runs.push(runner.run(&image.platform, manifest, &container)?);
+    }
+    Ok(runner.finish(runs))
+}

@@ -1,0 +1,133 @@
+//! What a verification with runs says: the verdict, and all that is needed to understand and repeat it.
+
+use serde::Serialize;
+
+/// How something went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// It was looked at and is right.
+    Passed,
+    /// It could not be looked at.
+    NotRun,
+    /// It was looked at and is wrong.
+    Failed,
+}
+
+/// The whole verification.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Verdict<T: Serialize> {
+    /// The worst of the structure and all runs.
+    pub verdict: Outcome,
+    /// What was verified, as it was named.
+    pub subject: String,
+    /// The digest of the lock file in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lock_file: Option<String>,
+    /// What was recomputed without running anything.
+    #[serde(flatten)]
+    pub structure: T,
+    /// One for each architecture; none if nothing was to be run, or the structure is wrong.
+    pub runs: Vec<Run>,
+    /// What the runs were made with; absent if there were none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tools: Option<Tools>,
+    /// What the containers were denied; absent if there were none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub isolation: Option<Isolation>,
+}
+
+impl<T: Serialize> Verdict<T> {
+    /// Of a structure and the runs.
+    pub fn new(subject: String, lock_file: Option<String>, structure: T, sound: bool, runs: Option<Runs>) -> Self {
+        let of_structure = if sound { Outcome::Passed } else { Outcome::Failed };
+        let (runs, tools, isolation) = match runs {
+            Some(made) => (made.runs, Some(made.tools), Some(made.isolation)),
+            None => (Vec::new(), None, None),
+        };
+        let worst = runs.iter().map(|run| run.outcome).chain([of_structure]).max();
+        Self { verdict: worst.unwrap_or(of_structure), subject, lock_file, structure, runs, tools, isolation }
+    }
+}
+
+/// All runs, and how they were made.
+#[derive(Debug, Clone)]
+pub struct Runs {
+    /// One for each architecture.
+    pub runs: Vec<Run>,
+    /// What they were made with.
+    pub tools: Tools,
+    /// What the containers were denied.
+    pub isolation: Isolation,
+}
+
+/// What was run on one architecture, or why not.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Run {
+    /// `linux/amd64`
+    pub platform: String,
+    /// The digest of the image manifest of the image that ran.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<String>,
+    /// How it went.
+    pub outcome: Outcome,
+    /// Why it did not pass.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Whether QEMU ran it.
+    pub emulated: bool,
+    /// What ran in the container, with its arguments; empty for the image's own command.
+    pub command: Vec<String>,
+    /// The exact command that ran it on this machine.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub podman: Vec<String>,
+    /// Its exit status.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// From the start of podman to its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
+    /// The last lines of stderr.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub said: String,
+    /// Where stdout is, from the report's directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stdout: Option<String>,
+    /// Where stderr is, from the report's directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stderr: Option<String>,
+}
+
+/// The programs that a verification depends on, with versions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tools {
+    /// This program.
+    pub pixi_oci: String,
+    /// podman.
+    pub podman: String,
+    /// The program that starts containers.
+    pub runtime: String,
+    /// Linux.
+    pub kernel: String,
+}
+
+/// What containers were denied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Isolation {
+    /// Whether a container that breaks out is an ordinary user.
+    pub rootless: bool,
+    /// `none`
+    pub network: &'static str,
+    /// The user and group in the container.
+    pub user: &'static str,
+    /// Whether the root file system is read-only.
+    pub read_only_root: bool,
+    /// The capabilities that are left.
+    pub capabilities: Vec<String>,
+    /// Whether programs can gain rights.
+    pub no_new_privileges: bool,
+}
