@@ -39,9 +39,15 @@ fn a_workspace_that_is_not_there_or_not_locked() {
 #[test]
 fn an_unknown_environment_with_those_there_are() {
     let ws = workspace([]).environment("prod", []).environment("test", []);
-    refused(&ws, &["-e", "prdo"], 1, &["`prdo`", "`default`", "`prod`", "`test`"]);
+    refused(&ws, &["-e", "prdo"], 1, &["`prdo`", "did you mean `prod`? it has", "`default`", "`test`"]);
     refused(&ws.clone().oci("environment = \"prdo\""), &[], 1, &["`prdo`", "did you mean `prod`?"]);
     refused(&ws.oci("[tool.pixi-oci.environments.tset]"), &[], 1, &["`tset`", "did you mean `test`?"]);
+}
+
+#[test]
+fn an_unknown_platform_with_those_there_are() {
+    let words = ["`linux-aarch46`", "did you mean `linux-aarch64`? it is locked for", "`linux-64`"];
+    refused(&workspace([]), &["--platform", "linux-aarch46"], 1, &words);
 }
 
 #[test]

@@ -70,6 +70,21 @@ fn mistakes_in_the_manifest_are_shown_where_they_are() {
         ("numpy = ", "numpy = \"https://example.org/x\"", &["write `{ url = "]),
         ("channel-priority", "channel-priority = \"strikt\"", &["must be one of \"strict\"", "strikt"]),
         ("channel-priority", "exclude-newer = \"soon\"", &["`soon` is neither a date"]),
+        (
+            "platforms = ",
+            "platforms = [\"linux-64\", \"linux-arch64\"]",
+            &[
+                "`linux-arch64` is not a conda platform",
+                "did you mean `linux-aarch64`?",
+                "pixi.toml:",
+                "linux-64\", \"linux-arch64",
+            ],
+        ),
+        (
+            "[feature.gpu.system",
+            "[feature.gpu]\nplatforms = [\"linux64\"]\n[feature.gpu.system-requirements]",
+            &["`linux64` is not a conda platform", "did you mean `linux-64`?"],
+        ),
         ("gpu = [", "gpu = [\"gpuu\"]", &["feature `gpuu` is not defined", "did you mean `gpu`?"]),
     ] {
         let sandbox = Sandbox::new();

@@ -51,7 +51,11 @@ pub fn add(index: &Path, wheel: &Wheel, tag: &str) -> PathBuf {
 }
 
 /// A directory with the uv of `tests/real/make-wheels`, for a `PATH`. Without it a test is skipped aloud.
-#[allow(clippy::print_stdout)]
+#[allow(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "the environment names the directory; a skip is loud"
+)]
 pub fn uv() -> Option<&'static Path> {
     static UV: OnceLock<Option<PathBuf>> = OnceLock::new();
     let found = UV.get_or_init(|| {

@@ -6,7 +6,7 @@ use rattler_solve::{ChannelPriority, SolveStrategy};
 
 use crate::{
     Error, ExcludeNewer, ManifestChannel, ManifestError, PypiOptions, PypiRequirement, Requirement,
-    exclude_newer::Cutoff, pypi_options::normalized, requirement::Context, section::Section,
+    exclude_newer::Cutoff, manifest_platform, pypi_options::normalized, requirement::Context, section::Section,
 };
 
 /// A part of the manifest that only some commands need: what is wrong in it is an error when it is asked for, so that
@@ -65,6 +65,7 @@ impl Solving {
             let named = |name: &str| Ok(cutoff(&section, name)?.map(|cutoff| (name.to_owned(), cutoff)));
             section.keys().filter_map(|name| named(name).transpose()).collect()
         };
+        manifest_platform::check(workspace, &[])?;
         let pypi_packages = by_package("pypi-exclude-newer")?;
         Ok(Self {
             channels: ManifestChannel::read_list(workspace, root)?.unwrap_or_default(),

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use crate::{ManifestError, Sha256};
+use crate::{ManifestError, Sha256, config_reader::suggestion};
 
 /// Why a workspace, its lock file or its package archives could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +41,7 @@ pub enum Error {
     },
 
     /// An environment that neither manifest nor lock file has.
-    #[error("{} has no environment `{name}`; {}", path.display(), list("it has", known))]
+    #[error("{} has no environment `{name}`; {}{}", path.display(), meant(name, known), list("it has", known))]
     UnknownEnvironment {
         /// The manifest or lock file.
         path: PathBuf,
@@ -117,7 +117,11 @@ pub enum Error {
     },
 
     /// The environment is not locked for the platform that was asked for.
-    #[error("environment `{environment}` is not locked for {wanted}; {}", list("it is locked for", available))]
+    #[error(
+        "environment `{environment}` is not locked for {wanted}; {}{}",
+        meant(wanted.split('`').nth(1).unwrap_or_default(), available),
+        list("it is locked for", available)
+    )]
     NoPlatform {
         /// The environment.
         environment: String,
@@ -300,6 +304,12 @@ impl From<ManifestError> for Error {
 }
 
 /// "it has `a`, `b`", or "… none".
+/// "did you mean `x`? ", if a name is near enough to be meant.
+fn meant(name: &str, known: &[String]) -> String {
+    let suggestion = suggestion(name, known.iter().map(String::as_str));
+    suggestion.map(|suggestion| format!("{suggestion} ")).unwrap_or_default()
+}
+
 fn list(verb: &str, names: &[String]) -> String {
     if names.is_empty() {
         return format!("{verb} none");

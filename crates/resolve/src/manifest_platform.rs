@@ -1,7 +1,10 @@
 //! The platforms a workspace declares, plain (`"linux-64"`) or rich (pixi 0.71: a table with virtual packages).
 
+use rattler_conda_types::Subdir;
+
 use crate::{
     ManifestError, VirtualPackage,
+    config_reader::suggestion,
     section::{Entry, Section},
     virtual_package,
 };
@@ -33,6 +36,29 @@ pub(crate) fn read(workspace: &Section<'_>) -> Result<Vec<ManifestPlatform>, Man
     let entries = workspace.list("platforms")?.unwrap_or_default();
     entries.iter().map(read_entry).collect()
 }
+
+/// Whether `platforms` of a table names only platforms of conda, or declared ones. Only the comparison and the solver need
+/// that: a lock file may be for a platform that this program has never heard of.
+pub(crate) fn check(section: &Section<'_>, declared: &[ManifestPlatform]) -> Result<(), ManifestError> {
+    for entry in section.list("platforms")?.unwrap_or_default() {
+        let named = match &entry {
+            Entry::Value(leaf) => Some(leaf.string()?),
+            Entry::Table(table) => table.string("platform")?.or(table.string("name")?),
+        };
+        let Some(name) = named.filter(|name| name.parse::<Subdir>().is_err()) else { continue };
+        let names = || declared.iter().map(|platform| platform.name.as_str());
+        if !names().any(|known| known == name) {
+            let mut error =
+                entry.error(format!("`{name}` is not a conda platform, nor is one declared under this name"));
+            error.hint = suggestion(&name, names().chain(COMMON));
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// Those that people write.
+const COMMON: [&str; 6] = ["linux-64", "linux-aarch64", "osx-64", "osx-arm64", "win-64", "win-arm64"];
 
 fn read_entry(entry: &Entry<'_>) -> Result<ManifestPlatform, ManifestError> {
     let table = match entry {

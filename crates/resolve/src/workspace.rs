@@ -96,7 +96,8 @@ impl Workspace {
         let pool = workspace.section("dependencies")?;
         let context = Context { feature: DEFAULT, root: &root, pool: pool.as_ref() };
         let mut environments = read_environments(&pixi, context)?;
-        let mut features = read_features(&pixi, &workspace, context)?;
+        let platforms = manifest_platform::read(&workspace)?;
+        let mut features = read_features(&pixi, &workspace, &platforms, context)?;
         if pyproject {
             pyproject::extend(&top, &mut features)?;
         }
@@ -114,7 +115,7 @@ impl Workspace {
             license: text_of("license")?,
             authors: read_authors(&workspace, python.as_ref())?,
             channels: read_channels(&workspace)?,
-            platforms: manifest_platform::read(&workspace)?,
+            platforms,
             features,
             environments,
             solving: Deferred::of(Solving::read(&pixi, &workspace, &root)),
@@ -225,12 +226,15 @@ fn check_features(
 fn read_features(
     pixi: &Section<'_>,
     workspace: &Section<'_>,
+    platforms: &[ManifestPlatform],
     context: Context<'_>,
 ) -> Result<BTreeMap<String, Feature>, ManifestError> {
     let mut features = BTreeMap::new();
     if let Some(section) = pixi.section("feature")? {
         for (name, section) in section.sections()? {
-            features.insert(name.to_owned(), Feature::read(&section, Context { feature: name, ..context })?);
+            let mut feature = Feature::read(&section, Context { feature: name, ..context })?;
+            feature.options.update(|_| manifest_platform::check(&section, platforms));
+            features.insert(name.to_owned(), feature);
         }
     }
     let options = Deferred::of(FeatureOptions::read_default(pixi, workspace));
