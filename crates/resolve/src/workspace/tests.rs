@@ -225,7 +225,10 @@ fn activation_composes_features_as_pixi_does() {
     let arm = platform("linux-aarch64", Subdir::LinuxAarch64);
     assert_eq!(of("ab", &arm).1, "SHARED=a A=1 DEFAULT=1");
     let error = workspace.activation("abc", &linux()).unwrap_err().to_string();
-    assert!(error.ends_with("has no environment `abc`; did you mean `ab`? it has `ab`, `ba`, `default`, `own`"), "{error}");
+    assert!(
+        error.ends_with("has no environment `abc`; did you mean `ab`? it has `ab`, `ba`, `default`, `own`"),
+        "{error}"
+    );
 }
 
 #[test]
