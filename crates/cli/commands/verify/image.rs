@@ -7,13 +7,16 @@ use std::{
 
 use clap::Args;
 use pixi_oci_build::{Architecture, TaskArgv, image_task};
-use pixi_oci_publish::{OciLayout, pull, registry::RepositoryRef};
+use pixi_oci_publish::{
+    OciLayout, pull,
+    registry::{RegistryAccess, RepositoryRef},
+};
 use pixi_oci_verify::{
     Check, Project, Report, RunError, Scratch, Severity, Verdict, read_project, run_image, verify_layout,
 };
 
 use super::{RunArgs, Surroundings, show};
-use crate::{error::CliError, output::Output};
+use crate::{error::CliError, output::Output, registries::RegistryArgs};
 
 /// Recompute every digest, size and diff id of an image, check the layers' entries, and run a command in it.
 ///
@@ -35,12 +38,14 @@ pub struct ImageArgs {
     json: bool,
     #[command(flatten)]
     run: RunArgs,
+    #[command(flatten)]
+    registry: RegistryArgs,
 }
 
 /// Runs the command.
 pub fn run(args: &ImageArgs, output: &Output) -> Result<ExitCode, CliError> {
     let surroundings = Surroundings::read();
-    let layout = Layout::find(&args.image, &surroundings.scratch, output)?;
+    let layout = Layout::find(args, &surroundings.scratch, output)?;
     let report = verify_layout(&layout.dir, layout.tag.as_deref())?;
     let wrong = findings(&report, output);
     let project = match report.images.first() {
@@ -76,23 +81,29 @@ struct Layout {
 }
 
 impl Layout {
-    fn find(image: &str, scratch: &Path, output: &Output) -> Result<Self, CliError> {
+    fn find(args: &ImageArgs, scratch: &Path, output: &Output) -> Result<Self, CliError> {
+        let image = &args.image;
         let usage = || CliError::Usage(format!("{image:?} is not oci:DIR[:TAG] or docker://REF"));
         if image.starts_with("docker://") {
             let reference: RepositoryRef = image.parse().map_err(|error| CliError::Usage(format!("{error}")))?;
-            return Self::fetch(&reference, scratch, output);
+            return Self::fetch(&reference, &args.registry.access(), scratch, output);
         }
         let rest = image.strip_prefix("oci:").filter(|rest| !rest.is_empty()).ok_or_else(usage)?;
         let (dir, tag) = rest.split_once(':').map_or((rest, None), |(dir, tag)| (dir, Some(tag.to_owned())));
         Ok(Self { dir: dir.into(), tag, _fetched: None })
     }
 
-    fn fetch(reference: &RepositoryRef, scratch: &Path, output: &Output) -> Result<Self, CliError> {
+    fn fetch(
+        reference: &RepositoryRef,
+        access: &RegistryAccess,
+        scratch: &Path,
+        output: &Output,
+    ) -> Result<Self, CliError> {
         let fetched = Scratch::new(scratch).map_err(RunError::from)?;
         let layout = OciLayout::open(&fetched.path().join("layout"))?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|source| CliError::Io { action: "use the network".into(), source })?;
-        let digest = runtime.block_on(pull(reference, &crate::registries::access(), &layout))?;
+        let digest = runtime.block_on(pull(reference, access, &layout))?;
         output.note(&format!("{reference} is {digest}"));
         Ok(Self { dir: layout.dir().to_owned(), tag: None, _fetched: Some(fetched) })
     }
