@@ -162,6 +162,25 @@ fn python_packages_are_locked_as_pixi_writes_them_and_the_lock_is_true() {
 }
 
 #[test]
+fn what_a_wheel_requires_comes_from_the_index_where_that_has_it() {
+    let Some(setup) = setup() else { return };
+    let metadata =
+        |python: &str| format!("Metadata-Version: 2.1\nName: opt\nVersion: 1.0\nRequires-Python: {python}\n");
+    let place = setup.sandbox.path("simple/opt/opt-1.0-py3-none-any.whl.metadata");
+    setup.manifest("[dependencies]\npython = \"*\"\n[pypi-dependencies]\nopt = \"*\"\n");
+    fs::write(&place, metadata(">=3.7")).unwrap();
+    setup.run(&["lock"]).success();
+    assert!(setup.lock().contains("requires_python: '>=3.7'"), "{}", setup.lock());
+    assert!(!setup.sandbox.path("../cache/pixi-oci/archives").exists(), "the wheel was fetched for it");
+    // What is not that of the wheel is not believed.
+    let other = Sandbox::new();
+    fs::write(&place, metadata(">=3.7").replace("opt", "tpo")).unwrap();
+    fs::remove_file(setup.sandbox.path("pixi.lock")).unwrap();
+    setup.run(&["lock", "--cache-dir", other.path("cache").to_str().unwrap()]).success();
+    assert!(setup.lock().contains("requires_python: '>=3.8'"), "{}", setup.lock());
+}
+
+#[test]
 fn what_was_locked_stays_and_configuration_of_this_machine_does_not_count() {
     let Some(setup) = setup() else { return };
     let manifest = |more: &str| format!("[dependencies]\npython = \"*\"\n[pypi-dependencies]\nlib = \"{more}\"\n");
