@@ -2,6 +2,7 @@
 
 import subprocess
 
+import yaml
 from fixture import EXAMPLES, PASSWORD, ROOT, Machine
 
 TAGS = 'tags = ["{version}", "{major}.{minor}", "sha-{sha}", "latest", "latest@main"]'
@@ -147,6 +148,41 @@ class Legs(Machine):
         self.assertIn("BLOCKER(arch-missing)", logs(run))
         self.assertIn("latest", self.tags(self.names[0]))
         self.assertTrue(all(tag.endswith("-amd64") for tag in self.tags(self.names[1])), self.tags(self.names[1]))
+
+
+class Action(Machine):
+    """The inputs that no example uses."""
+
+    def test_legs_tags_and_arguments(self):
+        root = self.repository({".": []})
+        uses = "OWNER/pixi-oci/.github/actions/pixi-oci@COMMIT"
+        to = f"docker://{self.open}/{self.owner}/a\ndocker://{self.open}/{self.owner}/b\n"
+        common = {"to": to, "tags": "one\ntwo\n", "publish": "true"}
+        leg = lambda arch: {"uses": uses, "with": {**common, "arch": arch, "leg-file": f"legs/{arch}.json", "arguments": "--compression\nzstd:3"}}
+        join = {"id": "join", "uses": uses, "with": {**common, "command": "publish-index", "legs": "legs/arm64.json\nlegs/amd64.json"}}
+        steps = [{"uses": "actions/checkout@v4"}, leg("amd64"), leg("arm64"), join]
+        workflow = self.work / "workflow.yml"
+        workflow.write_text(yaml.safe_dump({True: {"push": None}, "jobs": {"all": {"runs-on": "x", "steps": steps}}}))
+        run = self.github(root).run(workflow, self.event(root, "push", "main"))
+        self.assertEqual(results(run), {"all": ["success"]}, logs(run))
+        outputs = run["all"][0][2]["join"]["outputs"]
+        for name in ("a", "b"):
+            tags = self.tags(f"{self.owner}/{name}")
+            self.assertEqual({tags["one"], tags["two"]}, {outputs["digest"]})
+        self.assertEqual(len(outputs["references"].split("\n")), 2)
+
+    def test_inputs_are_data_and_no_program(self):
+        root = self.repository({".": []})
+        hostile = f"$(touch {self.work}/here)'; touch {self.work}/here #"
+        steps = [{"uses": "actions/checkout@v4"},
+                 {"uses": "OWNER/pixi-oci/.github/actions/pixi-oci@COMMIT",
+                  "with": {"command": "build", "environment": hostile}}]
+        workflow = self.work / "workflow.yml"
+        workflow.write_text(yaml.safe_dump({True: {"push": None}, "jobs": {"all": {"runs-on": "x", "steps": steps}}}))
+        run = self.github(root).run(workflow, self.event(root, "push", "main"))
+        self.assertEqual(results(run), {"all": ["failure"]})
+        self.assertIn("touch", logs(run), "the environment of this name is not there")
+        self.assertFalse((self.work / "here").exists())
 
 
 class Own(Machine):

@@ -99,9 +99,12 @@ cat >"$work/other/flake.nix" <<NIX
 {
   inputs.pixi-oci.url = "path:$work/flake";
   inputs.pixi-oci.inputs.nixpkgs.url = "path:$work/nixpkgs";
-  outputs = { self, pixi-oci }: {
-    apps = pixi-oci.lib.mkApps { workspace = "services/api"; flags = [ "--environment" "default" ]; };
-  };
+  outputs = { self, pixi-oci }:
+    let
+      api = pixi-oci.lib.mkApps { workspace = "services/api"; flags = [ "--environment" "default" ]; };
+    in {
+      apps = builtins.mapAttrs (system: apps: apps // { publish-api = apps.publish; }) api;
+    };
 }
 NIX
 cd "$work/other"
@@ -110,6 +113,10 @@ other() {
   shift
   nix run --offline --impure "path:$work/other#$name" -- "$@"
 }
-same "$(other publish --publish --to "$to/other" | sed 's/.*@//')" "${direct#*@}" "mkApps"
+same "$(other publish-api --publish --to "$to/other" | sed 's/.*@//')" "${direct#*@}" "mkApps"
+other publish-amd64 --publish --to "$to/below" >/dev/null
+other publish-arm64 --publish --to "$to/below" >/dev/null
+[ -e services/api/dist/legs/arm64.json ] || fail "the leg is not below the workspace"
+same "$(other publish-index --publish --to "$to/below" | sed 's/.*@//')" "${direct#*@}" "the legs of mkApps"
 
 say "the flake's apps publish what the program publishes"
