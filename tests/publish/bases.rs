@@ -50,6 +50,8 @@ fn the_token_for_publishing_is_never_shown_to_the_registry_of_a_base_image() {
             &["publish", "ws", "--to", &to],
             &["publish", "ws", "--to", &to, "--publish"],
             &["publish", "ws", "--to", &to, "--publish", "--arch", "amd64", "--leg-file", "leg"],
+            // What is only looked at is no base image, and the same holds.
+            &["verify", "image", &base],
         ] {
             secrets(&mut sandbox.pixi_oci(arguments)).refused(1, &[&registry.address]);
         }
@@ -73,6 +75,7 @@ fn the_token_for_publishing_is_never_shown_to_the_registry_of_a_base_image() {
         fs::create_dir_all(sandbox.home().join(".docker")).unwrap();
         fs::write(sandbox.home().join(".docker/config.json"), login).unwrap();
         sandbox.run(&build).success();
+        sandbox.run(&["verify", "image", &base]).success();
         let mut command = sandbox.pixi_oci(&["publish", "ws", "--to", &to, "--publish", "--cache-dir", "c2"]);
         let outcome = secrets(&mut command).success();
         assert_eq!(target.tag("me/app", "2.0.0").as_deref(), Some(outcome.digest()), "{name}");
@@ -103,7 +106,9 @@ fn a_base_image_behind_a_private_authority() {
     assert_eq!(sandbox.run(&other_cache).success().digest(), digest);
     fs::remove_dir_all(&certificates).unwrap();
 
-    // Pinning reaches it the same way.
+    // Verifying and pinning reach it the same way.
+    sandbox.run(&["verify", "image", &base]).refused(1, &["certificate"]);
+    sandbox.run(&["verify", "image", &base, "--ca-file", ca]).success();
     let unpinned = base.split('@').next().unwrap();
     write_on(&sandbox, &format!("{unpinned}:1.0.0"));
     sandbox.run(&["lock", "--base", "ws"]).refused(1, &["certificate"]);
