@@ -261,6 +261,11 @@ fn refusals_say_which_package_and_why() {
         setup.run(&["lock"]).refused(1, words);
         assert!(!setup.sandbox.path("pixi.lock").exists());
     }
+    for said in ["true", "[\"lib\"]"] {
+        let more = "[dependencies]\npython = \"*\"\n[pypi-dependencies]\nlib = \"*\"\n";
+        setup.manifest(&format!("no-binary = {said}\n{more}"));
+        setup.run(&["lock"]).refused(1, &["uv says", "lib"]);
+    }
 }
 
 #[test]

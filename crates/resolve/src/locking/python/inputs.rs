@@ -154,8 +154,12 @@ impl Inputs<'_> {
         if let Some(mode) = &options.prerelease_mode {
             settings.insert("prerelease", value(mode));
         }
-        if let Packages::Named(names) = &options.no_binary {
-            settings.insert("no-binary-package", value(names.iter().collect::<Array>()));
+        match &options.no_binary {
+            Packages::None => {}
+            Packages::All => drop(settings.insert("no-binary", value(true))),
+            Packages::Named(names) => {
+                settings.insert("no-binary-package", value(names.iter().collect::<Array>()));
+            }
         }
         let links = options.find_links.iter().map(|link| match link {
             FindLinks::Path(path) => normalize(&self.root.join(path)).to_string_lossy().into_owned(),
