@@ -1,6 +1,10 @@
 //! The activated environment, without running a shell: image `Env`, Apptainer's script, and the entrypoint.
 
+mod shell;
+
 use std::collections::BTreeMap;
+
+pub use self::shell::{activate_for_shell, activate_script};
 
 /// What is known of an environment when its layers are written.
 #[derive(Debug, Clone)]

@@ -1,7 +1,7 @@
 //! The application layer: manifest, lock file, activation scripts, the chosen files and mount points.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     os::unix::fs::PermissionsExt,
     path::{Component, Path, PathBuf},
 };
@@ -123,6 +123,7 @@ pub fn application(input: &ApplicationInput<'_>) -> Result<Application, Applicat
         workdir: input.workdir.trim_matches('/'),
         exclude: patterns(input.exclude)?,
         outputs: input.outputs,
+        named: BTreeSet::new(),
         result: Application::default(),
     };
     if !collector.workdir.is_empty() {
@@ -148,6 +149,8 @@ struct Collector<'a> {
     workdir: &'a str,
     exclude: GlobSet,
     outputs: &'a [PathBuf],
+    /// Files that were named by their own paths, absolute.
+    named: BTreeSet<PathBuf>,
     result: Application,
 }
 
@@ -180,6 +183,7 @@ impl Collector<'_> {
             None => source.clone(),
         };
         let path = self.root.join(&source);
+        self.named.insert(path.clone());
         self.stays_inside(&path, &include.source)?;
         if fs_err::symlink_metadata(&path).is_err() {
             return Err(ApplicationError::NoMatch { include: include.source.clone(), root: self.root.into() });
@@ -243,7 +247,9 @@ impl Collector<'_> {
                 Some(place) => format!("{}/{below}", place.trim_end_matches('/')),
                 None => relative.clone(),
             };
-            self.check_content(entry.path())?;
+            if !self.named.contains(entry.path()) {
+                self.check_content(entry.path())?;
+            }
             self.insert(entry.path(), &destination, include.mode)?;
         }
         if let Ok(left_out) = left_out.lock() {

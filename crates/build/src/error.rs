@@ -133,6 +133,12 @@ pub enum Error {
         /// The scripts.
         scripts: String,
     },
+    /// An air-gap product.
+    #[error(transparent)]
+    Product(#[from] pixi_oci_product::Error),
+    /// What a product was asked to be.
+    #[error(transparent)]
+    ProductRequest(#[from] crate::ProductRequestError),
     /// Somebody wanted it to end.
     #[error("interrupted")]
     Interrupted,

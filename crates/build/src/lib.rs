@@ -18,6 +18,7 @@ mod fetch;
 mod git;
 mod grouping;
 mod image;
+mod install;
 mod layer_key;
 mod layers;
 mod lock;
@@ -29,6 +30,7 @@ mod pin;
 mod places;
 mod plan;
 mod platform;
+mod product;
 mod publication;
 mod report;
 mod request;
@@ -45,11 +47,13 @@ pub use build::{build, image_name};
 pub use error::Error;
 pub use event::{Event, OnEvent};
 pub use grouping::{LayerGroup, SizedPackage, TooFewLayers, group, package_layers};
+pub use install::{InstallRequest, install_product};
 pub use lock::{LockMeans, LockReport, LockRequest, PackageChange, lock};
 pub use locked::Stale;
 pub use needs::Need;
 pub use pin::{PinReport, PinRequest, pin_bases};
 pub use pixi_oci_image::Architecture;
+pub use pixi_oci_product::Problem;
 pub use pixi_oci_publish::{find_container_engine, load};
 pub use pixi_oci_resolve::{
     Client, ClientSettings, CompressionSetting, ConfigPlaces, Error as ResolveError, Include, ManifestError, OciConfig,
@@ -60,6 +64,9 @@ pub use publication::{
     DestinationReport, FailureReport, KeptTag, Leg, PruneReport, PrunedRepository, PrunedTag, PublishError,
     PublishReport, PublishRequest, PublishSource, PublishedImage, PublishedTag, Status, VersionFacts, check_apart,
     prune, publish_images,
+};
+pub use product::{
+    ProductReport, ProductReportEnvironment, ProductRequest, ProductRequestError, check_product, product,
 };
 pub use report::{
     BaseReport, BuildReport, ImageReport, LayerKind, LayerOrigin, LayerReport, SourceReport, WheelReport, WheelSource,

@@ -83,7 +83,8 @@ impl Archive {
         Ok(Self { name, path: path.into(), len, format })
     }
 
-    fn open_named(path: &Path, stem: String) -> Result<Self, Error> {
+    /// Opens the archive of the package that errors call `stem`.
+    pub fn open_named(path: &Path, stem: String) -> Result<Self, Error> {
         let read = |source| Error::Read { package: stem.clone(), archive: path.display().to_string(), source };
         let mut file = File::open(path).map_err(read)?;
         let len = file.metadata().map_err(read)?.len();

@@ -24,6 +24,7 @@ mod plan;
 mod prefix;
 mod source;
 mod tree;
+mod unpack;
 mod wheel;
 
 pub use error::{Error, Refusal};
@@ -36,6 +37,7 @@ pub use plan::{
 pub use prefix::{PrefixError, TargetPrefix};
 pub use source::source_tree;
 pub use tree::{CondaMeta, OutsideLink, PackageTree, file_tree};
+pub use unpack::{Unpacked, UnpackedKind, unpack, unpack_wheel};
 pub use wheel::{
     DirectUrl, NewWheelFile, TagError, WheelExpected, WheelInfo, WheelPath, WheelScript, check_tags, pack_wheel,
     read_wheel, wheel_tree,

@@ -34,8 +34,9 @@ use pixi_oci_layer::TreePath;
 use self::{
     entry_points::EntryPoints,
     record::Record,
-    zip::{Member, WheelZip},
+    zip::Member,
 };
+pub(crate) use self::zip::WheelZip;
 pub use self::{
     entry_points::WheelScript,
     layout::WheelPath,

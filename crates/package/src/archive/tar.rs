@@ -34,6 +34,8 @@ pub(crate) struct Entry<'a> {
     pub kind: Kind,
     /// Whether anybody may execute it.
     pub executable: bool,
+    /// Its permission bits as the archive has them; what has none that can be read has none.
+    pub mode: u32,
     /// Seconds since 1970, never before 1980.
     pub mtime: i64,
     /// The length of the body of a file.
@@ -107,6 +109,7 @@ pub(super) fn walk(
             path,
             kind,
             executable: header.mode().is_ok_and(|mode| mode & 0o111 != 0),
+            mode: header.mode().unwrap_or(0) & 0o777,
             mtime: header.mtime().unwrap_or(0).clamp(FIRST_MTIME, LAST_MTIME) as i64,
             size,
             body: &mut entry,

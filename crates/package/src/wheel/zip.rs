@@ -14,7 +14,7 @@ use std::{fs::File, io, path::Path};
 
 use pixi_oci_layer::TreePath;
 
-pub(super) use self::reader::MemberReader;
+pub(crate) use self::reader::MemberReader;
 use crate::{Error, Refusal, archive::Checker, path::normalise};
 
 /// The most bytes of one of the files that are read into memory: `RECORD` of the largest wheels has a few.
@@ -22,7 +22,7 @@ const MAX_METADATA: u64 = 64 << 20;
 
 /// One member, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Member {
+pub(crate) struct Member {
     pub path: TreePath,
     pub is_directory: bool,
     pub executable: bool,
@@ -36,7 +36,7 @@ pub(super) struct Member {
 }
 
 /// An open wheel.
-pub(super) struct WheelZip<'a> {
+pub(crate) struct WheelZip<'a> {
     /// The wheel's file name, for errors.
     name: &'a str,
     path: &'a Path,

@@ -11,7 +11,7 @@ use flate2::{Crc, bufread::DeflateDecoder};
 use super::Member;
 
 /// Reads a member, and knows at the end whether it was what its header says.
-pub(in crate::wheel) struct MemberReader<'a> {
+pub(crate) struct MemberReader<'a> {
     data: Data<'a>,
     crc: Crc,
     read: u64,

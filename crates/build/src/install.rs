@@ -1,0 +1,271 @@
+//! Installs an environment of an air-gap product without pixi: the trees that become layers of an image, as files.
+//!
+//! The product's archives are read with the same code and the same checks as for an image, so the prefix has the image's bytes.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError, atomic::AtomicBool, atomic::Ordering},
+};
+
+use pixi_oci_layer::{Content, ContentStore, DigestWriter, File, FileTree, MemoryBudget, Mode, Node};
+use pixi_oci_package::TargetPrefix;
+use pixi_oci_product::{NewPrefix, PackageEntry, ProductEnvironment, ProductManifest, read_manifest};
+use pixi_oci_resolve::{
+    CachedArchive, LockedPackage, PlatformWanted, Sha256, VirtualRequirement, Workspace, requirements,
+};
+use rayon::prelude::*;
+
+use crate::{
+    Error, ProductRequestError,
+    activation::{ActivationInput, activate_for_shell, activate_script},
+    layers::{CONSTANT_TIME, ReadyPackage},
+    packages::{Contents, Ready, activation_scripts, conda_archives, has_path, read_infos, ready_packages},
+    platform,
+    sources::{SourceWheel, WheelOrigin},
+    target::Target,
+    virtual_packages,
+    wheels::target_wheels,
+};
+
+/// What to install, and where.
+#[derive(Debug)]
+pub struct InstallRequest<'a> {
+    /// The product.
+    pub product: PathBuf,
+    /// The environment.
+    pub environment: String,
+    /// The conda platform of this machine.
+    pub platform: String,
+    /// The prefix that files are made for, which is also where they are written.
+    pub prefix: PathBuf,
+    /// Where the project is: `PIXI_PROJECT_ROOT`.
+    pub project: PathBuf,
+    /// A script for shells to source, which sets the environment up.
+    pub activate: Option<PathBuf>,
+    /// Bytes of unpacked files that may wait in memory.
+    pub memory: usize,
+    /// Set by somebody else when the work is to end.
+    pub interrupted: &'a AtomicBool,
+}
+
+/// Installs, and gives the prefix.
+///
+/// # Errors
+///
+/// See [`Error`]. What was at the prefix is still there then.
+pub fn install_product(request: &InstallRequest<'_>) -> Result<PathBuf, Error> {
+    let manifest = read_manifest(&request.product)?;
+    let environment = find(&manifest, request)?;
+    let root = request.product.join(&manifest.name);
+    let workspace = Workspace::open(&root.join(&manifest.workspace_manifest))?;
+    let absolute = |path: &Path| {
+        std::path::absolute(path).map_err(|source| Error::Io { action: "find", path: path.into(), source })
+    };
+    let (to, project) = (absolute(&request.prefix)?, absolute(&request.project)?);
+    let prefix = TargetPrefix::new(&to.to_string_lossy())?;
+    let target = target(&workspace, environment)?;
+    let (archives, sources) = archives(&request.product, &target, environment)?;
+    let contents = Contents {
+        conda: conda_archives(&target.packages, &archives),
+        wheels: target_wheels(&target, &archives, &sources, &project.to_string_lossy()),
+    };
+    // The glibc of this machine is not asked, as the packages' own programs say it better than any rule.
+    let infos = read_infos(&target, &contents, None)?;
+    let Ready { packages, .. } = ready_packages(&target, &contents, &infos)?;
+
+    let new = NewPrefix::create(&to, prefix.tree_path(), CONSTANT_TIME)?;
+    let env_vars_d = Mutex::new(BTreeMap::new());
+    let memory = MemoryBudget::new(request.memory);
+    packages.par_iter().try_for_each(|package| {
+        if request.interrupted.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted);
+        }
+        let tree = write(&new, package, &prefix, &memory)?;
+        env_vars_d.lock().unwrap_or_else(PoisonError::into_inner).extend(tree);
+        Ok(())
+    })?;
+    new.add(&history(&prefix)?)?;
+    let written = new.finish()?;
+    if let Some(path) = &request.activate {
+        let needs = requirements(&target.packages);
+        let text = Activated {
+            workspace: &workspace,
+            environment,
+            target: &target,
+            needs: &needs,
+            packages: &packages,
+            prefix: &prefix,
+            project: &project.to_string_lossy(),
+            env_vars_d: &env_vars_d.into_inner().unwrap_or_else(PoisonError::into_inner),
+        }
+        .script()?;
+        fs_err::write(path, text).map_err(|source| Error::Io { action: "write", path: path.clone(), source })?;
+    }
+    Ok(written)
+}
+
+fn find<'a>(
+    manifest: &'a ProductManifest,
+    request: &InstallRequest<'_>,
+) -> Result<&'a ProductEnvironment, ProductRequestError> {
+    let is_it = |e: &&ProductEnvironment| e.name == request.environment && e.subdir == request.platform;
+    manifest.environments.iter().find(is_it).ok_or_else(|| {
+        let known: Vec<String> =
+            manifest.environments.iter().map(|e| format!("`{}` for {}", e.name, e.subdir)).collect();
+        ProductRequestError::NoEnvironment {
+            name: request.environment.clone(),
+            platform: request.platform.clone(),
+            known: known.join(", "),
+        }
+    })
+}
+
+fn target(workspace: &Workspace, environment: &ProductEnvironment) -> Result<Target, Error> {
+    let lock = workspace.lock_file()?;
+    let wanted = PlatformWanted::Name(environment.platform.clone());
+    let platform = lock.select_platform(&environment.name, &wanted, &[])?;
+    let contradiction = || ProductRequestError::Contradiction { package: environment.platform.clone() };
+    Ok(Target {
+        architecture: platform::architecture(platform.subdir).ok_or_else(contradiction)?,
+        packages: lock.packages(&environment.name, &platform)?,
+        virtual_packages: platform.extras.clone(),
+        platform,
+    })
+}
+
+type Sources = BTreeMap<String, SourceWheel>;
+
+/// The archives of the locked packages in the product, and the wheels of sources.
+fn archives(
+    product: &Path,
+    target: &Target,
+    environment: &ProductEnvironment,
+) -> Result<(Vec<CachedArchive>, Sources), Error> {
+    let entries: BTreeMap<&str, &PackageEntry> =
+        environment.packages.iter().map(|entry| (entry.name.as_str(), entry)).collect();
+    let found: Result<Vec<_>, Error> = target.packages.par_iter().map(|package| {
+        let name = package.name();
+        let contradiction = || Error::from(ProductRequestError::Contradiction { package: name.clone() });
+        // A conda source package is installed as the wheel that was made of it.
+        let python = format!("pypi:{name}");
+        let entry = entries.get(name.as_str()).or_else(|| entries.get(python.as_str())).ok_or_else(contradiction)?;
+        let archive = archive(product, entry)?;
+        match package {
+            LockedPackage::Conda(_) | LockedPackage::Wheel(_) => {
+                if package.sha256().is_some_and(|locked| locked != archive.sha256) {
+                    return Err(contradiction());
+                }
+                Ok((Some(archive), None))
+            }
+            _ => Ok((None, Some((name.clone(), source(entry, &archive).ok_or_else(contradiction)??)))),
+        }
+    }).collect();
+    let (archives, sources): (Vec<_>, Vec<_>) = found?.into_iter().unzip();
+    Ok((archives.into_iter().flatten().collect(), sources.into_iter().flatten().collect()))
+}
+
+/// An archive of the product that is what the manifest says.
+fn archive(product: &Path, entry: &PackageEntry) -> Result<CachedArchive, Error> {
+    let place = crate::product::place(&entry.archive)?;
+    let path = product.join(place.as_str());
+    let read = || {
+        let mut writer = DigestWriter::new(std::io::sink());
+        std::io::copy(&mut std::fs::File::open(&path)?, &mut writer)?;
+        Ok(writer.finish())
+    };
+    let (actual, size, _) = read().map_err(|source| Error::Io { action: "read", path: path.clone(), source })?;
+    if actual != entry.digest {
+        return Err(pixi_oci_product::Error::Changed { path, actual, expected: entry.digest }.into());
+    }
+    Ok(CachedArchive { path, sha256: Sha256::from_bytes(*actual.as_bytes()), size })
+}
+
+/// The wheel of a source; nothing if the manifest does not say how it came to be.
+fn source(entry: &PackageEntry, archive: &CachedArchive) -> Option<Result<SourceWheel, Error>> {
+    let origin = match entry.source.as_deref()? {
+        "own" => WheelOrigin::Own,
+        "injected" => WheelOrigin::Injected,
+        "built" => WheelOrigin::Built,
+        _ => return None,
+    };
+    let name = entry.name.strip_prefix("pypi:")?;
+    let directory = entry.directory.as_ref().map(PathBuf::from);
+    Some(SourceWheel::read(&archive.path, name, &entry.version, origin, directory))
+}
+
+/// Writes a package, and gives its `env_vars.d`.
+fn write(
+    new: &NewPrefix,
+    package: &ReadyPackage<'_>,
+    prefix: &TargetPrefix,
+    memory: &MemoryBudget,
+) -> Result<BTreeMap<String, Vec<u8>>, Error> {
+    let mut store = ContentStore::new(memory, new.scratch());
+    let tree = package.tree(prefix, &mut store, new.scratch())?.tree;
+    new.add(&tree)?;
+    let directory = format!("{}/etc/conda/env_vars.d/", prefix.tree_path());
+    let mut found = BTreeMap::new();
+    for (path, node) in tree.iter() {
+        let (Some(name), Node::File(file)) = (path.as_str().strip_prefix(&directory), node) else { continue };
+        if name.ends_with(".json") {
+            let unreadable = |source| Error::Unreadable { package: package.label.clone(), source };
+            found.insert(name.to_owned(), file.content.to_vec().map_err(unreadable)?);
+        }
+    }
+    Ok(found)
+}
+
+/// What the environment layer of an image has below the prefix.
+fn history(prefix: &TargetPrefix) -> Result<FileTree, Error> {
+    let mut tree = FileTree::new();
+    let file = File { content: Content::from_bytes(""), mode: Mode::FILE, mtime: None };
+    let path = crate::product::place(&format!("{}/conda-meta/history", prefix.tree_path()))?;
+    tree.insert(path, Node::File(file)).map_err(crate::application::ApplicationError::Tree)?;
+    Ok(tree)
+}
+
+/// What `activate.sh` is made of.
+struct Activated<'a> {
+    workspace: &'a Workspace,
+    environment: &'a ProductEnvironment,
+    target: &'a Target,
+    needs: &'a [VirtualRequirement],
+    packages: &'a [ReadyPackage<'a>],
+    prefix: &'a TargetPrefix,
+    project: &'a str,
+    env_vars_d: &'a BTreeMap<String, Vec<u8>>,
+}
+
+impl Activated<'_> {
+    fn script(&self) -> Result<String, Error> {
+        let prefix = self.prefix.as_str();
+        let activation = self.workspace.activation(&self.environment.name, &self.target.platform)?;
+        let mut package_env =
+            virtual_packages::cuda_env(&self.target.packages, self.needs, &self.target.virtual_packages);
+        let bundle = ["ssl/cert.pem", "ssl/cacert.pem"].into_iter().find(|path| has_path(self.packages, path));
+        if let Some(bundle) = bundle {
+            package_env.push(("SSL_CERT_FILE".into(), format!("{prefix}/{bundle}")));
+        }
+        let platforms: Vec<String> = self.workspace.platforms.iter().map(|p| p.name.clone()).collect();
+        let image_env = self.workspace.oci.for_environment(&self.environment.name).env;
+        let input = ActivationInput {
+            prefix,
+            workdir: self.project,
+            environment: &self.environment.name,
+            platforms: &platforms,
+            workspace_name: &self.workspace.name,
+            workspace_version: self.workspace.version.as_deref(),
+            manifest_file_name: &self.workspace.manifest_file_name,
+            base_env: &[],
+            env_vars_d: self.env_vars_d,
+            manifest_env: &activation.env,
+            image_env: &image_env,
+            package_env: &package_env,
+        };
+        let of_packages = activation_scripts(self.packages).into_iter().map(|path| format!("{prefix}/{path}"));
+        let of_workspace = activation.scripts.iter().map(|path| format!("{}/{path}", self.project));
+        let scripts: Vec<String> = of_packages.chain(of_workspace).collect();
+        Ok(activate_script(&activate_for_shell(&input)?, &scripts))
+    }
+}

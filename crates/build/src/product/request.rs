@@ -1,0 +1,134 @@
+//! What a product is asked to be, and what is said of it.
+
+use std::path::PathBuf;
+
+use pixi_oci_layer::Digest;
+use pixi_oci_product::ProductEnvironment;
+use serde::Serialize;
+
+use crate::BuildRequest;
+
+/// Which product, of what, and with which means.
+#[derive(Debug, Clone)]
+pub struct ProductRequest {
+    /// As for a build; what is about images in it is not looked at.
+    pub build: BuildRequest,
+    /// The environments; the configured one, else `default`, if empty.
+    pub environments: Vec<String>,
+    /// The directory that `product/` and its companions go to.
+    pub workdir: PathBuf,
+    /// A directory for `res/`; `resources/` of the work directory, if it has files, else none.
+    pub resources: Option<PathBuf>,
+    /// Whether the locked package `pixi` goes to `bin/`.
+    pub with_pixi: bool,
+    /// Executables of pixi-oci by conda platform; the last one of a platform counts.
+    pub installers: Vec<(String, PathBuf)>,
+    /// The version of this program.
+    pub version: String,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProductReport {
+    /// The directory.
+    pub product: PathBuf,
+    /// The digest of the product: of its `SHA256SUMS`.
+    pub digest: Digest,
+    /// The directory of the project in it.
+    pub name: String,
+    /// Of the lock file in it.
+    pub lock_file_digest: Digest,
+    /// The version of pixi in it, if one is.
+    pub pixi: Option<String>,
+    /// By name, then platform.
+    pub environments: Vec<ProductReportEnvironment>,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+}
+
+/// One environment on one platform.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProductReportEnvironment {
+    /// Its name.
+    pub name: String,
+    /// The platform's name.
+    pub platform: String,
+    /// How many packages it has.
+    pub packages: usize,
+    /// The sum of their archives' lengths in bytes.
+    pub bytes: u64,
+}
+
+impl ProductReportEnvironment {
+    pub(super) fn of(environment: &ProductEnvironment) -> Self {
+        Self {
+            name: environment.name.clone(),
+            platform: environment.platform.clone(),
+            packages: environment.packages.len(),
+            bytes: environment.packages.iter().map(|package| package.size).sum(),
+        }
+    }
+}
+
+/// Why there is no product of that kind.
+#[derive(Debug, thiserror::Error)]
+pub enum ProductRequestError {
+    /// An environment whose name is no word of a shell.
+    #[error("environment {name:?} cannot be in a product: its scripts take names of A-Z a-z 0-9 . _ - only")]
+    Name {
+        /// The name.
+        name: String,
+    },
+    /// A source that would have to be built.
+    #[error(
+        "{package} would have to be built from source, which `product` does not do; build it with `pixi-oci build --build-sdists` or elsewhere, and say --wheel FILE"
+    )]
+    Pending {
+        /// The package.
+        package: String,
+    },
+    /// The lock file is not among the files of the project.
+    #[error("{} is not in the product; is it left out by `exclude`?", path.display())]
+    NoLockFile {
+        /// The lock file.
+        path: PathBuf,
+    },
+    /// pixi is wanted and not locked.
+    #[error("--with-pixi takes the package `pixi` of the environments, and none has it for {platform}; run `pixi add pixi`, or copy pixi to the machine yourself")]
+    NoPixi {
+        /// The conda platform.
+        platform: String,
+    },
+    /// An installer for a platform that is not in the product.
+    #[error("--installer {platform}=…: the product is for {platforms}")]
+    Installer {
+        /// The platform.
+        platform: String,
+        /// Those there are.
+        platforms: String,
+    },
+    /// The product has no such environment.
+    #[error("the product has no environment `{name}` for {platform}; it has {known}")]
+    NoEnvironment {
+        /// The environment.
+        name: String,
+        /// The conda platform.
+        platform: String,
+        /// What there is.
+        known: String,
+    },
+    /// Manifest, lock file and archives of a product contradict one another.
+    #[error("{package}: manifest.json and the lock file of the product contradict each other; it was changed")]
+    Contradiction {
+        /// The package.
+        package: String,
+    },
+}
+
+/// Names in scripts are words.
+pub(super) fn check_name(name: &str) -> Result<(), ProductRequestError> {
+    let is_word = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)) && !name.starts_with('-');
+    if is_word { Ok(()) } else { Err(ProductRequestError::Name { name: name.into() }) }
+}

@@ -1,0 +1,108 @@
+//! Packages in a product: entries of rattler's package cache, and the archives they were made of.
+//!
+//! The format is that of `rattler_cache` (`package_cache/mod.rs`, `cache_lock.rs`): `pkgs/NAME-VERSION-BUILD/` is the unpacked
+//! archive; beside it `NAME-VERSION-BUILD.lock` holds a revision (big-endian, 64 bits) and the archive's sha256; `.cache.lock`
+//! is empty. A cache entry is found by these alone, so an installer that has the same lock file asks nobody. rattler's keys do
+//! not have the platform in them, which is why each has a cache of its own.
+
+use std::path::Path;
+
+use pixi_oci_layer::{Digest, TreePath};
+use pixi_oci_package::{Unpacked, UnpackedKind, unpack};
+
+use crate::{ARCHIVES, Error, PKG_CACHE, PKGS, Product, WHEELS, writer::path};
+
+/// The revision after the first filling: the entry was announced, and then it was there.
+const REVISION: u64 = 2;
+
+/// A conda package whose archive is on this machine.
+#[derive(Debug, Clone, Copy)]
+pub struct CondaPackage<'a> {
+    /// `NAME-VERSION-BUILD`: the name of its entry in rattler's cache.
+    pub key: &'a str,
+    /// The archive's file name, as its channel has it.
+    pub file_name: &'a str,
+    /// Its archive.
+    pub archive: &'a Path,
+    /// The archive's sha256, verified.
+    pub digest: Digest,
+}
+
+/// Adds a conda package to the cache of a platform, unless it is there. Gives the path of its archive in the product.
+///
+/// # Errors
+/// The archive is refused, or is not the one of that digest; another package of the same name is there; the disk fails.
+pub fn write_conda_package(
+    product: &Product,
+    platform: &str,
+    package: &CondaPackage<'_>,
+) -> Result<TreePath, Error> {
+    let archive = path(&format!("{PKG_CACHE}/{platform}/{ARCHIVES}/{}", package.file_name))?;
+    if product.has(&archive, &package.digest)? {
+        return Ok(archive);
+    }
+    copy_archive(product, &archive, package.archive, package.digest)?;
+    let entry = entry_path(platform, package.key)?;
+    product.directory(&entry)?;
+    unpack(package.archive, package.key, &mut |item| write_entry(product, &entry, item))??;
+    let global = global_lock(platform)?;
+    if !product.has(&global, &Digest::of(b""))? {
+        product.bytes(&global, false, b"")?;
+    }
+    product.bytes(&path(&format!("{entry}.lock"))?, false, &lock_bytes(&package.digest))?;
+    Ok(archive)
+}
+
+/// The directory of a package's entry.
+pub(crate) fn entry_path(platform: &str, key: &str) -> Result<TreePath, Error> {
+    // One component: a key with a slash would be somewhere else.
+    path(&format!("{PKG_CACHE}/{platform}/{PKGS}/{}", key.replace('/', "_")))
+}
+
+/// The lock of the whole cache.
+pub(crate) fn global_lock(platform: &str) -> Result<TreePath, Error> {
+    path(&format!("{PKG_CACHE}/{platform}/{PKGS}/.cache.lock"))
+}
+
+/// Adds a wheel to a platform, unless it is there. Gives its path in the product.
+///
+/// # Errors
+/// As for [`write_conda_package`].
+pub fn write_wheel(
+    product: &Product,
+    platform: &str,
+    file_name: &str,
+    wheel: &Path,
+    digest: Digest,
+) -> Result<TreePath, Error> {
+    let place = path(&format!("{PKG_CACHE}/{platform}/{WHEELS}/{file_name}"))?;
+    if !product.has(&place, &digest)? {
+        copy_archive(product, &place, wheel, digest)?;
+    }
+    Ok(place)
+}
+
+/// What `NAME-VERSION-BUILD.lock` holds.
+pub(crate) fn lock_bytes(digest: &Digest) -> Vec<u8> {
+    REVISION.to_be_bytes().into_iter().chain(*digest.as_bytes()).collect()
+}
+
+fn copy_archive(product: &Product, to: &TreePath, from: &Path, expected: Digest) -> Result<(), Error> {
+    let mut file = fs_err::File::open(from).map_err(Error::io("read", from))?;
+    let actual = product.file(to, 0o644, None, &mut file)?;
+    if actual != expected {
+        return Err(Error::Changed { path: from.into(), actual, expected });
+    }
+    Ok(())
+}
+
+fn write_entry(product: &Product, directory: &TreePath, item: Unpacked<'_>) -> Result<(), Error> {
+    let at = path(&format!("{directory}/{}", item.path))?;
+    match item.kind {
+        UnpackedKind::Directory => product.directory(&at),
+        UnpackedKind::Symlink(target) => product.symlink(&at, &target, item.mtime),
+        UnpackedKind::HardLink(target) => product.hard_link(&at, &path(&format!("{directory}/{target}"))?),
+        // A file that its owner cannot read could not be copied into the air gap.
+        UnpackedKind::File(body) => product.file(&at, item.mode | 0o400, item.mtime, body).map(drop),
+    }
+}

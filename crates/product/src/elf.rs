@@ -1,0 +1,55 @@
+//! Whether a file is a program for a platform.
+
+use std::{fs::File, io::Read, path::Path};
+
+use crate::Error;
+
+/// `e_machine` of the ELF files of each conda platform (System V ABI, processor supplements).
+const MACHINES: [(&str, u16); 2] = [("linux-64", 62), ("linux-aarch64", 183)];
+
+/// Looks whether the file is a 64-bit little-endian ELF program for the conda platform.
+///
+/// # Errors
+/// It is not, or cannot be read.
+pub fn check_program(path: &Path, platform: &str) -> Result<(), Error> {
+    let wrong = |reason: &str| Error::NotAProgram { path: path.into(), platform: platform.into(), reason: reason.into() };
+    let mut head = Vec::new();
+    let file = File::open(path).map_err(Error::io("read", path))?;
+    file.take(20).read_to_end(&mut head).map_err(Error::io("read", path))?;
+    let Some((_, machine)) = MACHINES.iter().find(|(name, _)| *name == platform) else {
+        return Err(wrong("there are no programs for this platform"));
+    };
+    // EI_MAG, EI_CLASS = 64 bits, EI_DATA = little-endian.
+    if head.len() < 20 || !head.starts_with(b"\x7fELF\x02\x01") {
+        return Err(wrong("it is no 64-bit ELF file"));
+    }
+    let (kind, found) = (u16::from_le_bytes([head[16], head[17]]), u16::from_le_bytes([head[18], head[19]]));
+    // ET_EXEC and ET_DYN.
+    if !matches!(kind, 2 | 3) {
+        return Err(wrong("it cannot be executed"));
+    }
+    if found != *machine {
+        return Err(wrong("it is for another machine"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_for_one_machine() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("p");
+        let mut head = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x03\0\x3e\0".to_vec();
+        std::fs::write(&path, &head).unwrap();
+        check_program(&path, "linux-64").unwrap();
+        assert!(check_program(&path, "linux-aarch64").unwrap_err().to_string().contains("another machine"));
+        head[16] = 1;
+        std::fs::write(&path, &head).unwrap();
+        assert!(check_program(&path, "linux-64").is_err());
+        std::fs::write(&path, "#!/bin/sh").unwrap();
+        assert!(check_program(&path, "linux-64").unwrap_err().to_string().contains("no 64-bit ELF"));
+    }
+}

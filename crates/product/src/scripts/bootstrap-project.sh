@@ -1,0 +1,180 @@
+#!/bin/sh
+# Installs the project of this directory on a machine without a network. Made by pixi-oci.
+set -eu
+LC_ALL=C
+export LC_ALL
+umask 022
+
+name=@NAME@
+manifest=@MANIFEST@
+all_environments=@ENVIRONMENTS@
+
+usage() {
+  cat <<EOF
+Usage: bootstrap-project.sh [--to DIR] [-e ENVIRONMENT]... [--no-pixi [--prefix DIR]]
+
+Checks this product, copies the project and installs its environments, without any network.
+
+  --to DIR            where to install [default: installed/ in the product]
+  -e, --environment   an environment [default: all of: $all_environments]
+  --no-pixi           without pixi: the product's own pixi-oci installs; activate.sh then sets the environment up
+  --prefix DIR        with --no-pixi and one environment: its directory
+EOF
+}
+
+die() {
+  echo "bootstrap-project.sh: $*" >&2
+  exit 1
+}
+
+to=
+environments=
+no_pixi=
+prefix=
+while [ $# -gt 0 ]; do
+  case $1 in
+    -h | --help) usage; exit 0 ;;
+    --no-pixi) no_pixi=1; shift; continue ;;
+    --to | -e | --environment | --prefix) [ $# -gt 1 ] || die "$1 needs a value" ;;
+    *) usage >&2; die "unknown argument $1" ;;
+  esac
+  case $1 in
+    --to) to=$2 ;;
+    --prefix) prefix=$2 ;;
+    *)
+      case " $all_environments " in
+        *" $2 "*) environments="$environments $2" ;;
+        *) die "there is no environment $2; there are: $all_environments" ;;
+      esac
+      ;;
+  esac
+  shift 2
+done
+[ -n "$environments" ] || environments=$all_environments
+if [ -n "$prefix" ]; then
+  [ -n "$no_pixi" ] || die "--prefix goes with --no-pixi: pixi has its own places"
+  # shellcheck disable=SC2086
+  set -- $environments
+  [ $# = 1 ] || die "--prefix is for one environment; say which with -e"
+fi
+
+for tool in cat chmod cmp cp dirname find head mkdir mv readlink rm sed sha256sum sort uname; do
+  command -v "$tool" >/dev/null 2>&1 || die "this machine has no $tool"
+done
+here=$(CDPATH= cd -P -- "$(dirname -- "$0")" && pwd -P) || die "cannot find the directory of $0"
+[ -f "$here/DIGEST" ] && [ -d "$here/$name" ] || die "$here is not the product; run bootstrap-project.sh where it is"
+
+case $(uname -m) in
+  x86_64 | amd64) platform=linux-64 ;;
+  aarch64 | arm64) platform=linux-aarch64 ;;
+  *) die "there are no packages for $(uname -m)" ;;
+esac
+[ -d "$here/pkg-cache/$platform" ] || die "the product has no packages for $platform (this machine)"
+
+to=${to:-$here/installed}
+mkdir -p -- "$to" 2>/dev/null && [ -w "$to" ] || die "cannot write to $to; say where to install with --to DIR"
+to=$(CDPATH= cd -P -- "$to" && pwd -P)
+case $to/ in
+  "$here/installed/"*) ;;
+  "$here/"*) die "$to is in the product; only $here/installed may be" ;;
+esac
+scratch=$to/.bootstrap.$$
+trap 'rm -rf "$scratch"' EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
+mkdir "$scratch" || die "cannot write to $to"
+
+# The product as it is: files, executable ones, links, and what must not be there.
+list() {
+  cd "$here"
+  find . -path ./installed -prune -o -type f -perm -100 -print | sed 's/^\.\//x /'
+  find . -path ./installed -prune -o -type f ! -perm -100 -print | sed 's/^\.\//f /'
+  find . -path ./installed -prune -o ! -type f ! -type d ! -type l -print | sed 's/^\.\//o /'
+  find . -path ./installed -prune -o -type l -print | while IFS= read -r link; do
+    printf 'l %s -> %s\n' "${link#./}" "$(readlink "$link")"
+  done
+}
+
+verify() {
+  sum=$(sha256sum <"$here/SHA256SUMS") || die "cannot read $here/SHA256SUMS"
+  # Letter by letter, with the end of the line.
+  [ "$(cat "$here/DIGEST"; echo x)" = "sha256:${sum%% *}
+x" ] || die "SHA256SUMS is not the one that DIGEST names; the product is damaged or was changed"
+  if ! (cd "$here" && sha256sum -c SHA256SUMS) >"$scratch/sums" 2>&1; then
+    sed '/: OK$/d' "$scratch/sums" | head -n 10 >&2
+    die "files of the product are damaged, missing or changed; copy it again"
+  fi
+  list | sort >"$scratch/list"
+  if ! cmp -s "$scratch/list" "$here/FILES"; then
+    comm -3 "$scratch/list" "$here/FILES" 2>/dev/null | head -n 10 >&2 || :
+    die "the product has files too many or too few, or their permissions were lost; copy it again"
+  fi
+}
+verify
+
+# The project; what somebody added to it stays.
+mkdir -p "$to/$name"
+cp -RPp "$here/$name/." "$to/$name/" || die "cannot copy the project to $to/$name"
+chmod -R u+w "$to/$name"
+if [ "$to" != "$here" ]; then
+  rm -f "$to/envs.sh"
+  cp "$here/envs.sh" "$to/envs.sh"
+  if [ -d "$here/res" ]; then
+    rm -f "$to/res"
+    ln -s "$here/res" "$to/res" || die "cannot link the resources to $to/res"
+  fi
+fi
+
+# The part of the product that must be writable, and whole: it has its name when it is.
+copy_cache() {
+  cmp -s "$here/DIGEST" "$to/pkg-cache/DIGEST" && [ -d "$to/pkg-cache/$platform/pkgs" ] && return
+  rm -rf "$to/pkg-cache"
+  mkdir -p "$scratch/pkg-cache/$platform"
+  for part in pkgs uv-cache; do
+    [ -d "$here/pkg-cache/$platform/$part" ] || continue
+    cp -RPp "$here/pkg-cache/$platform/$part" "$scratch/pkg-cache/$platform/" || die "cannot copy the packages to $to"
+  done
+  chmod -R u+w "$scratch/pkg-cache"
+  cp "$here/DIGEST" "$scratch/pkg-cache/DIGEST"
+  mv "$scratch/pkg-cache" "$to/pkg-cache"
+}
+
+program() {
+  program=$here/bin/$platform/$1
+  [ -f "$program" ] || return 1
+  [ -x "$program" ] && return
+  # A file system that has no programs.
+  cp "$program" "$scratch/$1" && chmod 755 "$scratch/$1"
+  program=$scratch/$1
+}
+
+if [ -n "$no_pixi" ]; then
+  program pixi-oci || die "the product has no bin/$platform/pixi-oci; make it with --installer $platform=FILE"
+  for environment in $environments; do
+    activate=$to/activate.sh
+    [ "$environment" = default ] || activate=$to/activate-$environment.sh
+    "$program" install-product "$here" --environment "$environment" --project "$to/$name" \
+      --prefix "${prefix:-$to/$name/.pixi/envs/$environment}" --activate "$activate" ||
+      die "environment $environment could not be installed"
+  done
+else
+  program pixi || program=$(command -v pixi) ||
+    die "there is no pixi on this machine, nor in the product; use --no-pixi"
+  copy_cache
+  PIXI_OCI_PRODUCT=$to
+  PIXI_CACHE_DIR=$to/pkg-cache/$platform
+  RATTLER_CACHE_DIR=$PIXI_CACHE_DIR
+  PIXI_OFFLINE=true
+  UV_OFFLINE=true
+  export PIXI_OCI_PRODUCT PIXI_CACHE_DIR RATTLER_CACHE_DIR PIXI_OFFLINE UV_OFFLINE
+  offline=
+  # pixi before 0.74 has no such option, and asks nobody either if everything is in the cache.
+  if "$program" install --help 2>/dev/null | grep -q -e --offline; then offline=--offline; fi
+  for environment in $environments; do
+    # shellcheck disable=SC2086
+    "$program" install --frozen $offline --manifest-path "$to/$name/$manifest" --environment "$environment" ||
+      die "pixi could not install environment $environment from the product; --no-pixi does without it"
+  done
+fi
+echo "$to"

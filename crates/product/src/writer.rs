@@ -1,0 +1,216 @@
+//! Writes the files of a product, each once, and notes what it wrote.
+
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    fs::{File, FileTimes, Permissions},
+    io::{self, BufWriter, Read, Write},
+    os::unix::fs::{PermissionsExt, symlink},
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use nix::{
+    fcntl::AT_FDCWD,
+    sys::{
+        stat::{UtimensatFlags, utimensat},
+        time::TimeSpec,
+    },
+};
+use pixi_oci_layer::{Digest, DigestWriter, FileTree, Node, PathError, TreePath};
+
+use crate::Error;
+
+/// The time of everything that no package has a time for: 1980-01-01, the first that every file system can hold.
+pub const CONSTANT_TIME: i64 = 315_532_800;
+
+/// A product that is being written to a directory.
+#[derive(Debug)]
+pub struct Product {
+    root: PathBuf,
+    listed: Mutex<BTreeMap<TreePath, Listed>>,
+}
+
+/// What is at a path of a product.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Listed {
+    File { digest: Digest, executable: bool },
+    Symlink { target: String },
+}
+
+impl Product {
+    /// A product in a directory that is there and has nothing in it.
+    pub fn new(root: &Path) -> Self {
+        Self { root: root.into(), listed: Mutex::default() }
+    }
+
+    /// The directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Writes a file. `mode` are permission bits.
+    ///
+    /// # Errors
+    /// Something else is there already; the disk fails; `body` does.
+    pub fn file(&self, path: &TreePath, mode: u32, mtime: Option<i64>, body: &mut dyn Read) -> Result<Digest, Error> {
+        let at = self.place(path)?;
+        let mut write = || -> io::Result<Digest> {
+            let mut writer = DigestWriter::new(BufWriter::with_capacity(128 << 10, File::create_new(&at)?));
+            io::copy(body, &mut writer)?;
+            writer.flush()?;
+            let (digest, _, file) = writer.finish();
+            let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
+            file.set_permissions(Permissions::from_mode(mode))?;
+            file.set_times(FileTimes::new().set_modified(time(mtime)))?;
+            Ok(digest)
+        };
+        let digest = write().map_err(Error::io("write", &at))?;
+        self.list(path, Listed::File { digest, executable: mode & 0o100 != 0 })?;
+        Ok(digest)
+    }
+
+    /// Writes a file of these bytes, 0755 or 0644.
+    ///
+    /// # Errors
+    /// As for [`Product::file`].
+    pub fn bytes(&self, path: &TreePath, executable: bool, bytes: &[u8]) -> Result<Digest, Error> {
+        self.file(path, if executable { 0o755 } else { 0o644 }, None, &mut &*bytes)
+    }
+
+    /// Writes a symbolic link.
+    ///
+    /// # Errors
+    /// As for [`Product::file`].
+    pub fn symlink(&self, path: &TreePath, target: &str, mtime: Option<i64>) -> Result<(), Error> {
+        // A line break would be two lines of the list.
+        if target.chars().any(char::is_control) {
+            let source = PathError::Control(target.into());
+            return Err(Error::Path { name: target.into(), source });
+        }
+        let at = self.place(path)?;
+        symlink(target, &at).map_err(Error::io("write", &at))?;
+        set_link_time(&at, mtime).map_err(Error::io("set the time of", &at))?;
+        self.list(path, Listed::Symlink { target: target.into() })
+    }
+
+    /// Gives a file of the product a second name.
+    ///
+    /// # Errors
+    /// There is no such file; else as for [`Product::file`].
+    pub fn hard_link(&self, path: &TreePath, target: &TreePath) -> Result<(), Error> {
+        let at = self.place(path)?;
+        fs_err::hard_link(self.root.join(target.as_str()), &at).map_err(Error::io("write", &at))?;
+        let same = self.listed.lock().unwrap_or_else(PoisonError::into_inner).get(target).cloned();
+        let missing = || Error::io("find the target of", &at)(io::Error::from(io::ErrorKind::NotFound));
+        self.list(path, same.ok_or_else(missing)?)
+    }
+
+    /// Makes a directory that is there even if nothing is in it.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn directory(&self, path: &TreePath) -> Result<(), Error> {
+        let at = self.root.join(path.as_str());
+        fs_err::create_dir_all(&at).map_err(Error::io("make", &at))
+    }
+
+    /// Writes a tree, and says what its files are.
+    ///
+    /// # Errors
+    /// As for [`Product::file`]; a content cannot be read.
+    pub fn tree(&self, tree: &FileTree) -> Result<BTreeMap<TreePath, Digest>, Error> {
+        let mut digests = BTreeMap::new();
+        for (path, node) in tree.iter() {
+            match node {
+                Node::Directory { .. } => self.directory(path)?,
+                Node::Symlink { target, mtime } => self.symlink(path, target, *mtime)?,
+                Node::HardLink { target } => self.hard_link(path, target)?,
+                Node::File(file) => {
+                    let bytes = file.content.path().map(Path::to_path_buf);
+                    let digest = match bytes {
+                        Some(from) => {
+                            let mut source = fs_err::File::open(&from).map_err(Error::io("read", &from))?;
+                            self.file(path, file.mode.bits(), file.mtime, &mut source)?
+                        }
+                        None => {
+                            let bytes =
+                                file.content.to_vec().map_err(Error::io("read", self.root.join(path.as_str())))?;
+                            self.file(path, file.mode.bits(), file.mtime, &mut &*bytes)?
+                        }
+                    };
+                    digests.insert(path.clone(), digest);
+                }
+            }
+        }
+        Ok(digests)
+    }
+
+    /// Whether a file of that digest is at the path; another file there is an error.
+    ///
+    /// # Errors
+    /// [`Error::Twice`].
+    pub fn has(&self, path: &TreePath, digest: &Digest) -> Result<bool, Error> {
+        match self.listed.lock().unwrap_or_else(PoisonError::into_inner).get(path) {
+            None => Ok(false),
+            Some(Listed::File { digest: there, .. }) if there == digest => Ok(true),
+            Some(_) => Err(Error::Twice { path: path.to_string() }),
+        }
+    }
+
+    /// What was written so far.
+    pub(crate) fn listed(&self) -> BTreeMap<TreePath, Listed> {
+        self.listed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Gives all directories the constant time. The last thing to do.
+    pub(crate) fn set_directory_times(&self) -> Result<(), Error> {
+        let mut directories = vec![self.root.clone()];
+        while let Some(directory) = directories.pop() {
+            for entry in fs_err::read_dir(&directory).map_err(Error::io("read", &directory))? {
+                let entry = entry.map_err(Error::io("read", &directory))?;
+                if entry.file_type().map_err(Error::io("read", entry.path()))?.is_dir() {
+                    directories.push(entry.path());
+                }
+            }
+            let set = || -> io::Result<()> {
+                let file = File::open(&directory)?;
+                file.set_permissions(Permissions::from_mode(0o755))?;
+                file.set_times(FileTimes::new().set_modified(time(None)))
+            };
+            set().map_err(Error::io("set the time of", &directory))?;
+        }
+        Ok(())
+    }
+
+    fn place(&self, path: &TreePath) -> Result<PathBuf, Error> {
+        let at = self.root.join(path.as_str());
+        if let Some(parent) = at.parent() {
+            fs_err::create_dir_all(parent).map_err(Error::io("make", parent))?;
+        }
+        Ok(at)
+    }
+
+    fn list(&self, path: &TreePath, listed: Listed) -> Result<(), Error> {
+        match self.listed.lock().unwrap_or_else(PoisonError::into_inner).entry(path.clone()) {
+            Entry::Vacant(entry) => drop(entry.insert(listed)),
+            Entry::Occupied(_) => return Err(Error::Twice { path: path.to_string() }),
+        }
+        Ok(())
+    }
+}
+
+/// A path of a product.
+pub(crate) fn path(text: &str) -> Result<TreePath, Error> {
+    TreePath::new(text).map_err(|source| Error::Path { name: text.into(), source })
+}
+
+pub(crate) fn time(seconds: Option<i64>) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.unwrap_or(CONSTANT_TIME).max(0).unsigned_abs())
+}
+
+/// The time of a link itself, which the standard library cannot set.
+pub(crate) fn set_link_time(path: &Path, seconds: Option<i64>) -> io::Result<()> {
+    let time = TimeSpec::new(seconds.unwrap_or(CONSTANT_TIME), 0);
+    Ok(utimensat(AT_FDCWD, path, &time, &time, UtimensatFlags::NoFollowSymlink)?)
+}
