@@ -5,13 +5,14 @@ use std::{collections::BTreeMap, process::Command};
 use serde_json::Value;
 
 /// Who may depend on whom. A new arrow is a decision: add it here and to the picture.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("pixi-oci", &["build", "publish", "verify"]),
-    ("pixi-oci-build", &["image", "layer", "package", "podman", "publish", "resolve"]),
+    ("pixi-oci-build", &["image", "layer", "package", "podman", "product", "publish", "resolve"]),
     ("pixi-oci-image", &["layer"]),
     ("pixi-oci-layer", &[]),
     ("pixi-oci-package", &["layer"]),
     ("pixi-oci-podman", &[]),
+    ("pixi-oci-product", &["layer", "package"]),
     ("pixi-oci-publish", &["image", "layer"]),
     ("pixi-oci-resolve", &[]),
     // A dependency of tests only, and itself independent of what it judges.

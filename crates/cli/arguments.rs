@@ -7,8 +7,17 @@ use pixi_oci_build::{Architecture, CompressionSetting, Include, OciConfig, Virtu
 
 use crate::{
     commands::{
-        build::BuildArgs, completion::CompletionArgs, lock::LockArgs, man::ManArgs, plan::PlanArgs, prune::PruneArgs,
-        publish::PublishArgs, publish_index::PublishIndexArgs, verify::VerifyArgs,
+        build::BuildArgs,
+        completion::CompletionArgs,
+        install_product::InstallProductArgs,
+        lock::LockArgs,
+        man::ManArgs,
+        plan::PlanArgs,
+        product::{CheckProductArgs, ProductArgs},
+        prune::PruneArgs,
+        publish::PublishArgs,
+        publish_index::PublishIndexArgs,
+        verify::VerifyArgs,
     },
     error::CliError,
     output::{Output, Verbosity},
@@ -32,6 +41,9 @@ pub enum Command {
     Publish(Box<PublishArgs>),
     PublishIndex(Box<PublishIndexArgs>),
     Prune(Box<PruneArgs>),
+    Product(Box<ProductArgs>),
+    CheckProduct(CheckProductArgs),
+    InstallProduct(InstallProductArgs),
     Verify(VerifyArgs),
     Completion(CompletionArgs),
     #[command(hide = true)]
@@ -117,7 +129,8 @@ pub struct Selection {
 /// What an environment variable says that means no.
 const FALSE: [&str; 6] = ["", "0", "false", "no", "off", "n"];
 
-fn architecture(text: &str) -> Result<Architecture, String> {
+/// An architecture, by the name that OCI has for it.
+pub fn architecture(text: &str) -> Result<Architecture, String> {
     text.parse().map_err(|_| "there are amd64 and arm64".to_string())
 }
 
@@ -268,7 +281,8 @@ fn pair(text: &str) -> Result<(String, String), String> {
     Ok((name.to_string(), value.to_string()))
 }
 
-fn include(text: &str) -> Result<Include, String> {
+/// `SRC` or `SRC -> DEST`.
+pub fn include(text: &str) -> Result<Include, String> {
     let (source, destination) = match text.split_once("->") {
         Some((source, destination)) => (source.trim(), Some(destination.trim().to_string())),
         None => (text.trim(), None),

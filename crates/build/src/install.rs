@@ -39,8 +39,8 @@ pub struct InstallRequest<'a> {
     pub platform: String,
     /// The prefix that files are made for, which is also where they are written.
     pub prefix: PathBuf,
-    /// Where the project is: `PIXI_PROJECT_ROOT`.
-    pub project: PathBuf,
+    /// Where the project is, `PIXI_PROJECT_ROOT`: in the product, if `None`.
+    pub project: Option<PathBuf>,
     /// A script for shells to source, which sets the environment up.
     pub activate: Option<PathBuf>,
     /// Bytes of unpacked files that may wait in memory.
@@ -62,7 +62,7 @@ pub fn install_product(request: &InstallRequest<'_>) -> Result<PathBuf, Error> {
     let absolute = |path: &Path| {
         std::path::absolute(path).map_err(|source| Error::Io { action: "find", path: path.into(), source })
     };
-    let (to, project) = (absolute(&request.prefix)?, absolute(&request.project)?);
+    let (to, project) = (absolute(&request.prefix)?, absolute(request.project.as_deref().unwrap_or(&root))?);
     let prefix = TargetPrefix::new(&to.to_string_lossy())?;
     let target = target(&workspace, environment)?;
     let (archives, sources) = archives(&request.product, &target, environment)?;

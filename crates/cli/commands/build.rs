@@ -113,7 +113,7 @@ impl Means {
 }
 
 /// So much content of packages may wait in memory: enough for most packages whole. What exceeds it goes through the page cache.
-const MEMORY: usize = 48 << 20;
+pub const MEMORY: usize = 48 << 20;
 
 /// The request of `build`, `publish` and `plan`, without a destination.
 pub fn request(

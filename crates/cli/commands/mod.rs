@@ -2,9 +2,11 @@
 
 pub mod build;
 pub mod completion;
+pub mod install_product;
 pub mod lock;
 pub mod man;
 pub mod plan;
+pub mod product;
 pub mod prune;
 pub mod publish;
 pub mod publish_fleet;
@@ -23,6 +25,9 @@ pub fn run(command: Command, output: &Output) -> Result<ExitCode, CliError> {
         Command::Lock(args) => lock::run(args, output),
         Command::Man(args) => man::run(&args, output),
         Command::Plan(args) => plan::run(*args, output),
+        Command::Product(args) => product::run(*args, output),
+        Command::CheckProduct(args) => product::check(&args, output),
+        Command::InstallProduct(args) => install_product::run(args, output),
         Command::Publish(args) => publish::run(*args, output),
         Command::PublishIndex(args) => publish_index::run(*args, output),
         Command::Prune(args) => prune::run(*args, output),

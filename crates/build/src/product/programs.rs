@@ -25,8 +25,9 @@ pub(super) fn write(
     environments: &[Environment],
 ) -> Result<Programs, Error> {
     let mut programs = Programs { files: Vec::new(), pixi: None };
-    let installers: BTreeMap<&String, &Path> =
-        request.installers.iter().map(|(platform, path)| (platform, path.as_path())).collect();
+    let own = request.own_installer.iter().filter(|(platform, _)| platforms.contains(platform));
+    let all = own.chain(&request.installers).map(|(platform, path)| (platform, path.as_path()));
+    let installers: BTreeMap<&String, &Path> = all.collect();
     for (platform, path) in installers {
         if !platforms.contains(platform) {
             return Err(ProductRequestError::Installer {

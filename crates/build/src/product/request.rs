@@ -21,6 +21,8 @@ pub struct ProductRequest {
     pub resources: Option<PathBuf>,
     /// Whether the locked package `pixi` goes to `bin/`.
     pub with_pixi: bool,
+    /// This program and its conda platform; taken if the product has the platform and nobody says another.
+    pub own_installer: Option<(String, PathBuf)>,
     /// Executables of pixi-oci by conda platform; the last one of a platform counts.
     pub installers: Vec<(String, PathBuf)>,
     /// The version of this program.

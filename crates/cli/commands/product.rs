@@ -1,0 +1,186 @@
+//! `pixi-oci product`
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::Args;
+use pixi_oci_build::{
+    Architecture, Client, Include, ProductReport, ProductRequest, VirtualPackage, check_product, product,
+};
+
+use crate::{
+    arguments::{Selection, architecture, include},
+    commands::build::{Means, request},
+    error::CliError,
+    output::Output,
+    progress::{Progress, size},
+};
+
+/// Write an air-gap product: a directory with the workspace, its packages and scripts for machines without a network.
+///
+/// Prints the product's path. Everything is made on this machine, for other architectures too; neither pixi nor a container
+/// is needed. The same lock file and project give the same bytes.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  pixi-oci product --workdir airgap                          # airgap/product, the default environment
+  pixi-oci product -e prod -e test --platform linux-64 --workdir airgap ../tool
+  pixi-oci product --workdir airgap --installer linux-aarch64=pixi-oci-aarch64
+  airgap/product/bootstrap-project.sh --to /srv/app          # there, with pixi
+  airgap/product/bootstrap-project.sh --to /srv/app --no-pixi")]
+pub struct ProductArgs {
+    /// The workspace: a directory, or its pixi.toml or pyproject.toml.
+    #[arg(default_value = ".", value_name = "WORKSPACE")]
+    workspace: PathBuf,
+    /// The directory for product/, project/, resources/, pixi-cache/ and out/.
+    #[arg(long, value_name = "DIR")]
+    workdir: PathBuf,
+    /// An environment. Repeatable [default: the configured one, else `default`].
+    #[arg(short, long = "environment", value_name = "NAME")]
+    environments: Vec<String>,
+    /// Platforms by the manifest's names [default: all linux platforms of the environments].
+    #[arg(long, value_delimiter = ',', value_name = "NAME")]
+    platform: Vec<String>,
+    /// Architectures: amd64, arm64.
+    #[arg(long, value_delimiter = ',', value_name = "ARCH", value_parser = architecture)]
+    arch: Vec<Architecture>,
+    /// Files that go along as res/ [default: resources/ in the work directory, if it has files].
+    #[arg(long, value_name = "DIR")]
+    resources: Option<PathBuf>,
+    /// Take pixi along, from the package `pixi` of the environments.
+    #[arg(long)]
+    with_pixi: bool,
+    /// The pixi-oci of a platform, for installing without pixi. Repeatable [default: this program, for its own platform].
+    #[arg(long = "installer", value_name = "PLATFORM=FILE", value_parser = installer)]
+    installers: Vec<(String, PathBuf)>,
+    /// A file, directory or pattern of the workspace for the product. Repeatable; replaces `include`.
+    #[arg(long, value_name = "SRC", value_parser = include)]
+    include: Vec<Include>,
+    /// A pattern that is left out of included directories. Repeatable; replaces `exclude`.
+    #[arg(long, value_name = "PATTERN")]
+    exclude: Vec<String>,
+    /// A wheel that was built elsewhere, in place of a locked source. Repeatable.
+    #[arg(long = "wheel", value_name = "FILE")]
+    wheels: Vec<PathBuf>,
+    /// What the machines have, e.g. __cuda=12.6; this machine is never asked. Repeatable.
+    #[arg(long = "virtual-package", value_name = "NAME=VERSION")]
+    virtual_packages: Vec<VirtualPackage>,
+    /// Fail if the lock file is not what the manifest says now. This is the default; it takes back PIXI_FROZEN.
+    #[arg(long, conflicts_with = "frozen")]
+    locked: bool,
+    /// Use the lock file as it is, without comparing it with the manifest. PIXI_FROZEN=true says the same.
+    #[arg(long)]
+    frozen: bool,
+    #[command(flatten)]
+    means: Means,
+    /// Print the result as one JSON document.
+    #[arg(long)]
+    json: bool,
+}
+
+fn installer(text: &str) -> Result<(String, PathBuf), String> {
+    let (platform, file) = text.split_once('=').ok_or("write PLATFORM=FILE, e.g. linux-aarch64=./pixi-oci")?;
+    Ok((platform.to_string(), file.into()))
+}
+
+/// The conda platform of this program.
+pub fn own_platform() -> Option<&'static str> {
+    match env::consts::ARCH {
+        "x86_64" => Some("linux-64"),
+        "aarch64" => Some("linux-aarch64"),
+        _ => None,
+    }
+}
+
+/// Runs the command.
+pub fn run(args: ProductArgs, output: &Output) -> Result<ExitCode, CliError> {
+    let request = product_request(&args)?;
+    let channels = args.means.channels(&args.workspace)?;
+    let client = Client::new(&channels.client)?;
+    let progress = Progress::new(output);
+    let result = product(&request, &client, &|event| progress.on_event(event));
+    progress.finish();
+    let report = result?;
+    for environment in &report.environments {
+        output.note(&format!(
+            "{} {}: {} packages, {}",
+            environment.name,
+            environment.platform,
+            environment.packages,
+            size(environment.bytes)
+        ));
+    }
+    output.note(&format!("{}", report.digest));
+    let json = serde_json::to_string_pretty(&report)?;
+    write_report(&report, &json)?;
+    let text = if args.json { json } else { report.product.display().to_string() };
+    output.result(&text).map_err(|source| CliError::Io { action: "write to stdout".into(), source })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn product_request(args: &ProductArgs) -> Result<ProductRequest, CliError> {
+    let selection = Selection {
+        workspace: args.workspace.clone(),
+        arch: args.arch.clone(),
+        platform: args.platform.clone(),
+        locked: args.locked,
+        frozen: args.frozen,
+        virtual_packages: args.virtual_packages.clone(),
+        ..Selection::default()
+    };
+    let channels = args.means.channels(&args.workspace)?;
+    let mut build = request(&selection, None, &args.means, &channels, None)?;
+    build.wheels = args.wheels.clone();
+    build.overrides.include = (!args.include.is_empty()).then(|| args.include.clone());
+    build.overrides.exclude = (!args.exclude.is_empty()).then(|| args.exclude.clone());
+    Ok(ProductRequest {
+        build,
+        environments: args.environments.clone(),
+        workdir: args.workdir.clone(),
+        resources: args.resources.clone(),
+        with_pixi: args.with_pixi,
+        own_installer: own_platform().zip(env::current_exe().ok()).map(|(name, path)| (name.to_string(), path)),
+        installers: args.installers.clone(),
+        version: env!("CARGO_PKG_VERSION").into(),
+    })
+}
+
+/// For whoever comes later to see what was made.
+fn write_report(report: &ProductReport, json: &str) -> Result<(), CliError> {
+    let out = report.product.parent().unwrap_or(Path::new(".")).join("out");
+    let path = out.join("product.json");
+    std::fs::write(&path, format!("{json}\n"))
+        .map_err(|source| CliError::Io { action: format!("write {}", path.display()), source })
+}
+
+/// Accounts for every byte of a product: it is an unpacked file of a package whose digest is known, a file of the project that
+/// the product's manifest lists, or one that pixi-oci generates.
+///
+/// Prints the verdict; exits with 3 if anything is wrong.
+#[derive(Debug, Args)]
+pub struct CheckProductArgs {
+    /// The product.
+    #[arg(value_name = "DIR")]
+    product: PathBuf,
+}
+
+/// So that CI can tell "it is wrong" from "it could not be looked at".
+const FAILED: u8 = 3;
+
+/// Runs `check-product`.
+pub fn check(args: &CheckProductArgs, output: &Output) -> Result<ExitCode, CliError> {
+    let problems = check_product(&args.product, env!("CARGO_PKG_VERSION"))?;
+    for problem in &problems {
+        output.failure(&format!("{} {}", problem.path, problem.what));
+    }
+    let shown = args.product.display();
+    let verdict = match problems.len() {
+        0 => format!("{shown}: every file is accounted for"),
+        1 => format!("{shown}: 1 thing is wrong"),
+        n => format!("{shown}: {n} things are wrong"),
+    };
+    output.result(&verdict).map_err(|source| CliError::Io { action: "write to stdout".into(), source })?;
+    Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+}
