@@ -21,6 +21,7 @@ mod lock_python;
 mod locked;
 mod manual;
 mod matrix;
+mod product;
 mod publish;
 mod pypi;
 mod report;

@@ -144,23 +144,28 @@ fn archives(
 ) -> Result<(Vec<CachedArchive>, Sources), Error> {
     let entries: BTreeMap<&str, &PackageEntry> =
         environment.packages.iter().map(|entry| (entry.name.as_str(), entry)).collect();
-    let found: Result<Vec<_>, Error> = target.packages.par_iter().map(|package| {
-        let name = package.name();
-        let contradiction = || Error::from(ProductRequestError::Contradiction { package: name.clone() });
-        // A conda source package is installed as the wheel that was made of it.
-        let python = format!("pypi:{name}");
-        let entry = entries.get(name.as_str()).or_else(|| entries.get(python.as_str())).ok_or_else(contradiction)?;
-        let archive = archive(product, entry)?;
-        match package {
-            LockedPackage::Conda(_) | LockedPackage::Wheel(_) => {
-                if package.sha256().is_some_and(|locked| locked != archive.sha256) {
-                    return Err(contradiction());
+    let found: Result<Vec<_>, Error> = target
+        .packages
+        .par_iter()
+        .map(|package| {
+            let name = package.name();
+            let contradiction = || Error::from(ProductRequestError::Contradiction { package: name.clone() });
+            // A conda source package is installed as the wheel that was made of it.
+            let python = format!("pypi:{name}");
+            let entry =
+                entries.get(name.as_str()).or_else(|| entries.get(python.as_str())).ok_or_else(contradiction)?;
+            let archive = archive(product, entry)?;
+            match package {
+                LockedPackage::Conda(_) | LockedPackage::Wheel(_) => {
+                    if package.sha256().is_some_and(|locked| locked != archive.sha256) {
+                        return Err(contradiction());
+                    }
+                    Ok((Some(archive), None))
                 }
-                Ok((Some(archive), None))
+                _ => Ok((None, Some((name.clone(), source(entry, &archive).ok_or_else(contradiction)??)))),
             }
-            _ => Ok((None, Some((name.clone(), source(entry, &archive).ok_or_else(contradiction)??)))),
-        }
-    }).collect();
+        })
+        .collect();
     let (archives, sources): (Vec<_>, Vec<_>) = found?.into_iter().unzip();
     Ok((archives.into_iter().flatten().collect(), sources.into_iter().flatten().collect()))
 }

@@ -60,13 +60,13 @@ pub use pixi_oci_resolve::{
     PixiConfig, Port, Proxies, S3Environment, TaskArgv, Url, Uv, VirtualPackage, Workspace, is_workspace, redact,
 };
 pub use plan::{LayerPlan, PackagePlan, Plan, PlanRequest, plan};
+pub use product::{
+    ProductReport, ProductReportEnvironment, ProductRequest, ProductRequestError, check_product, product,
+};
 pub use publication::{
     DestinationReport, FailureReport, KeptTag, Leg, PruneReport, PrunedRepository, PrunedTag, PublishError,
     PublishReport, PublishRequest, PublishSource, PublishedImage, PublishedTag, Status, VersionFacts, check_apart,
     prune, publish_images,
-};
-pub use product::{
-    ProductReport, ProductReportEnvironment, ProductRequest, ProductRequestError, check_product, product,
 };
 pub use report::{
     BaseReport, BuildReport, ImageReport, LayerKind, LayerOrigin, LayerReport, SourceReport, WheelReport, WheelSource,

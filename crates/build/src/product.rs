@@ -92,8 +92,7 @@ pub fn product(request: &ProductRequest, client: &Client, on_event: OnEvent<'_>)
         programs: programs.files,
     };
     let names: Vec<String> = environments.iter().map(|e| e.configuration.environment.clone()).collect();
-    let input =
-        ScriptInput { name: &name, workspace_manifest: &workspace.manifest_file_name, environments: &names };
+    let input = ScriptInput { name: &name, workspace_manifest: &workspace.manifest_file_name, environments: &names };
     write_scripts(&product, &input)?;
     product.bytes(&place(MANIFEST)?, false, &manifest.to_json()?)?;
     let digest = product.finish()?;

@@ -122,7 +122,7 @@ pub fn run(args: ProductArgs, output: &Output) -> Result<ExitCode, CliError> {
 
 fn product_request(args: &ProductArgs) -> Result<ProductRequest, CliError> {
     let selection = Selection {
-        workspace: args.workspace.clone(),
+        workspace: Some(args.workspace.clone()),
         arch: args.arch.clone(),
         platform: args.platform.clone(),
         locked: args.locked,

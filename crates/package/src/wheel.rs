@@ -31,12 +31,8 @@ use std::path::Path;
 
 use pixi_oci_layer::TreePath;
 
-use self::{
-    entry_points::EntryPoints,
-    record::Record,
-    zip::Member,
-};
 pub(crate) use self::zip::WheelZip;
+use self::{entry_points::EntryPoints, record::Record, zip::Member};
 pub use self::{
     entry_points::WheelScript,
     layout::WheelPath,

@@ -32,11 +32,7 @@ pub struct CondaPackage<'a> {
 ///
 /// # Errors
 /// The archive is refused, or is not the one of that digest; another package of the same name is there; the disk fails.
-pub fn write_conda_package(
-    product: &Product,
-    platform: &str,
-    package: &CondaPackage<'_>,
-) -> Result<TreePath, Error> {
+pub fn write_conda_package(product: &Product, platform: &str, package: &CondaPackage<'_>) -> Result<TreePath, Error> {
     let archive = path(&format!("{PKG_CACHE}/{platform}/{ARCHIVES}/{}", package.file_name))?;
     if product.has(&archive, &package.digest)? {
         return Ok(archive);

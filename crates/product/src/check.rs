@@ -133,10 +133,8 @@ impl Expected {
             environments: &environments,
         };
         for (name, text) in scripts::scripts(&input) {
-            let script = Listed::File {
-                digest: Digest::of(text.as_bytes()),
-                executable: name.starts_with("bootstrap"),
-            };
+            let script =
+                Listed::File { digest: Digest::of(text.as_bytes()), executable: name.starts_with("bootstrap") };
             self.files.insert(path(name)?, (manifest.pixi_oci == version).then_some(script));
         }
         Ok(())

@@ -12,7 +12,8 @@ const MACHINES: [(&str, u16); 2] = [("linux-64", 62), ("linux-aarch64", 183)];
 /// # Errors
 /// It is not, or cannot be read.
 pub fn check_program(path: &Path, platform: &str) -> Result<(), Error> {
-    let wrong = |reason: &str| Error::NotAProgram { path: path.into(), platform: platform.into(), reason: reason.into() };
+    let wrong =
+        |reason: &str| Error::NotAProgram { path: path.into(), platform: platform.into(), reason: reason.into() };
     let mut head = Vec::new();
     let file = File::open(path).map_err(Error::io("read", path))?;
     file.take(20).read_to_end(&mut head).map_err(Error::io("read", path))?;

@@ -61,9 +61,7 @@ impl NewPrefix {
                 Node::Symlink { target, mtime } => {
                     symlink(target, &at).and_then(|()| set_link_time(&at, Some(mtime.unwrap_or(self.constant))))
                 }
-                Node::HardLink { target } => {
-                    fs_err::hard_link(self.place(target)?, &at).map_err(io::Error::from)
-                }
+                Node::HardLink { target } => fs_err::hard_link(self.place(target)?, &at),
                 Node::File(file) => self.write(&at, file),
             };
             written.map_err(Error::io("write", &at))?;
@@ -83,10 +81,8 @@ impl NewPrefix {
 
     fn place(&self, path: &TreePath) -> Result<PathBuf, Error> {
         let below = path.as_str().strip_prefix(self.prefix.as_str()).and_then(|rest| rest.strip_prefix('/'));
-        let outside = || Error::Path {
-            name: path.to_string(),
-            source: pixi_oci_layer::PathError::Dots(path.to_string()),
-        };
+        let outside =
+            || Error::Path { name: path.to_string(), source: pixi_oci_layer::PathError::Dots(path.to_string()) };
         Ok(self.staging.path().join(below.ok_or_else(outside)?))
     }
 

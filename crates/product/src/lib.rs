@@ -38,7 +38,7 @@ pub use error::Error;
 pub use install::NewPrefix;
 pub use manifest::{
     ARCHIVES, BIN, FORMAT, INSTALLED, MANIFEST, PKG_CACHE, PKGS, PackageEntry, ProductEnvironment, ProductFile,
-    ProductManifest, RESOURCES, RESERVED, WHEELS, read_manifest,
+    ProductManifest, RESERVED, RESOURCES, WHEELS, read_manifest,
 };
 pub use scripts::{ScriptInput, write_scripts};
 pub use staging::Staging;

@@ -5,7 +5,7 @@
 
 use std::{
     fs::File,
-    io,
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
@@ -17,6 +17,8 @@ use crate::Error;
 /// How the names of directories begin in which something is made.
 const PREFIX: &str = ".pixi-oci-new-";
 const LOCK: &str = "lock";
+/// What the lock file holds as soon as it is locked: an empty one belongs to somebody who is just about to lock it.
+const HELD: &[u8] = b"held";
 const NEW: &str = "new";
 
 /// A directory in the making.
@@ -43,6 +45,7 @@ impl Staging {
         let directory = tempfile::Builder::new().prefix(PREFIX).tempdir_in(&parent).map_err(failed())?;
         let lock = File::create(directory.path().join(LOCK)).map_err(failed())?;
         lock.lock().map_err(failed())?;
+        (&lock).write_all(HELD).map_err(failed())?;
         let new = directory.path().join(NEW);
         fs_err::create_dir(&new).map_err(failed())?;
         Ok(Self { to, new, directory, _lock: lock })
@@ -78,7 +81,20 @@ impl Staging {
             }
             Err(error) => return Err(Error::io("write", &self.to)(error)),
         }
-        Ok(self.to)
+        Ok(self.to.clone())
+    }
+}
+
+impl Drop for Staging {
+    /// The lock goes last, so that what a kill leaves can be told from what is in the making.
+    fn drop(&mut self) {
+        let Ok(entries) = fs_err::read_dir(self.directory.path()) else { return };
+        for entry in entries.flatten().filter(|entry| entry.file_name() != LOCK) {
+            let _ = match entry.file_type() {
+                Ok(kind) if kind.is_dir() => fs_err::remove_dir_all(entry.path()),
+                _ => fs_err::remove_file(entry.path()),
+            };
+        }
     }
 }
 
@@ -95,10 +111,11 @@ fn sweep(parent: &Path) {
 }
 
 fn is_abandoned(directory: &Path) -> bool {
-    // Its owner locks before making NEW, and NEW is gone for the moment between two renames only; a directory without both
-    // may be one that is just being made.
-    let is_made = directory.join(NEW).exists() || directory.join("old").exists();
-    is_made && File::open(directory.join(LOCK)).is_ok_and(|lock| lock.try_lock().is_ok())
+    match File::open(directory.join(LOCK)) {
+        Ok(lock) => lock.metadata().is_ok_and(|meta| meta.len() > 0) && lock.try_lock().is_ok(),
+        // The lock file comes first and goes last.
+        Err(_) => directory.join(NEW).exists(),
+    }
 }
 
 #[cfg(test)]
@@ -126,8 +143,10 @@ mod tests {
         let live = Staging::beside(&to).unwrap();
         let dead = parent.path().join(".pixi-oci-new-dead");
         fs_err::create_dir_all(dead.join(NEW)).unwrap();
-        File::create(dead.join(LOCK)).unwrap();
+        let dying = parent.path().join(".pixi-oci-new-dying");
+        fs_err::create_dir_all(&dying).unwrap();
+        fs_err::write(dying.join(LOCK), HELD).unwrap();
         let other = Staging::beside(&to).unwrap();
-        assert!(live.path().exists() && other.path().exists() && !dead.exists());
+        assert!(live.path().exists() && other.path().exists() && !dead.exists() && !dying.exists());
     }
 }

@@ -30,11 +30,9 @@ pub(super) fn write(
     let installers: BTreeMap<&String, &Path> = all.collect();
     for (platform, path) in installers {
         if !platforms.contains(platform) {
-            return Err(ProductRequestError::Installer {
-                platform: platform.clone(),
-                platforms: platforms.join(", "),
-            }
-            .into());
+            return Err(
+                ProductRequestError::Installer { platform: platform.clone(), platforms: platforms.join(", ") }.into()
+            );
         }
         check_program(path, platform)?;
         let at = place(&format!("{BIN}/{platform}/pixi-oci"))?;

@@ -35,8 +35,7 @@ pub(super) fn name(workspace: &str) -> String {
 
 /// A path in a product.
 pub(crate) fn place(path: &str) -> Result<TreePath, Error> {
-    TreePath::new(path)
-        .map_err(|source| ApplicationError::Destination { destination: path.into(), source }.into())
+    TreePath::new(path).map_err(|source| ApplicationError::Destination { destination: path.into(), source }.into())
 }
 
 impl Project<'_> {
@@ -68,8 +67,11 @@ impl Project<'_> {
         let from = staging.path().join(self.name);
         let to = self.workdir.join("project").join(self.name);
         let copied = Staging::beside(&to)?;
-        fs_err::rename(&from, copied.path())
-            .map_err(|source| Error::Io { action: "write", path: to.clone(), source })?;
+        fs_err::rename(&from, copied.path()).map_err(|source| Error::Io {
+            action: "write",
+            path: to.clone(),
+            source,
+        })?;
         copied.replace()?;
         for directory in ["resources", "pixi-cache", "out"] {
             let path = self.workdir.join(directory);
@@ -162,12 +164,9 @@ fn write_tree(product: &Product, tree: &FileTree) -> Result<Vec<ProductFile>, Er
             executable: file.mode.bits() & 0o100 != 0,
             target: None,
         }),
-        Node::Symlink { target, .. } => Some(ProductFile {
-            path: path.to_string(),
-            digest: None,
-            executable: false,
-            target: Some(target.clone()),
-        }),
+        Node::Symlink { target, .. } => {
+            Some(ProductFile { path: path.to_string(), digest: None, executable: false, target: Some(target.clone()) })
+        }
         Node::Directory { .. } | Node::HardLink { .. } => None,
     };
     Ok(tree.iter().filter_map(file).collect())

@@ -98,7 +98,9 @@ pub enum ProductRequestError {
         path: PathBuf,
     },
     /// pixi is wanted and not locked.
-    #[error("--with-pixi takes the package `pixi` of the environments, and none has it for {platform}; run `pixi add pixi`, or copy pixi to the machine yourself")]
+    #[error(
+        "--with-pixi takes the package `pixi` of the environments, and none has it for {platform}; run `pixi add pixi`, or copy pixi to the machine yourself"
+    )]
     NoPixi {
         /// The conda platform.
         platform: String,

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pixi_oci_product::{
-    CondaPackage, PackageEntry, Product, ProductEnvironment, write_conda_package, write_wheel,
-};
+use pixi_oci_product::{CondaPackage, PackageEntry, Product, ProductEnvironment, write_conda_package, write_wheel};
 use pixi_oci_resolve::{CachedArchive, canonical_url};
 use rattler_conda_types::RepoDataRecord;
 use rayon::prelude::*;

@@ -58,7 +58,7 @@ if [ -n "$prefix" ]; then
   [ $# = 1 ] || die "--prefix is for one environment; say which with -e"
 fi
 
-for tool in cat chmod cmp cp dirname find head mkdir mv readlink rm sed sha256sum sort uname; do
+for tool in cat chmod cmp cp dirname find head ln mkdir mv readlink rm sed sha256sum sort uname; do
   command -v "$tool" >/dev/null 2>&1 || die "this machine has no $tool"
 done
 here=$(CDPATH= cd -P -- "$(dirname -- "$0")" && pwd -P) || die "cannot find the directory of $0"
@@ -117,13 +117,9 @@ verify
 mkdir -p "$to/$name"
 cp -RPp "$here/$name/." "$to/$name/" || die "cannot copy the project to $to/$name"
 chmod -R u+w "$to/$name"
-if [ "$to" != "$here" ]; then
-  rm -f "$to/envs.sh"
-  cp "$here/envs.sh" "$to/envs.sh"
-  if [ -d "$here/res" ]; then
-    rm -f "$to/res"
-    ln -s "$here/res" "$to/res" || die "cannot link the resources to $to/res"
-  fi
+rm -f "$to/res"
+if [ -d "$here/res" ]; then
+  ln -s "$here/res" "$to/res" || die "cannot link the resources to $to/res"
 fi
 
 # The part of the product that must be writable, and whole: it has its name when it is.
@@ -131,10 +127,7 @@ copy_cache() {
   cmp -s "$here/DIGEST" "$to/pkg-cache/DIGEST" && [ -d "$to/pkg-cache/$platform/pkgs" ] && return
   rm -rf "$to/pkg-cache"
   mkdir -p "$scratch/pkg-cache/$platform"
-  for part in pkgs uv-cache; do
-    [ -d "$here/pkg-cache/$platform/$part" ] || continue
-    cp -RPp "$here/pkg-cache/$platform/$part" "$scratch/pkg-cache/$platform/" || die "cannot copy the packages to $to"
-  done
+  cp -RPp "$here/pkg-cache/$platform/pkgs" "$scratch/pkg-cache/$platform/" || die "cannot copy the packages to $to"
   chmod -R u+w "$scratch/pkg-cache"
   cp "$here/DIGEST" "$scratch/pkg-cache/DIGEST"
   mv "$scratch/pkg-cache" "$to/pkg-cache"
@@ -149,19 +142,37 @@ program() {
   program=$scratch/$1
 }
 
+# Installs one environment with the product's own pixi-oci: bytes only, no program of a package is run.
+install_own() {
+  "$program" install-product "$here" --environment "$1" --project "$to/$name" \
+    --prefix "${prefix:-$to/$name/.pixi/envs/$1}" --activate "$2" >/dev/null ||
+    die "environment $1 could not be installed"
+}
+
 if [ -n "$no_pixi" ]; then
   program pixi-oci || die "the product has no bin/$platform/pixi-oci; make it with --installer $platform=FILE"
   for environment in $environments; do
     activate=$to/activate.sh
     [ "$environment" = default ] || activate=$to/activate-$environment.sh
-    "$program" install-product "$here" --environment "$environment" --project "$to/$name" \
-      --prefix "${prefix:-$to/$name/.pixi/envs/$environment}" --activate "$activate" ||
-      die "environment $environment could not be installed"
+    install_own "$environment" "$activate"
   done
 else
   program pixi || program=$(command -v pixi) ||
     die "there is no pixi on this machine, nor in the product; use --no-pixi"
+  pixi=$program
   copy_cache
+  rm -f "$to/envs.sh"
+  cp "$here/envs.sh" "$to/envs.sh"
+  # pixi finds conda packages in its cache; wheels it only finds where they are installed already.
+  if [ -d "$here/pkg-cache/$platform/wheels" ]; then
+    if program pixi-oci; then
+      for environment in $environments; do
+        install_own "$environment" "$scratch/activate.sh"
+      done
+    else
+      echo "bootstrap-project.sh: warning: the product has wheels, which pixi alone may not find; make it with --installer $platform=FILE" >&2
+    fi
+  fi
   PIXI_OCI_PRODUCT=$to
   PIXI_CACHE_DIR=$to/pkg-cache/$platform
   RATTLER_CACHE_DIR=$PIXI_CACHE_DIR
@@ -170,10 +181,10 @@ else
   export PIXI_OCI_PRODUCT PIXI_CACHE_DIR RATTLER_CACHE_DIR PIXI_OFFLINE UV_OFFLINE
   offline=
   # pixi before 0.74 has no such option, and asks nobody either if everything is in the cache.
-  if "$program" install --help 2>/dev/null | grep -q -e --offline; then offline=--offline; fi
+  case $("$pixi" install --help 2>/dev/null) in *--offline*) offline=--offline ;; esac
   for environment in $environments; do
     # shellcheck disable=SC2086
-    "$program" install --frozen $offline --manifest-path "$to/$name/$manifest" --environment "$environment" ||
+    "$pixi" install --frozen $offline --manifest-path "$to/$name/$manifest" --environment "$environment" >&2 ||
       die "pixi could not install environment $environment from the product; --no-pixi does without it"
   done
 fi

@@ -1,0 +1,571 @@
+//! The air-gap product: what is in it, that it is the same everywhere, that others accept it, and that it is whole or refused.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Read,
+    os::unix::fs::{MetadataExt, PermissionsExt, symlink},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use rattler::{
+    install::{Installer, LinkOptions},
+    package_cache::PackageCache,
+};
+use rattler_conda_types::{RepoDataRecord, Subdir};
+use rattler_lock::LockFile;
+use serde_json::{Value, json};
+
+use crate::common::{
+    image::{self, Kind},
+    odd,
+    packages::{file, package},
+    pypi::locked,
+    sandbox::{BINARY, Outcome, Sandbox, has, sha256, snapshot},
+    wheels::{self, wheel},
+    workspace::{Workspace, workspace},
+};
+
+/// A program of this machine that is small, where the real one need not run.
+const SMALL: &str = "--installer=linux-64=/bin/true";
+
+fn small() -> Workspace {
+    let tool = file("bin/tool", odd::text("#!/bin/sh\necho PREFIX\n")).patched("text").mode(0o755);
+    let items = [tool, crate::common::packages::symlink("bin/alias", "tool"), file("share/data", "data")];
+    workspace([package("tool", items)]).manifest("[activation.env]\nGREETING = \"hello $HOME\"")
+}
+
+/// `pixi-oci product ws --workdir WORKDIR`, which must succeed.
+fn product(sandbox: &Sandbox, workdir: &str, more: &[&str]) -> PathBuf {
+    let arguments = [&["product", "ws", "--workdir", workdir], more].concat();
+    let outcome = sandbox.run(&arguments).success();
+    PathBuf::from(outcome.stdout.trim_end())
+}
+
+fn manifest(product: &Path) -> Value {
+    serde_json::from_slice(&fs::read(product.join("manifest.json")).unwrap()).unwrap()
+}
+
+/// Contents, link targets, executable bits and times of everything below.
+fn everything(root: &Path) -> BTreeMap<String, String> {
+    let mut all = snapshot(root);
+    for (name, what) in &mut all {
+        let meta = fs::symlink_metadata(root.join(name)).unwrap();
+        what.push_str(&format!(", mode {:o}, time {}", meta.mode() & 0o7777, meta.mtime()));
+    }
+    all
+}
+
+fn bootstrap(sandbox: &Sandbox, shell: &[&str], product: &Path, arguments: &[&str]) -> Outcome {
+    let mut command = sandbox.program(shell[0]);
+    command.args(&shell[1..]).arg(product.join("bootstrap-project.sh")).args(arguments);
+    Outcome::of(&mut command)
+}
+
+#[test]
+fn a_product_has_what_it_says() {
+    let sandbox = Sandbox::new();
+    let ws = small().environment("test", [package("other", [file("share/other", "x")])]).oci("include = [\"app\"]");
+    ws.write(&sandbox.path("ws"));
+    fs::create_dir_all(sandbox.path("ws/app")).unwrap();
+    fs::write(sandbox.path("ws/app/main.py"), "print()\n").unwrap();
+    fs::write(sandbox.path("ws/notes.txt"), "not needed\n").unwrap();
+    fs::create_dir_all(sandbox.path("data")).unwrap();
+    fs::write(sandbox.path("data/model.bin"), "model").unwrap();
+    let product = product(&sandbox, "out", &["-e", "default", "-e", "test", "--resources", "data", SMALL]);
+
+    assert_eq!(product, sandbox.path("out/product"));
+    for path in [
+        "demo/pixi.toml",
+        "demo/pixi.lock",
+        "demo/app/main.py",
+        "res/model.bin",
+        "pkg-cache/linux-64/pkgs/tool-1.0-h1234567_0/info/index.json",
+        "pkg-cache/linux-aarch64/pkgs/other-1.0-h1234567_0/share/other",
+        "pkg-cache/linux-64/pkgs/tool-1.0-h1234567_0.lock",
+        "bin/linux-64/pixi-oci",
+        "envs.sh",
+        "SHA256SUMS",
+    ] {
+        assert!(product.join(path).exists(), "{path}");
+    }
+    assert!(!product.join("demo/notes.txt").exists(), "nobody asked for it");
+    assert!(sandbox.path("out/project/demo/notes.txt").exists(), "the copy of the project has everything");
+    for directory in ["resources", "pixi-cache", "out"] {
+        assert!(sandbox.path("out").join(directory).is_dir(), "{directory}");
+    }
+    let manifest = manifest(&product);
+    assert_eq!(manifest["platforms"], json!(["linux-64", "linux-aarch64"]));
+    let lock = sha256(&fs::read(product.join("demo/pixi.lock")).unwrap());
+    assert_eq!(manifest["lockFileDigest"], format!("sha256:{lock}"));
+    let environments = manifest["environments"].as_array().unwrap();
+    assert_eq!(environments.len(), 4);
+    for package in environments.iter().flat_map(|e| e["packages"].as_array().unwrap()) {
+        let archive = fs::read(product.join(package["archive"].as_str().unwrap())).unwrap();
+        assert_eq!(package["digest"], format!("sha256:{}", sha256(&archive)));
+    }
+    Outcome::of(&mut sandbox.pixi_oci(&["check-product", "out/product"])).success();
+    let report: Value = serde_json::from_slice(&fs::read(sandbox.path("out/out/product.json")).unwrap()).unwrap();
+    let digest = fs::read_to_string(product.join("DIGEST")).unwrap();
+    assert_eq!(report["digest"], digest.trim_end());
+}
+
+#[tokio::test]
+async fn the_cache_is_what_rattler_writes() {
+    let sandbox = Sandbox::new();
+    workspace(odd::packages()).write(&sandbox.path("ws"));
+    let product = product(&sandbox, "out", &["--virtual-package", "__cuda=12.6", SMALL]);
+    for platform in [Subdir::Linux64, Subdir::LinuxAarch64] {
+        let theirs = sandbox.path(&format!("theirs-{platform}/pkgs"));
+        let cache = PackageCache::new(&theirs);
+        drop(cache.acquire_global_lock().await.unwrap());
+        for record in records(&sandbox.path("ws"), platform) {
+            let path = record.url.to_file_path().unwrap();
+            cache.get_or_fetch_from_path(&path, None, None).await.unwrap();
+        }
+        let ours = product.join(format!("pkg-cache/{platform}/pkgs"));
+        // Of directories only that they are there; what rattler makes itself has the time when it did.
+        let of = |root: &Path| {
+            let mut all = everything(root);
+            for (path, what) in &mut all {
+                if what.starts_with("directory") {
+                    *what = "directory".into();
+                } else if path.ends_with(".lock") && !path.contains('/') {
+                    what.truncate(what.find(", time").unwrap());
+                }
+            }
+            all
+        };
+        let (ours, theirs) = (of(&ours), of(&theirs));
+        assert!(ours.len() > 3000, "the packages are there");
+        for (path, what) in &theirs {
+            assert_eq!(ours.get(path), Some(what), "{path}");
+        }
+        assert_eq!(ours.keys().collect::<Vec<_>>(), theirs.keys().collect::<Vec<_>>());
+    }
+}
+
+/// What the lock file has, with archives as files of this machine.
+fn records(workspace: &Path, platform: Subdir) -> Vec<RepoDataRecord> {
+    let path = fs::canonicalize(workspace).unwrap();
+    let channel = url::Url::from_file_path(path.join("channel")).unwrap();
+    let text = fs::read_to_string(path.join("pixi.lock")).unwrap().replace("./channel", channel.as_str());
+    let lock = LockFile::from_str_with_base_directory(&text, Some(&path)).unwrap();
+    let environment = lock.environment("default").unwrap();
+    environment.conda_repodata_records(lock.platform(platform.as_str()).unwrap()).unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn an_unmodified_rattler_installs_from_it_without_a_request() {
+    let sandbox = Sandbox::new();
+    workspace(odd::packages()).write(&sandbox.path("ws"));
+    let product = product(&sandbox, "out", &["--virtual-package", "__cuda=12.6", SMALL]);
+    let mut records = records(&sandbox.path("ws"), Subdir::LinuxAarch64);
+    for record in &mut records {
+        let name = record.identifier.to_file_name();
+        // Nobody listens there: a request would be an error.
+        record.url = format!("http://127.0.0.1:1/channel/linux-aarch64/{name}").parse().unwrap();
+    }
+    fs::remove_dir_all(sandbox.path("ws/channel")).unwrap();
+    let prefix = sandbox.path("prefix");
+    Installer::new()
+        .with_package_cache(PackageCache::new(product.join("pkg-cache/linux-aarch64/pkgs")))
+        .with_target_platform(Subdir::LinuxAarch64)
+        .with_link_options(LinkOptions { allow_hard_links: Some(false), ..LinkOptions::default() })
+        .install(&prefix, records)
+        .await
+        .unwrap();
+    assert!(prefix.join("share/many/49/2999").exists());
+    Outcome::of(&mut sandbox.pixi_oci(&["check-product", "out/product"])).success();
+}
+
+#[test]
+fn the_same_bytes_from_any_path_and_any_run() {
+    let first = Sandbox::new();
+    let second = Sandbox::new();
+    let mut all = Vec::new();
+    for (sandbox, workdir) in [(&first, "out"), (&second, "elsewhere/deep"), (&second, "elsewhere/deep")] {
+        workspace(odd::packages()).write(&sandbox.path("ws"));
+        let product = product(sandbox, workdir, &["--virtual-package", "__cuda=12.6", SMALL]);
+        all.push(everything(&product));
+    }
+    for other in &all[1..] {
+        for (path, what) in &all[0] {
+            assert_eq!(other.get(path), Some(what), "{path}");
+        }
+        assert_eq!(all[0].len(), other.len());
+    }
+}
+
+#[test]
+fn without_pixi_the_prefix_has_the_images_bytes() {
+    let sandbox = Sandbox::new();
+    let demo = wheel("demo_pkg", [wheels::file("demo_pkg/__init__.py", "x = 1\n")]);
+    let ws = workspace(odd::packages()).pypi([locked(&demo)]).oci("include = [\"app.py\"]");
+    ws.write(&sandbox.path("ws"));
+    fs::write(sandbox.path("ws/app.py"), "print()\n").unwrap();
+    let prefix = sandbox.path("prefix");
+    let prefix = prefix.to_str().unwrap();
+    let cuda = ["--virtual-package", "__cuda=12.6"];
+    // The working directory is in `direct_url.json` of the wheel.
+    let outcome = sandbox.run(
+        &[&["build", "ws", "-o", "oci:image:v1", "--prefix", prefix, "--workdir", "/srv/demo"][..], &cuda].concat(),
+    );
+    outcome.success();
+    let product = product(&sandbox, "out", &[&cuda[..], &[SMALL]].concat());
+    // Nothing else is needed.
+    for directory in ["ws", "../cache"] {
+        fs::remove_dir_all(sandbox.path(directory)).unwrap();
+    }
+    let index = image::read(&sandbox.path("image"), "v1");
+    for (platform, oci) in [("linux-64", "linux/amd64"), ("linux-aarch64", "linux/arm64")] {
+        for _ in 0..2 {
+            let outcome = sandbox.run(&[
+                "install-product",
+                product.to_str().unwrap(),
+                "--prefix",
+                prefix,
+                "--platform",
+                platform,
+                "--project",
+                "/srv/demo",
+                "--activate",
+                "activate.sh",
+            ]);
+            assert_eq!(outcome.success().stdout.trim_end(), prefix);
+        }
+        let tree = index.image(oci).tree();
+        let below = format!("{}/", prefix.trim_start_matches('/'));
+        let mut count = 0;
+        for (path, entry) in tree.iter().filter_map(|(path, entry)| Some((path.strip_prefix(&below)?, entry))) {
+            let at = Path::new(prefix).join(path);
+            let meta = fs::symlink_metadata(&at).unwrap_or_else(|e| panic!("{path}: {e}"));
+            match &entry.kind {
+                Kind::Directory => assert!(meta.is_dir(), "{path}"),
+                Kind::Link(target) => assert_eq!(fs::read_link(&at).unwrap().to_str(), Some(&**target), "{path}"),
+                Kind::File(bytes) => {
+                    assert!(fs::read(&at).unwrap() == *bytes, "{path} has other bytes");
+                    assert_eq!(meta.permissions().mode() & 0o7777, entry.mode, "{path}");
+                    assert_eq!(meta.mtime(), entry.mtime as i64, "{path}");
+                }
+                Kind::HardLink(_) => unreachable!("trees have files instead"),
+            }
+            count += 1;
+        }
+        assert_eq!(snapshot(Path::new(prefix)).len(), count, "nothing else is there");
+    }
+    // The variables are the image's, too.
+    let mut shell = sandbox.program("/bin/bash");
+    shell.args(["--noprofile", "--norc", "-c", ". ./activate.sh; env -0"]).env_remove("LC_ALL");
+    let env = Outcome::of(&mut shell).success().stdout;
+    let env: BTreeMap<&str, &str> = env.split('\0').filter_map(|pair| pair.split_once('=')).collect();
+    let image = index.image("linux/arm64");
+    for name in ["CONDA_PREFIX", "PIXI_PROJECT_NAME", "PIXI_ENVIRONMENT_NAME", "PIXI_PROJECT_ROOT", "GDAL_DATA"] {
+        assert_eq!(env.get(name).copied(), image.env(name), "{name}");
+    }
+    assert!(env["PATH"].contains(&format!("{prefix}/bin:/usr/local/bin")), "{}", env["PATH"]);
+    assert_eq!(env["ORDER"], "az");
+}
+
+/// Shells that are plain.
+fn shells() -> Vec<Vec<&'static str>> {
+    let mut shells = vec![vec!["/bin/sh"]];
+    for (program, shell) in
+        [("dash", vec!["dash"]), ("busybox", vec!["busybox", "sh"]), ("bash", vec!["bash", "--posix"])]
+    {
+        if has(program) {
+            shells.push(shell);
+        }
+    }
+    shells
+}
+
+#[test]
+fn bootstrapping_works_from_anywhere_again_and_again() {
+    let sandbox = Sandbox::new();
+    small().write(&sandbox.path("ws"));
+    let made = product(&sandbox, "out", &["--arch", if cfg!(target_arch = "x86_64") { "amd64" } else { "arm64" }]);
+    // Somewhere else, with a space, and nobody may write there.
+    let moved = sandbox.path("some where/moved");
+    fs::create_dir_all(moved.parent().unwrap()).unwrap();
+    fs::rename(&made, &moved).unwrap();
+    let before = everything(&moved);
+    for shell in shells() {
+        let outcome = bootstrap(&sandbox, &shell, &moved, &["--no-pixi", "--to", "site"]).success();
+        assert_eq!(outcome.stdout.trim_end(), sandbox.path("site").to_str().unwrap());
+        assert_eq!(everything(&moved), before, "{shell:?}");
+        let tool = sandbox.path("site/demo/.pixi/envs/default/bin/tool");
+        let said = Outcome::of(&mut sandbox.program(&tool)).success().stdout;
+        assert_eq!(said.trim_end(), sandbox.path("site/demo/.pixi/envs/default").to_str().unwrap());
+        let mut activated = sandbox.program(shell[0]);
+        activated.args(&shell[1..]).args(["-c", ". ./site/activate.sh; tool; echo \"$GREETING\""]);
+        let said = Outcome::of(&mut activated).success().stdout;
+        assert_eq!(said.lines().last(), Some(&*format!("hello {}", sandbox.home().display())));
+    }
+    // In place: what was installed is no part of the product.
+    let plain = sandbox.path("plain");
+    fs::rename(&moved, &plain).unwrap();
+    let moved = plain;
+    for _ in 0..2 {
+        bootstrap(&sandbox, &["/bin/sh"], &moved, &["--no-pixi"]).success();
+    }
+    assert!(moved.join("installed/activate.sh").exists());
+    bootstrap(&sandbox, &["/bin/sh"], &moved, &["--no-pixi", "--to", "plain/demo"]).refused(1, &["in the product"]);
+    bootstrap(&sandbox, &["/bin/sh"], &moved, &["--no-pixi", "-e", "none"])
+        .refused(1, &["there is no environment none"]);
+    bootstrap(&sandbox, &["/bin/sh"], &moved, &["--to", "x"]).refused(1, &["there is no pixi", "--no-pixi"]);
+}
+
+#[test]
+fn a_product_that_was_changed_is_refused() {
+    let sandbox = Sandbox::new();
+    small().write(&sandbox.path("ws"));
+    let product = product(&sandbox, "out", &[SMALL]);
+    let refused = |what: &str| {
+        let outcome = bootstrap(&sandbox, &["/bin/sh"], &product, &["--no-pixi", "--to", "site"]);
+        // A changed script may not even run to its end.
+        assert_ne!(outcome.code, Some(0), "{what}: {outcome:#?}");
+        assert!(!sandbox.path("site/demo").exists(), "{what}: nothing was installed");
+        let check = sandbox.run(&["check-product", "out/product"]);
+        assert!(matches!(check.code, Some(1 | 3)), "{what}: {check:#?}");
+    };
+    let mut files = Vec::new();
+    for name in snapshot(&product).into_keys() {
+        let path = product.join(&name);
+        let meta = fs::symlink_metadata(&path).unwrap();
+        if meta.is_file() && meta.len() > 0 && name != "bin/linux-64/pixi-oci" {
+            files.push(path);
+        }
+    }
+    assert!(files.len() > 20);
+    for (number, path) in files.iter().enumerate() {
+        let good = fs::read(path).unwrap();
+        let mut bad = good.clone();
+        let at = (number * 7919) % bad.len();
+        bad[at] ^= 1;
+        let meta = fs::metadata(path).unwrap();
+        fs::write(path, &bad).unwrap();
+        refused(&format!("{} at {at}", path.display()));
+        fs::write(path, &good).unwrap();
+        fs::set_permissions(path, meta.permissions()).unwrap();
+    }
+    // Two spaces, of which sha256sum takes one for a mark.
+    let sums = fs::read_to_string(product.join("SHA256SUMS")).unwrap();
+    fs::write(product.join("SHA256SUMS"), sums.replacen("  ", " *", 1)).unwrap();
+    refused("a mark");
+    fs::write(product.join("SHA256SUMS"), sums).unwrap();
+
+    let stray = product.join("pkg-cache/linux-64/pkgs/tool-1.0-h1234567_0/stray");
+    fs::write(&stray, "").unwrap();
+    refused("a file more");
+    let outcome = sandbox.run(&["check-product", "out/product"]);
+    assert!(outcome.stderr.contains("tool-1.0-h1234567_0/stray is not of a package"), "{}", outcome.stderr);
+    fs::remove_file(&stray).unwrap();
+    symlink("tool", &stray).unwrap();
+    refused("a link more");
+    fs::remove_file(&stray).unwrap();
+    let alias = product.join("pkg-cache/linux-64/pkgs/tool-1.0-h1234567_0/bin/alias");
+    fs::remove_file(&alias).unwrap();
+    refused("a link less");
+    symlink("/bin/sh", &alias).unwrap();
+    refused("another link");
+    fs::remove_file(&alias).unwrap();
+    symlink("tool", &alias).unwrap();
+    let data = product.join("pkg-cache/linux-64/archives/tool-1.0-h1234567_0.conda");
+    fs::rename(&data, sandbox.path("kept")).unwrap();
+    refused("a file less");
+    fs::rename(sandbox.path("kept"), &data).unwrap();
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o755)).unwrap();
+    refused("a permission more");
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o644)).unwrap();
+    sandbox.run(&["check-product", "out/product"]).success();
+}
+
+/// Even one whose lists were made anew: the closed world is that of the packages' digests.
+#[test]
+fn a_stray_file_is_found_though_the_lists_have_it() {
+    let sandbox = Sandbox::new();
+    small().write(&sandbox.path("ws"));
+    let product = product(&sandbox, "out", &[SMALL]);
+    fs::write(product.join("pkg-cache/linux-64/pkgs/tool-1.0-h1234567_0/share/data"), "other").unwrap();
+    fs::write(product.join("demo/stray"), "x").unwrap();
+    let script = "cd out/product && rm FILES SHA256SUMS DIGEST && touch FILES SHA256SUMS DIGEST && export LC_ALL=C &&
+        { find . -type f -perm -100 | sed 's/^.\\//x /'; find . -type f ! -perm -100 | sed 's/^.\\//f /'
+          find . -type l -printf 'l %P -> %l\\n'; } | sort >../FILES && mv ../FILES FILES &&
+        find . -type f ! -name SHA256SUMS ! -name DIGEST -printf '%P\\0' | sort -z | xargs -0 sha256sum >SHA256SUMS &&
+        echo sha256:$(sha256sum <SHA256SUMS | cut -c 1-64) >DIGEST";
+    Outcome::of(sandbox.program("/bin/sh").args(["-c", script])).success();
+    let outcome = sandbox.run(&["check-product", "out/product"]);
+    assert_eq!(outcome.code, Some(3), "{outcome:#?}");
+    for words in ["demo/stray is not of a package", "tool-1.0-h1234567_0/share/data was changed"] {
+        assert!(outcome.stderr.contains(words), "{outcome:#?}");
+    }
+    assert!(outcome.stdout.contains("2 things are wrong"), "{outcome:#?}");
+}
+
+#[test]
+fn envs_sh_says_where_the_packages_are() {
+    let sandbox = Sandbox::new();
+    small().write(&sandbox.path("ws"));
+    fs::create_dir_all(sandbox.path("out/resources")).unwrap();
+    fs::write(sandbox.path("out/resources/model"), "m").unwrap();
+    let product = product(&sandbox, "out", &[SMALL]);
+    let mut shells = shells();
+    if has("zsh") {
+        shells.push(vec!["zsh"]);
+    }
+    let platform = if cfg!(target_arch = "x86_64") { "linux-64" } else { "linux-aarch64" };
+    for shell in shells {
+        for place in [product.to_str().unwrap(), "out/product", "./out/product"] {
+            let mut command = sandbox.program(shell[0]);
+            let script = format!(
+                ". {place}/envs.sh && echo \"$PIXI_CACHE_DIR|$RATTLER_CACHE_DIR|$PIXI_OFFLINE|$PIXI_OCI_RESOURCES\""
+            );
+            command.args(&shell[1..]).args(["-c", &script]);
+            let said = Outcome::of(&mut command).success().stdout;
+            let at = product.display();
+            let cache = format!("{at}/pkg-cache/{platform}");
+            assert_eq!(said.trim_end(), format!("{cache}|{cache}|true|{at}/res"), "{shell:?} {place}");
+        }
+    }
+}
+
+#[test]
+fn pixi_gets_its_own_copy_of_the_cache() {
+    let sandbox = Sandbox::new();
+    let demo = wheel("demo_pkg", [wheels::file("demo_pkg/__init__.py", "x = 1\n")]);
+    workspace([odd::python()]).pypi([locked(&demo)]).write(&sandbox.path("ws"));
+    let product = product(&sandbox, "out", &[]);
+    fs::create_dir(sandbox.path("bin")).unwrap();
+    // It says what it was asked, and writes to its cache as pixi does.
+    let pixi = "#!/bin/sh\n[ \"$2\" = --help ] && { echo '  --offline'; exit; }\n\
+                touch \"$PIXI_CACHE_DIR/pkgs/.written\" && echo \"$PIXI_OFFLINE $*\" >>\"$PIXI_OCI_PRODUCT/said\"\n";
+    fs::write(sandbox.path("bin/pixi"), pixi).unwrap();
+    fs::set_permissions(sandbox.path("bin/pixi"), fs::Permissions::from_mode(0o755)).unwrap();
+    for _ in 0..2 {
+        let mut command = sandbox.program("/bin/sh");
+        command.arg(product.join("bootstrap-project.sh")).args(["--to", "site"]);
+        command.env("PATH", format!("{}:/usr/bin:/bin", sandbox.path("bin").display()));
+        Outcome::of(&mut command).success();
+    }
+    let said = fs::read_to_string(sandbox.path("site/said")).unwrap();
+    let line = format!(
+        "true install --frozen --offline --manifest-path {}/demo/pixi.toml --environment default",
+        sandbox.path("site").display()
+    );
+    assert_eq!(said.lines().collect::<Vec<_>>(), [&*line, &*line]);
+    // Wheels are where pixi looks before it asks its cache.
+    let dist_info = "site/demo/.pixi/envs/default/lib/python3.12/site-packages/demo_pkg-1.0.dist-info/INSTALLER";
+    assert_eq!(fs::read_to_string(sandbox.path(dist_info)).unwrap(), "uv-pixi");
+    sandbox.run(&["check-product", "out/product"]).success();
+}
+
+#[test]
+fn secrets_stay_where_they_are() {
+    let sandbox = Sandbox::new();
+    small().oci("include = [\"app\"]").write(&sandbox.path("ws"));
+    fs::create_dir_all(sandbox.path("ws/app/.git")).unwrap();
+    fs::write(sandbox.path("ws/app/.env"), "PASSWORD=x").unwrap();
+    fs::write(sandbox.path("ws/app/.git/config"), "x").unwrap();
+    fs::write(sandbox.path("ws/app/ignored.log"), "x").unwrap();
+    fs::write(sandbox.path("ws/.gitignore"), "*.log\n").unwrap();
+    let outcome = sandbox.run(&["product", "ws", "--workdir", "out", SMALL]).success();
+    assert!(outcome.stderr.contains("app/.env is left out"), "{}", outcome.stderr);
+    for path in snapshot(&sandbox.path("out")).keys() {
+        assert!(![".env", ".git", ".log"].iter().any(|end| path.ends_with(end)), "{path}");
+    }
+    let before = everything(&sandbox.path("out"));
+    // Not even in the copy of the project, which nobody named.
+    let token = format!("token = '{}_{}'\n", "ghp", "a1".repeat(18));
+    fs::write(sandbox.path("ws/settings.py"), &token).unwrap();
+    let outcome = sandbox.run(&["product", "ws", "--workdir", "out", SMALL]);
+    outcome.refused(1, &["settings.py", "GitHub token"]);
+    assert_eq!(everything(&sandbox.path("out")), before, "the product is as it was");
+    product(&sandbox, "out", &["--include", "settings.py", SMALL]);
+    assert_eq!(fs::read_to_string(sandbox.path("out/product/demo/settings.py")).unwrap(), token);
+}
+
+#[test]
+fn what_cannot_be_is_said() {
+    let sandbox = Sandbox::new();
+    small().write(&sandbox.path("ws"));
+    let refused = |more: &[&str], code, words: &[&str]| {
+        sandbox.run(&[&["product", "ws", "--workdir", "out"], more].concat()).refused(code, words);
+        assert!(!sandbox.path("out/product").exists());
+    };
+    refused(&["--installer", "linux-aarch64=/bin/true"], 1, &["/bin/true", "linux-aarch64", "another machine"]);
+    refused(&["--installer", "linux-64=ws/pixi.toml"], 1, &["pixi.toml", "no 64-bit ELF"]);
+    refused(&["--installer", "osx-64=/bin/true"], 1, &["osx-64", "linux-64, linux-aarch64"]);
+    refused(&["--with-pixi"], 1, &["pixi", "pixi add pixi"]);
+    refused(&["-e", "nothing"], 1, &["nothing"]);
+    product(&sandbox, "out", &[SMALL]);
+    let install = |more: &[&str]| sandbox.run(&[&["install-product", "out/product", "--prefix"], more].concat());
+    install(&["prefix", "-e", "nothing"]).refused(1, &["`default` for linux-64"]);
+    fs::create_dir(sandbox.path("home")).unwrap();
+    fs::write(sandbox.path("home/mine"), "x").unwrap();
+    install(&["home", "--platform", "linux-64"]).refused(1, &["home", "not an environment"]);
+    assert!(sandbox.path("home/mine").exists());
+    let archive = sandbox.path("out/product/pkg-cache/linux-64/archives/tool-1.0-h1234567_0.conda");
+    fs::write(archive, "x").unwrap();
+    install(&["prefix", "--platform", "linux-64"]).refused(1, &["tool-1.0-h1234567_0.conda", "damaged"]);
+}
+
+/// Kills `times` products at moments spread over the time that one takes.
+fn kill(times: u32) {
+    let sandbox = Sandbox::new();
+    let many = package("many", (0..400).map(|i| file(&format!("share/many/{i}"), format!("{i}"))));
+    workspace([many, odd::python()]).write(&sandbox.path("ws"));
+    let arguments = ["product", "ws", "--workdir", "out", SMALL];
+    product(&sandbox, "out", &[SMALL]);
+    let whole = everything(&sandbox.path("out/product"));
+    // Bytes read from a pipe that closes when the process ends: a kill needs no clock of ours but this one.
+    let started = std::time::Instant::now();
+    product(&sandbox, "out", &[SMALL]);
+    let took = started.elapsed();
+    for number in 0..times {
+        let mut child = sandbox.pixi_oci(&arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(took * (number + 1) / (times + 1));
+        child.kill().unwrap();
+        let mut said = String::new();
+        child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+        child.wait().unwrap();
+        assert_eq!(everything(&sandbox.path("out/product")), whole, "after kill {number}");
+    }
+    product(&sandbox, "out", &[SMALL]);
+    assert_eq!(everything(&sandbox.path("out/product")), whole);
+    sandbox.run(&["check-product", "out/product"]).success();
+    let left: Vec<_> = fs::read_dir(sandbox.path("out")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 5, "{left:?}");
+}
+
+#[test]
+fn killed_at_any_moment_it_is_whole_and_a_rerun_completes() {
+    kill(10);
+}
+
+#[test]
+#[ignore = "slow: a hundred kills"]
+fn killed_a_hundred_times() {
+    kill(100);
+}
+
+/// The real uv takes the installed wheels for installed, and installs the product's wheels, both offline: what pixi asks of uv.
+#[test]
+fn uv_accepts_the_wheels_offline() {
+    let Some(uv) = std::env::var_os("PIXI_OCI_UV").filter(|path| Path::new(path).exists()) else {
+        println!("SKIP: PIXI_OCI_UV is not set");
+        return;
+    };
+    let sandbox = Sandbox::new();
+    let demo = wheel("demo_pkg", [wheels::file("demo_pkg/__init__.py", "x = 1\n")]);
+    workspace([odd::python()]).pypi([locked(&demo)]).write(&sandbox.path("ws"));
+    let product = product(&sandbox, "out", &[SMALL]);
+    let wheels = product.join("pkg-cache/linux-64/wheels");
+    let mut install = Command::new(&uv);
+    install.args(["pip", "install", "--offline", "--no-index", "--target", "target", "--cache-dir", "uv-cache"]);
+    install.arg("--find-links").arg(&wheels).arg("demo-pkg==1.0").current_dir(sandbox.path(""));
+    Outcome::of(&mut install).success();
+    assert!(sandbox.path("target/demo_pkg/__init__.py").exists());
+    assert!(Path::new(BINARY).exists());
+}
