@@ -19,13 +19,13 @@ use rayon::prelude::*;
 use crate::{
     Error, ProductRequestError,
     activation::{ActivationInput, activate_for_shell, activate_script},
+    cache::FactsCache,
     layers::{CONSTANT_TIME, ReadyPackage},
-    packages::{Contents, Ready, activation_scripts, conda_archives, has_path, read_infos, ready_packages},
+    packages::{Contents, Ready, activation_scripts, facts, has_path, ready_packages},
     platform,
     sources::{SourceWheel, WheelOrigin},
     target::Target,
     virtual_packages,
-    wheels::target_wheels,
 };
 
 /// What to install, and where.
@@ -66,15 +66,13 @@ pub fn install_product(request: &InstallRequest<'_>) -> Result<PathBuf, Error> {
     let prefix = TargetPrefix::new(&to.to_string_lossy())?;
     let target = target(&workspace, environment)?;
     let (archives, sources) = archives(&request.product, &target, environment)?;
-    let contents = Contents {
-        conda: conda_archives(&target.packages, &archives),
-        wheels: target_wheels(&target, &archives, &sources, &project.to_string_lossy()),
-    };
-    // The glibc of this machine is not asked, as the packages' own programs say it better than any rule.
-    let infos = read_infos(&target, &contents, None)?;
-    let Ready { packages, .. } = ready_packages(&target, &contents, &infos)?;
-
+    let none_known = archives.iter().map(|_| None).collect();
+    let workdir = project.to_string_lossy();
+    let contents = Contents::new(&target, none_known, &mut archives.into_iter(), &sources, &workdir);
     let new = NewPrefix::create(&to, prefix.tree_path(), CONSTANT_TIME)?;
+    // The glibc of this machine is not asked: what does not run here says so itself.
+    let facts = facts(&target, &contents, None, &FactsCache::open(new.scratch()))?;
+    let Ready { packages, .. } = ready_packages(&target, &contents, &facts)?;
     let env_vars_d = Mutex::new(BTreeMap::new());
     let memory = MemoryBudget::new(request.memory);
     packages.par_iter().try_for_each(|package| {
@@ -207,7 +205,7 @@ fn write(
     memory: &MemoryBudget,
 ) -> Result<BTreeMap<String, Vec<u8>>, Error> {
     let mut store = ContentStore::new(memory, new.scratch());
-    let tree = package.tree(prefix, &mut store, new.scratch())?.tree;
+    let tree = package.tree(prefix, &mut store, new.scratch())?.0.tree;
     new.add(&tree)?;
     let directory = format!("{}/etc/conda/env_vars.d/", prefix.tree_path());
     let mut found = BTreeMap::new();

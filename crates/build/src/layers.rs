@@ -75,7 +75,7 @@ pub enum PackageContent<'a> {
 
 impl ReadyPackage<'_> {
     /// The package's files, and what is to be known of a conda package when its archive is not here.
-    fn tree(
+    pub fn tree(
         &self,
         prefix: &TargetPrefix,
         store: &mut ContentStore,

@@ -1,19 +1,20 @@
 //! The packages of an environment, checked as for an image and written to a product.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::atomic::Ordering};
 
 use pixi_oci_product::{CondaPackage, PackageEntry, Product, ProductEnvironment, write_conda_package, write_wheel};
-use pixi_oci_resolve::{CachedArchive, canonical_url};
+use pixi_oci_resolve::{CachedArchive, LockedPackage, canonical_url};
 use rattler_conda_types::RepoDataRecord;
 use rayon::prelude::*;
 
 use super::{Environment, digest_of};
 use crate::{
-    Error, Event, OnEvent, WheelSource,
-    packages::{Contents, Ready, conda_archives, read_infos, ready_packages, with_post_link},
+    BuildRequest, Error, Event, OnEvent, WheelSource,
+    cache::FactsCache,
+    packages::{Contents, Ready, facts, label, ready_packages, with_archives, with_post_link},
     target::Target,
     virtual_packages,
-    wheels::{TargetWheel, target_wheels},
+    wheels::{TargetWheel, WheelFile},
 };
 
 /// What was written.
@@ -36,15 +37,17 @@ pub(super) fn write_environment(
             platform: target.platform.name.clone(),
             layers: archives.len(),
             bytes: archives.iter().map(|archive| archive.size).sum(),
+            reused: 0,
+            reused_bytes: 0,
         });
-        let contents = Contents {
-            conda: conda_archives(&target.packages, archives),
-            wheels: target_wheels(target, archives, sources, &environment.configuration.workdir),
-        };
+        let none_known = archives.iter().map(|_| None).collect();
+        let workdir = &environment.configuration.workdir;
+        let contents = Contents::new(target, none_known, &mut archives.iter().cloned(), sources, workdir);
         // What cannot be installed should not get into the air gap.
         let glibc = virtual_packages::glibc(&target.virtual_packages);
-        let infos = read_infos(target, &contents, glibc)?;
-        let Ready { packages, warnings } = ready_packages(target, &contents, &infos)?;
+        let cache = FactsCache::open(&environment.request.cache_dir);
+        let facts = facts(target, &contents, glibc, &cache)?;
+        let Ready { packages, warnings } = ready_packages(target, &contents, &facts)?;
         written.warnings.extend(warnings);
         for package in with_post_link(&packages) {
             written.warnings.push(format!("{package} has a post-link script; --no-pixi does not run it"));
@@ -53,7 +56,8 @@ pub(super) fn write_environment(
             .values()
             .filter_map(|wheel| Some((format!("pypi:{}", wheel.name), wheel.directory.as_ref()?.display().to_string())))
             .collect();
-        let entries = packages_of(product, target, &contents, &directories, environment, on_event)?;
+        let packages = Packages { target, archives, wheels: &contents.wheels, directories: &directories };
+        let entries = packages.write(product, &environment.request, on_event)?;
         written.environments.push(ProductEnvironment {
             name: environment.configuration.environment.clone(),
             platform: target.platform.name.clone(),
@@ -64,34 +68,48 @@ pub(super) fn write_environment(
     Ok(())
 }
 
-fn packages_of(
-    product: &Product,
-    target: &Target,
-    contents: &Contents<'_>,
-    directories: &BTreeMap<String, String>,
-    environment: &Environment,
-    on_event: OnEvent<'_>,
-) -> Result<Vec<PackageEntry>, Error> {
-    let subdir = target.platform.subdir.to_string();
-    let done = |size, label: String| on_event(Event::LayerFinished { bytes: size, packages: vec![label] });
-    let interrupted = || environment.request.interrupted.load(std::sync::atomic::Ordering::Relaxed);
-    let conda = contents.conda.par_iter().map(|(record, archive)| {
-        if interrupted() {
-            return Err(Error::Interrupted);
-        }
-        let entry = conda(product, &subdir, record, archive)?;
-        done(archive.size, crate::packages::label(record));
-        Ok(entry)
-    });
-    let mut entries: Vec<PackageEntry> = conda.collect::<Result<_, Error>>()?;
-    for wheel in &contents.wheels {
-        entries.push(self::wheel(product, &subdir, wheel, directories)?);
-        done(wheel.size, wheel.package_name());
-    }
-    Ok(entries)
+/// What an environment is made of on one platform.
+struct Packages<'a> {
+    target: &'a Target,
+    /// Of its packages that have one.
+    archives: &'a [CachedArchive],
+    wheels: &'a [TargetWheel],
+    /// The directories that wheels were made of, by package name.
+    directories: &'a BTreeMap<String, String>,
 }
 
-fn conda(
+impl Packages<'_> {
+    fn write(
+        &self,
+        product: &Product,
+        request: &BuildRequest,
+        on_event: OnEvent<'_>,
+    ) -> Result<Vec<PackageEntry>, Error> {
+        let subdir = self.target.platform.subdir.to_string();
+        let done = |size, label: String| on_event(Event::LayerFinished { bytes: size, packages: vec![label] });
+        let locked: Vec<_> = with_archives(&self.target.packages).zip(self.archives).collect();
+        let conda = locked.par_iter().filter_map(|(package, archive)| match package {
+            LockedPackage::Conda(record) => Some((record, archive)),
+            _ => None,
+        });
+        let entries = conda.map(|(record, archive)| {
+            if request.interrupted.load(Ordering::Relaxed) {
+                return Err(Error::Interrupted);
+            }
+            let entry = conda_entry(product, &subdir, record, archive)?;
+            done(archive.size, label(record));
+            Ok(entry)
+        });
+        let mut entries: Vec<PackageEntry> = entries.collect::<Result<_, Error>>()?;
+        for wheel in self.wheels {
+            entries.push(wheel_entry(product, &subdir, wheel, self.directories)?);
+            done(wheel.size, wheel.package_name());
+        }
+        Ok(entries)
+    }
+}
+
+fn conda_entry(
     product: &Product,
     subdir: &str,
     record: &RepoDataRecord,
@@ -123,14 +141,17 @@ fn conda(
     })
 }
 
-fn wheel(
+fn wheel_entry(
     product: &Product,
     subdir: &str,
     wheel: &TargetWheel,
     directories: &BTreeMap<String, String>,
 ) -> Result<PackageEntry, Error> {
     let digest = digest_of(&wheel.sha256);
-    let archive = write_wheel(product, subdir, &wheel.file_name, &wheel.path, digest)?;
+    let WheelFile::Here(path) = &wheel.file else {
+        return Err(Error::NotFetched { package: wheel.package_name() });
+    };
+    let archive = write_wheel(product, subdir, &wheel.file_name, path, digest)?;
     let source = match wheel.source {
         WheelSource::Lock => "lock",
         WheelSource::Injected => "injected",
