@@ -17,6 +17,7 @@ use crate::{
     error::CliError,
     output::Output,
     progress::{Progress, size},
+    registries::RegistryArgs,
 };
 
 /// Write an air-gap product: a directory with the workspace, its packages and scripts for machines without a network.
@@ -131,7 +132,7 @@ fn product_request(args: &ProductArgs) -> Result<ProductRequest, CliError> {
         ..Selection::default()
     };
     let channels = args.means.channels(&args.workspace)?;
-    let mut build = request(&selection, None, &args.means, &channels, None)?;
+    let mut build = request(&selection, None, &args.means, &channels, RegistryArgs::default().access())?;
     build.wheels = args.wheels.clone();
     build.overrides.include = (!args.include.is_empty()).then(|| args.include.clone());
     build.overrides.exclude = (!args.exclude.is_empty()).then(|| args.exclude.clone());

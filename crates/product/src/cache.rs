@@ -98,7 +98,10 @@ fn write_entry(product: &Product, directory: &TreePath, item: Unpacked<'_>) -> R
         UnpackedKind::Directory => product.directory(&at),
         UnpackedKind::Symlink(target) => product.symlink(&at, &target, item.mtime),
         UnpackedKind::HardLink(target) => product.hard_link(&at, &path(&format!("{directory}/{target}"))?),
-        // A file that its owner cannot read could not be copied into the air gap.
-        UnpackedKind::File(body) => product.file(&at, item.mode | 0o400, item.mtime, body).map(drop),
+        // Whoever gets a product must be able to read it, and to run what is in it.
+        UnpackedKind::File(body) => {
+            let readable = item.mode | 0o444 | if item.mode & 0o100 != 0 { 0o111 } else { 0 };
+            product.file(&at, readable, item.mtime, body).map(drop)
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! `FILES`, `SHA256SUMS` and `DIGEST`: what a plain shell can check a product by.
 //!
-//! `FILES` lists every file (`f PATH`, executable ones `x PATH`) and link (`l PATH -> TARGET`), sorted by bytes; so that a file
-//! too much is found, and a link that leads elsewhere. `SHA256SUMS` is what `sha256sum --check` reads. `DIGEST` is the sha256 of
+//! `FILES` lists every file (`f PATH`) and link (`l PATH -> TARGET`), sorted by bytes; so that a file
+//! too much is found, and a link that leads elsewhere. (Permissions are not in it: a shell cannot tell a file that is no
+//! program from a file system that has none.) `SHA256SUMS` is what `sha256sum --check` reads. `DIGEST` is the sha256 of
 //! `SHA256SUMS`, to be compared letter by letter: `sha256sum` overlooks some changes of its own list.
 
 use pixi_oci_layer::Digest;
@@ -50,8 +51,7 @@ pub(crate) fn sorted(mut lines: Vec<String>) -> String {
 
 pub(crate) fn files_line(path: &str, listed: &Listed) -> String {
     match listed {
-        Listed::File { executable: true, .. } => format!("x {path}\n"),
-        Listed::File { executable: false, .. } => format!("f {path}\n"),
+        Listed::File { .. } => format!("f {path}\n"),
         Listed::Symlink { target } => format!("l {path} -> {target}\n"),
     }
 }

@@ -58,7 +58,7 @@ if [ -n "$prefix" ]; then
   [ $# = 1 ] || die "--prefix is for one environment; say which with -e"
 fi
 
-for tool in cat chmod cmp cp dirname find head ln mkdir mv readlink rm sed sha256sum sort uname; do
+for tool in cat chmod cp dirname head ln mkdir mv readlink rm sha256sum sort uname; do
   command -v "$tool" >/dev/null 2>&1 || die "this machine has no $tool"
 done
 here=$(CDPATH= cd -P -- "$(dirname -- "$0")" && pwd -P) || die "cannot find the directory of $0"
@@ -85,30 +85,44 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 mkdir "$scratch" || die "cannot write to $to"
 
-# The product as it is: files, executable ones, links, and what must not be there.
+# Every file and link below the prefix of paths $1. (In the loop, $1 is this call's; its list was made before it began.)
 list() {
-  cd "$here"
-  find . -path ./installed -prune -o -type f -perm -100 -print | sed 's/^\.\//x /'
-  find . -path ./installed -prune -o -type f ! -perm -100 -print | sed 's/^\.\//f /'
-  find . -path ./installed -prune -o ! -type f ! -type d ! -type l -print | sed 's/^\.\//o /'
-  find . -path ./installed -prune -o -type l -print | while IFS= read -r link; do
-    printf 'l %s -> %s\n' "${link#./}" "$(readlink "$link")"
+  for entry in "$1"* "$1".[!.]* "$1"..?*; do
+    if [ -h "$entry" ]; then
+      printf 'l %s -> %s\n' "$entry" "$(readlink "$entry")"
+    elif [ -d "$entry" ]; then
+      [ "$entry" = installed ] || list "$entry/"
+    elif [ -f "$entry" ]; then
+      printf 'f %s\n' "$entry"
+    elif [ -e "$entry" ]; then
+      printf 'o %s\n' "$entry"
+    fi
   done
 }
 
+sum() {
+  sum=$(sha256sum <"$1") || die "cannot read $1"
+  sum=${sum%% *}
+}
+
 verify() {
-  sum=$(sha256sum <"$here/SHA256SUMS") || die "cannot read $here/SHA256SUMS"
+  sum "$here/SHA256SUMS"
   # Letter by letter, with the end of the line.
-  [ "$(cat "$here/DIGEST"; echo x)" = "sha256:${sum%% *}
+  [ "$(cat "$here/DIGEST"; echo x)" = "sha256:$sum
 x" ] || die "SHA256SUMS is not the one that DIGEST names; the product is damaged or was changed"
   if ! (cd "$here" && sha256sum -c SHA256SUMS) >"$scratch/sums" 2>&1; then
-    sed '/: OK$/d' "$scratch/sums" | head -n 10 >&2
+    while IFS= read -r line; do
+      case $line in *': OK') ;; *) echo "$line" ;; esac
+    done <"$scratch/sums" | head -n 10 >&2
     die "files of the product are damaged, missing or changed; copy it again"
   fi
-  list | sort >"$scratch/list"
-  if ! cmp -s "$scratch/list" "$here/FILES"; then
+  (cd "$here" && list '') | sort >"$scratch/list"
+  sum "$scratch/list"
+  there=$sum
+  sum "$here/FILES"
+  if [ "$there" != "$sum" ]; then
     comm -3 "$scratch/list" "$here/FILES" 2>/dev/null | head -n 10 >&2 || :
-    die "the product has files too many or too few, or their permissions were lost; copy it again"
+    die "the product has files or links too many, too few or changed; copy it again"
   fi
 }
 verify
@@ -124,7 +138,10 @@ fi
 
 # The part of the product that must be writable, and whole: it has its name when it is.
 copy_cache() {
-  cmp -s "$here/DIGEST" "$to/pkg-cache/DIGEST" && [ -d "$to/pkg-cache/$platform/pkgs" ] && return
+  if [ -d "$to/pkg-cache/$platform/pkgs" ] && [ -f "$to/pkg-cache/DIGEST" ] &&
+    [ "$(cat "$to/pkg-cache/DIGEST")" = "$(cat "$here/DIGEST")" ]; then
+    return
+  fi
   rm -rf "$to/pkg-cache"
   mkdir -p "$scratch/pkg-cache/$platform"
   cp -RPp "$here/pkg-cache/$platform/pkgs" "$scratch/pkg-cache/$platform/" || die "cannot copy the packages to $to"
