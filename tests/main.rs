@@ -27,6 +27,7 @@ mod pypi;
 mod report;
 mod reproducible;
 mod sources;
+mod verify_run;
 
 /// A file that nobody lists here is a file of tests that nobody runs.
 #[test]

@@ -22,12 +22,18 @@ pub enum CliError {
     /// The layout cannot be read at all.
     #[error(transparent)]
     Verify(#[from] pixi_oci_verify::Error),
+    /// There is no product to verify.
+    #[error(transparent)]
+    NotAProduct(#[from] pixi_oci_verify::NotAProduct),
     /// What was verified could not be run.
     #[error(transparent)]
     Run(#[from] pixi_oci_verify::RunError),
     /// An image could not be had from a registry.
     #[error(transparent)]
     Pull(#[from] pixi_oci_publish::PullError),
+    /// A base image.
+    #[error(transparent)]
+    Base(#[from] pixi_oci_publish::base::Error),
     /// Handing the image over failed.
     #[error(transparent)]
     Publish(#[from] pixi_oci_publish::Error),

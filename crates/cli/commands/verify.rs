@@ -1,11 +1,13 @@
 //! `pixi-oci verify`
 
 mod image;
+mod product;
 mod show;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode, sync::atomic::AtomicBool};
 
 use clap::{Args, Subcommand};
+use pixi_oci_build::{Architecture, TaskArgv, image_task};
 use pixi_oci_verify::{Check, RunOptions};
 
 use crate::{error::CliError, output::Output};
@@ -20,6 +22,7 @@ pub struct VerifyArgs {
 #[derive(Debug, Subcommand)]
 enum Verify {
     Image(image::ImageArgs),
+    Product(Box<product::ProductArgs>),
 }
 
 /// What is run, and as whom.
@@ -44,6 +47,32 @@ struct RunArgs {
     /// What to run, with its arguments.
     #[arg(last = true, value_name = "CMD")]
     command: Vec<String>,
+}
+
+/// The task of a workspace as what is run, if it is the same on all architectures.
+fn task_check(
+    workspace: &std::path::Path,
+    environment: &str,
+    architectures: &[Architecture],
+    name: &str,
+    root: &str,
+) -> Result<Check, CliError> {
+    let task = |architecture: &Architecture| image_task(workspace, environment, *architecture, name);
+    let tasks: Vec<TaskArgv> = architectures.iter().map(task).collect::<Result<_, _>>()?;
+    let usage = |text: &str| Err(CliError::Usage(format!("task `{name}` {text}")));
+    let Some(task) = tasks.first() else { return usage("is for none of the architectures; choose others with --arch") };
+    if tasks.iter().any(|other| other != task) {
+        return usage("is not the same on all architectures; choose one with --arch");
+    }
+    if task.env.iter().any(|(_, value)| value.contains('$')) {
+        return usage("has variables that only a shell can expand; say the command after --");
+    }
+    Ok(Check {
+        command: task.argv.clone(),
+        script: None,
+        environment: task.env.clone(),
+        workdir: task.cwd.as_ref().map(|below| format!("{}/{below}", root.trim_end_matches('/'))),
+    })
 }
 
 /// What the environment says about runs.
@@ -91,5 +120,6 @@ impl RunArgs {
 pub fn run(args: VerifyArgs, output: &Output) -> Result<ExitCode, CliError> {
     match args.what {
         Verify::Image(args) => image::run(&args, output),
+        Verify::Product(args) => product::run(&args, output),
     }
 }

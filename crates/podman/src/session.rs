@@ -126,6 +126,18 @@ impl Session {
         Ok(path)
     }
 
+    /// Makes a directory that everybody in a container may write to, if it is given to one.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be made.
+    pub fn make_work(&self, name: &str) -> Result<PathBuf, Error> {
+        let path = self.make_directory(&Path::new("work").join(name))?;
+        let open = std::fs::set_permissions(&path, Permissions::from_mode(0o1777));
+        open.map_err(Error::io(format!("open {}", path.display())))?;
+        Ok(path)
+    }
+
     /// What podman says about itself.
     pub fn info(&self) -> &Info {
         &self.info
@@ -154,8 +166,6 @@ fn make_directory(scratch: &Path, account: Option<&Account>) -> Result<PathBuf, 
     };
     set_mode("", 0o700)?;
     set_mode("run", 0o700)?;
-    // Whoever runs in a container may write there, if it is given the directory.
-    set_mode("work", 0o1777)?;
     if let Some(account) = account {
         for part in ["", "home", "run", "tmp", "probe", "work"] {
             chown(made.path().join(part), Some(account.uid), Some(account.gid)).map_err(failed(scratch))?;

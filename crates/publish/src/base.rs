@@ -10,6 +10,7 @@ mod error;
 mod files;
 mod glibc;
 mod layer;
+mod layout;
 mod listing;
 mod local;
 mod pin;
@@ -18,6 +19,7 @@ mod registry;
 mod select;
 mod skopeo;
 mod store;
+mod take_out;
 mod tar;
 mod tree;
 
@@ -34,10 +36,12 @@ pub(crate) use document::{Document as ImageDocument, Entry as DocumentEntry, MAN
 pub use error::{Error, Problem};
 pub use files::{BaseFiles, Entry};
 pub use layer::BaseLayer;
+pub use layout::write_base;
 pub(crate) use local::Local;
 pub use pin::{present_digest, with_digest};
 pub use reference::{BaseRef, LayoutImage};
 pub(crate) use store::{Store, read_at_most};
+pub use take_out::{TakenOut, take_out};
 
 use self::registry::BaseRegistry;
 use crate::registry::RegistryAccess;

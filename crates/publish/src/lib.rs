@@ -6,6 +6,7 @@
 
 mod archive;
 pub mod base;
+mod container;
 mod destination;
 mod docker_archive;
 mod error;
@@ -22,6 +23,7 @@ mod stored;
 pub mod tags;
 mod target;
 
+pub use container::{ContainerError, take_from_container};
 pub use destination::{BlobSource, Destination, Published, publish};
 pub use docker_archive::DockerArchive;
 pub use error::Error;

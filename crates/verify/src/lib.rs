@@ -21,6 +21,7 @@ mod document;
 mod layer;
 mod layout;
 mod peek;
+mod product;
 mod report;
 mod run;
 mod tar;
@@ -32,8 +33,9 @@ use std::path::{Path, PathBuf};
 pub use peek::{Project, read_project};
 /// A directory that goes away with this process, and why it cannot be made.
 pub use pixi_oci_podman::{Error as PodmanError, Scratch};
+pub use product::{NotAProduct, ProductEnvironment, ProductManifest, ProductReport, verify_product};
 pub use report::{Finding, ImageReport, LayerReport, Report, Root, Rule, Severity};
-pub use run::{Check, RunError, RunOptions, run_image};
+pub use run::{BaseLayout, Check, RunError, RunOptions, SoundProduct, run_image, run_product};
 pub use verdict::{Isolation, Outcome, Run, Runs, Tools, Verdict};
 
 use report::Findings;

@@ -1,8 +1,10 @@
 //! Runs what was verified: in podman, with no network.
 //!
-//! [`run_image`] runs a command in each image of a layout. Structure comes first: nothing is run of which a byte is wrong.
+//! [`run_image`] runs a command in each image of a layout, [`run_product`] bootstraps a product in a base image and runs a
+//! command in its environment. Structure comes first: nothing is run of which a byte is wrong.
 
 mod image;
+mod product;
 mod stage;
 
 use std::{
@@ -15,6 +17,7 @@ use std::{
 use pixi_oci_podman::{ARBITRARY_USER, Container, Ended, Log, Mount, Session, SessionOptions};
 
 pub use image::run_image;
+pub use product::{BaseLayout, SoundProduct, run_product};
 
 use crate::{Isolation, Outcome, Run, Runs, Tools};
 
@@ -31,6 +34,12 @@ pub enum RunError {
         wanted: String,
         /// What there is.
         available: String,
+    },
+    /// The base image of a product's container.
+    #[error("cannot use the base image: {reason}")]
+    Base {
+        /// Why not.
+        reason: String,
     },
     /// A script that nobody knows how to run.
     #[error("{} cannot be run in a container: it does not begin with a line such as `#!/bin/sh`", path.display())]

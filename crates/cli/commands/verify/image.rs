@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::Args;
-use pixi_oci_build::{Architecture, TaskArgv, image_task};
+use pixi_oci_build::Architecture;
 use pixi_oci_publish::{
     OciLayout, pull,
     registry::{RegistryAccess, RepositoryRef},
@@ -140,28 +140,8 @@ fn check(args: &ImageArgs, report: &Report, project: &Project, scratch: &Path) -
         write.map_err(|source| CliError::Io { action: format!("write {}", path.display()), source })?;
     }
     let environment = project.environment.as_deref().unwrap_or("default");
-    let mut tasks: Vec<TaskArgv> = Vec::new();
-    for image in &report.images {
-        let architecture = image.platform.split('/').nth(1).unwrap_or_default();
-        if !args.run.arch.is_empty() && !args.run.arch.iter().any(|wanted| wanted == architecture) {
-            continue;
-        }
-        let Ok(architecture) = architecture.parse::<Architecture>() else { continue };
-        tasks.push(image_task(files.path(), environment, architecture, name)?);
-    }
-    let Some(task) = tasks.first() else { return Ok(args.run.check()) };
-    if tasks.iter().any(|other| other != task) {
-        return Err(usage(format!("task `{name}` is not the same on all architectures; choose one with --arch")));
-    }
-    if task.env.iter().any(|(_, value)| value.contains('$')) {
-        return Err(usage(format!(
-            "task `{name}` has variables that only a shell can expand; say the command after --"
-        )));
-    }
-    Ok(Check {
-        command: task.argv.clone(),
-        script: None,
-        environment: task.env.clone(),
-        workdir: task.cwd.as_ref().map(|below| format!("{}/{below}", project.workdir.trim_end_matches('/'))),
-    })
+    let names = report.images.iter().filter_map(|image| image.platform.split('/').nth(1));
+    let wanted = names.filter(|name| args.run.arch.is_empty() || args.run.arch.iter().any(|wanted| wanted == name));
+    let architectures: Vec<Architecture> = wanted.filter_map(|name| name.parse().ok()).collect();
+    super::task_check(files.path(), environment, &architectures, name, &project.workdir)
 }

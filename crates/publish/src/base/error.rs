@@ -75,6 +75,26 @@ pub enum Problem {
         /// What the registry, or the connection to it, said.
         source: Box<crate::registry::Error>,
     },
+    /// A directory that was to be taken out of it.
+    #[error("it has no directory {path}")]
+    NoDirectory {
+        /// In the image.
+        path: String,
+    },
+    /// A hard link of a layer to nothing.
+    #[error("its file {path} is a hard link to a file that is not there")]
+    NoContent {
+        /// From the directory that is taken out.
+        path: String,
+    },
+    /// More than any project has.
+    #[error(
+        "its directory {path} has more than a million files, or more than 64 GiB; name the project's own directory"
+    )]
+    TooMuch {
+        /// In the image.
+        path: String,
+    },
     /// skopeo is needed for this kind of base image.
     #[error(
         "it is read by skopeo, which is not installed; install it (apt install skopeo), or use docker://REFERENCE or oci:DIR"

@@ -46,14 +46,14 @@ impl BaseFiles {
         let of = |problem: Problem| problem.of(&image.reference);
         let store = Store::open(cache_dir).map_err(|error| of(error.into()))?;
         let mut tree = Tree::default();
-        for layer in &image.layers {
+        for (number, layer) in (0..).zip(&image.layers) {
             let digest = layer.entry.descriptor.digest;
             let bad = |source| of(Problem::Layer { layer: digest, source });
             let listing = match store.listing::<Listing>(&digest).filter(Listing::is_current) {
                 Some(listing) => listing,
                 None => Listing::read(&layer.path).map_err(bad)?,
             };
-            tree.apply(&listing.items)
+            tree.apply(&listing.items, number)
                 .map_err(|reason| bad(std::io::Error::new(std::io::ErrorKind::InvalidData, reason)))?;
         }
         Ok(Self { tree, architecture: image.architecture })
@@ -82,7 +82,9 @@ impl BaseFiles {
         LIBC_PLACES.iter().find_map(|place| {
             let path = format!("{}/libc.so.6", place.replace("{}", multiarch));
             match self.tree.nodes.get(&self.tree.walk(&path, true)?)? {
-                Node::File(Some(glibc)) if glibc.is_for(self.architecture) => Some(glibc.version),
+                Node::File(file) => {
+                    file.glibc.filter(|glibc| glibc.is_for(self.architecture)).map(|glibc| glibc.version)
+                }
                 _ => None,
             }
         })
@@ -98,7 +100,7 @@ mod tests {
 
     fn items(list: &[(&str, Action)]) -> Vec<Item> {
         let copy = |action: &Action| serde_json::from_value(serde_json::json!(action)).unwrap();
-        list.iter().map(|(path, action)| Item { path: (*path).to_owned(), action: copy(action) }).collect()
+        list.iter().map(|(path, action)| Item { path: (*path).to_owned(), action: copy(action), entry: 0 }).collect()
     }
 
     fn link(target: &str) -> Action {
@@ -107,7 +109,7 @@ mod tests {
 
     fn files(layers: &[&[(&str, Action)]]) -> BaseFiles {
         let mut tree = Tree::default();
-        layers.iter().for_each(|layer| tree.apply(&items(layer)).unwrap());
+        layers.iter().for_each(|layer| tree.apply(&items(layer), 0).unwrap());
         BaseFiles { tree, architecture: Architecture::Amd64 }
     }
 
@@ -191,11 +193,11 @@ mod tests {
     #[test]
     fn circles_and_floods_are_refused() {
         let mut tree = Tree::default();
-        let error = tree.apply(&items(&[("l", link("l")), ("l/x", FILE)])).unwrap_err();
+        let error = tree.apply(&items(&[("l", link("l")), ("l/x", FILE)]), 0).unwrap_err();
         assert!(error.contains("circle"), "{error}");
         let deep = vec!["a"; 2000].join("/");
         let mut tree = Tree::default();
-        let flood = (0..1000).find_map(|n| tree.apply(&items(&[(&format!("{n}/{deep}/x"), FILE)])).err());
+        let flood = (0..1000).find_map(|n| tree.apply(&items(&[(&format!("{n}/{deep}/x"), FILE)]), 0).err());
         assert!(flood.unwrap().contains("more than"));
     }
 

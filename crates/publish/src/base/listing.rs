@@ -66,6 +66,9 @@ pub(crate) struct Item {
     /// From the image's root, without `.` and doubled or final slashes; empty for the root.
     pub path: String,
     pub action: Action,
+    /// Which entry of the tar it is. Only of a listing that was read just now.
+    #[serde(skip)]
+    pub entry: u32,
 }
 
 /// What an entry does at its path.
@@ -104,16 +107,7 @@ impl Listing {
 
     /// Reads a layer, compressed or not, to its end.
     pub(crate) fn read(layer: &Path) -> io::Result<Self> {
-        let mut file = File::open(layer)?;
-        let mut start = Vec::new();
-        file.by_ref().take(4).read_to_end(&mut start)?;
-        let compression = Compressed::of(&start);
-        let whole = BufReader::with_capacity(128 << 10, io::Cursor::new(start).chain(file));
-        let tar: Box<dyn Read> = match compression {
-            Compressed::No => Box::new(whole),
-            Compressed::Gzip => Box::new(MultiGzDecoder::new(whole)),
-            Compressed::Zstd => Box::new(zstd::Decoder::with_buffer(whole)?),
-        };
+        let (compression, tar) = open_tar(layer)?;
         let mut hashed = HashReader { source: tar, digest: DigestWriter::new(io::sink()), left: MAX_UNPACKED };
         // Buffered: the reader of the tar asks for single blocks.
         let items = read_items(&mut BufReader::with_capacity(64 << 10, &mut hashed))?;
@@ -124,11 +118,28 @@ impl Listing {
     }
 }
 
+/// The tar of a layer, compressed or not.
+pub(crate) fn open_tar(layer: &Path) -> io::Result<(Compressed, Box<dyn Read>)> {
+    let mut file = File::open(layer)?;
+    let mut start = Vec::new();
+    file.by_ref().take(4).read_to_end(&mut start)?;
+    let compression = Compressed::of(&start);
+    let whole = BufReader::with_capacity(128 << 10, io::Cursor::new(start).chain(file));
+    let tar: Box<dyn Read> = match compression {
+        Compressed::No => Box::new(whole),
+        Compressed::Gzip => Box::new(MultiGzDecoder::new(whole)),
+        Compressed::Zstd => Box::new(zstd::Decoder::with_buffer(whole)?),
+    };
+    Ok((compression, tar))
+}
+
 fn read_items(tar: &mut dyn Read) -> io::Result<Vec<Item>> {
     let mut reader = tar::Reader::new(tar);
     let mut items = Vec::new();
     let mut names = 0;
+    let mut numbers = 0..=u32::MAX;
     while let Some(entry) = reader.next_entry()? {
+        let number = numbers.next().ok_or_else(|| bad("it has more entries than any layer".into()))?;
         names += (entry.path.len() + entry.target.len() + size_of::<Item>()) as u64;
         if names > MAX_NAMES {
             return Err(bad(format!("its paths have more than {MAX_NAMES} bytes")));
@@ -150,7 +161,7 @@ fn read_items(tar: &mut dyn Read) -> io::Result<Vec<Item>> {
             }
             tar::Kind::File => Action::File(None),
         };
-        items.push(Item { path, action });
+        items.push(Item { path, action, entry: number });
     }
     Ok(items)
 }
@@ -158,12 +169,12 @@ fn read_items(tar: &mut dyn Read) -> io::Result<Vec<Item>> {
 fn whiteout(path: &str, hidden: &str) -> Option<Item> {
     let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
     match hidden {
-        ".wh..opq" => Some(Item { path: parent.to_owned(), action: Action::Empty }),
+        ".wh..opq" => Some(Item { path: parent.to_owned(), action: Action::Empty, entry: 0 }),
         // AUFS's own files, which never were in an image's tree.
         "" | "." | ".." => None,
         aufs if aufs.starts_with(".wh.") => None,
-        hidden if parent.is_empty() => Some(Item { path: hidden.to_owned(), action: Action::Remove }),
-        hidden => Some(Item { path: format!("{parent}/{hidden}"), action: Action::Remove }),
+        hidden if parent.is_empty() => Some(Item { path: hidden.to_owned(), action: Action::Remove, entry: 0 }),
+        hidden => Some(Item { path: format!("{parent}/{hidden}"), action: Action::Remove, entry: 0 }),
     }
 }
 

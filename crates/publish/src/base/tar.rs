@@ -32,6 +32,8 @@ pub(crate) struct Entry {
     pub target: Vec<u8>,
     /// The length of the content.
     pub size: u64,
+    /// Permission bits.
+    pub mode: u32,
 }
 
 /// Reads entries one by one.
@@ -95,6 +97,12 @@ impl<R: Read> Reader<R> {
         if bytes.len() as u64 != wanted { Err(bad("it ends inside a file")) } else { Ok(bytes) }
     }
 
+    /// The content of the entry that came last, to be read to its end.
+    pub(crate) fn content(&mut self) -> impl Read {
+        let wanted = std::mem::take(&mut self.content);
+        self.source.by_ref().take(wanted)
+    }
+
     fn entry(&mut self, header: &Header<'_>, kind: u8, extension: Extension) -> io::Result<Entry> {
         let size = extension.size.map_or_else(|| header.size(), Ok)?;
         let path = extension.path.unwrap_or_else(|| header.path());
@@ -120,7 +128,7 @@ impl<R: Read> Reader<R> {
             return Err(bad("an entry that is no file has a size"));
         }
         self.expect(size)?;
-        Ok(Entry { path, kind, target, size })
+        Ok(Entry { path, kind, target, size, mode: header.mode()? })
     }
 
     fn expect(&mut self, size: u64) -> io::Result<()> {
@@ -168,6 +176,10 @@ impl<'a> Header<'a> {
 
     fn kind(&self) -> u8 {
         self.0[156]
+    }
+
+    fn mode(&self) -> io::Result<u32> {
+        Ok((number(&self.0[100..108])? & 0o7777) as u32)
     }
 
     fn size(&self) -> io::Result<u64> {

@@ -5,3 +5,4 @@ mod hostile;
 mod layout;
 mod registry;
 mod skopeo;
+mod take_out;

@@ -14,8 +14,25 @@ use super::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Node {
     Directory,
-    File(Option<Glibc>),
+    File(FileNode),
     Symlink(String),
+}
+
+/// What is known of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct FileNode {
+    pub glibc: Option<Glibc>,
+    /// Where its content is; `None` for a hard link to nothing.
+    pub origin: Option<Origin>,
+}
+
+/// An entry of a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Origin {
+    /// The layer's number, from the lowest.
+    pub layer: u32,
+    /// [`Item::entry`]
+    pub entry: u32,
 }
 
 /// As many links as Linux follows before it says ELOOP (path_resolution(7)).
@@ -44,8 +61,8 @@ impl Tree {
         })
     }
 
-    /// Puts a layer on top, or says why that cannot be done.
-    pub(crate) fn apply(&mut self, items: &[Item]) -> Result<(), String> {
+    /// Puts a layer on top, or says why that cannot be done. `layer` is its number, from the lowest.
+    pub(crate) fn apply(&mut self, items: &[Item], layer: u32) -> Result<(), String> {
         // Whiteouts hide what is in lower layers, never what is in their own, wherever they stand in it.
         for item in items {
             match item.action {
@@ -62,19 +79,21 @@ impl Tree {
                 _ => {}
             }
         }
-        items.iter().try_for_each(|item| self.add(item))
+        items.iter().try_for_each(|item| self.add(item, layer))
     }
 
-    fn add(&mut self, item: &Item) -> Result<(), String> {
+    fn add(&mut self, item: &Item, layer: u32) -> Result<(), String> {
         let node = match &item.action {
             Action::Remove | Action::Empty => return Ok(()),
             Action::Directory => Node::Directory,
-            Action::File(glibc) => Node::File(*glibc),
+            Action::File(glibc) => {
+                Node::File(FileNode { glibc: *glibc, origin: Some(Origin { layer, entry: item.entry }) })
+            }
             Action::Symlink(target) => Node::Symlink(target.clone()),
             // A link to something that is not there makes a runtime fail; here it is a file of which nothing is known.
             Action::HardLink(target) => {
                 let target = self.walk(target, false).and_then(|target| self.nodes.get(&target));
-                target.filter(|node| **node != Node::Directory).cloned().unwrap_or(Node::File(None))
+                target.filter(|node| **node != Node::Directory).cloned().unwrap_or(Node::File(FileNode::default()))
             }
         };
         let (parent, name) = item.path.rsplit_once('/').unwrap_or(("", &item.path));

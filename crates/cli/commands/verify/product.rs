@@ -1,0 +1,150 @@
+//! `pixi-oci verify product`
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::Args;
+use pixi_oci_build::Architecture;
+use pixi_oci_publish::{
+    OciLayout,
+    base::{BaseOptions, BaseRef, resolve_base, write_base},
+};
+use pixi_oci_verify::{
+    Check, ProductManifest, RunError, Runs, Scratch, SoundProduct, Verdict, run_product, verify_product,
+};
+
+use super::{RunArgs, Surroundings, show};
+use crate::{commands::build::Means, error::CliError, output::Output};
+
+/// Check every byte of an air-gap product, bootstrap it without a network, and run a command in its environment.
+///
+/// A byte that changed, a file too much or too few: it is refused. Without a command, task, script or --base nothing is
+/// run. It is bootstrapped in podman from a read-only mount, as a user that the image does not know. Exits with 3 if
+/// anything is wrong, with 1 if something could not be run.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  pixi-oci verify product work/product
+  pixi-oci verify product work/product --out proof -- python -c 'import numpy'
+  pixi-oci verify product work/product --base oci:base --arch amd64 --task test")]
+pub struct ProductArgs {
+    /// The product's directory.
+    #[arg(value_name = "DIR")]
+    dir: PathBuf,
+    /// The image to bootstrap it in: a base image as in `build` [default: docker.io/library/ubuntu:24.04].
+    #[arg(long, value_name = "IMAGE")]
+    base: Option<String>,
+    /// The environment to run the command in [default: `default`, or the only one].
+    #[arg(short, long, value_name = "NAME")]
+    environment: Option<String>,
+    /// Print one JSON document.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    run: RunArgs,
+    #[command(flatten)]
+    means: Means,
+}
+
+const DEFAULT_BASE: &str = "docker.io/library/ubuntu:24.04";
+
+/// Runs the command.
+pub fn run(args: &ProductArgs, output: &Output) -> Result<ExitCode, CliError> {
+    let report = verify_product(&args.dir)?;
+    for problem in &report.problems {
+        output.failure(problem);
+    }
+    let sound = report.is_sound();
+    let runs = match &report.product {
+        Some(manifest) if sound && (args.run.wanted() || args.base.is_some()) => Some(bootstrap(args, manifest)?),
+        _ => None,
+    };
+    let shown = args.dir.display().to_string();
+    let summary = match report.problems.len() {
+        0 => format!("{shown}: {} files; every byte is accounted for; {}", report.files, report.digest),
+        n => {
+            format!("{shown}: {n} {} wrong; nothing of it may be used", if n == 1 { "thing is" } else { "things are" })
+        }
+    };
+    let lock_file = report.product.as_ref().map(|product| product.lock_file_digest.clone());
+    let verdict = Verdict::new(shown, lock_file, report, sound, runs);
+    show::show(&verdict, &summary, args.run.out.as_deref(), args.json, output)
+}
+
+fn bootstrap(args: &ProductArgs, manifest: &ProductManifest) -> Result<Runs, CliError> {
+    let surroundings = Surroundings::read();
+    let environment = environment(args, manifest)?;
+    let check = check(args, manifest, environment)?;
+    let base = args.base.as_deref().unwrap_or(DEFAULT_BASE);
+    let base = BaseRef::parse(base)?;
+    let scratch = Scratch::new(&surroundings.scratch).map_err(RunError::from)?;
+    let cache = args.means.cache()?.join("base");
+    let offline = args.means.channels_without_workspace()?.offline();
+    let layout = |architecture: &str| {
+        let directory = scratch.path().join(architecture);
+        get_base(&base, architecture, &cache, offline, &directory).map(|()| directory)
+    };
+    let interrupted = crate::interrupt::flag();
+    let options = args.run.options(&surroundings, &interrupted);
+    Ok(run_product(&SoundProduct { dir: &args.dir, manifest, environment }, &layout, &check, &options)?)
+}
+
+fn environment<'a>(args: &'a ProductArgs, manifest: &'a ProductManifest) -> Result<&'a str, CliError> {
+    let mut names: Vec<&str> = manifest.environments.iter().map(|environment| environment.name.as_str()).collect();
+    names.dedup();
+    let wanted = match &args.environment {
+        Some(name) => names.iter().find(|known| *known == name),
+        None if names.len() == 1 => names.first(),
+        None => names.iter().find(|known| **known == "default"),
+    };
+    wanted.copied().ok_or_else(|| {
+        let wanted = args.environment.as_deref().unwrap_or("default");
+        CliError::Usage(format!("the product has no environment {wanted}; -e takes one of {}", names.join(", ")))
+    })
+}
+
+fn check(args: &ProductArgs, manifest: &ProductManifest, environment: &str) -> Result<Check, CliError> {
+    let Some(name) = &args.run.task else { return Ok(args.run.check()) };
+    let architectures = [("linux-64", Architecture::Amd64), ("linux-aarch64", Architecture::Arm64)];
+    let wanted = architectures.into_iter().filter(|(subdir, architecture)| {
+        let chosen = args.run.arch.is_empty() || args.run.arch.iter().any(|name| name == architecture.as_str());
+        chosen && manifest.platforms.iter().any(|platform| platform == subdir)
+    });
+    let architectures: Vec<Architecture> = wanted.map(|(_, architecture)| architecture).collect();
+    let project = args.dir.join(&manifest.name);
+    let check = super::task_check(&project, environment, &architectures, name, &format!("/work/{}", manifest.name))?;
+    match check.workdir {
+        None => Ok(check),
+        Some(_) => Err(CliError::Usage(format!("task `{name}` has a directory of its own; say the command after --"))),
+    }
+}
+
+fn get_base(base: &BaseRef, architecture: &str, cache: &Path, offline: bool, to: &Path) -> Result<(), String> {
+    let architecture: Architecture = architecture.parse().map_err(|_| format!("there is none for {architecture}"))?;
+    let registries = crate::registries::access();
+    let options = BaseOptions {
+        cache_dir: cache,
+        offline,
+        compression: Default::default(),
+        registries: &registries,
+        skopeo: Path::new("skopeo"),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.map_err(|error| error.to_string())?;
+    let image = runtime.block_on(resolve_base(base, architecture, &options)).map_err(|error| chain(&error))?;
+    let image = image.ok_or("a product needs a system around it, and `scratch` is none")?;
+    let layout = OciLayout::open(to).map_err(|error| chain(&error))?;
+    write_base(&image, &layout).map_err(|error| chain(&error))
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    text
+}
