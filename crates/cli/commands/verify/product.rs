@@ -16,7 +16,7 @@ use pixi_oci_verify::{
 };
 
 use super::{RunArgs, Surroundings, show};
-use crate::{commands::build::Means, error::CliError, output::Output};
+use crate::{commands::build::Means, error::CliError, output::Output, registries::RegistryArgs};
 
 /// Check every byte of an air-gap product, bootstrap it without a network, and run a command in its environment.
 ///
@@ -43,6 +43,8 @@ pub struct ProductArgs {
     json: bool,
     #[command(flatten)]
     run: RunArgs,
+    #[command(flatten)]
+    registry: RegistryArgs,
     #[command(flatten)]
     means: Means,
 }
@@ -81,13 +83,21 @@ fn bootstrap(args: &ProductArgs, manifest: &ProductManifest) -> Result<Runs, Cli
     let scratch = Scratch::new(&surroundings.scratch).map_err(RunError::from)?;
     let cache = args.means.cache()?.join("base");
     let offline = args.means.channels_without_workspace()?.offline();
+    let registries = args.registry.access();
+    let options = BaseOptions {
+        cache_dir: &cache,
+        offline,
+        compression: Default::default(),
+        registries: &registries,
+        skopeo: Path::new("skopeo"),
+    };
     let layout = |architecture: &str| {
         let directory = scratch.path().join(architecture);
-        get_base(&base, architecture, &cache, offline, &directory).map(|()| directory)
+        get_base(&base, architecture, &options, &directory).map(|()| directory)
     };
     let interrupted = crate::interrupt::flag();
-    let options = args.run.options(&surroundings, &interrupted);
-    Ok(run_product(&SoundProduct { dir: &args.dir, manifest, environment }, &layout, &check, &options)?)
+    let run = args.run.options(&surroundings, &interrupted);
+    Ok(run_product(&SoundProduct { dir: &args.dir, manifest, environment }, &layout, &check, &run)?)
 }
 
 fn environment<'a>(args: &'a ProductArgs, manifest: &'a ProductManifest) -> Result<&'a str, CliError> {
@@ -120,19 +130,11 @@ fn check(args: &ProductArgs, manifest: &ProductManifest, environment: &str) -> R
     }
 }
 
-fn get_base(base: &BaseRef, architecture: &str, cache: &Path, offline: bool, to: &Path) -> Result<(), String> {
+fn get_base(base: &BaseRef, architecture: &str, options: &BaseOptions<'_>, to: &Path) -> Result<(), String> {
     let architecture: Architecture = architecture.parse().map_err(|_| format!("there is none for {architecture}"))?;
-    let registries = crate::registries::access();
-    let options = BaseOptions {
-        cache_dir: cache,
-        offline,
-        compression: Default::default(),
-        registries: &registries,
-        skopeo: Path::new("skopeo"),
-    };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|error| error.to_string())?;
-    let image = runtime.block_on(resolve_base(base, architecture, &options)).map_err(|error| chain(&error))?;
+    let image = runtime.block_on(resolve_base(base, architecture, options)).map_err(|error| chain(&error))?;
     let image = image.ok_or("a product needs a system around it, and `scratch` is none")?;
     let layout = OciLayout::open(to).map_err(|error| chain(&error))?;
     write_base(&image, &layout).map_err(|error| chain(&error))

@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# `verify image` and `verify product` with the real podman: the Flask + numpy image runs on both architectures without a network,
+# as a user nobody knows; what fails is told from what cannot run; nothing is left, also of a run that was killed.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+. tests/lib/podman.sh
+
+pixi_oci=$(realpath "${PIXI_OCI:-target/debug/pixi-oci}")
+workspace=${PIXI_OCI_REAL_CHANNEL:?made by tests/real/make-channel}/workspaces/flask
+base=oci:${PIXI_OCI_REAL_BASE:?made by tests/real/make-base}:debian
+
+fail() { say "FAILED: $*"; exit 1; }
+
+podman_require
+enable_arm64
+image=oci:$PODMAN_DIR/image:flask
+"$pixi_oci" build "$workspace" --base "$base" --arch amd64,arm64 --output "$image" --cache-dir "$PODMAN_DIR/cache"
+
+user=()
+[ "$(id -u)" != 0 ] || user=(--as-user "$PODMAN_TEST_USER")
+mkdir "$PODMAN_DIR/scratch"
+chmod 1777 "$PODMAN_DIR/scratch"
+chmod a+x "$PODMAN_DIR"
+export TMPDIR=$PODMAN_DIR/scratch
+verify() { "$pixi_oci" verify image "$image" "${user[@]}" "$@"; }
+report() { python3 -c 'import json, sys; report = json.load(open(sys.argv[1])); print(eval(sys.argv[2]))' "$@"; }
+nothing_left() {
+  for _ in $(seq 300); do
+    [ -n "$(ls "$TMPDIR")" ] || return 0
+    sleep 0.1
+  done
+  fail "left in $TMPDIR: $(ls "$TMPDIR")"
+}
+
+say "passes on both architectures"
+out=$PODMAN_DIR/proof
+verify --out "$out" -- sh -c '
+  id -u; ls /sys/class/net; grep -q "^CapEff:.0*$" /proc/self/status 2>/dev/null || cat /proc/self/status
+  if touch /written 2>/dev/null; then echo "the root is writable"; exit 1; fi
+  python -c "import numpy, ssl; open(\"/tmp/x\", \"w\"); print(numpy.arange(3).sum())"' >"$PODMAN_DIR/said"
+[ "$(grep -c passed "$PODMAN_DIR/said")" = 2 ] || fail "$(cat "$PODMAN_DIR/said")"
+for platform in linux-amd64 linux-arm64-v8; do
+  [ -e "$out/$platform" ] || platform=linux-arm64
+  grep -qx 12345 "$out/$platform/stdout.log" || fail "another user: $(cat "$out/$platform/stdout.log")"
+  grep -qx lo "$out/$platform/stdout.log" || fail "a network: $(cat "$out/$platform/stdout.log")"
+  grep -qx 3 "$out/$platform/stdout.log" || fail "no numpy: $(cat "$out/$platform/stdout.log")"
+done
+[ "$(report "$out/report.json" 'report["isolation"]["rootless"]')" = True ] || fail "not rootless"
+[ "$(report "$out/report.json" 'report["lockFile"]')" = "sha256:$(sha256sum <"$workspace/pixi.lock" | cut -d' ' -f1)" ] || fail "another lock file"
+nothing_left
+
+say "fails with 3, also where the command is not there"
+status=0; verify --arch amd64 -- python -c 'raise SystemExit(5)' >"$PODMAN_DIR/said" 2>&1 || status=$?
+[ $status = 3 ] && grep -q 'exit status 5' "$PODMAN_DIR/said" || fail "$status: $(cat "$PODMAN_DIR/said")"
+status=0; verify --arch amd64 -- no-such-program >"$PODMAN_DIR/said" 2>&1 || status=$?
+[ $status = 3 ] || fail "$status: $(cat "$PODMAN_DIR/said")"
+
+say "a script"
+printf '#!/usr/bin/env python\nimport sys\nsys.exit(sys.argv[1:] != ["a"])\n' >"$PODMAN_DIR/script"
+verify --arch amd64 --script "$PODMAN_DIR/script" -- a >/dev/null || fail "the script"
+nothing_left
+
+say "killed in the middle"
+"$pixi_oci" verify image "$image" "${user[@]}" --arch amd64 -- sleep 12345 >"$PODMAN_DIR/said" 2>&1 &
+pid=$!
+for _ in $(seq 600); do pgrep -f '^sleep 12345' >/dev/null && break; sleep 0.1; done
+pgrep -f '^sleep 12345' >/dev/null || fail "it did not begin: $(cat "$PODMAN_DIR/said")"
+kill -9 $pid
+wait $pid 2>/dev/null || true
+nothing_left
+for _ in $(seq 100); do pgrep -f '^sleep 12345' >/dev/null || break; sleep 0.1; done
+if pgrep -f '^sleep 12345' >/dev/null; then fail "the container is still there"; fi
