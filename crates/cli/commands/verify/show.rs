@@ -27,7 +27,7 @@ pub fn show<T: Serialize>(
     }
     for run in &verdict.runs {
         if run.outcome == Outcome::Failed {
-            output.failure(&format!("{}\n{}", line(run), run.said).trim_end().to_owned());
+            output.failure(format!("{}\n{}", line(run), run.said).trim_end());
         }
     }
     if verdict.isolation.as_ref().is_some_and(|isolation| !isolation.rootless) {
