@@ -5,6 +5,8 @@
 
 // The command line is where the environment is read; the library gets values.
 #![allow(clippy::disallowed_methods)]
+// Doc comments are help texts here: `[:TAG]` and `<FILE>` are no links and no tags.
+#![allow(rustdoc::broken_intra_doc_links, rustdoc::invalid_html_tags, rustdoc::bare_urls)]
 
 mod arguments;
 mod blockers;
