@@ -27,7 +27,7 @@ YAML
   # The line is written when the port is bound.
   local line
   while kill -0 "$REGISTRY_PID" 2>/dev/null; do
-    line=$(grep -o 'listening on 127[0-9.:]*' "$directory/log" || true)
+    line=$(grep -o 'listening on 127[0-9.:]*' "$directory/log" 2>/dev/null || true)
     if [ -n "$line" ]; then
       REGISTRY=${line#listening on }
       return
