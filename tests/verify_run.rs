@@ -165,6 +165,10 @@ fn a_command_runs_without_network_rights_and_a_writable_root() {
     assert_eq!(kept, verdict);
     let log = |which: &str| fs::read_to_string(sandbox.path("proof").join(run[which].as_str().unwrap())).unwrap();
     assert_eq!((log("stdout").as_str(), log("stderr").as_str()), ("out\n", "err\n"));
+    let mut words = call.split(' ');
+    let runroot = words.by_ref().skip_while(|word| *word != "--runroot").nth(1).unwrap();
+    assert!(runroot.len() <= 50, "podman refuses a longer one: {runroot}");
+    assert!(!Path::new(runroot).exists());
     nothing_is_left(&sandbox);
 }
 

@@ -12,25 +12,25 @@ use std::{
 
 use crate::{Error, Podman};
 
-/// `$1`: the directory; the rest, if there is one: podman with its arguments. Files of containers belong to subordinate
+/// `$1`: the directory; `$2`: podman's run root, or nothing; the rest, if there is one: podman with its arguments. Files of containers belong to subordinate
 /// users, so only podman's user namespace may remove them; where podman is root's there is none, but a mount that podman
 /// leaves. What is being killed may still write, so it is tried again.
 const SCRIPT: &str = r#"
 trap '' HUP INT TERM
-directory=$1
-shift
+directory=$1 runroot=$2
+shift 2
 cat >/dev/null
 kill -TERM 0
 tries=0
 while [ "$tries" -lt 50 ]; do
   if [ $# -gt 0 ]; then
     "$@" rm --all --force --time 0
-    "$@" unshare rm -rf "$directory/storage" "$directory/runroot" "$directory/work"
+    "$@" unshare rm -rf "$directory/storage" "$runroot" "$directory/work"
     umount "$directory/storage/overlay"
   fi
   if [ -f "$directory/tmp/pause.pid" ]; then kill "$(cat "$directory/tmp/pause.pid")"; fi
-  rm -rf "$directory"
-  if [ ! -e "$directory" ]; then exit 0; fi
+  rm -rf "$directory" "$runroot"
+  if [ ! -e "$directory" ] && [ ! -e "$runroot" ]; then exit 0; fi
   sleep 0.2
   tries=$((tries + 1))
 done
@@ -41,10 +41,11 @@ done
 pub(crate) struct Janitor(Child);
 
 impl Janitor {
-    pub(crate) fn start(directory: &Path, podman: Option<&Podman>) -> Result<Self, Error> {
+    pub(crate) fn start(directory: &Path, podman: Option<(&Podman, &Path)>) -> Result<Self, Error> {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", SCRIPT, "janitor"]).arg(directory);
-        if let Some(podman) = podman {
+        command.arg(podman.map_or(Path::new(""), |(_, runroot)| runroot));
+        if let Some((podman, _)) = podman {
             command.args(podman.words());
             podman.prepare(&mut command);
         }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::{Error, Podman, janitor::Janitor};
+use crate::{Error, janitor::Janitor};
 
 /// A directory that is removed when this is dropped, or when this process ends in whatever way.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ impl Scratch {
     pub fn new(parent: &Path) -> Result<Self, Error> {
         let made = tempfile::Builder::new().prefix("pixi-oci-").tempdir_in(parent);
         let made = made.map_err(Error::io(format!("make a directory in {}", parent.display())))?;
-        let janitor = Janitor::start(made.path(), None::<&Podman>)?;
+        let janitor = Janitor::start(made.path(), None)?;
         Ok(Self { path: made.keep(), _janitor: janitor })
     }
 

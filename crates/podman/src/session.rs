@@ -36,6 +36,9 @@ pub struct Session {
 
 /// The runtimes there are, the usual one first.
 const RUNTIMES: [&str; 2] = ["crun", "runc"];
+/// How long the path of podman's run root may be, and where there is room for a short one.
+const MAX_RUNROOT: usize = 50;
+const SHORT_SCRATCH: &str = "/tmp";
 /// What an ordinary user's PATH may lack.
 const MORE_PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";
 
@@ -72,8 +75,9 @@ impl Session {
         let mut podman = Podman::new(program);
         podman.account = account.clone();
         podman.environment = Some(environment(&directory, path.clone()));
-        podman.arguments = arguments(&directory);
-        let janitor = Janitor::start(&directory, Some(&podman))?;
+        let runroot = runroot(&directory, account.as_ref())?;
+        podman.arguments = arguments(&directory, &runroot);
+        let janitor = Janitor::start(&directory, Some((&podman, &runroot)))?;
         podman.group = janitor.group();
         let info = match podman.output(&["info", "--format", "json"]) {
             Ok(text) => Info::read(&text).ok_or_else(|| unusable(Requirement::Podman, &last_line(&text)))?,
@@ -200,9 +204,25 @@ fn environment(directory: &Path, path: OsString) -> Vec<(&'static str, OsString)
     ]
 }
 
-fn arguments(directory: &Path) -> Vec<OsString> {
-    let mut arguments: Vec<OsString> = Vec::new();
-    for (option, part) in [("--root", "storage"), ("--runroot", "runroot"), ("--tmpdir", "tmp")] {
+/// podman's small files of what runs. It refuses a path of more than 50 characters (containers/storage,
+/// `maxRunrootLength`), and temporary directories of batch systems are long.
+fn runroot(directory: &Path, account: Option<&Account>) -> Result<PathBuf, Error> {
+    let usual = directory.join("runroot");
+    if usual.as_os_str().len() <= MAX_RUNROOT {
+        return Ok(usual);
+    }
+    let failed = || Error::io(format!("make a directory in {SHORT_SCRATCH}"));
+    let made = tempfile::Builder::new().prefix("pixi-oci-").tempdir_in(SHORT_SCRATCH).map_err(failed())?;
+    std::fs::set_permissions(made.path(), Permissions::from_mode(0o700)).map_err(failed())?;
+    if let Some(account) = account {
+        chown(made.path(), Some(account.uid), Some(account.gid)).map_err(failed())?;
+    }
+    Ok(made.keep())
+}
+
+fn arguments(directory: &Path, runroot: &Path) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = vec!["--runroot".into(), runroot.into()];
+    for (option, part) in [("--root", "storage"), ("--tmpdir", "tmp")] {
         arguments.extend([option.into(), directory.join(part).into()]);
     }
     // cgroupfs: without the user's session there is no systemd to ask.
