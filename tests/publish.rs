@@ -8,6 +8,7 @@ mod legs;
 mod proxies;
 mod prune;
 mod registries;
+mod reuse;
 mod tags;
 
 use pixi_oci_test_registry::docker::{Docker, Mode};

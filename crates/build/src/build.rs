@@ -1,9 +1,13 @@
 //! The pipeline: a locked workspace in, images and an index at a destination out.
 
-use std::path::Path;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
-use pixi_oci_image::{Image, Index};
+use pixi_oci_image::{Image, Index, LayerEntry};
 use pixi_oci_layer::Digest;
+use pixi_oci_publish::{Destination, registry::RepositoryRef};
 use pixi_oci_resolve::{Client, LockedPackage, Workspace};
 
 use crate::{
@@ -16,6 +20,8 @@ use crate::{
     locked::checked,
     output::Output,
     packages::{Contents, KnownPackage, known_packages, with_archives},
+    remote::{Published, RemoteRepository},
+    reuse::Remote,
     sources::{Environments, Means, SourcesInput, build_sources, decide},
     target::targets,
 };
@@ -26,6 +32,81 @@ use crate::{
 ///
 /// See [`Error`]. A failed build leaves the destination as it was.
 pub fn build(request: &BuildRequest, client: &Client, on_event: OnEvent<'_>) -> Result<BuildReport, Error> {
+    let remote = match &request.cache_from[..] {
+        [] => None,
+        from => {
+            let credentials = request.registries.credentials.for_reading();
+            let from = from.iter().map(|from| RemoteRepository {
+                repository: from.repository.clone(),
+                reference: Some(reference(from)),
+                credentials: credentials.clone(),
+            });
+            let (options, scratch) = (&request.registries.options, request.cache_dir.join("previous"));
+            Some(Published::new(from.collect(), Vec::new(), options, scratch, on_event)?)
+        }
+    };
+    let remote = remote.as_ref().map(|remote| remote as &dyn Remote);
+    stage(request, client, remote, on_event)?.publish()
+}
+
+/// The tag or digest that a reference names.
+pub fn reference(from: &RepositoryRef) -> String {
+    let digest = from.digest.map(|digest| digest.to_string());
+    digest.or_else(|| from.tag.clone()).unwrap_or_else(|| "latest".into())
+}
+
+/// Images that are built, and not visible anywhere yet.
+pub struct Staged {
+    /// The images.
+    pub index: Index,
+    output: Output,
+    report: BuildReport,
+    trim: Option<LayerCache>,
+}
+
+impl Staged {
+    /// Whether all layers are on this machine; some may only be in repositories.
+    pub fn is_whole(&self) -> Result<bool, Error> {
+        let mut layers = self.index.images.iter().flat_map(|image| &image.layers);
+        let missing = |layer: &LayerEntry| self.output.staging().has_blob(&layer.descriptor).map(|has| !has);
+        Ok(!layers.try_fold(false, |any, layer| Ok::<_, pixi_oci_publish::Error>(any || missing(layer)?))?)
+    }
+
+    /// Where the layers are that are on this machine.
+    pub fn blobs(&self) -> BTreeMap<Digest, PathBuf> {
+        let layers = self.index.images.iter().flat_map(|image| &image.layers).map(|layer| layer.descriptor.digest);
+        let places = layers.map(|digest| (digest, self.output.staging().blob_path(&digest)));
+        places.filter(|(_, path)| path.exists()).collect()
+    }
+
+    /// What was built. The digest is that of the index.
+    pub fn report(&self) -> &BuildReport {
+        &self.report
+    }
+
+    /// Makes the images visible at the destination.
+    pub fn publish(self) -> Result<BuildReport, Error> {
+        let digest = self.output.publish(&self.index)?;
+        self.trim();
+        Ok(BuildReport { digest, ..self.report })
+    }
+
+    /// Keeps the layer cache to its size.
+    pub fn trim(&self) {
+        if let Some(cache) = &self.trim {
+            cache.trim();
+        }
+    }
+}
+
+/// Builds what `request` says, but for making it visible. Layers may be taken from `remote`, and then need not be on this
+/// machine.
+pub fn stage(
+    request: &BuildRequest,
+    client: &Client,
+    remote: Option<&dyn Remote>,
+    on_event: OnEvent<'_>,
+) -> Result<Staged, Error> {
     let workspace = Workspace::open(&request.workspace)?;
     let configuration = configuration(request, &workspace)?;
     let lock = lock_file(&workspace, request, client, on_event)?;
@@ -45,7 +126,16 @@ pub fn build(request: &BuildRequest, client: &Client, on_event: OnEvent<'_>) -> 
     sources.warnings.iter().for_each(|text| on_event(Event::Warning(text.clone())));
     let facts = FactsCache::open(&request.cache_dir);
     let known = targets.iter().map(|target| known_packages(target, &facts, &configuration.workdir));
-    let known: Vec<Vec<Option<KnownPackage>>> = known.collect::<Result<_, _>>()?;
+    let mut known: Vec<Vec<Option<KnownPackage>>> = known.collect::<Result<_, _>>()?;
+    if let Some(remote) = remote
+        && known.iter().flatten().any(Option::is_none)
+    {
+        let previous = remote.previous()?;
+        for (target, known) in targets.iter().zip(&mut known) {
+            let published = known_packages(target, previous, &configuration.workdir)?;
+            known.iter_mut().zip(published).for_each(|(known, published)| *known = known.take().or(published));
+        }
+    }
     let unknown: Vec<&LockedPackage> = targets
         .iter()
         .zip(&known)
@@ -69,6 +159,7 @@ pub fn build(request: &BuildRequest, client: &Client, on_event: OnEvent<'_>) -> 
         scratch: output.scratch(),
         client,
         layer_cache: layer_cache.as_ref(),
+        remote,
         on_event,
     };
     let environments = Environments { builder: &builder, targets: &targets };
@@ -100,19 +191,16 @@ pub fn build(request: &BuildRequest, client: &Client, on_event: OnEvent<'_>) -> 
         reports.push(report);
     }
     let index = Index::new(images, &builder.annotations()?)?;
-    let digest = output.publish(&index)?;
-    if let Some(cache) = &layer_cache {
-        cache.trim();
-    }
-    Ok(BuildReport {
+    let report = BuildReport {
         reference: output.reference().to_string(),
-        digest,
+        digest: index.descriptor.digest,
         environment: configuration.environment,
         lock_file_digest,
         images: reports,
         sources: sources.reports(&targets),
         executed: sources.executed,
-    })
+    };
+    Ok(Staged { index, output, report, trim: layer_cache })
 }
 
 fn digest_of(path: &Path) -> Result<Digest, Error> {

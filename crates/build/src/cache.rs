@@ -15,6 +15,6 @@ mod file;
 mod layers;
 mod record;
 
-pub use facts::{FactsCache, Known};
+pub use facts::{FactsCache, Known, wheel_key};
 pub use layers::LayerCache;
 pub use record::LayerRecord;

@@ -14,6 +14,8 @@ pub struct EnvironmentInput<'a> {
     pub apptainer: String,
     /// The entrypoint, if there are activation scripts.
     pub entrypoint: Option<String>,
+    /// The [table of package layers](crate::table).
+    pub table: Vec<u8>,
     /// Whether there is no base image.
     pub scratch: bool,
 }
@@ -59,6 +61,8 @@ pub fn environment_tree(input: &EnvironmentInput<'_>) -> Result<FileTree, Enviro
         tree.insert(path(ENTRYPOINT)?, file(script, Mode::EXECUTABLE))?;
         tree.insert(in_workdir("entrypoint.sh")?, link(ENTRYPOINT))?;
     }
+    let table = File { content: Content::from_bytes(input.table.clone()), mode: Mode::FILE, mtime: None };
+    tree.insert(path(crate::table::PLACE)?, Node::File(table))?;
     if input.scratch {
         tree.insert(
             path("/etc/passwd")?,
@@ -90,6 +94,7 @@ mod tests {
             environment: "prod",
             apptainer: "A".into(),
             entrypoint: Some("E".into()),
+            table: b"{}".to_vec(),
             scratch: true,
         })
         .unwrap();
@@ -110,6 +115,7 @@ mod tests {
                 "f 0644 - etc/passwd 80",
                 "f 0755 - opt/pixi/entrypoint 1",
                 "f 0644 - opt/pixi/env/conda-meta/history 0",
+                "f 0644 - opt/pixi/layers.json 2",
                 "d 1777 - tmp",
             ]
         );

@@ -20,9 +20,11 @@ use crate::{
     git, group,
     layers::{CONSTANT_TIME, LayerOptions, ReadyPackage, Seen, own_tree, write_tree},
     package_layers,
-    packages::{Contents, Ready, activation_scripts, facts, has_path, ready_packages, sized, with_post_link},
+    packages::{
+        Contents, Ready, activation_scripts, facts, has_path, layer_table, ready_packages, sized, with_post_link,
+    },
     places::Below,
-    reuse::Reuse,
+    reuse::{Remote, Reuse},
     settings::{ImageInput, Provenance, image_settings, standard_annotations},
     target::Target,
     virtual_packages,
@@ -47,6 +49,8 @@ pub struct ImageBuilder<'a> {
     pub client: &'a Client,
     /// The layers of earlier builds; `None` to make all anew.
     pub layer_cache: Option<&'a LayerCache>,
+    /// The layers of published images.
+    pub remote: Option<&'a dyn Remote>,
     /// Is told what happens.
     pub on_event: OnEvent<'a>,
 }
@@ -105,10 +109,12 @@ impl ImageBuilder<'_> {
             platform: &target.platform.name,
             locked: &target.packages,
             cache: self.layer_cache,
+            remote: self.remote,
             fetch: &|packages| fetch_archives(self.request, self.client, packages, self.on_event),
             on_event: self.on_event,
         };
         let mut layers = reuse.layers(&groups, &mut packages, &options)?;
+        let table = layer_table(&layers, &mut packages)?;
         let mut seen = Seen::default();
         layers.iter_mut().for_each(|layer| seen.extend(std::mem::take(&mut layer.seen)));
         let own = own_tree(&packages, &options, &mut seen)?;
@@ -124,7 +130,7 @@ impl ImageBuilder<'_> {
         let env = self.activated(&written)?;
         let entrypoint = self.entrypoint(&written, &env)?;
         let has_entrypoint = entrypoint.is_some();
-        let environment = self.environment(&env, entrypoint, base.is_scratch())?;
+        let environment = self.environment(&env, entrypoint, table.to_bytes(), base.is_scratch())?;
         let environment_layer = self.write(&environment)?;
         let below = Below::new(base.files(), configuration.prefix.tree_path(), &packages, &environment);
         let mut application = self.application(&written.activation, &mut warnings)?;
@@ -239,13 +245,20 @@ impl ImageBuilder<'_> {
         write_tree(tree, self.layout, self.configuration.compression, self.time())
     }
 
-    fn environment(&self, env: &ActivatedEnv, entrypoint: Option<String>, scratch: bool) -> Result<FileTree, Error> {
+    fn environment(
+        &self,
+        env: &ActivatedEnv,
+        entrypoint: Option<String>,
+        table: Vec<u8>,
+        scratch: bool,
+    ) -> Result<FileTree, Error> {
         Ok(environment_tree(&EnvironmentInput {
             prefix: self.configuration.prefix.tree_path(),
             workdir: &self.configuration.workdir,
             environment: &self.configuration.environment,
             apptainer: apptainer_script(env),
             entrypoint,
+            table,
             scratch,
         })?)
     }

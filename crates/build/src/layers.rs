@@ -14,7 +14,7 @@ use std::{
 use pixi_oci_layer::{Compression, ContentStore, FileTree, Layer, LayerWriter, MemoryBudget, Node, TreePath};
 use pixi_oci_package::{
     Change, CompleteFacts, CondaMeta, DirectUrl, LinkPlan, OutsideLink, PackageTree, Python, TargetPrefix,
-    WheelExpected, file_tree, read_info, read_wheel, wheel_tree,
+    WheelExpected, WheelFacts, file_tree, read_info, read_wheel, wheel_tree,
 };
 use pixi_oci_publish::{OciLayout, StagedBlob};
 use pixi_oci_resolve::Sha256;
@@ -47,6 +47,18 @@ pub struct ReadyPackage<'a> {
     pub has_post_link: bool,
     /// What its tree is made of.
     pub content: PackageContent<'a>,
+    /// What is known of it when its archive is not here; of a conda package that was just fetched, after its layer was
+    /// made.
+    pub facts: PackageFactsOf,
+}
+
+/// What is known of a package without its archive.
+#[derive(Debug, Clone)]
+pub enum PackageFactsOf {
+    /// A conda package.
+    Conda(Option<Known<CompleteFacts>>),
+    /// A wheel.
+    Wheel(Known<WheelFacts>),
 }
 
 /// What a package's tree is made of beside its archive.
@@ -157,6 +169,8 @@ pub struct PackageLayer {
     pub key: LayerKey,
     /// Where it is from.
     pub origin: LayerOrigin,
+    /// What was found out about its conda packages, by their position in the list of all packages.
+    pub facts: Vec<(usize, Known<CompleteFacts>)>,
 }
 
 /// What the files of packages say about the environment as a whole.
@@ -240,7 +254,8 @@ fn write_group(
 ) -> Result<PackageLayer, Error> {
     let mut writer = Staged::new(options.layout, options.compression, CONSTANT_TIME)?;
     let mut seen = Seen::default();
-    for package in group.packages.iter().map(|&i| &packages[i]) {
+    let mut known = Vec::new();
+    for (index, package) in group.packages.iter().map(|&i| (i, &packages[i])) {
         if options.interrupted.load(Ordering::Relaxed) {
             return Err(Error::Interrupted);
         }
@@ -249,12 +264,14 @@ fn write_group(
         look(&made.tree, options.prefix, &mut seen)
             .map_err(|source| Error::Unreadable { package: package.label.clone(), source })?;
         if let Some(facts) = facts {
-            options.facts.put_conda(&package.sha256, &Known { size: package.size, facts });
+            let facts = Known { size: package.size, facts };
+            options.facts.put_conda(&package.sha256, &facts);
+            known.push((index, facts));
         }
         seen.outside_links.extend(made.outside_links.into_iter().map(|link| (package.label.clone(), link)));
         writer.add(&made.tree)?;
     }
-    Ok(PackageLayer { layer: writer.finish(options.layout)?, seen, key, origin: LayerOrigin::Made })
+    Ok(PackageLayer { layer: writer.finish(options.layout)?, seen, key, origin: LayerOrigin::Made, facts: known })
 }
 
 /// The trees of the workspace's own packages, which go into the application layer.

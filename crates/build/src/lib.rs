@@ -30,14 +30,17 @@ mod pin;
 mod places;
 mod plan;
 mod platform;
+mod previous;
 mod product;
 mod publication;
+mod remote;
 mod report;
 mod request;
 mod reuse;
 mod secrets;
 mod settings;
 mod sources;
+mod table;
 mod target;
 mod task;
 mod virtual_packages;
@@ -54,7 +57,7 @@ pub use needs::Need;
 pub use pin::{PinReport, PinRequest, pin_bases};
 pub use pixi_oci_image::Architecture;
 pub use pixi_oci_product::Problem;
-pub use pixi_oci_publish::{find_container_engine, load};
+pub use pixi_oci_publish::{find_container_engine, load, registry::RepositoryRef};
 pub use pixi_oci_resolve::{
     Client, ClientSettings, CompressionSetting, ConfigPlaces, Error as ResolveError, Include, ManifestError, OciConfig,
     PixiConfig, Port, Proxies, S3Environment, TaskArgv, Url, Uv, VirtualPackage, Workspace, is_workspace, redact,

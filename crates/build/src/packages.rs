@@ -7,8 +7,8 @@ use std::{
 
 use pixi_oci_layer::TreePath;
 use pixi_oci_package::{
-    Change, CompleteFacts, CondaMeta, Links, PackageFacts, PathOwner, PlanInput, Python, WheelFacts, WheelPath,
-    WheelPlanInput, environment_python, link_plan, read_info, read_links, wheel_plan,
+    Change, CompleteFacts, CondaMeta, DirectUrl, Links, PackageFacts, PathOwner, PlanInput, Python, WheelFacts,
+    WheelPath, WheelPlanInput, environment_python, link_plan, read_info, read_links, wheel_plan,
 };
 use pixi_oci_resolve::{CachedArchive, LockedPackage, Sha256, canonical_channel, canonical_url};
 use rattler_conda_types::{RepoDataRecord, package::PathType};
@@ -16,9 +16,11 @@ use rayon::prelude::*;
 
 use crate::{
     Error, SizedPackage, WheelSource,
-    cache::{FactsCache, Known},
-    layers::{PackageContent, ReadyPackage},
+    cache::{FactsCache, Known, wheel_key},
+    layers::{PackageContent, PackageFactsOf, PackageLayer, ReadyPackage},
+    previous::Previous,
     sources::{SourceWheel, python_of},
+    table::{LayerTable, TableLayer},
     target::Target,
     wheels::{TargetWheel, WheelFile, direct_url, in_order, overwritten_warnings, wheel_facts},
 };
@@ -55,8 +57,40 @@ pub enum KnownPackage {
     Wheel(Known<WheelFacts>),
 }
 
+/// Looks up what is known: of a conda package by its sha256, of a wheel with the interpreter and its `direct_url.json`.
+pub trait KnownPackages: Sync {
+    /// A conda package.
+    fn conda(&self, archive: &Sha256) -> Option<Known<CompleteFacts>>;
+    /// A wheel.
+    fn wheel(&self, archive: &Sha256, python: &Python, direct_url: Option<&DirectUrl>) -> Option<Known<WheelFacts>>;
+}
+
+impl KnownPackages for FactsCache {
+    fn conda(&self, archive: &Sha256) -> Option<Known<CompleteFacts>> {
+        self.conda(archive)
+    }
+
+    fn wheel(&self, archive: &Sha256, python: &Python, direct_url: Option<&DirectUrl>) -> Option<Known<WheelFacts>> {
+        self.wheel(archive, python, direct_url)
+    }
+}
+
+impl KnownPackages for Previous {
+    fn conda(&self, archive: &Sha256) -> Option<Known<CompleteFacts>> {
+        self.conda.get(&archive.to_string()).cloned()
+    }
+
+    fn wheel(&self, archive: &Sha256, python: &Python, direct_url: Option<&DirectUrl>) -> Option<Known<WheelFacts>> {
+        self.wheels.get(&wheel_key(archive, python, direct_url)).cloned()
+    }
+}
+
 /// What is known of each package of the target that has an archive.
-pub fn known_packages(target: &Target, cache: &FactsCache, workdir: &str) -> Result<Vec<Option<KnownPackage>>, Error> {
+pub fn known_packages(
+    target: &Target,
+    cache: &dyn KnownPackages,
+    workdir: &str,
+) -> Result<Vec<Option<KnownPackage>>, Error> {
     let python = python_of(target)?;
     let known = |package: &LockedPackage| {
         let sha256 = package.sha256()?;
@@ -205,6 +239,10 @@ pub fn ready_packages<'a>(target: &Target, contents: &'a Contents<'a>, facts: &'
             is_own: false,
             has_post_link: facts.link_scripts.iter().any(|path| path.as_str().ends_with("-post-link.sh")),
             content: PackageContent::Conda { record, plan, meta: Box::new(meta(package)?) },
+            facts: PackageFactsOf::Conda(match file {
+                CondaFile::Known(facts) => Some(Known { size: *size, facts: facts.clone() }),
+                CondaFile::Here(_) => None,
+            }),
         });
     }
     let Some(python) = &facts.python else { return Ok(Ready { packages, warnings }) };
@@ -227,6 +265,7 @@ pub fn ready_packages<'a>(target: &Target, contents: &'a Contents<'a>, facts: &'
                 direct_url: wheel.direct_url.as_ref(),
                 changes,
             },
+            facts: PackageFactsOf::Wheel(Known { size: wheel.size, facts: facts.clone() }),
         });
     }
     Ok(Ready { packages, warnings })
@@ -299,4 +338,31 @@ pub fn activation_scripts(packages: &[ReadyPackage<'_>]) -> Vec<String> {
 /// Labels of the packages with a script that conda would run after linking.
 pub fn with_post_link(packages: &[ReadyPackage<'_>]) -> Vec<String> {
     packages.iter().filter(|package| package.has_post_link).map(|package| package.label.clone()).collect()
+}
+
+/// What the image says of its package layers. Conda packages of which not everything is known are read for it.
+pub fn layer_table(layers: &[PackageLayer], packages: &mut [ReadyPackage<'_>]) -> Result<LayerTable, Error> {
+    for (index, facts) in layers.iter().flat_map(|layer| &layer.facts) {
+        packages[*index].facts = PackageFactsOf::Conda(Some(facts.clone()));
+    }
+    let (mut conda, mut wheels) = (BTreeMap::new(), BTreeMap::new());
+    for package in packages.iter().filter(|package| !package.is_own) {
+        match (&package.facts, &package.content) {
+            (PackageFactsOf::Conda(Some(facts)), _) => {
+                conda.insert(package.sha256.to_string(), facts.clone());
+            }
+            (PackageFactsOf::Conda(None), PackageContent::Conda { record, .. }) => {
+                let Some(archive) = &package.archive else { continue };
+                let info = read_info(archive, &record.package_record)?;
+                let facts = CompleteFacts { facts: info.facts(), links: read_links(archive, &info)? };
+                conda.insert(package.sha256.to_string(), Known { size: package.size, facts });
+            }
+            (PackageFactsOf::Wheel(facts), PackageContent::Wheel { python, direct_url, .. }) => {
+                wheels.insert(wheel_key(&package.sha256, python, *direct_url), facts.clone());
+            }
+            _ => {}
+        }
+    }
+    let layers = layers.iter().map(|layer| TableLayer::new(layer.layer.tar_size, &layer.seen));
+    Ok(LayerTable::new(layers.collect(), conda, wheels))
 }

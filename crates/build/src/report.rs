@@ -148,6 +148,8 @@ pub enum LayerOrigin {
     Made,
     /// An earlier build on this machine made it.
     Cache,
+    /// A published image has it.
+    Registry,
 }
 
 /// What a layer holds.

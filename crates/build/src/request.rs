@@ -7,7 +7,7 @@ use std::{
 };
 
 use pixi_oci_image::Architecture;
-use pixi_oci_publish::registry::RegistryAccess;
+use pixi_oci_publish::registry::{RegistryAccess, RepositoryRef};
 use pixi_oci_resolve::{OciConfig, VirtualPackage};
 
 /// What to build, of what, and with which means.
@@ -43,6 +43,8 @@ pub struct BuildRequest {
     pub cache_dir: PathBuf,
     /// How many bytes of layers are kept there for later builds; with 0 none are kept, and none are taken.
     pub layer_cache: u64,
+    /// Published images whose layers are taken.
+    pub cache_from: Vec<RepositoryRef>,
     /// Whether only the cache and local files may be used.
     pub offline: bool,
     /// How many archives are fetched at a time.

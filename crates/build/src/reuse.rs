@@ -2,14 +2,27 @@
 
 use std::collections::BTreeMap;
 
+use pixi_oci_image::Descriptor;
+use pixi_oci_publish::OciLayout;
 use pixi_oci_resolve::{CachedArchive, LockedPackage};
 
 use crate::{
     Error, Event, LayerGroup, LayerOrigin, OnEvent,
-    cache::LayerCache,
+    cache::{LayerCache, LayerRecord},
     layer_key::LayerKey,
     layers::{LayerOptions, PackageLayer, ReadyPackage, layer_key, write_package_layers},
+    previous::Previous,
 };
+
+/// Layers of published images. Nothing is asked before it is needed.
+pub trait Remote: Sync {
+    /// What is published.
+    fn previous(&self) -> Result<&Previous, Error>;
+
+    /// Sees that a layer is where the image will be, in `layout` or in the repositories that it goes to; says whether it
+    /// is.
+    fn provide(&self, blob: &Descriptor, layout: &OciLayout) -> Result<bool, Error>;
+}
 
 /// Gets the archives of packages.
 type Fetch<'a> = dyn Fn(&[&LockedPackage]) -> Result<Vec<CachedArchive>, Error> + 'a;
@@ -22,6 +35,8 @@ pub struct Reuse<'a> {
     pub locked: &'a [LockedPackage],
     /// The layers of earlier builds; `None` to make all anew.
     pub cache: Option<&'a LayerCache>,
+    /// The layers of published images.
+    pub remote: Option<&'a dyn Remote>,
     /// Gets archives, in the order of the packages.
     pub fetch: &'a Fetch<'a>,
     /// Is told what happens.
@@ -61,15 +76,32 @@ impl Reuse<'_> {
         Ok(layers.into_iter().flatten().collect())
     }
 
+    /// A layer that need not be made.
     fn cached(&self, key: &LayerKey, options: &LayerOptions<'_>) -> Result<Option<PackageLayer>, Error> {
-        let Some(cache) = self.cache else { return Ok(None) };
-        let record = cache.take(key, options.compression, options.layout)?;
-        Ok(record.map(|record| PackageLayer {
+        let known = |record: &LayerRecord, origin| PackageLayer {
             layer: record.layer(options.compression),
             seen: record.seen(),
             key: *key,
-            origin: LayerOrigin::Cache,
-        }))
+            origin,
+            facts: Vec::new(),
+        };
+        if let Some(cache) = self.cache
+            && let Some(record) = cache.take(key, options.compression, options.layout)?
+        {
+            return Ok(Some(known(&record, LayerOrigin::Cache)));
+        }
+        let Some(remote) = self.remote else { return Ok(None) };
+        let Some((record, blob)) = remote.previous()?.layers.get(&key.to_string()) else { return Ok(None) };
+        if !remote.provide(blob, options.layout)? {
+            return Ok(None);
+        }
+        let path = options.layout.blob_path(&record.digest);
+        if let Some(cache) = self.cache
+            && path.exists()
+        {
+            cache.put(key, record, &path);
+        }
+        Ok(Some(known(record, LayerOrigin::Registry)))
     }
 
     /// Gets the archives of the packages with these indices that are not here yet.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::Args;
-use pixi_oci_build::{BuildReport, BuildRequest, Client, build, find_container_engine, load};
+use pixi_oci_build::{BuildReport, BuildRequest, Client, RepositoryRef, build, find_container_engine, load};
 use pixi_oci_publish::registry::RegistryAccess;
 
 use crate::{
@@ -69,6 +69,10 @@ pub struct Means {
     /// How much of finished layers is kept there for later builds, e.g. 500MB or 50GB; with 0 all layers are made anew.
     #[arg(long, value_name = "SIZE", env = "PIXI_OCI_LAYER_CACHE_SIZE", default_value = "20GB", value_parser = bytes)]
     layer_cache_size: u64,
+    /// A published image whose layers are taken where they are the same: docker://HOST/REPOSITORY[:TAG]. Repeatable. Their
+    /// packages are not downloaded then.
+    #[arg(long, value_name = "IMAGE")]
+    cache_from: Vec<RepositoryRef>,
     #[command(flatten)]
     config: ConfigArgs,
 }
@@ -142,6 +146,7 @@ pub fn request(
         build_sdists: image.is_some_and(|image| image.sources.build_sdists),
         cache_dir: means.cache()?,
         layer_cache: means.layer_cache_size,
+        cache_from: means.cache_from.clone(),
         offline: channels.offline(),
         downloads: channels.downloads(),
         interrupted: crate::interrupt::flag(),

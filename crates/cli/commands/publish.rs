@@ -50,6 +50,10 @@ pub struct PublishArgs {
     /// Publish what is in an OCI layout, unchanged, instead of building: oci:DIR[:TAG] or oci:DIR@DIGEST.
     #[arg(long, value_name = "LAYOUT")]
     pub from: Option<String>,
+    /// Make all layers that are not in this machine's cache, even if the repository has them. Layers of what is published
+    /// there already are taken otherwise, but for a release.
+    #[arg(long, conflicts_with = "cache_from")]
+    pub no_cache_from: bool,
     #[command(flatten)]
     pub registry: PublishingArgs,
     #[command(flatten)]
@@ -78,7 +82,7 @@ pub fn run(args: PublishArgs, output: &Output) -> Result<ExitCode, CliError> {
         (None, None) => PublishSource::Workspace,
     };
     let (request, channels) = publish_request(&args.selection, Some(&args.image), &args.means, &args.registry, source)?;
-    let request = PublishRequest { tags: args.tag.clone(), dry_run, ..request };
+    let request = PublishRequest { tags: args.tag.clone(), takes_published: !args.no_cache_from, dry_run, ..request };
     let report = publish(&request, &channels, output)?;
     if let (Some(path), Some(leg)) = (&args.leg_file, &report.leg) {
         write_leg(path, leg)?;
@@ -105,8 +109,15 @@ pub fn publish_request(
         return Err(CliError::Usage("a registry cannot be reached offline; leave out --offline".into()));
     }
     build.overrides.repositories = (!registry.to.is_empty()).then(|| registry.to.clone());
-    let request =
-        PublishRequest { build, source, tags: Vec::new(), facts: facts(&selection.workspace()), access, dry_run: true };
+    let request = PublishRequest {
+        build,
+        source,
+        tags: Vec::new(),
+        facts: facts(&selection.workspace()),
+        access,
+        takes_published: false,
+        dry_run: true,
+    };
     Ok((request, channels))
 }
 

@@ -80,7 +80,8 @@ fn conda_key(archive: &Sha256) -> String {
     archive.to_string()
 }
 
-fn wheel_key(archive: &Sha256, python: &Python, direct_url: Option<&DirectUrl>) -> String {
+/// What the facts of a wheel are known by: the archive, the interpreter, and whether it has a `direct_url.json`.
+pub fn wheel_key(archive: &Sha256, python: &Python, direct_url: Option<&DirectUrl>) -> String {
     let text = serde_json::to_vec(&(archive.to_string(), python, direct_url.is_some())).unwrap_or_default();
     Digest::of(&text).hex()
 }

@@ -5,15 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use pixi_oci_image::{Architecture, Descriptor};
 use pixi_oci_layer::Digest;
 use pixi_oci_publish::{
-    DestinationRef, StoredImages,
+    DestinationRef, StoredImage, StoredImages,
     base::{BaseRef, LayoutImage},
-    push::{PushPlan, TagStep},
+    push::{Document, PushImage, PushPlan, TagStep},
     read_stored,
     tags::{TagPlan, TagTarget},
 };
 
 use super::{PublishError, PublishRequest, PublishSource, PublishedImage, join, leg::CheckedLeg, settings::Settings};
-use crate::{BuildReport, Client, OnEvent};
+use crate::{
+    BuildReport, Client, OnEvent,
+    build::{Staged, stage},
+    reuse::Remote,
+};
 
 /// What is published.
 pub struct Content {
@@ -29,6 +33,8 @@ pub struct Content {
     pub build: Option<BuildReport>,
     /// What is in the layout, unless the images are in the repositories only.
     pub stored: Option<StoredImages>,
+    /// Keeps the files of layers for as long as they may be sent.
+    staged: Option<Staged>,
 }
 
 /// Builds, or reads, what is published.
@@ -36,19 +42,28 @@ pub fn content(
     request: &PublishRequest,
     settings: &Settings,
     legs: &[CheckedLeg],
+    remote: Option<&dyn Remote>,
     client: &Client,
     on_event: OnEvent<'_>,
 ) -> Result<Content, PublishError> {
     match &request.source {
         PublishSource::Workspace | PublishSource::Leg => {
-            let report = crate::build(&request.build, client, on_event)?;
-            let destination = DestinationRef::parse(&report.reference).map_err(crate::Error::from)?;
-            let stored = read_stored(destination.path(), &LayoutImage::Digest(report.digest))?;
+            let staged = stage(&request.build, client, remote, on_event)?;
+            let (stored, report, staged) = if staged.is_whole()? {
+                let report = staged.publish()?;
+                let destination = DestinationRef::parse(&report.reference).map_err(crate::Error::from)?;
+                (read_stored(destination.path(), &LayoutImage::Digest(report.digest))?, report, None)
+            } else {
+                // A layout must not lack layers; the repositories have them.
+                staged.trim();
+                (stored_images(&staged), staged.report().clone(), Some(staged))
+            };
             if request.source == PublishSource::Leg && stored.images.len() != 1 {
                 return Err(PublishError::LegOfMany);
             }
             let mut content = of_stored(stored, request.source == PublishSource::Leg);
             content.build = Some(report);
+            content.staged = staged;
             Ok(content)
         }
         PublishSource::Layout(text) => {
@@ -64,6 +79,16 @@ pub fn content(
             Ok(join::content(legs)?)
         }
     }
+}
+
+/// Images that are in no layout.
+fn stored_images(staged: &Staged) -> StoredImages {
+    let (index, blobs) = (&staged.index, staged.blobs());
+    let images = index
+        .images
+        .iter()
+        .map(|image| StoredImage { platform: Some(image.platform.clone()), image: PushImage::new(image, &blobs) });
+    StoredImages { root: Document::new(&index.descriptor, &index.bytes), images: images.collect() }
 }
 
 /// An index is published only with every architecture that is required.
@@ -106,10 +131,15 @@ fn of_stored(stored: StoredImages, is_leg: bool) -> Content {
             layers: stored.image.layers.iter().map(|layer| layer.descriptor.digest).collect(),
         })
         .collect();
-    Content { plan, root, architectures, images, build: None, stored: Some(stored) }
+    Content { plan, root, architectures, images, build: None, stored: Some(stored), staged: None }
 }
 
 impl Content {
+    /// An index of images that are in the repositories already.
+    pub fn of_index(plan: PushPlan, root: Descriptor, images: Vec<PublishedImage>) -> Self {
+        Self { plan, root, architectures: Vec::new(), images, build: None, stored: None, staged: None }
+    }
+
     /// All blobs, each once.
     pub fn blobs(&self) -> Vec<Digest> {
         self.sizes().into_keys().collect()

@@ -29,7 +29,7 @@ pub fn content(legs: &[CheckedLeg]) -> Result<Content, crate::Error> {
         mount_from: Vec::new(),
         dry_run: false,
     };
-    Ok(Content { plan, root, architectures: Vec::new(), images: images.collect(), build: None, stored: None })
+    Ok(Content::of_index(plan, root, images.collect()))
 }
 
 /// Fetches every leg from the repository, by digest, and checks that it is the image that it is said to be.

@@ -15,7 +15,12 @@ use super::{
     network::Network,
     settings::{Settings, settings},
 };
-use crate::{Client, Event, OnEvent};
+use crate::{
+    Client, Event, OnEvent,
+    build::reference,
+    remote::{Published, RemoteRepository},
+    reuse::Remote,
+};
 
 /// A repository on the way.
 struct Stop {
@@ -62,7 +67,9 @@ pub fn publish_images(
         // Nobody has to wait for a build that cannot be published.
         return Err(PublishError::Blocked(blocked(stops)));
     }
-    let content = content(request, &settings, &legs, client, on_event)?;
+    let remote = remote(request, &settings, version.as_ref(), &first, &stops, on_event)?;
+    let remote = remote.as_ref().map(|remote| remote as &dyn Remote);
+    let content = content(request, &settings, &legs, remote, client, on_event)?;
     let mut plans = Vec::new();
     for stop in &mut stops {
         let Ok(open) = &stop.state else { continue };
@@ -111,6 +118,54 @@ pub fn publish_images(
     report.leg = leg(request, &report, &content);
     report.build = content.build;
     Ok(report)
+}
+
+/// The images whose layers are taken: those that were named, else what is published in the first repository already. A
+/// release is made anew unless images were named.
+fn remote<'a>(
+    request: &PublishRequest,
+    settings: &Settings,
+    version: Option<&Version>,
+    tags: &TagPlan,
+    stops: &[Stop],
+    on_event: OnEvent<'a>,
+) -> Result<Option<Published<'a>>, PublishError> {
+    let builds = matches!(request.source, PublishSource::Workspace | PublishSource::Leg);
+    let is_release = version.and_then(Version::release).is_some();
+    let named = &request.build.cache_from;
+    // Without a layer cache all layers are to be made anew.
+    let by_itself = request.takes_published && !is_release && request.build.layer_cache > 0;
+    if !builds || (named.is_empty() && !by_itself) {
+        return Ok(None);
+    }
+    let remote = |repository: &Repository, reference| RemoteRepository {
+        repository: repository.clone(),
+        reference,
+        credentials: credentials(request, settings, repository),
+    };
+    let from: Vec<RemoteRepository> = if named.is_empty() {
+        let first = stops.first().and_then(|stop| Some((&stop.repository, stop.state.as_ref().ok()?)));
+        first
+            .and_then(|(repository, open)| Some(remote(repository, Some(last_published(tags, &open.existing)?))))
+            .into_iter()
+            .collect()
+    } else {
+        named.iter().map(|from| remote(&from.repository, Some(reference(from)))).collect()
+    };
+    if from.is_empty() {
+        return Ok(None);
+    }
+    let to = settings.repositories.iter().map(|repository| remote(repository, None)).collect();
+    let scratch = request.build.cache_dir.join("previous");
+    Ok(Some(Published::new(from, to, &request.access.options, scratch, on_event)?))
+}
+
+/// The tag of what was published before: one that is put again, else `latest`, else that of the newest release.
+fn last_published(tags: &TagPlan, existing: &[String]) -> Option<String> {
+    let again = tags.tags.iter().map(|planned| &planned.tag).find(|tag| existing.contains(tag));
+    let latest = existing.iter().find(|tag| *tag == "latest");
+    let releases = existing.iter().filter_map(|tag| Some((tag.parse::<Release>().ok()?, tag)));
+    again.or(latest).or_else(|| releases.max_by(|a, b| a.0.cmp(&b.0)).map(|(_, tag)| tag)).cloned()
 }
 
 /// The version; that of legs has to be the one that is published now.

@@ -22,6 +22,8 @@ pub struct PublishRequest {
     pub facts: VersionFacts,
     /// How registries are reached. Its token and token command are for the registry of the first repository only.
     pub access: RegistryAccess,
+    /// Whether layers are taken from what is published in the first repository already, if nothing else is named.
+    pub takes_published: bool,
     /// Only say what would be done: nothing is written to a registry.
     pub dry_run: bool,
 }

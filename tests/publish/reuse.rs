@@ -1,0 +1,176 @@
+//! The registry as cache: a machine that has nothing takes layers from what is published.
+
+use std::{collections::BTreeSet, fs};
+
+use pixi_oci_test_registry::checker;
+use serde_json::Value;
+
+use super::*;
+use crate::common::{channel_server::ChannelServer, odd, sandbox::snapshot};
+
+/// Packages that have a layer each, of which one has this content; and one that is for every platform.
+fn packages(content: &str) -> Vec<Package> {
+    let many = (0..6).map(|n| package(&format!("lib{n}"), [file(&format!("lib/lib{n}.so"), noise(n))]));
+    let tool = package("tool", [file("bin/tool", content).mode(0o755)]);
+    let linked = package("linked", [symlink("lib64", "lib"), file("share/linked", "l")]);
+    let user = package("user", [file("lib64/user", "u")]);
+    many.chain([tool, linked, user]).chain(odd::packages()).collect()
+}
+
+/// 70 kB that cannot be compressed: what is smaller has no layer of its own.
+fn noise(seed: u64) -> Vec<u8> {
+    let mut state = seed + 1;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    (0..70_000).map(|_| next()).collect()
+}
+
+/// A machine with nothing but the workspace; its channel is asked over HTTP.
+struct Machine {
+    sandbox: Sandbox,
+    channel: ChannelServer,
+}
+
+impl Machine {
+    fn new(content: &str) -> Self {
+        let sandbox = Sandbox::new();
+        let channel = ChannelServer::new(&sandbox.path("ws"));
+        let address = format!("{}/channel", channel.address);
+        // Where it is from is part of a package's record.
+        workspace(packages(content)).channel(&address).write(&sandbox.path("ws"));
+        Self { sandbox, channel }
+    }
+
+    fn run(&self, arguments: &[&str], version: &str) -> Outcome {
+        let mut command = self.sandbox.pixi_oci(&[arguments, &["--json", "--layer-cache-size", "1GB"]].concat());
+        Outcome::of(command.env("VERSION", version))
+    }
+
+    /// The archives that were downloaded.
+    fn downloads(&self) -> Vec<String> {
+        let asked = self.channel.asked().into_iter();
+        let archives = asked.filter(|line| line.ends_with(".conda") || line.ends_with(".tar.bz2"));
+        archives.map(|line| line.rsplit_once('/').unwrap().1.to_owned()).collect()
+    }
+}
+
+fn origins(report: &Value, origin: &str) -> usize {
+    let build = if report["build"].is_null() { report } else { &report["build"] };
+    let images = build["images"].as_array().unwrap();
+    let layers = images.iter().flat_map(|image| image["layers"].as_array().unwrap());
+    layers.filter(|layer| layer["origin"] == origin).count()
+}
+
+fn json(outcome: &Outcome) -> Value {
+    serde_json::from_str(&outcome.stdout).expect("one JSON document")
+}
+
+/// Channels of different machines have different ports: their records differ, unless it is one machine with another cache.
+fn forget(machine: &Machine) {
+    fs::remove_dir_all(machine.sandbox.path("../cache")).unwrap();
+}
+
+#[test]
+fn a_machine_with_nothing_downloads_the_packages_of_changed_layers_only() {
+    let Some(registry) = docker() else { return };
+    let to = registry.reference("app");
+    let machine = Machine::new("old");
+    machine.run(&["publish", "ws", "--to", &to, "--publish"], "1.0.0-dev.1").success();
+    forget(&machine);
+    let before = registry.requests().len();
+    let asked = machine.channel.requests().len();
+    fs::remove_dir_all(machine.sandbox.path("ws")).unwrap();
+    workspace(packages("new"))
+        .channel(&format!("{}/channel", machine.channel.address))
+        .write(&machine.sandbox.path("ws"));
+
+    let outcome = machine.run(&["publish", "ws", "--to", &to, "--publish"], "1.0.0-dev.1").success();
+    let report = json(&outcome);
+    let made = origins(&report, "made");
+    assert!(origins(&report, "registry") >= 2 * 6 && made > 0, "{report:#}");
+    // Only the packages that share a layer with the changed one.
+    let images = report["build"]["images"].as_array().unwrap().iter();
+    let layers = images.flat_map(|image| image["layers"].as_array().unwrap());
+    let labels =
+        layers.filter(|layer| layer["origin"] == "made").flat_map(|layer| layer["packages"].as_array().unwrap());
+    let expected: BTreeSet<String> = labels.map(|label| label.as_str().unwrap().replace(' ', "-")).collect();
+    assert!(expected.iter().any(|stem| stem.starts_with("tool-")), "{expected:?}");
+    assert!(!expected.iter().any(|stem| stem.starts_with("lib")), "{expected:?}");
+    let asked: Vec<String> = machine.channel.requests()[asked..].iter().map(|request| request.target.clone()).collect();
+    let stem = |target: &String| {
+        let name = target.rsplit('/').next().unwrap_or_default();
+        name.trim_end_matches(".conda").trim_end_matches(".tar.bz2").to_owned()
+    };
+    assert_eq!(asked.iter().map(stem).collect::<BTreeSet<_>>(), expected);
+    // No layer's bytes passed: what was read are documents and the two environment layers.
+    let requests = registry.requests()[before..].to_vec();
+    let blobs_read = requests.iter().filter(|line| line.starts_with("GET ") && line.contains("/blobs/")).count();
+    assert!(blobs_read <= 2 + 2, "{requests:#?}");
+    checker::check(&registry.address).sound();
+
+    // The same as from nothing.
+    let fresh =
+        machine.sandbox.pixi_oci(&["build", "ws", "-o", "oci:fresh", "--layer-cache-size", "0"]).output().unwrap();
+    let fresh = String::from_utf8(fresh.stdout).unwrap();
+    assert!(fresh.trim_end().ends_with(report["digest"].as_str().unwrap()), "{fresh} {}", report["digest"]);
+}
+
+#[test]
+fn a_build_takes_layers_from_a_registry_and_no_package() {
+    let Some(registry) = docker() else { return };
+    let to = registry.reference("app");
+    let machine = Machine::new("same");
+    let published = json(&machine.run(&["publish", "ws", "--to", &to, "--publish"], "1.0.0-dev.1").success());
+    forget(&machine);
+    let asked = machine.downloads();
+    let tag = published["destinations"][0]["tags"][0]["tag"].as_str().unwrap().trim_end_matches("-amd64").to_owned();
+    let from = format!("{to}:{tag}");
+    let built = json(&machine.run(&["build", "ws", "-o", "oci:out", "--cache-from", &from], "x").success());
+    assert_eq!(built["digest"], published["digest"]);
+    assert_eq!((origins(&built, "made"), machine.downloads()), (0, asked));
+    let verified = machine.sandbox.run(&["verify", "image", "oci:out"]);
+    verified.success();
+    // What was fetched is kept for the next time.
+    let again = json(&machine.run(&["build", "ws", "-o", "oci:again"], "x").success());
+    assert_eq!((origins(&again, "made"), origins(&again, "registry")), (0, 0));
+    assert_eq!(snapshot(&machine.sandbox.path("out/blobs")), snapshot(&machine.sandbox.path("again/blobs")));
+}
+
+#[test]
+fn releases_and_the_careful_make_everything() {
+    let Some(registry) = docker() else { return };
+    let to = registry.reference("app");
+    let machine = Machine::new("same");
+    machine.run(&["publish", "ws", "--to", &to, "--publish"], "1.0.0-dev.1").success();
+    for (version, arguments, reused) in [
+        ("1.0.0", &[][..], false),
+        ("1.0.1", &["--cache-from", &format!("{to}:latest")], true),
+        ("1.0.2-dev.1", &["--no-cache-from"], false),
+        ("1.0.2-dev.1", &[], true),
+    ] {
+        forget(&machine);
+        let publish = [&["publish", "ws", "--to", &to, "--publish"], arguments].concat();
+        let report = json(&machine.run(&publish, version).success());
+        assert_eq!(origins(&report, "registry") > 0, reused, "{version} {arguments:?}");
+        checker::check(&registry.address).sound();
+    }
+}
+
+#[test]
+fn a_registry_that_lacks_a_layer_or_is_none_costs_only_time() {
+    let Some(registry) = docker() else { return };
+    let machine = Machine::new("same");
+    // Published to one repository, and now to another one, which has nothing yet.
+    machine.run(&["publish", "ws", "--to", &registry.reference("one"), "--publish"], "1.0.0-dev.1").success();
+    forget(&machine);
+    let from = format!("{}:latest", registry.reference("nothing"));
+    let built = machine.run(&["build", "ws", "-o", "oci:out", "--cache-from", &from], "x").success();
+    assert!(origins(&json(&built), "made") > 0);
+    forget(&machine);
+    let gone =
+        machine.run(&["build", "ws", "-o", "oci:out2", "--cache-from", "docker://127.0.0.1:1/app"], "x").success();
+    assert!(gone.stderr.contains("no layers are taken from 127.0.0.1:1/app"), "{}", gone.stderr);
+    assert_eq!(json(&gone)["digest"], json(&built)["digest"]);
+}
