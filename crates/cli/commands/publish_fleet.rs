@@ -33,6 +33,7 @@ pub fn run(args: &PublishArgs, dry_run: bool, output: &Output) -> Result<ExitCod
         let (mut request, channels) =
             publish_request(&selection, Some(&args.image), &args.means, &args.registry, source)?;
         request.tags = args.tag.clone();
+        request.takes_published = !args.no_cache_from;
         request.dry_run = dry_run;
         requests.push(request);
         work.push((workspace, channels));
