@@ -6,7 +6,7 @@ use std::{
     io::Read,
     os::unix::fs::{MetadataExt, PermissionsExt, symlink},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Stdio,
 };
 
 use rattler::{
@@ -22,7 +22,7 @@ use crate::common::{
     odd,
     packages::{file, package},
     pypi::locked,
-    sandbox::{BINARY, Outcome, Sandbox, has, sha256, snapshot},
+    sandbox::{Outcome, Sandbox, has, sha256, snapshot},
     wheels::{self, wheel},
     workspace::{Workspace, workspace},
 };
@@ -559,22 +559,48 @@ fn killed_a_hundred_times() {
     kill(100);
 }
 
-/// The real uv takes the installed wheels for installed, and installs the product's wheels, both offline: what pixi asks of uv.
+/// The real uv, from the wheels of tests/real/make-wheels; none where they are not.
+fn uv(sandbox: &Sandbox) -> Option<PathBuf> {
+    let platform = if cfg!(target_arch = "x86_64") { "linux-64" } else { "linux-aarch64" };
+    let wheels = PathBuf::from(std::env::var_os("PIXI_OCI_REAL_WHEELS")?).join(platform);
+    let mut found = fs::read_dir(wheels).ok()?.map(|entry| entry.unwrap().path());
+    let wheel = found.find(|path| path.file_name().unwrap().to_str().unwrap().starts_with("uv-"))?;
+    let mut zip = zip::ZipArchive::new(fs::File::open(wheel).unwrap()).unwrap();
+    let names: Vec<String> = zip.file_names().map(|name| name.unwrap().into_owned()).collect();
+    let name = names.iter().find(|name| name.ends_with("/scripts/uv"))?;
+    let mut bytes = Vec::new();
+    zip.by_name(name).unwrap().read_to_end(&mut bytes).unwrap();
+    let path = sandbox.path("uv");
+    fs::write(&path, bytes).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    Some(path)
+}
+
+/// What a product has of wheels is enough for the real uv, offline.
 #[test]
-fn uv_accepts_the_wheels_offline() {
-    let Some(uv) = std::env::var_os("PIXI_OCI_UV").filter(|path| Path::new(path).exists()) else {
-        println!("SKIP: PIXI_OCI_UV is not set");
+fn uv_installs_the_wheels_offline() {
+    let sandbox = Sandbox::new();
+    let Some(uv) = uv(&sandbox) else {
+        println!("SKIP: PIXI_OCI_REAL_WHEELS is not set, or has no uv");
         return;
     };
-    let sandbox = Sandbox::new();
     let demo = wheel("demo_pkg", [wheels::file("demo_pkg/__init__.py", "x = 1\n")]);
     workspace([odd::python()]).pypi([locked(&demo)]).write(&sandbox.path("ws"));
     let product = product(&sandbox, "out", &[SMALL]);
-    let wheels = product.join("pkg-cache/linux-64/wheels");
-    let mut install = Command::new(&uv);
+    let mut install = sandbox.program(&uv);
     install.args(["pip", "install", "--offline", "--no-index", "--target", "target", "--cache-dir", "uv-cache"]);
-    install.arg("--find-links").arg(&wheels).arg("demo-pkg==1.0").current_dir(sandbox.path(""));
+    install.arg("--find-links").arg(product.join("pkg-cache/linux-64/wheels")).arg("demo-pkg==1.0");
     Outcome::of(&mut install).success();
     assert!(sandbox.path("target/demo_pkg/__init__.py").exists());
-    assert!(Path::new(BINARY).exists());
+}
+
+/// rattler's cache has one place for a name, version and build.
+#[test]
+fn two_packages_for_one_place_are_refused() {
+    let sandbox = Sandbox::new();
+    let one = package("tool", [file("share/tool", "one")]);
+    let two = package("tool", [file("share/tool", "two")]).tar_bz2();
+    workspace([one]).environment("test", [two]).write(&sandbox.path("ws"));
+    let outcome = sandbox.run(&["product", "ws", "--workdir", "out", "-e", "default", "-e", "test", SMALL]);
+    outcome.refused(1, &["tool-1.0-h1234567_0", "two environments"]);
 }

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use pixi_oci_layer::Digest;
 use pixi_oci_product::{
-    FORMAT, MANIFEST, Problem, Product, ProductManifest, ScriptInput, Staging, check, write_scripts,
+    FORMAT, MANIFEST, Problem, Product, ProductManifest, ScriptInput, Staging, check, write_cache, write_scripts,
 };
 use pixi_oci_resolve::{CachedArchive, Client, LockFile, LockedPackage, Workspace};
 
@@ -77,6 +77,10 @@ pub fn product(request: &ProductRequest, client: &Client, on_event: OnEvent<'_>)
         .ok_or_else(|| ProductRequestError::NoLockFile { path: lock.path().into() })?;
     let resources = project.resources(&product, request.resources.as_deref(), &mut written.warnings)?;
     let subdirs = subdirs(&environments);
+    for subdir in &subdirs {
+        // Also for an environment without packages: it says that the product is for the platform.
+        write_cache(&product, subdir)?;
+    }
     let programs = programs::write(&product, request, &subdirs, &environments)?;
     let manifest = ProductManifest {
         format: FORMAT,

@@ -28,6 +28,14 @@ pub struct CondaPackage<'a> {
     pub digest: Digest,
 }
 
+/// Begins the cache of a platform, once, whether packages come or not.
+///
+/// # Errors
+/// The disk fails.
+pub fn write_cache(product: &Product, platform: &str) -> Result<(), Error> {
+    product.bytes(&global_lock(platform)?, false, b"").map(drop)
+}
+
 /// Adds a conda package to the cache of a platform, unless it is there. Gives the path of its archive in the product.
 ///
 /// # Errors
@@ -41,10 +49,6 @@ pub fn write_conda_package(product: &Product, platform: &str, package: &CondaPac
     let entry = entry_path(platform, package.key)?;
     product.directory(&entry)?;
     unpack(package.archive, package.key, &mut |item| write_entry(product, &entry, item))??;
-    let global = global_lock(platform)?;
-    if !product.has(&global, &Digest::of(b""))? {
-        product.bytes(&global, false, b"")?;
-    }
     product.bytes(&path(&format!("{entry}.lock"))?, false, &lock_bytes(&package.digest))?;
     Ok(archive)
 }

@@ -116,6 +116,10 @@ struct Expected {
 impl Expected {
     fn manifest(&mut self, directory: &Path, manifest: &ProductManifest, version: &str) -> Result<(), Error> {
         self.files.insert(path(MANIFEST)?, None);
+        for platform in &manifest.platforms {
+            let empty = Listed::File { digest: Digest::of(b""), executable: false };
+            self.files.insert(global_lock(platform)?, Some(empty));
+        }
         let mut seen = BTreeSet::new();
         for environment in &manifest.environments {
             for package in environment.packages.iter().filter(|package| seen.insert(&package.archive)) {
@@ -159,7 +163,6 @@ impl Expected {
         let key = format!("{}-{}-{}", package.name, package.version, package.build.as_deref().unwrap_or_default());
         let entry = entry_path(platform, &key)?;
         self.files.insert(path(&format!("{entry}.lock"))?, file(Digest::of(&lock_bytes(&package.digest)), false));
-        self.files.insert(global_lock(platform)?, file(Digest::of(b""), false));
         let at = directory.join(archive.as_str());
         // One that is not what the manifest says is a problem that is found anyway; what is in it proves nothing.
         if !digest(&at).is_ok_and(|(digest, _)| digest == package.digest) {

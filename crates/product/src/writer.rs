@@ -65,7 +65,10 @@ impl Product {
             file.set_times(FileTimes::new().set_modified(time(mtime)))?;
             Ok(digest)
         };
-        let digest = write().map_err(Error::io("write", &at))?;
+        let digest = write().map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => Error::Twice { path: path.to_string() },
+            _ => Error::io("write", &at)(error),
+        })?;
         self.list(path, Listed::File { digest, executable: mode & 0o100 != 0 })?;
         Ok(digest)
     }
