@@ -31,6 +31,9 @@ pub enum CliError {
     /// An image could not be had from a registry.
     #[error(transparent)]
     Pull(#[from] pixi_oci_publish::PullError),
+    /// A project in a container.
+    #[error(transparent)]
+    Container(#[from] pixi_oci_publish::ContainerError),
     /// A base image.
     #[error(transparent)]
     Base(#[from] pixi_oci_publish::base::Error),

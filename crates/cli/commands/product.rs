@@ -1,5 +1,7 @@
 //! `pixi-oci product`
 
+mod from;
+
 use std::{
     env,
     path::{Path, PathBuf},
@@ -75,6 +77,8 @@ pub struct ProductArgs {
     #[arg(long)]
     frozen: bool,
     #[command(flatten)]
+    from: from::FromArgs,
+    #[command(flatten)]
     means: Means,
     /// Print the result as one JSON document.
     #[arg(long)]
@@ -96,7 +100,12 @@ pub fn own_platform() -> Option<&'static str> {
 }
 
 /// Runs the command.
-pub fn run(args: ProductArgs, output: &Output) -> Result<ExitCode, CliError> {
+pub fn run(mut args: ProductArgs, output: &Output) -> Result<ExitCode, CliError> {
+    let offline = args.means.channels_without_workspace()?.offline();
+    let taken = args.from.take(&args.means, offline)?;
+    if let Some(taken) = &taken {
+        args.workspace.clone_from(&taken.workspace);
+    }
     let request = product_request(&args)?;
     let channels = args.means.channels(&args.workspace)?;
     let client = Client::new(&channels.client)?;

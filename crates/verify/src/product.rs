@@ -1,13 +1,14 @@
 //! Checks an air-gap product: every byte of it, with none of the code that wrote it.
 //!
-//! `DIGEST` names `SHA256SUMS`, which names the content of every file, and `FILES` every file, executable file and link.
+//! `DIGEST` names `SHA256SUMS`, which names the content of every file, and `FILES` every file and link. (Permissions are
+//! in neither: a product may be on a file system that has none.)
 //! What is there and not in the lists, or in the lists and not there, is as wrong as a byte that changed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     io::{self, Read},
-    os::unix::{ffi::OsStrExt, fs::PermissionsExt},
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
 
@@ -87,7 +88,7 @@ impl ProductReport {
 /// What is at a path.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
-    File { executable: bool },
+    File,
     Link(Vec<u8>),
 }
 
@@ -113,7 +114,7 @@ pub fn verify_product(dir: &Path) -> Result<ProductReport, NotAProduct> {
     compare(&listed, &there, &sums, &mut problems);
     let wrong: Vec<String> = sums
         .par_iter()
-        .filter(|(path, _)| matches!(there.get(*path), Some(Kind::File { .. })))
+        .filter(|(path, _)| matches!(there.get(*path), Some(Kind::File)))
         .filter_map(|(path, expected)| {
             content(&dir.join(os(path)), expected).map(|why| format!("{}: {why}", shown(path)))
         })
@@ -180,13 +181,12 @@ fn unescaped(path: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Lines `f PATH`, `x PATH` of an executable file, `l PATH -> TARGET`.
+/// Lines `f PATH` of a file, `l PATH -> TARGET` of a link.
 fn parse_files(bytes: &[u8], problems: &mut Problems) -> BTreeMap<Vec<u8>, Kind> {
     let mut files = BTreeMap::new();
     for line in lines(bytes) {
         let entry = match line {
-            [b'f', b' ', path @ ..] => Some((path.to_vec(), Kind::File { executable: false })),
-            [b'x', b' ', path @ ..] => Some((path.to_vec(), Kind::File { executable: true })),
+            [b'f', b' ', path @ ..] => Some((path.to_vec(), Kind::File)),
             [b'l', b' ', rest @ ..] => rest
                 .windows(4)
                 .position(|window| window == b" -> ")
@@ -231,7 +231,7 @@ fn walk(dir: &Path, below: Vec<u8>, depth: usize, there: &mut BTreeMap<Vec<u8>, 
             let target = fs::read_link(entry.path()).unwrap_or_default();
             there.insert(path, Kind::Link(target.as_os_str().as_bytes().to_vec()));
         } else if metadata.is_file() {
-            there.insert(path, Kind::File { executable: metadata.permissions().mode() & 0o100 != 0 });
+            there.insert(path, Kind::File);
         } else {
             problems.add(format!("{}: it is neither a file, nor a directory, nor a link", shown(&path)));
         }
@@ -255,12 +255,11 @@ fn compare(
             (Some(expected), Some(found)) if expected != found => problems.add(format!(
                 "{name}: {}",
                 match (expected, found) {
-                    (Kind::File { .. }, Kind::File { .. }) => "its permission to be executed was changed",
                     (Kind::Link(_), Kind::Link(_)) => "the link leads elsewhere",
                     _ => "it is a link in place of a file, or the other way round",
                 }
             )),
-            (Some(Kind::File { .. }), Some(_)) if !summed && *path != SUMS.as_bytes() && *path != DIGEST.as_bytes() => {
+            (Some(Kind::File), Some(_)) if !summed && *path != SUMS.as_bytes() && *path != DIGEST.as_bytes() => {
                 problems.add(format!("{name}: {SUMS} does not name it"));
             }
             (Some(Kind::Link(_)), Some(_)) if summed => problems.add(format!("{name}: {SUMS} names a link")),

@@ -6,7 +6,7 @@ fn sha256(bytes: &[u8]) -> String {
     hex(Sha256::digest(bytes))
 }
 
-/// A small product as it is written, with one program and one link.
+/// A small product as it is written, with one link.
 fn product() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let lock = "version: 6\n";
@@ -22,14 +22,12 @@ fn product() -> tempfile::TempDir {
     let mut sums = String::new();
     for (path, text) in files.into_iter().chain([(MANIFEST, manifest.as_str())]) {
         fs::write(dir.path().join(path), text).unwrap();
-        let kind = if path == "run.sh" { "x" } else { "f" };
-        list.push(format!("{kind} {path}\n"));
+        list.push(format!("f {path}\n"));
         let escaped = path.replace('\\', "\\\\");
         let mark = if escaped == path { "" } else { "\\" };
         sums.push_str(&format!("{mark}{}  {escaped}\n", sha256(text.as_bytes())));
     }
     symlink("pixi.toml", dir.path().join("app/link")).unwrap();
-    fs::set_permissions(dir.path().join("run.sh"), fs::Permissions::from_mode(0o755)).unwrap();
     list.extend([DIGEST, SUMS, FILES].map(|name| format!("f {name}\n")));
     list.sort();
     let list = list.concat();
@@ -53,7 +51,7 @@ fn every_byte_of_every_file_counts() {
     let dir = product();
     let mut paths = BTreeMap::new();
     walk(dir.path(), Vec::new(), 0, &mut paths, &mut Problems::default());
-    let files = paths.iter().filter(|(_, kind)| matches!(kind, Kind::File { .. }));
+    let files = paths.iter().filter(|(_, kind)| matches!(kind, Kind::File));
     for (path, _) in files {
         let path = dir.path().join(os(path));
         let whole = fs::read(&path).unwrap();
@@ -74,13 +72,9 @@ fn every_byte_of_every_file_counts() {
 #[test]
 fn what_is_added_missing_or_of_another_kind_is_found() {
     type Change = fn(&Path);
-    let changes: [(Change, &str); 7] = [
+    let changes: [(Change, &str); 6] = [
         (|dir| fs::write(dir.join("app/more"), "x").unwrap(), "app/more: it does not belong to the product"),
         (|dir| fs::remove_file(dir.join("app/pixi.toml")).unwrap(), "app/pixi.toml: it is missing"),
-        (
-            |dir| fs::set_permissions(dir.join("run.sh"), fs::Permissions::from_mode(0o644)).unwrap(),
-            "run.sh: its permission to be executed was changed",
-        ),
         (
             |dir| {
                 fs::remove_file(dir.join("app/link")).unwrap();

@@ -1,0 +1,90 @@
+//! Projects that live in an image or a container.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use pixi_oci_build::{Architecture, find_container_engine};
+use pixi_oci_publish::{
+    base::{BaseOptions, BaseRef, resolve_base, take_out},
+    take_from_container,
+};
+use pixi_oci_verify::{RunError, Scratch};
+
+use crate::{commands::build::Means, error::CliError, registries::RegistryArgs};
+
+/// Where the project is, if it is in no directory of this machine.
+#[derive(Debug, Args)]
+pub struct FromArgs {
+    /// Take the project out of an image, which is not run: a base image as in `build`.
+    #[arg(long, value_name = "IMAGE", requires = "project_path", conflicts_with = "workspace")]
+    from_image: Option<String>,
+    /// Take the project out of a container of podman or docker, by its name or identifier.
+    #[arg(long, value_name = "ID", requires = "project_path", conflicts_with_all = ["workspace", "from_image"])]
+    from_container: Option<String>,
+    /// The project's directory in the image or container.
+    #[arg(long, value_name = "PATH")]
+    project_path: Option<String>,
+}
+
+/// A copy of the project, which goes away with the program.
+pub struct Taken {
+    /// Where it is.
+    pub workspace: PathBuf,
+    _scratch: Scratch,
+}
+
+impl FromArgs {
+    /// Takes the project out, if it is to be taken out.
+    pub fn take(&self, means: &Means, offline: bool) -> Result<Option<Taken>, CliError> {
+        let Some(path) = self.project_path.as_deref() else { return Ok(None) };
+        let name = path.trim_end_matches('/').rsplit('/').next().filter(|name| !matches!(*name, "" | "." | ".."));
+        let (true, Some(name)) = (path.starts_with('/'), name) else {
+            return Err(CliError::Usage(format!("--project-path {path}: write an absolute path of a directory")));
+        };
+        let parent =
+            env::var_os("TMPDIR").filter(|dir| !dir.is_empty()).map_or_else(|| "/var/tmp".into(), PathBuf::from);
+        let scratch = Scratch::new(&parent).map_err(RunError::from)?;
+        let workspace = scratch.path().join(name);
+        let made = fs::create_dir(&workspace);
+        made.map_err(|source| CliError::Io { action: format!("write {}", workspace.display()), source })?;
+        match (&self.from_image, &self.from_container) {
+            (Some(image), _) => from_image(image, path, &workspace, means, offline)?,
+            (_, Some(container)) => {
+                let engine = find_container_engine(&env::var_os("PATH").unwrap_or_default())?;
+                take_from_container(engine.as_os_str(), container, path, &workspace)?;
+            }
+            _ => return Err(CliError::Usage("--project-path needs --from-image or --from-container".into())),
+        }
+        Ok(Some(Taken { workspace, _scratch: scratch }))
+    }
+}
+
+fn from_image(image: &str, path: &str, to: &Path, means: &Means, offline: bool) -> Result<(), CliError> {
+    let base = BaseRef::parse(image)?;
+    let registries = RegistryArgs::default().access();
+    let cache = means.cache()?.join("base");
+    let options = BaseOptions {
+        cache_dir: &cache,
+        offline,
+        compression: Default::default(),
+        registries: &registries,
+        skopeo: Path::new("skopeo"),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.map_err(|source| CliError::Io { action: "use the network".into(), source })?;
+    // A project is the same on all architectures; an image may be there for the other one only.
+    let [own, other] = match env::consts::ARCH {
+        "aarch64" => [Architecture::Arm64, Architecture::Amd64],
+        _ => [Architecture::Amd64, Architecture::Arm64],
+    };
+    let found = match runtime.block_on(resolve_base(&base, own, &options)) {
+        Ok(found) => found,
+        Err(error) => runtime.block_on(resolve_base(&base, other, &options)).map_err(|_| error)?,
+    };
+    let found = found.ok_or_else(|| CliError::Usage("`scratch` has no project in it".into()))?;
+    take_out(&found, path, to)?;
+    Ok(())
+}
