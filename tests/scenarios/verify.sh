@@ -60,6 +60,20 @@ printf '#!/usr/bin/env python\nimport sys\nsys.exit(sys.argv[1:] != ["a"])\n' >"
 verify --arch amd64 --script "$PODMAN_DIR/script" -- a >/dev/null || fail "the script"
 nothing_left
 
+say "the project of the image as a product, bootstrapped and run"
+"$pixi_oci" product --frozen --from-image "$image" --project-path /app --platform linux-64 --workdir "$PODMAN_DIR/work-airgap" \
+  --cache-dir "$PODMAN_DIR/cache" >/dev/null
+product=$PODMAN_DIR/work-airgap/product
+verify_product() { "$pixi_oci" verify product "$product" --base "$base" --cache-dir "$PODMAN_DIR/cache" --arch amd64 "${user[@]}" "$@"; }
+if [ "$(uname -m)" = x86_64 ]; then
+  verify_product --out "$out" -- python -c 'import numpy, sys; print(sys.prefix)' >/dev/null || fail "the product"
+  tail -n 1 "$out/linux-amd64/stdout.log" | grep -qx '/work/.*/.pixi/envs/default' || fail "$(cat "$out/linux-amd64/stdout.log")"
+fi
+printf x >>"$product/envs.sh"
+status=0; verify_product -- true >"$PODMAN_DIR/said" 2>&1 || status=$?
+[ $status = 3 ] && grep -q 'envs.sh: its content was changed' "$PODMAN_DIR/said" || fail "$status: $(cat "$PODMAN_DIR/said")"
+nothing_left
+
 say "killed in the middle"
 "$pixi_oci" verify image "$image" "${user[@]}" --arch amd64 -- sleep 12345 >"$PODMAN_DIR/said" 2>&1 &
 pid=$!
