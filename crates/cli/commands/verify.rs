@@ -21,7 +21,7 @@ pub struct VerifyArgs {
 
 #[derive(Debug, Subcommand)]
 enum Verify {
-    Image(image::ImageArgs),
+    Image(Box<image::ImageArgs>),
     Product(Box<product::ProductArgs>),
 }
 
