@@ -41,16 +41,17 @@ report() { python3 -c 'import json, sys; report = json.load(open(sys.argv[1])); 
 
 # Not silently.
 if build -o "oci:$work/out:x" 2>"$work/said"; then fail "it built without being asked"; fi
-for words in pypi:legacy pypi:curious --build-sdists --wheel; do
+for words in pypi:legacy pypi:curious pypi:gitted pypi:dynamic --build-sdists --wheel; do
   grep -qF -- "$words" "$work/said" || fail "the error does not say $words: $(cat "$work/said")"
 done
 
 build --build-sdists -o "oci:$work/out:x" --json >"$work/first.json" 2>"$work/said" || fail "$(cat "$work/said")"
-[ "$(report "$work/first.json" 'len(report["executed"])')" = 2 ] || fail "two sources were built, once for both architectures: $(cat "$work/first.json")"
+[ "$(report "$work/first.json" 'len(report["executed"])')" = 4 ] || fail "four sources were built, once for both architectures: $(cat "$work/first.json")"
 [ -z "$(left)" ] || fail "it left containers or images"
 for arch in amd64 arm64; do
   [ "$(podman_run "$work/out" x $arch -- legacy)" = "legacy runs" ] || fail "$arch: the built wheel does not run"
   [ "$(podman_run "$work/out" x $arch -- my-app)" = "my-app runs" ] || fail "$arch: the own package does not run"
+  [ "$(podman_run "$work/out" x $arch -- python -c 'import dynamic, gitted; print(dynamic.text, gitted.text)')" = "dynamic is here gitted is here" ] || fail "$arch: a built repository or directory is not there"
   [ "$(podman_run "$work/out" x $arch -- python -c 'import curious; print(curious.seen)')" = "no network, ['lo']" ] || fail "the build saw more than it may"
 done
 
