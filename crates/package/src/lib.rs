@@ -37,7 +37,7 @@ pub use plan::{
 pub use prefix::{PrefixError, TargetPrefix};
 pub use source::source_tree;
 pub use tree::{CondaMeta, OutsideLink, PackageTree, file_tree};
-pub use unpack::{Unpacked, UnpackedKind, unpack, unpack_wheel};
+pub use unpack::{Unpacked, UnpackedKind, unpack};
 pub use wheel::{
     DirectUrl, NewWheelFile, TagError, WheelExpected, WheelInfo, WheelPath, WheelScript, check_tags, pack_wheel,
     read_wheel, wheel_tree,

@@ -3,11 +3,7 @@
 //! The same strict readers as everywhere in this crate: whoever writes the entries to disk one after another makes the tree
 //! that other programs see in the archive, or gets an error.
 
-use std::{
-    io::{self, Read},
-    ops::ControlFlow,
-    path::Path,
-};
+use std::{io::Read, ops::ControlFlow, path::Path};
 
 use pixi_oci_layer::TreePath;
 
@@ -15,7 +11,6 @@ use crate::{
     Error,
     archive::{Archive, Kind, Part},
     error::escape,
-    wheel::WheelZip,
 };
 
 /// One entry of an archive.
@@ -24,10 +19,10 @@ pub struct Unpacked<'a> {
     pub path: TreePath,
     /// What it is.
     pub kind: UnpackedKind<'a>,
-    /// Permission bits: those of the archive for conda packages; 0755 or 0644 for wheels.
+    /// Permission bits, those of the archive.
     pub mode: u32,
-    /// Seconds since 1970, not before 1980; none for wheels, whose zip has times without a zone.
-    pub mtime: Option<i64>,
+    /// Seconds since 1970, not before 1980.
+    pub mtime: i64,
 }
 
 /// What an entry is.
@@ -64,7 +59,7 @@ pub fn unpack<E>(
             Kind::Symlink(target) => UnpackedKind::Symlink(target),
             Kind::HardLink(target) => UnpackedKind::HardLink(target),
         };
-        match visit(Unpacked { path: entry.path, kind, mode: entry.mode, mtime: Some(entry.mtime) }) {
+        match visit(Unpacked { path: entry.path, kind, mode: entry.mode, mtime: entry.mtime }) {
             Ok(()) => Ok(ControlFlow::Continue(())),
             Err(error) => {
                 failed = Some(error);
@@ -73,36 +68,4 @@ pub fn unpack<E>(
         }
     })?;
     Ok(failed.map_or(Ok(()), Err))
-}
-
-/// The same for the wheel of that file name.
-///
-/// # Errors
-/// The wheel cannot be read, or is refused.
-pub fn unpack_wheel<E>(
-    archive: &Path,
-    file_name: &str,
-    visit: &mut dyn FnMut(Unpacked<'_>) -> Result<(), E>,
-) -> Result<Result<(), E>, Error> {
-    let zip = WheelZip::open(archive, file_name)?;
-    for member in zip.members()? {
-        let mode = if member.executable || member.is_directory { 0o755 } else { 0o644 };
-        let path = member.path.clone();
-        if member.is_directory {
-            let entry = Unpacked { path, kind: UnpackedKind::Directory, mode, mtime: None };
-            if let Err(error) = visit(entry) {
-                return Ok(Err(error));
-            }
-            continue;
-        }
-        let mut reader = zip.reader(&member);
-        let entry = Unpacked { path, kind: UnpackedKind::File(&mut reader), mode, mtime: None };
-        if let Err(error) = visit(entry) {
-            return Ok(Err(error));
-        }
-        // What `visit` left, and the member's checksum.
-        let rest = io::copy(&mut reader, &mut io::sink()).and_then(|_| reader.finish());
-        rest.map_err(|error| zip.broken(&member, error))?;
-    }
-    Ok(Ok(()))
 }

@@ -100,12 +100,12 @@ fn write_entry(product: &Product, directory: &TreePath, item: Unpacked<'_>) -> R
     let at = path(&format!("{directory}/{}", item.path))?;
     match item.kind {
         UnpackedKind::Directory => product.directory(&at),
-        UnpackedKind::Symlink(target) => product.symlink(&at, &target, item.mtime),
+        UnpackedKind::Symlink(target) => product.symlink(&at, &target, Some(item.mtime)),
         UnpackedKind::HardLink(target) => product.hard_link(&at, &path(&format!("{directory}/{target}"))?),
         // Whoever gets a product must be able to read it, and to run what is in it.
         UnpackedKind::File(body) => {
             let readable = item.mode | 0o444 | if item.mode & 0o100 != 0 { 0o111 } else { 0 };
-            product.file(&at, readable, item.mtime, body).map(drop)
+            product.file(&at, readable, Some(item.mtime), body).map(drop)
         }
     }
 }
