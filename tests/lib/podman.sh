@@ -66,7 +66,9 @@ podman_cleanup() {
   [ -n "$PODMAN_DIR" ] || return 0
   podman_test rm --all --force --time 0 >/dev/null 2>&1
   # Files of containers belong to subordinate users: only podman's user namespace may remove them.
-  _as_test_user podman unshare rm -rf "$PODMAN_DIR/storage" "$PODMAN_DIR/runroot"
+  # podman may have mounted its storage on itself there; then the directory stays for the rm below.
+  _as_test_user podman unshare sh -c 'umount -R "$1/overlay" 2>/dev/null; rm -rf "$@"' sh \
+    "$PODMAN_DIR/storage" "$PODMAN_DIR/runroot" 2>/dev/null || :
   rm -rf "$PODMAN_DIR"
   PODMAN_DIR=
 }
