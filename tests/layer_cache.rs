@@ -170,6 +170,18 @@ fn what_was_written_into_a_kept_layer_is_not_used() {
     assert_eq!(snapshot(&sandbox.path("again/blobs")), before);
 }
 
+/// What is known of an archive says nothing of another package that a lock file calls by its hash.
+#[test]
+fn a_known_archive_under_another_name_is_read_and_refused() {
+    let sandbox = Sandbox::new();
+    let tool = big("tool");
+    workspace([tool.clone()]).write(&sandbox.path("ws"));
+    build(&sandbox, "oci:first", "1GB").success();
+    fs::remove_dir_all(sandbox.path("ws")).unwrap();
+    workspace([big("other")]).archive("other", tool.bytes()).write(&sandbox.path("ws"));
+    build(&sandbox, "oci:out", "1GB").refused(1, &["other-1.0-h1234567_0", "tool"]);
+}
+
 #[test]
 fn the_cache_keeps_to_its_size() {
     let sandbox = Sandbox::new();

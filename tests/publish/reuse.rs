@@ -1,6 +1,6 @@
 //! The registry as cache: a machine that has nothing takes layers from what is published.
 
-use std::{collections::BTreeSet, fs};
+use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt};
 
 use pixi_oci_test_registry::checker;
 use serde_json::Value;
@@ -130,8 +130,11 @@ fn a_build_takes_layers_from_a_registry_and_no_package() {
     let built = json(&machine.run(&["build", "ws", "-o", "oci:out", "--cache-from", &from], "x").success());
     assert_eq!(built["digest"], published["digest"]);
     assert_eq!((origins(&built, "made"), machine.downloads()), (0, asked));
-    let verified = machine.sandbox.run(&["verify", "image", "oci:out"]);
-    verified.success();
+    machine.sandbox.run(&["verify", "image", "oci:out"]).success();
+    // A fetched layer is as readable as one that was made.
+    for blob in fs::read_dir(machine.sandbox.path("out/blobs/sha256")).unwrap() {
+        assert_eq!(blob.unwrap().metadata().unwrap().permissions().mode() & 0o444, 0o444);
+    }
     // What was fetched is kept for the next time.
     let again = json(&machine.run(&["build", "ws", "-o", "oci:again"], "x").success());
     assert_eq!((origins(&again, "made"), origins(&again, "registry")), (0, 0));

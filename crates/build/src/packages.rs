@@ -97,11 +97,17 @@ pub fn known_packages(
         let (known, size) = match (package, &python) {
             (LockedPackage::Wheel(wheel), Some(python)) => {
                 let known = cache.wheel(&sha256, python, direct_url(wheel, workdir).as_ref())?;
+                if !known.facts.is_of(&wheel.file_name) {
+                    return None;
+                }
                 let size = known.size;
                 (KnownPackage::Wheel(known), size)
             }
-            (LockedPackage::Conda(_), _) => {
+            (LockedPackage::Conda(record), _) => {
                 let known = cache.conda(&sha256)?;
+                if !known.facts.facts.is_of(&record.package_record) {
+                    return None;
+                }
                 let size = known.size;
                 (KnownPackage::Conda(known), size)
             }

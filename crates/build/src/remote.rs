@@ -6,6 +6,8 @@
 //! A registry that cannot be used costs time and no more: there is a warning, and the layers are made.
 
 use std::{
+    fs::Permissions,
+    os::unix::fs::PermissionsExt,
     path::PathBuf,
     sync::{
         OnceLock,
@@ -15,10 +17,9 @@ use std::{
 
 use pixi_oci_image::Descriptor;
 use pixi_oci_publish::{
-    BlobSource, Destination, OciLayout,
+    OciLayout,
     registry::{Access, CredentialSources, Error as RegistryError, Registry, RegistryOptions, Repository, no_events},
 };
-use tempfile::NamedTempFile;
 use tokio::runtime::Runtime;
 
 use crate::{
@@ -47,6 +48,8 @@ pub struct Published<'a> {
     scratch: PathBuf,
     on_event: OnEvent<'a>,
     previous: OnceLock<Previous>,
+    /// The connections to `from` that could be made, once they are needed.
+    sources: OnceLock<Vec<Registry>>,
     /// The connections to `to`, once they are needed.
     targets: OnceLock<Vec<Registry>>,
     /// Somebody did not answer: nobody is asked again.
@@ -71,6 +74,7 @@ impl<'a> Published<'a> {
             scratch,
             on_event,
             previous: OnceLock::new(),
+            sources: OnceLock::new(),
             targets: OnceLock::new(),
             useless: AtomicBool::new(false),
         })
@@ -83,9 +87,15 @@ impl<'a> Published<'a> {
 
     async fn read(&self) -> Previous {
         let mut all = Previous::default();
+        let mut sources = Vec::new();
         for remote in &self.from {
             let Some(reference) = &remote.reference else { continue };
-            let read = async { read_previous(&self.connect(remote).await?, reference, &self.scratch).await };
+            let read = async {
+                let registry = self.connect(remote).await?;
+                let previous = read_previous(&registry, reference, &self.scratch).await?;
+                sources.push(registry);
+                Ok(previous)
+            };
             match read.await {
                 Ok(previous) => {
                     all.layers.extend(previous.layers);
@@ -97,6 +107,7 @@ impl<'a> Published<'a> {
                 Err(error) => self.give_up(&remote.repository, &error),
             }
         }
+        let _ = self.sources.set(sources);
         all
     }
 
@@ -123,26 +134,21 @@ impl<'a> Published<'a> {
 
     /// Fetches a layer from the first image that has it.
     async fn fetch(&self, blob: &Descriptor, layout: &OciLayout) -> Result<bool, Error> {
-        for remote in &self.from {
+        for registry in self.sources.get().into_iter().flatten() {
             let io = |source| Error::Io { action: "make a file in", path: self.scratch.clone(), source };
-            let mut file = NamedTempFile::new_in(&self.scratch).map_err(io)?;
+            // The permissions of any new file: it becomes the layout's.
+            let mut new = tempfile::Builder::new();
+            let mut file = new.permissions(Permissions::from_mode(0o666)).tempfile_in(&self.scratch).map_err(io)?;
             let fetched = async {
-                let registry = self.connect(remote).await?;
                 if !registry.has_blob(blob).await? {
                     return Ok(false);
                 }
                 registry.fetch_blob(blob, file.as_file_mut()).await.map(|()| true)
             };
             match fetched.await {
-                Ok(true) => {
-                    // Its bytes were hashed when they came; those of another file system are hashed once more.
-                    if !layout.link(file.path(), blob)? {
-                        layout.put_blob(blob, BlobSource::File(file.path()))?;
-                    }
-                    return Ok(true);
-                }
+                Ok(true) => return Ok(layout.link(file.path(), blob)?),
                 Ok(false) => {}
-                Err(error) => self.give_up(&remote.repository, &error),
+                Err(error) => self.give_up(registry.repository(), &error),
             }
         }
         Ok(false)
@@ -151,16 +157,12 @@ impl<'a> Published<'a> {
 
 impl Remote for Published<'_> {
     fn previous(&self) -> Result<&Previous, Error> {
-        if self.previous.get().is_none() {
-            fs_err::create_dir_all(&self.scratch).map_err(|source| Error::Io {
-                action: "create",
-                path: self.scratch.clone(),
-                source,
-            })?;
-            let _ = self.previous.set(self.runtime.block_on(self.read()));
-        }
-        static NOTHING: OnceLock<Previous> = OnceLock::new();
-        Ok(self.previous.get().unwrap_or_else(|| NOTHING.get_or_init(Previous::default)))
+        fs_err::create_dir_all(&self.scratch).map_err(|source| Error::Io {
+            action: "create",
+            path: self.scratch.clone(),
+            source,
+        })?;
+        Ok(self.previous.get_or_init(|| self.runtime.block_on(self.read())))
     }
 
     fn provide(&self, blob: &Descriptor, layout: &OciLayout) -> Result<bool, Error> {

@@ -58,8 +58,12 @@ pub(crate) type Visitor<'a> = dyn FnMut(Entry<'_>) -> Result<ControlFlow<()>, Er
 impl Archive {
     /// Opens the archive of the package that `record` locks.
     pub fn open(path: &Path, record: &PackageRecord) -> Result<Self, Error> {
-        let name = format!("{}-{}-{}", record.name.as_normalized(), record.version, record.build);
-        Self::open_named(path, escape(&name))
+        Self::open_named(path, Self::name_of(record))
+    }
+
+    /// What a record's archive is called in errors, without an ending.
+    pub fn name_of(record: &PackageRecord) -> String {
+        escape(&format!("{}-{}-{}", record.name.as_normalized(), record.version, record.build))
     }
 
     /// Opens an archive again, whose file name in errors is known already.

@@ -6,10 +6,16 @@
 use std::collections::BTreeMap;
 
 use pixi_oci_layer::TreePath;
-use rattler_conda_types::package::{EntryPoint, PathType};
+use rattler_conda_types::{
+    PackageRecord,
+    package::{EntryPoint, PathType},
+};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Links, PackageInfo, PackageTree, WheelPath, error::escape, info::check_tree, path::normalise};
+use crate::{
+    Error, Links, PackageInfo, PackageTree, WheelPath, archive::Archive, error::escape, info::check_tree,
+    path::normalise,
+};
 
 /// The paths of a package, and how they are linked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +71,22 @@ impl TryFrom<StoredWheel> for WheelFacts {
         let kind = |path: &WheelPath| if path.is_directory { PathType::Directory } else { PathType::HardLink };
         check_tree(&file_name, sorted.iter().map(|path| (&path.path, kind(path))))?;
         Ok(Self { file_name, paths: stored.paths })
+    }
+}
+
+impl PackageFacts {
+    /// Whether the facts were read for the package that the record locks. An archive's hash alone does not tell: a lock file
+    /// can name it as another package, which is found out by reading it.
+    pub fn is_of(&self, record: &PackageRecord) -> bool {
+        let stem = Archive::name_of(record);
+        self.file_name.strip_prefix(&stem).is_some_and(|rest| matches!(rest, "" | ".conda" | ".tar.bz2"))
+    }
+}
+
+impl WheelFacts {
+    /// Whether the facts were read for the wheel of that file name.
+    pub fn is_of(&self, file_name: &str) -> bool {
+        self.file_name == escape(file_name)
     }
 }
 
