@@ -59,7 +59,7 @@ expect arm64 "$said" aarch64
 if [ -n "${PIXI_OCI_PY_RATTLER:-}" ] && [ -e "$PIXI_OCI_PY_RATTLER/stamp" ]; then
   cp -rp "$product/pkg-cache" "$work/cache"
   PYTHONPATH=$PIXI_OCI_PY_RATTLER/lib python3 - "$product/flask-app/pixi.lock" "$work" <<'PY'
-import asyncio, pathlib, re, sys
+import asyncio, os, pathlib, re, sys
 from rattler import LockFile, install
 from rattler.platform import Platform
 
@@ -77,7 +77,9 @@ for platform in environment.platforms():
     asyncio.run(install(records, target_prefix=work / f"py-{name}", cache_dir=work / "cache" / name / "pkgs",
                         platform=Platform(name), show_progress=False))
     assert (work / f"py-{name}" / "bin" / "python").exists(), name
-    print("py-rattler", name, len(records), "packages", file=sys.stderr)
+    print("py-rattler", name, len(records), "packages", file=sys.stderr, flush=True)
+# Its threads may still run while the interpreter is taken down, which then dies of a segmentation fault.
+os._exit(0)
 PY
 else
   say "SKIP: PIXI_OCI_PY_RATTLER is not set"
