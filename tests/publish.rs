@@ -2,9 +2,11 @@
 
 mod bases;
 mod blockers;
+mod fetching;
 mod fleet;
 mod interrupted;
 mod legs;
+mod mounts;
 mod proxies;
 mod prune;
 mod registries;

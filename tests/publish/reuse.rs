@@ -9,7 +9,7 @@ use super::*;
 use crate::common::{channel_server::ChannelServer, odd, sandbox::snapshot};
 
 /// Packages that have a layer each, of which one has this content; and one that is for every platform.
-fn packages(content: &str) -> Vec<Package> {
+pub(super) fn packages(content: &str) -> Vec<Package> {
     let many = (0..6).map(|n| package(&format!("lib{n}"), [file(&format!("lib/lib{n}.so"), noise(n))]));
     let tool = package("tool", [file("bin/tool", content).mode(0o755)]);
     let linked = package("linked", [symlink("lib64", "lib"), file("share/linked", "l")]);
@@ -18,7 +18,7 @@ fn packages(content: &str) -> Vec<Package> {
 }
 
 /// 70 kB that cannot be compressed: what is smaller has no layer of its own.
-fn noise(seed: u64) -> Vec<u8> {
+pub(super) fn noise(seed: u64) -> Vec<u8> {
     let mut state = seed + 1;
     let mut next = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -28,13 +28,13 @@ fn noise(seed: u64) -> Vec<u8> {
 }
 
 /// A machine with nothing but the workspace; its channel is asked over HTTP.
-struct Machine {
-    sandbox: Sandbox,
-    channel: ChannelServer,
+pub(super) struct Machine {
+    pub(super) sandbox: Sandbox,
+    pub(super) channel: ChannelServer,
 }
 
 impl Machine {
-    fn new(content: &str) -> Self {
+    pub(super) fn new(content: &str) -> Self {
         let sandbox = Sandbox::new();
         let channel = ChannelServer::new(&sandbox.path("ws"));
         let address = format!("{}/channel", channel.address);
@@ -43,32 +43,32 @@ impl Machine {
         Self { sandbox, channel }
     }
 
-    fn run(&self, arguments: &[&str], version: &str) -> Outcome {
+    pub(super) fn run(&self, arguments: &[&str], version: &str) -> Outcome {
         let mut command = self.sandbox.pixi_oci(&[arguments, &["--json", "--layer-cache-size", "1GB"]].concat());
         Outcome::of(command.env("VERSION", version))
     }
 
     /// The archives that were downloaded.
-    fn downloads(&self) -> Vec<String> {
+    pub(super) fn downloads(&self) -> Vec<String> {
         let asked = self.channel.asked().into_iter();
         let archives = asked.filter(|line| line.ends_with(".conda") || line.ends_with(".tar.bz2"));
         archives.map(|line| line.rsplit_once('/').unwrap().1.to_owned()).collect()
     }
 }
 
-fn origins(report: &Value, origin: &str) -> usize {
+pub(super) fn origins(report: &Value, origin: &str) -> usize {
     let build = if report["build"].is_null() { report } else { &report["build"] };
     let images = build["images"].as_array().unwrap();
     let layers = images.iter().flat_map(|image| image["layers"].as_array().unwrap());
     layers.filter(|layer| layer["origin"] == origin).count()
 }
 
-fn json(outcome: &Outcome) -> Value {
+pub(super) fn json(outcome: &Outcome) -> Value {
     serde_json::from_str(&outcome.stdout).expect("one JSON document")
 }
 
 /// Channels of different machines have different ports: their records differ, unless it is one machine with another cache.
-fn forget(machine: &Machine) {
+pub(super) fn forget(machine: &Machine) {
     fs::remove_dir_all(machine.sandbox.path("../cache")).unwrap();
 }
 

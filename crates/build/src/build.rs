@@ -20,7 +20,7 @@ use crate::{
     locked::checked,
     output::Output,
     packages::{Contents, KnownPackage, known_packages, with_archives},
-    remote::{Published, RemoteRepository},
+    remote::{Published, RemoteMeans, RemoteRepository},
     reuse::Remote,
     sources::{Environments, Means, SourcesInput, build_sources, decide},
     target::targets,
@@ -41,8 +41,14 @@ pub fn build(request: &BuildRequest, client: &Client, on_event: OnEvent<'_>) -> 
                 reference: Some(reference(from)),
                 credentials: credentials.clone(),
             });
-            let (options, scratch) = (&request.registries.options, request.cache_dir.join("previous"));
-            Some(Published::new(from.collect(), Vec::new(), options, scratch, on_event)?)
+            let means = RemoteMeans {
+                options: &request.registries.options,
+                scratch: request.cache_dir.join("previous"),
+                may_link: false,
+                interrupted: &request.interrupted,
+                on_event,
+            };
+            Some(Published::new(from.collect(), Vec::new(), means)?)
         }
     };
     let remote = remote.as_ref().map(|remote| remote as &dyn Remote);

@@ -19,6 +19,7 @@ mod git;
 mod grouping;
 mod image;
 mod install;
+mod interruptible;
 mod layer_key;
 mod layers;
 mod lock;

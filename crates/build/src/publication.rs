@@ -9,6 +9,7 @@ mod error;
 mod fleet;
 mod join;
 mod leg;
+mod mount;
 mod network;
 mod prune;
 mod publish;

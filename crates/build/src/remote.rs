@@ -1,21 +1,26 @@
 //! Published images as sources of layers.
 //!
 //! For a build the layers that can be taken are fetched into its layout. For a publication nothing is fetched: a layer is
-//! taken if every repository that is published to has it already.
+//! taken if every repository that is published to has it already, or its registry links it there from another of its
+//! repositories.
 //!
 //! A registry that cannot be used costs time and no more: there is a warning, and the layers are made.
 
+mod fetch;
+mod link;
+
 use std::{
-    fs::Permissions,
-    os::unix::fs::PermissionsExt,
+    collections::BTreeSet,
     path::PathBuf,
     sync::{
-        OnceLock,
+        Mutex, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
 };
 
+use futures_util::{StreamExt, TryStreamExt, stream};
 use pixi_oci_image::Descriptor;
+use pixi_oci_layer::Digest;
 use pixi_oci_publish::{
     OciLayout,
     registry::{Access, CredentialSources, Error as RegistryError, Registry, RegistryOptions, Repository, no_events},
@@ -24,9 +29,13 @@ use tokio::runtime::Runtime;
 
 use crate::{
     Error, Event, OnEvent,
+    interruptible::interruptible,
     previous::{Previous, read_previous},
     reuse::Remote,
 };
+
+/// So many layers are asked for or fetched at once, from all registries together; no registry minds three.
+const PARALLEL: usize = 3;
 
 /// A repository, and what is needed to use it.
 #[derive(Debug, Clone)]
@@ -39,50 +48,65 @@ pub struct RemoteRepository {
     pub credentials: CredentialSources,
 }
 
+/// With what published images are reached.
+pub struct RemoteMeans<'a> {
+    /// How registries are reached.
+    pub options: &'a RegistryOptions,
+    /// A directory for temporary files.
+    pub scratch: PathBuf,
+    /// Whether registries may be asked to link layers between their repositories. It is the only thing that is written.
+    pub may_link: bool,
+    /// Set by somebody else when the build is to end.
+    pub interrupted: &'a AtomicBool,
+    /// Is told what goes wrong.
+    pub on_event: OnEvent<'a>,
+}
+
 /// Published images.
 pub struct Published<'a> {
     runtime: Runtime,
-    options: RegistryOptions,
+    means: RemoteMeans<'a>,
     from: Vec<RemoteRepository>,
     to: Vec<RemoteRepository>,
-    scratch: PathBuf,
-    on_event: OnEvent<'a>,
     previous: OnceLock<Previous>,
     /// The connections to `from` that could be made, once they are needed.
     sources: OnceLock<Vec<Registry>>,
     /// The connections to `to`, once they are needed.
-    targets: OnceLock<Vec<Registry>>,
+    targets: tokio::sync::OnceCell<Vec<Registry>>,
     /// Somebody did not answer: nobody is asked again.
     useless: AtomicBool,
+    links: Mutex<Links>,
+}
+
+/// What became of the attempts to link layers.
+#[derive(Debug, Default)]
+struct Links {
+    /// Which layers are in which repository by a link of this run, or would be.
+    made: BTreeSet<(Repository, Digest)>,
+    /// From where a repository got none: it is not tried again.
+    refused: BTreeSet<(Repository, Repository)>,
 }
 
 impl<'a> Published<'a> {
-    /// Layers of the images `from`. With repositories in `to`, they have to be there; else they are fetched. `scratch` is a
-    /// directory for temporary files. Asks nobody yet.
-    pub fn new(
-        from: Vec<RemoteRepository>,
-        to: Vec<RemoteRepository>,
-        options: &RegistryOptions,
-        scratch: PathBuf,
-        on_event: OnEvent<'a>,
-    ) -> Result<Self, Error> {
+    /// Layers of the images `from`. With repositories in `to`, they have to be there; else they are fetched. Asks nobody
+    /// yet.
+    pub fn new(from: Vec<RemoteRepository>, to: Vec<RemoteRepository>, means: RemoteMeans<'a>) -> Result<Self, Error> {
         Ok(Self {
             runtime: crate::runtime()?,
-            options: options.clone(),
+            means,
             from,
             to,
-            scratch,
-            on_event,
             previous: OnceLock::new(),
             sources: OnceLock::new(),
-            targets: OnceLock::new(),
+            targets: tokio::sync::OnceCell::new(),
             useless: AtomicBool::new(false),
+            links: Mutex::default(),
         })
     }
 
-    async fn connect(&self, remote: &RemoteRepository) -> Result<Registry, RegistryError> {
+    async fn connect(&self, remote: &RemoteRepository, access: Access) -> Result<Registry, RegistryError> {
         let credentials = remote.credentials.find(&remote.repository).await?;
-        Registry::connect(&remote.repository, Access::Pull, &self.options, credentials, no_events())
+        Registry::connect(&remote.repository, access, self.means.options, credentials, no_events())
     }
 
     async fn read(&self) -> Previous {
@@ -91,8 +115,8 @@ impl<'a> Published<'a> {
         for remote in &self.from {
             let Some(reference) = &remote.reference else { continue };
             let read = async {
-                let registry = self.connect(remote).await?;
-                let previous = read_previous(&registry, reference, &self.scratch).await?;
+                let registry = self.connect(remote, Access::Pull).await?;
+                let previous = read_previous(&registry, reference, &self.means.scratch).await?;
                 sources.push(registry);
                 Ok(previous)
             };
@@ -104,79 +128,60 @@ impl<'a> Published<'a> {
                 }
                 // A repository that nothing was published to yet.
                 Err(RegistryError::NotFound { .. }) => {}
-                Err(error) => self.give_up(&remote.repository, &error),
+                Err(error) => self.warn(&remote.repository, &error),
             }
         }
         let _ = self.sources.set(sources);
         all
     }
 
+    fn sources(&self) -> &[Registry] {
+        self.sources.get().map(Vec::as_slice).unwrap_or_default()
+    }
+
     fn give_up(&self, repository: &Repository, error: &RegistryError) {
-        self.useless.store(true, Ordering::Relaxed);
-        (self.on_event)(Event::Warning(format!("no layers are taken from {repository}: {error}")));
+        // Several layers are asked for at once; one warning is enough.
+        if !self.useless.swap(true, Ordering::Relaxed) {
+            self.warn(repository, error);
+        }
     }
 
-    async fn is_at_all_targets(&self, blob: &Descriptor) -> Result<bool, (Repository, RegistryError)> {
-        if self.targets.get().is_none() {
-            let mut targets = Vec::new();
-            for remote in &self.to {
-                targets.push(self.connect(remote).await.map_err(|error| (remote.repository.clone(), error))?);
-            }
-            let _ = self.targets.set(targets);
-        }
-        for target in self.targets.get().into_iter().flatten() {
-            if !target.has_blob(blob).await.map_err(|error| (target.repository().clone(), error))? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+    fn warn(&self, repository: &Repository, error: &RegistryError) {
+        (self.means.on_event)(Event::Warning(format!("no layers are taken from {repository}: {error}")));
     }
 
-    /// Fetches a layer from the first image that has it.
-    async fn fetch(&self, blob: &Descriptor, layout: &OciLayout) -> Result<bool, Error> {
-        for registry in self.sources.get().into_iter().flatten() {
-            let io = |source| Error::Io { action: "make a file in", path: self.scratch.clone(), source };
-            // The permissions of any new file: it becomes the layout's.
-            let mut new = tempfile::Builder::new();
-            let mut file = new.permissions(Permissions::from_mode(0o666)).tempfile_in(&self.scratch).map_err(io)?;
-            let fetched = async {
-                if !registry.has_blob(blob).await? {
-                    return Ok(false);
-                }
-                registry.fetch_blob(blob, file.as_file_mut()).await.map(|()| true)
-            };
-            match fetched.await {
-                Ok(true) => return Ok(layout.link(file.path(), blob)?),
-                Ok(false) => {}
-                Err(error) => self.give_up(registry.repository(), &error),
-            }
+    async fn provide_one(&self, blob: &Descriptor, layout: &OciLayout) -> Result<bool, Error> {
+        if self.useless.load(Ordering::Relaxed) {
+            return Ok(false);
         }
-        Ok(false)
+        if self.to.is_empty() {
+            return self.fetch(blob, layout).await;
+        }
+        Ok(self.is_at_all_targets(blob).await.unwrap_or_else(|(repository, error)| {
+            self.give_up(&repository, &error);
+            false
+        }))
     }
 }
 
 impl Remote for Published<'_> {
     fn previous(&self) -> Result<&Previous, Error> {
-        fs_err::create_dir_all(&self.scratch).map_err(|source| Error::Io {
+        if let Some(previous) = self.previous.get() {
+            return Ok(previous);
+        }
+        let scratch = &self.means.scratch;
+        fs_err::create_dir_all(scratch).map_err(|source| Error::Io {
             action: "create",
-            path: self.scratch.clone(),
+            path: scratch.clone(),
             source,
         })?;
-        Ok(self.previous.get_or_init(|| self.runtime.block_on(self.read())))
+        let read = self.runtime.block_on(interruptible(self.read(), self.means.interrupted))?;
+        Ok(self.previous.get_or_init(|| read))
     }
 
-    fn provide(&self, blob: &Descriptor, layout: &OciLayout) -> Result<bool, Error> {
-        if self.useless.load(Ordering::Relaxed) {
-            return Ok(false);
-        }
-        self.runtime.block_on(async {
-            if self.to.is_empty() {
-                return self.fetch(blob, layout).await;
-            }
-            Ok(self.is_at_all_targets(blob).await.unwrap_or_else(|(repository, error)| {
-                self.give_up(&repository, &error);
-                false
-            }))
-        })
+    fn provide(&self, blobs: &[&Descriptor], layout: &OciLayout) -> Result<Vec<bool>, Error> {
+        let all = stream::iter(blobs.iter().copied().map(|blob| self.provide_one(blob, layout)));
+        let all = all.buffered(PARALLEL).try_collect();
+        self.runtime.block_on(interruptible(all, self.means.interrupted))?
     }
 }

@@ -19,9 +19,9 @@ pub trait Remote: Sync {
     /// What is published.
     fn previous(&self) -> Result<&Previous, Error>;
 
-    /// Sees that a layer is where the image will be, in `layout` or in the repositories that it goes to; says whether it
-    /// is.
-    fn provide(&self, blob: &Descriptor, layout: &OciLayout) -> Result<bool, Error>;
+    /// Sees that layers are where the image will be, in `layout` or in the repositories that it goes to; says of each
+    /// whether it is.
+    fn provide(&self, blobs: &[&Descriptor], layout: &OciLayout) -> Result<Vec<bool>, Error>;
 }
 
 /// Gets the archives of packages.
@@ -56,6 +56,7 @@ impl Reuse<'_> {
         for key in &keys {
             layers.push(self.cached(key, options)?);
         }
+        self.published(&keys, &mut layers, options)?;
         let is_missing = |index: &usize| layers[*index].is_none();
         let missing: Vec<usize> = (0..groups.len()).filter(is_missing).collect();
         let work: Vec<(&LayerGroup, LayerKey)> = missing.iter().map(|&index| (&groups[index], keys[index])).collect();
@@ -76,32 +77,40 @@ impl Reuse<'_> {
         Ok(layers.into_iter().flatten().collect())
     }
 
-    /// A layer that need not be made.
+    /// A layer that an earlier build on this machine made.
     fn cached(&self, key: &LayerKey, options: &LayerOptions<'_>) -> Result<Option<PackageLayer>, Error> {
-        let known = |record: &LayerRecord, origin| PackageLayer {
-            layer: record.layer(options.compression),
-            seen: record.seen(),
-            key: *key,
-            origin,
-            facts: Vec::new(),
-        };
-        if let Some(cache) = self.cache
-            && let Some(record) = cache.take(key, options.compression, options.layout)?
-        {
-            return Ok(Some(known(&record, LayerOrigin::Cache)));
+        let Some(cache) = self.cache else { return Ok(None) };
+        let record = cache.take(key, options.compression, options.layout)?;
+        Ok(record.map(|record| known(key, &record, LayerOrigin::Cache, options)))
+    }
+
+    /// Adds the layers that published images have, all at once.
+    fn published(
+        &self,
+        keys: &[LayerKey],
+        layers: &mut [Option<PackageLayer>],
+        options: &LayerOptions<'_>,
+    ) -> Result<(), Error> {
+        let Some(remote) = self.remote.filter(|_| layers.iter().any(Option::is_none)) else { return Ok(()) };
+        let previous = remote.previous()?;
+        let known_there: Vec<(usize, &LayerRecord, &Descriptor)> = (0..keys.len())
+            .filter(|&index| layers[index].is_none())
+            .filter_map(|index| previous.layers.get(&keys[index].to_string()).map(|(r, b)| (index, r, b)))
+            .collect();
+        let blobs: Vec<&Descriptor> = known_there.iter().map(|(_, _, blob)| *blob).collect();
+        for ((index, record, _), is_there) in known_there.into_iter().zip(remote.provide(&blobs, options.layout)?) {
+            if !is_there {
+                continue;
+            }
+            let (key, path) = (&keys[index], options.layout.blob_path(&record.digest));
+            if let Some(cache) = self.cache
+                && path.exists()
+            {
+                cache.put(key, record, &path);
+            }
+            layers[index] = Some(known(key, record, LayerOrigin::Registry, options));
         }
-        let Some(remote) = self.remote else { return Ok(None) };
-        let Some((record, blob)) = remote.previous()?.layers.get(&key.to_string()) else { return Ok(None) };
-        if !remote.provide(blob, options.layout)? {
-            return Ok(None);
-        }
-        let path = options.layout.blob_path(&record.digest);
-        if let Some(cache) = self.cache
-            && path.exists()
-        {
-            cache.put(key, record, &path);
-        }
-        Ok(Some(known(record, LayerOrigin::Registry)))
+        Ok(())
     }
 
     /// Gets the archives of the packages with these indices that are not here yet.
@@ -125,4 +134,9 @@ impl Reuse<'_> {
         }
         Ok(())
     }
+}
+
+/// A layer that need not be made.
+fn known(key: &LayerKey, record: &LayerRecord, origin: LayerOrigin, options: &LayerOptions<'_>) -> PackageLayer {
+    PackageLayer { layer: record.layer(options.compression), seen: record.seen(), key: *key, origin, facts: Vec::new() }
 }

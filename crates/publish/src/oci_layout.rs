@@ -50,7 +50,7 @@ pub struct StagedBlob(NamedTempFile);
 
 impl StagedBlob {
     /// The file, for who writes it from its begin.
-    pub(crate) fn file(&mut self) -> &mut File {
+    pub fn file(&mut self) -> &mut File {
         self.0.as_file_mut()
     }
 

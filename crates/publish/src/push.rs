@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use pixi_oci_image::Descriptor;
 use pixi_oci_layer::Digest;
 
-pub use plan::{Document, PushImage, PushLayer, PushPlan, PushReport, TagResult, TagRule, TagStep};
+pub use plan::{Document, MountFrom, PushImage, PushLayer, PushPlan, PushReport, TagResult, TagRule, TagStep};
 
 use crate::registry::{Error, Event, Put, Registry};
 

@@ -12,13 +12,14 @@ use super::{
     content::{Content, content},
     join,
     leg::{CheckedLeg, read_legs},
+    mount,
     network::Network,
     settings::{Settings, settings},
 };
 use crate::{
     Client, Event, OnEvent,
     build::reference,
-    remote::{Published, RemoteRepository},
+    remote::{Published, RemoteMeans, RemoteRepository},
     reuse::Remote,
 };
 
@@ -68,8 +69,8 @@ pub fn publish_images(
         return Err(PublishError::Blocked(blocked(stops)));
     }
     let remote = remote(request, &settings, version.as_ref(), &first, &stops, on_event)?;
-    let remote = remote.as_ref().map(|remote| remote as &dyn Remote);
-    let content = content(request, &settings, &legs, remote, client, on_event)?;
+    let layers = remote.as_ref().map(|remote| remote as &dyn Remote);
+    let content = content(request, &settings, &legs, layers, client, on_event)?;
     let mut plans = Vec::new();
     for stop in &mut stops {
         let Ok(open) = &stop.state else { continue };
@@ -108,8 +109,12 @@ pub fn publish_images(
             bytes: content.bytes_of(&content.blobs()),
         });
         let same_host = served.iter().filter(|other| other.host() == stop.repository.host());
-        plan.mount_from = same_host.map(|other| other.path().to_owned()).collect();
+        plan.mount_from = same_host.map(|other| other.path().into()).collect();
+        plan.mount_from.extend(remote.iter().flat_map(|remote| remote.mount_from(&stop.repository)));
+        plan.mount_from.extend(mount::base(&content, &stop.repository));
         let pushed = network.run(push(&plan, &open.registry))?;
+        let linked = remote.as_ref().map(|remote| remote.linked(&stop.repository)).unwrap_or_default();
+        let pushed = pushed.map(|pushed| mount::with_linked(pushed, &linked));
         if pushed.is_ok() {
             served.push(stop.repository.clone());
         }
@@ -123,7 +128,7 @@ pub fn publish_images(
 /// The images whose layers are taken: those that were named, else what is published in the first repository already. A
 /// release is made anew unless images were named.
 fn remote<'a>(
-    request: &PublishRequest,
+    request: &'a PublishRequest,
     settings: &Settings,
     version: Option<&Version>,
     tags: &TagPlan,
@@ -156,8 +161,14 @@ fn remote<'a>(
         return Ok(None);
     }
     let to = settings.repositories.iter().map(|repository| remote(repository, None)).collect();
-    let scratch = request.build.cache_dir.join("previous");
-    Ok(Some(Published::new(from, to, &request.access.options, scratch, on_event)?))
+    let means = RemoteMeans {
+        options: &request.access.options,
+        scratch: request.build.cache_dir.join("previous"),
+        may_link: !request.dry_run,
+        interrupted: &request.build.interrupted,
+        on_event,
+    };
+    Ok(Some(Published::new(from, to, means)?))
 }
 
 /// The tag of what was published before: one that is put again, else `latest`, else that of the newest release.

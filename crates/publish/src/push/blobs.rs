@@ -8,7 +8,7 @@ use std::{
 use futures_util::{StreamExt, TryStreamExt, stream};
 use pixi_oci_image::Descriptor;
 
-use super::{PushPlan, PushReport};
+use super::{MountFrom, PushPlan, PushReport};
 use crate::registry::{Arrival, Error, Event, Mount, Registry, Source};
 
 /// So many blobs are on their way at once. More makes Gitea fail (gitea#21822, gitea#33646), and Docker takes three.
@@ -57,8 +57,8 @@ impl<'a> Blobs<'a> {
         let from: Vec<Candidate<'_>> = plan
             .mount_from
             .iter()
-            .filter(|path| *path != registry.repository().path())
-            .map(|path| Candidate { path, useless: AtomicBool::new(false) })
+            .filter(|from| from.path != registry.repository().path())
+            .map(|from| Candidate { from, useless: AtomicBool::new(false) })
             .collect();
         for blobs in [&self.layers, &self.configs] {
             let arrivals: Vec<Arrival> = stream::iter(blobs)
@@ -81,9 +81,21 @@ impl<'a> Blobs<'a> {
 
 /// A repository from which blobs may be linked.
 struct Candidate<'a> {
-    path: &'a str,
+    from: &'a MountFrom,
     /// It is not there, or not ours to read: it is not asked again.
     useless: AtomicBool,
+}
+
+impl Candidate<'_> {
+    fn may_have(&self, blob: &Descriptor) -> bool {
+        let known = self.from.blobs.as_ref();
+        !self.useless.load(Ordering::Relaxed) && known.is_none_or(|blobs| blobs.contains(&blob.digest))
+    }
+
+    /// What it is known to have need not be on this machine.
+    fn is_known_to_have(&self, blob: &Descriptor) -> bool {
+        self.from.blobs.as_ref().is_some_and(|blobs| blobs.contains(&blob.digest))
+    }
 }
 
 async fn arrive(blob: &Blob<'_>, from: &[Candidate<'_>], registry: &Registry, dry_run: bool) -> Result<Arrival, Error> {
@@ -92,9 +104,12 @@ async fn arrive(blob: &Blob<'_>, from: &[Candidate<'_>], registry: &Registry, dr
         registry.say(Event::BlobDone { blob: descriptor.digest, how: Arrival::Present });
         return Ok(Arrival::Present);
     }
+    if dry_run && source.is_none() && from.iter().any(|candidate| candidate.is_known_to_have(descriptor)) {
+        return Ok(Arrival::Mounted);
+    }
     let (mut how, mut open) = (Arrival::Uploaded, None);
-    for candidate in from.iter().filter(|candidate| !dry_run && !candidate.useless.load(Ordering::Relaxed)) {
-        match registry.mount(descriptor, candidate.path).await? {
+    for candidate in from.iter().filter(|candidate| !dry_run && candidate.may_have(descriptor)) {
+        match registry.mount(descriptor, &candidate.from.path).await? {
             // Old Giteas say yes and do nothing.
             Mount::Mounted if registry.has_blob(descriptor).await? => {
                 how = Arrival::Mounted;

@@ -1,6 +1,9 @@
 //! What is to be published, and what was.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use pixi_oci_image::{Descriptor, Image, Index};
 use pixi_oci_layer::Digest;
@@ -15,11 +18,26 @@ pub struct PushPlan {
     pub index: Option<Document>,
     /// The names. Among those of one rule, this order is kept.
     pub tags: Vec<TagStep>,
-    /// Paths of repositories of the same registry that may have some of the blobs, so that these are linked and not
-    /// sent.
-    pub mount_from: Vec<String>,
+    /// Repositories of the same registry that may have some of the blobs, so that these are linked and not sent.
+    pub mount_from: Vec<MountFrom>,
     /// Only find out what would be done: nothing is written.
     pub dry_run: bool,
+}
+
+/// A repository of the same registry from which blobs may be linked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountFrom {
+    /// Its path in the registry.
+    pub path: String,
+    /// Which blobs it is known to have; it is not asked for others. `None`: it may have any.
+    pub blobs: Option<BTreeSet<Digest>>,
+}
+
+impl From<&str> for MountFrom {
+    /// A repository that may have any blob.
+    fn from(path: &str) -> Self {
+        Self { path: path.to_owned(), blobs: None }
+    }
 }
 
 /// An image of one architecture.

@@ -38,7 +38,7 @@ fn meet(kind: Kind, fault: &Fault, times: usize) -> (Registry, Result<crate::pus
     let (image, dir) = (sample::image(2, 2), tempfile::tempdir().unwrap());
     let mut plan = release(&image, dir.path(), "1.0.0");
     // Where it is asked for a link, the registry opens an upload at once.
-    plan.mount_from.extend((kind == Kind::Mount).then(|| "x/y".to_owned()));
+    plan.mount_from.extend((kind == Kind::Mount).then(|| "x/y".into()));
     registry.rules([Rule { times, ..Rule::once(kind, fault.clone()) }]);
     let tested = Setup::default().connect(&registry.reference("a/b"));
     let result = run(push(&plan, &tested.registry));
