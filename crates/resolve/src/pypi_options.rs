@@ -106,8 +106,8 @@ impl PypiOptions {
         }))
     }
 
-    /// Both together; where only one value is possible, that of `other` is taken.
-    pub(crate) fn overlaid(mut self, other: &Self) -> Self {
+    /// Both together; the key of which only one value is possible and two are there is the error.
+    pub(crate) fn united(mut self, other: &Self) -> Result<Self, &'static str> {
         fn extend<T: PartialEq + Clone>(list: &mut Vec<T>, more: &[T]) {
             for item in more {
                 if !list.contains(item) {
@@ -115,15 +115,25 @@ impl PypiOptions {
                 }
             }
         }
-        self.index_url = other.index_url.clone().or(self.index_url);
-        self.index_strategy = other.index_strategy.clone().or(self.index_strategy);
-        self.prerelease_mode = other.prerelease_mode.clone().or(self.prerelease_mode);
+        fn one<T: PartialEq + Clone>(
+            own: Option<T>,
+            other: &Option<T>,
+            key: &'static str,
+        ) -> Result<Option<T>, &'static str> {
+            match (own, other) {
+                (Some(own), Some(other)) if own != *other => Err(key),
+                (own, other) => Ok(own.or_else(|| other.clone())),
+            }
+        }
+        self.index_url = one(self.index_url, &other.index_url, "index-url")?;
+        self.index_strategy = one(self.index_strategy, &other.index_strategy, "index-strategy")?;
+        self.prerelease_mode = one(self.prerelease_mode, &other.prerelease_mode, "prerelease-mode")?;
         extend(&mut self.extra_index_urls, &other.extra_index_urls);
         extend(&mut self.find_links, &other.find_links);
         extend(&mut self.dependency_overrides, &other.dependency_overrides);
         self.no_build = self.no_build.united(&other.no_build);
         self.no_binary = self.no_binary.united(&other.no_binary);
-        self
+        Ok(self)
     }
 
     /// All indexes in the order of a lock file: the primary one first.

@@ -62,7 +62,7 @@ pub fn wanted(workspace: &Workspace, environment: &str, platform: &ManifestPlatf
     };
     let mut wanted = compose(workspace, environment, &features, platform)?;
     wanted.channels = channels(workspace, &shared)?;
-    wanted.pypi_options = pypi_options(workspace, &shared)?;
+    wanted.pypi_options = pypi_options(environment, workspace, &shared)?;
     wanted.exclude_newer = exclude_newer(workspace, &wanted.channels)?;
     wanted.solve_group = group;
     Ok(wanted)
@@ -83,7 +83,7 @@ pub fn wanted_by_group(workspace: &Workspace, group: &str, platform: &ManifestPl
     let mut wanted = compose(workspace, group, &features, platform)?;
     let all = features_of_group(workspace, group)?;
     wanted.channels = channels(workspace, &all)?;
-    wanted.pypi_options = pypi_options(workspace, &all)?;
+    wanted.pypi_options = pypi_options(group, workspace, &all)?;
     wanted.exclude_newer = exclude_newer(workspace, &wanted.channels)?;
     wanted.solve_group = Some(group.to_owned());
     Ok(wanted)
@@ -186,15 +186,20 @@ fn channels(workspace: &Workspace, features: &[&Feature]) -> Result<Vec<Manifest
     Ok(channel::prioritized(all.into_iter()))
 }
 
-fn pypi_options(workspace: &Workspace, features: &[&Feature]) -> Result<PypiOptions, Error> {
+/// A feature's own options count, or else those of the workspace; pixi has no answer for features that contradict one
+/// another, either.
+fn pypi_options(name: &str, workspace: &Workspace, features: &[&Feature]) -> Result<PypiOptions, Error> {
+    let shared = &workspace.solving.get()?.pypi_options;
     let mut options = PypiOptions::default();
-    // In pixi the features may not contradict one another; here the first one counts then.
-    for feature in features.iter().rev() {
-        if let Some(more) = &feature.options.get()?.pypi {
-            options = options.overlaid(more);
-        }
+    for feature in features {
+        let own = feature.options.get()?.pypi.as_ref().unwrap_or(shared);
+        options = options.united(own).map_err(|key| Error::Environment {
+            path: workspace.manifest_path.clone(),
+            environment: name.to_owned(),
+            message: format!("its features want different values of `{key}` in `pypi-options`"),
+        })?;
     }
-    Ok(workspace.solving.get()?.pypi_options.clone().overlaid(&options))
+    Ok(options)
 }
 
 fn exclude_newer(workspace: &Workspace, channels: &[ManifestChannel]) -> Result<ExcludeNewer, Error> {

@@ -172,6 +172,39 @@ fn sources() {
 }
 
 #[test]
+fn pypi_options_are_united_and_may_not_contradict_one_another() {
+    let text = |index: &str| {
+        format!(
+            r#"{HEAD}
+        [workspace.pypi-options]
+        index-url = "https://index.example/simple"
+        extra-index-urls = ["https://shared.example/simple"]
+        [feature.ml.pypi-options]
+        {index}
+        extra-index-urls = ["https://ml.example/simple"]
+        [feature.plain.dependencies]
+        a = "*"
+        [environments]
+        ml = ["ml", "plain"]
+        alone = {{ features = ["ml"], no-default-feature = true }}
+    "#
+        )
+    };
+    let same = workspace(&text(""));
+    let expected = ["https://index.example/simple", "https://ml.example/simple", "https://shared.example/simple"]
+        .map(String::from);
+    assert_eq!(wants(&same, "ml", "linux-64").pypi_options.indexes(), expected);
+    // The workspace's options are for features that have none.
+    let alone = wants(&same, "alone", "linux-64").pypi_options;
+    assert_eq!(alone.indexes(), ["https://pypi.org/simple", "https://ml.example/simple"]);
+
+    let other = workspace(&text("index-url = \"https://other.example/simple\""));
+    let said = wanted(&other, "ml", &platform("linux-64")).unwrap_err().to_string();
+    assert!(said.contains("`ml`") && said.contains("different values of `index-url` in `pypi-options`"), "{said}");
+    assert_eq!(wants(&other, "alone", "linux-64").pypi_options.indexes()[0], "https://other.example/simple");
+}
+
+#[test]
 fn virtual_packages_of_features_and_platforms() {
     let workspace = workspace(&format!(
         r#"{HEAD}
