@@ -1,5 +1,5 @@
 //! Installs a lock file's linux-64 packages as pixi would, with rattler's own installer: the first step of the recipe that
-//! `benches/build` compares with.
+//! `benches/build` and `benches/run` compare with.
 //!
 //! ```text
 //! rattler-install LOCK_FILE PACKAGE_CACHE PREFIX TARGET_PREFIX
@@ -11,7 +11,7 @@ use std::{env, error::Error, path::Path};
 
 use rattler::{install::Installer, package_cache::PackageCache};
 use rattler_conda_types::{RepoDataRecord, Subdir};
-use rattler_lock::LockFile;
+use rattler_lock::{LockFile, UrlOrPath};
 use url::Url;
 
 #[tokio::main]
@@ -42,11 +42,17 @@ fn records(lock_file: &Path) -> Result<Vec<RepoDataRecord>, Box<dyn Error>> {
     packages
         .map(|package| {
             let package = package.as_binary().ok_or("a package would have to be built from source")?;
-            let path = directory.join(package.location.as_str());
+            let url = match &package.location {
+                UrlOrPath::Url(url) => url.clone(),
+                UrlOrPath::Path(path) => {
+                    let path = directory.join(path.as_str());
+                    Url::from_file_path(&path).map_err(|()| format!("{} is no path", path.display()))?
+                }
+            };
             Ok(RepoDataRecord {
                 package_record: package.package_record.clone(),
                 identifier: package.file_name.clone(),
-                url: Url::from_file_path(&path).map_err(|()| format!("{} is no path", path.display()))?,
+                url,
                 channel: None,
             })
         })
