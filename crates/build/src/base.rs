@@ -31,12 +31,11 @@ struct Found {
 }
 
 impl Base {
-    /// Finds the base image for an architecture and puts its layers into `layout`.
+    /// Finds the base image for an architecture.
     pub fn open(
         request: &BuildRequest,
         configuration: &Configuration,
         architecture: Architecture,
-        layout: &OciLayout,
     ) -> Result<Self, Error> {
         let reference = BaseRef::parse(&configuration.base)?;
         let cache = request.cache_dir.join("base");
@@ -53,12 +52,6 @@ impl Base {
         // A path of this machine means nothing elsewhere, and would make the image depend on where it was built.
         let name = matches!(reference, BaseRef::Registry(_)).then(|| image.reference.clone());
         let layers: Vec<LayerEntry> = image.layers.iter().map(|layer| layer.entry.clone()).collect();
-        for layer in &image.layers {
-            let blob = &layer.entry.descriptor;
-            if !layout.has_blob(blob)? {
-                layout.put_blob(blob, BlobSource::File(&layer.path))?;
-            }
-        }
         let files = BaseFiles::read(&image, &cache)?;
         let settings = BaseSettings {
             env: image.config.env.clone(),
@@ -68,6 +61,17 @@ impl Base {
             stop_signal: image.config.stop_signal.clone(),
         };
         Ok(Self { image: Some(Found { image, name, files, settings }), layers })
+    }
+
+    /// Puts its layers into `layout`.
+    pub fn put_layers(&self, layout: &OciLayout) -> Result<(), Error> {
+        for layer in self.image.iter().flat_map(|found| &found.image.layers) {
+            let blob = &layer.entry.descriptor;
+            if !layout.has_blob(blob)? {
+                layout.put_blob(blob, BlobSource::File(&layer.path))?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether there is none.

@@ -19,9 +19,9 @@ use crate::{
     lock::lock_file,
     locked::checked,
     output::Output,
-    packages::{Contents, KnownPackage, known_packages, with_archives},
+    packages::{Contents, with_archives},
     remote::{Published, RemoteMeans, RemoteRepository},
-    reuse::Remote,
+    reuse::{Remote, known},
     sources::{Environments, Means, SourcesInput, build_sources, decide},
     target::targets,
 };
@@ -32,27 +32,30 @@ use crate::{
 ///
 /// See [`Error`]. A failed build leaves the destination as it was.
 pub fn build(request: &BuildRequest, client: &Client, on_event: OnEvent<'_>) -> Result<BuildReport, Error> {
-    let remote = match &request.cache_from[..] {
-        [] => None,
-        from => {
-            let credentials = request.registries.credentials.for_reading();
-            let from = from.iter().map(|from| RemoteRepository {
-                repository: from.repository.clone(),
-                reference: Some(reference(from)),
-                credentials: credentials.clone(),
-            });
-            let means = RemoteMeans {
-                options: &request.registries.options,
-                scratch: request.cache_dir.join("previous"),
-                may_link: false,
-                interrupted: &request.interrupted,
-                on_event,
-            };
-            Some(Published::new(from.collect(), Vec::new(), means)?)
-        }
-    };
+    let remote = cache_from(request, on_event)?;
     let remote = remote.as_ref().map(|remote| remote as &dyn Remote);
     stage(request, client, remote, on_event)?.publish()
+}
+
+/// The published images whose layers are to be taken, if any are named.
+pub fn cache_from<'a>(request: &'a BuildRequest, on_event: OnEvent<'a>) -> Result<Option<Published<'a>>, Error> {
+    if request.cache_from.is_empty() {
+        return Ok(None);
+    }
+    let credentials = request.registries.credentials.for_reading();
+    let from = request.cache_from.iter().map(|from| RemoteRepository {
+        repository: from.repository.clone(),
+        reference: Some(reference(from)),
+        credentials: credentials.clone(),
+    });
+    let means = RemoteMeans {
+        options: &request.registries.options,
+        scratch: request.cache_dir.join("previous"),
+        may_link: false,
+        interrupted: &request.interrupted,
+        on_event,
+    };
+    Ok(Some(Published::new(from.collect(), Vec::new(), means)?))
 }
 
 /// The tag or digest that a reference names.
@@ -131,17 +134,7 @@ pub fn stage(
     })?;
     sources.warnings.iter().for_each(|text| on_event(Event::Warning(text.clone())));
     let facts = FactsCache::open(&request.cache_dir);
-    let known = targets.iter().map(|target| known_packages(target, &facts, &configuration.workdir));
-    let mut known: Vec<Vec<Option<KnownPackage>>> = known.collect::<Result<_, _>>()?;
-    if let Some(remote) = remote
-        && known.iter().flatten().any(Option::is_none)
-    {
-        let previous = remote.previous()?;
-        for (target, known) in targets.iter().zip(&mut known) {
-            let published = known_packages(target, previous, &configuration.workdir)?;
-            known.iter_mut().zip(published).for_each(|(known, published)| *known = known.take().or(published));
-        }
-    }
+    let known = known(&targets, &facts, remote, &configuration.workdir)?;
     let unknown: Vec<&LockedPackage> = targets
         .iter()
         .zip(&known)

@@ -12,19 +12,16 @@ use crate::{
     activation::{ActivatedEnv, ActivationInput, activate, apptainer_script, entrypoint_script},
     application::{ApplicationError, ApplicationInput, application},
     base::Base,
-    cache::{FactsCache, LayerCache},
+    cache::LayerCache,
     configuration::Configuration,
     describe::Described,
+    divided::Divided,
     environment::{ENTRYPOINT, EnvironmentInput, environment_tree},
-    fetch::fetch_archives,
-    git, group,
-    layers::{CONSTANT_TIME, LayerOptions, ReadyPackage, Seen, own_tree, write_tree},
-    package_layers,
-    packages::{
-        Contents, Ready, activation_scripts, facts, has_path, layer_table, ready_packages, sized, with_post_link,
-    },
+    git,
+    layers::{CONSTANT_TIME, PackageLayer, ReadyPackage, Seen, own_tree, write_tree},
+    packages::{Contents, activation_scripts, has_path, layer_table},
     places::Below,
-    reuse::{Remote, Reuse},
+    reuse::Remote,
     settings::{ImageInput, Provenance, image_settings, standard_annotations},
     target::Target,
     virtual_packages,
@@ -70,54 +67,30 @@ struct Written<'a> {
 impl ImageBuilder<'_> {
     /// Builds the image of `target` of its `contents`.
     pub fn image(&self, target: &Target, contents: &Contents<'_>) -> Result<(Image, ImageReport), Error> {
+        let base = self.base(target)?;
+        base.put_layers(self.layout)?;
+        let mut divided = self.divide(target, contents, Some(&base))?;
+        let layers = self.package_layers(target, &mut divided)?;
+        self.assembled(target, contents, &base, divided, layers)
+    }
+
+    /// Makes the rest of the image, all of which follows from the `layers` of the `divided` packages.
+    pub fn assembled(
+        &self,
+        target: &Target,
+        contents: &Contents<'_>,
+        base: &Base,
+        divided: Divided<'_>,
+        mut layers: Vec<PackageLayer>,
+    ) -> Result<(Image, ImageReport), Error> {
         let configuration = self.configuration;
         let needs = requirements(&target.packages);
-        virtual_packages::check(&needs, &target.virtual_packages)?;
-        let base = Base::open(self.request, configuration, target.architecture, self.layout)?;
-        base.check_places(&[configuration.prefix.as_str(), &configuration.workdir])?;
-        base.check_glibc(&needs, self.request.base_glibc)?;
-
-        let glibc = base.glibc(self.request.base_glibc).or_else(|| virtual_packages::glibc(&target.virtual_packages));
-        let facts_cache = FactsCache::open(&self.request.cache_dir);
-        let facts = facts(target, contents, glibc, &facts_cache)?;
-        let Ready { mut packages, mut warnings } = ready_packages(target, contents, &facts)?;
-        let post_link_scripts = with_post_link(&packages);
-        for package in &post_link_scripts {
-            warnings
-                .push(format!("{package} has a post-link script; it is not run, what it would do is not in the image"));
-        }
-        let layers = package_layers(configuration.max_layers, base.layers().len())?;
-        if base.layers().len() > 3 {
-            let own = base.layers().len();
-            warnings.push(format!(
-                "the base image has {own} layers, which leaves {layers} of {} for packages",
-                configuration.max_layers
-            ));
-        }
-        let groups = group(&sized(&packages), layers);
-        let options = LayerOptions {
-            prefix: &configuration.prefix,
-            compression: configuration.compression,
-            threads: self.request.threads,
-            memory: &MemoryBudget::new(self.request.memory),
-            scratch: self.scratch,
-            interrupted: &self.request.interrupted,
-            layout: self.layout,
-            facts: &facts_cache,
-        };
-        let reuse = Reuse {
-            platform: &target.platform.name,
-            locked: &target.packages,
-            cache: self.layer_cache,
-            remote: self.remote,
-            fetch: &|packages| fetch_archives(self.request, self.client, packages, self.on_event),
-            on_event: self.on_event,
-        };
-        let mut layers = reuse.layers(&groups, &mut packages, &options)?;
+        let Divided { mut packages, groups, post_link_scripts, mut warnings } = divided;
         let table = layer_table(&layers, &mut packages)?;
         let mut seen = Seen::default();
         layers.iter_mut().for_each(|layer| seen.extend(std::mem::take(&mut layer.seen)));
-        let own = own_tree(&packages, &options, &mut seen)?;
+        let (memory, facts) = (MemoryBudget::new(self.request.memory), self.facts_cache());
+        let own = own_tree(&packages, &self.options(&memory, &facts), &mut seen)?;
         for (package, link) in &seen.outside_links {
             warnings.push(format!("{package} has a link that leaves the prefix: {} -> {}", link.path, link.target));
         }
@@ -126,7 +99,7 @@ impl ImageBuilder<'_> {
         let activation = self.workspace.activation(&configuration.environment, &target.platform)?;
         let task = self.task(target)?;
         let task_env = task.as_ref().map(|task| task.env.clone()).unwrap_or_default();
-        let written = Written { target, activation, task_env, packages: &packages, needs: &needs, base: &base, seen };
+        let written = Written { target, activation, task_env, packages: &packages, needs: &needs, base, seen };
         let env = self.activated(&written)?;
         let entrypoint = self.entrypoint(&written, &env)?;
         let has_entrypoint = entrypoint.is_some();

@@ -77,7 +77,7 @@ pub enum PackageContent<'a> {
         /// The wheel that the archive must be.
         expected: WheelExpected,
         /// The environment's interpreter.
-        python: &'a Python,
+        python: Python,
         /// Where it is from, if not from an index.
         direct_url: Option<&'a DirectUrl>,
         /// What other packages changed about its paths.
@@ -133,9 +133,14 @@ impl ReadyPackage<'_> {
 }
 
 /// The key of a group's layer.
-pub fn layer_key(group: &LayerGroup, packages: &[ReadyPackage<'_>], options: &LayerOptions<'_>) -> LayerKey {
+pub fn layer_key(
+    group: &LayerGroup,
+    packages: &[ReadyPackage<'_>],
+    prefix: &TargetPrefix,
+    compression: Compression,
+) -> LayerKey {
     let keys: Vec<KeyPackage<'_>> = group.packages.iter().map(|&index| packages[index].key()).collect();
-    LayerKey::new(&keys, options.prefix, options.compression)
+    LayerKey::new(&keys, prefix, compression)
 }
 
 /// How layers are written.
@@ -171,6 +176,13 @@ pub struct PackageLayer {
     pub origin: LayerOrigin,
     /// What was found out about its conda packages, by their position in the list of all packages.
     pub facts: Vec<(usize, Known<CompleteFacts>)>,
+}
+
+impl PackageLayer {
+    /// A layer that is there already.
+    pub fn known(record: &LayerRecord, key: LayerKey, compression: Compression, origin: LayerOrigin) -> Self {
+        Self { layer: record.layer(compression), seen: record.seen(), key, origin, facts: Vec::new() }
+    }
 }
 
 /// What the files of packages say about the environment as a whole.

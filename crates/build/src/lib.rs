@@ -10,6 +10,7 @@ mod build;
 mod cache;
 mod configuration;
 mod describe;
+mod divided;
 mod elf;
 mod environment;
 mod error;

@@ -38,7 +38,19 @@ impl Output {
     ///
     /// The destination is none, is a directory with other things in it, or cannot be written to.
     pub fn open(text: &str) -> Result<Self, Error> {
-        let reference = DestinationRef::parse(text)?;
+        Self::at(DestinationRef::parse(text)?)
+    }
+
+    /// Prepares what is made only to be looked at, in `directory`.
+    ///
+    /// # Errors
+    ///
+    /// The directory cannot be written to.
+    pub fn scratch_in(directory: &Path) -> Result<Self, Error> {
+        Self::at(DestinationRef::OciLayout { dir: directory.join("none"), tag: None })
+    }
+
+    fn at(reference: DestinationRef) -> Result<Self, Error> {
         if let DestinationRef::OciLayout { dir, .. } = &reference
             && fs_err::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some())
         {

@@ -203,7 +203,7 @@ pub struct Ready<'a> {
 }
 
 /// Decides where every path goes and makes packages that can be written.
-pub fn ready_packages<'a>(target: &Target, contents: &'a Contents<'a>, facts: &'a Facts) -> Result<Ready<'a>, Error> {
+pub fn ready_packages<'a>(target: &Target, contents: &'a Contents<'a>, facts: &Facts) -> Result<Ready<'a>, Error> {
     let inputs = plan_inputs(contents, &facts.conda);
     let mut links_of = |index: usize| -> Result<Links, pixi_oci_package::Error> {
         let package = &contents.conda[index];
@@ -267,7 +267,7 @@ pub fn ready_packages<'a>(target: &Target, contents: &'a Contents<'a>, facts: &'
             has_post_link: false,
             content: PackageContent::Wheel {
                 expected: wheel.expected(),
-                python,
+                python: python.clone(),
                 direct_url: wheel.direct_url.as_ref(),
                 changes,
             },

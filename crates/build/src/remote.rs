@@ -150,6 +150,28 @@ impl<'a> Published<'a> {
         (self.means.on_event)(Event::Warning(format!("no layers are taken from {repository}: {error}")));
     }
 
+    /// Whether a layer is where the image will be, or could be fetched from where it is.
+    async fn has_one(&self, blob: &Descriptor) -> bool {
+        if self.useless.load(Ordering::Relaxed) {
+            return false;
+        }
+        let found =
+            if self.to.is_empty() { self.is_at_a_source(blob).await } else { self.is_at_all_targets(blob).await };
+        found.unwrap_or_else(|(repository, error)| {
+            self.give_up(&repository, &error);
+            false
+        })
+    }
+
+    async fn is_at_a_source(&self, blob: &Descriptor) -> Result<bool, (Repository, RegistryError)> {
+        for source in self.sources() {
+            if source.has_blob(blob).await.map_err(|error| (source.repository().clone(), error))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     async fn provide_one(&self, blob: &Descriptor, layout: &OciLayout) -> Result<bool, Error> {
         if self.useless.load(Ordering::Relaxed) {
             return Ok(false);
@@ -177,6 +199,11 @@ impl Remote for Published<'_> {
         })?;
         let read = self.runtime.block_on(interruptible(self.read(), self.means.interrupted))?;
         Ok(self.previous.get_or_init(|| read))
+    }
+
+    fn has(&self, blobs: &[&Descriptor]) -> Result<Vec<bool>, Error> {
+        let all = stream::iter(blobs.iter().copied().map(|blob| self.has_one(blob)));
+        self.runtime.block_on(interruptible(all.buffered(PARALLEL).collect(), self.means.interrupted))
     }
 
     fn provide(&self, blobs: &[&Descriptor], layout: &OciLayout) -> Result<Vec<bool>, Error> {

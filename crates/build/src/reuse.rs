@@ -8,10 +8,12 @@ use pixi_oci_resolve::{CachedArchive, LockedPackage};
 
 use crate::{
     Error, Event, LayerGroup, LayerOrigin, OnEvent,
-    cache::{LayerCache, LayerRecord},
+    cache::{FactsCache, LayerCache, LayerRecord},
     layer_key::LayerKey,
     layers::{LayerOptions, PackageLayer, ReadyPackage, layer_key, write_package_layers},
+    packages::{KnownPackage, known_packages},
     previous::Previous,
+    target::Target,
 };
 
 /// Layers of published images. Nothing is asked before it is needed.
@@ -22,6 +24,30 @@ pub trait Remote: Sync {
     /// Sees that layers are where the image will be, in `layout` or in the repositories that it goes to; says of each
     /// whether it is.
     fn provide(&self, blobs: &[&Descriptor], layout: &OciLayout) -> Result<Vec<bool>, Error>;
+
+    /// Of which [`provide`](Self::provide) would say so, without moving anything.
+    fn has(&self, blobs: &[&Descriptor]) -> Result<Vec<bool>, Error>;
+}
+
+/// What is known of the packages of each target: on this machine, else in published images.
+pub fn known(
+    targets: &[Target],
+    facts: &FactsCache,
+    remote: Option<&dyn Remote>,
+    workdir: &str,
+) -> Result<Vec<Vec<Option<KnownPackage>>>, Error> {
+    let known = targets.iter().map(|target| known_packages(target, facts, workdir));
+    let mut known: Vec<Vec<Option<KnownPackage>>> = known.collect::<Result<_, _>>()?;
+    if let Some(remote) = remote
+        && known.iter().flatten().any(Option::is_none)
+    {
+        let previous = remote.previous()?;
+        for (target, known) in targets.iter().zip(&mut known) {
+            let published = known_packages(target, previous, workdir)?;
+            known.iter_mut().zip(published).for_each(|(known, published)| *known = known.take().or(published));
+        }
+    }
+    Ok(known)
 }
 
 /// Gets the archives of packages.
@@ -51,7 +77,8 @@ impl Reuse<'_> {
         packages: &mut [ReadyPackage<'_>],
         options: &LayerOptions<'_>,
     ) -> Result<Vec<PackageLayer>, Error> {
-        let keys: Vec<LayerKey> = groups.iter().map(|group| layer_key(group, packages, options)).collect();
+        let key = |group| layer_key(group, packages, options.prefix, options.compression);
+        let keys: Vec<LayerKey> = groups.iter().map(key).collect();
         let mut layers: Vec<Option<PackageLayer>> = Vec::with_capacity(groups.len());
         for key in &keys {
             layers.push(self.cached(key, options)?);
@@ -81,7 +108,7 @@ impl Reuse<'_> {
     fn cached(&self, key: &LayerKey, options: &LayerOptions<'_>) -> Result<Option<PackageLayer>, Error> {
         let Some(cache) = self.cache else { return Ok(None) };
         let record = cache.take(key, options.compression, options.layout)?;
-        Ok(record.map(|record| known(key, &record, LayerOrigin::Cache, options)))
+        Ok(record.map(|record| PackageLayer::known(&record, *key, options.compression, LayerOrigin::Cache)))
     }
 
     /// Adds the layers that published images have, all at once.
@@ -108,7 +135,8 @@ impl Reuse<'_> {
             {
                 cache.put(key, record, &path);
             }
-            layers[index] = Some(known(key, record, LayerOrigin::Registry, options));
+            let origin = LayerOrigin::Registry;
+            layers[index] = Some(PackageLayer::known(record, *key, options.compression, origin));
         }
         Ok(())
     }
@@ -134,9 +162,4 @@ impl Reuse<'_> {
         }
         Ok(())
     }
-}
-
-/// A layer that need not be made.
-fn known(key: &LayerKey, record: &LayerRecord, origin: LayerOrigin, options: &LayerOptions<'_>) -> PackageLayer {
-    PackageLayer { layer: record.layer(options.compression), seen: record.seen(), key: *key, origin, facts: Vec::new() }
 }

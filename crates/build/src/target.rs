@@ -37,11 +37,7 @@ pub fn targets(
     } else {
         request.platforms.iter().cloned().map(PlatformWanted::Name).collect()
     };
-    let said = virtual_packages::unite([
-        workspace.system_requirements(environment)?,
-        configuration.virtual_packages.clone(),
-        request.virtual_packages.clone(),
-    ]);
+    let said = assumed(request, workspace, configuration)?;
     let mut targets: Vec<Target> = Vec::new();
     for wanted in wanted {
         let locked = lock.select_platform(environment, &wanted, &said)?;
@@ -66,15 +62,39 @@ pub fn targets(
         {
             continue;
         }
-        targets.push(Target {
-            architecture,
-            packages: lock.packages(environment, &locked)?,
-            virtual_packages: virtual_packages::unite([locked.extras.clone(), said.clone()]),
-            platform: locked,
-        });
+        targets.extend(target(lock, environment, &locked, &said)?);
     }
     targets.sort_by_key(|target| target.architecture);
     Ok(targets)
+}
+
+/// What the machines that run the image are said to have.
+pub fn assumed(
+    request: &BuildRequest,
+    workspace: &Workspace,
+    configuration: &Configuration,
+) -> Result<Vec<VirtualPackage>, Error> {
+    Ok(virtual_packages::unite([
+        workspace.system_requirements(&configuration.environment)?,
+        configuration.virtual_packages.clone(),
+        request.virtual_packages.clone(),
+    ]))
+}
+
+/// A locked platform as a target; `None` if no image can be made for it.
+pub fn target(
+    lock: &LockFile,
+    environment: &str,
+    platform: &LockedPlatform,
+    said: &[VirtualPackage],
+) -> Result<Option<Target>, Error> {
+    let Some(architecture) = platform::architecture(platform.subdir) else { return Ok(None) };
+    Ok(Some(Target {
+        architecture,
+        packages: lock.packages(environment, platform)?,
+        virtual_packages: virtual_packages::unite([platform.extras.clone(), said.to_vec()]),
+        platform: platform.clone(),
+    }))
 }
 
 /// The architectures that an environment is locked for, sorted.

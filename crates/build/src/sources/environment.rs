@@ -39,7 +39,7 @@ impl Environments<'_> {
     /// The digest of a target's base image.
     pub fn base(&self, index: usize) -> Result<Option<String>, Error> {
         let architecture = self.targets[index].architecture;
-        let base = Base::open(self.builder.request, self.builder.configuration, architecture, self.builder.layout)?;
+        let base = Base::open(self.builder.request, self.builder.configuration, architecture)?;
         Ok(base.report().map(|report| report.digest.to_string()))
     }
 
