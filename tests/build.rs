@@ -70,7 +70,7 @@ fn packages_of_either_kind_and_layers_as_planned() {
     let index = image::read(&sandbox.path("out"), "x");
     let image = index.image("linux/amd64");
 
-    let planned: Vec<Vec<String>> = plan[0]["layers"]
+    let planned: Vec<Vec<String>> = plan[0]["platforms"][0]["layers"]
         .as_array()
         .unwrap()
         .iter()

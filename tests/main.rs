@@ -21,6 +21,7 @@ mod lock_python;
 mod locked;
 mod manual;
 mod matrix;
+mod plan;
 mod product;
 mod publish;
 mod pypi;

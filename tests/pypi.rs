@@ -299,7 +299,7 @@ fn wheels_are_planned_without_a_network() {
     with([locked(&pure("left_pad")).at("https://files.example.org")]).write(&sandbox.path("ws"));
     let outcome = sandbox.run(&["plan", "ws", "--json", "--offline"]).success();
     let plans: Value = serde_json::from_str(&outcome.stdout).unwrap();
-    for plan in plans.as_array().unwrap() {
+    for plan in plans[0]["platforms"].as_array().unwrap() {
         assert_eq!(plan["unknownSizes"], json!(["pypi:left-pad"]));
         let packages =
             plan["layers"].as_array().unwrap().iter().flat_map(|layer| layer["packages"].as_array().unwrap());

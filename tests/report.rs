@@ -79,17 +79,22 @@ fn plans_agree_with_the_lock_file() {
     std::fs::remove_dir_all(sandbox.path("ws/channel")).unwrap();
     let outcome = sandbox.run(&["plan", "ws", "--all", "--json", "--offline"]).success();
     let plans: Value = serde_json::from_str(&outcome.stdout).unwrap();
-    let names: Vec<(&str, &str)> = plans
+    let platforms: Vec<(&str, &Value)> = plans
         .as_array()
         .unwrap()
         .iter()
-        .map(|plan| (plan["environment"].as_str().unwrap(), plan["ociPlatform"].as_str().unwrap()))
+        .flat_map(|plan| {
+            let environment = plan["environment"].as_str().unwrap();
+            plan["platforms"].as_array().unwrap().iter().map(move |platform| (environment, platform))
+        })
         .collect();
+    let names: Vec<(&str, &str)> =
+        platforms.iter().map(|(environment, plan)| (*environment, plan["ociPlatform"].as_str().unwrap())).collect();
     assert_eq!(
         names,
         [("default", "linux/amd64"), ("default", "linux/arm64"), ("prod", "linux/amd64"), ("prod", "linux/arm64")]
     );
-    for plan in plans.as_array().unwrap() {
+    for (_, plan) in &platforms {
         let layers = plan["layers"].as_array().unwrap();
         let packages: Vec<&Value> = layers.iter().flat_map(|layer| layer["packages"].as_array().unwrap()).collect();
         assert_eq!(plan["packages"], packages.len());
@@ -100,8 +105,8 @@ fn plans_agree_with_the_lock_file() {
             assert_eq!(layer["bytes"], bytes);
         }
     }
-    assert_eq!(plans[0]["requires"], json!(["__cuda >=12"]));
-    assert_eq!(plans[0]["needs"][0]["package"], "cuda-thing");
+    assert_eq!(plans[0]["platforms"][0]["requires"], json!(["__cuda >=12"]));
+    assert_eq!(plans[0]["platforms"][0]["needs"][0]["package"], "cuda-thing");
     let table = sandbox.run(&["plan", "ws", "--all"]).success().stdout;
     assert!(
         table.contains(&format!("default linux-64: {} packages", odd::packages().len()))

@@ -17,6 +17,7 @@ mod error;
 mod interrupt;
 mod matrix;
 mod output;
+mod plan_table;
 mod progress;
 mod registries;
 mod version;

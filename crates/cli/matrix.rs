@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use clap::ValueEnum;
-use pixi_oci_build::Plan;
+use pixi_oci_build::PlannedImage;
 use serde::Serialize;
 
 /// Whose words are used.
@@ -28,22 +28,20 @@ pub struct Job {
     pub arch: String,
 }
 
-/// The jobs of a workspace: what images can be made for, in the plans' order, each once.
-pub fn jobs(workspace: &Path, plans: &[Plan]) -> Vec<Job> {
+/// The jobs of a workspace: one for each of its images.
+pub fn jobs(workspace: &Path, images: &[PlannedImage]) -> Vec<Job> {
     let workspace = workspace.display().to_string();
-    let mut jobs: Vec<Job> = Vec::new();
-    for plan in plans {
-        let Some(arch) = plan.oci_platform.as_deref().and_then(|platform| platform.strip_prefix("linux/")) else {
-            continue;
-        };
-        let place = if workspace == "." { String::new() } else { format!("{}-", workspace.trim_matches('/')) };
-        let name = format!("{place}{}-{arch}", plan.environment).replace(|c: char| !is_plain(c), "-");
-        let job = Job { name, workspace: workspace.clone(), environment: plan.environment.clone(), arch: arch.into() };
-        if !jobs.contains(&job) {
-            jobs.push(job);
+    let place = if workspace == "." { String::new() } else { format!("{}-", workspace.trim_matches('/')) };
+    let job = |image: &PlannedImage| {
+        let PlannedImage { environment, architecture } = image;
+        Job {
+            name: format!("{place}{environment}-{architecture}").replace(|c: char| !is_plain(c), "-"),
+            workspace: workspace.clone(),
+            environment: environment.clone(),
+            arch: architecture.to_string(),
         }
-    }
-    jobs
+    };
+    images.iter().map(job).collect()
 }
 
 fn is_plain(c: char) -> bool {

@@ -64,7 +64,10 @@ pub use pixi_oci_resolve::{
     Client, ClientSettings, CompressionSetting, ConfigPlaces, Error as ResolveError, Include, ManifestError, OciConfig,
     PixiConfig, Port, Proxies, S3Environment, TaskArgv, Url, Uv, VirtualPackage, Workspace, is_workspace, redact,
 };
-pub use plan::{LayerPlan, PackagePlan, Plan, PlanRequest, plan};
+pub use plan::{
+    DownloadPlan, EnvironmentPlan, LayerPlan, LayerState, OtherLayer, PackagePlan, Plan, PlanRequest, PlannedImage,
+    Reason, Unpredicted, plan, planned_images,
+};
 pub use product::{
     ProductReport, ProductReportEnvironment, ProductRequest, ProductRequestError, check_product, product,
 };

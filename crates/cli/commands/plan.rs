@@ -1,30 +1,34 @@
 //! `pixi-oci plan`
 
-use std::{collections::BTreeMap, fmt::Write, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::Args;
-use pixi_oci_build::{Client, Plan, PlanRequest, plan};
+use pixi_oci_build::{Client, EnvironmentPlan, OnEvent, PlanRequest, plan, planned_images};
 
 use crate::{
-    arguments::Selection,
+    arguments::{ImageArgs, Selection},
     changed::has_changed,
     commands::build::{Means, request},
     error::CliError,
     matrix,
     output::Output,
-    progress::{Progress, size},
+    plan_table,
+    progress::Progress,
     registries::RegistryArgs,
     workspaces::Workspaces,
 };
 
-/// Show what a build would do: packages, layers and sizes, from the lock file alone.
+/// Show what a build would do: layers and their packages, what is there already, what would be downloaded, and the digest.
 ///
-/// Nothing is downloaded and no network is used, unless there is no lock file yet. Sizes are those of the package archives.
+/// No package is downloaded, and no network is used, unless there is no lock file yet or --cache-from names a registry. The
+/// digest is known before the build when every layer and the base image are; else the reason is said. `~` stands before
+/// sizes of package archives, where the layer's own is not known. See docs/plan.md.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
   pixi-oci plan                         # the default environment, all its linux platforms
   pixi-oci plan --all --json ../tool    # every environment and linux platform, for programs
   pixi-oci plan -e prod --arch arm64 --max-layers 60
+  pixi-oci plan --cache-from docker://ghcr.io/me/app:latest
   pixi-oci plan --matrix github --workspace-glob 'services/*' --since origin/main")]
 pub struct PlanArgs {
     #[command(flatten)]
@@ -40,9 +44,13 @@ pub struct PlanArgs {
     /// Every environment of the lock file.
     #[arg(long, conflicts_with_all = ["environment", "arch", "platform"])]
     pub all: bool,
-    /// Print one JSON document: a list, one element for each environment and platform.
+    /// Print one JSON document: a list, one element for each environment; see docs/plan.md.
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub image: ImageArgs,
+    #[command(flatten)]
+    pub registry: RegistryArgs,
     #[command(flatten)]
     pub means: Means,
 }
@@ -55,8 +63,8 @@ pub fn run(args: PlanArgs, output: &Output) -> Result<ExitCode, CliError> {
     if args.workspaces.are_many() {
         return Err(CliError::Usage("several workspaces are for --matrix; plan one at a time".into()));
     }
-    let plans = plans(&args, &args.selection, output)?;
-    let text = if args.json { serde_json::to_string_pretty(&plans)? } else { table(&plans) };
+    let plans = plans(&args, output)?;
+    let text = if args.json { serde_json::to_string_pretty(&plans)? } else { plan_table::text(&plans) };
     show(&text, output)
 }
 
@@ -71,7 +79,9 @@ fn jobs(args: &PlanArgs, system: matrix::System, output: &Output) -> Result<Exit
             continue;
         }
         let selection = Selection { workspace: Some(workspace.clone()), manifest_path: None, ..args.selection.clone() };
-        jobs.extend(matrix::jobs(&workspace, &plans(args, &selection, output)?));
+        let images =
+            ask(args, &selection, output, |request, client, on_event| planned_images(request, client, on_event))?;
+        jobs.extend(matrix::jobs(&workspace, &images));
     }
     show(&matrix::text(system, &jobs)?, output)
 }
@@ -81,56 +91,23 @@ fn show(text: &str, output: &Output) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn plans(args: &PlanArgs, selection: &Selection, output: &Output) -> Result<Vec<Plan>, CliError> {
-    let channels = args.means.channels(&selection.workspace())?;
-    let request = request(selection, None, &args.means, &channels, RegistryArgs::default().access())?;
-    let client = Client::new(&channels.client)?;
-    let progress = Progress::new(output);
-    let plans =
-        plan(&PlanRequest { build: request, all_environments: args.all }, &client, &|event| progress.on_event(event));
-    progress.finish();
-    Ok(plans?)
+fn plans(args: &PlanArgs, output: &Output) -> Result<Vec<EnvironmentPlan>, CliError> {
+    ask(args, &args.selection, output, |request, client, on_event| plan(request, client, on_event))
 }
 
-fn table(plans: &[Plan]) -> String {
-    let mut text = String::new();
-    for plan in plans {
-        // Writing to a String cannot fail.
-        let _ = writeln!(
-            text,
-            "{} {}: {} packages, {} in {} layers",
-            plan.environment,
-            plan.platform,
-            plan.packages,
-            size(plan.bytes),
-            plan.layers.len()
-        );
-        if !plan.needs.is_empty() {
-            let needs: Vec<_> = plan.needs.iter().map(|need| format!("{} ({})", need.text(), need.package)).collect();
-            let _ = writeln!(text, "  needs {}", needs.join(", "));
-        }
-        for (number, layer) in plan.layers.iter().enumerate() {
-            let names: Vec<String> = layer
-                .packages
-                .iter()
-                .map(|package| {
-                    if layer.packages.len() == 1 {
-                        format!("{} {}", package.name, package.version)
-                    } else {
-                        package.name.clone()
-                    }
-                })
-                .collect();
-            let _ = writeln!(text, "  {:>3} {:>10}  {}", number + 1, size(layer.bytes), names.join(", "));
-        }
-        let notes = BTreeMap::from([
-            ("size not in the lock file", &plan.unknown_sizes),
-            ("built from source, in no layer", &plan.sources),
-        ]);
-        for (note, packages) in notes.into_iter().filter(|(_, packages)| !packages.is_empty()) {
-            let _ = writeln!(text, "  {note}: {}", packages.join(", "));
-        }
-        text.push('\n');
-    }
-    text
+/// Puts a request together, and asks with progress.
+fn ask<T>(
+    args: &PlanArgs,
+    selection: &Selection,
+    output: &Output,
+    question: impl FnOnce(&PlanRequest, &Client, OnEvent<'_>) -> Result<T, pixi_oci_build::Error>,
+) -> Result<T, CliError> {
+    let channels = args.means.channels(&selection.workspace())?;
+    let build = request(selection, Some(&args.image), &args.means, &channels, args.registry.access())?;
+    let request = PlanRequest { build, all_environments: args.all, asks_for_base: false };
+    let client = Client::new(&channels.client)?;
+    let progress = Progress::new(output);
+    let answer = question(&request, &client, &|event| progress.on_event(event));
+    progress.finish();
+    Ok(answer?)
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use pixi_oci_publish::{
     StoredError,
-    registry::{self, ParseRepositoryError},
+    registry::ParseRepositoryError,
     tags::{TagError, TemplateError},
 };
 
@@ -126,9 +126,9 @@ impl PublishError {
 }
 
 /// The error with its causes, as one line.
-pub(super) fn in_one_line(error: &registry::Error) -> String {
+pub fn in_one_line(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
+    let mut source = error.source();
     while let Some(cause) = source {
         let cause_text = cause.to_string();
         // Many errors show their source in their own text.

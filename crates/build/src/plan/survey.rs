@@ -1,0 +1,226 @@
+//! One environment: the build's stages up to the layers, and the rest of them where no layer has to be made.
+
+use std::{collections::BTreeMap, sync::atomic::Ordering};
+
+use pixi_oci_image::Index;
+use pixi_oci_layer::Digest;
+use pixi_oci_resolve::{ArchiveCache, Client, LockedPackage, LockedPlatform, Workspace, requirements};
+
+use super::{
+    DownloadPlan, EnvironmentPlan, Plan, Unpredicted,
+    download::Downloads,
+    locked,
+    report::Reason,
+    seen::{Here, Seen, look, unseen, without_wheel},
+};
+use crate::{
+    BuildRequest, Error, SourceWheel,
+    base::Base,
+    cache::{FactsCache, LayerCache},
+    configuration::Configuration,
+    image::ImageBuilder,
+    needs::{Need, needs},
+    output::Output,
+    platform,
+    reuse::{Remote, known},
+    sources::{SourceError, SourcesInput, decide},
+    target::Target,
+};
+
+/// What is looked at.
+pub struct Survey<'a> {
+    /// What would be built.
+    pub request: &'a BuildRequest,
+    /// The workspace.
+    pub workspace: &'a Workspace,
+    /// The configuration of the environment.
+    pub configuration: &'a Configuration,
+    /// The platforms that are shown.
+    pub platforms: &'a [(LockedPlatform, Vec<LockedPackage>)],
+    /// Those of them that images can be made for.
+    pub targets: &'a [Target],
+    /// Whether the base image is asked for, and fetched, as a build does it. Else what is on this machine counts.
+    pub asks_for_base: bool,
+    /// Never used for packages.
+    pub client: &'a Client,
+    /// The layers of published images.
+    pub remote: Option<&'a dyn Remote>,
+}
+
+/// Wheels that stand for sources, by target.
+type SourceWheels = Vec<BTreeMap<String, SourceWheel>>;
+
+/// Plans an environment.
+pub fn survey(survey: &Survey<'_>) -> Result<EnvironmentPlan, Error> {
+    let Survey { request, configuration, targets, .. } = *survey;
+    let mut unpredicted = Vec::new();
+    let nothing = BTreeMap::new();
+    // A plan makes no cache: where there is none, nothing is known.
+    let found = if survey.remote.is_some() || request.cache_dir.exists() {
+        with_cache(survey, &mut unpredicted)?
+    } else {
+        let unseen = |target| unseen(configuration, target, &nothing, &mut unpredicted);
+        let seen = targets.iter().map(unseen).collect::<Result<_, _>>()?;
+        let mut found = Found { seen, sources: Vec::new(), digest: None, download: DownloadPlan::default() };
+        found.download = downloads(None, targets, &found.seen)?;
+        found
+    };
+    let Found { seen, sources, digest, download } = found;
+    let mut seen: BTreeMap<&str, Seen> = targets.iter().map(|target| target.platform.name.as_str()).zip(seen).collect();
+    let plans = survey.platforms.iter().map(|(platform, packages)| {
+        let index = targets.iter().position(|target| target.platform.name == platform.name);
+        let wheels = index.and_then(|index| sources.get(index)).unwrap_or(&nothing);
+        plan(configuration, platform, packages, wheels, seen.remove(platform.name.as_str()))
+    });
+    Ok(EnvironmentPlan {
+        environment: configuration.environment.clone(),
+        digest,
+        download,
+        platforms: plans.collect::<Result<_, _>>()?,
+        unpredicted,
+    })
+}
+
+/// What came of it, in the order of the targets.
+struct Found {
+    seen: Vec<Seen>,
+    sources: SourceWheels,
+    digest: Option<Digest>,
+    download: DownloadPlan,
+}
+
+/// Looks at all targets as a build does.
+fn with_cache(survey: &Survey<'_>, unpredicted: &mut Vec<Unpredicted>) -> Result<Found, Error> {
+    let Survey { request, configuration, targets, .. } = *survey;
+    let output = Output::scratch_in(&request.cache_dir)?;
+    let sources = sources(survey, &output, unpredicted)?;
+    let archives = ArchiveCache::open(&request.cache_dir)?;
+    let known = known(targets, &FactsCache::open(&request.cache_dir), survey.remote, &configuration.workdir)?;
+    let layer_cache = (request.layer_cache > 0).then(|| LayerCache::open(&request.cache_dir, request.layer_cache));
+    // Without the network nothing can be fetched by mistake; a base image is the one thing that may be.
+    let request = BuildRequest { offline: request.offline || !survey.asks_for_base, ..request.clone() };
+    let builder = ImageBuilder {
+        request: &request,
+        workspace: survey.workspace,
+        configuration,
+        output: &survey.workspace.root.join("dist/oci"),
+        layout: output.staging(),
+        scratch: output.scratch(),
+        client: survey.client,
+        layer_cache: layer_cache.as_ref(),
+        remote: survey.remote,
+        // A build says again what there is to say.
+        on_event: &|_| (),
+    };
+    let mut seen = Vec::new();
+    let nothing = BTreeMap::new();
+    for ((index, target), known) in targets.iter().enumerate().zip(known) {
+        if request.interrupted.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted);
+        }
+        let wheels = sources.get(index).unwrap_or(&nothing);
+        let here = Here::find(target, known, wheels, &archives)?;
+        seen.push(look(&builder, target, here, wheels, survey.asks_for_base, unpredicted)?);
+    }
+    let digest = index(&builder, targets, &seen, unpredicted)?;
+    let download = downloads(Some(&archives), targets, &seen)?;
+    Ok(Found { seen, sources, digest, download })
+}
+
+fn downloads(cache: Option<&ArchiveCache>, targets: &[Target], seen: &[Seen]) -> Result<DownloadPlan, Error> {
+    let mut downloads = Downloads::new(cache);
+    for (target, seen) in targets.iter().zip(seen) {
+        downloads.add(&target.packages, &seen.layers, &seen.unknown)?;
+    }
+    Ok(downloads.plan())
+}
+
+/// The wheels of sources that need not be built.
+fn sources(survey: &Survey<'_>, output: &Output, unpredicted: &mut Vec<Unpredicted>) -> Result<SourceWheels, Error> {
+    let decided = decide(&SourcesInput {
+        request: survey.request,
+        workspace: survey.workspace,
+        configuration: survey.configuration,
+        targets: survey.targets,
+        scratch: output.scratch(),
+    });
+    match decided {
+        Ok(decided) => {
+            if !decided.pending.is_empty() {
+                let names: Vec<&str> = decided.pending.iter().map(|pending| pending.name.as_str()).collect();
+                let message = format!("wheels have to be built first: {}", names.join(", "));
+                unpredicted.push(Unpredicted { reason: Reason::Sources, message });
+            }
+            Ok(decided.wheels)
+        }
+        Err(Error::Source(error)) => {
+            let is_undecided = matches!(*error, SourceError::Undecided { .. });
+            let reason = if is_undecided { Reason::Sources } else { Reason::BuildFails };
+            unpredicted.push(Unpredicted { reason, message: error.to_string() });
+            Ok(Vec::new())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The digest of the image index, if every image is known.
+fn index(
+    builder: &ImageBuilder<'_>,
+    targets: &[Target],
+    seen: &[Seen],
+    unpredicted: &mut Vec<Unpredicted>,
+) -> Result<Option<Digest>, Error> {
+    if targets.is_empty() {
+        let message = format!("no image can be made for the platforms of `{}`", builder.configuration.environment);
+        unpredicted.push(Unpredicted { reason: Reason::NoImage, message });
+    }
+    if let Some(pair) = targets.windows(2).find(|pair| pair[0].architecture == pair[1].architecture) {
+        let (first, second) = (&pair[0].platform.name, &pair[1].platform.name);
+        let message = format!(
+            "{first} and {second} are both for {}, and an index holds one image an architecture; choose with --platform",
+            pair[0].architecture
+        );
+        unpredicted.push(Unpredicted { reason: Reason::SeveralOfOneArchitecture, message });
+    }
+    if !unpredicted.is_empty() {
+        return Ok(None);
+    }
+    let images = seen.iter().filter_map(|seen| Some(seen.image.as_ref()?.0.clone()));
+    Ok(Some(Index::new(images.collect(), &builder.annotations()?)?.descriptor.digest))
+}
+
+/// What is said of a platform.
+fn plan(
+    configuration: &Configuration,
+    platform: &LockedPlatform,
+    packages: &[LockedPackage],
+    wheels: &BTreeMap<String, SourceWheel>,
+    seen: Option<Seen>,
+) -> Result<Plan, Error> {
+    let needs = needs(&requirements(packages));
+    let seen = match seen {
+        Some(seen) => seen,
+        // No image can be made for it, so nobody asks what is in its packages.
+        None => Seen { layers: locked::layers(configuration, packages)?, unknown: Vec::new(), base: None, image: None },
+    };
+    let in_layers = || seen.layers.iter().flat_map(|layer| &layer.packages);
+    Ok(Plan {
+        platform: platform.name.clone(),
+        subdir: platform.subdir.to_string(),
+        oci_platform: platform::architecture(platform.subdir).map(|architecture| format!("linux/{architecture}")),
+        manifest: seen.image.as_ref().map(|(image, _)| image.manifest.digest),
+        base: seen.base.as_ref().and_then(Base::report),
+        packages: packages.len(),
+        bytes: seen.layers.iter().map(|layer| layer.bytes).sum(),
+        unknown_sizes: in_layers()
+            .filter(|package| package.size.is_none())
+            .map(|package| package.name.clone())
+            .collect(),
+        unknown_packages: seen.unknown,
+        sources: without_wheel(packages, wheels).collect(),
+        requires: needs.iter().map(Need::text).collect(),
+        needs,
+        other_layers: seen.image.map(|(_, layers)| layers).unwrap_or_default(),
+        layers: seen.layers,
+    })
+}

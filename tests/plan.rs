@@ -1,0 +1,212 @@
+//! `pixi-oci plan` says what a build then does: layers, downloads and the digest.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::common::{
+    odd,
+    packages::{Package, file, package},
+    pypi::{Locked, locked},
+    sandbox::{Outcome, Sandbox, snapshot},
+    wheels::{entry_points, file as wheel_file, wheel},
+    workspace::{Workspace, workspace},
+};
+
+fn run(sandbox: &Sandbox, arguments: &[&str]) -> Outcome {
+    Outcome::of(
+        sandbox
+            .pixi_oci(&[arguments, &["--layer-cache-size", "1GB"]].concat())
+            // A time that package layers do not have.
+            .env("SOURCE_DATE_EPOCH", "1700000000"),
+    )
+}
+
+/// The plan of the only environment.
+fn plan(sandbox: &Sandbox, arguments: &[&str]) -> Value {
+    let outcome = run(sandbox, &[&["plan", "ws", "--json"], arguments].concat()).success();
+    let plans: Value = serde_json::from_str(&outcome.stdout).expect("stdout is one JSON document");
+    assert_eq!(plans.as_array().unwrap().len(), 1);
+    plans[0].clone()
+}
+
+fn build(sandbox: &Sandbox, arguments: &[&str]) -> Value {
+    let outcome = run(sandbox, &[&["build", "ws", "-o", "oci:out", "--json"], arguments].concat()).success();
+    serde_json::from_str(&outcome.stdout).expect("stdout is one JSON document")
+}
+
+fn reasons(plan: &Value) -> Vec<&str> {
+    plan["unpredicted"].as_array().unwrap().iter().map(|one| one["reason"].as_str().unwrap()).collect()
+}
+
+/// `(state, packages)` of the layers of a platform.
+fn states(platform: &Value) -> Vec<(&str, String)> {
+    let layers = platform["layers"].as_array().unwrap().iter();
+    let names = |layer: &Value| {
+        let packages = layer["packages"].as_array().unwrap().iter();
+        packages.map(|package| package["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>().join(" ")
+    };
+    layers.map(|layer| (layer["state"].as_str().unwrap(), names(layer))).collect()
+}
+
+fn wheels() -> Vec<Locked> {
+    let items = [
+        wheel_file("pure_wheel/__init__.py", "x = 1\n"),
+        entry_points("pure-wheel", "[console_scripts]\npure-wheel = pure_wheel:main\n"),
+    ];
+    vec![locked(&wheel("pure-wheel", items))]
+}
+
+/// Tricky packages, a wheel, and files.
+fn full() -> Workspace {
+    workspace(odd::packages()).pypi(wheels()).oci("include = [\"data\"]")
+}
+
+fn write(sandbox: &Sandbox, ws: &Workspace) {
+    let _ = fs::remove_dir_all(sandbox.path("ws"));
+    ws.write(&sandbox.path("ws"));
+    fs::create_dir_all(sandbox.path("ws/data")).unwrap();
+    fs::write(sandbox.path("ws/data/table"), "1,2,3").unwrap();
+}
+
+#[test]
+fn with_nothing_known_it_says_so_and_asks_nobody() {
+    let sandbox = Sandbox::new();
+    write(&sandbox, &full());
+    // What is not there cannot be read.
+    fs::remove_dir_all(sandbox.path("ws/channel")).unwrap();
+    let plan = plan(&sandbox, &["--offline"]);
+    assert_eq!((&plan["digest"], &plan["platforms"][0]["manifest"]), (&Value::Null, &Value::Null));
+    assert_eq!(reasons(&plan), ["unknownPackages", "unknownPackages"]);
+    let platform = &plan["platforms"][0];
+    assert!(states(platform).iter().all(|(state, _)| *state == "unknown"));
+    assert!(platform["layers"].as_array().unwrap().iter().all(|layer| layer["key"].is_null()));
+    assert_eq!(platform["unknownPackages"].as_array().unwrap().len(), platform["packages"].as_u64().unwrap() as usize);
+    assert!(plan["download"]["archives"].as_u64().unwrap() > 20 && plan["download"]["bytes"].as_u64().unwrap() > 1000);
+    let text = run(&sandbox, &["plan", "ws", "--offline"]).success().stdout;
+    assert!(text.contains("digest not known: linux-64: it is not known what is in"), "{text}");
+    assert!(!sandbox.path("../cache/pixi-oci").exists(), "a plan leaves no trace");
+}
+
+#[test]
+fn after_a_build_all_is_cached_and_the_digest_is_that_of_the_build() {
+    let sandbox = Sandbox::new();
+    write(&sandbox, &full());
+    let built = build(&sandbox, &[]);
+    fs::remove_dir_all(sandbox.path("../cache/pixi-oci/archives")).unwrap();
+    fs::remove_dir_all(sandbox.path("ws/channel")).unwrap();
+    let before = snapshot(&sandbox.path("."));
+    let plan = plan(&sandbox, &["--offline"]);
+    assert_eq!(snapshot(&sandbox.path(".")), before, "a plan writes nothing into the workspace");
+    assert_eq!((reasons(&plan), &plan["digest"]), (vec![], &built["digest"]));
+    assert_eq!(plan["download"]["archives"], 0);
+    for (platform, image) in plan["platforms"].as_array().unwrap().iter().zip(built["images"].as_array().unwrap()) {
+        assert_eq!(platform["manifest"], image["manifest"]);
+        assert!(states(platform).iter().all(|(state, _)| *state == "cached"));
+        // Every layer with its key, digest and size is the one that was built.
+        let of = |value: &Value| (value["key"].clone(), value["digest"].clone(), value["size"].clone());
+        let (layers, other) = (platform["layers"].as_array().unwrap(), platform["otherLayers"].as_array().unwrap());
+        let planned: Vec<_> = layers.iter().chain(other).map(of).collect();
+        let made: Vec<_> = image["layers"].as_array().unwrap().iter().map(of).collect();
+        assert_eq!(planned, made);
+    }
+    let text = run(&sandbox, &["plan", "ws"]).success().stdout;
+    assert!(text.contains(&format!("default: a build makes {}", built["digest"].as_str().unwrap())), "{text}");
+    // A file of the application is part of the digest.
+    fs::write(sandbox.path("ws/data/table"), "4").unwrap();
+    let changed = self::plan(&sandbox, &[]);
+    assert!(changed["digest"] != built["digest"] && changed["digest"] == build(&sandbox, &[])["digest"]);
+}
+
+#[test]
+fn the_digest_is_predicted_whatever_the_options() {
+    let sandbox = Sandbox::new();
+    write(&sandbox, &full());
+    for options in [
+        &["--compression", "zstd:3"][..],
+        &["--max-layers", "15"],
+        &["--env", "A=1", "--label", "b=c", "--user", "1000:1000"],
+        &["--arch", "arm64"],
+        &["--prefix", "/srv/env", "--workdir", "/work"],
+        &["--compression", "gzip:1", "--cmd", "[\"python\"]", "--include", "data/table -> /etc/table"],
+    ] {
+        let built = build(&sandbox, options);
+        let planned = plan(&sandbox, options);
+        assert_eq!(planned["digest"], built["digest"], "{options:?} {planned:#}");
+    }
+    // Options that change the key change what is there.
+    let other = plan(&sandbox, &["--compression", "zstd:7"]);
+    assert_eq!(reasons(&other), ["layersToBuild", "layersToBuild"]);
+}
+
+#[test]
+fn one_changed_package_is_one_layer_and_one_download() {
+    let sandbox = Sandbox::new();
+    let ws = |text: &str| workspace([tool(text), big("one"), big("two")]);
+    write(&sandbox, &ws("old"));
+    build(&sandbox, &[]);
+    write(&sandbox, &ws("new"));
+    // Nobody knows what is in the new package, so nobody knows whether it has a path of the others.
+    let unknown = plan(&sandbox, &["--arch", "amd64"]);
+    assert_eq!(reasons(&unknown), ["unknownPackages"]);
+    assert_eq!(unknown["platforms"][0]["unknownPackages"], serde_json::json!(["tool"]));
+    let size = &unknown["platforms"][0]["layers"][2]["bytes"];
+    assert_eq!((&unknown["download"]["bytes"], &unknown["download"]["packages"][0]), (size, &Value::from("tool")));
+    // Without the layer but with what is in it.
+    build(&sandbox, &[]);
+    fs::remove_dir_all(sandbox.path("../cache/pixi-oci/archives")).unwrap();
+    let records = sandbox.path("../cache/pixi-oci/layers/records");
+    let known = plan(&sandbox, &["--arch", "amd64"]);
+    let key = known["platforms"][0]["layers"][2]["key"].as_str().unwrap().trim_start_matches("sha256:").to_owned();
+    fs::remove_file(records.join(&key[..2]).join(format!("{key}.json"))).unwrap();
+    let missing = plan(&sandbox, &["--arch", "amd64"]);
+    assert_eq!(reasons(&missing), ["layersToBuild"]);
+    // The big ones are as long as their archives, which have times.
+    let mut found = states(&missing["platforms"][0]);
+    found.sort();
+    let expected = [("cached", "one".to_owned()), ("cached", "two".into()), ("toBuild", "tool".into())];
+    assert_eq!(found, expected);
+    assert_eq!((&missing["download"]["bytes"], &missing["download"]["archives"]), (size, &Value::from(1)));
+}
+
+#[test]
+fn what_a_build_would_refuse_is_the_reason_for_no_digest() {
+    let sandbox = Sandbox::new();
+    write(&sandbox, &workspace([tool("x")]));
+    build(&sandbox, &[]);
+    let path = sandbox.path("ws/pixi.toml");
+    let manifest = fs::read_to_string(&path).unwrap();
+    fs::write(&path, format!("{manifest}include = [\"nowhere\"]\n")).unwrap();
+    let plan = plan(&sandbox, &["--arch", "amd64"]);
+    assert_eq!(reasons(&plan), ["buildFails"]);
+    assert!(plan["unpredicted"][0]["message"].as_str().unwrap().contains("nowhere"), "{plan:#}");
+    assert_eq!(states(&plan["platforms"][0]), [("cached", "tool".to_owned())]);
+}
+
+#[test]
+fn a_base_image_that_may_move_has_no_digest_before() {
+    let sandbox = Sandbox::new();
+    let on = |base: &str| workspace([tool("x")]).oci_only(&format!("base = {base:?}"));
+    // Nobody is there who could be asked.
+    write(&sandbox, &on("docker://127.0.0.1:1/base:latest"));
+    fs::create_dir_all(sandbox.path("../cache/pixi-oci")).unwrap();
+    let plan = self::plan(&sandbox, &["--arch", "amd64"]);
+    assert_eq!(reasons(&plan), ["baseNotPinned", "unknownPackages"]);
+    let digest = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
+    write(&sandbox, &on(&format!("docker://127.0.0.1:1/base@{digest}")));
+    assert_eq!(reasons(&self::plan(&sandbox, &["--arch", "amd64"])), ["baseNotHere", "unknownPackages"]);
+}
+
+fn tool(text: &str) -> Package {
+    package("tool", [file("bin/tool", text).mode(0o755)])
+}
+
+/// A package of 70 kB that cannot be compressed: what is smaller has no layer of its own.
+fn big(name: &str) -> Package {
+    let mut state = name.bytes().fold(7_u64, |hash, byte| hash * 31 + u64::from(byte));
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    package(name, [file(&format!("share/{name}"), (0..70_000).map(|_| next()).collect::<Vec<u8>>())])
+}
