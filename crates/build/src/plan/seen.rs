@@ -10,9 +10,11 @@ use super::{LayerPlan, LayerState, OtherLayer, PackagePlan, Unpredicted, locked,
 use crate::{
     Error, LayerKind, LayerOrigin, LayerReport, SourceWheel,
     base::Base,
+    cache::LayerRecord,
     configuration::Configuration,
     divided::Divided,
     image::ImageBuilder,
+    layer_key::LayerKey,
     layers::PackageLayer,
     packages::{Contents, KnownPackage, with_archives},
     publication::in_one_line,
@@ -172,16 +174,9 @@ fn layers(
 ) -> Result<(Vec<LayerPlan>, Option<Vec<PackageLayer>>), Error> {
     let compression = builder.configuration.compression;
     let (mut plans, mut found) = (Vec::new(), Vec::new());
-    for (group, key) in divided.groups.iter().zip(builder.keys(divided)) {
-        let cached = builder.layer_cache.and_then(|cache| cache.find(&key));
-        let (state, record) = match (cached, builder.remote) {
-            (Some(record), _) => (LayerState::Cached, Some(record)),
-            (None, Some(remote)) => match remote.previous()?.layers.get(&key.to_string()) {
-                Some((record, blob)) if remote.has(blob)? => (LayerState::Registry, Some(record.clone())),
-                _ => (LayerState::ToBuild, None),
-            },
-            (None, None) => (LayerState::ToBuild, None),
-        };
+    let keys = builder.keys(divided);
+    let states = states(builder, &keys)?;
+    for ((group, key), (state, record)) in divided.groups.iter().zip(keys).zip(states) {
         let origin = if state == LayerState::Cached { LayerOrigin::Cache } else { LayerOrigin::Registry };
         found.extend(record.as_ref().map(|record| PackageLayer::known(record, key, compression, origin)));
         let packages = group.packages.iter().map(|&index| {
@@ -207,6 +202,32 @@ fn layers(
     }
     let all = found.len() == plans.len();
     Ok((plans, all.then_some(found)))
+}
+
+/// Where each layer is: in the cache, else in a registry, all of which are asked for at once.
+fn states(builder: &ImageBuilder<'_>, keys: &[LayerKey]) -> Result<Vec<(LayerState, Option<LayerRecord>)>, Error> {
+    let cached = |key| builder.layer_cache.and_then(|cache| cache.find(key));
+    let mut states: Vec<(LayerState, Option<LayerRecord>)> = keys
+        .iter()
+        .map(|key| cached(key).map_or((LayerState::ToBuild, None), |record| (LayerState::Cached, Some(record))))
+        .collect();
+    let Some(remote) = builder.remote.filter(|_| states.iter().any(|(_, record)| record.is_none())) else {
+        return Ok(states);
+    };
+    let previous = remote.previous()?;
+    let (mut wanted, mut blobs) = (Vec::new(), Vec::new());
+    for (state, key) in states.iter_mut().zip(keys) {
+        if let (None, Some((record, blob))) = (&state.1, previous.layers.get(&key.to_string())) {
+            wanted.push((state, record));
+            blobs.push(blob);
+        }
+    }
+    for ((state, record), there) in wanted.into_iter().zip(remote.has(&blobs)?) {
+        if there {
+            *state = (LayerState::Registry, Some(record.clone()));
+        }
+    }
+    Ok(states)
 }
 
 fn other_layers(layers: &[LayerReport]) -> Vec<OtherLayer> {
