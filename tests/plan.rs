@@ -1,8 +1,11 @@
 //! `pixi-oci plan` says what a build then does: layers, downloads and the digest.
 
-use std::fs;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::common::{
     odd,
@@ -149,7 +152,7 @@ fn one_changed_package_is_one_layer_and_one_download() {
     // Nobody knows what is in the new package, so nobody knows whether it has a path of the others.
     let unknown = plan(&sandbox, &["--arch", "amd64"]);
     assert_eq!(reasons(&unknown), ["unknownPackages"]);
-    assert_eq!(unknown["platforms"][0]["unknownPackages"], serde_json::json!(["tool"]));
+    assert_eq!(unknown["platforms"][0]["unknownPackages"], json!(["tool"]));
     let size = &unknown["platforms"][0]["layers"][2]["bytes"];
     assert_eq!((&unknown["download"]["bytes"], &unknown["download"]["packages"][0]), (size, &Value::from("tool")));
     // Without the layer but with what is in it.
@@ -195,6 +198,91 @@ fn a_base_image_that_may_move_has_no_digest_before() {
     let digest = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
     write(&sandbox, &on(&format!("docker://127.0.0.1:1/base@{digest}")));
     assert_eq!(reasons(&self::plan(&sandbox, &["--arch", "amd64"])), ["baseNotHere", "unknownPackages"]);
+}
+
+/// What is in `oci:DIR` that is not in another layout.
+fn new_blobs(sandbox: &Sandbox, image: &Value, old: &str) -> BTreeMap<String, u64> {
+    let new = image["layers"].as_array().unwrap().iter().map(|layer| {
+        (layer["digest"].as_str().unwrap().trim_start_matches("sha256:").to_owned(), layer["size"].as_u64().unwrap())
+    });
+    new.filter(|(hex, _)| !sandbox.path(old).join("blobs/sha256").join(hex).exists()).collect()
+}
+
+/// The changes of amd64 since an image.
+fn since(sandbox: &Sandbox, image: &str, arguments: &[&str]) -> Value {
+    plan(sandbox, &[&["--arch", "amd64", "--against", image], arguments].concat())["platforms"][0]["changes"].clone()
+}
+
+#[test]
+fn against_an_image_names_what_changed_and_the_bytes_of_it() {
+    let sandbox = Sandbox::new();
+    let old = || [tool("old"), big("one"), big("two"), package("gone", [file("share/gone", "")])];
+    write(&sandbox, &workspace(old()));
+    let first = build(&sandbox, &["--arch", "amd64"]);
+    let nothing = since(&sandbox, "oci:out", &[]);
+    assert_eq!((&nothing["packages"], &nothing["bytes"], &nothing["exact"]), (&json!([]), &json!(0), &json!(true)));
+    fs::rename(sandbox.path("out"), sandbox.path("old")).unwrap();
+
+    // One is another version, one another archive of the same version, one is gone and one is new.
+    let two = Package { version: "2.0".into(), ..big("two") };
+    write(&sandbox, &workspace([tool("new"), big("one"), two, big("three")]));
+    let image = format!("oci:old@{}", first["digest"].as_str().unwrap());
+    let names = |changes: &Value| -> Vec<String> {
+        let packages = changes["packages"].as_array().unwrap().iter();
+        let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+        packages.map(|p| format!("{} {} {}", text(&p["name"]), text(&p["before"]), text(&p["after"]))).collect()
+    };
+    let b = "h1234567_0";
+    let expected = [
+        format!("gone 1.0 {b} -"),
+        format!("three - 1.0 {b}"),
+        format!("tool 1.0 {b} 1.0 {b}"),
+        format!("two 1.0 {b} 2.0 {b}"),
+    ];
+    // Before it is built the sizes are those of the archives.
+    let guessed = since(&sandbox, &image, &[]);
+    assert_eq!((names(&guessed), &guessed["exact"]), (expected.to_vec(), &json!(false)));
+    assert!(guessed["packages"][1]["bytes"].as_u64().unwrap() > 70_000, "{guessed:#}");
+    let built = build(&sandbox, &["--arch", "amd64"]);
+    let exact = since(&sandbox, &image, &[]);
+    assert_eq!((names(&exact), &exact["exact"]), (expected.to_vec(), &json!(true)));
+    let new = new_blobs(&sandbox, &built["images"][0], "old");
+    assert_eq!(exact["bytes"].as_u64().unwrap(), new.values().sum::<u64>(), "{exact:#} {new:?}");
+    for (index, package) in [(1, "three"), (2, "tool"), (3, "two")] {
+        let layers = built["images"][0]["layers"].as_array().unwrap();
+        let has = |layer: &&Value| layer["packages"][0].as_str().is_some_and(|l| l.starts_with(&format!("{package} ")));
+        let layer = layers.iter().find(has).unwrap();
+        assert_eq!(exact["packages"][index]["bytes"], layer["size"], "{package}");
+    }
+    assert_eq!(exact["packages"][0]["bytes"], 0);
+    let text = run(&sandbox, &["plan", "ws", "--arch", "amd64", "--against", &image]).success().stdout;
+    assert!(text.contains(&format!("! two 1.0 {b} -> 2.0 {b}")) && text.contains("- gone 1.0"), "{text}");
+    // Another compression changes every layer, and no package.
+    let other = since(&sandbox, "oci:out", &["--compression", "zstd"]);
+    assert_eq!((names(&other), other["otherPackageLayers"].as_array().unwrap().len()), (Vec::new(), 4));
+    run(&sandbox, &["plan", "ws", "--against", "oci:nowhere"]).refused(1, &["oci:nowhere"]);
+    run(&sandbox, &["plan", "ws", "--against", "nowhere"]).refused(2, &["docker://HOST/REPOSITORY"]);
+    run(&sandbox, &["plan", "ws", "--offline", "--against", "docker://127.0.0.1:1/a"]).refused(1, &["oci:DIR"]);
+}
+
+/// Two packages that share a layer are both the reason why it is another one.
+#[test]
+fn what_shares_a_layer_is_counted_once() {
+    let sandbox = Sandbox::new();
+    let small = |n: usize, text: &str| package(&format!("small{n}"), [file(&format!("share/{n}"), text)]);
+    let ws = |text: &str| workspace((0..12).map(|n| small(n, if n < 6 { text } else { "" })));
+    write(&sandbox, &ws("old"));
+    build(&sandbox, &["--arch", "amd64"]);
+    fs::rename(sandbox.path("out"), sandbox.path("old")).unwrap();
+    write(&sandbox, &ws("new"));
+    let built = build(&sandbox, &["--arch", "amd64"]);
+    let changes = since(&sandbox, "oci:old", &[]);
+    let packages = changes["packages"].as_array().unwrap();
+    let sum: u64 = packages.iter().map(|package| package["bytes"].as_u64().unwrap()).sum();
+    let new: u64 = new_blobs(&sandbox, &built["images"][0], "old").values().sum();
+    assert_eq!((packages.len(), changes["bytes"].as_u64()), (6, Some(new)));
+    let layers: BTreeSet<u64> = packages.iter().map(|package| package["layers"][0].as_u64().unwrap()).collect();
+    assert!(layers.len() < 6 && sum > 0, "{changes:#}");
 }
 
 fn tool(text: &str) -> Package {

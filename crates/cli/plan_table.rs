@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use pixi_oci_build::{EnvironmentPlan, LayerKind, LayerPlan, LayerState, Plan};
+use pixi_oci_build::{Changes, EnvironmentPlan, LayerKind, LayerPlan, LayerState, Plan};
 
 use crate::progress::size;
 
@@ -47,6 +47,9 @@ fn platform(text: &mut String, environment: &str, plan: &Plan) -> std::fmt::Resu
             writeln!(text, "  {note}: {}", listed(packages))?;
         }
     }
+    if let Some(since) = &plan.changes {
+        changes(text, plan, since)?;
+    }
     if let Some(manifest) = plan.manifest {
         writeln!(text, "  image {manifest}")?;
     }
@@ -72,6 +75,49 @@ fn whole(text: &mut String, plan: &EnvironmentPlan) -> std::fmt::Result {
         write!(text, "; and {} layers, {}", download.layers, size(download.layer_bytes))?;
     }
     writeln!(text)
+}
+
+/// What is different from an image, in the layers' numbers of the table.
+fn changes(text: &mut String, plan: &Plan, changes: &Changes) -> std::fmt::Result {
+    let bytes = |bytes, exact| if exact { size(bytes) } else { format!("~{}", size(bytes)) };
+    let numbers = |layers: &[usize]| match layers {
+        [] => "no layer".to_owned(),
+        [only] => format!("layer {}", only + 1),
+        several => {
+            format!("layers {}", several.iter().map(|layer| (layer + 1).to_string()).collect::<Vec<_>>().join(", "))
+        }
+    };
+    if changes.manifest.is_none() {
+        return writeln!(text, "  there is no image for {} to compare with", plan.platform);
+    }
+    let all = bytes(changes.bytes, changes.exact);
+    writeln!(text, "  changed: {} packages, {all} to send", changes.packages.len())?;
+    for package in &changes.packages {
+        let what = match (package.before.as_deref(), package.after.as_deref()) {
+            (None, Some(after)) => format!("+ {} {after}", package.name),
+            (Some(before), None) => format!("- {} {before}", package.name),
+            (Some(before), Some(after)) if before == after => format!("! {} {after} (another archive)", package.name),
+            (before, after) => {
+                format!("! {} {} -> {}", package.name, before.unwrap_or_default(), after.unwrap_or_default())
+            }
+        };
+        let cost = bytes(package.bytes, package.exact);
+        writeln!(text, "    {cost:>10}  {what}  ({})", numbers(&package.layers))?;
+    }
+    for &index in &changes.other_package_layers {
+        let Some(layer) = plan.layers.get(index) else { continue };
+        let cost = bytes(layer.size.unwrap_or(layer.bytes), layer.size.is_some());
+        writeln!(text, "    {cost:>10}  layer {} is another one, its packages are not", index + 1)?;
+    }
+    for layer in &changes.other_layers {
+        let what = match layer.kind {
+            LayerKind::Base => "base image",
+            LayerKind::Environment => "environment",
+            _ => "application",
+        };
+        writeln!(text, "    {:>10}  ({what})", size(layer.size))?;
+    }
+    Ok(())
 }
 
 fn packages_of(layer: &LayerPlan) -> String {

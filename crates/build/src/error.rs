@@ -56,6 +56,9 @@ pub enum Error {
     /// The application layer.
     #[error(transparent)]
     Application(#[from] crate::application::ApplicationError),
+    /// What a plan is compared with.
+    #[error(transparent)]
+    Plan(#[from] crate::plan::PlanError),
     /// A source that should become a wheel.
     #[error(transparent)]
     Source(#[from] Box<crate::sources::SourceError>),

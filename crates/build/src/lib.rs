@@ -65,8 +65,8 @@ pub use pixi_oci_resolve::{
     PixiConfig, Port, Proxies, S3Environment, TaskArgv, Url, Uv, VirtualPackage, Workspace, is_workspace, redact,
 };
 pub use plan::{
-    DownloadPlan, EnvironmentPlan, LayerPlan, LayerState, OtherLayer, PackagePlan, Plan, PlanRequest, PlannedImage,
-    Reason, Unpredicted, plan, planned_images,
+    AgainstImage, ChangedPackage, Changes, DownloadPlan, EnvironmentPlan, LayerPlan, LayerState, OtherLayer,
+    PackagePlan, PastRef, Plan, PlanError, PlanRequest, PlannedImage, Reason, Unpredicted, plan, planned_images,
 };
 pub use product::{
     ProductReport, ProductReportEnvironment, ProductRequest, ProductRequestError, check_product, product,

@@ -3,8 +3,11 @@
 //!
 //! It is the build's own code up to the point where layers are made, and from there where none has to be made.
 
+mod changes;
 mod download;
+mod error;
 mod locked;
+mod past;
 mod report;
 mod seen;
 mod survey;
@@ -13,9 +16,18 @@ use pixi_oci_image::Architecture;
 use pixi_oci_resolve::{Client, LockFile, LockedPackage, LockedPlatform, Workspace};
 
 pub use self::report::{
-    DownloadPlan, EnvironmentPlan, LayerPlan, LayerState, OtherLayer, PackagePlan, Plan, Reason, Unpredicted,
+    AgainstImage, DownloadPlan, EnvironmentPlan, LayerPlan, LayerState, OtherLayer, PackagePlan, Plan, Reason,
+    Unpredicted,
 };
-use self::survey::{Survey, survey};
+pub use self::{
+    changes::{ChangedPackage, Changes},
+    error::PlanError,
+    past::PastRef,
+};
+use self::{
+    past::{Past, PastMeans, read_past},
+    survey::{Survey, survey},
+};
 use crate::{
     BuildRequest, Error, Event, OnEvent,
     build::cache_from,
@@ -32,6 +44,8 @@ pub struct PlanRequest {
     pub build: BuildRequest,
     /// All environments of the lock file instead of one.
     pub all_environments: bool,
+    /// An image that the plan is compared with.
+    pub against: Option<PastRef>,
     /// Whether the base image is asked for, and fetched, as a build does it; else only what is on this machine counts.
     pub asks_for_base: bool,
 }
@@ -50,6 +64,7 @@ pub fn plan(request: &PlanRequest, client: &Client, on_event: OnEvent<'_>) -> Re
         on_event(Event::Warning("no registry is asked offline; --cache-from is left out".into()));
     }
     let remote = remote.as_ref().map(|remote| remote as &dyn Remote);
+    let past = request.against.as_ref().map(|against| past(against, &request.build)).transpose()?;
     let plans = chosen(request, &workspace, &lock)?.into_iter().map(|chosen| {
         survey(&Survey {
             request: &chosen.request,
@@ -60,9 +75,24 @@ pub fn plan(request: &PlanRequest, client: &Client, on_event: OnEvent<'_>) -> Re
             asks_for_base: request.asks_for_base,
             client,
             remote,
+            past: past.as_ref(),
         })
     });
     plans.collect()
+}
+
+fn past(against: &PastRef, request: &BuildRequest) -> Result<Past, Error> {
+    let scratch = request.cache_dir.join("previous");
+    // A layout is read where it is.
+    if matches!(against, PastRef::Registry(_)) && !request.offline {
+        fs_err::create_dir_all(&scratch).map_err(|source| Error::Io {
+            action: "create",
+            path: scratch.clone(),
+            source,
+        })?;
+    }
+    let (registries, interrupted) = (&request.registries, &*request.interrupted);
+    read_past(against, &PastMeans { offline: request.offline, registries, scratch: &scratch, interrupted })
 }
 
 /// An image that a build makes.

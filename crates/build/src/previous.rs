@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// An index of more images is none of ours.
-const MAX_IMAGES: usize = 16;
+pub const MAX_IMAGES: usize = 16;
 /// An environment layer is larger only if it is none of ours.
 const MAX_LAYER: u64 = 256 << 20;
 const MAX_TABLE: u64 = 512 << 20;
@@ -68,9 +68,7 @@ impl Previous {
         let Some((config, layers)) = documents(manifest) else { return Ok(()) };
         let keys: Vec<Option<&str>> =
             layers.iter().map(|layer| layer.annotations.get(KEY_ANNOTATION).map(String::as_str)).collect();
-        // The environment layer is the one above the package layers.
-        let Some(last) = keys.iter().rposition(Option::is_some) else { return Ok(()) };
-        let Some(environment) = layers.get(last + 1).filter(|layer| layer.size <= MAX_LAYER) else { return Ok(()) };
+        let Some(environment) = environment(&layers) else { return Ok(()) };
         let config: Value = serde_json::from_slice(&registry.fetch_document(&config).await?).unwrap_or_default();
         let diff_ids: Vec<DiffId> = serde_json::from_value(config["rootfs"]["diff_ids"].clone()).unwrap_or_default();
         let write = |source| Error::Read { path: scratch.into(), source };
@@ -93,7 +91,7 @@ impl Previous {
 }
 
 /// The configuration and layers that an image manifest names.
-fn documents(manifest: &Value) -> Option<(Descriptor, Vec<Descriptor>)> {
+pub fn documents(manifest: &Value) -> Option<(Descriptor, Vec<Descriptor>)> {
     let descriptor = |value: &Value| {
         Some(Descriptor {
             media_type: value["mediaType"].as_str()?.into(),
@@ -106,8 +104,14 @@ fn documents(manifest: &Value) -> Option<(Descriptor, Vec<Descriptor>)> {
     Some((descriptor(&manifest["config"])?, layers))
 }
 
+/// The environment layer, which is the one above the package layers.
+pub fn environment(layers: &[Descriptor]) -> Option<&Descriptor> {
+    let last = layers.iter().rposition(|layer| layer.annotations.contains_key(KEY_ANNOTATION))?;
+    layers.get(last + 1).filter(|layer| layer.size <= MAX_LAYER)
+}
+
 /// The table in an environment layer.
-fn table(file: &mut File, media_type: &MediaType) -> Option<LayerTable> {
+pub fn table(file: &mut File, media_type: &MediaType) -> Option<LayerTable> {
     file.rewind().ok()?;
     let plain: Box<dyn Read> = match media_type {
         MediaType::ImageLayerGzip => Box::new(flate2::read::MultiGzDecoder::new(file)),

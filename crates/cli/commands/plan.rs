@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use pixi_oci_build::{Client, EnvironmentPlan, OnEvent, PlanRequest, plan, planned_images};
+use pixi_oci_build::{Client, EnvironmentPlan, OnEvent, PastRef, PlanRequest, plan, planned_images};
 
 use crate::{
     arguments::{ImageArgs, Selection},
@@ -29,6 +29,7 @@ use crate::{
   pixi-oci plan --all --json ../tool    # every environment and linux platform, for programs
   pixi-oci plan -e prod --arch arm64 --max-layers 60
   pixi-oci plan --cache-from docker://ghcr.io/me/app:latest
+  pixi-oci plan --against oci:dist/oci  # what changed, and the bytes that it costs
   pixi-oci plan --matrix github --workspace-glob 'services/*' --since origin/main")]
 pub struct PlanArgs {
     #[command(flatten)]
@@ -41,6 +42,10 @@ pub struct PlanArgs {
     /// Only workspaces with files that changed since their branch left this commit, tag or branch; empty for all.
     #[arg(long, value_name = "GIT_REF", requires = "matrix")]
     pub since: Option<String>,
+    /// Say what is different from this image, package by package, and what it costs: docker://HOST/REPOSITORY[:TAG],
+    /// oci:DIR[:TAG] or oci:DIR@sha256:….
+    #[arg(long, value_name = "IMAGE", conflicts_with_all = ["all", "matrix"])]
+    pub against: Option<PastRef>,
     /// Every environment of the lock file.
     #[arg(long, conflicts_with_all = ["environment", "arch", "platform"])]
     pub all: bool,
@@ -104,7 +109,8 @@ fn ask<T>(
 ) -> Result<T, CliError> {
     let channels = args.means.channels(&selection.workspace())?;
     let build = request(selection, Some(&args.image), &args.means, &channels, args.registry.access())?;
-    let request = PlanRequest { build, all_environments: args.all, asks_for_base: false };
+    let request =
+        PlanRequest { build, all_environments: args.all, against: args.against.clone(), asks_for_base: false };
     let client = Client::new(&channels.client)?;
     let progress = Progress::new(output);
     let answer = question(&request, &client, &|event| progress.on_event(event));

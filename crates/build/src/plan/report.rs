@@ -3,6 +3,7 @@
 use pixi_oci_layer::Digest;
 use serde::Serialize;
 
+use super::Changes;
 use crate::{BaseReport, needs::Need};
 
 /// One environment: what `pixi-oci build` would make of it.
@@ -15,10 +16,23 @@ pub struct EnvironmentPlan {
     pub digest: Option<Digest>,
     /// Why not; empty where there is a digest.
     pub unpredicted: Vec<Unpredicted>,
+    /// The image that the platforms' `changes` are since.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub against: Option<AgainstImage>,
     /// What a build downloads.
     pub download: DownloadPlan,
     /// The platforms, by name.
     pub platforms: Vec<Plan>,
+}
+
+/// An image that a plan is compared with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AgainstImage {
+    /// As it was named.
+    pub reference: String,
+    /// Of the image index, or of the image where there is no index.
+    pub digest: Digest,
 }
 
 /// Why the digest of an image is not known before it is built.
@@ -104,6 +118,9 @@ pub struct Plan {
     pub layers: Vec<LayerPlan>,
     /// The environment and application layers, which are above them and made by every build; where the image is known.
     pub other_layers: Vec<OtherLayer>,
+    /// What is different from the image that is compared with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changes: Option<Changes>,
 }
 
 /// One package layer.

@@ -7,9 +7,11 @@ use pixi_oci_layer::Digest;
 use pixi_oci_resolve::{ArchiveCache, Client, LockedPackage, LockedPlatform, Workspace, requirements};
 
 use super::{
-    DownloadPlan, EnvironmentPlan, Plan, Unpredicted,
+    AgainstImage, DownloadPlan, EnvironmentPlan, Plan, Unpredicted,
+    changes::{Present, base_layers, changes},
     download::Downloads,
     locked,
+    past::Past,
     report::Reason,
     seen::{Here, Seen, look, unseen, without_wheel},
 };
@@ -45,6 +47,8 @@ pub struct Survey<'a> {
     pub client: &'a Client,
     /// The layers of published images.
     pub remote: Option<&'a dyn Remote>,
+    /// What is compared with.
+    pub past: Option<&'a Past>,
 }
 
 /// Wheels that stand for sources, by target.
@@ -70,11 +74,12 @@ pub fn survey(survey: &Survey<'_>) -> Result<EnvironmentPlan, Error> {
     let plans = survey.platforms.iter().map(|(platform, packages)| {
         let index = targets.iter().position(|target| target.platform.name == platform.name);
         let wheels = index.and_then(|index| sources.get(index)).unwrap_or(&nothing);
-        plan(configuration, platform, packages, wheels, seen.remove(platform.name.as_str()))
+        plan(survey, platform, packages, wheels, seen.remove(platform.name.as_str()))
     });
     Ok(EnvironmentPlan {
         environment: configuration.environment.clone(),
         digest,
+        against: survey.past.map(|past| AgainstImage { reference: past.reference.clone(), digest: past.digest }),
         download,
         platforms: plans.collect::<Result<_, _>>()?,
         unpredicted,
@@ -191,7 +196,7 @@ fn index(
 
 /// What is said of a platform.
 fn plan(
-    configuration: &Configuration,
+    survey: &Survey<'_>,
     platform: &LockedPlatform,
     packages: &[LockedPackage],
     wheels: &BTreeMap<String, SourceWheel>,
@@ -201,13 +206,25 @@ fn plan(
     let seen = match seen {
         Some(seen) => seen,
         // No image can be made for it, so nobody asks what is in its packages.
-        None => Seen { layers: locked::layers(configuration, packages)?, unknown: Vec::new(), base: None, image: None },
+        None => Seen {
+            layers: locked::layers(survey.configuration, packages)?,
+            unknown: Vec::new(),
+            base: None,
+            image: None,
+        },
     };
+    let oci_platform = platform::architecture(platform.subdir).map(|architecture| format!("linux/{architecture}"));
+    let other_layers = seen.image.as_ref().map(|(_, layers)| layers.clone()).unwrap_or_default();
+    let changes = survey.past.map(|past| {
+        let past = past.images.iter().find(|image| Some(&image.platform) == oci_platform.as_ref());
+        let base = seen.base.as_ref().map(base_layers);
+        changes(&Present { layers: &seen.layers, other: &other_layers, base }, past)
+    });
     let in_layers = || seen.layers.iter().flat_map(|layer| &layer.packages);
     Ok(Plan {
         platform: platform.name.clone(),
         subdir: platform.subdir.to_string(),
-        oci_platform: platform::architecture(platform.subdir).map(|architecture| format!("linux/{architecture}")),
+        oci_platform,
         manifest: seen.image.as_ref().map(|(image, _)| image.manifest.digest),
         base: seen.base.as_ref().and_then(Base::report),
         packages: packages.len(),
@@ -220,7 +237,8 @@ fn plan(
         sources: without_wheel(packages, wheels).collect(),
         requires: needs.iter().map(Need::text).collect(),
         needs,
-        other_layers: seen.image.map(|(_, layers)| layers).unwrap_or_default(),
+        other_layers,
         layers: seen.layers,
+        changes,
     })
 }

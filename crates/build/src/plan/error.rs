@@ -1,0 +1,33 @@
+//! Why a plan cannot be compared with an image.
+
+/// Each names the image.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// It is in a registry, and none may be asked.
+    #[error(
+        "{reference} is in a registry, which cannot be asked offline; leave out --offline, or compare with oci:DIR"
+    )]
+    Offline {
+        /// The image.
+        reference: String,
+    },
+    /// The registry does not give it.
+    #[error("cannot compare with {reference}")]
+    Registry {
+        /// The image.
+        reference: String,
+        /// Why not.
+        source: Box<pixi_oci_publish::registry::Error>,
+    },
+    /// It is not whole in its layout.
+    #[error("cannot compare with what is in a layout")]
+    Stored(#[from] pixi_oci_publish::StoredError),
+    /// Somebody else made it.
+    #[error(
+        "{reference} was not made by pixi-oci, or by a version that did not note what is in which layer; it cannot be compared with"
+    )]
+    NotOurs {
+        /// The image.
+        reference: String,
+    },
+}

@@ -1,0 +1,218 @@
+//! An image that was built before, as far as one can compare with it: its documents, and what its environment layer says.
+
+use std::{collections::BTreeSet, fmt, fs::File, path::Path, str::FromStr};
+
+use pixi_oci_image::Descriptor;
+use pixi_oci_layer::Digest;
+use pixi_oci_publish::{
+    base::{BaseRef, LayoutImage},
+    platform_in, read_stored,
+    registry::{Access, Registry, RegistryAccess, RepositoryRef, no_events},
+};
+use serde_json::Value;
+
+use super::PlanError;
+use crate::{
+    build::reference,
+    describe::{KEY_ANNOTATION, PACKAGES_ANNOTATION},
+    interruptible::interruptible,
+    previous::{documents, environment, table},
+};
+
+/// An image that a plan is compared with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PastRef {
+    /// `docker://HOST/REPOSITORY[:TAG][@DIGEST]`
+    Registry(RepositoryRef),
+    /// `oci:DIR[:TAG]` or `oci:DIR@DIGEST`
+    Layout(std::path::PathBuf, LayoutImage),
+}
+
+impl FromStr for PastRef {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.starts_with("oci:")
+            && let Ok(BaseRef::OciLayout { dir, image }) = BaseRef::parse(text)
+        {
+            return Ok(Self::Layout(dir, image));
+        }
+        match text.starts_with("docker://") {
+            true => text.parse().map(Self::Registry).map_err(|error| format!("{error}")),
+            false => Err("write docker://HOST/REPOSITORY[:TAG], or oci:DIR[:TAG] or oci:DIR@sha256:…".into()),
+        }
+    }
+}
+
+impl fmt::Display for PastRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Registry(reference) => reference.fmt(f),
+            Self::Layout(dir, image) => BaseRef::OciLayout { dir: dir.clone(), image: image.clone() }.fmt(f),
+        }
+    }
+}
+
+/// What a reference leads to.
+pub struct Past {
+    /// As it was named.
+    pub reference: String,
+    /// Of the image index, or of the image where there is no index.
+    pub digest: Digest,
+    /// The images.
+    pub images: Vec<PastImage>,
+}
+
+/// One architecture's image.
+pub struct PastImage {
+    /// `linux/amd64`
+    pub platform: String,
+    /// Of the image manifest.
+    pub digest: Digest,
+    /// The manifest and configuration.
+    pub documents: (Value, Value),
+    /// Bottom first, the base's included.
+    pub layers: Vec<PastLayer>,
+    /// The sha256 of the archives of its conda packages; empty if nobody knows.
+    pub archives: BTreeSet<String>,
+}
+
+/// One layer.
+pub struct PastLayer {
+    /// Of the blob.
+    pub digest: Digest,
+    /// Of a package layer: what it is found by.
+    pub key: Option<String>,
+    /// Of a package layer: `NAME VERSION BUILD`, by name.
+    pub packages: Vec<String>,
+}
+
+/// An image's documents, as they were read.
+struct Documents {
+    digest: Digest,
+    manifest: Vec<u8>,
+    config: Vec<u8>,
+    /// The environment layer.
+    environment: Option<(File, Descriptor)>,
+}
+
+/// With what it is read.
+pub struct PastMeans<'a> {
+    /// Whether registries must not be asked.
+    pub offline: bool,
+    /// How registries are reached, and who we are there.
+    pub registries: &'a RegistryAccess,
+    /// A directory for temporary files, which is there.
+    pub scratch: &'a Path,
+    /// Set by somebody else when the work is to end.
+    pub interrupted: &'a std::sync::atomic::AtomicBool,
+}
+
+/// Reads the image that `from` names. Of a registry's layers only the environment layers are fetched.
+///
+/// # Errors
+///
+/// It cannot be read, or was not made by pixi-oci.
+pub fn read_past(from: &PastRef, means: &PastMeans<'_>) -> Result<Past, crate::Error> {
+    let (digest, documents) = match from {
+        PastRef::Layout(dir, image) => layout(dir, image)?,
+        PastRef::Registry(_) if means.offline => return Err(PlanError::Offline { reference: from.to_string() }.into()),
+        PastRef::Registry(reference) => {
+            let read = interruptible(registry(reference, means), means.interrupted);
+            crate::runtime()?.block_on(read)??
+        }
+    };
+    let images: Vec<PastImage> = documents.into_iter().filter_map(image).collect();
+    if !images.iter().flat_map(|image| &image.layers).any(|layer| layer.key.is_some()) {
+        return Err(PlanError::NotOurs { reference: from.to_string() }.into());
+    }
+    Ok(Past { reference: from.to_string(), digest, images })
+}
+
+fn layout(dir: &Path, image: &LayoutImage) -> Result<(Digest, Vec<Documents>), crate::Error> {
+    let stored = read_stored(dir, image).map_err(PlanError::from)?;
+    let digest = stored.root.descriptor.digest;
+    let documents = stored.images.into_iter().map(|stored| {
+        let (manifest, config) = (stored.image.manifest, stored.image.config);
+        let wanted = environment_of(&manifest.bytes);
+        let path = wanted.as_ref().and_then(|wanted| {
+            let layer = stored.image.layers.iter().find(|layer| layer.descriptor.digest == wanted.digest);
+            layer.and_then(|layer| layer.source.clone())
+        });
+        let file = path.map(|path| {
+            File::open(&path).map_err(|source| crate::Error::Io { action: "read", path: path.clone(), source })
+        });
+        Ok(Documents {
+            digest: manifest.descriptor.digest,
+            manifest: manifest.bytes,
+            config: config.bytes,
+            environment: file.transpose()?.zip(wanted),
+        })
+    });
+    Ok((digest, documents.collect::<Result<_, crate::Error>>()?))
+}
+
+async fn registry(named: &RepositoryRef, means: &PastMeans<'_>) -> Result<(Digest, Vec<Documents>), crate::Error> {
+    let failed = |source| PlanError::Registry { reference: named.to_string(), source: Box::new(source) };
+    let connect = async {
+        let credentials = means.registries.credentials.for_reading().find(&named.repository).await?;
+        Registry::connect(&named.repository, Access::Pull, &means.registries.options, credentials, no_events())
+    };
+    let registry = connect.await.map_err(failed)?;
+    let (root, bytes) = registry.manifest(&reference(named)).await.map_err(failed)?;
+    let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+    let mut manifests = Vec::new();
+    match value["manifests"].as_array() {
+        Some(children) => {
+            let digests = children.iter().filter_map(|child| child["digest"].as_str());
+            for digest in digests.take(crate::previous::MAX_IMAGES) {
+                manifests.push(registry.manifest(digest).await.map_err(failed)?);
+            }
+        }
+        None => manifests.push((root.clone(), bytes)),
+    }
+    let mut documents = Vec::new();
+    for (descriptor, manifest) in manifests {
+        let value: Value = serde_json::from_slice(&manifest).unwrap_or_default();
+        let Some((config, _)) = crate::previous::documents(&value) else { continue };
+        let config = registry.fetch_document(&config).await.map_err(failed)?;
+        let mut environment = None;
+        if let Some(wanted) = environment_of(&manifest) {
+            let io = |source| crate::Error::Io { action: "make a file in", path: means.scratch.into(), source };
+            let mut file = tempfile::tempfile_in(means.scratch).map_err(io)?;
+            registry.fetch_blob(&wanted, &mut file).await.map_err(failed)?;
+            environment = Some((file, wanted));
+        }
+        documents.push(Documents { digest: descriptor.digest, manifest, config, environment });
+    }
+    Ok((root.digest, documents))
+}
+
+fn environment_of(manifest: &[u8]) -> Option<Descriptor> {
+    let (_, layers) = documents(&serde_json::from_slice(manifest).ok()?)?;
+    environment(&layers).cloned()
+}
+
+/// What can be compared; `None` for what is no image of a machine we know.
+fn image(read: Documents) -> Option<PastImage> {
+    let manifest: Value = serde_json::from_slice(&read.manifest).ok()?;
+    let config: Value = serde_json::from_slice(&read.config).ok()?;
+    let (_, layers) = documents(&manifest)?;
+    let platform = format!("linux/{}", platform_in(&read.config)?.architecture);
+    let table = read.environment.and_then(|(mut file, layer)| table(&mut file, &layer.media_type));
+    let layer = |layer: Descriptor| {
+        let packages = layer.annotations.get(PACKAGES_ANNOTATION).map(|text| text.split(", ").map(str::to_owned));
+        PastLayer {
+            digest: layer.digest,
+            key: layer.annotations.get(KEY_ANNOTATION).cloned(),
+            packages: packages.into_iter().flatten().collect(),
+        }
+    };
+    Some(PastImage {
+        platform,
+        digest: read.digest,
+        layers: layers.into_iter().map(layer).collect(),
+        archives: table.map(|table| table.conda.into_keys().collect()).unwrap_or_default(),
+        documents: (manifest, config),
+    })
+}
