@@ -20,7 +20,7 @@ use crate::{
         verify::VerifyArgs,
     },
     error::CliError,
-    output::{Output, Verbosity},
+    output::{Output, Shape, Verbosity},
 };
 
 /// Pixi workspaces as reproducible OCI images: no daemon, no root, no QEMU, and no package's code is run.
@@ -50,6 +50,26 @@ pub enum Command {
     Man(ManArgs),
 }
 
+impl Command {
+    /// As it is typed.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Build(_) => "build",
+            Self::Plan(_) => "plan",
+            Self::Lock(_) => "lock",
+            Self::Publish(_) => "publish",
+            Self::PublishIndex(_) => "publish-index",
+            Self::Prune(_) => "prune",
+            Self::Product(_) => "product",
+            Self::CheckProduct(_) => "check-product",
+            Self::InstallProduct(_) => "install-product",
+            Self::Verify(_) => "verify",
+            Self::Completion(_) => "completion",
+            Self::Man(_) => "man",
+        }
+    }
+}
+
 /// How much is said, and how.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
@@ -60,12 +80,24 @@ pub struct Common {
     /// Say errors only.
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     quiet: bool,
-    /// Draw no progress bars. They are drawn on a terminal only.
+    /// How progress is shown, on stderr: bars on a terminal and else lines (auto), lines, JSON events (docs/events.md), or
+    /// not at all [default: auto].
+    #[arg(long, global = true, value_enum, value_name = "HOW")]
+    progress: Option<ProgressForm>,
+    /// The same as --progress none; what --progress says wins.
     #[arg(long, global = true, env = "PIXI_NO_PROGRESS", value_parser = clap::builder::FalseyValueParser::new())]
     no_progress: bool,
     /// When to use colours.
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto, env = "PIXI_COLOR")]
     color: Color,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ProgressForm {
+    Auto,
+    Plain,
+    Json,
+    None,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -89,7 +121,22 @@ impl Common {
             // https://no-color.org: present and not empty.
             Color::Auto => std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
         };
-        Output::new(verbosity, color, !self.no_progress)
+        Output::new(verbosity, color, self.shape())
+    }
+
+    fn shape(&self) -> Shape {
+        let auto = if self.no_progress { ProgressForm::None } else { ProgressForm::Auto };
+        match self.progress.unwrap_or(auto) {
+            // What cannot move its cursor cannot redraw.
+            ProgressForm::Auto
+                if std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb") =>
+            {
+                Shape::Bars
+            }
+            ProgressForm::Auto | ProgressForm::Plain => Shape::Plain,
+            ProgressForm::Json => Shape::Json,
+            ProgressForm::None => Shape::Silent,
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use pixi_oci_build::{ManifestError, PublishError, ResolveError};
 
 use crate::{
     blockers,
-    output::{Output, harmful, printable},
+    output::{Output, Shape, harmful, printable},
 };
 
 /// The failure of a command.
@@ -89,10 +89,6 @@ impl CliError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) => 2,
-            Self::Build(pixi_oci_build::Error::Interrupted) => crate::interrupt::exit_code(),
-            Self::Run(pixi_oci_verify::RunError::Podman(pixi_oci_verify::PodmanError::Interrupted)) => {
-                crate::interrupt::exit_code()
-            }
             _ => 1,
         }
     }
@@ -102,7 +98,10 @@ impl CliError {
         if let Self::Build(pixi_oci_build::Error::Resolve(ResolveError::Manifest(error)))
         | Self::Resolve(ResolveError::Manifest(error)) = self
         {
-            return output.raw(&drawn(error, output.color()));
+            return match output.shape() {
+                Shape::Json => output.error(self),
+                _ => output.drawn(&drawn(error, output.color())),
+            };
         }
         match self {
             Self::Publication(error) if let Some(name) = error.name() => {

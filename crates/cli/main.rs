@@ -14,6 +14,7 @@ mod changed;
 mod channels;
 mod commands;
 mod error;
+mod events;
 mod interrupt;
 mod matrix;
 mod output;
@@ -27,17 +28,31 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::arguments::Cli;
+use crate::{arguments::Cli, events::Line};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let output = cli.common.output();
-    interrupt::watch_signals();
-    match commands::run(cli.command, &output) {
-        Ok(code) => code,
-        Err(error) => {
+    let (version, release) = (events::VERSION, env!("CARGO_PKG_VERSION"));
+    output.event(&Line::Started { version, release, command: cli.command.name() });
+    interrupt::watch_signals(&output);
+    let code = match (commands::run(cli.command, &output), interrupt::exit_code()) {
+        (Ok(code), _) => code,
+        // Whatever failed, it failed because an end was wanted.
+        (Err(_), Some(code)) => {
+            output.failure("interrupted");
+            ExitCode::from(code)
+        }
+        (Err(error), None) => {
             error.show(&output);
             ExitCode::from(error.exit_code())
         }
-    }
+    };
+    output.event(&Line::Finished { exit_code: number(code) });
+    code
+}
+
+/// `ExitCode` does not say what it is.
+fn number(code: ExitCode) -> u8 {
+    (0..=u8::MAX).find(|number| ExitCode::from(*number) == code).unwrap_or_default()
 }

@@ -1,8 +1,13 @@
 //! The only writer to stdout and stderr. stdout is the result; everything else goes to stderr.
 
-use std::io::{self, IsTerminal, Write};
+use std::{
+    io::{self, Write},
+    time::Instant,
+};
 
 use indicatif::MultiProgress;
+
+use crate::events::{self, Line};
 
 /// How much is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,19 +20,59 @@ pub enum Verbosity {
     Verbose,
 }
 
+/// What stderr is like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// Lines, and bars below them that are redrawn.
+    Bars,
+    /// Lines, also about progress.
+    Plain,
+    /// Lines, but none about progress.
+    Silent,
+    /// JSON documents, one a line, and nothing else.
+    Json,
+}
+
 /// Where text goes, and what of it.
 #[derive(Clone)]
 pub struct Output {
     verbosity: Verbosity,
     color: bool,
+    shape: Shape,
+    started: Instant,
     bars: Option<MultiProgress>,
 }
 
 impl Output {
-    /// `progress` asks for bars, which are drawn on a terminal only.
-    pub fn new(verbosity: Verbosity, color: bool, progress: bool) -> Self {
-        let draw = progress && verbosity > Verbosity::Quiet && io::stderr().is_terminal();
-        Self { verbosity, color, bars: draw.then(MultiProgress::new) }
+    /// Nobody who wants silence wants progress, but for what a program reads.
+    pub fn new(verbosity: Verbosity, color: bool, shape: Shape) -> Self {
+        let shape = match (verbosity, shape) {
+            (Verbosity::Quiet, Shape::Bars | Shape::Plain) => Shape::Silent,
+            (_, shape) => shape,
+        };
+        let bars = (shape == Shape::Bars).then(MultiProgress::new);
+        Self { verbosity, color, shape, started: Instant::now(), bars }
+    }
+
+    /// What stderr is like.
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// An event, if somebody reads events.
+    pub fn event(&self, event: &Line<'_>) {
+        if self.shape == Shape::Json {
+            let ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+            self.line(&events::text(event, ms));
+        }
+    }
+
+    /// Leaves the terminal as it was, for whoever ends the program at once.
+    pub fn clear(&self) {
+        if let Some(bars) = &self.bars {
+            // A terminal that is gone needs no clearing.
+            let _ = bars.clear();
+        }
     }
 
     /// The bars' owner, if there are bars.
@@ -46,31 +91,40 @@ impl Output {
     /// A line about what is being done.
     pub fn note(&self, text: &str) {
         if self.verbosity >= Verbosity::Verbose {
-            self.line(text);
+            self.text(text);
         }
     }
 
     /// A line that everybody should see who did not ask for silence.
     pub fn say(&self, text: &str) {
         if self.verbosity >= Verbosity::Normal {
-            self.line(&printable(text));
+            self.text(&printable(text));
         }
     }
 
     /// A refusal by its name, in one line that pipelines look for: no colours, and nothing before it.
     pub fn blocker(&self, name: &str, text: &str) {
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        if self.shape == Shape::Json {
+            return self.event(&Line::Error { blocker: Some(name), message: &text, causes: &[] });
+        }
         self.line(&format!("BLOCKER({name}): {}", printable(&text)));
     }
 
     /// What to do about what was just said.
     pub fn hint(&self, text: &str) {
+        if self.shape == Shape::Json {
+            return self.event(&Line::Hint { text });
+        }
         let label = self.paint("hint:", "1;36");
         self.line(&format!("{label} {text}"));
     }
 
     /// Something the user should know, though the work goes on.
     pub fn warning(&self, text: &str) {
+        if self.shape == Shape::Json {
+            return self.event(&Line::Warning { text });
+        }
         if self.verbosity >= Verbosity::Normal {
             let label = self.paint("warning:", "1;33");
             self.line(&format!("{label} {}", printable(text)));
@@ -79,29 +133,29 @@ impl Output {
 
     /// What went wrong, with the chain of causes.
     pub fn error(&self, error: &(dyn std::error::Error + 'static)) {
+        let message = error.to_string();
+        let causes = causes(error);
+        if self.shape == Shape::Json {
+            return self.event(&Line::Error { blocker: None, message: &message, causes: &causes });
+        }
         let label = self.paint("error:", "1;31");
-        let mut said = error.to_string();
-        self.line(&format!("{label} {}", printable(&said)));
-        let mut source = error.source();
-        while let Some(cause) = source {
-            let text = cause.to_string();
-            // Many errors show their source in their own text.
-            if !said.contains(&text) {
-                self.line(&format!("  because: {}", printable(&text)));
-            }
-            said = text;
-            source = cause.source();
+        self.line(&format!("{label} {}", printable(&message)));
+        for cause in causes {
+            self.line(&format!("  because: {}", printable(&cause)));
         }
     }
 
     /// One of several things that are wrong.
     pub fn failure(&self, text: &str) {
+        if self.shape == Shape::Json {
+            return self.event(&Line::Error { blocker: None, message: text, causes: &[] });
+        }
         let label = self.paint("error:", "1;31");
         self.line(&format!("{label} {}", printable(text)));
     }
 
-    /// Text that is ready to be shown, as it is.
-    pub fn raw(&self, text: &str) {
+    /// What is wrong, drawn: it is shown as it is.
+    pub fn drawn(&self, text: &str) {
         self.line(text);
     }
 
@@ -114,6 +168,13 @@ impl Output {
         if self.color { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_string() }
     }
 
+    fn text(&self, text: &str) {
+        match self.shape {
+            Shape::Json => self.event(&Line::Message { text }),
+            _ => self.line(text),
+        }
+    }
+
     fn line(&self, text: &str) {
         let write = || writeln!(io::stderr().lock(), "{text}");
         // Nobody is left to hear that stderr is gone.
@@ -122,6 +183,23 @@ impl Output {
             None => write(),
         };
     }
+}
+
+/// What led to an error, from the nearest to the first.
+fn causes(error: &(dyn std::error::Error + 'static)) -> Vec<String> {
+    let mut causes = Vec::new();
+    let mut said = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let text = cause.to_string();
+        // Many errors show their source in their own text.
+        if !said.contains(&text) {
+            causes.push(text.clone());
+        }
+        said = text;
+        source = cause.source();
+    }
+    causes
 }
 
 /// Whether a terminal would act on the character.

@@ -1,202 +1,149 @@
-//! Draws a build's events on stderr.
+//! Shows what happens while a command works: bars on a terminal, lines in logs, or JSON.
+
+mod bars;
+mod json;
+mod notes;
+mod phase;
+mod plain;
 
 use std::{
-    collections::HashMap,
-    sync::{Mutex, OnceLock},
+    sync::{Arc, Mutex, PoisonError, mpsc},
+    thread,
     time::{Duration, Instant},
 };
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pixi_oci_build::Event;
-use pixi_oci_publish::registry::{Arrival, Event as RegistryEvent};
+use pixi_oci_publish::registry::{Event as RegistryEvent, Events};
 
-use crate::output::Output;
+use self::{bars::Bars, json::Json, phase::Phases, plain::Plain};
+use crate::output::{Output, Shape};
 
-/// Bars on a terminal; lines otherwise, but only when they were asked for with `-v`.
+/// Work that ends sooner than this is not shown.
+const QUIET: Duration = Duration::from_millis(250);
+/// Waiting for longer than this is worth a line.
+const LONG: Duration = Duration::from_secs(5);
+/// So often it is looked what is due, also while nothing happens.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Takes events, from several threads.
 pub struct Progress {
+    shown: Arc<Shown>,
+    /// Ends the thread that looks what is due, when it is dropped.
+    ticks: Mutex<Option<mpsc::Sender<()>>>,
+}
+
+struct Shown {
     output: Output,
     started: Instant,
-    download: OnceLock<ProgressBar>,
-    layers: Mutex<Option<ProgressBar>>,
-    upload: Mutex<Option<Upload>>,
+    state: Mutex<State>,
     warnings: Mutex<Vec<String>>,
 }
 
-/// What is on its way to one repository. An attempt that fails starts again at the blob's begin.
-struct Upload {
-    bar: ProgressBar,
-    sent: HashMap<String, u64>,
+struct State {
+    phases: Phases,
+    form: Form,
 }
 
-impl Upload {
-    fn new(bar: ProgressBar) -> Self {
-        Self { bar, sent: HashMap::new() }
-    }
-
-    fn sent(&mut self, blob: String, sent: u64) {
-        self.sent.insert(blob, sent);
-        self.bar.set_position(self.sent.values().sum());
-    }
+enum Form {
+    Bars(Bars),
+    Plain(Plain),
+    Json(Json),
+    Silent,
 }
-
-/// Waiting for longer than this is worth a line.
-const LONG: Duration = Duration::from_secs(5);
-
-/// Work that ends sooner than this shows no bar: it would only flicker.
-const QUIET: Duration = Duration::from_millis(250);
 
 impl Progress {
-    /// Progress that goes to `output`.
+    /// Progress that goes to `output`, in the shape that it has.
     pub fn new(output: &Output) -> Self {
-        Self {
-            output: output.clone(),
-            started: Instant::now(),
-            download: OnceLock::new(),
-            layers: Mutex::new(None),
-            upload: Mutex::new(None),
-            warnings: Mutex::new(Vec::new()),
-        }
+        let form = match (output.shape(), output.bars()) {
+            (Shape::Bars, Some(bars)) => Form::Bars(Bars::new(bars.clone())),
+            (Shape::Plain, _) => Form::Plain(Plain::default()),
+            (Shape::Json, _) => Form::Json(Json::default()),
+            _ => Form::Silent,
+        };
+        let moves = matches!(form, Form::Bars(_) | Form::Plain(_));
+        let state = Mutex::new(State { phases: Phases::default(), form });
+        let shown =
+            Arc::new(Shown { output: output.clone(), started: Instant::now(), state, warnings: Mutex::default() });
+        let ticks = Mutex::new(moves.then(|| tick(shown.clone())));
+        Self { shown, ticks }
     }
 
     /// Takes an event of the build.
     pub fn on_event(&self, event: Event) {
-        match event {
-            Event::FetchStarted { archives, bytes } => {
-                self.output.note(&format!("{archives} package archives, {}", size(bytes)));
-                let _ = self.download.set(self.bar("packages", bytes));
-            }
-            Event::FetchProgress { bytes } => {
-                if let Some(bar) = self.download.get() {
-                    self.show(bar);
-                    bar.inc(bytes);
-                }
-            }
-            Event::FetchFinished { name, cached } => {
-                self.output.note(&format!("{} {name}", if cached { "cached " } else { "fetched" }));
-            }
-            Event::SourceStarted { name, platform } => {
-                self.output.note(&format!("building {name} for {platform} in a container; this runs its code"));
-            }
-            Event::LayersStarted { platform, layers, bytes, reused, reused_bytes } => {
-                if let Some(bar) = self.download.get() {
-                    bar.finish_and_clear();
-                }
-                self.output.note(&format!("{platform}: {layers} layers of {} of packages", size(bytes)));
-                if reused > 0 {
-                    let reused_bytes = size(reused_bytes);
-                    self.output
-                        .note(&format!("{platform}: {reused} layers of {reused_bytes} of packages are there already"));
-                }
-                self.replace_layers(Some(self.bar(&platform, bytes)));
-            }
-            Event::LayerFinished { bytes, packages } => {
-                self.output.note(&format!("layer  {}", packages.join(" ")));
-                if let Ok(bar) = self.layers.lock()
-                    && let Some(bar) = &*bar
-                {
-                    self.show(bar);
-                    bar.inc(bytes);
-                }
-            }
-            Event::Locking { path } => {
-                self.output.say(&format!("there is no lock file {} yet; making it", path.display()));
-            }
-            Event::Solving { environment, platform } => {
-                self.output.say(&format!("choosing packages for environment `{environment}` on {platform}"));
-            }
-            Event::PublishStarted { repository, bytes } => {
-                self.output.note(&format!("{repository}: blobs of {}", size(bytes)));
-                let Ok(mut upload) = self.upload.lock() else { return };
-                if let Some(old) = upload.replace(Upload::new(self.bar("upload", bytes))) {
-                    old.bar.finish_and_clear();
-                }
-            }
-            Event::Registry(event) => self.on_registry(event),
-            Event::Warning(text) => self.warn(text),
-        }
+        self.shown.on_event(event);
     }
 
-    fn on_registry(&self, event: RegistryEvent) {
-        match event {
-            RegistryEvent::Sent { blob, sent, .. } => self.on_upload(|upload| upload.sent(blob.to_string(), sent)),
-            RegistryEvent::BlobDone { blob, how } => {
-                self.output.note(&format!(
-                    "{} {blob}",
-                    match how {
-                        Arrival::Present => "there   ",
-                        Arrival::Mounted => "mounted ",
-                        Arrival::Uploaded => "uploaded",
-                    }
-                ));
-            }
-            RegistryEvent::Tagged { tag, digest } => self.output.note(&format!("tagged {tag} {digest}")),
-            RegistryEvent::Retry { what, why, wait } => {
-                let text = format!("{what}: {why}; next attempt in {:.1} s", wait.as_secs_f64());
-                // Somebody who watches nothing happen wants to know why.
-                if wait >= LONG { self.output.say(&text) } else { self.output.note(&text) }
-            }
-            RegistryEvent::TokenService { registry, host } => {
-                self.output.say(&format!("the token service of {registry} is at {host}"));
-            }
-            RegistryEvent::Warning(text) => self.warn(text),
-        }
+    /// For what only speaks with a registry.
+    pub fn registry_events(&self) -> Events {
+        let shown = self.shown.clone();
+        Arc::new(move |event| shown.on_event(Event::Registry(event)))
     }
 
-    fn on_upload(&self, act: impl FnOnce(&mut Upload)) {
-        if let Ok(mut upload) = self.upload.lock()
-            && let Some(upload) = &mut *upload
-        {
-            self.show(&upload.bar);
-            act(upload);
+    /// Says how the last work ended, and takes the bar away.
+    pub fn finish(&self) {
+        drop(self.ticks.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let mut state = self.shown.state();
+        state.phases.end();
+        state.show(self.shown.started.elapsed(), &self.shown.output);
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+/// Rates and lines are due while nothing happens, too.
+fn tick(shown: Arc<Shown>) -> mpsc::Sender<()> {
+    let (sender, receiver) = mpsc::channel();
+    // Without this thread, progress is only shown when something happens.
+    let _ = thread::Builder::new().name("progress".into()).spawn(move || {
+        while receiver.recv_timeout(TICK) == Err(mpsc::RecvTimeoutError::Timeout) {
+            shown.state().show(shown.started.elapsed(), &shown.output);
         }
+    });
+    sender
+}
+
+impl Shown {
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn on_event(&self, event: Event) {
+        let now = self.started.elapsed();
+        let event = match event {
+            Event::Warning(text) | Event::Registry(RegistryEvent::Warning(text)) => return self.warn(text),
+            event => event,
+        };
+        let mut state = self.state();
+        if let Form::Json(json) = &mut state.form {
+            return json.write(now, &event, &self.output);
+        }
+        state.phases.on_event(now, &event);
+        state.show(now, &self.output);
+        notes::say(&event, &self.output);
     }
 
     /// One architecture or registry says what the other has said.
     fn warn(&self, text: String) {
-        let Ok(mut warnings) = self.warnings.lock() else { return };
+        let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
         if !warnings.contains(&text) {
             self.output.warning(&text);
             warnings.push(text);
         }
     }
+}
 
-    /// Takes all bars away.
-    pub fn finish(&self) {
-        if let Some(bar) = self.download.get() {
-            bar.finish_and_clear();
-        }
-        self.replace_layers(None);
-        if let Ok(mut upload) = self.upload.lock()
-            && let Some(upload) = upload.take()
-        {
-            upload.bar.finish_and_clear();
-        }
-    }
-
-    fn replace_layers(&self, bar: Option<ProgressBar>) {
-        if let Ok(mut layers) = self.layers.lock()
-            && let Some(old) = std::mem::replace(&mut *layers, bar)
-        {
-            old.finish_and_clear();
-        }
-    }
-
-    fn bar(&self, label: &str, bytes: u64) -> ProgressBar {
-        let bar = ProgressBar::with_draw_target(Some(bytes), ProgressDrawTarget::hidden());
-        let template = "{prefix:>14} {bar:30} {bytes:>10}/{total_bytes} {bytes_per_sec:>12} {eta:>4}";
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style.progress_chars("━╸ "));
-        }
-        bar.set_prefix(label.to_string());
-        bar
-    }
-
-    fn show(&self, bar: &ProgressBar) {
-        if bar.is_hidden()
-            && self.started.elapsed() > QUIET
-            && let Some(bars) = self.output.bars()
-        {
-            bars.add(bar.clone());
+impl State {
+    fn show(&mut self, now: Duration, output: &Output) {
+        match &mut self.form {
+            Form::Bars(bars) => bars.draw(now, self.phases.current()),
+            Form::Plain(plain) => {
+                plain.lines(now, self.phases.current()).iter().for_each(|line| output.say(line));
+            }
+            Form::Json(_) | Form::Silent => {}
         }
     }
 }

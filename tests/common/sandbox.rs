@@ -58,6 +58,8 @@ impl Sandbox {
             .env("PIXI_OCI_LAYER_CACHE_SIZE", "0")
             // Most lock files here are made to show one thing, and are not what a solver would make of their manifest.
             .env("PIXI_FROZEN", "true")
+            // What stderr says must not depend on how long something takes: `progress` has tests of it.
+            .env("PIXI_NO_PROGRESS", "true")
             .current_dir(self.path(""));
         command
     }

@@ -12,8 +12,8 @@ use pixi_oci_publish::{
 use pixi_oci_resolve::{VirtualRequirement, minimum};
 
 use crate::{
-    BaseReport, BuildRequest, Error, configuration::Configuration, layers::ReadyPackage, packages::has_path,
-    settings::BaseSettings,
+    BaseReport, BuildRequest, Error, Event, OnEvent, configuration::Configuration, layers::ReadyPackage,
+    network::Network, packages::has_path, settings::BaseSettings,
 };
 
 /// A base image, or none.
@@ -36,17 +36,21 @@ impl Base {
         request: &BuildRequest,
         configuration: &Configuration,
         architecture: Architecture,
+        on_event: OnEvent<'_>,
     ) -> Result<Self, Error> {
         let reference = BaseRef::parse(&configuration.base)?;
         let cache = request.cache_dir.join("base");
+        let mut network = Network::new(&request.interrupted, on_event)?;
         let options = BaseOptions {
             cache_dir: &cache,
             offline: request.offline,
             compression: configuration.compression,
             registries: &request.registries,
             skopeo: Path::new("skopeo"),
+            events: &network.events(),
         };
-        let Some(image) = crate::runtime()?.block_on(resolve_base(&reference, architecture, &options))? else {
+        on_event(Event::BaseStarted { base: reference.to_string(), architecture });
+        let Some(image) = network.run(resolve_base(&reference, architecture, &options))?? else {
             return Ok(Self { image: None, layers: Vec::new() });
         };
         // A path of this machine means nothing elsewhere, and would make the image depend on where it was built.

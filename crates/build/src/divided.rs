@@ -36,7 +36,7 @@ impl ImageBuilder<'_> {
     pub fn base(&self, target: &Target) -> Result<Base, Error> {
         let configuration = self.configuration;
         virtual_packages::check(&requirements(&target.packages), &target.virtual_packages)?;
-        let base = Base::open(self.request, configuration, target.architecture)?;
+        let base = Base::open(self.request, configuration, target.architecture, self.on_event)?;
         base.check_places(&[configuration.prefix.as_str(), &configuration.workdir])?;
         base.check_glibc(&requirements(&target.packages), self.request.base_glibc)?;
         Ok(base)

@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use pixi_oci_image::Architecture;
+use pixi_oci_layer::Digest;
+
 /// What happens. Events come from several threads; those of one kind and item come in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
@@ -24,12 +27,28 @@ pub enum Event {
         /// Whether it was there already.
         cached: bool,
     },
+    /// A base image is going to be looked at, and what is missing of it fetched: [`Registry`](Self::Registry) says that.
+    BaseStarted {
+        /// As it was named, completed.
+        base: String,
+        /// For which architecture.
+        architecture: Architecture,
+    },
     /// A source is going to be built, which runs its code.
     SourceStarted {
         /// The package.
         name: String,
         /// The conda platform.
         platform: String,
+    },
+    /// A source was built.
+    SourceFinished {
+        /// The package.
+        name: String,
+        /// The conda platform.
+        platform: String,
+        /// The wheel's file name.
+        wheel: String,
     },
     /// The layers of one platform are going to be written.
     LayersStarted {
@@ -44,12 +63,36 @@ pub enum Event {
         /// The sum of their archives' lengths.
         reused_bytes: u64,
     },
-    /// A layer was written.
+    /// A package layer was written.
     LayerFinished {
+        /// The conda platform.
+        platform: String,
+        /// The compressed layer.
+        digest: Digest,
+        /// Its size.
+        size: u64,
         /// The lengths of the archives in it.
         bytes: u64,
         /// What is in it.
         packages: Vec<String>,
+    },
+    /// The packages of one environment and platform are going to be written to a product.
+    PackagesStarted {
+        /// The environment.
+        environment: String,
+        /// The conda platform.
+        platform: String,
+        /// How many packages.
+        packages: usize,
+        /// The sum of their archives' lengths.
+        bytes: u64,
+    },
+    /// A package is in the product.
+    PackageWritten {
+        /// Its name, version and build.
+        name: String,
+        /// Its archive's length.
+        bytes: u64,
     },
     /// There is no lock file, and one is going to be made.
     Locking {
@@ -67,6 +110,10 @@ pub enum Event {
     PublishStarted {
         /// `HOST/REPOSITORY`
         repository: String,
+        /// How many blobs.
+        blobs: usize,
+        /// Whether nothing is sent.
+        dry_run: bool,
         /// The sum of the blobs, those that are there included.
         bytes: u64,
     },

@@ -9,7 +9,7 @@ use pixi_oci_resolve::{
     ArchiveCache, CachedArchive, Client, FetchEvent, FetchItem, FetchOptions, LockedPackage, RetryPolicy,
 };
 
-use crate::{BuildRequest, Error, Event, OnEvent};
+use crate::{BuildRequest, Error, Event, OnEvent, network::Network};
 
 /// The archives of `packages`, in their order; packages that would have to be built have none.
 pub fn fetch_archives(
@@ -37,7 +37,7 @@ pub fn fetch_archives(
         retry: RetryPolicy::default(),
         on_event: &forward,
     };
-    crate::runtime()?.block_on(cache.fetch(&items, &options, client)).map_err(Error::from)
+    Ok(Network::new(&request.interrupted, on_event)?.run(cache.fetch(&items, &options, client))??)
 }
 
 /// Turns positions of downloads, which fall back when one begins again, into steps forward.

@@ -215,7 +215,7 @@ impl ImageBuilder<'_> {
     }
 
     fn write(&self, tree: &FileTree) -> Result<Layer, Error> {
-        write_tree(tree, self.layout, self.configuration.compression, self.time())
+        write_tree(tree, self.layout, self.configuration.compression, self.time(), &self.request.interrupted)
     }
 
     fn environment(

@@ -21,7 +21,7 @@ use pixi_oci_resolve::Sha256;
 use rattler_conda_types::RepoDataRecord;
 
 use crate::{
-    Error, Event, LayerGroup, LayerOrigin, OnEvent,
+    Error, LayerGroup, LayerOrigin,
     cache::{FactsCache, Known, LayerCache, LayerRecord},
     elf,
     layer_key::{KeyPackage, LayerKey},
@@ -217,7 +217,7 @@ pub fn write_package_layers(
     packages: &[ReadyPackage<'_>],
     options: &LayerOptions<'_>,
     cache: Option<&LayerCache>,
-    on_event: OnEvent<'_>,
+    on_done: &(dyn Fn(&LayerGroup, &Layer) + Sync),
 ) -> Result<Vec<PackageLayer>, Error> {
     let next = AtomicUsize::new(0);
     let failed = AtomicBool::new(false);
@@ -233,10 +233,7 @@ pub fn write_package_layers(
                 cache.put(key, &LayerRecord::new(&made.layer, &made.seen), &blob);
             }
             match &result {
-                Ok(_) => on_event(Event::LayerFinished {
-                    bytes: group.size,
-                    packages: group.packages.iter().map(|&i| packages[i].label.clone()).collect(),
-                }),
+                Ok(made) => on_done(group, &made.layer),
                 Err(_) => failed.store(true, Ordering::Relaxed),
             }
             if let Ok(mut results) = results.lock() {
@@ -264,7 +261,7 @@ fn write_group(
     packages: &[ReadyPackage<'_>],
     options: &LayerOptions<'_>,
 ) -> Result<PackageLayer, Error> {
-    let mut writer = Staged::new(options.layout, options.compression, CONSTANT_TIME)?;
+    let mut writer = Staged::new(options.layout, options.compression, CONSTANT_TIME, options.interrupted)?;
     let mut seen = Seen::default();
     let mut known = Vec::new();
     for (index, package) in group.packages.iter().map(|&i| (i, &packages[i])) {
@@ -300,18 +297,29 @@ pub fn own_tree(packages: &[ReadyPackage<'_>], options: &LayerOptions<'_>, seen:
 }
 
 /// Writes a tree that is no package's: the environment or application layer.
-pub fn write_tree(tree: &FileTree, layout: &OciLayout, compression: Compression, time: i64) -> Result<Layer, Error> {
-    let mut writer = Staged::new(layout, compression, time)?;
+pub fn write_tree(
+    tree: &FileTree,
+    layout: &OciLayout,
+    compression: Compression,
+    time: i64,
+    interrupted: &AtomicBool,
+) -> Result<Layer, Error> {
+    let mut writer = Staged::new(layout, compression, time, interrupted)?;
     writer.add(tree)?;
     writer.finish(layout)
 }
 
 /// A layer that is written straight into the file system of its layout, and gets its name there when it is whole.
-struct Staged(LayerWriter<BufWriter<StagedBlob>>);
+struct Staged<'a>(LayerWriter<BufWriter<Interruptible<'a>>>);
 
-impl Staged {
-    fn new(layout: &OciLayout, compression: Compression, time: i64) -> Result<Self, Error> {
-        let sink = BufWriter::with_capacity(256 << 10, layout.staging()?);
+impl<'a> Staged<'a> {
+    fn new(
+        layout: &OciLayout,
+        compression: Compression,
+        time: i64,
+        interrupted: &'a AtomicBool,
+    ) -> Result<Self, Error> {
+        let sink = BufWriter::with_capacity(256 << 10, Interruptible { blob: layout.staging()?, interrupted });
         Ok(Self(LayerWriter::new(sink, compression, time)))
     }
 
@@ -323,8 +331,28 @@ impl Staged {
         let (layer, mut sink) = self.0.finish()?;
         sink.flush().map_err(pixi_oci_layer::Error::Write)?;
         let staged = sink.into_inner().map_err(|e| pixi_oci_layer::Error::Write(e.into_error()))?;
-        layout.adopt(staged, &layer.digest, layer.size)?;
+        layout.adopt(staged.blob, &layer.digest, layer.size)?;
         Ok(layer)
+    }
+}
+
+/// A layer of some gigabytes takes minutes, and whoever wants an end wants it now.
+struct Interruptible<'a> {
+    blob: StagedBlob,
+    interrupted: &'a AtomicBool,
+}
+
+impl Write for Interruptible<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.interrupted.load(Ordering::Relaxed) {
+            // Not `ErrorKind::Interrupted`, after which writers try again.
+            return Err(io::Error::other(Error::Interrupted));
+        }
+        self.blob.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.blob.flush()
     }
 }
 

@@ -6,6 +6,7 @@
 use std::{
     collections::BTreeMap,
     fs::File,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -61,9 +62,7 @@ impl Output {
         let failed = |source| Error::Io { action: "make a temporary directory in", path: parent.into(), source };
         fs_err::create_dir_all(parent).map_err(failed)?;
         sweep(parent);
-        let directory = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent).map_err(failed)?;
-        let lock = File::create(directory.path().join(LOCK)).map_err(failed)?;
-        lock.lock().map_err(failed)?;
+        let (directory, lock) = locked_directory(parent).map_err(failed)?;
         let staging = OciLayout::open(&directory.path().join(LAYOUT))?;
         Ok(Self { reference, staging, directory, _lock: lock })
     }
@@ -119,21 +118,39 @@ impl Output {
     }
 }
 
+/// Makes a directory that nobody sweeps away.
+fn locked_directory(parent: &Path) -> io::Result<(TempDir, File)> {
+    loop {
+        let directory = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;
+        let path = directory.path().join(LOCK);
+        let lock = match File::create(&path) {
+            // Whoever swept took it for one of a killed build: it was not locked yet.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            lock => lock?,
+        };
+        lock.lock()?;
+        if path.exists() {
+            return Ok((directory, lock));
+        }
+    }
+}
+
 /// Removes what killed builds left in `parent`. What cannot be removed is somebody else's, or gone.
 fn sweep(parent: &Path) {
     let Ok(entries) = fs_err::read_dir(parent) else { return };
     for entry in entries.flatten() {
         let path = entry.path();
         let ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
-        if ours && entry.file_type().is_ok_and(|kind| kind.is_dir()) && is_abandoned(&path) {
-            let _ = fs_err::remove_dir_all(&path);
+        if ours && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            match File::open(path.join(LOCK)) {
+                // Removed under its lock, so that an owner who gets the lock sees that it is gone.
+                Ok(lock) if lock.try_lock().is_ok() => drop(fs_err::remove_dir_all(&path)),
+                Ok(_) => {}
+                // Killed before it had a lock, or just being made: nothing is in it.
+                Err(_) => drop(fs_err::remove_dir(&path)),
+            }
         }
     }
-}
-
-fn is_abandoned(directory: &Path) -> bool {
-    // Its owner locks before making the layout: without one it may be a directory that is just being made.
-    directory.join(LAYOUT).exists() && File::open(directory.join(LOCK)).is_ok_and(|lock| lock.try_lock().is_ok())
 }
 
 #[cfg(test)]
@@ -148,8 +165,13 @@ mod tests {
         let dead = parent.path().join(".pixi-oci-build-dead");
         fs_err::create_dir_all(dead.join("layout")).unwrap();
         File::create(dead.join(LOCK)).unwrap();
+        // These were killed before they had a layout, and before they had a lock.
+        let young = ["new", "newer"].map(|name| parent.path().join(format!(".pixi-oci-build-{name}")));
+        young.iter().for_each(|directory| fs_err::create_dir(directory).unwrap());
+        File::create(young[0].join(LOCK)).unwrap();
         let other = Output::open(&destination).unwrap();
         assert!(live.scratch().exists() && other.scratch().exists() && !dead.exists());
+        assert!(!young.iter().any(|directory| directory.exists()));
         drop((live, other));
         assert_eq!(fs_err::read_dir(parent.path()).unwrap().count(), 0);
     }

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
+    sync::{Arc, atomic::AtomicBool},
 };
 
 use pixi_oci_layer::Compression;
@@ -16,6 +17,7 @@ use serde::Serialize;
 use crate::{
     Error,
     configuration::{DEFAULT_BASE, absolute_base},
+    network::Network,
 };
 
 /// Which workspace, and with which means.
@@ -31,6 +33,8 @@ pub struct PinRequest {
     pub registries: RegistryAccess,
     /// Whether the manifest is written.
     pub write: bool,
+    /// Whether to give up.
+    pub interrupted: Arc<AtomicBool>,
 }
 
 /// What was pinned.
@@ -57,18 +61,19 @@ pub fn pin_bases(request: &PinRequest) -> Result<PinReport, Error> {
     let own = workspace.oci.environments.values().filter_map(|environment| environment.base.as_deref());
     let names: BTreeSet<&str> = own.chain([common]).collect();
     let cache = request.cache_dir.join("base");
+    let mut network = Network::new(&request.interrupted, &|_| ())?;
     let options = BaseOptions {
         cache_dir: &cache,
         offline: request.offline,
         compression: Compression::default(),
         registries: &request.registries,
         skopeo: Path::new("skopeo"),
+        events: &network.events(),
     };
-    let runtime = crate::runtime()?;
     let mut bases = BTreeMap::new();
     for name in names {
         let reference = BaseRef::parse(&absolute_base(&workspace, name))?;
-        if let Some(digest) = runtime.block_on(present_digest(&reference, &options))? {
+        if let Some(digest) = network.run(present_digest(&reference, &options))?? {
             bases.insert(name.to_owned(), with_digest(name, digest));
         }
     }

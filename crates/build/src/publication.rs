@@ -10,7 +10,6 @@ mod fleet;
 mod join;
 mod leg;
 mod mount;
-mod network;
 mod prune;
 mod publish;
 mod report;

@@ -13,7 +13,7 @@ use std::{
     collections::BTreeSet,
     path::PathBuf,
     sync::{
-        Mutex, OnceLock,
+        Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -23,13 +23,12 @@ use pixi_oci_image::Descriptor;
 use pixi_oci_layer::Digest;
 use pixi_oci_publish::{
     OciLayout,
-    registry::{Access, CredentialSources, Error as RegistryError, Registry, RegistryOptions, Repository, no_events},
+    registry::{Access, CredentialSources, Error as RegistryError, Events, Registry, RegistryOptions, Repository},
 };
-use tokio::runtime::Runtime;
 
 use crate::{
     Error, Event, OnEvent,
-    interruptible::interruptible,
+    network::Network,
     previous::{Previous, read_previous},
     reuse::Remote,
 };
@@ -64,7 +63,8 @@ pub struct RemoteMeans<'a> {
 
 /// Published images.
 pub struct Published<'a> {
-    runtime: Runtime,
+    network: Mutex<Network<'a>>,
+    events: Events,
     means: RemoteMeans<'a>,
     from: Vec<RemoteRepository>,
     to: Vec<RemoteRepository>,
@@ -91,8 +91,10 @@ impl<'a> Published<'a> {
     /// Layers of the images `from`. With repositories in `to`, they have to be there; else they are fetched. Asks nobody
     /// yet.
     pub fn new(from: Vec<RemoteRepository>, to: Vec<RemoteRepository>, means: RemoteMeans<'a>) -> Result<Self, Error> {
+        let network = Network::new(means.interrupted, means.on_event)?;
         Ok(Self {
-            runtime: crate::runtime()?,
+            events: network.events(),
+            network: Mutex::new(network),
             means,
             from,
             to,
@@ -104,9 +106,13 @@ impl<'a> Published<'a> {
         })
     }
 
+    fn run<T>(&self, future: impl Future<Output = T>) -> Result<T, Error> {
+        self.network.lock().unwrap_or_else(PoisonError::into_inner).run(future)
+    }
+
     async fn connect(&self, remote: &RemoteRepository, access: Access) -> Result<Registry, RegistryError> {
         let credentials = remote.credentials.find(&remote.repository).await?;
-        Registry::connect(&remote.repository, access, self.means.options, credentials, no_events())
+        Registry::connect(&remote.repository, access, self.means.options, credentials, self.events.clone())
     }
 
     async fn read(&self) -> Previous {
@@ -197,18 +203,18 @@ impl Remote for Published<'_> {
             path: scratch.clone(),
             source,
         })?;
-        let read = self.runtime.block_on(interruptible(self.read(), self.means.interrupted))?;
+        let read = self.run(self.read())?;
         Ok(self.previous.get_or_init(|| read))
     }
 
     fn has(&self, blobs: &[&Descriptor]) -> Result<Vec<bool>, Error> {
         let all = stream::iter(blobs.iter().copied().map(|blob| self.has_one(blob)));
-        self.runtime.block_on(interruptible(all.buffered(PARALLEL).collect(), self.means.interrupted))
+        self.run(all.buffered(PARALLEL).collect())
     }
 
     fn provide(&self, blobs: &[&Descriptor], layout: &OciLayout) -> Result<Vec<bool>, Error> {
         let all = stream::iter(blobs.iter().copied().map(|blob| self.provide_one(blob, layout)));
         let all = all.buffered(PARALLEL).try_collect();
-        self.runtime.block_on(interruptible(all, self.means.interrupted))?
+        self.run(all)?
     }
 }

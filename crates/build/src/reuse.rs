@@ -97,7 +97,16 @@ impl Reuse<'_> {
             reused: groups.len() - work.len(),
             reused_bytes: sum(&mut groups.iter()) - bytes,
         });
-        let made = write_package_layers(&work, packages, options, self.cache, self.on_event)?;
+        let labels: Vec<String> = packages.iter().map(|package| package.label.clone()).collect();
+        let made = write_package_layers(&work, packages, options, self.cache, &|group, layer| {
+            (self.on_event)(Event::LayerFinished {
+                platform: self.platform.to_owned(),
+                digest: layer.digest,
+                size: layer.size,
+                bytes: group.size,
+                packages: group.packages.iter().map(|&index| labels[index].clone()).collect(),
+            });
+        })?;
         for (index, layer) in missing.into_iter().zip(made) {
             layers[index] = Some(layer);
         }

@@ -67,6 +67,7 @@ pub fn run(args: LockArgs, output: &Output) -> Result<ExitCode, CliError> {
             offline: channels.offline(),
             registries: args.registry.access(),
             write,
+            interrupted: crate::interrupt::flag(),
         };
         return pin(&request, args.json, args.check, output);
     }

@@ -44,10 +44,10 @@ pub(crate) use store::{Store, read_at_most};
 pub use take_out::{TakenOut, take_out};
 
 use self::registry::BaseRegistry;
-use crate::registry::RegistryAccess;
+use crate::registry::{Events, RegistryAccess};
 
 /// How base images are obtained.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct BaseOptions<'a> {
     /// Where documents and layers are kept. Several processes may share it.
     pub cache_dir: &'a Path,
@@ -59,6 +59,8 @@ pub struct BaseOptions<'a> {
     pub registries: &'a RegistryAccess,
     /// The program for `docker-archive:` and other transports that only skopeo knows.
     pub skopeo: &'a Path,
+    /// Who is told what happens at a registry.
+    pub events: &'a Events,
 }
 
 /// A base image of one architecture. All of it is on this machine and was verified.
@@ -138,7 +140,6 @@ async fn obtain(
 }
 
 /// Where documents and layers come from.
-#[derive(Debug)]
 enum Source {
     Local(local::Local),
     Registry(Box<BaseRegistry>),

@@ -8,7 +8,7 @@ use pixi_oci_layer::Digest;
 use crate::{
     BlobSource, Destination, Error, OciLayout,
     references::References,
-    registry::{self, Access, Registry, RegistryAccess, RepositoryRef, no_events},
+    registry::{self, Access, Events, Registry, RegistryAccess, RepositoryRef},
 };
 
 /// Why an image could not be had from a registry.
@@ -37,17 +37,22 @@ pub enum PullError {
 const MAX_MANIFESTS: usize = 1000;
 
 /// Fetches an image index with all its images, or one image, into a layout where it is the one without a name; gives its
-/// digest.
+/// digest. `events` is told what happens.
 ///
 /// # Errors
 ///
 /// The registry does not give it; its documents are not OCI's.
-pub async fn pull(reference: &RepositoryRef, access: &RegistryAccess, layout: &OciLayout) -> Result<Digest, PullError> {
+pub async fn pull(
+    reference: &RepositoryRef,
+    access: &RegistryAccess,
+    layout: &OciLayout,
+    events: Events,
+) -> Result<Digest, PullError> {
     let failed = |what: String| move |source| PullError::Registry { what, source: Box::new(source) };
     let repository = &reference.repository;
     let connect = async {
         let credentials = access.credentials.for_reading().find(repository).await?;
-        Registry::connect(repository, Access::Pull, &access.options, credentials, no_events())
+        Registry::connect(repository, Access::Pull, &access.options, credentials, events)
     };
     let registry = connect.await.map_err(failed(format!("access to {}", repository.host())))?;
     let name = match &reference.digest {

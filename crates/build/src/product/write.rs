@@ -33,12 +33,11 @@ pub(super) fn write_environment(
 ) -> Result<(), Error> {
     let per_target = environment.targets.iter().zip(&environment.archives).zip(&environment.sources.wheels);
     for ((target, archives), sources) in per_target {
-        on_event(Event::LayersStarted {
+        on_event(Event::PackagesStarted {
+            environment: environment.configuration.environment.clone(),
             platform: target.platform.name.clone(),
-            layers: archives.len(),
+            packages: archives.len(),
             bytes: archives.iter().map(|archive| archive.size).sum(),
-            reused: 0,
-            reused_bytes: 0,
         });
         let none_known = archives.iter().map(|_| None).collect();
         let workdir = &environment.configuration.workdir;
@@ -86,7 +85,7 @@ impl Packages<'_> {
         on_event: OnEvent<'_>,
     ) -> Result<Vec<PackageEntry>, Error> {
         let subdir = self.target.platform.subdir.to_string();
-        let done = |size, label: String| on_event(Event::LayerFinished { bytes: size, packages: vec![label] });
+        let done = |bytes, name: String| on_event(Event::PackageWritten { name, bytes });
         let locked: Vec<_> = with_archives(&self.target.packages).zip(self.archives).collect();
         let conda = locked.par_iter().filter_map(|(package, archive)| match package {
             LockedPackage::Conda(record) => Some((record, archive)),

@@ -9,8 +9,9 @@ use pixi_oci_publish::{
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{FailureReport, PublishError, PublishRequest, network::Network, publish::credentials, settings::settings};
+use super::{FailureReport, PublishError, PublishRequest, publish::credentials, settings::settings};
 use crate::OnEvent;
+use crate::network::Network;
 
 /// What was removed, or would be.
 #[derive(Debug, Clone, Serialize)]

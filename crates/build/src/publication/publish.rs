@@ -13,12 +13,12 @@ use super::{
     join,
     leg::{CheckedLeg, read_legs},
     mount,
-    network::Network,
     settings::{Settings, settings},
 };
 use crate::{
     Client, Event, OnEvent,
     build::reference,
+    network::Network,
     remote::{Published, RemoteMeans, RemoteRepository},
     reuse::Remote,
 };
@@ -106,6 +106,8 @@ pub fn publish_images(
         let Ok(open) = &stop.state else { continue };
         on_event(Event::PublishStarted {
             repository: stop.repository.to_string(),
+            blobs: content.blobs().len(),
+            dry_run: request.dry_run,
             bytes: content.bytes_of(&content.blobs()),
         });
         let same_host = served.iter().filter(|other| other.host() == stop.repository.host());

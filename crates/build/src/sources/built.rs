@@ -179,6 +179,11 @@ impl Builder<'_> {
         read(&path)?;
         let path = self.cache.put(&key, directory, &path).map_err(failed)?;
         let wheel = read(&path)?;
+        (self.means.on_event)(Event::SourceFinished {
+            name: source.name.clone(),
+            platform: target.platform.name.clone(),
+            wheel: wheel.file_name.clone(),
+        });
         executed.push(format!(
             "{} {}: {} built {} in a container for linux/{}",
             source.name, wheel.version, tar.order.backend, wheel.file_name, target.architecture

@@ -39,7 +39,8 @@ impl Environments<'_> {
     /// The digest of a target's base image.
     pub fn base(&self, index: usize) -> Result<Option<String>, Error> {
         let architecture = self.targets[index].architecture;
-        let base = Base::open(self.builder.request, self.builder.configuration, architecture)?;
+        let ImageBuilder { request, configuration, on_event, .. } = *self.builder;
+        let base = Base::open(request, configuration, architecture, on_event)?;
         Ok(base.report().map(|report| report.digest.to_string()))
     }
 

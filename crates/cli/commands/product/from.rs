@@ -9,11 +9,12 @@ use clap::Args;
 use pixi_oci_build::{Architecture, find_container_engine};
 use pixi_oci_publish::{
     base::{BaseOptions, BaseRef, resolve_base, take_out},
+    registry::no_events,
     take_from_container,
 };
 use pixi_oci_verify::{RunError, Scratch};
 
-use crate::{commands::build::Means, error::CliError, registries::RegistryArgs};
+use crate::{commands::build::Means, error::CliError, interrupt, registries::RegistryArgs};
 
 /// Where the project is, if it is in no directory of this machine.
 #[derive(Debug, Args)]
@@ -72,6 +73,7 @@ fn from_image(image: &str, path: &str, to: &Path, means: &Means, offline: bool) 
         compression: Default::default(),
         registries: &registries,
         skopeo: Path::new("skopeo"),
+        events: &no_events(),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|source| CliError::Io { action: "use the network".into(), source })?;
@@ -80,10 +82,13 @@ fn from_image(image: &str, path: &str, to: &Path, means: &Means, offline: bool) 
         "aarch64" => [Architecture::Arm64, Architecture::Amd64],
         _ => [Architecture::Amd64, Architecture::Arm64],
     };
-    let found = match runtime.block_on(resolve_base(&base, own, &options)) {
-        Ok(found) => found,
-        Err(error) => runtime.block_on(resolve_base(&base, other, &options)).map_err(|_| error)?,
-    };
+    let found = runtime.block_on(interrupt::until(async {
+        match resolve_base(&base, own, &options).await {
+            Ok(found) => Ok(found),
+            Err(error) => resolve_base(&base, other, &options).await.map_err(|_| error),
+        }
+    }));
+    let found = found.ok_or(pixi_oci_build::Error::Interrupted)??;
     let found = found.ok_or_else(|| CliError::Usage("`scratch` has no project in it".into()))?;
     take_out(&found, path, to)?;
     Ok(())

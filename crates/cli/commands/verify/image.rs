@@ -16,7 +16,7 @@ use pixi_oci_verify::{
 };
 
 use super::{RunArgs, Surroundings, show};
-use crate::{error::CliError, output::Output, registries::RegistryArgs};
+use crate::{error::CliError, interrupt, output::Output, progress::Progress, registries::RegistryArgs};
 
 /// Recompute every digest, size and diff id of an image, check the layers' entries, and run a command in it.
 ///
@@ -56,7 +56,7 @@ pub fn run(args: &ImageArgs, output: &Output) -> Result<ExitCode, CliError> {
         }
         _ => Project::default(),
     };
-    let interrupted = crate::interrupt::flag();
+    let interrupted = interrupt::flag();
     let runs = if args.run.wanted() && report.is_sound() {
         let check = check(args, &report, &project, &surroundings.scratch)?;
         Some(run_image(&layout.dir, &report, &check, &args.run.options(&surroundings, &interrupted))?)
@@ -103,7 +103,11 @@ impl Layout {
         let layout = OciLayout::open(&fetched.path().join("layout"))?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|source| CliError::Io { action: "use the network".into(), source })?;
-        let digest = runtime.block_on(pull(reference, access, &layout))?;
+        let progress = Progress::new(output);
+        let pulled = runtime.block_on(interrupt::until(pull(reference, access, &layout, progress.registry_events())));
+        progress.finish();
+        // It is said in one place that a signal came.
+        let digest = pulled.ok_or(pixi_oci_build::Error::Interrupted)??;
         output.note(&format!("{reference} is {digest}"));
         Ok(Self { dir: layout.dir().to_owned(), tag: None, _fetched: Some(fetched) })
     }

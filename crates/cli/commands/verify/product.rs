@@ -16,7 +16,9 @@ use pixi_oci_verify::{
 };
 
 use super::{RunArgs, Surroundings, show};
-use crate::{commands::build::Means, error::CliError, output::Output, registries::RegistryArgs};
+use crate::{
+    commands::build::Means, error::CliError, interrupt, output::Output, progress::Progress, registries::RegistryArgs,
+};
 
 /// Check every byte of an air-gap product, bootstrap it without a network, and run a command in its environment.
 ///
@@ -59,7 +61,9 @@ pub fn run(args: &ProductArgs, output: &Output) -> Result<ExitCode, CliError> {
     }
     let sound = report.is_sound();
     let runs = match &report.product {
-        Some(manifest) if sound && (args.run.wanted() || args.base.is_some()) => Some(bootstrap(args, manifest)?),
+        Some(manifest) if sound && (args.run.wanted() || args.base.is_some()) => {
+            Some(bootstrap(args, manifest, output)?)
+        }
         _ => None,
     };
     let shown = args.dir.display().to_string();
@@ -74,7 +78,9 @@ pub fn run(args: &ProductArgs, output: &Output) -> Result<ExitCode, CliError> {
     show::show(&verdict, &summary, args.run.out.as_deref(), args.json, output)
 }
 
-fn bootstrap(args: &ProductArgs, manifest: &ProductManifest) -> Result<Runs, CliError> {
+fn bootstrap(args: &ProductArgs, manifest: &ProductManifest, output: &Output) -> Result<Runs, CliError> {
+    let progress = Progress::new(output);
+    let events = progress.registry_events();
     let surroundings = Surroundings::read();
     let environment = environment(args, manifest)?;
     let check = check(args, manifest, environment)?;
@@ -90,6 +96,7 @@ fn bootstrap(args: &ProductArgs, manifest: &ProductManifest) -> Result<Runs, Cli
         compression: Default::default(),
         registries: &registries,
         skopeo: Path::new("skopeo"),
+        events: &events,
     };
     let layout = |architecture: &str| {
         let directory = scratch.path().join(architecture);
@@ -134,7 +141,8 @@ fn get_base(base: &BaseRef, architecture: &str, options: &BaseOptions<'_>, to: &
     let architecture: Architecture = architecture.parse().map_err(|_| format!("there is none for {architecture}"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|error| error.to_string())?;
-    let image = runtime.block_on(resolve_base(base, architecture, options)).map_err(|error| chain(&error))?;
+    let image = runtime.block_on(interrupt::until(resolve_base(base, architecture, options)));
+    let image = image.ok_or("interrupted")?.map_err(|error| chain(&error))?;
     let image = image.ok_or("a product needs a system around it, and `scratch` is none")?;
     let layout = OciLayout::open(to).map_err(|error| chain(&error))?;
     write_base(&image, &layout).map_err(|error| chain(&error))

@@ -10,11 +10,10 @@ use tokio::sync::OnceCell;
 use super::{BaseOptions, DocumentEntry, Problem, Store};
 use crate::{
     destination::check_bytes,
-    registry::{self, Access, RegistryAccess, RepositoryRef, no_events},
+    registry::{self, Access, Events, RegistryAccess, RepositoryRef},
 };
 
 /// One base image in a registry.
-#[derive(Debug)]
 pub(super) struct BaseRegistry {
     /// The name as it was given, completed.
     name: String,
@@ -24,6 +23,7 @@ pub(super) struct BaseRegistry {
     client: OnceCell<registry::Registry>,
     store: Store,
     offline: bool,
+    events: Events,
 }
 
 impl BaseRegistry {
@@ -38,6 +38,7 @@ impl BaseRegistry {
             client: OnceCell::new(),
             store,
             offline: options.offline,
+            events: options.events.clone(),
         })
     }
 
@@ -103,7 +104,13 @@ impl BaseRegistry {
         let connected = self.client.get_or_try_init(|| async {
             let repository = &self.reference.repository;
             let credentials = self.access.credentials.for_reading().find(repository).await?;
-            registry::Registry::connect(repository, Access::Pull, &self.access.options, credentials, no_events())
+            registry::Registry::connect(
+                repository,
+                Access::Pull,
+                &self.access.options,
+                credentials,
+                self.events.clone(),
+            )
         });
         connected
             .await

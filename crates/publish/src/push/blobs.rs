@@ -101,7 +101,7 @@ impl Candidate<'_> {
 async fn arrive(blob: &Blob<'_>, from: &[Candidate<'_>], registry: &Registry, dry_run: bool) -> Result<Arrival, Error> {
     let Blob { descriptor, source } = blob;
     if registry.has_blob(descriptor).await? {
-        registry.say(Event::BlobDone { blob: descriptor.digest, how: Arrival::Present });
+        registry.say(Event::BlobDone { blob: descriptor.digest, size: descriptor.size, how: Arrival::Present });
         return Ok(Arrival::Present);
     }
     if dry_run && source.is_none() && from.iter().any(|candidate| candidate.is_known_to_have(descriptor)) {
@@ -129,7 +129,7 @@ async fn arrive(blob: &Blob<'_>, from: &[Candidate<'_>], registry: &Registry, dr
         }
     }
     if !dry_run {
-        registry.say(Event::BlobDone { blob: descriptor.digest, how });
+        registry.say(Event::BlobDone { blob: descriptor.digest, size: descriptor.size, how });
     }
     Ok(how)
 }

@@ -7,7 +7,7 @@ use pixi_oci_layer::{Digest, DigestWriter};
 use reqwest::{Method, Url};
 
 use super::{
-    Error, Registry,
+    Error, Event, Registry,
     retry::{Attempts, Failure},
 };
 use crate::references::MAX_DOCUMENT;
@@ -209,6 +209,7 @@ impl Registry {
                 found: "the registry sends more".into(),
             })?;
             sink.write_all(&piece).map_err(|source| Error::write(what, source))?;
+            self.say(Event::Received { blob: blob.digest, received: blob.size - left, size: blob.size });
         }
         Ok(())
     }

@@ -34,10 +34,21 @@ pub enum Event {
         /// The blob's size.
         size: u64,
     },
+    /// A blob is being fetched; `received` counts from its begin and starts again with each attempt.
+    Received {
+        /// The blob.
+        blob: Digest,
+        /// Bytes so far.
+        received: u64,
+        /// The blob's size.
+        size: u64,
+    },
     /// A blob is there now: uploaded, mounted, or it was there before.
     BlobDone {
         /// The blob.
         blob: Digest,
+        /// The blob's size.
+        size: u64,
         /// How it came.
         how: Arrival,
     },

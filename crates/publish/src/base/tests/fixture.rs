@@ -168,6 +168,7 @@ impl Fixture {
             compression,
             registries: &self.registries,
             skopeo: Path::new("skopeo"),
+            events: &crate::registry::no_events(),
         };
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let base = BaseRef::parse(reference).unwrap();

@@ -79,6 +79,7 @@ fn without_skopeo_the_error_says_what_to_install() {
         compression: Compression::default(),
         registries: &Default::default(),
         skopeo: &fixture.path().join("no-skopeo"),
+        events: &crate::registry::no_events(),
     };
     let base = BaseRef::parse("docker-archive:x.tar").unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();

@@ -14,7 +14,7 @@ use tokio::{
     sync::mpsc::{UnboundedReceiver, unbounded_channel},
 };
 
-use crate::{Error, Event, OnEvent};
+use crate::{Error, Event, OnEvent, runtime};
 
 /// How often it is looked whether somebody wants an end.
 const LOOK: Duration = Duration::from_millis(100);
@@ -34,7 +34,7 @@ impl<'a> Network<'a> {
         let (sender, received) = unbounded_channel();
         // Nobody is left to hear it when the receiver is gone.
         let events: Events = Arc::new(move |event| drop(sender.send(event)));
-        Ok(Self { runtime: crate::runtime()?, events, received, interrupted, on_event })
+        Ok(Self { runtime: runtime()?, events, received, interrupted, on_event })
     }
 
     /// For clients, whose events come out of [`run`](Self::run).

@@ -1,0 +1,149 @@
+//! Progress as JSON lines.
+
+use std::{collections::HashMap, time::Duration};
+
+use pixi_oci_build::Event;
+use pixi_oci_publish::registry::{Arrival, Event as RegistryEvent};
+
+use crate::{events::Line, output::Output};
+
+/// Of one thing there is progress so often at most.
+const OFTEN: Duration = Duration::from_millis(200);
+
+/// What the lines need to know of events before.
+#[derive(Debug, Default)]
+pub struct Json {
+    /// Of archives: how much is here, and how much there is.
+    fetched: (u64, u64),
+    repository: String,
+    /// When there last was progress, by thing.
+    last: HashMap<String, Duration>,
+}
+
+impl Json {
+    /// Writes an event that happened so long after the command began.
+    pub fn write(&mut self, now: Duration, event: &Event, output: &Output) {
+        match event {
+            Event::Locking { path } => output.event(&Line::Locking { path }),
+            Event::Solving { environment, platform } => output.event(&Line::Solving { environment, platform }),
+            Event::FetchStarted { archives, bytes } => {
+                self.fetched = (0, *bytes);
+                output.event(&Line::FetchStarted { archives: *archives, bytes: *bytes });
+            }
+            Event::FetchProgress { bytes } => {
+                self.fetched.0 += bytes;
+                let (done, total) = self.fetched;
+                if self.is_due(now, "", done >= total) {
+                    output.event(&Line::FetchProgress { done, total });
+                }
+            }
+            Event::FetchFinished { name, cached } => {
+                output.event(&Line::FetchFinished { package: name, cached: *cached })
+            }
+            Event::BaseStarted { base, architecture } => {
+                output.event(&Line::BaseStarted { base, architecture: architecture.as_str() })
+            }
+            Event::SourceStarted { name, platform } => output.event(&Line::SourceStarted { package: name, platform }),
+            Event::SourceFinished { name, platform, wheel } => {
+                output.event(&Line::SourceFinished { package: name, platform, wheel })
+            }
+            Event::LayersStarted { platform, layers, bytes, reused, reused_bytes } => {
+                output.event(&Line::LayersStarted {
+                    platform,
+                    layers: *layers,
+                    bytes: *bytes,
+                    reused: *reused,
+                    reused_bytes: *reused_bytes,
+                })
+            }
+            Event::LayerFinished { platform, digest, size, bytes, packages } => output.event(&Line::LayerFinished {
+                platform,
+                digest: &digest.to_string(),
+                size: *size,
+                bytes: *bytes,
+                packages,
+            }),
+            Event::PackagesStarted { environment, platform, packages, bytes } => {
+                output.event(&Line::PackagesStarted { environment, platform, packages: *packages, bytes: *bytes })
+            }
+            Event::PackageWritten { name, bytes } => {
+                output.event(&Line::PackageWritten { package: name, bytes: *bytes })
+            }
+            Event::PublishStarted { repository, blobs, dry_run, bytes } => {
+                self.repository.clone_from(repository);
+                let (dry_run, blobs, bytes) = (*dry_run, *blobs, *bytes);
+                output.event(&Line::PublishStarted { repository, dry_run, blobs, bytes });
+            }
+            Event::Registry(event) => self.registry(now, event, output),
+            // Said by all forms of progress.
+            Event::Warning(_) => {}
+        }
+    }
+
+    fn registry(&mut self, now: Duration, event: &RegistryEvent, output: &Output) {
+        let repository = self.repository.clone();
+        match event {
+            RegistryEvent::Received { blob, received, size } => {
+                let blob = blob.to_string();
+                if self.is_due(now, &blob, received == size) {
+                    output.event(&Line::DownloadProgress { blob: &blob, received: *received, size: *size });
+                }
+            }
+            RegistryEvent::Sent { blob, sent, size } => {
+                let blob = blob.to_string();
+                if self.is_due(now, &blob, sent == size) {
+                    let (sent, size) = (*sent, *size);
+                    output.event(&Line::UploadProgress { repository: &repository, blob: &blob, sent, size });
+                }
+            }
+            RegistryEvent::BlobDone { blob, size, how } => {
+                let blob = blob.to_string();
+                self.last.remove(&blob);
+                let how = match how {
+                    Arrival::Present => "present",
+                    Arrival::Mounted => "mounted",
+                    Arrival::Uploaded => "uploaded",
+                };
+                output.event(&Line::BlobFinished { repository: &repository, blob: &blob, size: *size, how });
+            }
+            RegistryEvent::Tagged { tag, digest } => {
+                output.event(&Line::Tagged { repository: &repository, tag, digest: &digest.to_string() })
+            }
+            RegistryEvent::Retry { what, why, wait } => {
+                let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+                output.event(&Line::Retry { what, why, wait_ms });
+            }
+            RegistryEvent::TokenService { registry, host } => output.event(&Line::TokenService { registry, host }),
+            RegistryEvent::Warning(_) => {}
+        }
+    }
+
+    /// Whether there is to be a line about progress of `thing`; the last one always is.
+    fn is_due(&mut self, now: Duration, thing: &str, is_last: bool) -> bool {
+        if is_last {
+            self.last.remove(thing);
+            return true;
+        }
+        match self.last.get(thing) {
+            Some(last) if now.saturating_sub(*last) < OFTEN => false,
+            _ => {
+                self.last.insert(thing.to_owned(), now);
+                true
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_is_told_five_times_a_second_and_at_the_end() {
+        let mut json = Json::default();
+        let due: Vec<u64> =
+            (0..=1000).step_by(50).filter(|ms| json.is_due(Duration::from_millis(*ms), "a", *ms == 1000)).collect();
+        assert_eq!(due, [0, 200, 400, 600, 800, 1000]);
+        assert!(json.is_due(Duration::ZERO, "b", false), "each thing has its own time");
+    }
+}

@@ -1,0 +1,70 @@
+//! What is said of events in words, whatever else shows them.
+
+use pixi_oci_build::Event;
+use pixi_oci_publish::registry::{Arrival, Event as RegistryEvent};
+
+use super::{LONG, size};
+use crate::output::Output;
+
+/// Says it: most of it only with `--verbose`.
+pub fn say(event: &Event, output: &Output) {
+    match event {
+        Event::FetchStarted { archives, bytes } => {
+            output.note(&format!("{archives} package archives, {}", size(*bytes)));
+        }
+        Event::FetchFinished { name, cached } => {
+            output.note(&format!("{} {name}", if *cached { "cached " } else { "fetched" }));
+        }
+        Event::SourceStarted { name, platform } => {
+            output.note(&format!("building {name} for {platform} in a container; this runs its code"));
+        }
+        Event::SourceFinished { name, wheel, .. } => output.note(&format!("built  {name}: {wheel}")),
+        Event::BaseStarted { base, architecture } => output.note(&format!("base image {base} for {architecture}")),
+        Event::LayersStarted { platform, layers, bytes, reused, reused_bytes } => {
+            output.note(&format!("{platform}: {layers} layers of {} of packages", size(*bytes)));
+            if *reused > 0 {
+                let reused_bytes = size(*reused_bytes);
+                output.note(&format!("{platform}: {reused} layers of {reused_bytes} of packages are there already"));
+            }
+        }
+        Event::LayerFinished { packages, .. } => output.note(&format!("layer  {}", packages.join(" "))),
+        Event::PackagesStarted { environment, platform, packages, bytes } => {
+            output.note(&format!("{environment} {platform}: {packages} packages, {}", size(*bytes)));
+        }
+        Event::PackageWritten { name, .. } => output.note(&format!("package {name}")),
+        Event::Locking { path } => {
+            output.say(&format!("there is no lock file {} yet; making it", path.display()));
+        }
+        Event::Solving { environment, platform } => {
+            output.say(&format!("choosing packages for environment `{environment}` on {platform}"));
+        }
+        Event::PublishStarted { repository, bytes, .. } => {
+            output.note(&format!("{repository}: blobs of {}", size(*bytes)));
+        }
+        Event::Registry(event) => registry(event, output),
+        Event::FetchProgress { .. } | Event::Warning(_) => {}
+    }
+}
+
+fn registry(event: &RegistryEvent, output: &Output) {
+    match event {
+        RegistryEvent::BlobDone { blob, how, .. } => {
+            let how = match how {
+                Arrival::Present => "there   ",
+                Arrival::Mounted => "mounted ",
+                Arrival::Uploaded => "uploaded",
+            };
+            output.note(&format!("{how} {blob}"));
+        }
+        RegistryEvent::Tagged { tag, digest } => output.note(&format!("tagged {tag} {digest}")),
+        RegistryEvent::Retry { what, why, wait } => {
+            let text = format!("{what}: {why}; next attempt in {:.1} s", wait.as_secs_f64());
+            // Somebody who watches nothing happen wants to know why.
+            if *wait >= LONG { output.say(&text) } else { output.note(&text) }
+        }
+        RegistryEvent::TokenService { registry, host } => {
+            output.say(&format!("the token service of {registry} is at {host}"));
+        }
+        RegistryEvent::Sent { .. } | RegistryEvent::Received { .. } | RegistryEvent::Warning(_) => {}
+    }
+}

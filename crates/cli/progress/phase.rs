@@ -1,0 +1,166 @@
+//! What is being done, in numbers. Both forms for people, bars and lines, are drawn from it.
+
+use std::{collections::HashMap, time::Duration};
+
+use pixi_oci_build::Event;
+use pixi_oci_publish::registry::Event as RegistryEvent;
+
+/// A stretch of work that is measured in bytes. There is one at a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Phase {
+    /// Counts phases: two of one name are two.
+    pub number: usize,
+    /// What is done, e.g. `fetching`.
+    pub verb: &'static str,
+    /// With what, e.g. `12 packages`.
+    pub what: String,
+    /// Bytes so far.
+    pub done: u64,
+    /// All bytes, as far as they are known.
+    pub total: u64,
+    /// Since the command began.
+    pub began: Duration,
+    /// Of blobs: how far each is, and its size. An attempt that fails starts again at the blob's begin.
+    blobs: HashMap<String, (u64, u64)>,
+}
+
+/// Follows the events.
+#[derive(Debug, Default)]
+pub struct Phases {
+    current: Option<Phase>,
+    base: Option<String>,
+    count: usize,
+}
+
+impl Phases {
+    /// Takes an event that happened so long after the command began.
+    pub fn on_event(&mut self, now: Duration, event: &Event) {
+        match event {
+            // Nothing to wait for.
+            Event::FetchStarted { archives: 0, .. } => self.current = None,
+            Event::FetchStarted { archives, bytes } => {
+                self.begin(now, "fetching", format!("{archives} packages"), *bytes)
+            }
+            Event::FetchProgress { bytes } => self.add(*bytes),
+            Event::BaseStarted { base, .. } => {
+                self.base = Some(base.clone());
+                self.current = None;
+            }
+            Event::LayersStarted { layers: 0, .. } => self.current = None,
+            Event::LayersStarted { platform, layers, bytes, .. } => {
+                self.begin(now, "making", format!("{layers} layers for {platform}"), *bytes)
+            }
+            Event::LayerFinished { bytes, .. } | Event::PackageWritten { bytes, .. } => self.add(*bytes),
+            Event::PackagesStarted { platform, packages, bytes, .. } => {
+                self.begin(now, "writing", format!("{packages} packages for {platform}"), *bytes)
+            }
+            Event::SourceStarted { name, platform } => self.begin(now, "building", format!("{name} for {platform}"), 0),
+            Event::SourceFinished { .. } => self.current = None,
+            Event::PublishStarted { dry_run: true, .. } => self.current = None,
+            Event::PublishStarted { repository, bytes, .. } => self.begin(now, "sending", repository.clone(), *bytes),
+            Event::Registry(RegistryEvent::Received { blob, received, size }) => {
+                if self.current.as_ref().is_none_or(|phase| phase.verb != "downloading") {
+                    let what = self.base.clone().unwrap_or_else(|| "layers".into());
+                    self.begin(now, "downloading", what, 0);
+                }
+                if let Some(phase) = &mut self.current {
+                    phase.blob(blob.to_string(), *received, *size);
+                    phase.total = phase.blobs.values().map(|(_, size)| size).sum();
+                }
+            }
+            Event::Registry(RegistryEvent::Sent { blob, sent, size }) => self.sent(blob.to_string(), *sent, *size),
+            Event::Registry(RegistryEvent::BlobDone { blob, size, .. }) => self.sent(blob.to_string(), *size, *size),
+            Event::Registry(_)
+            | Event::FetchFinished { .. }
+            | Event::Locking { .. }
+            | Event::Solving { .. }
+            | Event::Warning(_) => {}
+        }
+    }
+
+    /// What is being done now.
+    pub fn current(&self) -> Option<&Phase> {
+        self.current.as_ref()
+    }
+
+    /// There is nothing more to do.
+    pub fn end(&mut self) {
+        self.current = None;
+    }
+
+    fn begin(&mut self, now: Duration, verb: &'static str, what: String, total: u64) {
+        self.count += 1;
+        let blobs = HashMap::new();
+        self.current = Some(Phase { number: self.count, verb, what, done: 0, total, began: now, blobs });
+    }
+
+    fn add(&mut self, bytes: u64) {
+        if let Some(phase) = &mut self.current {
+            phase.done += bytes;
+        }
+    }
+
+    fn sent(&mut self, blob: String, sent: u64, size: u64) {
+        if let Some(phase) = self.current.as_mut().filter(|phase| phase.verb == "sending") {
+            phase.blob(blob, sent, size);
+        }
+    }
+}
+
+impl Phase {
+    fn blob(&mut self, blob: String, position: u64, size: u64) {
+        self.blobs.insert(blob, (position, size));
+        self.done = self.blobs.values().map(|(position, _)| position).sum();
+    }
+
+    /// Bytes a second from its begin to `now`.
+    pub fn rate(&self, now: Duration) -> u64 {
+        let seconds = now.saturating_sub(self.began).as_secs_f64();
+        if seconds > 0.0 { (self.done as f64 / seconds) as u64 } else { 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pixi_oci_layer::Digest;
+    use pixi_oci_publish::registry::Arrival;
+
+    use super::*;
+
+    fn numbers(phases: &Phases) -> (String, u64, u64) {
+        let phase = phases.current().unwrap();
+        (format!("{} {}", phase.verb, phase.what), phase.done, phase.total)
+    }
+
+    #[test]
+    fn an_upload_that_begins_again_is_not_counted_twice_and_what_is_there_counts() {
+        let (a, b) = (Digest::of(b"a"), Digest::of(b"b"));
+        let mut phases = Phases::default();
+        let mut take = |event| {
+            phases.on_event(Duration::ZERO, &event);
+            numbers(&phases)
+        };
+        let started = Event::PublishStarted { repository: "r/a".into(), blobs: 2, dry_run: false, bytes: 30 };
+        assert_eq!(take(started), ("sending r/a".into(), 0, 30));
+        let sent = |sent| Event::Registry(RegistryEvent::Sent { blob: a, sent, size: 20 });
+        assert_eq!(take(sent(15)).1, 15);
+        assert_eq!(take(sent(5)).1, 5);
+        let present = Event::Registry(RegistryEvent::BlobDone { blob: b, size: 10, how: Arrival::Present });
+        assert_eq!(take(present).1, 15);
+        let done = Event::Registry(RegistryEvent::BlobDone { blob: a, size: 20, how: Arrival::Uploaded });
+        assert_eq!(take(done).1, 30);
+    }
+
+    #[test]
+    fn a_base_image_that_is_here_is_no_work() {
+        let mut phases = Phases::default();
+        let base = Event::BaseStarted { base: "debian:12".into(), architecture: pixi_oci_build::Architecture::Amd64 };
+        phases.on_event(Duration::ZERO, &base);
+        assert_eq!(phases.current(), None);
+        for (text, received, size) in [("a", 1, 10), ("b", 5, 20), ("a", 10, 10)] {
+            let blob = Digest::of(text.as_bytes());
+            phases.on_event(Duration::ZERO, &Event::Registry(RegistryEvent::Received { blob, received, size }));
+        }
+        assert_eq!(numbers(&phases), ("downloading debian:12".into(), 15, 30));
+    }
+}
