@@ -15,7 +15,7 @@ use super::PlanError;
 use crate::{
     build::reference,
     describe::{KEY_ANNOTATION, PACKAGES_ANNOTATION},
-    interruptible::interruptible,
+    network::Network,
     previous::{documents, environment, table},
 };
 
@@ -117,10 +117,7 @@ pub fn read_past(from: &PastRef, means: &PastMeans<'_>) -> Result<Past, crate::E
     let (digest, documents) = match from {
         PastRef::Layout(dir, image) => layout(dir, image)?,
         PastRef::Registry(_) if means.offline => return Err(PlanError::Offline { reference: from.to_string() }.into()),
-        PastRef::Registry(reference) => {
-            let read = interruptible(registry(reference, means), means.interrupted);
-            crate::runtime()?.block_on(read)??
-        }
+        PastRef::Registry(reference) => Network::new(means.interrupted, &|_| ())?.run(registry(reference, means))??,
     };
     let images: Vec<PastImage> = documents.into_iter().filter_map(image).collect();
     if !images.iter().flat_map(|image| &image.layers).any(|layer| layer.key.is_some()) {
