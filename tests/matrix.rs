@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use pixi_oci_test_registry::docker::{Docker, Mode};
 use serde_json::{Value, json};
 
 use crate::common::{
@@ -103,4 +104,86 @@ fn a_commit_that_is_not_there_is_an_error_and_no_empty_matrix() {
         sandbox.run(&all).refused(1, &["services/api", "shallow clone"]);
     }
     assert!(!sandbox.path("x").exists() && !sandbox.path("services/api/x").exists());
+}
+
+fn publish(sandbox: &Sandbox, workspace: &str) {
+    let arguments = ["publish", workspace, "--publish", "--tag", "stable"];
+    Outcome::of(sandbox.pixi_oci(&arguments).env("VERSION", "1.0.0-dev.1")).success();
+}
+
+/// The jobs since what is published, on a machine that has nothing.
+fn since(sandbox: &Sandbox, since: &str) -> Vec<String> {
+    let _ = fs::remove_dir_all(sandbox.path("../cache"));
+    let names = names(sandbox, &["--since", since]);
+    let archives = sandbox.path("../cache/pixi-oci/archives");
+    let fetched =
+        fs::read_dir(archives).into_iter().flatten().filter(|entry| entry.as_ref().unwrap().file_name() != "tmp");
+    assert_eq!(fetched.count(), 0, "packages were fetched");
+    names
+}
+
+#[test]
+fn only_what_a_build_would_make_anew_needs_work() {
+    let Some(registry) = Docker::start(Mode::Plain) else { return };
+    let sandbox = Sandbox::new();
+    let tool = |content: &str| package("tool", [file("bin/tool", content).mode(0o755)]);
+    let write = |name: &str, platforms: &[&'static str], content: &str| {
+        let repository = format!("repositories = [{:?}]\ninclude = [\"app\"]", registry.reference(name));
+        workspace([tool(content)])
+            .platforms(platforms)
+            .oci(&repository)
+            .write(&sandbox.path(&format!("services/{name}")));
+    };
+    let both = ["linux-64", "linux-aarch64"];
+    write("api", &both, "x");
+    write("worker", &both[..1], "x");
+    for name in ["api", "worker"] {
+        fs::create_dir(sandbox.path(&format!("services/{name}/app"))).unwrap();
+        fs::write(sandbox.path(&format!("services/{name}/app/main.py")), "1").unwrap();
+    }
+    git(&sandbox, &["init", "--quiet"]);
+    commit(&sandbox);
+    let (api, worker) = (["services-api-default-amd64", "services-api-default-arm64"], "services-worker-default-amd64");
+    // Nothing is published yet.
+    assert_eq!(since(&sandbox, ":stable"), [api[0], api[1], worker]);
+    publish(&sandbox, "services/api");
+    assert_eq!(since(&sandbox, ":stable"), [worker]);
+    publish(&sandbox, "services/worker");
+    let before = registry.requests().len();
+    assert!(since(&sandbox, ":stable").is_empty());
+    // No layer is fetched but those that say what is in the image.
+    let requests = registry.requests()[before..].to_vec();
+    assert!(requests.iter().all(|line| line.starts_with("GET ") || line.starts_with("HEAD ")), "{requests:#?}");
+    // A commit of other files makes no other image, though images say of which commit they are.
+    fs::write(sandbox.path("readme"), "1").unwrap();
+    commit(&sandbox);
+    assert!(since(&sandbox, ":stable").is_empty());
+    // A file of the application, and a package.
+    fs::write(sandbox.path("services/worker/app/main.py"), "2").unwrap();
+    assert_eq!(since(&sandbox, ":stable"), [worker]);
+    write("api", &both, "y");
+    assert_eq!(since(&sandbox, ":stable"), [api[0], api[1], worker]);
+    write("api", &both, "x");
+    // One image, by its name and by its digest.
+    let image = format!("{}:stable", registry.reference("api"));
+    let names = |arguments: &[&str]| {
+        let all = [&["plan", "services/api", "--matrix", "github"], arguments].concat();
+        serde_json::from_str::<Value>(&sandbox.run(&all).success().stdout).unwrap()["include"].as_array().unwrap().len()
+    };
+    assert_eq!(names(&["--since", &image]), 0);
+    let digest = sandbox.run(&["plan", "services/api", "--json", "--against", &image]).success().stdout;
+    let digest = serde_json::from_str::<Value>(&digest).unwrap()[0]["against"]["digest"].as_str().unwrap().to_owned();
+    assert_eq!(names(&["--since", &format!("@{digest}")]), 0);
+    assert_eq!(names(&["--since", &format!("@{digest}"), "--compression", "zstd"]), 2);
+}
+
+#[test]
+fn what_cannot_be_compared_needs_work_and_says_why() {
+    let sandbox = fleet();
+    let arguments = ["plan", "services/worker", "--matrix", "github", "--since"];
+    let outcome = sandbox.run(&[&arguments[..], &["docker://127.0.0.1:1/worker"]].concat()).success();
+    assert!(outcome.stdout.contains("services-worker-default-amd64"), "{}", outcome.stdout);
+    assert!(outcome.stderr.contains("counts as changed"), "{}", outcome.stderr);
+    sandbox.run(&[&arguments[..], &[":latest"]].concat()).refused(1, &["configures no `repositories`"]);
+    sandbox.run(&[&arguments[..], &["@sha256:12"]].concat()).refused(2, &["--since"]);
 }

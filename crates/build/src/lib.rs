@@ -66,7 +66,8 @@ pub use pixi_oci_resolve::{
 };
 pub use plan::{
     AgainstImage, ChangedPackage, Changes, DownloadPlan, EnvironmentPlan, LayerPlan, LayerState, OtherLayer,
-    PackagePlan, PastRef, Plan, PlanError, PlanRequest, PlannedImage, Reason, Unpredicted, plan, planned_images,
+    PackagePlan, PastRef, Plan, PlanError, PlanRequest, PlannedImage, Published, Reason, Unpredicted, images_since,
+    plan, planned_images,
 };
 pub use product::{
     ProductReport, ProductReportEnvironment, ProductRequest, ProductRequestError, check_product, product,

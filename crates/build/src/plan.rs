@@ -10,6 +10,7 @@ mod locked;
 mod past;
 mod report;
 mod seen;
+mod since;
 mod survey;
 
 use pixi_oci_image::Architecture;
@@ -23,6 +24,7 @@ pub use self::{
     changes::{ChangedPackage, Changes},
     error::PlanError,
     past::PastRef,
+    since::{Published, images_since},
 };
 use self::{
     past::{Past, PastMeans, read_past},

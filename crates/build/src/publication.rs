@@ -23,3 +23,4 @@ pub use prune::{PruneReport, PrunedRepository, PrunedTag, prune};
 pub use publish::publish_images;
 pub use report::{DestinationReport, FailureReport, KeptTag, PublishReport, PublishedImage, PublishedTag, Status};
 pub use request::{PublishRequest, PublishSource, VersionFacts};
+pub use settings::{first_repository, tag_suffix};

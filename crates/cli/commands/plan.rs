@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use pixi_oci_build::{Client, EnvironmentPlan, OnEvent, PastRef, PlanRequest, plan, planned_images};
+use pixi_oci_build::{
+    Client, EnvironmentPlan, OnEvent, PastRef, PlanRequest, Published, images_since, plan, planned_images,
+};
 
 use crate::{
     arguments::{ImageArgs, Selection},
@@ -30,7 +32,8 @@ use crate::{
   pixi-oci plan -e prod --arch arm64 --max-layers 60
   pixi-oci plan --cache-from docker://ghcr.io/me/app:latest
   pixi-oci plan --against oci:dist/oci  # what changed, and the bytes that it costs
-  pixi-oci plan --matrix github --workspace-glob 'services/*' --since origin/main")]
+  pixi-oci plan --matrix github --workspace-glob 'services/*' --since origin/main
+  pixi-oci plan --matrix github --workspace-glob 'services/*' --since :latest")]
 pub struct PlanArgs {
     #[command(flatten)]
     pub selection: Selection,
@@ -39,8 +42,10 @@ pub struct PlanArgs {
     /// Print the jobs of a CI instead: workspace, environment and architecture of every image.
     #[arg(long, value_enum, value_name = "CI", conflicts_with = "json")]
     pub matrix: Option<matrix::System>,
-    /// Only workspaces with files that changed since their branch left this commit, tag or branch; empty for all.
-    #[arg(long, value_name = "GIT_REF", requires = "matrix")]
+    /// Only what changed since: a commit, tag or branch (files of the workspace changed since their branch left it; empty
+    /// for all); or a published image, docker://HOST/REPOSITORY[:TAG], or :TAG or @sha256:… in each workspace's first
+    /// repository (a build gives another image).
+    #[arg(long, value_name = "SINCE", requires = "matrix")]
     pub since: Option<String>,
     /// Say what is different from this image, package by package, and what it costs: docker://HOST/REPOSITORY[:TAG],
     /// oci:DIR[:TAG] or oci:DIR@sha256:….
@@ -76,19 +81,38 @@ pub fn run(args: PlanArgs, output: &Output) -> Result<ExitCode, CliError> {
 /// The jobs of all workspaces that need work.
 fn jobs(args: &PlanArgs, system: matrix::System, output: &Output) -> Result<ExitCode, CliError> {
     let mut jobs = Vec::new();
+    let since = args.since.as_deref().map(Since::parse).transpose()?;
     for workspace in args.workspaces.all(&args.selection)? {
-        if let Some(since) = &args.since
-            && !has_changed(&workspace, since)?
-        {
-            output.note(&format!("{}: nothing changed", workspace.display()));
-            continue;
-        }
         let selection = Selection { workspace: Some(workspace.clone()), manifest_path: None, ..args.selection.clone() };
-        let images =
-            ask(args, &selection, output, |request, client, on_event| planned_images(request, client, on_event))?;
+        let images = match &since {
+            Some(Since::Commit(commit)) if !has_changed(&workspace, commit)? => Vec::new(),
+            Some(Since::Published(published)) => ask(args, &selection, output, |request, client, on_event| {
+                images_since(request, published, client, on_event)
+            })?,
+            _ => ask(args, &selection, output, |request, client, on_event| planned_images(request, client, on_event))?,
+        };
+        if images.is_empty() {
+            output.note(&format!("{}: nothing changed", workspace.display()));
+        }
         jobs.extend(matrix::jobs(&workspace, &images));
     }
     show(&matrix::text(system, &jobs)?, output)
+}
+
+/// Since what something may have changed.
+enum Since {
+    Commit(String),
+    Published(Published),
+}
+
+impl Since {
+    /// No name of a commit begins with `:` or `@sha256:` or has `://` in it.
+    fn parse(text: &str) -> Result<Self, CliError> {
+        if text.starts_with(':') || text.starts_with("@sha256:") || text.starts_with("docker://") {
+            return text.parse().map(Self::Published).map_err(|error| CliError::Usage(format!("--since: {error}")));
+        }
+        Ok(Self::Commit(text.to_owned()))
+    }
 }
 
 fn show(text: &str, output: &Output) -> Result<ExitCode, CliError> {

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use pixi_oci_image::Image;
 use pixi_oci_layer::Digest;
 use serde::Serialize;
 
-use super::{LayerPlan, OtherLayer, PackagePlan, past::PastImage};
+use super::{LayerPlan, OtherLayer, PackagePlan, past::PastImage, since::is_same};
 use crate::LayerKind;
 
 /// The differences of one platform's image.
@@ -14,6 +15,9 @@ use crate::LayerKind;
 pub struct Changes {
     /// The other image's manifest; none if it has no image for the platform, and everything is new.
     pub manifest: Option<Digest>,
+    /// Whether a build gives that image again, but for the commit that it says it is of; none if the build's image is not
+    /// known.
+    pub same: Option<bool>,
     /// Packages that were added, removed or changed, by name.
     pub packages: Vec<ChangedPackage>,
     /// Package layers that are others though their packages are the same: other packages or options changed what is in
@@ -48,6 +52,8 @@ pub struct ChangedPackage {
 
 /// What is planned.
 pub struct Present<'a> {
+    /// The image, if it is known.
+    pub image: Option<&'a Image>,
     /// The package layers.
     pub layers: &'a [LayerPlan],
     /// The environment and application layers, if they are known.
@@ -101,6 +107,7 @@ pub fn changes(present: &Present<'_>, past: Option<&PastImage>) -> Changes {
     let (bytes, exact) = sum(present.layers, &moved.iter().copied().collect::<Vec<_>>());
     Changes {
         manifest: past.map(|past| past.digest),
+        same: present.image.map(|image| past.is_some_and(|past| is_same(image, past))),
         packages,
         other_package_layers: moved.difference(&because).copied().collect(),
         bytes: bytes + other_layers.iter().map(|layer| layer.size).sum::<u64>(),

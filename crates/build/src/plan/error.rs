@@ -22,6 +22,18 @@ pub enum PlanError {
     /// It is not whole in its layout.
     #[error("cannot compare with what is in a layout")]
     Stored(#[from] pixi_oci_publish::StoredError),
+    /// Nobody knows where it is published.
+    #[error("{} configures no `repositories`, in which what is published could be looked for; name an image, docker://HOST/REPOSITORY[:TAG]", workspace.display())]
+    NoRepository {
+        /// The workspace.
+        workspace: std::path::PathBuf,
+    },
+    /// A tag that is none.
+    #[error("--since: {source}")]
+    Reference {
+        /// Why.
+        source: pixi_oci_publish::registry::ParseRepositoryError,
+    },
     /// Somebody else made it.
     #[error(
         "{reference} was not made by pixi-oci, or by a version that did not note what is in which layer; it cannot be compared with"

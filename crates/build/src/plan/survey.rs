@@ -218,7 +218,8 @@ fn plan(
     let changes = survey.past.map(|past| {
         let past = past.images.iter().find(|image| Some(&image.platform) == oci_platform.as_ref());
         let base = seen.base.as_ref().map(base_layers);
-        changes(&Present { layers: &seen.layers, other: &other_layers, base }, past)
+        let image = seen.image.as_ref().map(|(image, _)| image);
+        changes(&Present { image, layers: &seen.layers, other: &other_layers, base }, past)
     });
     let in_layers = || seen.layers.iter().flat_map(|layer| &layer.packages);
     Ok(Plan {

@@ -59,7 +59,7 @@ pub fn settings(request: &PublishRequest) -> Result<Settings, PublishError> {
     Ok(Settings {
         repositories: repositories(oci.repositories.as_deref().unwrap_or_default())?,
         templates: templates(oci)?,
-        suffix: suffix(&workspace, &configuration.environment),
+        suffix: tag_suffix(&workspace, &configuration.environment),
         token_command: oci.token_command.clone(),
         unpinned_base,
         required,
@@ -77,6 +77,11 @@ fn without_workspace(build: &BuildRequest) -> Result<Settings, PublishError> {
         unpinned_base: None,
         required: (!architectures.is_empty()).then(|| (architectures.clone(), "--arch")),
     })
+}
+
+/// The first repository that is configured, if it is one.
+pub fn first_repository(oci: &OciConfig) -> Option<Repository> {
+    repositories(oci.repositories.as_deref().unwrap_or_default()).ok()?.into_iter().next()
 }
 
 /// Repositories by their names, each once.
@@ -104,7 +109,7 @@ fn templates(oci: &OciConfig) -> Result<Vec<TagTemplate>, PublishError> {
 
 /// Two environments of a workspace in one repository would take each other's tags away: one that is not the workspace's
 /// usual one, and has neither tags nor repositories of its own, has its name at the end of its tags.
-fn suffix(workspace: &Workspace, environment: &str) -> String {
+pub fn tag_suffix(workspace: &Workspace, environment: &str) -> String {
     let usual = workspace.oci.environment.as_deref().unwrap_or("default");
     let own = workspace.oci.environments.get(environment);
     let is_told_apart = own.is_some_and(|own| own.tags.is_some() || own.repositories.is_some());
