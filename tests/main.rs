@@ -1,5 +1,6 @@
 //! Black-box tests of `pixi-oci`, all in one binary. `tests/run` also makes what the slow ones need.
 
+mod accounts;
 mod activation;
 mod against_py_rattler;
 mod against_rattler;

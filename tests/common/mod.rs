@@ -12,6 +12,7 @@ pub mod channel;
 pub mod wheels;
 
 pub mod channel_server;
+pub mod forge;
 pub mod front;
 pub mod image;
 pub mod odd;

@@ -17,6 +17,7 @@ use crate::{
     describe::Described,
     divided::Divided,
     environment::{ENTRYPOINT, EnvironmentInput, environment_tree},
+    file_list::with_file_list,
     git,
     layers::{CONSTANT_TIME, PackageLayer, ReadyPackage, Seen, own_tree, write_tree},
     packages::{Contents, activation_scripts, has_path, layer_table},
@@ -108,7 +109,7 @@ impl ImageBuilder<'_> {
         let below = Below::new(base.files(), configuration.prefix.tree_path(), &packages, &environment);
         let mut application = self.application(&written.activation, &mut warnings)?;
         application.merge(own).map_err(ApplicationError::Tree)?;
-        let application = below.settle(application)?;
+        let application = with_file_list(below.settle(application)?)?;
         let application_layer = self.write(&application)?;
 
         let described = Described {

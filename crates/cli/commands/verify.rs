@@ -1,5 +1,6 @@
 //! `pixi-oci verify`
 
+mod accounts;
 mod image;
 mod product;
 mod show;

@@ -107,7 +107,13 @@ impl<R> HashReader<R> {
 
     /// The hex digest and the number of the bytes that were read.
     pub fn finish(self) -> (String, u64) {
-        (hex(self.sha256.finalize()), self.read)
+        let (sha256, read) = self.finish_raw();
+        (hex(sha256), read)
+    }
+
+    /// The digest's bytes and the number of the bytes that were read.
+    pub fn finish_raw(self) -> ([u8; 32], u64) {
+        (self.sha256.finalize().into(), self.read)
     }
 }
 

@@ -112,6 +112,7 @@ pub(crate) struct Settings {
     pub env: Option<Vec<String>>,
     pub user: Option<String>,
     pub working_dir: Option<String>,
+    pub entrypoint: Option<Vec<String>>,
 }
 
 /// What a document says of itself, whatever its type.

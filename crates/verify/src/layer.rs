@@ -9,12 +9,14 @@ use std::{
 
 use flate2::bufread::MultiGzDecoder;
 use rayon::prelude::*;
+use sha2::{Digest as _, Sha256};
 
 use crate::{
-    LayerReport,
+    LayerReport, accounts,
     blob::{self, HashReader},
     document::{Descriptor, Key},
     layout::Image,
+    peek::MAX_FILE,
     report::{Findings, Rule, Severity, printable},
     tar::{self, Entry, Kind},
 };
@@ -27,12 +29,17 @@ pub(crate) struct Layer {
     pub report: LayerReport,
     /// In the order of the tar, without those that leave the image.
     pub entries: Vec<Entry>,
+    /// What files are accounted for by, in a layer of ours.
+    pub documents: Documents,
 }
+
+/// Contents of files by path.
+pub(crate) type Documents = HashMap<Box<[u8]>, Vec<u8>>;
 
 /// Memory for all tar entries of all layers together.
 const MAX_ENTRY_BYTES: u64 = 512 << 20;
 /// What an entry needs beside its names, in a list, a set and a map.
-const ENTRY_BYTES: u64 = 200;
+const ENTRY_BYTES: u64 = 300;
 /// gzip cannot do better than 1 : 1032, so only a zstd bomb is affected; small layers may be anything.
 const MAX_RATIO: u64 = 1100;
 const ALWAYS_ALLOWED: u64 = 256 << 20;
@@ -102,7 +109,8 @@ fn read_layer(
         }
     };
     let mut tar = HashReader::new(decoded.take(limit.saturating_add(1)));
-    let (entries, malformed) = read_entries(&mut tar, digest, ours, memory, findings);
+    let mut documents = Documents::new();
+    let (entries, malformed) = read_entries(&mut tar, digest, ours, memory, &mut documents, findings);
     // What follows the entries belongs to the diff id as well, and a broken tar still has one.
     if let Err(error) = io::copy(&mut tar, &mut io::sink()) {
         findings.error(Rule::Compression, digest, format!("cannot be decompressed: {error}"));
@@ -123,7 +131,7 @@ fn read_layer(
         tar_size,
         entries: entries.len(),
     };
-    Some(Layer { report, entries })
+    Some(Layer { report, entries, documents })
 }
 
 /// All entries up to the end, or to the first that cannot be read and why.
@@ -132,22 +140,28 @@ fn read_entries(
     digest: &str,
     ours: bool,
     memory: &AtomicU64,
+    documents: &mut Documents,
     findings: &mut Findings,
 ) -> (Vec<Entry>, Option<String>) {
     let mut reader = tar::Reader::new(tar);
     let mut entries = Vec::new();
     let mut paths: HashSet<Box<[u8]>> = HashSet::new();
     loop {
-        let entry = match reader.next_entry() {
+        let mut entry = match reader.next_entry() {
             Ok(Some(entry)) => entry,
             Ok(None) => return (entries, None),
             Err(error) => return (entries, Some(error.to_string())),
         };
         // The path is held twice until the layer is read.
-        let names = 2 * entry.path.len() + entry.target().map_or(0, <[u8]>::len);
-        let cost = names as u64 + ENTRY_BYTES;
-        if memory.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(cost)).is_err() {
+        let cost = (entry.path.len() + entry.names_len()) as u64 + ENTRY_BYTES;
+        if !take(memory, cost) {
             return (entries, Some("more entries than can be held in memory".into()));
+        }
+        if ours
+            && entry.kind == Kind::File
+            && let Err(error) = read_content(&mut reader, &mut entry, memory, documents)
+        {
+            return (entries, Some(error.to_string()));
         }
         if !check_entry(&entry, digest, ours, findings) {
             continue;
@@ -157,6 +171,28 @@ fn read_entries(
         }
         entries.push(entry);
     }
+}
+
+fn take(memory: &AtomicU64, cost: u64) -> bool {
+    memory.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(cost)).is_ok()
+}
+
+/// Hashes a file of ours, and keeps it if others are accounted for by it.
+fn read_content(
+    reader: &mut tar::Reader<impl Read>,
+    entry: &mut Entry,
+    memory: &AtomicU64,
+    documents: &mut Documents,
+) -> io::Result<()> {
+    // One that is too large is hashed like any other, and then missed.
+    if accounts::is_document(&entry.path) && reader.size() <= MAX_FILE && take(memory, reader.size()) {
+        let bytes = reader.read_content(MAX_FILE)?;
+        entry.sha256 = Some(Sha256::digest(&bytes).into());
+        documents.insert(entry.path.clone(), bytes);
+    } else {
+        entry.sha256 = Some(reader.hash_content()?);
+    }
+    Ok(())
 }
 
 /// Checks an entry by itself. `false` if its path or hard link leaves the image.

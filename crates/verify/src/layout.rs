@@ -7,7 +7,8 @@ use std::{
 };
 
 use crate::{
-    Error, ImageReport, Root,
+    Error, ImageReport, PackageRecord, Root,
+    accounts::{self, Facts, OURS, Purpose},
     blob::{self, MAX_DOCUMENT},
     config,
     document::{
@@ -27,8 +28,6 @@ const MAX_MANIFESTS: usize = 1000;
 const MAX_DOCUMENTS: u64 = 64 << 20;
 /// Container runtimes stop at 127 or so (the kernel's overlay mounts).
 const MAX_LAYERS: usize = 1000;
-/// Begins `created_by` in the history entries of our layers.
-const OURS: &str = "pixi-oci:";
 
 /// An image whose documents could be read.
 pub(crate) struct Image {
@@ -306,6 +305,34 @@ impl Image {
             platform: printable(self.config.platform().to_string().as_bytes()),
             base_layers: self.base_layers,
             layers: read.into_iter().flatten().map(|layer| layer.report.clone()).collect(),
+            accounted: false,
+            packages: Vec::new(),
         }
+    }
+
+    /// Accounts for everything above the base, and gives the packages; `None` if the image is not of ours.
+    pub fn account(&self, layers: &Layers, findings: &mut Findings) -> Option<Vec<PackageRecord>> {
+        let purposes: Vec<Purpose> =
+            self.config.layer_history().map(|step| Purpose::of(step.created_by.as_deref().unwrap_or(""))).collect();
+        if purposes.iter().all(|purpose| *purpose == Purpose::Unknown) {
+            return None;
+        }
+        let settings = self.config.config.as_ref()?;
+        let variables = settings.env.as_deref().unwrap_or_default();
+        let value = |name: &str| {
+            variables.iter().find_map(|variable| variable.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default()
+        };
+        let facts = Facts {
+            prefix: value("CONDA_PREFIX").trim_matches('/'),
+            workdir: settings.working_dir.as_deref().unwrap_or_default().trim_matches('/'),
+            environment: value("PIXI_ENVIRONMENT_NAME"),
+            variables,
+            entrypoint: settings.entrypoint.as_deref().unwrap_or_default(),
+            is_scratch: self.base_layers == 0,
+        };
+        let own = self.layers.iter().zip(purposes).skip(self.base_layers);
+        let own: Option<Vec<_>> =
+            own.map(|(descriptor, purpose)| Some((purpose, layers.get(&descriptor.key())?))).collect();
+        Some(accounts::account(&self.digest, &facts, &own?, findings))
     }
 }

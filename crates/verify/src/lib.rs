@@ -8,6 +8,10 @@
 //! What is wrong with the *content* is a [`Finding`]; an [`Error`] says only that there was nothing to verify.
 //! The layout may come from anybody: memory is bounded, nothing is written, and no text of it is passed on unescaped.
 //!
+//! # What is in the layers
+//!
+//! Of an image of ours that is sound so far, everything above the base is accounted for: see [`ImageReport::accounted`].
+//!
 //! # Layers of ours and of the base
 //!
 //! Layers of distributions legally have setuid programs, devices and whiteouts, and replace links by directories; that
@@ -15,6 +19,7 @@
 //! manifest has the annotation `org.opencontainers.image.base.digest`; without it there are none. What breaks the
 //! specification or escapes from the image is an error in any layer.
 
+mod accounts;
 mod blob;
 mod config;
 mod document;
@@ -34,7 +39,7 @@ pub use peek::{Project, read_project};
 /// A directory that goes away with this process, and why it cannot be made.
 pub use pixi_oci_podman::{Error as PodmanError, Scratch};
 pub use product::{NotAProduct, ProductEnvironment, ProductManifest, ProductReport, verify_product};
-pub use report::{Finding, ImageReport, LayerReport, Report, Root, Rule, Severity};
+pub use report::{Finding, ImageReport, LayerReport, PackageKind, PackageRecord, Report, Root, Rule, Severity};
 pub use run::{BaseLayout, Check, RunError, RunOptions, SoundProduct, run_image, run_product};
 pub use verdict::{Isolation, Outcome, Run, Runs, Tools, Verdict};
 
@@ -95,7 +100,16 @@ pub fn verify_layout(dir: &Path, tag: Option<&str>) -> Result<Report, Error> {
     let layout::Found { roots, images } = layout::read_images(dir, tag, &mut findings)?;
     let layers = layer::read_layers(dir, &images, &mut findings);
     let mut stacker = tree::Stacker::new();
-    let images = images.iter().map(|image| image.report(&layers, &mut stacker, &mut findings)).collect();
+    let mut reports: Vec<_> = images.iter().map(|image| image.report(&layers, &mut stacker, &mut findings)).collect();
+    // Of what is damaged, nothing is read.
+    if !findings.has_errors() {
+        for (image, report) in images.iter().zip(&mut reports) {
+            if let Some(packages) = image.account(&layers, &mut findings) {
+                (report.accounted, report.packages) = (true, packages);
+            }
+        }
+    }
+    let images = reports;
     Ok(Report { roots, images, findings: findings.into_vec() })
 }
 

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The largest lock files have some tens of MB.
-const MAX_FILE: u64 = 256 << 20;
+pub(crate) const MAX_FILE: u64 = 256 << 20;
 /// What pixi calls a lock file and a workspace manifest.
 const NAMES: [&str; 3] = [LOCK_FILE, "pixi.toml", "pyproject.toml"];
 const LOCK_FILE: &str = "pixi.lock";

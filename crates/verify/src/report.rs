@@ -23,6 +23,17 @@ impl Report {
         self.errors().next().is_none()
     }
 
+    /// Adds what the lock file in an image has otherwise.
+    pub fn not_locked(&mut self, image: &str, differences: Vec<String>) {
+        self.findings.extend(differences.into_iter().map(|detail| Finding {
+            severity: Severity::Error,
+            rule: Rule::NotLocked,
+            subject: image.to_owned(),
+            path: None,
+            detail,
+        }));
+    }
+
     /// The findings that say that something is wrong.
     pub fn errors(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(|finding| finding.severity == Severity::Error)
@@ -56,6 +67,39 @@ pub struct ImageReport {
     pub base_layers: usize,
     /// From the lowest to the highest; layers that could not be read are left out, and are a finding.
     pub layers: Vec<LayerReport>,
+    /// Whether everything above the base was accounted for, or is a finding. An image that pixi-oci did not make is not
+    /// accounted for, nor is a layout in which something more basic is wrong.
+    pub accounted: bool,
+    /// The packages that have records in the image, if it was accounted for; sorted.
+    pub packages: Vec<PackageRecord>,
+}
+
+/// A package, as its record in the image says.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PackageRecord {
+    /// Which kind of package.
+    pub kind: PackageKind,
+    /// Its normalised name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// The build string of a conda package.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub build: Option<String>,
+    /// Of the archive of a conda package: 64 hex digits. Wheels leave nothing of the kind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+}
+
+/// Where a package is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PackageKind {
+    /// It has a record in `conda-meta`.
+    Conda,
+    /// A wheel, which has a `RECORD`.
+    Pypi,
 }
 
 /// One layer, as recomputed.
@@ -150,6 +194,16 @@ pub enum Rule {
     Setuid,
     /// Nothing of a lower layer is removed.
     Whiteout,
+    /// Every path of a layer of ours is of a package, of the project, or generated.
+    Unaccounted,
+    /// What is accounted for is what its package's record, the project's list or the generating rule says.
+    Changed,
+    /// What records, list and rules name is there.
+    Removed,
+    /// Records and lists can be read, and agree with one another.
+    Inventory,
+    /// The packages are those of the lock file in the image.
+    NotLocked,
     /// The list of findings was cut.
     TooMany,
 }
@@ -203,6 +257,10 @@ impl Findings {
         }
         self.dropped += 1;
         self.dropped_error |= finding.severity == Severity::Error;
+    }
+
+    pub fn has_errors(&self) -> bool {
+        self.dropped_error || self.list.iter().any(|finding| finding.severity == Severity::Error)
     }
 
     /// Takes over what another thread found.

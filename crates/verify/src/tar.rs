@@ -6,6 +6,8 @@
 
 use std::io::{self, Read};
 
+use crate::blob::HashReader;
+
 const BLOCK: usize = 512;
 /// `PATH_MAX` is 4096; nothing longer can be created in one piece.
 const MAX_NAME: u64 = 4096 + 1;
@@ -21,6 +23,10 @@ pub(crate) struct Entry {
     pub path: Box<[u8]>,
     pub kind: Kind,
     pub mode: u32,
+    /// It belongs to somebody other than root, or has records beside names and size: extended attributes, for example.
+    pub is_special: bool,
+    /// Of a file's content, where it was computed.
+    pub sha256: Option<[u8; 32]>,
     /// The path was absolute or had `..` in it; `path` is then as it stands in the tar.
     pub escapes: bool,
 }
@@ -29,15 +35,26 @@ pub(crate) struct Entry {
 pub(crate) enum Kind {
     Directory,
     File,
-    Symlink,
+    /// The target, as it stands in the tar.
+    Symlink(Box<[u8]>),
     /// The target is normalised like a path, unless it escapes.
     HardLink(Box<[u8]>),
     Special(&'static str),
 }
 
 impl Entry {
+    /// The path that a hard link names.
     pub fn target(&self) -> Option<&[u8]> {
         if let Kind::HardLink(target) = &self.kind { Some(target) } else { None }
+    }
+
+    /// The bytes that its names take in memory.
+    pub fn names_len(&self) -> usize {
+        let target = match &self.kind {
+            Kind::HardLink(target) | Kind::Symlink(target) => target.len(),
+            _ => 0,
+        };
+        self.path.len() + target
     }
 
     /// Whether it only hides something of lower layers (OCI image-spec, layer.md "Whiteouts").
@@ -65,6 +82,8 @@ struct Extension {
     path: Option<Vec<u8>>,
     target: Option<Vec<u8>>,
     size: Option<u64>,
+    /// There were other records.
+    other: bool,
 }
 
 impl<R: Read> Reader<R> {
@@ -106,6 +125,20 @@ impl<R: Read> Reader<R> {
         }
     }
 
+    /// The SHA-256 of the content of the last entry.
+    pub fn hash_content(&mut self) -> io::Result<[u8; 32]> {
+        let mut hash = HashReader::new(self.source.by_ref().take(self.size));
+        io::copy(&mut hash, &mut io::sink())?;
+        let (sha256, read) = hash.finish_raw();
+        self.skip -= read;
+        if read == self.size { Ok(sha256) } else { Err(bad("it ends inside a file")) }
+    }
+
+    /// The length of the content of the last entry.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
     /// The content of the last entry, if it has not more than `max` bytes.
     pub fn read_content(&mut self, max: u64) -> io::Result<Vec<u8>> {
         if self.size > max {
@@ -137,7 +170,7 @@ impl<R: Read> Reader<R> {
             0 | b'0' | b'7' if raw_path.ends_with(b"/") && size == 0 => Kind::Directory,
             0 | b'0' | b'7' => Kind::File,
             b'1' => Kind::HardLink(if escapes(&target) { target.into() } else { normalised(&target) }),
-            b'2' => Kind::Symlink,
+            b'2' => Kind::Symlink(target.into()),
             b'3' => Kind::Special("is a character device"),
             b'4' => Kind::Special("is a block device"),
             b'5' => Kind::Directory,
@@ -148,7 +181,8 @@ impl<R: Read> Reader<R> {
         self.size = size;
         let escapes = escapes(&raw_path);
         let path = if escapes { raw_path.into() } else { normalised(&raw_path) };
-        Ok(Entry { path, kind, mode: header.mode()?, escapes })
+        let is_special = extension.other || !header.is_owned_by_root()?;
+        Ok(Entry { path, kind, mode: header.mode()?, is_special, sha256: None, escapes })
     }
 
     fn extension_data(&mut self, size: u64, max: u64) -> io::Result<Vec<u8>> {
@@ -217,6 +251,10 @@ impl<'a> Header<'a> {
         Ok((number(&self.0[100..108])? & 0o7777) as u32)
     }
 
+    fn is_owned_by_root(&self) -> io::Result<bool> {
+        Ok(number(&self.0[108..116])? == 0 && number(&self.0[116..124])? == 0)
+    }
+
     fn target(&self) -> Vec<u8> {
         until_nul(self.0[157..257].to_vec())
     }
@@ -269,7 +307,8 @@ fn read_pax(mut records: &[u8], extension: &mut Extension) -> io::Result<()> {
                 set(&mut extension.size, size)?;
             }
             key if key.starts_with(b"GNU.sparse.") => return Err(bad("a sparse file")),
-            _ => {}
+            b"mtime" | b"atime" | b"ctime" => {}
+            _ => extension.other = true,
         }
     }
     Ok(())

@@ -109,7 +109,7 @@ fn add<'a>(tree: &mut Tree<'a>, entry: &'a Entry, place: &Place<'_>, findings: &
     }
     let kind = match &entry.kind {
         Kind::Directory => NodeKind::Directory,
-        Kind::Symlink => NodeKind::Symlink,
+        Kind::Symlink(_) => NodeKind::Symlink,
         Kind::File | Kind::Special(_) => NodeKind::File,
         Kind::HardLink(target) => {
             let target_node = tree.get(&**target);

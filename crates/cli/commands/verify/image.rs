@@ -11,14 +11,15 @@ use pixi_oci_publish::{
     OciLayout, pull,
     registry::{RegistryAccess, RepositoryRef},
 };
-use pixi_oci_verify::{
-    Check, Project, Report, RunError, Scratch, Severity, Verdict, read_project, run_image, verify_layout,
-};
+use pixi_oci_verify::{Check, Project, Report, RunError, Scratch, Severity, Verdict, run_image, verify_layout};
 
-use super::{RunArgs, Surroundings, show};
+use super::{RunArgs, Surroundings, accounts, show};
 use crate::{error::CliError, interrupt, output::Output, progress::Progress, registries::RegistryArgs};
 
-/// Recompute every digest, size and diff id of an image, check the layers' entries, and run a command in it.
+/// Recompute every digest, size and diff id of an image, account for every file above the base, and run a command in it.
+///
+/// Of an image that pixi-oci made, each file above the base is a package's, by the package's record in the image; the
+/// project's, by the list in the image; or generated, by a rule; and the packages are those of the lock file in it.
 ///
 /// Without a command, task or script nothing is run. It runs in podman: no network, a read-only root, a user that the
 /// image does not know, no capabilities; the image's entrypoint stays. Exits with 3 if anything is wrong, with 1 if
@@ -46,16 +47,9 @@ pub struct ImageArgs {
 pub fn run(args: &ImageArgs, output: &Output) -> Result<ExitCode, CliError> {
     let surroundings = Surroundings::read();
     let layout = Layout::find(args, &surroundings.scratch, output)?;
-    let report = verify_layout(&layout.dir, layout.tag.as_deref())?;
+    let mut report = verify_layout(&layout.dir, layout.tag.as_deref())?;
+    let project = accounts::project(&layout.dir, &mut report, &surroundings.scratch)?;
     let wrong = findings(&report, output);
-    let project = match report.images.first() {
-        // Of what is damaged, nothing is read.
-        Some(image) if report.is_sound() => {
-            let read = read_project(&layout.dir, image);
-            read.map_err(|source| CliError::Io { action: "read the project in the image".into(), source })?
-        }
-        _ => Project::default(),
-    };
     let interrupted = interrupt::flag();
     let runs = if args.run.wanted() && report.is_sound() {
         let check = check(args, &report, &project, &surroundings.scratch)?;
@@ -65,7 +59,7 @@ pub fn run(args: &ImageArgs, output: &Output) -> Result<ExitCode, CliError> {
     };
     let sound = report.is_sound();
     let summary = match wrong {
-        0 => format!("{}: {} images; every digest, size and diff id is right", args.image, report.images.len()),
+        0 => accounts::summary(&args.image, &report),
         n => format!("{}: {n} {} wrong", args.image, if n == 1 { "thing is" } else { "things are" }),
     };
     let verdict = Verdict::new(args.image.clone(), project.lock_file(), report, sound, runs);
@@ -137,12 +131,7 @@ fn check(args: &ImageArgs, report: &Report, project: &Project, scratch: &Path) -
             args.image
         )));
     }
-    let files = Scratch::new(scratch).map_err(RunError::from)?;
-    for (name, bytes) in &project.files {
-        let path = files.path().join(name);
-        let write = std::fs::write(&path, bytes);
-        write.map_err(|source| CliError::Io { action: format!("write {}", path.display()), source })?;
-    }
+    let files = accounts::workspace(project, scratch)?;
     let environment = project.environment.as_deref().unwrap_or("default");
     let names = report.images.iter().filter_map(|image| image.platform.split('/').nth(1));
     let wanted = names.filter(|name| args.run.arch.is_empty() || args.run.arch.iter().any(|wanted| wanted == name));

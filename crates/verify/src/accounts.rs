@@ -1,0 +1,313 @@
+//! Accounts for everything in the layers of ours: each path is a package's, by the package's own record; or a file of the
+//! project, by the list in the application layer; or generated, by a rule that says its content.
+//!
+//! What is compared with what is in docs/verify.md. The records are in the image themselves: this finds what was added,
+//! changed or removed by anything that does not know them, and the packages that the lock file does not have. Whether the
+//! records are those of the archives can only be told with the archives.
+
+mod application;
+mod conda;
+mod environment;
+mod record;
+mod table;
+mod wheel;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use crate::{
+    layer::Layer,
+    report::{Findings, PackageRecord, Rule, Severity},
+    tar::{Entry, Kind, file_name},
+};
+
+/// What a layer of an image is for, as its history says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Packages.
+    Packages,
+    /// What is computed from several packages.
+    Environment,
+    /// The project.
+    Application,
+    /// It says nothing that we would say: nothing in it is accounted for.
+    Unknown,
+}
+
+/// Begins `created_by` in the history entries of our layers.
+pub(crate) const OURS: &str = "pixi-oci:";
+
+impl Purpose {
+    pub fn of(created_by: &str) -> Self {
+        match created_by.strip_prefix(OURS).map(str::trim) {
+            Some("environment") => Self::Environment,
+            Some("application") => Self::Application,
+            Some(_) => Self::Packages,
+            None => Self::Unknown,
+        }
+    }
+}
+
+/// What an image says of itself, as far as its files follow from it. Paths have no slash at either end.
+#[derive(Debug)]
+pub(crate) struct Facts<'a> {
+    pub prefix: &'a str,
+    pub workdir: &'a str,
+    pub environment: &'a str,
+    /// `NAME=VALUE`.
+    pub variables: &'a [String],
+    pub entrypoint: &'a [String],
+    /// There is no base image.
+    pub is_scratch: bool,
+}
+
+/// Whether other files are accounted for by this one, so that its content is needed.
+pub(crate) fn is_document(path: &[u8]) -> bool {
+    path.ends_with(b".dist-info/RECORD")
+        || is_conda_meta(path)
+        || [table::PLACE, application::PLACE, environment::APPTAINER, environment::ENTRYPOINT]
+            .iter()
+            .any(|place| place.as_bytes() == path)
+}
+
+fn is_conda_meta(path: &[u8]) -> bool {
+    let directory = &path[..path.len() - file_name(path).len()];
+    directory.ends_with(b"/conda-meta/") && path.ends_with(b".json")
+}
+
+/// What a path must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Claim {
+    File {
+        /// `None` for a list that cannot have its own digest, and for wheels that list other digests than SHA-256.
+        sha256: Option<[u8; 32]>,
+    },
+    Link {
+        /// `None` if nobody says where it leads.
+        target: Option<String>,
+    },
+    Directory,
+}
+
+/// Compares all layers of ours, from the lowest, with what accounts for them; gives the packages that have records.
+pub(crate) fn account(
+    image: &str,
+    facts: &Facts<'_>,
+    layers: &[(Purpose, &Layer)],
+    findings: &mut Findings,
+) -> Vec<PackageRecord> {
+    for (purpose, what) in [(Purpose::Environment, "environment"), (Purpose::Application, "application")] {
+        let number = layers.iter().filter(|(own, _)| *own == purpose).count();
+        if number != 1 {
+            findings.error(Rule::Inventory, image, format!("has {number} {what} layers; there is always one"));
+        }
+    }
+    let table = table::read(layers, findings);
+    let everything = Everything::new(facts, layers);
+    let mut packages = Vec::new();
+    for (purpose, layer) in layers {
+        let found = &mut Comparison { layer, findings };
+        match purpose {
+            Purpose::Packages => {
+                let claims = claims(facts, layer, &table, &everything, &mut packages, found);
+                package_layer(facts, layer, &claims, &everything, found);
+            }
+            Purpose::Environment => environment::check(facts, layer, found),
+            Purpose::Application => {
+                // The list has the files of the workspace's own packages, too; here are their names.
+                claims(facts, layer, &table, &everything, &mut packages, found);
+                application::check(layer, found);
+            }
+            Purpose::Unknown => {
+                for entry in &layer.entries {
+                    found.entry(Rule::Unaccounted, entry, "is in a layer that pixi-oci did not make");
+                }
+            }
+        }
+    }
+    table.check(&packages, findings);
+    packages.sort();
+    packages
+}
+
+/// A layer that is compared.
+struct Comparison<'a> {
+    layer: &'a Layer,
+    findings: &'a mut Findings,
+}
+
+impl Comparison<'_> {
+    fn entry(&mut self, rule: Rule, entry: &Entry, text: &str) {
+        self.path(rule, &entry.path, text);
+    }
+
+    fn path(&mut self, rule: Rule, path: &[u8], text: &str) {
+        self.findings.entry(Severity::Error, rule, &self.layer.report.digest, path, text);
+    }
+}
+
+/// The claims of a layer's packages, by path from the image's root. Two wheels may have one path.
+type Claims = HashMap<String, Vec<(String, Claim)>>;
+
+/// All paths of ours.
+struct Everything<'a> {
+    paths: HashSet<&'a [u8]>,
+    /// Paths below the prefix that a package had to give up, without the package's name.
+    clobbered: HashSet<&'a [u8]>,
+    /// Symbolic links and their targets.
+    links: BTreeMap<&'a [u8], &'a [u8]>,
+}
+
+impl<'a> Everything<'a> {
+    fn new(facts: &Facts<'_>, layers: &[(Purpose, &'a Layer)]) -> Self {
+        let mut all = Self { paths: HashSet::new(), clobbered: HashSet::new(), links: BTreeMap::new() };
+        for entry in layers.iter().flat_map(|(_, layer)| &layer.entries) {
+            all.paths.insert(&entry.path);
+            all.clobbered.extend(clobbered(facts, &entry.path));
+            if let Kind::Symlink(target) = &entry.kind {
+                all.links.insert(&entry.path, target);
+            }
+        }
+        all
+    }
+}
+
+/// The path below the prefix that `PREFIX/__clobbers__/PACKAGE/PATH` would have.
+fn clobbered<'a>(facts: &Facts<'_>, path: &'a [u8]) -> Option<&'a [u8]> {
+    let rest = path.strip_prefix(facts.prefix.as_bytes())?.strip_prefix(b"/__clobbers__/")?;
+    let slash = rest.iter().position(|b| *b == b'/')?;
+    Some(&rest[slash + 1..])
+}
+
+fn claims(
+    facts: &Facts<'_>,
+    layer: &Layer,
+    table: &table::Table,
+    everything: &Everything<'_>,
+    packages: &mut Vec<PackageRecord>,
+    found: &mut Comparison<'_>,
+) -> Claims {
+    let mut claims = Claims::new();
+    let mut documents: Vec<_> = layer.documents.iter().collect();
+    documents.sort();
+    for (path, bytes) in documents.iter().filter(|(path, _)| is_conda_meta(path)) {
+        conda::read(facts, path, bytes, table, packages, &mut claims, found);
+    }
+    for (path, bytes) in documents.iter().filter(|(path, _)| path.ends_with(b"/RECORD")) {
+        // Conda packages have them, too; their files have the better record.
+        let is_condas = std::str::from_utf8(path).is_ok_and(|path| claims.contains_key(path));
+        if !is_condas {
+            wheel::read(facts, path, bytes, everything, packages, &mut claims, found);
+        }
+    }
+    claims
+}
+
+fn package_layer(
+    facts: &Facts<'_>,
+    layer: &Layer,
+    claims: &Claims,
+    everything: &Everything<'_>,
+    found: &mut Comparison<'_>,
+) {
+    let hashes = Hashes::new(layer);
+    let needed = needed_directories(layer);
+    let has_wheel = claims.values().flatten().any(|(package, _)| package.starts_with(wheel::KIND));
+    for entry in &layer.entries {
+        let text = std::str::from_utf8(&entry.path).unwrap_or_default();
+        let given_up = clobbered(facts, &entry.path).and_then(|rest| std::str::from_utf8(rest).ok());
+        let of_wheel = || claims.get(&format!("{}/{}", facts.prefix, given_up?));
+        let claimed = claims.get(text).or_else(of_wheel);
+        plain_mode(entry, found);
+        match (claimed, &entry.kind) {
+            (Some(claimed), _) => fits(entry, claimed, &hashes, found),
+            (None, Kind::Directory) if needed.contains(&*entry.path) => {}
+            // `RECORD` has no directories, and an empty one has no bytes.
+            (None, Kind::Directory) if has_wheel && text.starts_with(facts.prefix) => {}
+            (None, _) => found.entry(Rule::Unaccounted, entry, "is of none of the packages in this layer"),
+        }
+    }
+    let here: HashSet<&[u8]> = layer.entries.iter().map(|entry| &*entry.path).collect();
+    let mut missing: Vec<_> = claims
+        .iter()
+        .filter(|(path, claimed)| {
+            let path = path.as_bytes();
+            // What a wheel lists may have been made by another package later; a conda record is exact.
+            let below = || path.strip_prefix(facts.prefix.as_bytes()).and_then(|rest| rest.strip_prefix(b"/"));
+            let elsewhere =
+                || everything.paths.contains(path) || below().is_some_and(|below| everything.clobbered.contains(below));
+            let all_of_wheels = claimed.iter().all(|(package, _)| package.starts_with(wheel::KIND));
+            !here.contains(path)
+                && claimed.iter().any(|(_, claim)| *claim != Claim::Directory)
+                && !(all_of_wheels && elsewhere())
+        })
+        .collect();
+    missing.sort_by_key(|(path, _)| path.as_str());
+    for (path, claimed) in missing {
+        let package = claimed.first().map_or("", |(package, _)| package);
+        found.path(Rule::Removed, path.as_bytes(), &format!("{package} has it, and it is not there"));
+    }
+}
+
+/// Digests of a layer's files, hard links included.
+struct Hashes<'a>(HashMap<&'a [u8], [u8; 32]>);
+
+impl<'a> Hashes<'a> {
+    fn new(layer: &'a Layer) -> Self {
+        let own = layer.entries.iter().filter_map(|entry| Some((&*entry.path, entry.sha256?)));
+        let mut hashes: HashMap<&[u8], [u8; 32]> = own.collect();
+        for entry in &layer.entries {
+            if let Some(hash) = entry.target().and_then(|target| hashes.get(target).copied()) {
+                hashes.insert(&entry.path, hash);
+            }
+        }
+        Self(hashes)
+    }
+}
+
+/// The directories that something is in.
+fn needed_directories(layer: &Layer) -> HashSet<&[u8]> {
+    let ends = |path: &[u8]| path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| at).collect::<Vec<_>>();
+    layer.entries.iter().flat_map(|entry| ends(&entry.path).into_iter().map(|at| &entry.path[..at])).collect()
+}
+
+/// Nothing in a package layer has other permissions, and nothing of ours another owner.
+fn plain_mode(entry: &Entry, found: &mut Comparison<'_>) {
+    owner(entry, found);
+    let plain = match entry.kind {
+        Kind::Directory => entry.mode == 0o755,
+        Kind::File | Kind::HardLink(_) => matches!(entry.mode, 0o644 | 0o755),
+        Kind::Symlink(_) | Kind::Special(_) => true,
+    };
+    if !plain {
+        found.entry(Rule::Changed, entry, &format!("has the mode {:04o}, which pixi-oci does not write", entry.mode));
+    }
+}
+
+fn owner(entry: &Entry, found: &mut Comparison<'_>) {
+    if entry.is_special {
+        found.entry(Rule::Changed, entry, "has an owner or attributes, which pixi-oci does not write");
+    }
+}
+
+/// Whether an entry is what one of the claims says.
+fn fits(entry: &Entry, claimed: &[(String, Claim)], hashes: &Hashes<'_>, found: &mut Comparison<'_>) {
+    let package = claimed.first().map_or("", |(package, _)| package);
+    let fits = claimed.iter().any(|(_, claim)| match (claim, &entry.kind) {
+        (Claim::File { sha256 }, Kind::File | Kind::HardLink(_)) => {
+            sha256.is_none() || *sha256 == hashes.0.get(&*entry.path).copied()
+        }
+        (Claim::Link { target: None }, Kind::Symlink(_)) | (Claim::Directory, Kind::Directory) => true,
+        (Claim::Link { target: Some(target) }, Kind::Symlink(own)) => target.as_bytes() == &**own,
+        _ => false,
+    });
+    if fits {
+        return;
+    }
+    let what = match claimed.first().map(|(_, claim)| claim) {
+        Some(Claim::Link { target: Some(target) }) => format!("a link to {target}"),
+        Some(Claim::Link { .. }) => "a link".into(),
+        Some(Claim::Directory) => "a directory".into(),
+        _ => "a file with another content".into(),
+    };
+    found.entry(Rule::Changed, entry, &format!("is {what} in {package}"));
+}

@@ -1,0 +1,79 @@
+//! Paths and digests as records write them.
+
+/// 64 hex digits.
+pub(super) fn from_hex(text: &str) -> Option<[u8; 32]> {
+    let digits: Vec<u8> =
+        text.chars().map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect::<Option<_>>()?;
+    let bytes: Vec<u8> = digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect();
+    (digits.len() == 64).then(|| bytes.try_into().ok()).flatten()
+}
+
+/// 43 digits of base64 as in URLs, without padding (PEP 427).
+pub(super) fn from_base64(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = Vec::with_capacity(33);
+    let (mut bits, mut number) = (0u32, 0u32);
+    for byte in text.trim_end_matches('=').bytes() {
+        let digit = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'-' => 62,
+            b'_' => 63,
+            _ => return None,
+        };
+        number = (number << 6 | u32::from(digit)) & 0xffff;
+        bits += 6;
+        if bits >= 8 {
+            bits -= 8;
+            bytes.push((number >> bits & 0xff) as u8);
+        }
+        if bytes.len() > 32 {
+            return None;
+        }
+    }
+    bytes.try_into().ok()
+}
+
+/// `path` below `directory`, without `.` and `..`; `None` if it leaves the image's root or is absolute.
+pub(super) fn join(directory: &str, path: &str) -> Option<String> {
+    if path.starts_with('/') || path.contains('\0') {
+        return None;
+    }
+    let mut parts: Vec<&str> = directory.split('/').filter(|part| !part.is_empty()).collect();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()?),
+            part => parts.push(part),
+        }
+    }
+    Some(parts.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use sha2::{Digest as _, Sha256};
+
+    use super::*;
+
+    #[test]
+    fn digests_in_both_spellings() {
+        let digest: [u8; 32] = Sha256::digest(b"").into();
+        let hex = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        assert_eq!(from_hex(hex), Some(digest));
+        assert_eq!(from_base64("47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU"), Some(digest));
+        for bad in ["", "zz", &hex[1..], &format!("{hex}00"), "é"] {
+            assert_eq!(from_hex(bad), None, "{bad}");
+        }
+        for bad in ["", "47DE", "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU", &hex[..60]] {
+            assert_eq!(from_base64(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn paths_do_not_leave_the_image() {
+        assert_eq!(join("a/b", "../../c/./d").as_deref(), Some("c/d"));
+        assert_eq!(join("a/b", "../../../c"), None);
+        assert_eq!(join("a", "/c"), None);
+    }
+}

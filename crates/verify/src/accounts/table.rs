@@ -1,0 +1,91 @@
+//! `/opt/pixi/layers.json`: what the image says of its package layers and of conda packages' links.
+
+use std::collections::{BTreeMap, HashSet};
+
+use serde::Deserialize;
+
+use super::Purpose;
+use crate::{
+    layer::Layer,
+    report::{Findings, PackageKind, PackageRecord, Rule, Severity, printable},
+};
+
+pub(super) const PLACE: &str = "opt/pixi/layers.json";
+const VERSION: u32 = 1;
+
+/// What is used of it; the rest is for builds that reuse layers.
+#[derive(Default, Deserialize)]
+pub(super) struct Table {
+    version: u32,
+    layers: Vec<TableLayer>,
+    /// By the sha256 of the archive.
+    conda: BTreeMap<String, Known>,
+    /// The layer that has it; empty if there is none.
+    #[serde(skip)]
+    digest: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct TableLayer {
+    tar_size: u64,
+}
+
+#[derive(Deserialize)]
+struct Known {
+    facts: KnownFacts,
+}
+
+#[derive(Deserialize)]
+struct KnownFacts {
+    #[serde(default)]
+    links: BTreeMap<String, String>,
+}
+
+/// Reads the table of an image, and compares it with the package layers. That there is one, the environment layer's rules
+/// say.
+pub(super) fn read(layers: &[(Purpose, &Layer)], findings: &mut Findings) -> Table {
+    let documents = layers.iter().filter(|(purpose, _)| *purpose == Purpose::Environment);
+    let found = documents.filter_map(|(_, layer)| Some((layer, layer.documents.get(PLACE.as_bytes())?))).next();
+    let Some((layer, bytes)) = found else { return Table::default() };
+    let digest = layer.report.digest.clone();
+    let mut wrong = |text: &str| findings.entry(Severity::Error, Rule::Inventory, &digest, PLACE.as_bytes(), text);
+    let table = match serde_json::from_slice::<Table>(bytes) {
+        Ok(table) if table.version == VERSION => table,
+        Ok(_) => {
+            wrong("is of another version than this program reads");
+            return Table::default();
+        }
+        Err(error) => {
+            wrong(&format!("cannot be read: {}", printable(error.to_string().as_bytes())));
+            return Table::default();
+        }
+    };
+    let packages = layers.iter().filter(|(purpose, _)| *purpose == Purpose::Packages);
+    let sizes: Vec<u64> = packages.map(|(_, layer)| layer.report.tar_size).collect();
+    if table.layers.iter().map(|layer| layer.tar_size).ne(sizes) {
+        wrong("does not have the package layers of this image");
+    }
+    Table { digest, ..table }
+}
+
+impl Table {
+    /// Where the link of a package leads.
+    pub fn link(&self, sha256: &str, path: &str) -> Option<&str> {
+        self.conda.get(sha256)?.facts.links.get(path).map(String::as_str)
+    }
+
+    /// Whether it has the packages that have records, and no others.
+    pub fn check(&self, packages: &[PackageRecord], findings: &mut Findings) {
+        if self.digest.is_empty() {
+            return;
+        }
+        let conda = packages.iter().filter(|package| package.kind == PackageKind::Conda);
+        let recorded: HashSet<&str> = conda.filter_map(|package| package.sha256.as_deref()).collect();
+        let known: HashSet<&str> = self.conda.keys().map(String::as_str).collect();
+        if recorded != known {
+            let text = "does not have the conda packages that have records in this image";
+            findings.entry(Severity::Error, Rule::Inventory, &self.digest, PLACE.as_bytes(), text);
+        }
+    }
+}
