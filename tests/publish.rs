@@ -7,6 +7,7 @@ mod fleet;
 mod interrupted;
 mod legs;
 mod mounts;
+mod plan;
 mod proxies;
 mod prune;
 mod registries;

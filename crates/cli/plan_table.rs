@@ -74,7 +74,21 @@ fn whole(text: &mut String, plan: &EnvironmentPlan) -> std::fmt::Result {
     if download.layers > 0 {
         write!(text, "; and {} layers, {}", download.layers, size(download.layer_bytes))?;
     }
-    writeln!(text)
+    writeln!(text)?;
+    for destination in &plan.push {
+        let repository = &destination.repository;
+        if let Some(failure) = &destination.failure {
+            writeln!(text, "{name}: to send to {repository}: not known: {failure}")?;
+            continue;
+        }
+        let bytes = format!("{}{}", if destination.exact { "" } else { "~" }, size(destination.bytes));
+        let (blobs, linked, present) = (destination.blobs, destination.linked, destination.present);
+        writeln!(
+            text,
+            "{name}: to send to {repository}: {blobs} blobs, {bytes}; {linked} linked there, {present} there"
+        )?;
+    }
+    Ok(())
 }
 
 /// What is different from an image, in the layers' numbers of the table.

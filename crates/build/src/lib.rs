@@ -68,9 +68,9 @@ pub use pixi_oci_resolve::{
     PixiConfig, Port, Proxies, S3Environment, TaskArgv, Url, Uv, VirtualPackage, Workspace, is_workspace, redact,
 };
 pub use plan::{
-    AgainstImage, ChangedPackage, Changes, DownloadPlan, EnvironmentPlan, LayerPlan, LayerState, OtherLayer,
-    PackagePlan, PastRef, Plan, PlanError, PlanRequest, PlannedImage, Published, Reason, Unpredicted, images_since,
-    plan, planned_images,
+    AgainstImage, ChangedPackage, Changes, DestinationPlan, DownloadPlan, EnvironmentPlan, LayerPlan, LayerState,
+    OtherLayer, PackagePlan, PastRef, Plan, PlanError, PlanRequest, PlannedImage, Published, Reason, Unpredicted,
+    images_since, plan, planned_images,
 };
 pub use product::{
     ProductReport, ProductReportEnvironment, ProductRequest, ProductRequestError, check_product, product,

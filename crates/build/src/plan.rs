@@ -8,6 +8,7 @@ mod download;
 mod error;
 mod locked;
 mod past;
+mod push;
 mod report;
 mod seen;
 mod since;
@@ -24,6 +25,7 @@ pub use self::{
     changes::{ChangedPackage, Changes},
     error::PlanError,
     past::PastRef,
+    push::DestinationPlan,
     since::{Published, images_since},
 };
 use self::{
@@ -35,6 +37,7 @@ use crate::{
     build::cache_from,
     configuration::{Configuration, configuration},
     locked::{check, checked},
+    publication::{PublishRequest, ask},
     reuse::Remote,
     target::{Target, assumed, target, targets},
 };
@@ -46,6 +49,9 @@ pub struct PlanRequest {
     pub build: BuildRequest,
     /// All environments of the lock file instead of one.
     pub all_environments: bool,
+    /// The publication whose repositories are asked what they have: a dry run of the same build. Layers are then taken as it
+    /// takes them.
+    pub push: Option<PublishRequest>,
     /// An image that the plan is compared with.
     pub against: Option<PastRef>,
     /// Whether the base image is asked for, and fetched, as a build does it; else only what is on this machine counts.
@@ -61,14 +67,22 @@ pub struct PlanRequest {
 pub fn plan(request: &PlanRequest, client: &Client, on_event: OnEvent<'_>) -> Result<Vec<EnvironmentPlan>, Error> {
     let workspace = Workspace::open(&request.build.workspace)?;
     let lock = crate::lock::lock_file(&workspace, &request.build, client, on_event)?;
-    let remote = if request.build.offline { None } else { cache_from(&request.build, on_event)? };
+    let (mut asked, published) = match &request.push {
+        Some(push) => {
+            let (asked, published) = ask(push, on_event).map_err(|error| PlanError::Publish(Box::new(error)))?;
+            (Some(asked), published)
+        }
+        None if request.build.offline => (None, None),
+        None => (None, cache_from(&request.build, on_event)?),
+    };
     if request.build.offline && !request.build.cache_from.is_empty() {
         on_event(Event::Warning("no registry is asked offline; --cache-from is left out".into()));
     }
-    let remote = remote.as_ref().map(|remote| remote as &dyn Remote);
+    let remote = published.as_ref().map(|remote| remote as &dyn Remote);
     let past = request.against.as_ref().map(|against| past(against, &request.build)).transpose()?;
-    let plans = chosen(request, &workspace, &lock)?.into_iter().map(|chosen| {
-        survey(&Survey {
+    let mut plans = Vec::new();
+    for chosen in chosen(request, &workspace, &lock)? {
+        let (mut plan, blobs) = survey(&Survey {
             request: &chosen.request,
             workspace: &workspace,
             configuration: &chosen.configuration,
@@ -78,9 +92,14 @@ pub fn plan(request: &PlanRequest, client: &Client, on_event: OnEvent<'_>) -> Re
             client,
             remote,
             past: past.as_ref(),
-        })
-    });
-    plans.collect()
+        })?;
+        if let Some(asked) = &mut asked {
+            let stock = asked.stock(&blobs.known())?;
+            plan.push = stock.into_iter().map(|stock| blobs.push(stock, published.as_ref())).collect();
+        }
+        plans.push(plan);
+    }
+    Ok(plans)
 }
 
 fn past(against: &PastRef, request: &BuildRequest) -> Result<Past, Error> {

@@ -4,6 +4,7 @@
 //! and nothing is published anywhere. After that repositories are served one after another; one that fails does not
 //! keep the others from being served. [`prune`] removes what only publishing needed.
 
+mod asked;
 mod content;
 mod error;
 mod fleet;
@@ -16,6 +17,7 @@ mod report;
 mod request;
 mod settings;
 
+pub use asked::{Stock, ask};
 pub use error::{PublishError, in_one_line};
 pub use fleet::check_apart;
 pub use leg::Leg;

@@ -4,19 +4,23 @@ use std::process::ExitCode;
 
 use clap::Args;
 use pixi_oci_build::{
-    Client, EnvironmentPlan, OnEvent, PastRef, PlanRequest, Published, images_since, plan, planned_images,
+    BuildRequest, Client, EnvironmentPlan, OciConfig, OnEvent, PastRef, PlanRequest, PublishRequest, PublishSource,
+    Published, images_since, plan, planned_images,
 };
 
 use crate::{
     arguments::{ImageArgs, Selection},
     changed::has_changed,
-    commands::build::{Means, request},
+    commands::{
+        build::{Means, request},
+        publish::publish_request,
+    },
     error::CliError,
     matrix,
     output::Output,
     plan_table,
     progress::Progress,
-    registries::RegistryArgs,
+    registries::PublishingArgs,
     workspaces::Workspaces,
 };
 
@@ -47,6 +51,10 @@ pub struct PlanArgs {
     /// repository (a build gives another image).
     #[arg(long, value_name = "SINCE", requires = "matrix")]
     pub since: Option<String>,
+    /// Say what `publish` would send to the repositories of --to, else to the configured ones, which are asked what they have.
+    /// Layers are then taken from what is published there, as `publish` does it.
+    #[arg(long, conflicts_with_all = ["all", "matrix"])]
+    pub push: bool,
     /// Say what is different from this image, package by package, and what it costs: docker://HOST/REPOSITORY[:TAG],
     /// oci:DIR[:TAG] or oci:DIR@sha256:….
     #[arg(long, value_name = "IMAGE", conflicts_with_all = ["all", "matrix"])]
@@ -60,7 +68,7 @@ pub struct PlanArgs {
     #[command(flatten)]
     pub image: ImageArgs,
     #[command(flatten)]
-    pub registry: RegistryArgs,
+    pub registry: PublishingArgs,
     #[command(flatten)]
     pub means: Means,
 }
@@ -124,6 +132,15 @@ fn plans(args: &PlanArgs, output: &Output) -> Result<Vec<EnvironmentPlan>, CliEr
     ask(args, &args.selection, output, |request, client, on_event| plan(request, client, on_event))
 }
 
+/// The dry run of a publication of the same build.
+fn publication(args: &PlanArgs, selection: &Selection, build: &BuildRequest) -> Result<PublishRequest, CliError> {
+    let source = PublishSource::Workspace;
+    let (request, _) = publish_request(selection, Some(&args.image), &args.means, &args.registry, source)?;
+    let repositories = request.build.overrides.repositories.clone();
+    let overrides = OciConfig { repositories, ..build.overrides.clone() };
+    Ok(PublishRequest { build: BuildRequest { overrides, ..build.clone() }, takes_published: true, ..request })
+}
+
 /// Puts a request together, and asks with progress.
 fn ask<T>(
     args: &PlanArgs,
@@ -133,8 +150,9 @@ fn ask<T>(
 ) -> Result<T, CliError> {
     let channels = args.means.channels(&selection.workspace())?;
     let build = request(selection, Some(&args.image), &args.means, &channels, args.registry.access())?;
+    let push = (args.push || !args.registry.to.is_empty()).then(|| publication(args, selection, &build)).transpose()?;
     let request =
-        PlanRequest { build, all_environments: args.all, against: args.against.clone(), asks_for_base: false };
+        PlanRequest { build, all_environments: args.all, push, against: args.against.clone(), asks_for_base: false };
     let client = Client::new(&channels.client)?;
     let progress = Progress::new(output);
     let answer = question(&request, &client, &|event| progress.on_event(event));

@@ -34,6 +34,9 @@ pub enum PlanError {
         /// Why.
         source: pixi_oci_publish::registry::ParseRepositoryError,
     },
+    /// What is published to.
+    #[error(transparent)]
+    Publish(Box<crate::PublishError>),
     /// Somebody else made it.
     #[error(
         "{reference} was not made by pixi-oci, or by a version that did not note what is in which layer; it cannot be compared with"

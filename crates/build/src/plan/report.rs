@@ -3,7 +3,7 @@
 use pixi_oci_layer::Digest;
 use serde::Serialize;
 
-use super::Changes;
+use super::{Changes, DestinationPlan};
 use crate::{BaseReport, needs::Need};
 
 /// One environment: what `pixi-oci build` would make of it.
@@ -21,6 +21,9 @@ pub struct EnvironmentPlan {
     pub against: Option<AgainstImage>,
     /// What a build downloads.
     pub download: DownloadPlan,
+    /// What a publication would send, to each repository that was asked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub push: Vec<DestinationPlan>,
     /// The platforms, by name.
     pub platforms: Vec<Plan>,
 }

@@ -124,7 +124,7 @@ fn same(
     let mut request = BuildRequest { cache_from: vec![reference.clone()], ..chosen.request.clone() };
     request.cache_from.extend(chosen.request.cache_from.iter().cloned());
     let remote = cache_from(&request, on_event)?;
-    let plan = survey(&Survey {
+    let (plan, _) = survey(&Survey {
         request: &request,
         workspace,
         configuration: &chosen.configuration,

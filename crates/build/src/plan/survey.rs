@@ -12,6 +12,7 @@ use super::{
     download::Downloads,
     locked,
     past::Past,
+    push::Blobs,
     report::Reason,
     seen::{Here, Seen, look, unseen, without_wheel},
 };
@@ -54,8 +55,8 @@ pub struct Survey<'a> {
 /// Wheels that stand for sources, by target.
 type SourceWheels = Vec<BTreeMap<String, SourceWheel>>;
 
-/// Plans an environment.
-pub fn survey(survey: &Survey<'_>) -> Result<EnvironmentPlan, Error> {
+/// Plans an environment, and gives the blobs of its images.
+pub fn survey(survey: &Survey<'_>) -> Result<(EnvironmentPlan, Blobs), Error> {
     let Survey { request, configuration, targets, .. } = *survey;
     let mut unpredicted = Vec::new();
     let nothing = BTreeMap::new();
@@ -70,20 +71,27 @@ pub fn survey(survey: &Survey<'_>) -> Result<EnvironmentPlan, Error> {
         found
     };
     let Found { seen, sources, digest, download } = found;
+    let mut blobs = Blobs::default();
+    for seen in &seen {
+        let image = seen.image.as_ref().map(|(image, other)| (&image.config, other.as_slice()));
+        blobs.add(&seen.layers, seen.base.as_ref().map(base_layers).as_deref(), image);
+    }
     let mut seen: BTreeMap<&str, Seen> = targets.iter().map(|target| target.platform.name.as_str()).zip(seen).collect();
     let plans = survey.platforms.iter().map(|(platform, packages)| {
         let index = targets.iter().position(|target| target.platform.name == platform.name);
         let wheels = index.and_then(|index| sources.get(index)).unwrap_or(&nothing);
         plan(survey, platform, packages, wheels, seen.remove(platform.name.as_str()))
     });
-    Ok(EnvironmentPlan {
+    let plan = EnvironmentPlan {
         environment: configuration.environment.clone(),
         digest,
         against: survey.past.map(|past| AgainstImage { reference: past.reference.clone(), digest: past.digest }),
         download,
         platforms: plans.collect::<Result<_, _>>()?,
         unpredicted,
-    })
+        push: Vec::new(),
+    };
+    Ok((plan, blobs))
 }
 
 /// What came of it, in the order of the targets.

@@ -24,15 +24,15 @@ use crate::{
 };
 
 /// A repository on the way.
-struct Stop {
-    repository: Repository,
+pub struct Stop {
+    pub(super) repository: Repository,
     /// `Err`: what blocks.
-    state: Result<Open, Error>,
+    pub(super) state: Result<Open, Error>,
 }
 
 /// A repository that answers.
-struct Open {
-    registry: Registry,
+pub struct Open {
+    pub(super) registry: Registry,
     existing: Vec<String>,
 }
 
@@ -129,7 +129,7 @@ pub fn publish_images(
 
 /// The images whose layers are taken: those that were named, else what is published in the first repository already. A
 /// release is made anew unless images were named.
-fn remote<'a>(
+pub fn remote<'a>(
     request: &'a PublishRequest,
     settings: &Settings,
     version: Option<&Version>,
@@ -195,7 +195,7 @@ fn version(request: &PublishRequest, legs: &[CheckedLeg]) -> Result<Option<Versi
     }
 }
 
-fn tags(
+pub fn tags(
     request: &PublishRequest,
     settings: &Settings,
     version: Option<&Version>,
@@ -236,7 +236,7 @@ fn check_base(
 }
 
 /// Asks every registry whether it is there, and what tags it has.
-fn open(
+pub fn open(
     request: &PublishRequest,
     settings: &Settings,
     legs: &[CheckedLeg],

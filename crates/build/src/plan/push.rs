@@ -1,0 +1,106 @@
+//! What a publication would send.
+
+use std::collections::BTreeMap;
+
+use pixi_oci_image::{Descriptor, MediaType};
+use pixi_oci_layer::Digest;
+use serde::Serialize;
+
+use super::{LayerPlan, OtherLayer};
+use crate::{publication::Stock, remote::Published};
+
+/// What would be sent to a repository, manifests and tags aside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DestinationPlan {
+    /// `HOST/REPOSITORY`
+    pub repository: String,
+    /// How many blobs would be sent.
+    pub blobs: usize,
+    /// The sum of their lengths.
+    pub bytes: u64,
+    /// Whether all blobs are known. Else the archives of layers that have to be made count in place of these, and blobs of the
+    /// base image, and the environment and application layers, may be missing.
+    pub exact: bool,
+    /// How many blobs the registry links from another of its repositories.
+    pub linked: usize,
+    /// How many blobs are there.
+    pub present: usize,
+    /// Why it is not known; then the numbers are 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+}
+
+/// The blobs of the images of an environment.
+#[derive(Debug, Default)]
+pub struct Blobs {
+    known: BTreeMap<Digest, u64>,
+    /// Layers that have to be made: the lengths of their archives, by what tells them apart.
+    to_build: BTreeMap<String, u64>,
+    is_incomplete: bool,
+}
+
+impl Blobs {
+    /// Adds those of a platform's image. Of `base` and `image` nothing is known if they are `None`.
+    pub fn add(
+        &mut self,
+        layers: &[LayerPlan],
+        base: Option<&[OtherLayer]>,
+        image: Option<(&Descriptor, &[OtherLayer])>,
+    ) {
+        for layer in layers {
+            match (layer.digest, layer.size) {
+                (Some(digest), Some(size)) => drop(self.known.insert(digest, size)),
+                _ => {
+                    let packages = || layer.packages.iter().map(|package| package.name.as_str()).collect::<Vec<_>>();
+                    let identity = layer.key.clone().unwrap_or_else(|| packages().join(" "));
+                    self.to_build.insert(identity, layer.bytes);
+                }
+            }
+        }
+        self.is_incomplete |= base.is_none() || image.is_none();
+        let other = image.iter().flat_map(|(_, other)| *other).chain(base.unwrap_or_default());
+        self.known.extend(other.map(|layer| (layer.digest, layer.size)));
+        self.known.extend(image.map(|(config, _)| (config.digest, config.size)));
+    }
+
+    /// Those that a registry can be asked for.
+    pub fn known(&self) -> Vec<Descriptor> {
+        let blob = |(digest, size): (&Digest, &u64)| Descriptor {
+            media_type: MediaType::ImageLayerGzip,
+            digest: *digest,
+            size: *size,
+            annotations: BTreeMap::new(),
+        };
+        self.known.iter().map(blob).collect()
+    }
+
+    /// What would be sent to a repository that has some of the [`known`](Self::known) ones.
+    pub fn push(&self, stock: Stock, remote: Option<&Published<'_>>) -> DestinationPlan {
+        let linked = remote.map(|remote| remote.linked(&stock.repository)).unwrap_or_default();
+        let nothing = DestinationPlan {
+            repository: stock.repository.to_string(),
+            blobs: 0,
+            bytes: 0,
+            exact: false,
+            linked: 0,
+            present: 0,
+            failure: None,
+        };
+        let has = match stock.has {
+            Ok(has) => has,
+            Err(failure) => return DestinationPlan { failure: Some(failure), ..nothing },
+        };
+        let present = has.iter().filter(|has| **has).count();
+        let absent = self.known.iter().zip(&has).filter(|(_, has)| !**has).map(|(blob, _)| blob);
+        let (linked, sent): (Vec<_>, Vec<_>) = absent.partition(|(digest, _)| linked.contains(*digest));
+        DestinationPlan {
+            blobs: sent.len() + self.to_build.len(),
+            bytes: sent.iter().map(|(_, size)| **size).chain(self.to_build.values().copied()).sum(),
+            exact: self.to_build.is_empty() && !self.is_incomplete,
+            linked: linked.len(),
+            present,
+            ..nothing
+        }
+    }
+}

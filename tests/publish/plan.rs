@@ -1,0 +1,116 @@
+//! `pixi-oci plan` and registries: what is published is known without being fetched, and what would be sent is what is sent.
+
+use serde_json::Value;
+
+use super::*;
+use crate::common::odd;
+
+/// Packages of which some have a layer of their own.
+fn write_with(sandbox: &Sandbox, content: &str) {
+    let _ = std::fs::remove_dir_all(sandbox.path("ws"));
+    let tool = package("tool", [file("bin/tool", content).mode(0o755)]);
+    workspace(odd::packages().into_iter().chain([tool])).write(&sandbox.path("ws"));
+}
+
+fn run(sandbox: &Sandbox, arguments: &[&str], version: &str) -> Value {
+    let all = [arguments, &["--json", "--layer-cache-size", "1GB"]].concat();
+    let outcome = Outcome::of(sandbox.pixi_oci(&all).env("VERSION", version)).success();
+    serde_json::from_str(&outcome.stdout).expect("one JSON document")
+}
+
+fn plan(sandbox: &Sandbox, arguments: &[&str]) -> Value {
+    run(sandbox, &[&["plan", "ws"], arguments].concat(), "1.0.0-dev.1")[0].clone()
+}
+
+fn forget(sandbox: &Sandbox) {
+    std::fs::remove_dir_all(sandbox.path("../cache")).unwrap();
+}
+
+fn states(plan: &Value) -> Vec<&str> {
+    let platforms = plan["platforms"].as_array().unwrap().iter();
+    let layers = platforms.flat_map(|platform| platform["layers"].as_array().unwrap());
+    layers.map(|layer| layer["state"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn a_machine_with_nothing_predicts_what_is_published_and_fetches_no_layer() {
+    let Some(registry) = docker() else { return };
+    let to = registry.reference("app");
+    let sandbox = Sandbox::new();
+    write_with(&sandbox, "same");
+    let published = run(&sandbox, &["publish", "ws", "--to", &to, "--publish", "--tag", "dev"], "1.0.0-dev.1");
+    forget(&sandbox);
+    // The archives are gone, too.
+    std::fs::remove_dir_all(sandbox.path("ws/channel")).unwrap();
+    let before = registry.requests().len();
+    let image = format!("{to}:dev");
+    let plan = self::plan(&sandbox, &["--cache-from", &image]);
+    assert_eq!(plan["digest"], published["digest"]);
+    assert!(states(&plan).iter().all(|state| *state == "registry"), "{plan:#}");
+    assert_eq!((&plan["download"]["archives"], &plan["download"]["bytes"]), (&0.into(), &0.into()));
+    assert!(plan["download"]["layers"].as_u64().unwrap() > 5);
+    let requests = registry.requests()[before..].to_vec();
+    assert!(mutations(&requests).is_empty(), "{requests:#?}");
+    // Configurations and environment layers, one of each for each architecture.
+    let blobs = requests.iter().filter(|line| line.starts_with("GET ") && line.contains("/blobs/")).count();
+    assert_eq!(blobs, 4, "{requests:#?}");
+    // Nothing of it without being asked, and nothing offline.
+    let before = registry.requests().len();
+    assert!(states(&self::plan(&sandbox, &[])).iter().all(|state| *state == "unknown"));
+    assert!(
+        states(&self::plan(&sandbox, &["--offline", "--cache-from", &image])).iter().all(|state| *state == "unknown")
+    );
+    assert_eq!(registry.requests().len(), before);
+    // What is compared with is the same.
+    let against = self::plan(&sandbox, &["--cache-from", &image, "--against", &image]);
+    assert_eq!(against["against"]["digest"], published["digest"]);
+    for platform in against["platforms"].as_array().unwrap() {
+        let changes = &platform["changes"];
+        assert_eq!(
+            (&changes["same"], &changes["bytes"], &changes["packages"]),
+            (&true.into(), &0.into(), &Value::Array(vec![]))
+        );
+    }
+}
+
+#[test]
+fn what_would_be_sent_is_what_is_sent() {
+    let Some(registry) = docker() else { return };
+    let to = registry.reference("app");
+    let sandbox = Sandbox::new();
+    write_with(&sandbox, "old");
+    let send =
+        |arguments: &[&str]| run(&sandbox, &[&["publish", "ws", "--to", &to], arguments].concat(), "1.0.0-dev.1");
+    run(&sandbox, &["build", "ws", "-o", "oci:out"], "");
+    for content in ["old", "old", "new"] {
+        write_with(&sandbox, content);
+        run(&sandbox, &["build", "ws", "-o", "oci:out"], "");
+        let before = registry.requests().len();
+        let planned = plan(&sandbox, &["--to", &to])["push"][0].clone();
+        assert!(mutations(&registry.requests()[before..].to_vec()).is_empty());
+        assert_eq!((&planned["exact"], &planned["failure"]), (&true.into(), &Value::Null));
+        let sent = send(&["--publish"])["destinations"][0].clone();
+        assert_eq!(planned["blobs"], sent["uploaded"].as_array().unwrap().len(), "{content} {planned:#} {sent:#}");
+        let sizes = blob_bytes(&sandbox, &sent["uploaded"]);
+        assert_eq!(
+            (planned["bytes"].as_u64(), &planned["present"]),
+            (Some(sizes), &sent["present"].as_array().unwrap().len().into())
+        );
+    }
+    // On a machine with nothing, layers are taken as `publish` takes them; what has to be made is an estimate.
+    write_with(&sandbox, "newest");
+    forget(&sandbox);
+    let planned = plan(&sandbox, &["--to", &to, "--arch", "amd64"]);
+    assert_eq!(planned["platforms"][0]["unknownPackages"], serde_json::json!(["tool"]));
+    assert_eq!(planned["push"][0]["exact"], false);
+    // Nobody is there.
+    let gone = plan(&sandbox, &["--to", "docker://127.0.0.1:1/app"]);
+    assert!(gone["push"][0]["failure"].as_str().is_some_and(|why| !why.is_empty()), "{gone:#}");
+    sandbox.run(&["plan", "ws", "--push"]).refused(1, &["repositor"]);
+}
+
+fn blob_bytes(sandbox: &Sandbox, digests: &Value) -> u64 {
+    let blobs = sandbox.path("out/blobs/sha256");
+    let path = |digest: &Value| blobs.join(digest.as_str().unwrap().trim_start_matches("sha256:"));
+    digests.as_array().unwrap().iter().map(|digest| std::fs::metadata(path(digest)).unwrap().len()).sum()
+}
