@@ -28,6 +28,7 @@ mod product;
 mod progress;
 mod publish;
 mod pypi;
+mod rebuild;
 mod report;
 mod reproducible;
 mod sources;

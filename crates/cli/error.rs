@@ -25,6 +25,9 @@ pub enum CliError {
     /// There is no product to verify.
     #[error(transparent)]
     NotAProduct(#[from] pixi_oci_verify::NotAProduct),
+    /// An image and what was made again have nothing in common.
+    #[error(transparent)]
+    Comparison(#[from] pixi_oci_verify::ComparisonError),
     /// What was verified could not be run.
     #[error(transparent)]
     Run(#[from] pixi_oci_verify::RunError),

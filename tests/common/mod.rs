@@ -16,6 +16,7 @@ pub mod forge;
 pub mod front;
 pub mod image;
 pub mod odd;
+pub mod poison;
 pub mod pypi;
 pub mod python_index;
 pub mod sandbox;

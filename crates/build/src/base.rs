@@ -49,12 +49,15 @@ impl Base {
             skopeo: Path::new("skopeo"),
             events: &network.events(),
         };
-        on_event(Event::BaseStarted { base: reference.to_string(), architecture });
-        let Some(image) = network.run(resolve_base(&reference, architecture, &options))?? else {
+        let recorded = request.recorded.as_ref().and_then(|recorded| recorded.base(&reference, architecture));
+        let meant = recorded.map(|text| BaseRef::parse(&text)).transpose()?;
+        let meant = meant.as_ref().unwrap_or(&reference);
+        on_event(Event::BaseStarted { base: meant.to_string(), architecture });
+        let Some(image) = network.run(resolve_base(meant, architecture, &options))?? else {
             return Ok(Self { image: None, layers: Vec::new() });
         };
         // A path of this machine means nothing elsewhere, and would make the image depend on where it was built.
-        let name = matches!(reference, BaseRef::Registry(_)).then(|| image.reference.clone());
+        let name = matches!(reference, BaseRef::Registry(_)).then(|| reference.to_string());
         let layers: Vec<LayerEntry> = image.layers.iter().map(|layer| layer.entry.clone()).collect();
         let files = BaseFiles::read(&image, &cache)?;
         let settings = BaseSettings {

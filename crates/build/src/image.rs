@@ -159,9 +159,16 @@ impl ImageBuilder<'_> {
         Ok(standard_annotations(&Provenance {
             workspace: self.workspace,
             environment: &self.configuration.environment,
-            source: &git::source(&self.workspace.root),
+            source: &self.source(),
             created: &rfc3339(self.time())?,
         }))
+    }
+
+    fn source(&self) -> git::Source {
+        match &self.request.recorded {
+            None => git::source(&self.workspace.root),
+            Some(recorded) => git::Source { url: recorded.source.clone(), revision: recorded.revision.clone() },
+        }
     }
 
     fn time(&self) -> i64 {
@@ -240,6 +247,8 @@ impl ImageBuilder<'_> {
     fn application(&self, activation: &Activation, warnings: &mut Vec<String>) -> Result<FileTree, Error> {
         let mut always = vec![self.workspace.manifest_file_name.clone(), "pixi.lock".to_string()];
         always.extend(activation.scripts.iter().cloned());
+        let mut outputs = vec![self.output.to_path_buf(), self.workspace.root.join("dist/oci")];
+        outputs.extend(self.request.recorded.iter().filter_map(|recorded| recorded.place.clone()));
         let application = application(&ApplicationInput {
             root: &self.workspace.root,
             workdir: &self.configuration.workdir,
@@ -247,7 +256,7 @@ impl ImageBuilder<'_> {
             include: &self.configuration.include,
             exclude: self.configuration.oci.exclude.as_deref().unwrap_or_default(),
             directories: self.configuration.oci.directories.as_deref().unwrap_or_default(),
-            outputs: &[self.output.to_path_buf(), self.workspace.root.join("dist/oci")],
+            outputs: &outputs,
         })?;
         for (path, what) in &application.left_out {
             warnings.push(format!(

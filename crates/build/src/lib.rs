@@ -37,6 +37,7 @@ mod platform;
 mod previous;
 mod product;
 mod publication;
+mod recorded;
 mod remote;
 mod report;
 mod request;
@@ -80,6 +81,7 @@ pub use publication::{
     PublishReport, PublishRequest, PublishSource, PublishedImage, PublishedTag, Status, VersionFacts, check_apart,
     prune, publish_images,
 };
+pub use recorded::Recorded;
 pub use report::{
     BaseReport, BuildReport, ImageReport, LayerKind, LayerOrigin, LayerReport, SourceReport, WheelReport, WheelSource,
 };

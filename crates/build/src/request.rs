@@ -33,6 +33,8 @@ pub struct BuildRequest {
     pub base_glibc: Option<(u32, u32)>,
     /// `SOURCE_DATE_EPOCH`.
     pub epoch: Option<i64>,
+    /// What an image says of how it was made, to make it again.
+    pub recorded: Option<crate::Recorded>,
     /// How registries are reached, and who we are there.
     pub registries: RegistryAccess,
     /// Wheels of locked sources that were built elsewhere.

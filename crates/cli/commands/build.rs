@@ -95,6 +95,11 @@ fn bytes(text: &str) -> Result<u64, String> {
 }
 
 impl Means {
+    /// Whether layers of published images are to be taken.
+    pub fn takes_published(&self) -> bool {
+        !self.cache_from.is_empty()
+    }
+
     /// Where packages come from.
     pub fn channels(&self, workspace: &Path) -> Result<Channels, CliError> {
         Channels::read(workspace, &self.config, self.offline)
@@ -141,6 +146,7 @@ pub fn request(
         virtual_packages: selection.all_virtual_packages()?,
         base_glibc: image.and_then(|image| image.base_glibc),
         epoch: epoch()?,
+        recorded: None,
         registries,
         wheels: image.map(|image| image.sources.wheels.clone()).unwrap_or_default(),
         build_sdists: image.is_some_and(|image| image.sources.build_sdists),
@@ -181,7 +187,8 @@ pub fn run(args: BuildArgs, output: &Output) -> Result<ExitCode, CliError> {
     show(&report, args.json, output)
 }
 
-fn build_with_progress(request: &BuildRequest, client: &Client, output: &Output) -> Result<BuildReport, CliError> {
+/// Builds, and shows what is done.
+pub fn build_with_progress(request: &BuildRequest, client: &Client, output: &Output) -> Result<BuildReport, CliError> {
     let progress = Progress::new(output);
     let result = build(request, client, &|event| progress.on_event(event));
     progress.finish();

@@ -3,6 +3,7 @@
 mod accounts;
 mod image;
 mod product;
+mod rebuild;
 mod show;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode, sync::atomic::AtomicBool};
@@ -24,6 +25,7 @@ pub struct VerifyArgs {
 enum Verify {
     Image(Box<image::ImageArgs>),
     Product(Box<product::ProductArgs>),
+    Rebuild(Box<rebuild::RebuildArgs>),
 }
 
 /// What is run, and as whom.
@@ -122,5 +124,6 @@ pub fn run(args: VerifyArgs, output: &Output) -> Result<ExitCode, CliError> {
     match args.what {
         Verify::Image(args) => image::run(&args, output),
         Verify::Product(args) => product::run(&args, output),
+        Verify::Rebuild(args) => rebuild::run(&args, output),
     }
 }

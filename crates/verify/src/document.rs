@@ -83,6 +83,7 @@ pub(crate) struct Manifest {
 /// OCI image-spec, config.md.
 #[derive(Debug, Deserialize)]
 pub(crate) struct ImageConfig {
+    pub created: Option<String>,
     pub os: String,
     pub architecture: String,
     pub variant: Option<String>,

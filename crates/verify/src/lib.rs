@@ -21,10 +21,12 @@
 
 mod accounts;
 mod blob;
+mod compare;
 mod config;
 mod document;
 mod layer;
 mod layout;
+mod origin;
 mod peek;
 mod product;
 mod report;
@@ -35,6 +37,10 @@ mod verdict;
 
 use std::path::{Path, PathBuf};
 
+pub use compare::{
+    Comparison, ComparisonError, DocumentDifference, ImageComparison, LayerComparison, Sameness, compare,
+};
+pub use origin::{Origin, read_origin};
 pub use peek::{Project, read_project};
 /// A directory that goes away with this process, and why it cannot be made.
 pub use pixi_oci_podman::{Error as PodmanError, Scratch};

@@ -68,7 +68,7 @@ pub fn read_project(dir: &Path, image: &ImageReport) -> io::Result<Project> {
     Ok(project)
 }
 
-fn parse<T: serde::de::DeserializeOwned>(dir: &Path, digest: &str) -> io::Result<T> {
+pub(crate) fn parse<T: serde::de::DeserializeOwned>(dir: &Path, digest: &str) -> io::Result<T> {
     let path = blob::path(dir, digest).ok_or_else(|| io::Error::other("a digest that is none"))?;
     let descriptor = Descriptor {
         media_type: String::new(),

@@ -74,6 +74,8 @@ pub(crate) struct Reader<R> {
     skip: u64,
     /// The length of the content of the last entry.
     size: u64,
+    /// The header of the last entry.
+    header: [u8; BLOCK],
 }
 
 /// What extension headers said of the entry that follows them.
@@ -88,7 +90,7 @@ struct Extension {
 
 impl<R: Read> Reader<R> {
     pub fn new(source: R) -> Self {
-        Self { source, skip: 0, size: 0 }
+        Self { source, skip: 0, size: 0, header: [0; BLOCK] }
     }
 
     /// The next entry; `None` at the end, after which only zeros may follow.
@@ -120,9 +122,17 @@ impl<R: Read> Reader<R> {
                         return Err(bad("a global record gives all entries one path or size"));
                     }
                 }
-                kind => return self.entry(&header, kind, extension).map(Some),
+                kind => {
+                    self.header = block;
+                    return self.entry(&header, kind, extension).map(Some);
+                }
             }
         }
+    }
+
+    /// The header of the last entry, in which are its owner, its time, and most links' targets.
+    pub fn header(&self) -> &[u8] {
+        &self.header
     }
 
     /// The SHA-256 of the content of the last entry.

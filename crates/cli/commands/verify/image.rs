@@ -46,7 +46,7 @@ pub struct ImageArgs {
 /// Runs the command.
 pub fn run(args: &ImageArgs, output: &Output) -> Result<ExitCode, CliError> {
     let surroundings = Surroundings::read();
-    let layout = Layout::find(args, &surroundings.scratch, output)?;
+    let layout = Layout::find(&args.image, &args.registry, &surroundings.scratch, output)?;
     let mut report = verify_layout(&layout.dir, layout.tag.as_deref())?;
     let project = accounts::project(&layout.dir, &mut report, &surroundings.scratch)?;
     let wrong = findings(&report, output);
@@ -67,20 +67,22 @@ pub fn run(args: &ImageArgs, output: &Output) -> Result<ExitCode, CliError> {
 }
 
 /// Where the image is on this machine.
-struct Layout {
-    dir: PathBuf,
-    tag: Option<String>,
+pub struct Layout {
+    /// The directory.
+    pub dir: PathBuf,
+    /// The name in it.
+    pub tag: Option<String>,
     /// Has what was fetched.
     _fetched: Option<Scratch>,
 }
 
 impl Layout {
-    fn find(args: &ImageArgs, scratch: &Path, output: &Output) -> Result<Self, CliError> {
-        let image = &args.image;
+    /// Finds it, and fetches it where it is not here.
+    pub fn find(image: &str, registry: &RegistryArgs, scratch: &Path, output: &Output) -> Result<Self, CliError> {
         let usage = || CliError::Usage(format!("{image:?} is not oci:DIR[:TAG] or docker://REF"));
         if image.starts_with("docker://") {
             let reference: RepositoryRef = image.parse().map_err(|error| CliError::Usage(format!("{error}")))?;
-            return Self::fetch(&reference, &args.registry.access(), scratch, output);
+            return Self::fetch(&reference, &registry.access(), scratch, output);
         }
         let rest = image.strip_prefix("oci:").filter(|rest| !rest.is_empty()).ok_or_else(usage)?;
         let (dir, tag) = rest.split_once(':').map_or((rest, None), |(dir, tag)| (dir, Some(tag.to_owned())));
@@ -108,7 +110,7 @@ impl Layout {
 }
 
 /// Says what was found, and gives the number of errors.
-fn findings(report: &Report, output: &Output) -> usize {
+pub fn findings(report: &Report, output: &Output) -> usize {
     for finding in &report.findings {
         let place = finding.path.as_ref().map(|path| format!(" {path}")).unwrap_or_default();
         let line = format!("{}: {}{place}: {}", finding.rule, finding.subject, finding.detail);

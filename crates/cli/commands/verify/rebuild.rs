@@ -1,0 +1,250 @@
+//! `pixi-oci verify rebuild`
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::Args;
+use pixi_oci_build::{Architecture, BuildReport, BuildRequest, Client, Recorded};
+use pixi_oci_verify::{
+    Comparison, ImageComparison, Origin, Report, RunError, Sameness, Scratch, Verdict, compare, read_origin,
+    read_project, verify_layout,
+};
+use serde::Serialize;
+
+use super::{Surroundings, image, show};
+use crate::{
+    arguments::{ImageArgs, Selection},
+    commands::build::{self, Means},
+    error::CliError,
+    output::Output,
+    registries::RegistryArgs,
+};
+
+/// Make an image again from its workspace and lock file, and compare every digest.
+///
+/// No layer is taken from a cache or a registry. What the workspace may not say any more is taken from the image's own
+/// record: the digest of a base image that is named by a tag, the time, the commit. Say the same options as for `build`. Exits
+/// with 3 if anything differs, and says which layers, with the first path that does.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  pixi-oci verify rebuild oci:dist/oci
+  pixi-oci verify rebuild docker://ghcr.io/me/tool:1.0 ../tool --json
+  pixi-oci verify rebuild oci:dist/oci:1.0 --arch amd64 --compression zstd:19 --cache-dir fresh")]
+pub struct RebuildArgs {
+    /// The image: oci:DIR[:TAG], or docker://REF, which is fetched.
+    #[arg(value_name = "IMAGE")]
+    image: String,
+    #[command(flatten)]
+    selection: Selection,
+    #[command(flatten)]
+    settings: ImageArgs,
+    #[command(flatten)]
+    registry: RegistryArgs,
+    #[command(flatten)]
+    means: Means,
+    /// Print one JSON document.
+    #[arg(long)]
+    json: bool,
+    /// Keep report.json in this directory.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+/// What a rebuild shows.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Rebuilt {
+    /// What was read of the image.
+    image: Report,
+    /// What it was made again with.
+    made_with: Option<MadeWith>,
+    /// Absent if the image is damaged.
+    comparison: Option<Comparison>,
+}
+
+/// What a rebuild was given, and what it took from the image's record.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct MadeWith {
+    pixi_oci: &'static str,
+    lock_file_digest: String,
+    environment: String,
+    /// `SOURCE_DATE_EPOCH`
+    created: Option<i64>,
+    revision: Option<String>,
+    /// The base images, by platform, with digest.
+    bases: BTreeMap<String, String>,
+}
+
+/// Runs the command.
+pub fn run(args: &RebuildArgs, output: &Output) -> Result<ExitCode, CliError> {
+    if args.means.takes_published() {
+        return Err(CliError::Usage("a rebuild takes no layers from anywhere; leave out --cache-from".into()));
+    }
+    let surroundings = Surroundings::read();
+    let layout = image::Layout::find(&args.image, &args.registry, &surroundings.scratch, output)?;
+    let report = verify_layout(&layout.dir, layout.tag.as_deref())?;
+    if image::findings(&report, output) > 0 {
+        let rebuilt = Rebuilt { image: report, made_with: None, comparison: None };
+        return finish(args, None, rebuilt, &format!("{}: it is damaged", args.image), output);
+    }
+    let wanted = architectures(args, &report)?;
+    let scratch = Scratch::new(&surroundings.scratch).map_err(RunError::from)?;
+    let again = scratch.path().join("again");
+    let request = request(args, &layout.dir, &report, &wanted, &again)?;
+    let client = Client::new(&args.means.channels(&args.selection.workspace())?.client)?;
+    let built = build::build_with_progress(&request, &client, output)?;
+    let made = verify_layout(&again, None)?;
+    let wants = |platform: &str| architecture(platform).is_some_and(|architecture| wanted.contains(&architecture));
+    let comparison = compare((&layout.dir, &report), (&again, &made), &wants)?;
+    for image in &comparison.images {
+        differences(image, output);
+    }
+    let summary = summary(&args.image, &comparison);
+    let lock_file = Some(built.lock_file_digest.to_string());
+    let made_with = Some(made_with(&request, &built));
+    let rebuilt = Rebuilt { image: report, made_with, comparison: Some(comparison) };
+    finish(args, lock_file, rebuilt, &summary, output)
+}
+
+fn finish(
+    args: &RebuildArgs,
+    lock_file: Option<String>,
+    rebuilt: Rebuilt,
+    summary: &str,
+    output: &Output,
+) -> Result<ExitCode, CliError> {
+    let same = rebuilt.comparison.as_ref().is_some_and(|comparison| comparison.sameness == Sameness::Identical);
+    let verdict = Verdict::new(args.image.clone(), lock_file, rebuilt, same, None);
+    show::show(&verdict, summary, args.out.as_deref(), args.json, output)
+}
+
+fn architecture(platform: &str) -> Option<Architecture> {
+    platform.split('/').nth(1)?.parse().ok()
+}
+
+/// Those of the image, or those that were asked for.
+fn architectures(args: &RebuildArgs, report: &Report) -> Result<Vec<Architecture>, CliError> {
+    let mut there: Vec<Architecture> = report.images.iter().filter_map(|image| architecture(&image.platform)).collect();
+    there.dedup();
+    if let Some(missing) = args.selection.arch.iter().find(|asked| !there.contains(asked)) {
+        return Err(CliError::Usage(format!("{} has no image for {missing}", args.image)));
+    }
+    if !args.selection.arch.is_empty() {
+        there.retain(|architecture| args.selection.arch.contains(architecture));
+    }
+    if there.is_empty() {
+        return Err(CliError::Usage(format!("{} has no image of ours", args.image)));
+    }
+    Ok(there)
+}
+
+/// The build that made the image, as far as it can be known.
+fn request(
+    args: &RebuildArgs,
+    dir: &Path,
+    report: &Report,
+    wanted: &[Architecture],
+    again: &Path,
+) -> Result<BuildRequest, CliError> {
+    let channels = args.means.channels(&args.selection.workspace())?;
+    let access = args.registry.access();
+    let request = build::request(&args.selection, Some(&args.settings), &args.means, &channels, access)?;
+    let read = |source| CliError::Io { action: "read what the image says of itself".into(), source };
+    let (mut recorded, mut epoch, mut environment) = (Recorded::default(), None, None);
+    for image in &report.images {
+        let origin = read_origin(dir, image).map_err(read)?;
+        epoch = epoch.or(epoch_of(&origin));
+        recorded.source = origin.standard("source").map(str::to_owned);
+        recorded.revision = origin.standard("revision").map(str::to_owned);
+        if let (Some(architecture), Some(digest)) = (architecture(&image.platform), origin.standard("base.digest")) {
+            recorded.bases.extend(digest.parse().ok().map(|digest| (architecture, digest)));
+        }
+        if environment.is_none() {
+            environment = read_project(dir, image).map_err(read)?.environment;
+        }
+    }
+    recorded.place = Some(std::path::absolute(dir).map_err(read)?);
+    Ok(BuildRequest {
+        environment: request.environment.or(environment),
+        architectures: wanted.to_vec(),
+        output: Some(format!("oci:{}", again.display())),
+        // What it was made at is known best by itself.
+        epoch: epoch.or(request.epoch),
+        recorded: Some(recorded),
+        layer_cache: 0,
+        cache_from: Vec::new(),
+        may_lock: false,
+        ..request
+    })
+}
+
+fn epoch_of(origin: &Origin) -> Option<i64> {
+    let time: jiff::Timestamp = origin.created.as_deref()?.parse().ok()?;
+    Some(time.as_second()).filter(|seconds| *seconds >= 0)
+}
+
+fn made_with(request: &BuildRequest, built: &BuildReport) -> MadeWith {
+    let base = |image: &pixi_oci_build::ImageReport| {
+        let base = image.base.as_ref()?;
+        let name = base.reference.split('@').next().unwrap_or_default();
+        Some((image.platform.clone(), format!("{name}@{}", base.digest)))
+    };
+    MadeWith {
+        pixi_oci: env!("CARGO_PKG_VERSION"),
+        lock_file_digest: built.lock_file_digest.to_string(),
+        environment: built.environment.clone(),
+        created: request.epoch,
+        revision: request.recorded.as_ref().and_then(|recorded| recorded.revision.clone()),
+        bases: built.images.iter().filter_map(base).collect(),
+    }
+}
+
+/// Says what differs, a line each.
+fn differences(image: &ImageComparison, output: &Output) {
+    if image.sameness == Sameness::Content {
+        let text = "has the same files, compressed differently; say --compression as it was said then, or use the pixi-oci of then";
+        output.failure(&format!("{} {text}", image.platform));
+        return;
+    }
+    for (number, layer) in image.layers.iter().enumerate().filter(|(_, layer)| layer.sameness == Sameness::Different) {
+        let digest = |report: &Option<pixi_oci_verify::LayerReport>| {
+            report.as_ref().map_or("there is none".into(), |report| report.digest.clone())
+        };
+        let what = layer.first_difference.as_ref().map(|path| format!("; {path}")).unwrap_or_default();
+        output.failure(&format!(
+            "{} layer {} ({}): {} in the image, {} made again{what}",
+            image.platform,
+            number + 1,
+            layer.content,
+            digest(&layer.image),
+            digest(&layer.again),
+        ));
+    }
+    for difference in &image.documents {
+        let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".into());
+        output.failure(&format!(
+            "{} {}: {} in the image, {} made again",
+            image.platform,
+            difference.place,
+            value(&difference.image),
+            value(&difference.again)
+        ));
+    }
+}
+
+fn summary(name: &str, comparison: &Comparison) -> String {
+    let images = comparison.images.len();
+    let layers: usize = comparison.images.iter().map(|image| image.layers.len()).sum();
+    let index = comparison.index.as_ref().map_or("", |_| ", and the index");
+    match comparison.sameness {
+        Sameness::Identical => {
+            format!("{name}: made again, it is the same: {layers} layers, {images} configurations and manifests{index}")
+        }
+        Sameness::Content => format!("{name}: made again, it has the same files, compressed differently"),
+        Sameness::Different => format!("{name}: made again, it is another image"),
+    }
+}

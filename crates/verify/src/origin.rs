@@ -1,0 +1,36 @@
+//! What a verified image says of how it was made.
+
+use std::{collections::BTreeMap, io, path::Path};
+
+use crate::{
+    ImageReport,
+    document::{ImageConfig, Manifest},
+    peek::parse,
+};
+
+/// What an image says of its making. It is the image's own word.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The time in its configuration, RFC 3339.
+    pub created: Option<String>,
+    /// The annotations of its manifest.
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl Origin {
+    /// The value of `org.opencontainers.image.NAME`.
+    pub fn standard(&self, name: &str) -> Option<&str> {
+        self.annotations.get(&format!("org.opencontainers.image.{name}")).map(String::as_str)
+    }
+}
+
+/// Reads what an image says that [`verify_layout`](crate::verify_layout) found sound.
+///
+/// # Errors
+///
+/// The layout is not any more what it was when it was verified.
+pub fn read_origin(dir: &Path, image: &ImageReport) -> io::Result<Origin> {
+    let manifest: Manifest = parse(dir, &image.manifest)?;
+    let config: ImageConfig = parse(dir, &image.config)?;
+    Ok(Origin { created: config.created, annotations: manifest.annotations })
+}

@@ -1,0 +1,67 @@
+//! An image with other bytes than it should have, whose digests are all right.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    path::Path,
+};
+
+use serde_json::{Value, json};
+
+use super::sandbox::sha256;
+
+/// Changes the last byte of the file `path` in the layer of the layout's images that holds `label`, and everything that names
+/// the layer but for its key.
+pub fn poison(layout: &Path, label: &str, path: &str) {
+    let index: Value = serde_json::from_slice(&fs::read(layout.join("index.json")).unwrap()).unwrap();
+    let root = index["manifests"][0].clone();
+    let mut document = read(layout, &root);
+    for child in document["manifests"].as_array_mut().unwrap() {
+        let mut manifest = read(layout, child);
+        let mut config = read(layout, &manifest["config"]);
+        let layers = manifest["layers"].as_array_mut().unwrap();
+        let holds = |layer: &Value| {
+            layer["annotations"]["dev.pixi-oci.packages"]
+                .as_str()
+                .is_some_and(|held| held.split(", ").any(|l| l == label))
+        };
+        let number = layers.iter().position(holds).unwrap_or_else(|| panic!("no layer holds {label}"));
+        let mut tar = Vec::new();
+        flate2::read::MultiGzDecoder::new(&blob(layout, &layers[number])[..]).read_to_end(&mut tar).unwrap();
+        let last = {
+            let mut archive = tar::Archive::new(&tar[..]);
+            let entries = archive.entries().unwrap().map(Result::unwrap);
+            let mut file = entries.filter(|entry| entry.path_bytes().as_ref() == path.as_bytes());
+            let file = file.next().unwrap_or_else(|| panic!("no {path}"));
+            (file.raw_file_position() + file.size() - 1) as usize
+        };
+        tar[last] ^= 1;
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packed.write_all(&tar).unwrap();
+        write(layout, &mut layers[number], &packed.finish().unwrap());
+        config["rootfs"]["diff_ids"][number] = format!("sha256:{}", sha256(&tar)).into();
+        write(layout, &mut manifest["config"], config.to_string().as_bytes());
+        write(layout, child, manifest.to_string().as_bytes());
+    }
+    let mut root = root;
+    write(layout, &mut root, document.to_string().as_bytes());
+    let index = json!({"schemaVersion": 2, "manifests": [root]});
+    fs::write(layout.join("index.json"), index.to_string()).unwrap();
+}
+
+fn blob(layout: &Path, descriptor: &Value) -> Vec<u8> {
+    let hex = descriptor["digest"].as_str().unwrap().strip_prefix("sha256:").unwrap();
+    fs::read(layout.join("blobs/sha256").join(hex)).unwrap()
+}
+
+fn read(layout: &Path, descriptor: &Value) -> Value {
+    serde_json::from_slice(&blob(layout, descriptor)).unwrap()
+}
+
+/// Writes a blob and has the descriptor name it.
+fn write(layout: &Path, descriptor: &mut Value, bytes: &[u8]) {
+    let hex = sha256(bytes);
+    fs::write(layout.join("blobs/sha256").join(&hex), bytes).unwrap();
+    descriptor["digest"] = format!("sha256:{hex}").into();
+    descriptor["size"] = bytes.len().into();
+}
