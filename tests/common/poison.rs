@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use super::sandbox::sha256;
 
-/// Changes the last byte of the file `path` in the layer of the layout's images that holds `label`, and everything that names
-/// the layer but for its key.
+/// Changes the last byte of the file `path` in the layer of the layout's images that holds `label`, what the package's record
+/// says of it, and everything that names the layer but for its key.
 pub fn poison(layout: &Path, label: &str, path: &str) {
     let index: Value = serde_json::from_slice(&fs::read(layout.join("index.json")).unwrap()).unwrap();
     let root = index["manifests"][0].clone();
@@ -28,14 +28,19 @@ pub fn poison(layout: &Path, label: &str, path: &str) {
         let number = layers.iter().position(holds).unwrap_or_else(|| panic!("no layer holds {label}"));
         let mut tar = Vec::new();
         flate2::read::MultiGzDecoder::new(&blob(layout, &layers[number])[..]).read_to_end(&mut tar).unwrap();
-        let last = {
+        let (begin, end) = {
             let mut archive = tar::Archive::new(&tar[..]);
             let entries = archive.entries().unwrap().map(Result::unwrap);
             let mut file = entries.filter(|entry| entry.path_bytes().as_ref() == path.as_bytes());
             let file = file.next().unwrap_or_else(|| panic!("no {path}"));
-            (file.raw_file_position() + file.size() - 1) as usize
+            (file.raw_file_position() as usize, (file.raw_file_position() + file.size()) as usize)
         };
-        tar[last] ^= 1;
+        let true_hash = sha256(&tar[begin..end]);
+        tar[end - 1] ^= 1;
+        let false_hash = sha256(&tar[begin..end]);
+        // The package's record says so, too.
+        let record = tar.windows(64).position(|text| text == true_hash.as_bytes()).expect("the record has its hash");
+        tar[record..record + 64].copy_from_slice(false_hash.as_bytes());
         let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         packed.write_all(&tar).unwrap();
         write(layout, &mut layers[number], &packed.finish().unwrap());

@@ -12,8 +12,7 @@ use crate::{
     blob::{self, MAX_DOCUMENT},
     config,
     document::{
-        self, BASE_DIGEST, CONFIG, Descriptor, History, INDEX, ImageConfig, Index, Key, MANIFEST, Manifest, Platform,
-        REF_NAME,
+        self, BASE_DIGEST, CONFIG, Descriptor, INDEX, ImageConfig, Index, Key, MANIFEST, Manifest, Platform, REF_NAME,
     },
     layer::Layers,
     report::{Findings, Rule, printable},
@@ -245,15 +244,21 @@ impl Walk<'_> {
 
 /// How many of an image's layers, from the lowest, are those of its base image.
 ///
-/// An image of ours on a base says so by an annotation, and the history of our layers begins with `pixi-oci:`. An image
-/// without the annotation has no base: to be let off our stricter rules takes a word in the manifest, which its digest
-/// covers.
+/// An image of ours on a base says so by an annotation, and the history of our layers begins with `pixi-oci:`. A base that
+/// is an image of ours itself ends with its application layer. An image without the annotation has no base: to be let off
+/// our stricter rules takes a word in the manifest, which its digest covers.
 fn base_layers(annotations: &BTreeMap<String, String>, config: &ImageConfig, layers: usize) -> usize {
     if !annotations.contains_key(BASE_DIGEST) {
         return 0;
     }
-    let ours = |entry: &History| entry.created_by.as_deref().is_some_and(|text| text.starts_with(OURS));
-    config.layer_history().position(ours).unwrap_or(layers).min(layers)
+    let history: Vec<&str> =
+        config.layer_history().map(|entry| entry.created_by.as_deref().unwrap_or_default()).collect();
+    let is_application = |text: &&str| Purpose::of(text) == Purpose::Application;
+    // What somebody put on top of an image of ours does not make a base of it.
+    let of_base = history.split_last().filter(|(top, _)| is_application(top));
+    let of_base = of_base.and_then(|(_, below)| below.iter().rposition(is_application));
+    let first = of_base.map(|last| last + 1).or_else(|| history.iter().position(|text| text.starts_with(OURS)));
+    first.unwrap_or(layers).min(layers)
 }
 
 fn check_platform(descriptor: &Descriptor, config: &ImageConfig, findings: &mut Findings) {

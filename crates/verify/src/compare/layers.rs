@@ -120,7 +120,7 @@ fn first_difference(left: (&Path, &Layer<'_>), right: (&Path, &Layer<'_>)) -> io
             return Ok(format!("{}: other content", path(&ours)));
         }
         if left.header() != right.header() {
-            return Ok(format!("{}: another time, owner or target", path(&ours)));
+            return Ok(format!("{}: another time or owner", path(&ours)));
         }
     }
 }
@@ -136,7 +136,7 @@ fn kind(entry: &Entry) -> String {
     match &entry.kind {
         Kind::Directory => "a directory".into(),
         Kind::File => "a file".into(),
-        Kind::Symlink => "a link".into(),
+        Kind::Symlink(target) => format!("a link to {}", printable(target)),
         Kind::HardLink(target) => format!("a hard link to /{}", printable(target)),
         Kind::Special(what) => (*what).into(),
     }
