@@ -73,7 +73,31 @@ fn unpinned_base() {
     let sandbox = Sandbox::new();
     workspace([]).oci_only("base = \"example.org/base:1\"\n").write(&sandbox.path("ws"));
     blocked(publish(&sandbox, "1.0.0", &["--to", "docker://127.0.0.1:1/app"]), "unpinned-base");
+    // What it says to write is what works. A layout has a tag or a digest.
+    let base = workspace([package("basetool", [])]).oci("prefix = \"/usr/base\"");
+    base.write(&sandbox.path("base"));
+    let digest = sandbox.build("base", "oci:layout:1").digest().to_owned();
+    let on = |base: &str| {
+        let more = "prefix = \"/usr/more\"\nworkdir = \"/more\"";
+        workspace([]).oci_only(&format!("base = {base:?}\n{more}")).write(&sandbox.path("ws"));
+    };
+    let layout = sandbox.path("layout").display().to_string();
+    for name in [format!("oci:{layout}:1"), format!("oci:{layout}")] {
+        on(&name);
+        let refused = publish(&sandbox, "1.0.0", &["--to", "docker://127.0.0.1:1/app"]);
+        let (_, form) = refused.stderr.split_once("`base` (").expect("what to write");
+        let form = form.split(')').next().unwrap().replace("sha256:…", &digest);
+        assert_eq!(form, format!("oci:{layout}@{digest}"));
+        on(&form);
+        blocked(publish(&sandbox, "1.0.0", &["--to", "docker://127.0.0.1:1/app"]), "registry-down");
+        sandbox.build("ws", "oci:out:x");
+    }
+    on("docker-archive:image.tar");
+    let refused = publish(&sandbox, "1.0.0", &["--to", "docker://127.0.0.1:1/app"]);
+    assert!(refused.stderr.contains("oci:DIR") && !refused.stderr.contains("@sha256"), "{}", refused.stderr);
+    blocked(refused, "unpinned-base");
     // A development version may have one.
+    on("example.org/base:1");
     blocked(publish(&sandbox, "1.0.0-dev", &["--to", "docker://127.0.0.1:1/app"]), "registry-down");
 }
 

@@ -38,7 +38,7 @@ pub use files::{BaseFiles, Entry};
 pub use layer::BaseLayer;
 pub use layout::write_base;
 pub(crate) use local::Local;
-pub use pin::{present_digest, with_digest};
+pub use pin::{how_to_pin, present_digest, with_digest};
 pub use reference::{BaseRef, LayoutImage};
 pub(crate) use store::{Store, read_at_most};
 pub use take_out::{TakenOut, take_out};

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use pixi_oci_publish::{
+    base::how_to_pin,
     StoredError,
     registry::ParseRepositoryError,
     tags::{TagError, TemplateError},
@@ -55,8 +56,7 @@ pub enum PublishError {
     },
     /// A release on a base image that may be another one tomorrow.
     #[error(
-        "version {version} is a release, and its base image {base} is not pinned; write its digest into `base` \
-         ({base}@sha256:…), or run `pixi-oci lock --base`"
+        "version {version} is a release, and its base image {base} is not pinned; {}", how_to_pin(base)
     )]
     UnpinnedBase {
         /// The release.

@@ -49,14 +49,31 @@ pub async fn present_digest(base: &BaseRef, options: &BaseOptions<'_>) -> Result
 /// The name as it is written, with this digest: `ubuntu:24.04@sha256:…`, and `oci:DIR@sha256:…` for `oci:DIR:TAG`, which
 /// can have only one of them.
 pub fn with_digest(text: &str, digest: Digest) -> String {
-    let name = match BaseRef::parse(text) {
+    format!("{}@{digest}", before_digest(text))
+}
+
+/// What comes before the `@` of a name with a digest; a name that only skopeo reads has no such form.
+fn before_digest(text: &str) -> &str {
+    match BaseRef::parse(text) {
         Ok(BaseRef::OciLayout { image: LayoutImage::Tag(tag), .. }) => {
             text.strip_suffix(&tag).map_or(text, |name| name.trim_end_matches(':'))
         }
         Ok(BaseRef::OciLayout { image: LayoutImage::Only, .. }) => text,
         _ => text.rsplit_once('@').map_or(text, |(name, _)| name),
-    };
-    format!("{name}@{digest}")
+    }
+}
+
+/// How a base image is pinned, in words.
+pub fn how_to_pin(text: &str) -> String {
+    match BaseRef::parse(text) {
+        Ok(BaseRef::Proxied(_)) => "it cannot be named by a digest; copy it to a registry or to an OCI layout \
+                                    (oci:DIR), and pin that"
+            .into(),
+        _ => format!(
+            "write its digest into `base` ({}@sha256:…), or run `pixi-oci lock --base`",
+            before_digest(text)
+        ),
+    }
 }
 
 #[cfg(test)]
