@@ -7,6 +7,7 @@ mod against_rattler;
 mod application;
 mod architecture;
 mod build;
+mod canaries;
 mod channels;
 mod channels_hostile;
 mod common;

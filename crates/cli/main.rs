@@ -31,7 +31,10 @@ use clap::Parser;
 use crate::{arguments::Cli, events::Line};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return output::parsing_failed(&error),
+    };
     let output = cli.common.output();
     let (version, release) = (events::VERSION, env!("CARGO_PKG_VERSION"));
     output.event(&Line::Started { version, release, command: cli.command.name() });

@@ -2,10 +2,12 @@
 
 use std::{
     io::{self, Write},
+    process::ExitCode,
     time::Instant,
 };
 
 use indicatif::MultiProgress;
+use pixi_oci_build::redact_text;
 
 use crate::events::{self, Line};
 
@@ -183,6 +185,15 @@ impl Output {
             None => write(),
         };
     }
+}
+
+/// Help, the version, or what is wrong with the arguments: they are repeated, but not the logins in them.
+pub fn parsing_failed(error: &clap::Error) -> ExitCode {
+    let said = error.render().to_string();
+    let shown = redact_text(&said);
+    // Nobody is left to hear that a stream is gone.
+    let _ = if shown == said { error.print() } else { write!(io::stderr().lock(), "{shown}") };
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
 /// What led to an error, from the nearest to the first.

@@ -67,6 +67,7 @@ pub use pixi_oci_publish::{find_container_engine, load, registry::RepositoryRef}
 pub use pixi_oci_resolve::{
     Client, ClientSettings, CompressionSetting, ConfigPlaces, Error as ResolveError, Include, ManifestError, OciConfig,
     PixiConfig, Port, Proxies, S3Environment, TaskArgv, Url, Uv, VirtualPackage, Workspace, is_workspace, redact,
+    redact_text,
 };
 pub use plan::{
     AgainstImage, ChangedPackage, Changes, DestinationPlan, DownloadPlan, EnvironmentPlan, LayerPlan, LayerState,

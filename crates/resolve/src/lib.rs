@@ -72,7 +72,7 @@ pub use pixi_config::{
 pub use platform::{LockedPlatform, PlatformWanted};
 pub use pypi_options::{DEFAULT_PYPI_INDEX, FindLinks, Packages, PypiOptions};
 pub use pypi_requirement::{PypiRequirement, PypiSource};
-pub use redact::{canonical_channel, canonical_url, redact, without_logins};
+pub use redact::{canonical_channel, canonical_url, redact, redact_text, without_logins};
 pub use requirement::{GitReference, Requirement, SourceLocation};
 pub use requirements::{VirtualRequirement, minimum, requirements};
 pub use retry::RetryPolicy;

@@ -107,7 +107,7 @@ fn token_at(segments: &[&str]) -> Option<usize> {
 }
 
 /// Text of others (errors of libraries, answers of servers) with every URL in it redacted.
-pub(crate) fn redact_text(text: &str) -> String {
+pub fn redact_text(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find("://") {
@@ -124,8 +124,8 @@ pub(crate) fn redact_text(text: &str) -> String {
     shown + rest
 }
 
-/// A manifest or lock file without the logins in its URLs (user info of web addresses, `/t/TOKEN/`), or `None` if it has
-/// none. Everything else stays as it is written.
+/// A manifest or lock file without the logins in its URLs (user info of web addresses, `/t/TOKEN/`, `?token=TOKEN`), or
+/// `None` if it has none. Everything else stays as it is written.
 pub fn without_logins(text: &str) -> Option<String> {
     let mut clean = String::with_capacity(text.len());
     let mut rest = text;
@@ -146,7 +146,7 @@ pub fn without_logins(text: &str) -> Option<String> {
 fn without_login(place: &str) -> String {
     let authority = place.find(['/', '?', '#']).unwrap_or(place.len());
     let host = place[..authority].rfind('@').map_or(0, |at| at + 1);
-    let (host, path) = (&place[host..authority], &place[authority..]);
+    let (host, path) = (&place[host..authority], without_secret_parameters(&place[authority..]));
     let segments: Vec<&str> = path.split('/').collect();
     match token_at(&segments) {
         Some(at) => {
@@ -154,6 +154,24 @@ fn without_login(place: &str) -> String {
         }
         None => format!("{host}{path}"),
     }
+}
+
+/// What a query names by one of these words lets whoever has the URL in, for as long as it is valid. Others, such as the
+/// revision of a git repository, say what is meant.
+const SECRET_PARAMETERS: [&str; 8] =
+    ["token", "password", "secret", "signature", "credential", "api_key", "apikey", "sig"];
+
+/// A path with query and fragment, without parameters that are secrets.
+fn without_secret_parameters(path: &str) -> String {
+    let (before, fragment) = path.split_at(path.find('#').unwrap_or(path.len()));
+    let Some((before, query)) = before.split_once('?') else { return path.to_owned() };
+    let is_secret = |parameter: &&str| {
+        let name = parameter.split('=').next().unwrap_or_default().to_lowercase().replace('-', "_");
+        SECRET_PARAMETERS.iter().any(|word| name == *word || name.ends_with(&format!("_{word}")))
+    };
+    let kept: Vec<&str> = query.split('&').filter(|parameter| !is_secret(parameter)).collect();
+    let mark = if kept.is_empty() { "" } else { "?" };
+    format!("{before}{mark}{}{fragment}", kept.join("&"))
 }
 
 /// A text of the same length in which the user info of URLs is stars, for errors that show a line of a file.
@@ -219,6 +237,10 @@ mod tests {
         );
         assert_eq!(without_logins(clean), None);
         assert_eq!(without_logins("https://h.example/t/linux-64/a.conda https://h/a@b"), None);
+        let signed = "https://h.example/a.whl?X-Amz-Signature=1&rev=v1&Token=2&sig=3#sha256=0";
+        assert_eq!(without_logins(signed).as_deref(), Some("https://h.example/a.whl?rev=v1#sha256=0"));
+        assert_eq!(without_logins("https://h/a?token=1\n").as_deref(), Some("https://h/a\n"));
+        assert_eq!(without_logins("git+https://h.example/a?subdirectory=token&design=1#1"), None);
         assert_eq!(without_logins("git+https://u:p@h.example/a#1").as_deref(), Some("git+https://h.example/a#1"));
     }
 

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use pixi_oci_publish::{
-    base::how_to_pin,
     StoredError,
+    base::how_to_pin,
     registry::ParseRepositoryError,
     tags::{TagError, TemplateError},
 };
@@ -55,9 +55,7 @@ pub enum PublishError {
         change: String,
     },
     /// A release on a base image that may be another one tomorrow.
-    #[error(
-        "version {version} is a release, and its base image {base} is not pinned; {}", how_to_pin(base)
-    )]
+    #[error("version {version} is a release, and its base image {base} is not pinned; {}", how_to_pin(base))]
     UnpinnedBase {
         /// The release.
         version: String,

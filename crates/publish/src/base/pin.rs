@@ -69,10 +69,7 @@ pub fn how_to_pin(text: &str) -> String {
         Ok(BaseRef::Proxied(_)) => "it cannot be named by a digest; copy it to a registry or to an OCI layout \
                                     (oci:DIR), and pin that"
             .into(),
-        _ => format!(
-            "write its digest into `base` ({}@sha256:…), or run `pixi-oci lock --base`",
-            before_digest(text)
-        ),
+        _ => format!("write its digest into `base` ({}@sha256:…), or run `pixi-oci lock --base`", before_digest(text)),
     }
 }
 
