@@ -386,3 +386,22 @@ fn a_product_that_was_changed_is_refused() {
     let outcome = Outcome::of(&mut command(&sandbox, &["verify", "product", "image"]));
     outcome.refused(1, &["not an air-gap product", "DIGEST"]);
 }
+
+/// The machine went down, or somebody killed the janitor as well: the next run removes what was left, and nothing else.
+#[test]
+fn what_is_left_of_dead_runs_is_swept() {
+    let sandbox = Sandbox::new();
+    layout(&sandbox, &[own()]);
+    podman(&sandbox, "exit 0");
+    let tmp = tmp(&sandbox);
+    let make = |name: &str| {
+        fs::create_dir_all(tmp.join(name).join("storage/overlay")).unwrap();
+        fs::File::create(tmp.join(name).join("lock")).unwrap()
+    };
+    drop(make("pixi-oci-run-dead"));
+    let live = make("pixi-oci-run-live");
+    live.lock().unwrap();
+    verify(&sandbox, &["--", "tool"]).success();
+    let left: Vec<_> = fs::read_dir(&tmp).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["pixi-oci-run-live"]);
+}

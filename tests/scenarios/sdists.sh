@@ -59,6 +59,19 @@ build --build-sdists -o "oci:$work/out:y" --json >"$work/second.json" 2>"$work/s
 [ "$(report "$work/second.json" 'report["executed"]')" = "[]" ] || fail "the second build ran something"
 [ "$(report "$work/first.json" 'report["digest"]')" = "$(report "$work/second.json" 'report["digest"]')" ] || fail "the second build is different"
 
+# A product has them, too, and says so, whether they were built for it or before.
+product() { as_user "$work/pixi-oci" product "$work/ws" --frozen --build-sdists --base "oci:$work/base:debian" --cache-dir "$work/$1" --workdir "$work/$2" --json >"$work/$2.json" 2>"$work/said" || fail "$(cat "$work/said")"; }
+product cache airgap
+product other-cache other-airgap
+[ "$(report "$work/other-airgap.json" 'len(report["executed"])')" = 4 ] || fail "four sources were built for the product: $(cat "$work/other-airgap.json")"
+[ "$(report "$work/airgap.json" 'report["executed"]')" = "[]" ] || fail "the product of cached wheels ran something"
+[ "$(report "$work/airgap/product/manifest.json" '[name.split()[0] for name in report["executed"]]')" = "['pypi:curious', 'pypi:dynamic', 'pypi:gitted', 'pypi:legacy']" ] || fail "manifest.json does not say what was run"
+as_user "$work/pixi-oci" check-product "$work/airgap/product" >&2 || fail "the product has more than it says"
+[ -z "$(left)" ] || fail "the product left containers or images"
+said=$(podman_run "$work/base" debian amd64 --volume "$work/airgap/product:/media/product:ro" --read-only --tmpfs /srv:exec -- \
+  sh -c "/media/product/bootstrap-project.sh --no-pixi --to /srv/site >&2 && . /srv/site/activate.sh && legacy")
+[ "$said" = "legacy runs" ] || fail "the built wheel of the product does not run: $said"
+
 refused() {
   local environment=$1
   shift

@@ -3,6 +3,7 @@
 mod programs;
 mod project;
 mod request;
+mod sources;
 mod write;
 
 use std::{collections::BTreeMap, path::Path};
@@ -17,6 +18,7 @@ pub(crate) use self::project::place;
 pub use self::request::{ProductReport, ProductReportEnvironment, ProductRequest, ProductRequestError};
 use self::{
     project::Project,
+    sources::Builds,
     write::{Written, write_environment},
 };
 use crate::{
@@ -57,6 +59,11 @@ pub fn product(request: &ProductRequest, client: &Client, on_event: OnEvent<'_>)
     let staging = Staging::beside(&workdir.join("product"))?;
     let mut environments = environments(request, &workspace, &lock, staging.scratch(), on_event)?;
     fetch(request, client, &mut environments, on_event)?;
+    let builds = Builds { workspace: &workspace, client, scratch: staging.scratch(), on_event };
+    let mut executed = Vec::new();
+    for (number, environment) in environments.iter_mut().enumerate() {
+        executed.extend(builds.run(number, environment)?);
+    }
 
     let name = project::name(&workspace.name);
     let product = Product::new(staging.path());
@@ -90,6 +97,7 @@ pub fn product(request: &ProductRequest, client: &Client, on_event: OnEvent<'_>)
         workspace_manifest: workspace.manifest_file_name.clone(),
         lock_file_digest,
         platforms: subdirs,
+        executed: sources::executed(&written.environments),
         environments: written.environments,
         project: files,
         resources,
@@ -115,6 +123,7 @@ pub fn product(request: &ProductRequest, client: &Client, on_event: OnEvent<'_>)
         lock_file_digest,
         pixi: manifest.pixi,
         environments: manifest.environments.iter().map(ProductReportEnvironment::of).collect(),
+        executed,
         warnings: written.warnings,
     })
 }
@@ -161,9 +170,6 @@ fn environments(
             scratch: &scratch,
         })?;
         sources.warnings.iter().for_each(|text| on_event(Event::Warning(text.clone())));
-        if let Some(source) = sources.pending.first() {
-            return Err(ProductRequestError::Pending { package: source.name.clone() }.into());
-        }
         environments.push(Environment { request: own, configuration, targets, sources, archives: Vec::new() });
     }
     Ok(environments)

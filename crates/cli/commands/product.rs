@@ -14,7 +14,7 @@ use pixi_oci_build::{
 };
 
 use crate::{
-    arguments::{Selection, architecture, include},
+    arguments::{Selection, SourceArgs, architecture, include},
     commands::build::{Means, request},
     error::CliError,
     output::Output,
@@ -64,9 +64,11 @@ pub struct ProductArgs {
     /// A pattern that is left out of included directories. Repeatable; replaces `exclude`.
     #[arg(long, value_name = "PATTERN")]
     exclude: Vec<String>,
-    /// A wheel that was built elsewhere, in place of a locked source. Repeatable.
-    #[arg(long = "wheel", value_name = "FILE")]
-    wheels: Vec<PathBuf>,
+    #[command(flatten)]
+    sources: SourceArgs,
+    /// The base image in which sources are built, as in `build` [default: the configured one].
+    #[arg(long, value_name = "IMAGE", requires = "build_sdists")]
+    base: Option<String>,
     /// What the machines have, e.g. __cuda=12.6; this machine is never asked. Repeatable.
     #[arg(long = "virtual-package", value_name = "NAME=VERSION")]
     virtual_packages: Vec<VirtualPackage>,
@@ -78,6 +80,8 @@ pub struct ProductArgs {
     frozen: bool,
     #[command(flatten)]
     from: from::FromArgs,
+    #[command(flatten)]
+    registry: RegistryArgs,
     #[command(flatten)]
     means: Means,
     /// Print the result as one JSON document.
@@ -102,7 +106,7 @@ pub fn own_platform() -> Option<&'static str> {
 /// Runs the command.
 pub fn run(mut args: ProductArgs, output: &Output) -> Result<ExitCode, CliError> {
     let offline = args.means.channels_without_workspace()?.offline();
-    let taken = args.from.take(&args.means, offline)?;
+    let taken = args.from.take(&args.means, args.registry.access(), offline)?;
     if let Some(taken) = &taken {
         args.workspace.clone_from(&taken.workspace);
     }
@@ -121,6 +125,9 @@ pub fn run(mut args: ProductArgs, output: &Output) -> Result<ExitCode, CliError>
             environment.packages,
             size(environment.bytes)
         ));
+    }
+    for what in &report.executed {
+        output.note(what);
     }
     output.note(&format!("{}", report.digest));
     let json = serde_json::to_string_pretty(&report)?;
@@ -141,8 +148,10 @@ fn product_request(args: &ProductArgs) -> Result<ProductRequest, CliError> {
         ..Selection::default()
     };
     let channels = args.means.channels(&args.workspace)?;
-    let mut build = request(&selection, None, &args.means, &channels, RegistryArgs::default().access())?;
-    build.wheels = args.wheels.clone();
+    let mut build = request(&selection, None, &args.means, &channels, args.registry.access())?;
+    build.wheels = args.sources.wheels.clone();
+    build.build_sdists = args.sources.build_sdists;
+    build.overrides.base = args.base.clone();
     build.overrides.include = (!args.include.is_empty()).then(|| args.include.clone());
     build.overrides.exclude = (!args.exclude.is_empty()).then(|| args.exclude.clone());
     Ok(ProductRequest {

@@ -14,6 +14,7 @@ mod machine;
 mod podman;
 mod scratch;
 mod session;
+mod sweep;
 
 pub use account::Account;
 pub use container::{ARBITRARY_USER, Container, Ended, Mount};

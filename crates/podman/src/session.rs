@@ -2,12 +2,14 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    fs::Permissions,
+    fs::{File, Permissions},
     os::unix::fs::{MetadataExt, PermissionsExt, chown},
     path::{Path, PathBuf},
 };
 
-use crate::{Account, Error, HARDENING, Info, Podman, Requirement, container::Limits, janitor::Janitor, podman::find};
+use crate::{
+    Account, Error, HARDENING, Info, Podman, Requirement, container::Limits, janitor::Janitor, podman::find, sweep,
+};
 
 /// Where and as whom podman runs.
 #[derive(Debug, Clone, Copy)]
@@ -30,8 +32,9 @@ pub struct Session {
     account: Option<Account>,
     info: Info,
     runtime: String,
-    // The last field: what it removes is not needed any more.
+    // The last fields: what it removes is not needed any more, and nobody else may remove it before.
     _janitor: Janitor,
+    _lock: File,
 }
 
 /// The runtimes there are, the usual one first.
@@ -78,6 +81,7 @@ impl Session {
         let runroot = runroot(&directory, account.as_ref())?;
         podman.arguments = arguments(&directory, &runroot);
         let janitor = Janitor::start(&directory, Some((&podman, &runroot)))?;
+        let lock = sweep::hold(&directory).map_err(Error::io(format!("write to {}", directory.display())))?;
         podman.group = janitor.group();
         let info = match podman.output(&["info", "--format", "json"]) {
             Ok(text) => Info::read(&text).ok_or_else(|| unusable(Requirement::Podman, &last_line(&text)))?,
@@ -93,7 +97,10 @@ impl Session {
             Err(said) if said.is_empty() => return Err(unusable(Requirement::Runtime, "")),
             Err(said) => return Err(unusable(Requirement::of(&said, &who.name), &said)),
         };
-        Ok(Self { podman, directory, account, info, runtime, _janitor: janitor })
+        for old in sweep::abandoned(options.scratch, who.uid) {
+            sweep::remove(&old, &podman);
+        }
+        Ok(Self { podman, directory, account, info, runtime, _janitor: janitor, _lock: lock })
     }
 
     /// How podman is called in this session.
@@ -161,7 +168,7 @@ impl Session {
 /// A directory that only the one who runs podman can enter.
 fn make_directory(scratch: &Path, account: Option<&Account>) -> Result<PathBuf, Error> {
     let failed = |path: &Path| Error::io(format!("make a directory in {}", path.display()));
-    let made = tempfile::Builder::new().prefix("pixi-oci-run-").tempdir_in(scratch).map_err(failed(scratch))?;
+    let made = tempfile::Builder::new().prefix(sweep::PREFIX).tempdir_in(scratch).map_err(failed(scratch))?;
     for part in ["home", "run", "tmp", "probe", "work"] {
         std::fs::create_dir(made.path().join(part)).map_err(failed(made.path()))?;
     }

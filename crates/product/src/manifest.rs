@@ -60,6 +60,9 @@ pub struct ProductManifest {
     pub lock_file_digest: Digest,
     /// The conda platforms.
     pub platforms: Vec<String>,
+    /// Packages of which code was run to make their wheels: `pypi:NAME VERSION`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub executed: Vec<String>,
     /// By name, then platform.
     pub environments: Vec<ProductEnvironment>,
     /// Files of the project.

@@ -45,6 +45,8 @@ pub struct ProductReport {
     pub pixi: Option<String>,
     /// By name, then platform.
     pub environments: Vec<ProductReportEnvironment>,
+    /// Package code that was run by this run.
+    pub executed: Vec<String>,
     /// What the user should know.
     pub warnings: Vec<String>,
 }
@@ -82,14 +84,6 @@ pub enum ProductRequestError {
     Name {
         /// The name.
         name: String,
-    },
-    /// A source that would have to be built.
-    #[error(
-        "{package} would have to be built from source, which `product` does not do; build it with `pixi-oci build --build-sdists` or elsewhere, and say --wheel FILE"
-    )]
-    Pending {
-        /// The package.
-        package: String,
     },
     /// The lock file is not among the files of the project.
     #[error("{} is not in the product; is it left out by `exclude`?", path.display())]

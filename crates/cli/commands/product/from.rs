@@ -9,12 +9,12 @@ use clap::Args;
 use pixi_oci_build::{Architecture, find_container_engine};
 use pixi_oci_publish::{
     base::{BaseOptions, BaseRef, resolve_base, take_out},
-    registry::no_events,
+    registry::{RegistryAccess, no_events},
     take_from_container,
 };
 use pixi_oci_verify::{RunError, Scratch};
 
-use crate::{commands::build::Means, error::CliError, interrupt, registries::RegistryArgs};
+use crate::{commands::build::Means, error::CliError, interrupt};
 
 /// Where the project is, if it is in no directory of this machine.
 #[derive(Debug, Args)]
@@ -39,7 +39,7 @@ pub struct Taken {
 
 impl FromArgs {
     /// Takes the project out, if it is to be taken out.
-    pub fn take(&self, means: &Means, offline: bool) -> Result<Option<Taken>, CliError> {
+    pub fn take(&self, means: &Means, registries: RegistryAccess, offline: bool) -> Result<Option<Taken>, CliError> {
         let Some(path) = self.project_path.as_deref() else { return Ok(None) };
         let name = path.trim_end_matches('/').rsplit('/').next().filter(|name| !matches!(*name, "" | "." | ".."));
         let (true, Some(name)) = (path.starts_with('/'), name) else {
@@ -52,7 +52,7 @@ impl FromArgs {
         let made = fs::create_dir(&workspace);
         made.map_err(|source| CliError::Io { action: format!("write {}", workspace.display()), source })?;
         match (&self.from_image, &self.from_container) {
-            (Some(image), _) => from_image(image, path, &workspace, means, offline)?,
+            (Some(image), _) => from_image(image, path, &workspace, means, &registries, offline)?,
             (_, Some(container)) => {
                 let engine = find_container_engine(&env::var_os("PATH").unwrap_or_default())?;
                 take_from_container(engine.as_os_str(), container, path, &workspace)?;
@@ -63,15 +63,21 @@ impl FromArgs {
     }
 }
 
-fn from_image(image: &str, path: &str, to: &Path, means: &Means, offline: bool) -> Result<(), CliError> {
+fn from_image(
+    image: &str,
+    path: &str,
+    to: &Path,
+    means: &Means,
+    registries: &RegistryAccess,
+    offline: bool,
+) -> Result<(), CliError> {
     let base = BaseRef::parse(image)?;
-    let registries = RegistryArgs::default().access();
     let cache = means.cache()?.join("base");
     let options = BaseOptions {
         cache_dir: &cache,
         offline,
         compression: Default::default(),
-        registries: &registries,
+        registries,
         skopeo: Path::new("skopeo"),
         events: &no_events(),
     };

@@ -1,0 +1,72 @@
+//! Sources of a product's environments become wheels, in containers, if somebody asked for it.
+
+use std::path::Path;
+
+use pixi_oci_product::ProductEnvironment;
+use pixi_oci_publish::OciLayout;
+use pixi_oci_resolve::{Client, Workspace};
+
+use super::Environment;
+use crate::{
+    Error, OnEvent, WheelOrigin,
+    image::ImageBuilder,
+    sources::{Environments, Means, build_sources},
+};
+
+/// What all environments of a product share.
+pub(super) struct Builds<'a> {
+    pub workspace: &'a Workspace,
+    pub client: &'a Client,
+    /// A directory for images that builds run in, and for other temporary files.
+    pub scratch: &'a Path,
+    pub on_event: OnEvent<'a>,
+}
+
+impl Builds<'_> {
+    /// Builds what is pending in an environment, as for an image of it: in its locked packages on its base image. Gives
+    /// what was run now; a wheel of an earlier build is taken from the cache.
+    pub fn run(&self, number: usize, environment: &mut Environment) -> Result<Vec<String>, Error> {
+        if environment.sources.pending.is_empty() {
+            return Ok(Vec::new());
+        }
+        let scratch = self.scratch.join(format!("sources-{number}"));
+        let layout = OciLayout::open(&scratch)?;
+        let builder = ImageBuilder {
+            request: &environment.request,
+            workspace: self.workspace,
+            configuration: &environment.configuration,
+            output: &scratch,
+            layout: &layout,
+            scratch: &scratch,
+            client: self.client,
+            layer_cache: None,
+            remote: None,
+            on_event: self.on_event,
+        };
+        let environments = Environments { builder: &builder, targets: &environment.targets };
+        let means = Means {
+            request: &environment.request,
+            configuration: &environment.configuration,
+            targets: &environment.targets,
+            client: self.client,
+            scratch: &scratch,
+            on_event: self.on_event,
+            infos: &|index| environments.infos(index),
+            base: &|index| environments.base(index),
+            environment: &|index, directory, label| environments.write(index, directory, label),
+        };
+        build_sources(&mut environment.sources, &means)?;
+        Ok(std::mem::take(&mut environment.sources.executed))
+    }
+}
+
+/// The packages of which code was run to make their wheels, now or in an earlier build: the same for the same lock file.
+pub(super) fn executed(environments: &[ProductEnvironment]) -> Vec<String> {
+    let built = WheelOrigin::Built.to_string();
+    let packages = environments.iter().flat_map(|environment| &environment.packages);
+    let made = packages.filter(|package| package.source.as_deref() == Some(&*built));
+    let mut names: Vec<String> = made.map(|package| format!("{} {}", package.name, package.version)).collect();
+    names.sort();
+    names.dedup();
+    names
+}

@@ -1,0 +1,85 @@
+//! What sessions leave whose machine went down, or whose janitor was killed, too.
+//!
+//! A session holds a lock on a file in its directory, which the kernel drops when the process ends. A directory whose lock is
+//! free is nobody's.
+
+use std::{
+    fs::{File, OpenOptions},
+    io,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use nix::fcntl::OFlag;
+
+use crate::Podman;
+
+/// Begins the names of sessions' directories.
+pub(crate) const PREFIX: &str = "pixi-oci-run-";
+const LOCK: &str = "lock";
+
+/// Marks a directory as in use, as long as the file is open.
+pub(crate) fn hold(directory: &Path) -> io::Result<File> {
+    let lock = File::create(directory.join(LOCK))?;
+    lock.lock()?;
+    Ok(lock)
+}
+
+/// The directories in `scratch` that the user `uid` has from sessions that are no more.
+pub(crate) fn abandoned(scratch: &Path, uid: u32) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(scratch).into_iter().flatten().flatten();
+    let ours = entries.filter(|entry| entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX)));
+    let paths = ours.map(|entry| entry.path());
+    paths.filter(|path| is_directory_of(path, uid) && is_free(path)).collect()
+}
+
+/// Anybody may make directories with such names where everybody may write.
+fn is_directory_of(path: &Path, uid: u32) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir() && meta.uid() == uid)
+}
+
+/// One without the file is being made just now, or not of ours.
+fn is_free(directory: &Path) -> bool {
+    let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
+    let lock = OpenOptions::new().read(true).custom_flags(flags).open(directory.join(LOCK));
+    lock.is_ok_and(|lock| lock.metadata().is_ok_and(|meta| meta.is_file()) && lock.try_lock().is_ok())
+}
+
+/// Removes a directory that nobody has. Files of containers belong to subordinate users, so podman's user namespace is
+/// needed; where podman is root's, its storage may still be mounted on itself.
+pub(crate) fn remove(directory: &Path, podman: &Podman) {
+    if std::fs::remove_dir_all(directory).is_ok() {
+        return;
+    }
+    let quiet = |command: &mut Command| {
+        let _ = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    };
+    quiet(podman.command().args(["unshare", "rm", "-rf"]).arg(directory));
+    quiet(Command::new("umount").arg(directory.join("storage/overlay")));
+    let _ = std::fs::remove_dir_all(directory);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_nobody_holds_is_abandoned() {
+        let scratch = tempfile::tempdir().unwrap();
+        let make = |name: &str| {
+            let path = scratch.path().join(name);
+            std::fs::create_dir(&path).unwrap();
+            path
+        };
+        let dead = make("pixi-oci-run-dead");
+        drop(hold(&dead).unwrap());
+        let _held = hold(&make("pixi-oci-run-live")).unwrap();
+        make("pixi-oci-run-new");
+        drop(hold(&make("another")).unwrap());
+        std::os::unix::fs::symlink(&dead, scratch.path().join("pixi-oci-run-link")).unwrap();
+        let uid = std::fs::metadata(&dead).unwrap().uid();
+        assert_eq!(abandoned(scratch.path(), uid), [dead]);
+        assert_eq!(abandoned(scratch.path(), uid + 1), Vec::<PathBuf>::new());
+    }
+}
