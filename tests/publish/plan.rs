@@ -87,7 +87,7 @@ fn what_would_be_sent_is_what_is_sent() {
         run(&sandbox, &["build", "ws", "-o", "oci:out"], "");
         let before = registry.requests().len();
         let planned = plan(&sandbox, &["--to", &to])["push"][0].clone();
-        assert!(mutations(&registry.requests()[before..].to_vec()).is_empty());
+        assert!(mutations(&registry.requests()[before..]).is_empty());
         assert_eq!((&planned["exact"], &planned["failure"]), (&true.into(), &Value::Null));
         let sent = send(&["--publish"])["destinations"][0].clone();
         assert_eq!(planned["blobs"], sent["uploaded"].as_array().unwrap().len(), "{content} {planned:#} {sent:#}");
