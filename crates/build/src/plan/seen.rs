@@ -105,7 +105,8 @@ pub fn look(
                     }
                     (None, ..) => {
                         let count = seen.layers.iter().filter(|layer| layer.state == LayerState::ToBuild).count();
-                        let message = format!("{}: {count} layers have to be made", target.platform.name);
+                        let layers = if count == 1 { "a layer has".into() } else { format!("{count} layers have") };
+                        let message = format!("{}: {layers} to be made", target.platform.name);
                         reasons.push(Unpredicted { reason: Reason::LayersToBuild, message });
                     }
                     _ => {}
