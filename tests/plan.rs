@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::common::{
     odd,
     packages::{Package, file, package},
-    pypi::{Locked, locked},
+    pypi::{Locked, locked, source},
     sandbox::{Outcome, Sandbox, snapshot},
     wheels::{entry_points, file as wheel_file, wheel},
     workspace::{Workspace, workspace},
@@ -140,6 +140,30 @@ fn the_digest_is_predicted_whatever_the_options() {
     // Options that change the key change what is there.
     let other = plan(&sandbox, &["--compression", "zstd:7"]);
     assert_eq!(reasons(&other), ["layersToBuild", "layersToBuild"]);
+}
+
+/// Wheels that stand for sources: one that is given, and the workspace's own, which is part of the application.
+#[test]
+fn sources_with_a_wheel_are_predicted_and_others_are_the_reason() {
+    let sandbox = Sandbox::new();
+    let own = "[project]\nname = \"my-app\"\nversion = \"1.0\"\n[build-system]\nrequires = [\"hatchling\"]\n\
+               build-backend = \"hatchling.build\"\n[tool.hatch.build.targets.wheel]\npackages = [\"src/my_app\"]\n";
+    let sources = [source("my-app", "."), source("demo", "https://files.example.org/demo-1.0.tar.gz")];
+    write(&sandbox, &workspace([odd::python()]).pypi(sources).oci("include = [\"data\"]"));
+    fs::create_dir_all(sandbox.path("ws/src/my_app")).unwrap();
+    fs::write(sandbox.path("ws/src/my_app/__init__.py"), "").unwrap();
+    fs::write(sandbox.path("ws/pyproject.toml"), own).unwrap();
+    let Locked { file: Some((_, bytes)), location, .. } = locked(&wheel("demo", [wheel_file("demo/__init__.py", "")]))
+    else {
+        panic!("no file")
+    };
+    let name = location.rsplit('/').next().unwrap();
+    fs::write(sandbox.path(name), bytes).unwrap();
+    let built = build(&sandbox, &["--wheel", name]);
+    assert_eq!(plan(&sandbox, &["--wheel", name])["digest"], built["digest"]);
+    let undecided = plan(&sandbox, &[]);
+    assert_eq!(reasons(&undecided), ["sources", "unknownPackages", "unknownPackages"], "{undecided:#}");
+    assert_eq!(undecided["platforms"][0]["sources"], json!(["pypi:my-app", "pypi:demo"]));
 }
 
 #[test]

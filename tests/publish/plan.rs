@@ -114,3 +114,56 @@ fn blob_bytes(sandbox: &Sandbox, digests: &Value) -> u64 {
     let path = |digest: &Value| blobs.join(digest.as_str().unwrap().trim_start_matches("sha256:"));
     digests.as_array().unwrap().iter().map(|digest| std::fs::metadata(path(digest)).unwrap().len()).sum()
 }
+
+#[test]
+fn an_image_on_a_pinned_base_is_predicted_and_on_a_tag_it_is_not() {
+    let Some(registry) = docker() else { return };
+    let sandbox = Sandbox::new();
+    let below = package("basetool", [file("bin/basetool", "x").mode(0o755)]);
+    workspace([below]).oci("prefix = \"/usr/base\"").write(&sandbox.path("base"));
+    let to = registry.reference("base");
+    let arguments = ["publish", "base", "--publish", "--tag", "dev", "--to", &to];
+    let pinned = run(&sandbox, &arguments, "1.0.0-dev.1")["destinations"][0]["reference"].as_str().unwrap().to_owned();
+    let on = |base: &str| {
+        let tool = package("tool", [file("bin/tool", "x").mode(0o755)]);
+        workspace([tool]).oci_only(&format!("base = {base:?}")).write(&sandbox.path("ws"));
+    };
+    on(&format!("docker://{pinned}"));
+    let built = run(&sandbox, &["build", "ws", "-o", "oci:out"], "");
+    let before = registry.requests().len();
+    let planned = plan(&sandbox, &["--against", "oci:out"]);
+    assert_eq!(planned["digest"], built["digest"]);
+    assert_eq!(planned["platforms"][0]["base"]["digest"], built["images"][0]["base"]["digest"]);
+    let changes = &planned["platforms"][0]["changes"];
+    assert_eq!(
+        (&changes["bytes"], &changes["packages"], &changes["exact"]),
+        (&0.into(), &serde_json::json!([]), &true.into())
+    );
+    // What the tag meant when it was asked for last is no promise.
+    on(&format!("{to}:dev"));
+    run(&sandbox, &["build", "ws", "-o", "oci:out"], "");
+    let asked = registry.requests().len();
+    assert!(asked > before, "the build asks");
+    let planned = plan(&sandbox, &["--arch", "amd64"]);
+    assert_eq!(planned["unpredicted"][0]["reason"], "baseNotPinned");
+    assert_eq!(states(&planned), ["cached"]);
+    assert_eq!(registry.requests().len(), asked, "the plan does not");
+    // For jobs the tag is asked for, because they would take what it means now.
+    let image = registry.reference("app");
+    run(&sandbox, &["publish", "ws", "--publish", "--to", &image, "--tag", "dev"], "1.0.0-dev.1");
+    // Layers of an image on an image of ours are found, too.
+    forget(&sandbox);
+    let planned = plan(&sandbox, &["--cache-from", &format!("{image}:dev")]);
+    assert_eq!(states(&planned), ["registry", "registry"]);
+    let jobs = || {
+        forget(&sandbox);
+        let since = format!("{image}:dev");
+        let matrix = sandbox.run(&["plan", "ws", "--matrix", "github", "--since", &since]).success().stdout;
+        serde_json::from_str::<Value>(&matrix).unwrap()["include"].as_array().unwrap().len()
+    };
+    assert_eq!(jobs(), 0);
+    let other = package("basetool", [file("bin/basetool", "y").mode(0o755)]);
+    workspace([other]).oci("prefix = \"/usr/base\"").write(&sandbox.path("base"));
+    run(&sandbox, &arguments, "1.0.0-dev.1");
+    assert_eq!(jobs(), 2, "the tag has moved");
+}

@@ -1,7 +1,7 @@
 //! The pipeline, and the policy between its stages.
 //!
 //! [`build`] reads from top to bottom as the picture in `docs/architecture.md`: workspace, targets, archives, packages,
-//! groups, layers, image, index, destination. [`plan`] answers what it would do, from the lock file alone.
+//! groups, layers, image, index, destination. [`plan`] answers what it would do: the same way, as far as nothing is fetched or made.
 
 mod activation;
 mod application;

@@ -8,6 +8,7 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::{Read, Seek},
+    ops::Range,
     path::Path,
 };
 
@@ -75,8 +76,8 @@ impl Previous {
         let mut file = tempfile::tempfile_in(scratch).map_err(write)?;
         registry.fetch_blob(environment, &mut file).await?;
         let Some(table) = table(&mut file, &environment.media_type) else { return Ok(()) };
-        let known: Vec<_> =
-            keys.iter().zip(&layers).enumerate().filter_map(|(i, (key, layer))| Some((i, (*key)?, layer))).collect();
+        let own = package_layers(&layers);
+        let known: Vec<_> = own.filter_map(|i| Some((i, keys[i]?, &layers[i]))).collect();
         if known.len() != table.layers.len() || diff_ids.len() != layers.len() {
             return Ok(());
         }
@@ -104,10 +105,18 @@ pub fn documents(manifest: &Value) -> Option<(Descriptor, Vec<Descriptor>)> {
     Some((descriptor(&manifest["config"])?, layers))
 }
 
+/// The positions of the package layers. A base image that is one of ours has some, too, below its environment layer.
+pub fn package_layers(layers: &[Descriptor]) -> Range<usize> {
+    let has_key = |layer: &Descriptor| layer.annotations.contains_key(KEY_ANNOTATION);
+    let end = layers.iter().rposition(has_key).map_or(0, |last| last + 1);
+    let begin = layers[..end].iter().rposition(|layer| !has_key(layer)).map_or(0, |last| last + 1);
+    begin..end
+}
+
 /// The environment layer, which is the one above the package layers.
 pub fn environment(layers: &[Descriptor]) -> Option<&Descriptor> {
-    let last = layers.iter().rposition(|layer| layer.annotations.contains_key(KEY_ANNOTATION))?;
-    layers.get(last + 1).filter(|layer| layer.size <= MAX_LAYER)
+    let packages = package_layers(layers);
+    layers.get(packages.end).filter(|layer| !packages.is_empty() && layer.size <= MAX_LAYER)
 }
 
 /// The table in an environment layer.

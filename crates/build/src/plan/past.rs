@@ -16,7 +16,7 @@ use crate::{
     build::reference,
     describe::{KEY_ANNOTATION, PACKAGES_ANNOTATION},
     network::Network,
-    previous::{documents, environment, table},
+    previous::{documents, environment, package_layers, table},
 };
 
 /// An image that a plan is compared with.
@@ -197,8 +197,14 @@ fn image(read: Documents) -> Option<PastImage> {
     let (_, layers) = documents(&manifest)?;
     let platform = format!("linux/{}", platform_in(&read.config)?.architecture);
     let table = read.environment.and_then(|(mut file, layer)| table(&mut file, &layer.media_type));
-    let layer = |layer: Descriptor| {
-        let packages = layer.annotations.get(PACKAGES_ANNOTATION).map(|text| text.split(", ").map(str::to_owned));
+    let own = package_layers(&layers);
+    let layer = |(index, layer): (usize, Descriptor)| {
+        let is_own = own.contains(&index);
+        let packages = layer
+            .annotations
+            .get(PACKAGES_ANNOTATION)
+            .filter(|_| is_own)
+            .map(|text| text.split(", ").map(str::to_owned));
         PastLayer {
             digest: layer.digest,
             key: layer.annotations.get(KEY_ANNOTATION).cloned(),
@@ -208,7 +214,7 @@ fn image(read: Documents) -> Option<PastImage> {
     Some(PastImage {
         platform,
         digest: read.digest,
-        layers: layers.into_iter().map(layer).collect(),
+        layers: layers.into_iter().enumerate().map(layer).collect(),
         archives: table.map(|table| table.conda.into_keys().collect()).unwrap_or_default(),
         documents: (manifest, config),
     })
