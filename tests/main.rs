@@ -19,6 +19,8 @@ mod hostile_wheels;
 mod interrupts;
 mod killed;
 mod layer_cache;
+mod layer_cache_faults;
+mod layer_keys;
 mod lock;
 mod lock_python;
 mod locked;

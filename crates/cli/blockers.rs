@@ -13,7 +13,10 @@ const HINTS: [(&str, &str); 15] = [
     ("dev-tag", "say which release it is with VERSION=1.2.3, or choose another --tag"),
     ("rate-limited", "try again later; what was sent is kept"),
     ("quota", "delete old images, or ask for more storage"),
-    ("digest-mismatch", "what is stored is not what was sent; try again, and report it to the registry's operators"),
+    (
+        "digest-mismatch",
+        "what is stored or sent is not what its digest says; try again with --layer-cache-size 0, and if that does not help, report it to the registry's operators",
+    ),
     ("disk-full", "free space on this machine, then try again"),
     ("too-large", "raise the limit of the proxy before the registry, or use --chunk-size"),
     ("pull-request", "pipelines of pull requests publish nothing; leave out --publish and PUBLISH there"),

@@ -12,7 +12,7 @@ use std::{
 
 use pixi_oci_image::Index;
 use pixi_oci_layer::Digest;
-use pixi_oci_publish::{Destination, DestinationRef, OciLayout, publish};
+use pixi_oci_publish::{DestinationRef, OciLayout, publish};
 use tempfile::TempDir;
 
 use crate::{Error, RequestError};
@@ -108,9 +108,8 @@ impl Output {
         };
         let layout = OciLayout::open(dir)?;
         for layer in layers() {
-            if !layout.has_blob(layer)?
-                && let Some(file) = blobs.get(&layer.digest)
-            {
+            // Also over one that is there: it may have been damaged since it was written. A layer of two images is moved once.
+            if let Some(file) = blobs.get(&layer.digest).filter(|file| file.exists()) {
                 layout.adopt_file(file, layer)?;
             }
         }

@@ -82,9 +82,16 @@ impl LayerCache {
     ) -> Result<Option<LayerRecord>, pixi_oci_publish::Error> {
         let Some(record) = self.find(key) else { return Ok(None) };
         let descriptor = LayerEntry::new(&record.layer(compression), BTreeMap::new()).descriptor;
-        // It may be evicted at this very moment; what is linked is ours.
-        if !layout.link(&self.blob(&record.digest), &descriptor)? {
-            return Ok(None);
+        match layout.link(&self.blob(&record.digest), &descriptor) {
+            Ok(true) => {}
+            // It may be evicted at this very moment; what is linked is ours.
+            Ok(false) => return Ok(None),
+            // It was copied, and so hashed: somebody wrote into it and put the time back.
+            Err(pixi_oci_publish::Error::Content { .. }) => {
+                let _ = fs::remove_file(self.record(key));
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
         }
         // Written again, it has the time of this use, which decides how long it stays. A cache of somebody else cannot
         // be told.

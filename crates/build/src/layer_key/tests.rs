@@ -23,6 +23,9 @@ fn whatever_changes_a_layer_changes_its_key() {
         site_packages: path("lib/python3.13/site-packages"),
     };
     let threaded = Python { site_packages: path("lib/python3.13t/site-packages"), ..python.clone() };
+    let older = Python { version: (3, 12), ..python.clone() };
+    let renamed = Python { executable: path("bin/python3"), ..python.clone() };
+    let elsewhere = [Change::Clobbered { path: path("lib64/a"), to: path("lib/b") }];
     let dropped = [Change::Dropped { path: path("share") }];
     let resolved = [Change::Resolved { path: path("lib64/a"), to: path("lib/a") }];
     let clobbered = [Change::Clobbered { path: path("lib64/a"), to: path("lib/a") }];
@@ -38,6 +41,9 @@ fn whatever_changes_a_layer_changes_its_key() {
         vec![KeyPackage { url: Some("https://a".into()), channel: Some("https://a".into()), ..PLAIN }],
         vec![KeyPackage { python: Some(&python), ..PLAIN }],
         vec![KeyPackage { python: Some(&threaded), ..PLAIN }],
+        vec![KeyPackage { python: Some(&older), ..PLAIN }],
+        vec![KeyPackage { python: Some(&renamed), ..PLAIN }],
+        vec![KeyPackage { changes: &elsewhere, ..PLAIN }],
         vec![KeyPackage { changes: &dropped, ..PLAIN }],
         vec![KeyPackage { changes: &resolved, ..PLAIN }],
         vec![KeyPackage { changes: &clobbered, ..PLAIN }],
