@@ -299,3 +299,18 @@ fn of_others(sandbox: &Sandbox) {
     let outcome = sandbox.run(&["verify", "image", "oci:good"]).success();
     assert!(outcome.stdout.contains("not made by pixi-oci, so its files are not accounted for"), "{outcome:?}");
 }
+
+/// What `build` writes, `verify image` takes.
+#[test]
+fn archives_are_accounted_for_as_well() {
+    let sandbox = Sandbox::new();
+    built(&sandbox);
+    for image in ["oci-archive:x.tar", "oci-archive:x.tar:v1", "docker-archive:y.tar"] {
+        sandbox.run(&["build", "ws", "--arch", "amd64", "-o", image]).success();
+        let outcome = sandbox.run(&["verify", "image", image]).success();
+        assert!(outcome.stdout.contains("every file above the base is accounted for"), "{image}: {outcome:?}");
+    }
+    std::fs::write(sandbox.path("bad.tar"), "no tar").unwrap();
+    sandbox.run(&["verify", "image", "docker-archive:bad.tar"]).refused(1, &["bad.tar", "no archive of images"]);
+    sandbox.run(&["verify", "image", "oci-archive:none.tar"]).refused(1, &["none.tar"]);
+}

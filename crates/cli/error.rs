@@ -31,6 +31,8 @@ pub enum CliError {
     /// What was verified could not be run.
     #[error(transparent)]
     Run(#[from] pixi_oci_verify::RunError),
+    #[error(transparent)]
+    Archive(#[from] pixi_oci_verify::ArchiveError),
     /// An image could not be had from a registry.
     #[error(transparent)]
     Pull(#[from] pixi_oci_publish::PullError),

@@ -20,6 +20,7 @@
 //! specification or escapes from the image is an error in any layer.
 
 mod accounts;
+mod archive;
 mod blob;
 mod compare;
 mod config;
@@ -37,6 +38,7 @@ mod verdict;
 
 use std::path::{Path, PathBuf};
 
+pub use archive::{ArchiveError, ArchiveKind, unpack_archive};
 pub use compare::{
     Comparison, ComparisonError, DocumentDifference, ImageComparison, LayerComparison, Sameness, compare,
 };

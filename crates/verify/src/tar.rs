@@ -78,6 +78,20 @@ pub(crate) struct Reader<R> {
     header: [u8; BLOCK],
 }
 
+/// The content of an entry, counted as it is read.
+pub(crate) struct Content<'a, R> {
+    source: io::Take<&'a mut R>,
+    skip: &'a mut u64,
+}
+
+impl<R: Read> Read for Content<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.source.read(buffer)?;
+        *self.skip -= n as u64;
+        Ok(n)
+    }
+}
+
 /// What extension headers said of the entry that follows them.
 #[derive(Default)]
 struct Extension {
@@ -137,11 +151,17 @@ impl<R: Read> Reader<R> {
 
     /// The SHA-256 of the content of the last entry.
     pub fn hash_content(&mut self) -> io::Result<[u8; 32]> {
-        let mut hash = HashReader::new(self.source.by_ref().take(self.size));
+        let size = self.size;
+        let mut hash = HashReader::new(self.content());
         io::copy(&mut hash, &mut io::sink())?;
         let (sha256, read) = hash.finish_raw();
-        self.skip -= read;
-        if read == self.size { Ok(sha256) } else { Err(bad("it ends inside a file")) }
+        if read == size { Ok(sha256) } else { Err(bad("it ends inside a file")) }
+    }
+
+    /// The content of the last entry; what is not read of it is skipped.
+    pub fn content(&mut self) -> Content<'_, R> {
+        let left = self.size.min(self.skip);
+        Content { source: self.source.by_ref().take(left), skip: &mut self.skip }
     }
 
     /// The length of the content of the last entry.

@@ -1,7 +1,7 @@
 //! Each rule on a layout that breaks it, and a whole layout that breaks none.
 
 mod entries;
-mod fixture;
+pub(crate) mod fixture;
 
 use std::fs;
 

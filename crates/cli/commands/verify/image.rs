@@ -11,7 +11,9 @@ use pixi_oci_publish::{
     OciLayout, pull,
     registry::{RegistryAccess, RepositoryRef},
 };
-use pixi_oci_verify::{Check, Project, Report, RunError, Scratch, Severity, Verdict, run_image, verify_layout};
+use pixi_oci_verify::{
+    ArchiveKind, Check, Project, Report, RunError, Scratch, Severity, Verdict, run_image, unpack_archive, verify_layout,
+};
 
 use super::{RunArgs, Surroundings, accounts, show};
 use crate::{error::CliError, interrupt, output::Output, progress::Progress, registries::RegistryArgs};
@@ -31,7 +33,7 @@ use crate::{error::CliError, interrupt, output::Output, progress::Progress, regi
   pixi-oci verify image oci:dist/oci --out proof -- python -c 'import numpy'
   pixi-oci verify image docker://ghcr.io/me/tool:1.0 --arch amd64 --task test")]
 pub struct ImageArgs {
-    /// The image: oci:DIR[:TAG], or docker://REF, which is fetched.
+    /// The image: oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE, or docker://REF, which is fetched.
     #[arg(value_name = "IMAGE", default_value = "oci:dist/oci")]
     image: String,
     /// Print one JSON document.
@@ -79,10 +81,25 @@ pub struct Layout {
 impl Layout {
     /// Finds it, and fetches it where it is not here.
     pub fn find(image: &str, registry: &RegistryArgs, scratch: &Path, output: &Output) -> Result<Self, CliError> {
-        let usage = || CliError::Usage(format!("{image:?} is not oci:DIR[:TAG] or docker://REF"));
+        let usage = || {
+            CliError::Usage(format!(
+                "{image:?} is not oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE or docker://REF"
+            ))
+        };
         if image.starts_with("docker://") {
             let reference: RepositoryRef = image.parse().map_err(|error| CliError::Usage(format!("{error}")))?;
             return Self::fetch(&reference, &registry.access(), scratch, output);
+        }
+        for (prefix, kind) in [("oci-archive:", ArchiveKind::Oci), ("docker-archive:", ArchiveKind::Docker)] {
+            if let Some(rest) = image.strip_prefix(prefix).filter(|rest| !rest.is_empty()) {
+                let (file, tag) = rest.split_once(':').map_or((rest, None), |(file, tag)| (file, Some(tag.to_owned())));
+                let unpacked = Scratch::new(scratch).map_err(RunError::from)?;
+                let dir = unpacked.path().join("layout");
+                unpack_archive(kind, Path::new(file), &dir)?;
+                // The name in an archive of docker's is of no meaning for its images, which are one or of one name.
+                let tag = tag.filter(|_| kind == ArchiveKind::Oci);
+                return Ok(Self { dir, tag, _fetched: Some(unpacked) });
+            }
         }
         let rest = image.strip_prefix("oci:").filter(|rest| !rest.is_empty()).ok_or_else(usage)?;
         let (dir, tag) = rest.split_once(':').map_or((rest, None), |(dir, tag)| (dir, Some(tag.to_owned())));
