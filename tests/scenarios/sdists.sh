@@ -84,12 +84,33 @@ refused() {
 refused needy pypi:needy 'setuptools>=90' '(it has 75.1.0)' cython 'pixi lock'
 refused extension pypi:extension --wheel "the build failed"
 
+# Interrupted in the middle: with the exit code of the signal, and nothing is left.
+running() { as_user podman ps --quiet; }
+wait_for_container() {
+  for _ in $(seq 600); do [ -z "$(running)" ] || return 0; sleep 0.2; done
+  fail "the build did not begin: $(cat "$work/said")"
+}
+for signal in INT:130 TERM:143; do
+  # Only a shell with job control starts programs that hear SIGINT in the background.
+  set -m
+  build -e forever --arch amd64 --build-sdists -o "oci:$work/out-forever:x" 2>"$work/said" &
+  pid=$!
+  set +m
+  wait_for_container
+  pkill "-${signal%:*}" -P $pid -x pixi-oci
+  code=0
+  wait $pid || code=$?
+  [ $code = "${signal#*:}" ] || fail "$signal: it ended with $code: $(cat "$work/said")"
+  grep -q 'error: interrupted' "$work/said" || fail "$signal: $(cat "$work/said")"
+  [ -z "$(left)" ] || fail "$signal: it left containers or images"
+  find "$work" -path "$work/cache" -prune -o -name '.pixi-oci-build-*' -print | grep -q . && fail "$signal: a directory is left"
+  find "$work/cache/wheels" -name 'tmp-*' | grep -q . && fail "$signal: an unfinished wheel is in the cache"
+done
+
 # Killed in the middle: the container ends by itself, and the next build removes what is left.
 build -e forever --arch amd64 --build-sdists -o "oci:$work/out-forever:x" 2>"$work/said" &
 pid=$!
-running() { as_user podman ps --quiet; }
-for _ in $(seq 600); do [ -z "$(running)" ] || break; sleep 0.2; done
-[ -n "$(running)" ] || fail "the build did not begin: $(cat "$work/said")"
+wait_for_container
 pkill -9 -P $pid -x pixi-oci || kill -9 $pid
 wait $pid 2>/dev/null || true
 for _ in $(seq 300); do [ -n "$(as_user podman ps --all --quiet)" ] || break; sleep 0.2; done
