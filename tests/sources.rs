@@ -74,6 +74,37 @@ fn an_injected_wheel_stands_for_a_source_on_both_architectures() {
 }
 
 #[test]
+fn a_wheel_of_a_source_says_where_it_is_from_as_uv_does() {
+    let commit = "0123456789012345678901234567890123456789";
+    for (location, expected) in [
+        ("https://files.example.org/demo-1.0.tar.gz".to_owned(), None),
+        (
+            "direct+https://me:secret@h.example/demo-1.0.tar.gz".into(),
+            Some(r#"{"url":"https://me:****@h.example/demo-1.0.tar.gz","archive_info":{}}"#.to_owned()),
+        ),
+        (
+            "./vendor/demo-1.0.tar.gz".into(),
+            Some(r#"{"url":"file:///app/vendor/demo-1.0.tar.gz","archive_info":{}}"#.into()),
+        ),
+        ("../demo".into(), Some(r#"{"url":"file:///demo","dir_info":{}}"#.into())),
+        (
+            format!("git+https://git.example.org/r.git?tag=v1&subdirectory=sub#{commit}"),
+            Some(format!(
+                r#"{{"url":"https://git.example.org/r.git","vcs_info":{{"vcs":"git","commit_id":"{commit}","requested_revision":"v1"}},"subdirectory":"sub"}}"#
+            )),
+        ),
+    ] {
+        let sandbox = Sandbox::new();
+        let name = given(&sandbox, &demo());
+        with([source("demo", &location)]).write(&sandbox.path("ws"));
+        let (_, tree) = built(&sandbox, &["--wheel", &name]);
+        let path = format!("{SITE_PACKAGES}/demo-1.0.dist-info/direct_url.json");
+        let said = tree.contains_key(&path).then(|| String::from_utf8_lossy(content(&tree, &path)).into_owned());
+        assert_eq!(said, expected, "{location}");
+    }
+}
+
+#[test]
 fn a_wheel_that_stands_for_nothing_is_refused() {
     let sandbox = Sandbox::new();
     let name = given(&sandbox, &demo());

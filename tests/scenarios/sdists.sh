@@ -52,6 +52,10 @@ for arch in amd64 arm64; do
   [ "$(podman_run "$work/out" x $arch -- legacy)" = "legacy runs" ] || fail "$arch: the built wheel does not run"
   [ "$(podman_run "$work/out" x $arch -- my-app)" = "my-app runs" ] || fail "$arch: the own package does not run"
   [ "$(podman_run "$work/out" x $arch -- python -c 'import dynamic, gitted; print(dynamic.text, gitted.text)')" = "dynamic is here gitted is here" ] || fail "$arch: a built repository or directory is not there"
+  [ "$(podman_run "$work/out" x $arch -- python -c '
+from importlib.metadata import distribution
+print(distribution("legacy").read_text("direct_url.json") == """{"url":"file:///app/sdists/legacy-1.0.tar.gz","archive_info":{}}""", "commit_id" in distribution("gitted").read_text("direct_url.json"), "dir_info" in distribution("dynamic").read_text("direct_url.json"))
+')" = "True True True" ] || fail "$arch: what was built does not say where it is from"
   [ "$(podman_run "$work/out" x $arch -- python -c 'import curious; print(curious.seen)')" = "no network, ['lo']" ] || fail "the build saw more than it may"
 done
 

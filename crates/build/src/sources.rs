@@ -11,6 +11,7 @@
 //! difference that own ones go to the application layer.
 
 mod built;
+mod direct_url;
 mod environment;
 mod error;
 mod injected;
@@ -97,7 +98,8 @@ pub fn decide(input: &SourcesInput<'_>) -> Result<Decided, Error> {
     for source in &locked {
         if let Some(wheels) = injected.wheels_for(source) {
             for (target, wheel) in wheels {
-                decided.wheels[target].insert(source.name.clone(), wheel);
+                let direct_url = source.direct_url(&input.configuration.workdir);
+                decided.wheels[target].insert(source.name.clone(), SourceWheel { direct_url, ..wheel });
             }
             continue;
         }
@@ -107,7 +109,7 @@ pub fn decide(input: &SourcesInput<'_>) -> Result<Decided, Error> {
                     decided.wheels[*target].insert(source.name.clone(), wheel.clone());
                 }
             }
-            Err(reason) => match source.pending().filter(|_| input.request.build_sdists) {
+            Err(reason) => match source.pending(&input.configuration.workdir).filter(|_| input.request.build_sdists) {
                 Some(pending) => decided.pending.push(pending),
                 None => undecided.push(source.undecided(reason)),
             },
@@ -180,9 +182,9 @@ impl Locked<'_> {
     }
 
     /// How it would be built. Conda source packages are built by pixi's backends only.
-    fn pending(&self) -> Option<Pending> {
+    fn pending(&self, workdir: &str) -> Option<Pending> {
         let kind = match (self.kind, self.place) {
-            (Kind::Pypi(PypiSourceKind::Sdist), place) => PendingKind::Archive(place.clone(), self.sha256),
+            (Kind::Pypi(PypiSourceKind::Sdist), place) => PendingKind::Archive(direct_url::plain(place), self.sha256),
             (Kind::Pypi(PypiSourceKind::Git), ArchiveLocation::Url(url)) => PendingKind::Git(url.clone()),
             (Kind::Pypi(PypiSourceKind::Directory), ArchiveLocation::Path(path)) => {
                 PendingKind::Directory(path.clone())
@@ -194,6 +196,7 @@ impl Locked<'_> {
             python_name: self.python_name().to_owned(),
             version: self.version.map(str::to_owned),
             kind,
+            direct_url: self.direct_url(workdir),
             targets: self.targets.clone(),
         })
     }

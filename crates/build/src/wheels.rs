@@ -87,14 +87,14 @@ impl TargetWheel {
 
     /// A wheel in place of a source.
     pub fn of_source(wheel: &SourceWheel, workdir: &str) -> Self {
-        let SourceWheel { name, version, file_name, path, sha256, size, origin, directory } = wheel.clone();
+        let SourceWheel { name, version, file_name, path, sha256, size, origin, directory, direct_url } = wheel.clone();
         let place = |directory: PathBuf| Url::from_file_path(in_image(workdir, &directory.to_string_lossy())).ok();
         let source = match origin {
             WheelMaker::Injected => WheelSource::Injected,
             WheelMaker::Built => WheelSource::Built,
             WheelMaker::Own => WheelSource::Own,
         };
-        let direct_url = directory.and_then(place).map(DirectUrl::directory);
+        let direct_url = direct_url.or_else(|| directory.and_then(place).map(DirectUrl::directory));
         Self {
             name,
             version,
@@ -147,7 +147,7 @@ pub fn direct_url(wheel: &LockedWheel, workdir: &str) -> Option<DirectUrl> {
 
 /// Where a path of the lock file is in the image: what pixi compares `direct_url.json` with is the path joined to the
 /// directory of the lock file, without `.` and `..`.
-fn in_image(workdir: &str, path: &str) -> PathBuf {
+pub fn in_image(workdir: &str, path: &str) -> PathBuf {
     let mut clean = PathBuf::from("/");
     for component in Path::new(workdir).join(path).components() {
         match component {

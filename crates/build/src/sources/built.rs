@@ -17,6 +17,7 @@ use std::{
 };
 
 use pixi_oci_image::Architecture;
+use pixi_oci_package::DirectUrl;
 use pixi_oci_package::{PackageInfo, Python, check_tags};
 use pixi_oci_podman::Runs;
 use pixi_oci_resolve::{ArchiveLocation, Client, Sha256};
@@ -43,6 +44,8 @@ pub struct Pending {
     pub version: Option<String>,
     /// What it is.
     pub kind: PendingKind,
+    /// What its `direct_url.json` will say.
+    pub direct_url: Option<DirectUrl>,
     /// Positions of the targets that have it.
     pub targets: Vec<usize>,
 }
@@ -110,7 +113,8 @@ pub fn build_sources(decided: &mut Decided, means: &Means<'_>) -> Result<(), Err
             };
             fits(&wheel)
                 .map_err(|error| BuildError::Unfit { package: source.name.clone(), reason: error.to_string() })?;
-            decided.wheels[index].insert(source.name.clone(), wheel.clone());
+            let installed = SourceWheel { direct_url: source.direct_url.clone(), ..wheel.clone() };
+            decided.wheels[index].insert(source.name.clone(), installed);
             made.push(wheel);
         }
     }

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use pixi_oci_package::{WheelExpected, read_wheel};
+use pixi_oci_package::{DirectUrl, WheelExpected, read_wheel};
 use pixi_oci_resolve::Sha256;
 use serde::Serialize;
 use sha2::Digest as _;
@@ -32,6 +32,8 @@ pub struct SourceWheel {
     pub origin: WheelOrigin,
     /// Of a directory of the workspace: where it is, from the workspace's root (empty for the root itself).
     pub directory: Option<PathBuf>,
+    /// What `direct_url.json` says of the source; `None` for one of an index, and for a directory of the workspace.
+    pub direct_url: Option<DirectUrl>,
 }
 
 /// Who made a wheel of a source.
@@ -79,6 +81,7 @@ impl SourceWheel {
             size,
             origin,
             directory,
+            direct_url: None,
         })
     }
 }

@@ -30,7 +30,16 @@ const MAX_SCRIPT: u64 = 64 << 20;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirectUrl {
     url: Url,
-    is_directory: bool,
+    what: What,
+    subdirectory: Option<String>,
+}
+
+/// What is at the URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum What {
+    Archive,
+    Directory,
+    Commit { commit: String, requested_revision: Option<String> },
 }
 
 impl DirectUrl {
@@ -46,12 +55,23 @@ impl DirectUrl {
         } else if !url.username().is_empty() {
             let _ = url.set_username("****");
         }
-        Self { url, is_directory: false }
+        Self { url, what: What::Archive, subdirectory: None }
     }
 
     /// For a wheel that was made of a directory, which is installed as it was and not as editable.
     pub fn directory(url: Url) -> Self {
-        Self { is_directory: true, ..Self::new(url) }
+        Self { what: What::Directory, ..Self::new(url) }
+    }
+
+    /// For a wheel that was made of a commit of the git repository at `url`, which has no `git+`; the manifest may name a
+    /// branch, tag or part of a commit's digest.
+    pub fn git(url: Url, commit: String, requested_revision: Option<String>) -> Self {
+        Self { what: What::Commit { commit, requested_revision }, ..Self::new(url) }
+    }
+
+    /// The project is not at the top of it.
+    pub fn in_subdirectory(self, subdirectory: Option<String>) -> Self {
+        Self { subdirectory, ..self }
     }
 
     /// The contents of `direct_url.json`.
@@ -63,12 +83,32 @@ impl DirectUrl {
             archive_info: Option<Empty>,
             #[serde(skip_serializing_if = "Option::is_none")]
             dir_info: Option<Empty>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            vcs_info: Option<Vcs<'a>>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            subdirectory: Option<&'a str>,
+        }
+        #[derive(Serialize)]
+        struct Vcs<'a> {
+            vcs: &'a str,
+            commit_id: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            requested_revision: Option<&'a str>,
         }
         #[derive(Serialize)]
         struct Empty {}
-        let (archive_info, dir_info) = if self.is_directory { (None, Some(Empty {})) } else { (Some(Empty {}), None) };
+        let (mut archive_info, mut dir_info, mut vcs_info) = (None, None, None);
+        match &self.what {
+            What::Archive => archive_info = Some(Empty {}),
+            What::Directory => dir_info = Some(Empty {}),
+            What::Commit { commit, requested_revision } => {
+                let requested_revision = requested_revision.as_deref();
+                vcs_info = Some(Vcs { vcs: "git", commit_id: commit, requested_revision });
+            }
+        }
+        let (url, subdirectory) = (self.url.as_str(), self.subdirectory.as_deref());
         // It has nothing that cannot be written.
-        serde_json::to_vec(&Json { url: self.url.as_str(), archive_info, dir_info }).unwrap_or_default()
+        serde_json::to_vec(&Json { url, archive_info, dir_info, vcs_info, subdirectory }).unwrap_or_default()
     }
 }
 
