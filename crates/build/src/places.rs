@@ -50,8 +50,11 @@ impl<'a> Below<'a> {
     }
 
     fn insert(&mut self, path: &str, is_directory: bool) {
-        for (at, _) in path.match_indices('/') {
-            self.ours.insert(path[..at].to_string(), true);
+        // Where a directory is known, those above it are.
+        for (at, _) in path.rmatch_indices('/') {
+            if self.ours.insert(path[..at].to_string(), true) == Some(true) {
+                break;
+            }
         }
         self.ours.entry(path.to_string()).or_insert(is_directory);
     }

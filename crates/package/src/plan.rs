@@ -215,13 +215,17 @@ fn one_place_each(package: &str, items: &mut Vec<Item>) -> Result<(), Error> {
             return Err(Error::path(package, item.own.as_str(), refusal));
         }
     }
+    if goes_through(items, |item| &item.resolved, |path| leaves.contains_key(path)) {
+        for item in items.iter() {
+            let at = item.what.is_directory().then_some(item.resolved.as_str());
+            if let Some(other) = item.resolved.ancestors().chain(at).find_map(|path| leaves.get(path)) {
+                return Err(Error::path(package, item.own.as_str(), Refusal::Below(other.as_str().into())));
+            }
+        }
+    }
     let mut directories = HashSet::new();
     let mut doubles = HashSet::new();
     for item in items.iter() {
-        let at = item.what.is_directory().then_some(item.resolved.as_str());
-        if let Some(other) = item.resolved.ancestors().chain(at).find_map(|path| leaves.get(path)) {
-            return Err(Error::path(package, item.own.as_str(), Refusal::Below(other.as_str().into())));
-        }
         if item.what.is_directory() && !directories.insert(&item.resolved) {
             doubles.insert(item.own.clone());
         }
@@ -269,4 +273,24 @@ fn plan(
     }
     plan.changes.sort();
     plan
+}
+
+/// Whether a directory above one of the items, or a directory that is one of them, is among those that `is_wanted` knows.
+///
+/// Environments have hundreds of thousands of paths, and next to none of them meets another package: this question is
+/// asked of all, and what is dear only where the answer is yes. Neighbours are mostly in one directory, which is looked up
+/// once.
+fn goes_through<'a>(
+    items: &'a [Item],
+    path_of: impl Fn(&'a Item) -> &'a TreePath,
+    is_wanted: impl Fn(&str) -> bool,
+) -> bool {
+    let mut known = "";
+    items.iter().any(|item| {
+        let path = path_of(item);
+        let parent = path.as_str().rsplit_once('/').map_or("", |(parent, _)| parent);
+        let above = parent != known && path.ancestors().any(&is_wanted);
+        known = parent;
+        above || (item.what.is_directory() && is_wanted(path.as_str()))
+    })
 }

@@ -55,15 +55,16 @@ pub(super) fn place(
     let mut by_priority: Vec<_> = (0..packages.len()).collect();
     by_priority.sort_by_key(|package| std::cmp::Reverse(ranks[*package]));
 
-    let mut resolver = PathResolver::new();
+    let leaves_of = |package: usize| items[package].iter().filter(|item| !item.what.is_directory());
     let mut losers: BTreeMap<usize, HashSet<String>> = BTreeMap::new();
-    let mut leaves: HashSet<&str> = HashSet::new();
-    for package in &by_priority {
-        let paths: Vec<_> = items[*package]
-            .iter()
-            .filter(|item| !item.what.is_directory())
-            .map(|item| item.resolved.as_str())
-            .collect();
+    let mut leaves: HashSet<&str> = HashSet::with_capacity(items.iter().map(Vec::len).sum());
+    let mut resolver = PathResolver::new();
+    let contested = is_contested(items, &mut leaves);
+    if contested {
+        leaves.clear();
+    }
+    for package in by_priority.iter().filter(|_| contested) {
+        let paths: Vec<_> = leaves_of(*package).map(|item| item.resolved.as_str()).collect();
         let name = packages[*package].record.name.as_normalized();
         let lost: HashSet<_> = resolver
             .insert_package(name.into(), &paths)
@@ -85,7 +86,7 @@ pub(super) fn place(
             placed[package].push(if item.what.is_directory() {
                 let taken = path.ancestors().chain([path.as_str()]).any(|at| leaves.contains(at));
                 if !taken && directories.insert(path) { Placed::Stays } else { Placed::Dropped }
-            } else if losers[&package].contains(path.as_str()) {
+            } else if losers.get(&package).is_some_and(|lost| lost.contains(path.as_str())) {
                 let to = format!("{CLOBBERS}/{name}/{path}");
                 Placed::Loses(TreePath::new(&to).map_err(|e| Error::path(&packages[package].facts.file_name, to, e))?)
             } else {
@@ -94,4 +95,20 @@ pub(super) fn place(
         }
     }
     Ok(placed)
+}
+
+/// Whether a file or link of one package is where, or above where, another one has something that is no directory. Gives
+/// the paths of all that are none.
+fn is_contested<'a>(items: &'a [Vec<Item>], leaves: &mut HashSet<&'a str>) -> bool {
+    let mut all = items.iter().flatten().filter(|item| !item.what.is_directory());
+    if !all.all(|item| leaves.insert(item.resolved.as_str())) {
+        return true;
+    }
+    let mut known = "";
+    items.iter().flatten().filter(|item| !item.what.is_directory()).any(|item| {
+        let parent = item.resolved.as_str().rsplit_once('/').map_or("", |(parent, _)| parent);
+        let above = parent != known && item.resolved.ancestors().any(|path| leaves.contains(path));
+        known = parent;
+        above
+    })
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, btree_map::Entry};
 
 use pixi_oci_layer::TreePath;
 
-use super::{Item, Links, PlanInput};
+use super::{Item, Links, PlanInput, goes_through};
 use crate::{
     Error, Refusal,
     path::{follow, normalise},
@@ -54,6 +54,11 @@ impl<'a> LinkMap<'a> {
         outside: &'a Links,
         links_of: &'a mut dyn FnMut(usize) -> Result<Links, Error>,
     ) -> Result<(), Error> {
+        let links = items.iter().flatten().filter(|item| item.what.link().is_some()).map(|item| item.own.as_str());
+        let links: HashSet<&str> = links.chain(outside.keys().map(TreePath::as_str)).collect();
+        if !items.iter().any(|items| goes_through(items, |item| &item.own, |path| links.contains(path))) {
+            return Ok(());
+        }
         let mut map = Self { packages, owners: owners(ranks, items), outside, targets: BTreeMap::new(), links_of };
         // Links first: one that is itself below a linked directory is found by others where it really is.
         for only_links in [true, false] {

@@ -67,6 +67,10 @@ pub fn wheel_plan(
     outside_links: &Links,
     links_of: &mut dyn FnMut(usize) -> Result<Links, Error>,
 ) -> Result<WheelPlan, Error> {
+    if wheels.is_empty() {
+        // Conda packages have settled everything between themselves.
+        return Ok(WheelPlan::default());
+    }
     let resolved = resolve(packages, plans, wheels, outside_links, links_of)?;
     let mut plan = WheelPlan { changes: wheels.iter().map(|_| Vec::new()).collect(), overwritten: Vec::new() };
 
