@@ -6,7 +6,7 @@ use oci_spec::image::History;
 use pixi_oci_image::{Architecture, LayerEntry};
 use pixi_oci_package::TargetPrefix;
 use pixi_oci_publish::{
-    BlobSource, Destination, OciLayout,
+    OciLayout,
     base::{BaseFiles, BaseImage, BaseOptions, BaseRef, Entry, resolve_base},
 };
 use pixi_oci_resolve::{VirtualRequirement, minimum};
@@ -73,10 +73,7 @@ impl Base {
     /// Puts its layers into `layout`.
     pub fn put_layers(&self, layout: &OciLayout) -> Result<(), Error> {
         for layer in self.image.iter().flat_map(|found| &found.image.layers) {
-            let blob = &layer.entry.descriptor;
-            if !layout.has_blob(blob)? {
-                layout.put_blob(blob, BlobSource::File(&layer.path))?;
-            }
+            layout.link_checked(&layer.path, &layer.entry.descriptor)?;
         }
         Ok(())
     }

@@ -198,6 +198,23 @@ impl OciLayout {
         })
     }
 
+    /// As [`link`](Self::link) for a file that others may have changed: it is hashed, unless the blob is there already.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Content`] for other bytes or another size; [`Error::Io`], also when there is no file.
+    pub fn link_checked(&self, file: &Path, blob: &Descriptor) -> Result<(), Error> {
+        if self.has_blob(blob)? {
+            return Ok(());
+        }
+        copy_checked(blob, &mut open_source(file)?, file, &mut io::sink(), file)?;
+        // Somebody who removes it now: then there is nothing to link, and the copy says so.
+        if !self.link(file, blob)? {
+            self.put_blob(blob, BlobSource::File(file))?;
+        }
+        Ok(())
+    }
+
     fn blobs_dir(&self) -> PathBuf {
         self.dir.join("blobs").join("sha256")
     }
