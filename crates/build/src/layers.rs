@@ -97,6 +97,7 @@ impl ReadyPackage<'_> {
         Ok(match &self.content {
             PackageContent::Conda { record, plan, meta } => {
                 let info = read_info(archive, &record.package_record)?;
+                store.reserve(info.unpacked_size());
                 let made = file_tree(archive, &info, plan, prefix, meta, store, scratch)?;
                 let facts = info.complete_facts(&made);
                 (made, Some(facts))
@@ -278,7 +279,7 @@ fn write_group(
             known.push((index, facts));
         }
         seen.outside_links.extend(made.outside_links.into_iter().map(|link| (package.label.clone(), link)));
-        writer.add(&made.tree)?;
+        writer.add_last(made.tree)?;
     }
     Ok(PackageLayer { layer: writer.finish(options.layout)?, seen, key, origin: LayerOrigin::Made, facts: known })
 }
@@ -325,6 +326,10 @@ impl<'a> Staged<'a> {
 
     fn add(&mut self, tree: &FileTree) -> Result<(), Error> {
         Ok(self.0.add(tree)?)
+    }
+
+    fn add_last(&mut self, tree: FileTree) -> Result<(), Error> {
+        Ok(self.0.add_last(tree)?)
     }
 
     fn finish(self, layout: &OciLayout) -> Result<Layer, Error> {

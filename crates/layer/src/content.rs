@@ -8,10 +8,7 @@ use std::{
     io::{self, Read, Write},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
 
 /// The bytes of one file, wherever they are. Clones share them.
@@ -119,7 +116,14 @@ fn copy_range(file: &fs::File, mut offset: u64, len: u64, sink: &mut dyn Write) 
 
 /// How many bytes of content may wait in memory, shared by everything that is unpacked at the same time.
 #[derive(Debug, Clone)]
-pub struct MemoryBudget(Arc<AtomicUsize>);
+pub struct MemoryBudget(Arc<Budget>);
+
+#[derive(Debug)]
+struct Budget {
+    total: usize,
+    left: Mutex<usize>,
+    freed: Condvar,
+}
 
 #[derive(Debug)]
 struct Lease {
@@ -130,20 +134,32 @@ struct Lease {
 impl MemoryBudget {
     /// A budget of `bytes`.
     pub fn new(bytes: usize) -> Self {
-        Self(Arc::new(AtomicUsize::new(bytes)))
+        Self(Arc::new(Budget { total: bytes, left: Mutex::new(bytes), freed: Condvar::new() }))
+    }
+
+    /// What is left. A number cannot be left half-changed by a thread that panicked.
+    fn left(&self) -> MutexGuard<'_, usize> {
+        self.0.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn take(&self, bytes: usize) -> Option<Lease> {
-        self.0
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes))
-            .ok()
-            .map(|_| Lease { budget: self.clone(), bytes })
+        let mut left = self.left();
+        *left = left.checked_sub(bytes)?;
+        Some(Lease { budget: self.clone(), bytes })
+    }
+
+    /// Waits until there are `bytes`, which the budget must have in all.
+    fn wait_for(&self, bytes: usize) -> Lease {
+        let enough = self.0.freed.wait_while(self.left(), |left| *left < bytes);
+        *enough.unwrap_or_else(PoisonError::into_inner) -= bytes;
+        Lease { budget: self.clone(), bytes }
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.budget.0.fetch_add(self.bytes, Ordering::Relaxed);
+        *self.budget.left() += self.bytes;
+        self.budget.0.freed.notify_all();
     }
 }
 
@@ -151,6 +167,7 @@ impl Drop for Lease {
 #[derive(Debug)]
 pub struct ContentStore {
     budget: MemoryBudget,
+    reserved: Option<Lease>,
     directory: PathBuf,
     spool: Option<(Arc<fs::File>, u64)>,
 }
@@ -158,7 +175,26 @@ pub struct ContentStore {
 impl ContentStore {
     /// Keeps contents in memory while `budget` lasts, then in an unnamed file in `directory`.
     pub fn new(budget: &MemoryBudget, directory: &Path) -> Self {
-        Self { budget: budget.clone(), directory: directory.into(), spool: None }
+        Self { budget: budget.clone(), reserved: None, directory: directory.into(), spool: None }
+    }
+
+    /// Waits until the budget has `bytes`, or all of it if it is smaller, and keeps them for this store: what is written to
+    /// the disk because of others is read again a moment later. Who calls this must not hold contents of another store with
+    /// this budget, or waits for itself.
+    pub fn reserve(&mut self, bytes: u64) {
+        self.reserved = None;
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX).min(self.budget.0.total);
+        self.reserved = Some(self.budget.wait_for(bytes));
+    }
+
+    fn lease(&mut self, bytes: usize) -> Option<Lease> {
+        if let Some(reserved) = &mut self.reserved
+            && let Some(left) = reserved.bytes.checked_sub(bytes)
+        {
+            reserved.bytes = left;
+            return Some(Lease { budget: self.budget.clone(), bytes });
+        }
+        self.budget.take(bytes)
     }
 
     /// Reads exactly `len` bytes. A reader that ends before is an `UnexpectedEof` error.
@@ -166,7 +202,7 @@ impl ContentStore {
         let mut reader = reader.take(len);
         let short = || io::Error::new(io::ErrorKind::UnexpectedEof, "the data ends too early");
         // What is reserved here is bounded by the budget, whatever length an archive claims.
-        if let Some(lease) = usize::try_from(len).ok().and_then(|len| self.budget.take(len)) {
+        if let Some(lease) = usize::try_from(len).ok().and_then(|len| self.lease(len)) {
             let mut bytes = Vec::with_capacity(len as usize);
             reader.read_to_end(&mut bytes)?;
             if bytes.len() as u64 != len {
@@ -189,7 +225,7 @@ impl ContentStore {
 
     /// Keeps bytes that are in memory already.
     pub fn put_bytes(&mut self, bytes: Vec<u8>) -> io::Result<Content> {
-        match self.budget.take(bytes.len()) {
+        match self.lease(bytes.len()) {
             Some(lease) => Ok(Content(Kind::Memory(Arc::new(Held { bytes, _lease: Some(lease) })))),
             None => self.put(&mut &bytes[..], bytes.len() as u64),
         }
@@ -213,7 +249,31 @@ mod tests {
         assert_eq!(first.to_vec().unwrap(), b"abcdefgh");
         assert_eq!(second.to_vec().unwrap(), b"ABCDE");
         drop(kept);
-        assert_eq!(budget.0.load(Ordering::Relaxed), 10);
+        assert_eq!(*budget.left(), 10);
+    }
+
+    #[test]
+    fn what_is_reserved_is_there_and_others_wait_for_it() {
+        let budget = MemoryBudget::new(10);
+        let store = || ContentStore::new(&budget, &std::env::temp_dir());
+        let mut first = store();
+        first.reserve(8);
+        assert!(matches!(store().put(&mut &b"abc"[..], 3).unwrap().0, Kind::Spool { .. }));
+        let kept = first.put(&mut &b"abcd"[..], 4).unwrap();
+        assert!(matches!(kept.0, Kind::Memory(_)));
+        let second = std::thread::scope(|scope| {
+            let second = scope.spawn(|| {
+                let mut second = store();
+                // More than there is: all of it.
+                second.reserve(1 << 40);
+                second.put(&mut &b"0123456789"[..], 10).unwrap()
+            });
+            drop((first, kept));
+            second.join().unwrap()
+        });
+        assert!(matches!(second.0, Kind::Memory(_)));
+        drop(second);
+        assert_eq!(*budget.left(), 10);
     }
 
     #[test]

@@ -131,3 +131,12 @@ impl FileTree {
         self.0.is_empty()
     }
 }
+
+impl IntoIterator for FileTree {
+    type Item = (TreePath, Node);
+    type IntoIter = std::collections::btree_map::IntoIter<TreePath, Node>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}

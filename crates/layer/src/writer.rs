@@ -90,8 +90,17 @@ impl<W: Write> LayerWriter<W> {
     /// Adds all nodes of `tree` with the directories above them that the layer has not had yet.
     pub fn add(&mut self, tree: &FileTree) -> Result<(), Error> {
         for (path, node) in tree.iter() {
-            self.add_parents(tree, path)?;
+            self.add_parents(path)?;
             self.add_node(path, node)?;
+        }
+        Ok(())
+    }
+
+    /// As [`add`](Self::add), for who needs the tree no more: the memory of each content is free as soon as it is written.
+    pub fn add_last(&mut self, tree: FileTree) -> Result<(), Error> {
+        for (path, node) in tree {
+            self.add_parents(&path)?;
+            self.add_node(&path, &node)?;
         }
         Ok(())
     }
@@ -102,7 +111,7 @@ impl<W: Write> LayerWriter<W> {
         Ok(self.out.finish()?)
     }
 
-    fn add_parents(&mut self, tree: &FileTree, path: &TreePath) -> Result<(), Error> {
+    fn add_parents(&mut self, path: &TreePath) -> Result<(), Error> {
         for parent in path.ancestors() {
             match self.seen.get(parent) {
                 Some(Seen::Directory(_)) => {}
@@ -111,7 +120,6 @@ impl<W: Write> LayerWriter<W> {
                 None => self.directory(parent, Mode::DIRECTORY)?,
             }
         }
-        debug_assert!(tree.get(path).is_some());
         Ok(())
     }
 

@@ -43,6 +43,14 @@ pub struct PackageInfo {
     pub(crate) fingerprints: Fingerprints,
 }
 
+impl PackageInfo {
+    /// The length of all its files in bytes, as far as it says so; nothing was counted.
+    pub fn unpacked_size(&self) -> u64 {
+        let sizes = self.paths.iter().filter_map(|path| path.entry.size_in_bytes);
+        sizes.fold(0, u64::saturating_add)
+    }
+}
+
 /// A path that is to be linked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedPath {
