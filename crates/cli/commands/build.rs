@@ -121,9 +121,8 @@ impl Means {
     }
 }
 
-/// So much content of packages may wait in memory: enough for nearly all packages whole. What exceeds it is written to a file
-/// in the file system of the output.
-pub const MEMORY: usize = 144 << 20;
+/// So much content of packages may wait in memory: enough for most packages whole. What exceeds it goes through the page cache.
+pub const MEMORY: usize = 48 << 20;
 
 /// The request of `build`, `publish` and `plan`, without a destination.
 pub fn request(
