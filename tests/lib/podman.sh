@@ -69,6 +69,10 @@ podman_cleanup() {
   # podman may have mounted its storage on itself there; then the directory stays for the rm below.
   _as_test_user podman unshare sh -c 'umount -R "$1/overlay" 2>/dev/null; rm -rf "$@"' sh \
     "$PODMAN_DIR/storage" "$PODMAN_DIR/runroot" 2>/dev/null || :
+  # The process that holds podman's user namespace stays otherwise. podman says its number; it must be what it was.
+  local pause
+  pause=$(cat "$PODMAN_DIR/tmp/pause.pid" 2>/dev/null) || pause=
+  [ -z "$pause" ] || ! grep -qsE '^(podman|catatonit)' "/proc/$pause/comm" || kill "$pause" 2>/dev/null || :
   rm -rf "$PODMAN_DIR"
   PODMAN_DIR=
 }

@@ -74,6 +74,34 @@ status=0; verify_product -- true >"$PODMAN_DIR/said" 2>&1 || status=$?
 [ $status = 3 ] && grep -q 'envs.sh: its content was changed' "$PODMAN_DIR/said" || fail "$status: $(cat "$PODMAN_DIR/said")"
 nothing_left
 
+say "the project of a container, running and stopped, without running anything in it"
+# The program calls podman as its user would; what this machine needs beyond that is in podman's own files.
+mkdir -p "$PODMAN_DIR/bin" "$PODMAN_DIR/taken"
+{
+  echo '#!/usr/bin/env bash'
+  declare -p PODMAN_DIR PODMAN_TEST_USER PODMAN_RUNTIME
+  declare -f podman_test _as_test_user
+  # Not this one again.
+  printf 'PATH=%q\n' "$PATH"
+  # The test user cannot write where the program wants the copy.
+  printf 'printf "%%s\\n" "$*" >>"$PODMAN_DIR/calls"\nset -e\nif [ "$1" = cp ]; then rm -rf "$PODMAN_DIR/taken/copy"; podman_test cp "$2" "$PODMAN_DIR/taken/copy"; cp -r "$PODMAN_DIR/taken/copy/." "$3"; else podman_test "$@"; fi\n'
+} >"$PODMAN_DIR/bin/podman"
+chmod 755 "$PODMAN_DIR/bin/podman"
+_own "$PODMAN_DIR/taken"
+podman_start running "$PODMAN_DIR/image" flask amd64 --entrypoint sleep -- infinity
+podman_start stopped "$PODMAN_DIR/image" flask amd64 --entrypoint true --
+podman_test wait stopped >/dev/null
+for container in running stopped; do
+  PATH=$PODMAN_DIR/bin:$PATH "$pixi_oci" product --frozen --from-container $container --project-path /app --platform linux-64 \
+    --workdir "$PODMAN_DIR/work-$container" --cache-dir "$PODMAN_DIR/cache" >/dev/null || fail "the container that is $container"
+  for file in pixi.toml pixi.lock app.py; do
+    cmp "$PODMAN_DIR/work-$container/product/flask-app/$file" "$workspace/$file" || fail "$container: another $file"
+  done
+done
+[ "$(podman_test inspect --format '{{.State.Status}}' running stopped | tr '\n' ' ')" = "running exited " ] || fail "a container was started or stopped"
+[ "$(cut -d' ' -f1 "$PODMAN_DIR/calls" | sort -u)" = cp ] || fail "more than copied: $(cat "$PODMAN_DIR/calls")"
+podman_test rm --all --force --time 0 >/dev/null
+
 say "killed in the middle"
 "$pixi_oci" verify image "$image" "${user[@]}" --arch amd64 -- sleep 12345 >"$PODMAN_DIR/said" 2>&1 &
 pid=$!
