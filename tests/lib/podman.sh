@@ -69,10 +69,13 @@ podman_cleanup() {
   # podman may have mounted its storage on itself there; then the directory stays for the rm below.
   _as_test_user podman unshare sh -c 'umount -R "$1/overlay" 2>/dev/null; rm -rf "$@"' sh \
     "$PODMAN_DIR/storage" "$PODMAN_DIR/runroot" 2>/dev/null || :
-  # The process that holds podman's user namespace stays otherwise. podman says its number; it must be what it was.
+  # The processes that hold podman's user namespace stay otherwise: podman_test's, and that of the call above. podman says
+  # their numbers; they must be what they were.
   local pause
-  pause=$(cat "$PODMAN_DIR/tmp/pause.pid" 2>/dev/null) || pause=
-  [ -z "$pause" ] || ! grep -qsE '^(podman|catatonit)' "/proc/$pause/comm" || kill "$pause" 2>/dev/null || :
+  for pause in "$PODMAN_DIR/tmp/pause.pid" "$PODMAN_DIR/run/libpod/tmp/pause.pid"; do
+    pause=$(cat "$pause" 2>/dev/null) || continue
+    ! grep -qsE '^(podman|catatonit)' "/proc/$pause/comm" || kill "$pause" 2>/dev/null || :
+  done
   rm -rf "$PODMAN_DIR"
   PODMAN_DIR=
 }
