@@ -122,7 +122,7 @@ impl Means {
 }
 
 /// So much content of packages may wait in memory: enough for most packages whole. What exceeds it goes through the page cache.
-pub const MEMORY: usize = 40 << 20;
+pub const MEMORY: usize = 128 << 20;
 
 /// The request of `build`, `publish` and `plan`, without a destination.
 pub fn request(

@@ -6,10 +6,13 @@
 use std::{
     fs,
     io::{self, Read, Write},
+    ops::Deref,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
+
+use memmap2::MmapMut;
 
 /// The bytes of one file, wherever they are. Clones share them.
 #[derive(Debug, Clone)]
@@ -24,14 +27,35 @@ enum Kind {
 
 #[derive(Debug)]
 struct Held {
-    bytes: Vec<u8>,
+    bytes: Bytes,
     _lease: Option<Lease>,
+}
+
+/// From this length on contents have pages of their own. What an allocator gets back it mostly keeps, and several threads
+/// take and give contents of all lengths: a process would soon hold twice its budget.
+const OWN_PAGES: usize = 64 << 10;
+
+#[derive(Debug)]
+enum Bytes {
+    Heap(Vec<u8>),
+    Pages(MmapMut),
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Heap(bytes) => bytes,
+            Self::Pages(pages) => pages,
+        }
+    }
 }
 
 impl Content {
     /// Bytes that are at hand and small; they do not count against a budget.
     pub fn from_bytes(bytes: impl Into<Vec<u8>>) -> Self {
-        Self(Kind::Memory(Arc::new(Held { bytes: bytes.into(), _lease: None })))
+        Self(Kind::Memory(Arc::new(Held { bytes: Bytes::Heap(bytes.into()), _lease: None })))
     }
 
     /// A file on disk that is `len` bytes long; it is read when the content is used, and must not change until then.
@@ -203,11 +227,15 @@ impl ContentStore {
         let short = || io::Error::new(io::ErrorKind::UnexpectedEof, "the data ends too early");
         // What is reserved here is bounded by the budget, whatever length an archive claims.
         if let Some(lease) = usize::try_from(len).ok().and_then(|len| self.lease(len)) {
-            let mut bytes = Vec::with_capacity(len as usize);
-            reader.read_to_end(&mut bytes)?;
-            if bytes.len() as u64 != len {
-                return Err(short());
-            }
+            let mut bytes = match len as usize {
+                small @ ..OWN_PAGES => Bytes::Heap(vec![0; small]),
+                large => Bytes::Pages(MmapMut::map_anon(large)?),
+            };
+            let place = match &mut bytes {
+                Bytes::Heap(bytes) => &mut bytes[..],
+                Bytes::Pages(pages) => &mut pages[..],
+            };
+            reader.read_exact(place).map_err(|e| if e.kind() == io::ErrorKind::UnexpectedEof { short() } else { e })?;
             return Ok(Content(Kind::Memory(Arc::new(Held { bytes, _lease: Some(lease) }))));
         }
         let (file, offset) = match self.spool.take() {
@@ -225,10 +253,12 @@ impl ContentStore {
 
     /// Keeps bytes that are in memory already.
     pub fn put_bytes(&mut self, bytes: Vec<u8>) -> io::Result<Content> {
-        match self.lease(bytes.len()) {
-            Some(lease) => Ok(Content(Kind::Memory(Arc::new(Held { bytes, _lease: Some(lease) })))),
-            None => self.put(&mut &bytes[..], bytes.len() as u64),
+        if bytes.len() < OWN_PAGES
+            && let Some(lease) = self.lease(bytes.len())
+        {
+            return Ok(Content(Kind::Memory(Arc::new(Held { bytes: Bytes::Heap(bytes), _lease: Some(lease) }))));
         }
+        self.put(&mut &bytes[..], bytes.len() as u64)
     }
 }
 
@@ -274,6 +304,24 @@ mod tests {
         assert!(matches!(second.0, Kind::Memory(_)));
         drop(second);
         assert_eq!(*budget.left(), 10);
+    }
+
+    #[test]
+    fn long_contents_are_the_same_in_pages_of_their_own() {
+        let mut store = ContentStore::new(&MemoryBudget::new(1 << 20), &std::env::temp_dir());
+        for len in [OWN_PAGES - 1, OWN_PAGES, OWN_PAGES + 5000] {
+            let bytes: Vec<u8> = (0..len).map(|at| (at % 251) as u8).collect();
+            let put = store.put(&mut &bytes[..], len as u64).unwrap();
+            let given = store.put_bytes(bytes.clone()).unwrap();
+            for content in [&put, &given] {
+                assert!(
+                    matches!(&content.0, Kind::Memory(held) if matches!(held.bytes, Bytes::Pages(_)) == (len >= OWN_PAGES))
+                );
+                assert!(content.to_vec().unwrap() == bytes && content.prefix(9).unwrap() == bytes[..9]);
+            }
+        }
+        let short = store.put(&mut &vec![0; OWN_PAGES][..], OWN_PAGES as u64 + 1).unwrap_err();
+        assert_eq!(short.kind(), io::ErrorKind::UnexpectedEof);
     }
 
     #[test]
