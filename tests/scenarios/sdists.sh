@@ -76,15 +76,36 @@ said=$(podman_run "$work/base" debian amd64 --volume "$work/airgap/product:/medi
   sh -c "/media/product/bootstrap-project.sh --no-pixi --to /srv/site >&2 && . /srv/site/activate.sh && legacy")
 [ "$said" = "legacy runs" ] || fail "the built wheel of the product does not run: $said"
 
+says() {
+  for words in "$@"; do
+    tr -s ' │\n' ' ' <"$work/said" | grep -qF -- "$words" || fail "the error does not say $words: $(cat "$work/said")"
+  done
+  [ -z "$(left)" ] || fail "it left containers or images: $(cat "$work/said")"
+}
 refused() {
   local environment=$1
   shift
   if build -e "$environment" --arch amd64 --build-sdists -o "oci:$work/out-$environment:x" 2>"$work/said"; then fail "$environment was built"; fi
-  for words in "$@"; do
-    tr -s ' │\n' ' ' <"$work/said" | grep -qF -- "$words" || fail "$environment: the error does not say $words: $(cat "$work/said")"
-  done
-  [ -z "$(left)" ] || fail "$environment left containers or images"
+  says "$@"
 }
+
+# What is of a processor is built for each, and not on a machine that does not run its programs.
+if [ "$(id -u)" = 0 ]; then
+  export -f build as_user _as_test_user
+  export work PODMAN_DIR PODMAN_TEST_USER
+  if unshare --mount bash -c 'mount -t tmpfs none /proc/sys/fs/binfmt_misc && "$@"' bash \
+    build -e native --arch arm64 --build-sdists -o "oci:$work/out-native:x" 2>"$work/said"; then
+    fail "it was built for arm64 without QEMU"
+  fi
+  says pypi:native 'runs no programs of arm64' qemu-user-static --wheel
+fi
+build -e native --build-sdists -o "oci:$work/out-native:x" --json >"$work/native.json" 2>"$work/said" || fail "$(cat "$work/said")"
+[ "$(report "$work/native.json" 'len(report["executed"])')" = 2 ] || fail "it was not built once for each architecture: $(cat "$work/native.json")"
+for arch in amd64:x86_64 arm64:aarch64; do
+  machine=$(podman_run "$work/out-native" x "${arch%:*}" -- python -c 'import native; print(native.machine)')
+  [ "$machine" = "${arch#*:}" ] || fail "${arch%:*} has what was built for $machine"
+done
+
 refused needy pypi:needy 'setuptools>=90' '(it has 75.1.0)' cython 'pixi lock'
 refused extension pypi:extension --wheel "the build failed"
 

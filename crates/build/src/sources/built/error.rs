@@ -23,9 +23,9 @@ pub enum BuildError {
     },
     /// A processor that this machine has not.
     #[error(
-        "{package}: its wheel is not pure Python, so it must be built for {architecture}, too, and this machine runs no \
-         programs of {architecture}; register QEMU (on Debian: apt install qemu-user-static), build there, or give a wheel \
-         with `--wheel FILE`"
+        "{package}: it must be built for {architecture}, because no wheel for every processor came of it so far, and this machine \
+         runs no programs of {architecture}; register QEMU (on Debian: apt install qemu-user-static), build there, or give a \
+         wheel with `--wheel FILE`"
     )]
     Architecture {
         /// The package.
