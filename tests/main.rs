@@ -6,6 +6,7 @@ mod against_py_rattler;
 mod against_rattler;
 mod application;
 mod architecture;
+mod base_directories;
 mod build;
 mod canaries;
 mod channels;

@@ -27,6 +27,8 @@ pub struct Entry {
     pub kind: Kind,
     pub mode: u32,
     pub mtime: u64,
+    /// The numbers of user and group.
+    pub owner: (u64, u64),
 }
 
 pub type Tree = BTreeMap<String, Entry>;
@@ -159,8 +161,10 @@ fn entries(tar: &[u8], ours: bool) -> Vec<(String, Entry)> {
     for entry in tar::Archive::new(tar).entries().unwrap() {
         let mut entry = entry.unwrap();
         let header = entry.header().clone();
+        let owner = (header.uid().unwrap(), header.gid().unwrap());
         if ours {
-            assert_eq!((header.uid().unwrap(), header.gid().unwrap()), (0, 0));
+            // Directories of the base stay its users'.
+            assert!(owner == (0, 0) || header.entry_type() == tar::EntryType::Directory, "{:?}", header.path());
             assert_eq!((header.username().unwrap(), header.groupname().unwrap()), (Some(""), Some("")));
         }
         let path = String::from_utf8(entry.path_bytes().into_owned()).unwrap();
@@ -187,7 +191,7 @@ fn entries(tar: &[u8], ours: bool) -> Vec<(String, Entry)> {
             }
             other => panic!("{path} is {other:?}"),
         };
-        found.push((path, Entry { kind, mode: header.mode().unwrap(), mtime: header.mtime().unwrap() }));
+        found.push((path, Entry { kind, mode: header.mode().unwrap(), mtime: header.mtime().unwrap(), owner }));
     }
     found
 }

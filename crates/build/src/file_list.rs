@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, io};
 
-use pixi_oci_layer::{Content, Digest, DigestWriter, File, FileTree, Mode, Node, TreePath};
+use pixi_oci_layer::{Content, Digest, DigestWriter, DirectoryAttributes, File, FileTree, Mode, Node, TreePath};
 use serde::Serialize;
 
 use crate::{Error, application::ApplicationError};
@@ -29,6 +29,9 @@ struct Listed<'a> {
     /// Of a file or directory: four octal digits.
     #[serde(skip_serializing_if = "Option::is_none")]
     mode: Option<String>,
+    /// Of a directory of the base image that is not root's: `USER:GROUP` in numbers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<String>,
     /// Of a file: hex.
     #[serde(skip_serializing_if = "Option::is_none")]
     sha256: Option<String>,
@@ -59,9 +62,13 @@ pub fn with_file_list(mut tree: FileTree) -> Result<FileTree, Error> {
 
 fn listed(node: &Node) -> io::Result<Listed<'_>> {
     let mode = |mode: &Mode| Some(format!("{:04o}", mode.bits()));
-    let none = Listed { mode: None, sha256: None, target: None, hard_link: None };
+    let none = Listed { mode: None, owner: None, sha256: None, target: None, hard_link: None };
     Ok(match node {
         Node::Directory { mode: bits } => Listed { mode: mode(bits), ..none },
+        Node::Inherited(DirectoryAttributes { mode: bits, owner, group }) => {
+            let owner = ((*owner, *group) != (0, 0)).then(|| format!("{owner}:{group}"));
+            Listed { mode: mode(bits), owner, ..none }
+        }
         Node::File(file) => Listed { mode: mode(&file.mode), sha256: Some(digest(&file.content)?.hex()), ..none },
         Node::Symlink { target, .. } => Listed { target: Some(target), ..none },
         Node::HardLink { target } => Listed { hard_link: Some(target.as_str()), ..none },

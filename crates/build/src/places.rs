@@ -3,10 +3,14 @@
 //! A layer's entry replaces what the layers below have at its path: a directory's entry, even one that is only there
 //! because a file is in it, replaces a *link* to a directory, and everything behind the link is gone (`/lib -> usr/lib` in
 //! most distributions). So paths are written where the base's links lead, and what would hide something is an error.
+//!
+//! It also replaces the permissions and owner of the base's directory: a file in `/tmp` must not close `/tmp`. So the
+//! application layer, which is the last one, repeats the directories of the base that have others than most and that any
+//! of our layers has something in.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use pixi_oci_layer::{FileTree, Node, TreePath};
+use pixi_oci_layer::{FileTree, Mode, Node, TreePath};
 use pixi_oci_publish::base::{BaseFiles, Entry};
 
 use crate::layers::ReadyPackage;
@@ -27,6 +31,8 @@ pub struct Below<'a> {
     base: Option<&'a BaseFiles>,
     /// Whether a path of our own layers is a directory, implied ones included.
     ours: HashMap<String, bool>,
+    /// The directories of the environment layer that are there for themselves.
+    environment: BTreeMap<TreePath, Mode>,
 }
 
 impl<'a> Below<'a> {
@@ -37,7 +43,7 @@ impl<'a> Below<'a> {
         packages: &[ReadyPackage<'_>],
         environment: &FileTree,
     ) -> Self {
-        let mut below = Self { base, ours: HashMap::new() };
+        let mut below = Self { base, ours: HashMap::new(), environment: BTreeMap::new() };
         for package in packages.iter().filter(|package| !package.is_own) {
             for (path, is_directory) in &package.paths {
                 below.insert(&format!("{prefix}/{path}"), *is_directory);
@@ -45,6 +51,9 @@ impl<'a> Below<'a> {
         }
         for (path, node) in environment.iter() {
             below.insert(path.as_str(), matches!(node, Node::Directory { .. }));
+            if let Node::Directory { mode } = node {
+                below.environment.insert(path.clone(), *mode);
+            }
         }
         below
     }
@@ -59,19 +68,46 @@ impl<'a> Below<'a> {
         self.ours.entry(path.to_string()).or_insert(is_directory);
     }
 
-    /// The tree with every path where the base's links lead.
+    /// The tree with every path where the base's links lead, and with the directories that would become others else.
     pub fn settle(&self, tree: FileTree) -> Result<FileTree, crate::Error> {
         let mut settled = FileTree::new();
         for (path, node) in tree.iter() {
-            let is_directory = matches!(node, Node::Directory { .. });
             let real = self.real(path)?;
-            if self.has_directory(path, &real, is_directory)? {
+            if self.has_directory(path, &real, node)? {
                 continue;
             }
             let real = TreePath::new(&real).map_err(|_| self.way(path, &real, "no path"))?;
             settled.insert(real, node.clone()).map_err(crate::application::ApplicationError::Tree)?;
         }
+        self.keep_directories(&mut settled)?;
         Ok(settled)
+    }
+
+    /// Adds the directories that the layers below have with permissions or owners of their own.
+    fn keep_directories(&self, tree: &mut FileTree) -> Result<(), crate::Error> {
+        let above: HashSet<String> =
+            tree.iter().flat_map(|(path, _)| path.ancestors()).map(ToOwned::to_owned).collect();
+        let mut kept: BTreeMap<TreePath, Node> = BTreeMap::new();
+        for (path, attributes) in self.base.iter().flat_map(|base| base.special_directories()) {
+            if (above.contains(path) || self.ours.get(path) == Some(&true))
+                && let Ok(path) = TreePath::new(path)
+            {
+                kept.insert(path, Node::Inherited(attributes));
+            }
+        }
+        for (path, mode) in &self.environment {
+            // The environment layer's own is what counts, and it is only replaced by what is in this layer.
+            kept.remove(path);
+            if above.contains(path.as_str()) {
+                kept.insert(path.clone(), Node::Directory { mode: *mode });
+            }
+        }
+        for (path, node) in kept {
+            if tree.get(&path).is_none() {
+                tree.insert(path, node).map_err(crate::application::ApplicationError::Tree)?;
+            }
+        }
+        Ok(())
     }
 
     /// The path without links of the base above it.
@@ -94,8 +130,11 @@ impl<'a> Below<'a> {
         Ok(if real.is_empty() { path.file_name().to_string() } else { format!("{real}/{}", path.file_name()) })
     }
 
-    /// Whether the node is a directory that the base has already, under this name or through a link.
-    fn has_directory(&self, path: &TreePath, real: &str, is_directory: bool) -> Result<bool, InTheWay> {
+    /// Whether the node is a directory that is there already, under this name or through a link.
+    fn has_directory(&self, path: &TreePath, real: &str, node: &Node) -> Result<bool, InTheWay> {
+        let is_directory = matches!(node, Node::Directory { .. });
+        // A mount point is content with what is there; the working directory is not.
+        let as_it_is = matches!(node, Node::Directory { mode: Mode::DIRECTORY });
         match (self.ours.get(real), is_directory) {
             (Some(true), false) => {
                 return Err(self.way(path, real, "a directory of the packages or of the environment"));
@@ -103,10 +142,12 @@ impl<'a> Below<'a> {
             (Some(false), true) => {
                 return Err(self.way(path, real, "a file or link of a package or of the environment"));
             }
+            _ if as_it_is && self.environment.contains_key(real) => return Ok(true),
             _ => {}
         }
         let Some(base) = self.base else { return Ok(false) };
         match (base.lookup(&format!("/{real}")), is_directory) {
+            (Some(Entry::Directory), true) => Ok(as_it_is),
             (Some(Entry::Directory), false) => Err(self.way(path, real, "a directory of the base image")),
             (Some(Entry::Symlink(_)), true) => match base.resolve(&format!("/{real}")) {
                 Some((_, Entry::Directory)) => Ok(true),

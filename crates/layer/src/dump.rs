@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::{Digest, FileTree, Node};
+use crate::{Digest, DirectoryAttributes, FileTree, Node};
 
 /// One line a node, in the order of paths: kind and mode, mtime (`-` for the layer's constant), path, and the
 /// content's length and digest or the link's target.
@@ -12,6 +12,9 @@ pub fn dump(tree: &FileTree) -> String {
         let time = |mtime: &Option<i64>| mtime.map_or("-".to_string(), |t| t.to_string());
         let line = match node {
             Node::Directory { mode } => format!("d {:04o} - {path}", mode.bits()),
+            Node::Inherited(DirectoryAttributes { mode, owner, group }) => {
+                format!("d {:04o} - {path} {owner}:{group}", mode.bits())
+            }
             Node::Symlink { target, mtime } => format!("l 0777 {} {path} -> {target:?}", time(mtime)),
             Node::HardLink { target } => format!("h - - {path} => {target}"),
             Node::File(file) => {

@@ -22,7 +22,7 @@ pub use content::{Content, ContentStore, MemoryBudget};
 pub use digest::{DiffId, Digest, DigestWriter, ParseDigestError};
 pub use dump::dump;
 pub use path::{PathError, TreePath};
-pub use tree::{File, FileTree, Mode, Node, TreeError};
+pub use tree::{DirectoryAttributes, File, FileTree, Mode, Node, TreeError};
 pub use writer::{Error, Layer, LayerWriter};
 
 /// The version of the rules by which a tree becomes tar bytes. Changing any byte for the same tree raises it.

@@ -13,6 +13,8 @@ pub(crate) struct Entry<'a> {
     pub mode: u32,
     pub mtime: i64,
     pub size: u64,
+    /// Numbers of user and group.
+    pub owner: (u32, u32),
     /// Of a symbolic or hard link.
     pub target: &'a str,
 }
@@ -25,6 +27,8 @@ pub(crate) fn write_header(sink: &mut impl Write, path: &str, entry: &Entry<'_>)
         }
     }
     let mut header = header(entry.kind, entry.mode, entry.mtime, entry.size);
+    header.set_uid(entry.owner.0.into());
+    header.set_gid(entry.owner.1.into());
     put(&mut header.as_old_mut().name, path);
     put(&mut header.as_old_mut().linkname, entry.target);
     header.set_cksum();

@@ -9,7 +9,7 @@ use crate::{Content, TreePath};
 #[derive(Debug, Clone, Default)]
 pub struct FileTree(BTreeMap<TreePath, Node>);
 
-/// One entry. Owner and group are always 0:0, and nothing else that varies by machine can be said.
+/// One entry. Owner and group are always 0:0 but of [`Node::Inherited`], and nothing else that varies by machine can be said.
 #[derive(Debug, Clone)]
 pub enum Node {
     /// A directory that is there even if nothing is in it.
@@ -17,6 +17,9 @@ pub enum Node {
         /// Its permissions.
         mode: Mode,
     },
+    /// A directory of the image below, as it is there. What is put into it needs an entry for it, and any other entry
+    /// would take its permissions and owner away: `/tmp` from everybody, `/home/node` from `node`.
+    Inherited(DirectoryAttributes),
     /// A regular file.
     File(File),
     /// A symbolic link.
@@ -42,6 +45,22 @@ pub struct File {
     pub mode: Mode,
     /// Seconds since 1970, or `None` for the layer's constant.
     pub mtime: Option<i64>,
+}
+
+/// Who may do what in a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DirectoryAttributes {
+    /// Its permissions.
+    pub mode: Mode,
+    /// The number of its owner.
+    pub owner: u32,
+    /// The number of its group.
+    pub group: u32,
+}
+
+impl DirectoryAttributes {
+    /// What a directory has of which nothing else is said.
+    pub const DEFAULT: Self = Self { mode: Mode::DIRECTORY, owner: 0, group: 0 };
 }
 
 /// Permission bits, without set-user-id and set-group-id.

@@ -9,7 +9,7 @@ use ::tar::EntryType;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    Compression, Content, DiffId, Digest, DigestWriter, FileTree, Mode, Node, TreePath,
+    Compression, Content, DiffId, Digest, DigestWriter, DirectoryAttributes, FileTree, Mode, Node, TreePath,
     compress::compress_pieces,
     tar::{self, Entry},
 };
@@ -67,6 +67,9 @@ pub enum Error {
     Write(#[from] io::Error),
 }
 
+/// The owner of all but [`Node::Inherited`].
+const ROOT: (u32, u32) = (0, 0);
+
 /// Writes one layer. Trees keep the order in which they are added; inside a tree the order is that of paths.
 pub struct LayerWriter<W: Write> {
     out: Pieces<W>,
@@ -117,7 +120,7 @@ impl<W: Write> LayerWriter<W> {
                 Some(Seen::Directory(_)) => {}
                 Some(_) => return Err(Error::NotADirectory { path: parent.into(), child: path.to_string() }),
                 // An explicit directory of this tree sorts before its children, so this one is implied.
-                None => self.directory(parent, Mode::DIRECTORY)?,
+                None => self.directory(parent, DirectoryAttributes::DEFAULT)?,
             }
         }
         Ok(())
@@ -131,7 +134,10 @@ impl<W: Write> LayerWriter<W> {
             (Some(_), _) => return Err(Error::Duplicate { path: path.into() }),
         }
         match node {
-            Node::Directory { mode } => self.directory(path, *mode),
+            Node::Directory { mode } => {
+                self.directory(path, DirectoryAttributes { mode: *mode, ..DirectoryAttributes::DEFAULT })
+            }
+            Node::Inherited(attributes) => self.directory(path, *attributes),
             Node::File(file) => {
                 self.seen.insert(path.into(), Seen::File);
                 let mtime = file.mtime.unwrap_or(self.mtime);
@@ -140,7 +146,7 @@ impl<W: Write> LayerWriter<W> {
             Node::Symlink { target, mtime } => {
                 self.seen.insert(path.into(), Seen::Link);
                 let mtime = mtime.unwrap_or(self.mtime);
-                self.header(path, Entry { kind: EntryType::Symlink, mode: 0o777, mtime, size: 0, target })
+                self.header(path, Entry { kind: EntryType::Symlink, mode: 0o777, mtime, size: 0, owner: ROOT, target })
             }
             Node::HardLink { target } => {
                 let target = target.as_str();
@@ -149,21 +155,22 @@ impl<W: Write> LayerWriter<W> {
                 }
                 self.seen.insert(path.into(), Seen::Link);
                 let mtime = self.mtime;
-                self.header(path, Entry { kind: EntryType::Link, mode: 0o644, mtime, size: 0, target })
+                self.header(path, Entry { kind: EntryType::Link, mode: 0o644, mtime, size: 0, owner: ROOT, target })
             }
         }
     }
 
-    fn directory(&mut self, path: &str, mode: Mode) -> Result<(), Error> {
+    fn directory(&mut self, path: &str, attributes: DirectoryAttributes) -> Result<(), Error> {
+        let DirectoryAttributes { mode, owner, group } = attributes;
         self.seen.insert(path.into(), Seen::Directory(mode));
-        let mtime = self.mtime;
-        let entry = Entry { kind: EntryType::Directory, mode: mode.bits(), mtime, size: 0, target: "" };
+        let (mtime, owner) = (self.mtime, (owner, group));
+        let entry = Entry { kind: EntryType::Directory, mode: mode.bits(), mtime, size: 0, owner, target: "" };
         self.header(&format!("{path}/"), entry)
     }
 
     fn file(&mut self, path: &str, content: &Content, mode: Mode, mtime: i64) -> Result<(), Error> {
         let size = content.len();
-        self.header(path, Entry { kind: EntryType::Regular, mode: mode.bits(), mtime, size, target: "" })?;
+        self.header(path, Entry { kind: EntryType::Regular, mode: mode.bits(), mtime, size, owner: ROOT, target: "" })?;
         content.copy_to(&mut self.out).map_err(|source| Error::Content { path: path.into(), source })?;
         Ok(self.out.write_all(tar::padding(size))?)
     }

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use pixi_oci_layer::{FileTree, Node, TreePath};
+use pixi_oci_layer::{DirectoryAttributes, FileTree, Node, TreePath};
 
 use crate::{
     Error, Staging,
@@ -56,8 +56,10 @@ impl NewPrefix {
                 fs_err::create_dir_all(parent).map_err(Error::io("make", parent))?;
             }
             let written = match node {
-                Node::Directory { mode } => fs_err::create_dir_all(&at)
-                    .and_then(|()| fs_err::set_permissions(&at, Permissions::from_mode(mode.bits()))),
+                Node::Directory { mode } | Node::Inherited(DirectoryAttributes { mode, .. }) => {
+                    fs_err::create_dir_all(&at)
+                        .and_then(|()| fs_err::set_permissions(&at, Permissions::from_mode(mode.bits())))
+                }
                 Node::Symlink { target, mtime } => {
                     symlink(target, &at).and_then(|()| set_link_time(&at, Some(mtime.unwrap_or(self.constant))))
                 }

@@ -126,7 +126,7 @@ impl Product {
         let mut digests = BTreeMap::new();
         for (path, node) in tree.iter() {
             match node {
-                Node::Directory { .. } => self.directory(path)?,
+                Node::Directory { .. } | Node::Inherited(_) => self.directory(path)?,
                 Node::Symlink { target, mtime } => self.symlink(path, target, *mtime)?,
                 Node::HardLink { target } => self.hard_link(path, target)?,
                 Node::File(file) => {

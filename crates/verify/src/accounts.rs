@@ -284,7 +284,7 @@ fn plain_mode(entry: &Entry, found: &mut Comparison<'_>) {
 }
 
 fn owner(entry: &Entry, found: &mut Comparison<'_>) {
-    if entry.is_special {
+    if entry.is_special || entry.owner != (0, 0) {
         found.entry(Rule::Changed, entry, "has an owner or attributes, which pixi-oci does not write");
     }
 }

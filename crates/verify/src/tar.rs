@@ -23,7 +23,9 @@ pub(crate) struct Entry {
     pub path: Box<[u8]>,
     pub kind: Kind,
     pub mode: u32,
-    /// It belongs to somebody other than root, or has records beside names and size: extended attributes, for example.
+    /// Numbers of user and group.
+    pub owner: (u64, u64),
+    /// It has records beside names and size: extended attributes, for example.
     pub is_special: bool,
     /// Of a file's content, where it was computed.
     pub sha256: Option<[u8; 32]>,
@@ -211,8 +213,8 @@ impl<R: Read> Reader<R> {
         self.size = size;
         let escapes = escapes(&raw_path);
         let path = if escapes { raw_path.into() } else { normalised(&raw_path) };
-        let is_special = extension.other || !header.is_owned_by_root()?;
-        Ok(Entry { path, kind, mode: header.mode()?, is_special, sha256: None, escapes })
+        let (mode, owner) = (header.mode()?, header.owner()?);
+        Ok(Entry { path, kind, mode, owner, is_special: extension.other, sha256: None, escapes })
     }
 
     fn extension_data(&mut self, size: u64, max: u64) -> io::Result<Vec<u8>> {
@@ -281,8 +283,8 @@ impl<'a> Header<'a> {
         Ok((number(&self.0[100..108])? & 0o7777) as u32)
     }
 
-    fn is_owned_by_root(&self) -> io::Result<bool> {
-        Ok(number(&self.0[108..116])? == 0 && number(&self.0[116..124])? == 0)
+    fn owner(&self) -> io::Result<(u64, u64)> {
+        Ok((number(&self.0[108..116])?, number(&self.0[116..124])?))
     }
 
     fn target(&self) -> Vec<u8> {
@@ -300,12 +302,12 @@ impl<'a> Header<'a> {
 /// Octal digits, or GNU's big-endian binary number with the first bit set.
 fn number(field: &[u8]) -> io::Result<u64> {
     if field[0] & 0x80 != 0 {
-        let (high, low) = field.split_at(field.len() - 8);
-        let negative_or_huge = high.iter().skip(1).any(|b| *b != 0) || high.first().is_some_and(|b| *b != 0x80);
-        if negative_or_huge || high.is_empty() {
-            return Err(bad("a number in a header is negative or too large"));
-        }
-        return Ok(low.iter().fold(0, |n, b| n << 8 | u64::from(*b)));
+        // The second bit is the sign.
+        let first = u64::from(field[0] & 0x7f);
+        let number = field[1..].iter().try_fold(first, |n, byte| n.checked_mul(256)?.checked_add((*byte).into()));
+        return number
+            .filter(|_| first & 0x40 == 0)
+            .ok_or_else(|| bad("a number in a header is negative or too large"));
     }
     let digits = field.iter().position(|b| *b == 0).map_or(field, |end| &field[..end]);
     let digits = digits.trim_ascii();

@@ -167,7 +167,7 @@ fn write_tree(product: &Product, tree: &FileTree) -> Result<Vec<ProductFile>, Er
         Node::Symlink { target, .. } => {
             Some(ProductFile { path: path.to_string(), digest: None, executable: false, target: Some(target.clone()) })
         }
-        Node::Directory { .. } | Node::HardLink { .. } => None,
+        Node::Directory { .. } | Node::Inherited(_) | Node::HardLink { .. } => None,
     };
     Ok(tree.iter().filter_map(file).collect())
 }

@@ -6,10 +6,11 @@
 use std::path::Path;
 
 use pixi_oci_image::Architecture;
+use pixi_oci_layer::{DirectoryAttributes, Mode};
 
 use super::{
     BaseImage, Error, Problem,
-    listing::Listing,
+    listing::{Attributes, Listing},
     store::Store,
     tree::{Node, Tree},
 };
@@ -72,6 +73,16 @@ impl BaseFiles {
         Some((format!("/{real}"), entry))
     }
 
+    /// The directories that are not root's or that not everybody may read, or everybody may write to; without the slash
+    /// before their paths.
+    pub fn special_directories(&self) -> impl Iterator<Item = (&str, DirectoryAttributes)> {
+        self.tree.nodes.iter().filter_map(|(path, node)| {
+            let Node::Directory(Some(Attributes { mode, uid, gid })) = node else { return None };
+            let mode = Mode::new(*mode)?;
+            Some((path.as_str(), DirectoryAttributes { mode, owner: *uid, group: *gid }))
+        })
+    }
+
     /// The version of the glibc that programs of the image's architecture find, e.g. `(2, 39)`; `None` if there is
     /// none where distributions have it.
     pub fn glibc(&self) -> Option<(u32, u32)> {
@@ -118,7 +129,7 @@ mod tests {
     #[test]
     fn links_are_followed_inside_the_image() {
         let files = files(&[&[
-            ("usr/bin", Action::Directory),
+            ("usr/bin", Action::Directory(None)),
             ("usr/bin/dash", FILE),
             ("usr/bin/sh", link("dash")),
             ("bin", link("usr/bin")),
@@ -177,7 +188,7 @@ mod tests {
                 ("hard", Action::HardLink("lib/b".into())),
                 ("hardlink", Action::HardLink("lib".into())),
             ],
-            &[("lib", Action::Directory), ("", Action::Directory)],
+            &[("lib", Action::Directory(None)), ("", Action::Directory(None))],
         ]);
         assert_eq!(files.lookup("/usr/lib/b"), Some(Entry::File));
         assert_eq!(files.lookup("/f"), Some(Entry::Directory));

@@ -18,7 +18,7 @@ const MAX_UNPACKED: u64 = 256 << 30;
 /// All paths and targets of one layer together. The largest images have some hundred thousand files.
 const MAX_NAMES: u64 = 256 << 20;
 /// Raised when a change makes older listings wrong; they are then made again.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What is in a layer.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,7 +74,8 @@ pub(crate) struct Item {
 /// What an entry does at its path.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Action {
-    Directory,
+    /// With what it has that others have not, if anything.
+    Directory(Option<Attributes>),
     File(Option<Glibc>),
     Symlink(String),
     /// To this path, which is written as an item's.
@@ -83,6 +84,22 @@ pub(crate) enum Action {
     Remove,
     /// Removes what lower layers have in the directory ("Opaque Whiteout").
     Empty,
+}
+
+/// Permissions and owner of a directory. Set-id bits are left out: nothing of ours has them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Attributes {
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+}
+
+impl Attributes {
+    fn of(entry: &tar::Entry) -> Option<Self> {
+        let (uid, gid) = entry.owner;
+        let attributes = Self { mode: entry.mode & 0o1777, uid, gid };
+        (attributes != Self { mode: 0o755, uid: 0, gid: 0 }).then_some(attributes)
+    }
 }
 
 impl Listing {
@@ -153,7 +170,7 @@ fn read_items(tar: &mut dyn Read) -> io::Result<Vec<Item>> {
             continue;
         }
         let action = match entry.kind {
-            tar::Kind::Directory => Action::Directory,
+            tar::Kind::Directory => Action::Directory(Attributes::of(&entry)),
             tar::Kind::Symlink => Action::Symlink(String::from_utf8_lossy(&entry.target).into_owned()),
             tar::Kind::HardLink => Action::HardLink(normalised(&String::from_utf8_lossy(&entry.target))?),
             tar::Kind::File if glibc::is_candidate(name) && entry.size <= glibc::MAX_LIBC => {

@@ -69,7 +69,7 @@ fn taken(image: &BaseImage, directory: &str, to: &Path) -> Result<TakenOut, Prob
         let Some(path) = below(path) else { continue };
         match node {
             // Parents come before what is in them.
-            Node::Directory => fs::create_dir(to.join(&path)).map_err(write(&to.join(&path)))?,
+            Node::Directory(_) => fs::create_dir(to.join(&path)).map_err(write(&to.join(&path)))?,
             Node::Symlink(target) => links.push((path, target.clone())),
             Node::File(file) => {
                 files += 1;

@@ -34,6 +34,8 @@ pub(crate) struct Entry {
     pub size: u64,
     /// Permission bits.
     pub mode: u32,
+    /// Numbers of user and group.
+    pub owner: (u32, u32),
 }
 
 /// Reads entries one by one.
@@ -50,6 +52,8 @@ struct Extension {
     path: Option<Vec<u8>>,
     target: Option<Vec<u8>>,
     size: Option<u64>,
+    uid: Option<u32>,
+    gid: Option<u32>,
 }
 
 impl<R: Read> Reader<R> {
@@ -81,8 +85,7 @@ impl<R: Read> Reader<R> {
                     }
                 }
                 kind => {
-                    let extension =
-                        Extension { path: pax.path.or(gnu.path), target: pax.target.or(gnu.target), size: pax.size };
+                    let extension = Extension { path: pax.path.or(gnu.path), target: pax.target.or(gnu.target), ..pax };
                     return self.entry(&header, kind, extension).map(Some);
                 }
             }
@@ -128,7 +131,8 @@ impl<R: Read> Reader<R> {
             return Err(bad("an entry that is no file has a size"));
         }
         self.expect(size)?;
-        Ok(Entry { path, kind, target, size, mode: header.mode()? })
+        let owner = (extension.uid.unwrap_or(header.id(108)), extension.gid.unwrap_or(header.id(116)));
+        Ok(Entry { path, kind, target, size, mode: header.mode()?, owner })
     }
 
     fn expect(&mut self, size: u64) -> io::Result<()> {
@@ -180,6 +184,11 @@ impl<'a> Header<'a> {
 
     fn mode(&self) -> io::Result<u32> {
         Ok((number(&self.0[100..108])? & 0o7777) as u32)
+    }
+
+    /// The number of a user or group. Nobody unpacks by a wrong one, so it is root's.
+    fn id(&self, at: usize) -> u32 {
+        number(&self.0[at..at + 8]).ok().and_then(|id| id.try_into().ok()).unwrap_or(0)
     }
 
     fn size(&self) -> io::Result<u64> {
@@ -234,11 +243,17 @@ fn read_pax(mut records: &[u8], extension: &mut Extension) -> io::Result<()> {
                 let size = std::str::from_utf8(value).ok().and_then(|n| n.parse().ok()).ok_or_else(malformed)?;
                 set(&mut extension.size, size)?;
             }
+            b"uid" => extension.uid = id(value),
+            b"gid" => extension.gid = id(value),
             key if key.starts_with(b"GNU.sparse.") => return Err(bad("it has a sparse file in pax form")),
             _ => {}
         }
     }
     Ok(())
+}
+
+fn id(value: &[u8]) -> Option<u32> {
+    std::str::from_utf8(value).ok()?.parse().ok()
 }
 
 fn set<T>(slot: &mut Option<T>, value: T) -> io::Result<()> {

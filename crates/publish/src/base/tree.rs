@@ -7,15 +7,21 @@ use std::collections::BTreeMap;
 use super::{
     files::Entry,
     glibc::Glibc,
-    listing::{Action, Item},
+    listing::{Action, Attributes, Item},
 };
 
 /// What is at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Node {
-    Directory,
+    Directory(Option<Attributes>),
     File(FileNode),
     Symlink(String),
+}
+
+impl Node {
+    fn is_directory(&self) -> bool {
+        matches!(self, Self::Directory(_))
+    }
 }
 
 /// What is known of a file.
@@ -55,7 +61,7 @@ impl Tree {
             return Some(Entry::Directory);
         }
         Some(match self.nodes.get(path)? {
-            Node::Directory => Entry::Directory,
+            Node::Directory(_) => Entry::Directory,
             Node::File(_) => Entry::File,
             Node::Symlink(target) => Entry::Symlink(target.clone()),
         })
@@ -85,7 +91,7 @@ impl Tree {
     fn add(&mut self, item: &Item, layer: u32) -> Result<(), String> {
         let node = match &item.action {
             Action::Remove | Action::Empty => return Ok(()),
-            Action::Directory => Node::Directory,
+            Action::Directory(attributes) => Node::Directory(*attributes),
             Action::File(glibc) => {
                 Node::File(FileNode { glibc: *glibc, origin: Some(Origin { layer, entry: item.entry }) })
             }
@@ -93,7 +99,7 @@ impl Tree {
             // A link to something that is not there makes a runtime fail; here it is a file of which nothing is known.
             Action::HardLink(target) => {
                 let target = self.walk(target, false).and_then(|target| self.nodes.get(&target));
-                target.filter(|node| **node != Node::Directory).cloned().unwrap_or(Node::File(FileNode::default()))
+                target.filter(|node| !node.is_directory()).cloned().unwrap_or(Node::File(FileNode::default()))
             }
         };
         let (parent, name) = item.path.rsplit_once('/').unwrap_or(("", &item.path));
@@ -101,7 +107,10 @@ impl Tree {
             return Ok(());
         }
         let path = join(&self.make_directory(parent)?, name);
-        if node == Node::Directory && self.nodes.get(&path) == Some(&Node::Directory) {
+        if node.is_directory()
+            && let Some(present) = self.nodes.get_mut(&path).filter(|present| present.is_directory())
+        {
+            *present = node;
             return Ok(());
         }
         self.remove(&path);
@@ -118,7 +127,7 @@ impl Tree {
     }
 
     fn remove(&mut self, path: &str) {
-        if self.nodes.remove(path) == Some(Node::Directory) {
+        if self.nodes.remove(path).is_some_and(|node| node.is_directory()) {
             self.remove_below(path);
         }
     }
@@ -155,12 +164,12 @@ impl Tree {
         let mut way = Way::new(path);
         while let Some(next) = way.next() {
             match self.nodes.get(&next) {
-                Some(Node::Directory) => {}
+                Some(Node::Directory(_)) => {}
                 Some(Node::Symlink(target)) => {
                     way.follow(target).ok_or_else(|| format!("the links of {path:?} lead in a circle"))?;
                     continue;
                 }
-                Some(Node::File(_)) | None => self.insert(next.clone(), Node::Directory)?,
+                Some(Node::File(_)) | None => self.insert(next.clone(), Node::Directory(None))?,
             }
             way.at = next;
         }

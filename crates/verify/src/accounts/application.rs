@@ -24,6 +24,8 @@ struct FileList {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Listed {
     mode: Option<String>,
+    /// `USER:GROUP` in numbers, of a directory that the base image has.
+    owner: Option<String>,
     sha256: Option<String>,
     target: Option<String>,
     hard_link: Option<String>,
@@ -45,8 +47,14 @@ pub(super) fn check(layer: &Layer, found: &mut Comparison<'_>) {
     };
     let (hashes, needed) = (Hashes::new(layer), needed_directories(layer));
     for entry in &layer.entries {
-        owner(entry, found);
         let listed = std::str::from_utf8(&entry.path).ok().and_then(|path| list.files.remove(path));
+        match listed.as_ref().and_then(|listed| listed.owner.as_deref()) {
+            Some(of_base) if entry.is_special || of_base != format!("{}:{}", entry.owner.0, entry.owner.1) => {
+                found.entry(Rule::Changed, entry, &format!("has not the owner {of_base}, as {LABEL} says"));
+            }
+            Some(_) => {}
+            None => owner(entry, found),
+        }
         match (listed, &entry.kind) {
             (Some(listed), _) => {
                 let mode = listed.mode.as_deref().and_then(|text| u32::from_str_radix(text, 8).ok());
