@@ -8,6 +8,8 @@
 //! which rattler takes the clock; in records, the paths of rattler's cache and the order of lists.
 
 mod common;
+#[path = "against_rattler/random.rs"]
+mod random;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -103,7 +105,7 @@ fn ours(tree: &FileTree) -> Prefix {
             Node::Directory { .. } => Seen::Directory,
             Node::Symlink { target, .. } => Seen::Link { target: target.clone() },
             Node::File(f) => file(&name, &f.content.to_vec().unwrap(), f.mode.bits() & 0o111 != 0, f.mtime),
-            Node::HardLink { .. } => panic!("a hard link to a hard link"),
+            Node::HardLink { .. } | Node::Inherited(_) => panic!("no package has {node:?}"),
         };
         seen.insert(name, found);
     }
@@ -128,41 +130,51 @@ async fn install(built: &[Built], subdir: Subdir) -> Result<Prefix, String> {
 }
 
 /// rattler's threads sometimes meet at a path that is a file of one package and a directory of another; then it fails.
-async fn install_with_luck(built: &[Built], subdir: Subdir) -> Prefix {
+async fn install_with_luck(built: &[Built], subdir: Subdir) -> Result<Prefix, String> {
     for _ in 0..4 {
         if let Ok(prefix) = install(built, subdir).await {
-            return prefix;
+            return Ok(prefix);
         }
     }
-    install(built, subdir).await.unwrap()
+    install(built, subdir).await
 }
 
 /// Compares for both platforms and both formats of archive.
 async fn compare(packages: Vec<Package>) {
     for subdir in [Subdir::Linux64, Subdir::LinuxAarch64] {
         for format in [Format::Conda, Format::TarBz2] {
-            let directory = TempDir::new().unwrap();
-            let built: Vec<_> = packages
-                .iter()
-                .map(|package| Package { format, ..package.clone() }.subdir(subdir.as_str()).write(directory.path()))
-                .collect();
-            let mut theirs = install_with_luck(&built, subdir).await;
-            let mut ours = ours(&merged(trees(&built, subdir).unwrap()));
-            // Scripts have no time of their own; rattler's is the clock.
-            for (path, seen) in &mut ours {
-                if let (Seen::File { mtime: None, .. }, Some(Seen::File { mtime, .. })) = (seen, theirs.get_mut(path)) {
-                    *mtime = None;
-                }
-            }
-            // Directories of losers that won in the end are left behind, or not, as the packages happened to be linked.
-            theirs.retain(|path, seen| *seen != Seen::Directory || !path.starts_with("__clobbers__"));
-            ours.retain(|path, seen| *seen != Seen::Directory || !path.starts_with("__clobbers__"));
-            let paths: BTreeSet<_> = ours.keys().chain(theirs.keys()).cloned().collect();
-            for path in paths {
-                assert_eq!(ours.get(&path), theirs.get(&path), "{subdir} {format:?} {path}");
-            }
+            assert!(compare_one(&packages, subdir, format, "").await, "rattler refuses it too");
         }
     }
+}
+
+/// Compares for one of each; `what` is said when they differ. `false` if both refuse the packages.
+async fn compare_one(packages: &[Package], subdir: Subdir, format: Format, what: &str) -> bool {
+    let directory = TempDir::new().unwrap();
+    let built: Vec<_> = packages
+        .iter()
+        .map(|package| Package { format, ..package.clone() }.subdir(subdir.as_str()).write(directory.path()))
+        .collect();
+    let (mut theirs, mut ours) = match (install_with_luck(&built, subdir).await, trees(&built, subdir)) {
+        (Ok(theirs), Ok(trees)) => (theirs, ours(&merged(trees))),
+        (Err(_), Err(_)) => return false,
+        (Err(theirs), Ok(_)) => panic!("{what}: only rattler refuses it: {theirs}"),
+        (Ok(_), Err(ours)) => panic!("{what}: only we refuse it: {ours}"),
+    };
+    // Scripts have no time of their own; rattler's is the clock.
+    for (path, seen) in &mut ours {
+        if let (Seen::File { mtime: None, .. }, Some(Seen::File { mtime, .. })) = (seen, theirs.get_mut(path)) {
+            *mtime = None;
+        }
+    }
+    // Directories of losers that won in the end are left behind, or not, as the packages happened to be linked.
+    theirs.retain(|path, seen| *seen != Seen::Directory || !path.starts_with("__clobbers__"));
+    ours.retain(|path, seen| *seen != Seen::Directory || !path.starts_with("__clobbers__"));
+    let paths: BTreeSet<_> = ours.keys().chain(theirs.keys()).cloned().collect();
+    for path in paths {
+        assert_eq!(ours.get(&path), theirs.get(&path), "{what} {subdir} {format:?} {path}");
+    }
+    true
 }
 
 fn text(body: &str) -> String {
