@@ -1,17 +1,22 @@
-//! Equal layer keys mean equal bytes: over generated environments and options, whatever stands beside a package. And what the
-//! key lists changes it, in the layers that it is about and in no other.
+//! Equal layer keys mean equal bytes: over generated environments and options, whatever stands beside a package, in whatever
+//! order the lock file has them, with however much memory and however many cores. And what the key lists changes it, in the
+//! layers that it is about and in no other.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    num::NonZeroUsize,
+    path::Path,
 };
 
+use pixi_oci_build::{BuildRequest, Client, ClientSettings, LockMeans, build};
+use pixi_oci_publish::registry::RegistryAccess;
 use serde_json::Value;
 
 use crate::common::{
     odd,
     packages::*,
-    sandbox::{Outcome, Sandbox},
+    sandbox::{BINARY, Outcome, Sandbox},
     workspace::workspace,
 };
 
@@ -96,14 +101,50 @@ struct Built {
 /// Digest, diff id and size.
 type Blob = (String, String, u64);
 
+/// By whom a workspace is built.
+#[derive(Debug, Clone, Copy)]
+enum Builder {
+    /// The program, on as many cores as there are, or on one.
+    Program { one_core: bool },
+    /// The library, with so many threads, and with so many bytes of content in memory.
+    Library { threads: usize, memory: usize },
+}
+
 impl Built {
     fn of(sandbox: &Sandbox, packages: &[Package], arguments: &[&str]) -> Self {
+        Self::write(sandbox, packages);
+        Self::by(sandbox, Builder::Program { one_core: false }, arguments)
+    }
+
+    fn write(sandbox: &Sandbox, packages: &[Package]) {
         let _ = fs::remove_dir_all(sandbox.path("ws"));
-        let _ = fs::remove_dir_all(sandbox.path("out"));
         workspace(packages.iter().cloned()).write(&sandbox.path("ws"));
-        let command = [&["build", "ws", "-o", "oci:out", "--json"], arguments].concat();
-        let outcome = Outcome::of(&mut sandbox.pixi_oci(&command)).success();
-        let report: Value = serde_json::from_str(&outcome.stdout).unwrap();
+    }
+
+    /// Builds what was written.
+    fn by(sandbox: &Sandbox, builder: Builder, arguments: &[&str]) -> Self {
+        let _ = fs::remove_dir_all(sandbox.path("out"));
+        let report = match builder {
+            Builder::Program { one_core } => {
+                let command = [&["build", "ws", "-o", "oci:out", "--json"], arguments].concat();
+                let mut run = sandbox.pixi_oci(&command);
+                if one_core {
+                    run = sandbox.program("taskset");
+                    run.args(["--cpu-list", "0", BINARY]).args(&command);
+                }
+                serde_json::from_str(&Outcome::of(&mut run).success().stdout).unwrap()
+            }
+            Builder::Library { threads, memory } => {
+                assert!(arguments.is_empty(), "what the program says in its own words");
+                let request = request(sandbox, threads, memory);
+                let client = Client::new(&ClientSettings::default()).unwrap();
+                serde_json::to_value(build(&request, &client, &|_| ()).unwrap()).unwrap()
+            }
+        };
+        Self::read(&report)
+    }
+
+    fn read(report: &Value) -> Self {
         let images = report["images"].as_array().unwrap().iter();
         let layers =
             images.flat_map(|image| image["layers"].as_array().unwrap()).filter(|layer| layer["kind"] == "packages");
@@ -130,6 +171,61 @@ impl Built {
     }
 }
 
+/// A build as the program asks for it without a word of the user, but for the means.
+fn request(sandbox: &Sandbox, threads: usize, memory: usize) -> BuildRequest {
+    let few = NonZeroUsize::MIN;
+    BuildRequest {
+        workspace: sandbox.path("ws"),
+        frozen: true,
+        environment: None,
+        architectures: Vec::new(),
+        platforms: Vec::new(),
+        output: Some(format!("oci:{}", sandbox.path("out").display())),
+        overrides: Default::default(),
+        virtual_packages: Vec::new(),
+        base_glibc: None,
+        epoch: None,
+        recorded: None,
+        registries: RegistryAccess::default(),
+        wheels: Vec::new(),
+        build_sdists: false,
+        cache_dir: sandbox.path("../cache/pixi-oci"),
+        layer_cache: 0,
+        cache_from: Vec::new(),
+        offline: true,
+        downloads: few,
+        may_lock: false,
+        lock_means: LockMeans { uv: None, downloads: few, solves: few },
+        now: jiff::Timestamp::UNIX_EPOCH,
+        threads,
+        interrupted: Default::default(),
+        memory,
+    }
+}
+
+/// Puts the packages of the lock file into another order: those of each platform, and their entries.
+fn reorder(root: &Path, random: &mut Random) {
+    let path = root.join("pixi.lock");
+    let text = fs::read_to_string(&path).unwrap();
+    let (environments, entries) = text.split_once("\npackages:\n").unwrap();
+    let mut lines: Vec<&str> = environments.lines().collect();
+    for platform in lines.chunk_by_mut(|a, b| a.starts_with("      - ") == b.starts_with("      - ")) {
+        if platform[0].starts_with("      - ") {
+            shuffle(platform, random);
+        }
+    }
+    let entries = format!("\n{}", entries.trim_end());
+    let mut entries: Vec<&str> = entries.split("\n- ").skip(1).collect();
+    shuffle(&mut entries, random);
+    fs::write(path, format!("{}\npackages:\n- {}\n", lines.join("\n"), entries.join("\n- "))).unwrap();
+}
+
+fn shuffle<T>(list: &mut [T], random: &mut Random) {
+    for end in (1..list.len()).rev() {
+        list.swap(end, random.next() as usize % (end + 1));
+    }
+}
+
 /// Builds this many generated environments with generated options, and compares all their layers with one another.
 fn equal_keys(cases: u64) {
     let sandbox = Sandbox::new();
@@ -149,9 +245,21 @@ fn equal_keys(cases: u64) {
             *random.of(&[&[][..], &["--workdir", "/srv/app"], &["--label", "a=b"]]),
             *random.of(&[&[][..], &["--arch", "amd64"]]),
         ];
+        let mut arguments = arguments.concat();
+        let builder = match random.next() % 3 {
+            0 => {
+                arguments.clear();
+                // Contents wait in a file: all of them, the larger ones, or none.
+                let memory = *random.of(&[0, 1, 4_000, 80_000, 300_000, 10 << 20]);
+                Builder::Library { threads: *random.of(&[1, 2, 5]), memory }
+            }
+            n => Builder::Program { one_core: n == 1 },
+        };
+        Built::write(&sandbox, &packages);
+        reorder(&sandbox.path("ws"), &mut random);
         let names: Vec<&str> = packages.iter().map(|package| package.name.as_str()).collect();
-        let context = format!("case {case}: {} {names:?}", arguments.concat().join(" "));
-        for (key, blob, held) in Built::of(&sandbox, &packages, &arguments.concat()).layers {
+        let context = format!("case {case}: {builder:?} {} {names:?}", arguments.join(" "));
+        for (key, blob, held) in Built::by(&sandbox, builder, &arguments).layers {
             let (first, other, seen) =
                 known.entry(key.clone()).or_insert_with(|| (blob.clone(), context.clone(), BTreeSet::new()));
             assert_eq!(*first, blob, "key {key} of {held} stands for different bytes:\n  {other}\n  {context}");
