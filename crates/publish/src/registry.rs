@@ -25,6 +25,7 @@ mod http;
 mod manifests;
 mod options;
 mod proxy;
+mod read_back;
 mod repository;
 mod retry;
 mod said;

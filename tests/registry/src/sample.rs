@@ -27,16 +27,32 @@ pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// For so many architectures, with so many layers of few bytes each.
 pub fn image(architectures: usize, layers: usize) -> Image {
+    of_layers(architectures, layers, |architecture, layer| {
+        // Two blocks of zeros are the end of a tar; what is before makes it unlike the others.
+        let tar = [format!("{architecture} {layer}").into_bytes(), vec![0; 1024]].concat();
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+        gzip.write_all(&tar).unwrap();
+        (digest(&tar), gzip.finish().unwrap())
+    })
+}
+
+/// For so many architectures, with layers of these lengths. They are no archives: no registry looks.
+pub fn image_of(architectures: usize, lengths: &[usize]) -> Image {
+    of_layers(architectures, lengths.len(), |architecture, layer| {
+        let mut bytes = format!("{architecture} {layer}").into_bytes();
+        bytes.resize(lengths[layer], b'.');
+        (digest(&bytes), bytes)
+    })
+}
+
+/// `layer` gives diff id and blob of a layer of an architecture.
+fn of_layers(architectures: usize, layers: usize, layer: impl Fn(&str, usize) -> (String, Vec<u8>)) -> Image {
     let (mut blobs, mut manifests, mut children) = (BTreeMap::new(), Vec::new(), Vec::new());
     for architecture in ["amd64", "arm64", "riscv64"].iter().take(architectures) {
         let (mut descriptors, mut diff_ids) = (Vec::new(), Vec::new());
-        for layer in 0..layers {
-            // Two blocks of zeros are the end of a tar; what is before makes it unlike the others.
-            let tar = [format!("{architecture} {layer}").into_bytes(), vec![0; 1024]].concat();
-            let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
-            gzip.write_all(&tar).unwrap();
-            let blob = gzip.finish().unwrap();
-            diff_ids.push(digest(&tar));
+        for number in 0..layers {
+            let (diff_id, blob) = layer(architecture, number);
+            diff_ids.push(diff_id);
             descriptors.push(json!({
                 "mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": digest(&blob), "size": blob.len(),
             }));

@@ -94,7 +94,7 @@ impl Registry {
         }
     }
 
-    /// Sends a blob, and asks whether it is there afterwards. `open` is an upload that is open already.
+    /// Sends a blob, and asks whether it is there afterwards; a small one is read back. `open` is an upload that is open already.
     ///
     /// # Errors
     ///
@@ -106,7 +106,7 @@ impl Registry {
         let (mut open, mut lost) = (open, false);
         loop {
             let failure = match self.upload(blob, source, open.take(), &what).await {
-                Ok(()) if self.has_blob(blob).await? => return Ok(()),
+                Ok(()) if self.is_stored(blob).await? => return Ok(()),
                 Ok(()) if lost => {
                     let found = format!("{} confirmed it twice and does not have it", self.client.host());
                     return Err(Error::DigestMismatch { what, expected: blob.digest, found });
@@ -121,7 +121,7 @@ impl Registry {
             // A new attempt begins a new upload: hardly any registry can go on with a broken one.
             self.wait(&mut attempts, &what, failure).await?;
             // The answer may have got lost on its way, and not the blob.
-            if self.has_blob(blob).await? {
+            if self.is_stored(blob).await? {
                 return Ok(());
             }
         }
@@ -139,7 +139,7 @@ impl Registry {
             let write = |source| Error::write(&what, source);
             file.set_len(0).and_then(|()| file.rewind()).map_err(write)?;
             let mut sink = DigestWriter::new(&mut *file);
-            match self.fetch_once(blob, &mut sink, &what).await {
+            match self.fetch_once(blob, &mut sink, &what, |received| self.say_received(blob, received)).await {
                 Ok(()) => {}
                 Err(failure) => {
                     self.wait(&mut attempts, &what, failure).await?;
@@ -172,7 +172,7 @@ impl Registry {
         let mut attempts = Attempts::default();
         loop {
             let mut bytes = Vec::new();
-            match self.fetch_once(blob, &mut bytes, &what).await {
+            match self.fetch_once(blob, &mut bytes, &what, |received| self.say_received(blob, received)).await {
                 Ok(()) if bytes.len() as u64 == blob.size => {}
                 Ok(()) => {
                     let why = format!("it ends after {} bytes", bytes.len());
@@ -193,7 +193,14 @@ impl Registry {
         }
     }
 
-    async fn fetch_once(&self, blob: &Descriptor, sink: &mut (impl Write + Send), what: &str) -> Result<(), Failure> {
+    /// One attempt; it may end early. `received` is told how many bytes have come.
+    pub(super) async fn fetch_once(
+        &self,
+        blob: &Descriptor,
+        sink: &mut (impl Write + Send),
+        what: &str,
+        received: impl Fn(u64),
+    ) -> Result<(), Failure> {
         let request = self.request(Method::GET, self.url(&format!("blobs/{}", blob.digest)).await?, what);
         let reply = self.send(&request).await?;
         if reply.status != 200 {
@@ -209,8 +216,12 @@ impl Registry {
                 found: "the registry sends more".into(),
             })?;
             sink.write_all(&piece).map_err(|source| Error::write(what, source))?;
-            self.say(Event::Received { blob: blob.digest, received: blob.size - left, size: blob.size });
+            received(blob.size - left);
         }
         Ok(())
+    }
+
+    fn say_received(&self, blob: &Descriptor, received: u64) {
+        self.say(Event::Received { blob: blob.digest, received, size: blob.size });
     }
 }

@@ -43,6 +43,32 @@ async fn a_registry_that_changes_a_byte_of_a_manifest_is_found_out() {
     }
 }
 
+/// Right length, right digest in every header, other bytes: only reading finds that out.
+#[tokio::test]
+async fn a_registry_that_stores_or_sends_other_bytes_of_small_blobs_is_found_out() {
+    for kind in [Kind::UploadPut, Kind::BlobGet] {
+        let (error, context) = lie(Rule::always(kind, Fault::Lie(Lie::OtherBytes))).await;
+        assert_eq!(error.name(), Some("digest-mismatch"), "{context}: {error}");
+        assert!(error.to_string().contains("confirmed it and sends sha256:"), "{context}: {error}");
+    }
+}
+
+/// Reading a large one back would cost as much as sending it.
+#[tokio::test]
+async fn what_is_read_back_is_small() {
+    let release = version("1.0.0", sample::image_of(2, &[100, 1 << 20, (1 << 20) + 1]));
+    let registry = start(Profile::plain());
+    setup(&registry).push(&registry.address, &release.plan).await.unwrap();
+    let read = |digest: &str| {
+        let mut log = registry.log().into_iter();
+        log.any(|entry| entry.kind == Kind::BlobGet && entry.target.ends_with(digest))
+    };
+    for (digest, bytes) in &release.image.blobs {
+        assert_eq!(read(digest), bytes.len() <= 1 << 20, "{digest} of {} bytes", bytes.len());
+    }
+    assert!(release.image.blobs.values().any(|bytes| bytes.len() == (1 << 20) + 1));
+}
+
 #[tokio::test]
 async fn a_registry_that_names_another_digest_is_found_out() {
     for kind in [Kind::ManifestPut, Kind::ManifestGet, Kind::ManifestHead, Kind::BlobHead] {

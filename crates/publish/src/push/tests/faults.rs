@@ -143,13 +143,14 @@ fn what_stands_still_is_given_up_and_tried_again() {
 fn a_registry_that_lies_is_found_out_before_latest_moves() {
     for (kind, lie, name) in [
         (Kind::UploadPut, Lie::StoreNothing, "digest-mismatch"),
+        (Kind::UploadPut, Lie::OtherBytes, "digest-mismatch"),
+        (Kind::BlobGet, Lie::OtherBytes, "digest-mismatch"),
         (Kind::ManifestPut, Lie::StoreNothing, "digest-mismatch"),
         (Kind::ManifestPut, Lie::OtherBytes, "digest-mismatch"),
         (Kind::ManifestPut, Lie::WrongDigest, "digest-mismatch"),
         (Kind::ManifestPut, Lie::TagStays, "digest-mismatch"),
         (Kind::ManifestGet, Lie::OtherBytes, "digest-mismatch"),
         (Kind::ManifestGet, Lie::WrongDigest, "digest-mismatch"),
-        (Kind::BlobHead, Lie::WrongDigest, "digest-mismatch"),
         (Kind::BlobHead, Lie::YesToEverything, "digest-mismatch"),
     ] {
         let (_, result, _) = meet(kind, &Fault::Lie(lie), usize::MAX);
