@@ -109,6 +109,47 @@ fn layers_of_this_machine_are_linked_too() {
     assert!(digests(&second["destinations"][0]["mounted"]).is_superset(&package_layers(&second)));
 }
 
+/// Nobody has to say from where: this machine knows what it has sent.
+#[test]
+fn what_this_machine_sent_to_another_repository_is_linked() {
+    let Some(registry) = docker() else { return };
+    let machine = Machine::new("same");
+    let first = publish_to(&machine, &registry.reference("team/one"), None, true);
+    let before = registry.requests_until("PUT /v2/team/one/manifests/1.0.0-dev.1 ").len();
+    let dry = publish_to(&machine, &registry.reference("team/two"), None, false);
+    assert_eq!(mutations(&registry.requests()[before..]), Vec::<&String>::new());
+    assert_eq!(dry["digest"], first["digest"]);
+    let second = publish_to(&machine, &registry.reference("team/two"), None, true);
+    let destination = &second["destinations"][0];
+    assert_eq!(destination["uploaded"], serde_json::json!([]), "{second:#}");
+    assert!(digests(&destination["mounted"]).is_superset(&package_layers(&second)), "{second:#}");
+    let requests = registry.requests_until("PUT /v2/team/two/manifests/1.0.0-dev.1 ");
+    let uploads = requests[before..].iter().filter(|line| line.contains("/blobs/uploads/"));
+    let (links, sent): (Vec<&String>, Vec<&String>) = uploads.partition(|line| line.contains("from=team%2Fone"));
+    assert_eq!((links.len(), sent), (digests(&destination["mounted"]).len(), Vec::new()));
+    checker::check(&registry.address).sound();
+    // Without the note everything is sent, and no repository is asked for anything.
+    std::fs::remove_dir_all(machine.sandbox.path("../cache/pixi-oci/pushed")).unwrap();
+    let third = publish_to(&machine, &registry.reference("team/three"), None, true);
+    assert_eq!(third["destinations"][0]["mounted"], serde_json::json!([]));
+}
+
+/// The other repository was deleted since, or the registry does not link: then the blobs are sent.
+#[test]
+fn a_note_that_is_wrong_costs_requests_only() {
+    for mount in [Mount::Works, Mount::Never, Mount::Lies] {
+        let registry = Registry::start(Profile { mount, ..Profile::gitea() });
+        let machine = Machine::new("same");
+        let first = publish_to(&machine, &registry.reference("team/one"), None, true);
+        let blobs = digests(&first["destinations"][0]["uploaded"]);
+        blobs.iter().for_each(|digest| registry.lose("team/one", digest));
+        let second = publish_to(&machine, &registry.reference("team/two"), None, true);
+        assert_eq!(digests(&second["destinations"][0]["uploaded"]), blobs, "{mount:?}: {second:#}");
+        assert_eq!(registry.tag("team/two", PUBLISHED).as_deref(), second["digest"].as_str(), "{mount:?}");
+        assert!(!registry.broken_tags().iter().any(|tag| tag.contains("team/two")), "{mount:?}");
+    }
+}
+
 #[test]
 fn the_layers_of_a_base_image_in_the_same_registry_are_linked() {
     let registry = Registry::start(Profile::gitea());

@@ -4,6 +4,7 @@
 //! DIR/layers/records/ab/abcdef….json   by layer key: what an image has to know of the layer
 //! DIR/layers/blobs/ab/abcdef…          by digest: the layer itself, hard-linked with the layouts that have it
 //! DIR/facts/1/ab/abcdef….json          by the archive's sha256: which paths the package has
+//! DIR/pushed/1/ab/abcdef….json         by the registry's name: which blobs were sent to which of its repositories
 //! ```
 //!
 //! **A file has its name only when it is whole**: it gets there by a rename or link. Whatever is missing or damaged is
@@ -13,8 +14,10 @@
 mod facts;
 mod file;
 mod layers;
+mod pushed;
 mod record;
 
 pub use facts::{FactsCache, Known, wheel_key};
 pub use layers::LayerCache;
+pub use pushed::Pushed;
 pub use record::LayerRecord;

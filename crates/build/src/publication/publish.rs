@@ -18,6 +18,7 @@ use super::{
 use crate::{
     Client, Event, OnEvent,
     build::reference,
+    cache::Pushed,
     network::Network,
     remote::{Published, RemoteMeans, RemoteRepository},
     reuse::Remote,
@@ -102,6 +103,7 @@ pub fn publish_images(
         return Ok(report);
     }
     let mut served: Vec<Repository> = Vec::new();
+    let sent = Pushed::open(&request.build.cache_dir);
     for (stop, (mut plan, tags)) in stops.iter().zip(plans) {
         let Ok(open) = &stop.state else { continue };
         on_event(Event::PublishStarted {
@@ -114,10 +116,17 @@ pub fn publish_images(
         plan.mount_from = same_host.map(|other| other.path().into()).collect();
         plan.mount_from.extend(remote.iter().flat_map(|remote| remote.mount_from(&stop.repository)));
         plan.mount_from.extend(mount::base(&content, &stop.repository));
+        let asked = |path: &str| plan.mount_from.iter().any(|from| from.path == path && from.blobs.is_none());
+        let mut from = sent.mount_from(&stop.repository, &content.blobs());
+        from.retain(|from| !asked(&from.path));
+        plan.mount_from.extend(from);
         let pushed = network.run(push(&plan, &open.registry))?;
         let linked = remote.as_ref().map(|remote| remote.linked(&stop.repository)).unwrap_or_default();
         let pushed = pushed.map(|pushed| mount::with_linked(pushed, &linked));
         if pushed.is_ok() {
+            if !request.dry_run {
+                sent.put(&stop.repository, &content.blobs());
+            }
             served.push(stop.repository.clone());
         }
         report.destinations.push(destination(request, &stop.repository, &content, &tags, pushed));

@@ -1,0 +1,153 @@
+//! Which blobs this machine has sent to which repositories, so that a registry can be asked to link them.
+//!
+//! Nothing is believed because of it: what a registry does not link is sent as if it had not been asked. So an entry that
+//! is wrong costs a request, and one that is lost, because two programs wrote at once, the sending of a blob.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
+
+use pixi_oci_layer::Digest;
+use pixi_oci_publish::{push::MountFrom, registry::Repository};
+use serde::{Deserialize, Serialize};
+
+use super::file;
+
+/// Raised when the form changes; what was written before is then forgotten.
+const VERSION: &str = "1";
+/// The repositories of a registry that are remembered: those that were published to last.
+const MAX_REPOSITORIES: usize = 32;
+/// The blobs of a repository that are remembered: those of the images that were published last.
+const MAX_BLOBS: usize = 1000;
+/// All of these are shorter.
+const MAX_BYTES: u64 = 8 << 20;
+
+/// What was sent. Any number of processes may use one directory.
+#[derive(Debug, Clone)]
+pub struct Pushed {
+    directory: PathBuf,
+}
+
+/// What was sent to a registry; what was sent last comes first.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Host {
+    repositories: Vec<Entry>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Entry {
+    path: String,
+    blobs: Vec<Digest>,
+}
+
+impl Pushed {
+    /// What is remembered in a directory, which need not exist.
+    pub fn open(directory: &Path) -> Self {
+        Self { directory: directory.join("pushed").join(VERSION) }
+    }
+
+    /// Remembers that a repository has these blobs, if that is possible.
+    pub fn put(&self, repository: &Repository, blobs: &[Digest]) {
+        let mut host = self.host(repository);
+        let (path, mut all) = (repository.path(), blobs.to_vec());
+        let known: BTreeSet<&Digest> = blobs.iter().collect();
+        if let Some(at) = host.repositories.iter().position(|entry| entry.path == path) {
+            let before = host.repositories.remove(at).blobs;
+            all.extend(before.into_iter().filter(|blob| !known.contains(blob)));
+        }
+        all.truncate(MAX_BLOBS);
+        host.repositories.insert(0, Entry { path: path.to_owned(), blobs: all });
+        host.repositories.truncate(MAX_REPOSITORIES);
+        // A cache that cannot be written only costs time.
+        let _ = file::write(&self.file(repository), &host);
+    }
+
+    /// From which other repositories of the same registry these blobs may be linked: each from the one to which it was
+    /// sent last.
+    pub fn mount_from(&self, repository: &Repository, blobs: &[Digest]) -> Vec<MountFrom> {
+        let mut wanted: BTreeSet<&Digest> = blobs.iter().collect();
+        let mut found: BTreeMap<usize, BTreeSet<Digest>> = BTreeMap::new();
+        let host = self.host(repository);
+        let others = || host.repositories.iter().enumerate().filter(|(_, entry)| entry.path != repository.path());
+        for (index, entry) in others() {
+            for blob in entry.blobs.iter().filter(|blob| wanted.remove(blob)) {
+                found.entry(index).or_default().insert(*blob);
+            }
+        }
+        let from =
+            |(index, blobs): (usize, _)| MountFrom { path: host.repositories[index].path.clone(), blobs: Some(blobs) };
+        found.into_iter().map(from).collect()
+    }
+
+    fn host(&self, repository: &Repository) -> Host {
+        let mut host: Host = file::read(&self.file(repository), MAX_BYTES).unwrap_or_default();
+        // The path goes into a request, as everything of a repository does.
+        host.repositories.retain(|entry| Repository::new(repository.host(), &entry.path).is_ok());
+        host
+    }
+
+    /// A registry's name may have a port and be longer than a file's.
+    fn file(&self, repository: &Repository) -> PathBuf {
+        file::path_of(&self.directory, &Digest::of(repository.host().as_bytes()).hex(), ".json")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn repository(path: &str) -> Repository {
+        Repository::new("r.example:5000", path).unwrap()
+    }
+
+    fn blobs(range: std::ops::Range<usize>) -> Vec<Digest> {
+        range.map(|n| Digest::of(&n.to_le_bytes())).collect()
+    }
+
+    #[test]
+    fn a_blob_is_linked_from_where_it_was_sent_last() {
+        let directory = tempfile::tempdir().unwrap();
+        let pushed = Pushed::open(directory.path());
+        pushed.put(&repository("a"), &blobs(0..4));
+        pushed.put(&repository("b"), &blobs(2..6));
+        let from = |path: &str, range| -> Vec<(String, usize)> {
+            let from = pushed.mount_from(&repository(path), &blobs(range));
+            from.into_iter().map(|from| (from.path, from.blobs.unwrap().len())).collect()
+        };
+        assert_eq!(from("c", 0..9), [("b".to_owned(), 4), ("a".to_owned(), 2)]);
+        assert_eq!(from("b", 0..9), [("a".to_owned(), 4)]);
+        assert_eq!(from("c", 7..9), []);
+        assert_eq!(pushed.mount_from(&Repository::new("other.example", "c").unwrap(), &blobs(0..9)), []);
+    }
+
+    #[test]
+    fn it_stays_small_and_forgets_what_is_oldest() {
+        let directory = tempfile::tempdir().unwrap();
+        let pushed = Pushed::open(directory.path());
+        for n in 0..MAX_REPOSITORIES + 3 {
+            pushed.put(&repository(&format!("r{n}")), &blobs(n..n + 1));
+        }
+        pushed.put(&repository("last"), &blobs(500..500 + MAX_BLOBS));
+        pushed.put(&repository("last"), &blobs(400..510));
+        let host = pushed.host(&repository("x"));
+        assert_eq!(host.repositories.len(), MAX_REPOSITORIES);
+        assert!(host.repositories.iter().all(|entry| entry.path != "r0"));
+        let last = &host.repositories[0].blobs;
+        assert_eq!((last.len(), &last[..110]), (MAX_BLOBS, &blobs(400..510)[..]));
+        assert!(last.contains(&blobs(510..511)[0]) && !last.contains(&blobs(500 + MAX_BLOBS - 1..500 + MAX_BLOBS)[0]));
+    }
+
+    #[test]
+    fn what_is_damaged_is_forgotten() {
+        let directory = tempfile::tempdir().unwrap();
+        let pushed = Pushed::open(directory.path());
+        pushed.put(&repository("a"), &blobs(0..1));
+        let file = pushed.file(&repository("a"));
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, text.replace("\"a\"", "\"../a?x=1\"")).unwrap();
+        assert_eq!(pushed.mount_from(&repository("b"), &blobs(0..1)), []);
+        std::fs::write(&file, "{").unwrap();
+        assert_eq!(pushed.mount_from(&repository("b"), &blobs(0..1)), []);
+    }
+}
