@@ -85,7 +85,13 @@ fn whole(text: &mut String, plan: &EnvironmentPlan) -> std::fmt::Result {
         let (blobs, linked, present) = (destination.blobs, destination.linked, destination.present);
         writeln!(
             text,
-            "{name}: to send to {repository}: {blobs} blobs, {bytes}; {linked} linked there, {present} there"
+            "{name}: to send to {repository}: {blobs} blobs, {bytes}; {linked} linked there, {present} there; {} manifests; {}",
+            destination.manifests,
+            match &destination.tags {
+                None => "tags not known without a version".to_owned(),
+                Some(tags) if tags.is_empty() => "no tag moves".to_owned(),
+                Some(tags) => format!("tags {}", tags.join(", ")),
+            }
         )?;
     }
     Ok(())

@@ -37,7 +37,7 @@ use crate::{
     build::cache_from,
     configuration::{Configuration, configuration},
     locked::{check, checked},
-    publication::{PublishRequest, ask},
+    publication::{PublishRequest, Wanted, ask},
     reuse::Remote,
     target::{Target, assumed, target, targets},
 };
@@ -94,7 +94,8 @@ pub fn plan(request: &PlanRequest, client: &Client, on_event: OnEvent<'_>) -> Re
             past: past.as_ref(),
         })?;
         if let Some(asked) = &mut asked {
-            let stock = asked.stock(&blobs.known())?;
+            let wanted = Wanted { blobs: &blobs.known(), images: blobs.images(), index: blobs.index() };
+            let stock = asked.stock(&wanted)?;
             plan.push = stock.into_iter().map(|stock| blobs.push(stock, published.as_ref())).collect();
         }
         plans.push(plan);

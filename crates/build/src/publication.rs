@@ -17,7 +17,7 @@ mod report;
 mod request;
 mod settings;
 
-pub use asked::{Stock, ask};
+pub use asked::{Stock, Wanted, ask};
 pub use error::{PublishError, in_one_line};
 pub use fleet::check_apart;
 pub use leg::Leg;

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use pixi_oci_image::{Descriptor, MediaType};
+use pixi_oci_image::{Architecture, Descriptor, MediaType};
 use pixi_oci_layer::Digest;
 use serde::Serialize;
 
 use super::{LayerPlan, OtherLayer};
 use crate::{publication::Stock, remote::Published};
 
-/// What would be sent to a repository, manifests and tags aside.
+/// What would be sent to a repository.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DestinationPlan {
@@ -26,6 +26,11 @@ pub struct DestinationPlan {
     pub linked: usize,
     /// How many blobs are there.
     pub present: usize,
+    /// How many manifests, the index among them, would be sent.
+    pub manifests: usize,
+    /// The tags that would be set or moved, in this order; none where it is not known what is published, because nobody said which
+    /// version it is.
+    pub tags: Option<Vec<String>>,
     /// Why it is not known; then the numbers are 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
@@ -38,6 +43,9 @@ pub struct Blobs {
     /// Layers that have to be made: the lengths of their archives, by what tells them apart.
     to_build: BTreeMap<String, u64>,
     is_incomplete: bool,
+    /// The images, and the digests of the manifests that are known.
+    images: Vec<(Architecture, Option<Digest>)>,
+    index: Option<Digest>,
 }
 
 impl Blobs {
@@ -64,6 +72,26 @@ impl Blobs {
         self.known.extend(image.map(|(config, _)| (config.digest, config.size)));
     }
 
+    /// Adds the manifest of a platform's image, if it is known.
+    pub fn add_image(&mut self, architecture: Architecture, manifest: Option<Digest>) {
+        self.images.push((architecture, manifest));
+    }
+
+    /// The index that joins the images, if it is known.
+    pub fn set_index(&mut self, index: Option<Digest>) {
+        self.index = index;
+    }
+
+    /// The images, with the digests of the manifests that are known.
+    pub fn images(&self) -> &[(Architecture, Option<Digest>)] {
+        &self.images
+    }
+
+    /// The digest of the index, if it is known.
+    pub fn index(&self) -> Option<Digest> {
+        self.index
+    }
+
     /// Those that a registry can be asked for.
     pub fn known(&self) -> Vec<Descriptor> {
         let blob = |(digest, size): (&Digest, &u64)| Descriptor {
@@ -85,14 +113,16 @@ impl Blobs {
             exact: false,
             linked: 0,
             present: 0,
+            manifests: 0,
+            tags: None,
             failure: None,
         };
         let has = match stock.has {
             Ok(has) => has,
             Err(failure) => return DestinationPlan { failure: Some(failure), ..nothing },
         };
-        let present = has.iter().filter(|has| **has).count();
-        let absent = self.known.iter().zip(&has).filter(|(_, has)| !**has).map(|(blob, _)| blob);
+        let present = has.blobs.iter().filter(|has| **has).count();
+        let absent = self.known.iter().zip(&has.blobs).filter(|(_, has)| !**has).map(|(blob, _)| blob);
         let (linked, sent): (Vec<_>, Vec<_>) = absent.partition(|(digest, _)| linked.contains(*digest));
         DestinationPlan {
             blobs: sent.len() + self.to_build.len(),
@@ -100,6 +130,8 @@ impl Blobs {
             exact: self.to_build.is_empty() && !self.is_incomplete,
             linked: linked.len(),
             present,
+            manifests: (self.images.len() + 1).saturating_sub(has.manifests),
+            tags: has.tags,
             ..nothing
         }
     }

@@ -1,12 +1,16 @@
 //! The repositories of a publication, asked before anything is built: what they have already.
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use pixi_oci_image::Descriptor;
-use pixi_oci_publish::registry::{Error, Repository};
+use pixi_oci_image::{Architecture, Descriptor};
+use pixi_oci_layer::Digest;
+use pixi_oci_publish::{
+    registry::{Error, Registry, Repository},
+    tags::{TagPlan, TagTarget, Version},
+};
 
 use super::{
     PublishError, PublishRequest, in_one_line,
-    publish::{Stop, open, remote, tags},
+    publish::{Open, Stop, open, remote, tags},
     settings::{Settings, settings},
 };
 use crate::{OnEvent, network::Network, remote::Published};
@@ -16,16 +20,40 @@ const PARALLEL: usize = 3;
 
 /// Repositories that were asked whether they are there.
 pub struct Asked<'a> {
+    request: &'a PublishRequest,
+    settings: Settings,
+    version: Option<Version>,
     network: Network<'a>,
     stops: Vec<Stop>,
+}
+
+/// What would be published, as far as it is known.
+pub struct Wanted<'a> {
+    /// Its blobs.
+    pub blobs: &'a [Descriptor],
+    /// Its images and, if they are known, the digests of their manifests.
+    pub images: &'a [(Architecture, Option<Digest>)],
+    /// The digest of the image index.
+    pub index: Option<Digest>,
 }
 
 /// What a repository has.
 pub struct Stock {
     /// Which one.
     pub repository: Repository,
-    /// Of each blob whether it is there; or why that is not known.
-    pub has: Result<Vec<bool>, String>,
+    /// Or why it is not known.
+    pub has: Result<Has, String>,
+}
+
+/// What there is of what would be published.
+pub struct Has {
+    /// Of each blob whether it is there.
+    pub blobs: Vec<bool>,
+    /// How many manifests, the index among them, are there.
+    pub manifests: usize,
+    /// The tags that do not name yet what they would name, in the order of publication; `None` where nobody knows which tags there
+    /// would be.
+    pub tags: Option<Vec<String>>,
 }
 
 /// Asks the repositories of `request`, a dry run. The second is what layers are taken from, by the rules of a publication.
@@ -42,27 +70,30 @@ pub fn ask<'a>(
     let mut network = Network::new(&request.build.interrupted, on_event)?;
     let stops = open(request, &settings, &[], &mut network)?;
     // Without a version nobody knows which tag is put again.
-    let remote = match tags(request, &settings, version.as_ref(), None, &[]) {
+    let remote = match tags(request, &settings, version.as_ref(), &[], &[]) {
         Ok(tags) => remote(request, &settings, version.as_ref(), &tags, &stops, on_event)?,
         Err(_) => None,
     };
-    Ok((Asked { network, stops }, remote))
+    Ok((Asked { request, settings, version, network, stops }, remote))
 }
 
 impl Asked<'_> {
-    /// Asks every repository for the blobs.
+    /// Asks every repository what it has.
     ///
     /// # Errors
     ///
     /// Somebody wants it to end.
-    pub fn stock(&mut self, blobs: &[Descriptor]) -> Result<Vec<Stock>, crate::Error> {
+    pub fn stock(&mut self, wanted: &Wanted<'_>) -> Result<Vec<Stock>, crate::Error> {
         let mut stocks = Vec::new();
         for stop in &self.stops {
-            let has: Result<Vec<bool>, String> = match &stop.state {
+            let has: Result<Has, String> = match &stop.state {
                 Err(error) => Err(in_one_line(error)),
                 Ok(open) => {
-                    let ask = stream::iter(blobs.iter().map(|blob| open.registry.has_blob(blob)));
-                    let has: Result<_, Error> = self.network.run(ask.buffered(PARALLEL).try_collect())?;
+                    let architectures: Vec<_> = wanted.images.iter().map(|(architecture, _)| *architecture).collect();
+                    // Without a version nobody knows the tags.
+                    let tags =
+                        tags(self.request, &self.settings, self.version.as_ref(), &architectures, &open.existing).ok();
+                    let has: Result<_, Error> = self.network.run(has(open, wanted, tags.as_ref()))?;
                     has.map_err(|error| in_one_line(&error))
                 }
             };
@@ -70,4 +101,34 @@ impl Asked<'_> {
         }
         Ok(stocks)
     }
+}
+
+async fn has(open: &Open, wanted: &Wanted<'_>, tags: Option<&TagPlan>) -> Result<Has, Error> {
+    let registry = &open.registry;
+    let ask = stream::iter(wanted.blobs.iter().map(|blob| registry.has_blob(blob)));
+    let blobs = ask.buffered(PARALLEL).try_collect().await?;
+    let mut manifests = 0;
+    for digest in wanted.images.iter().map(|(_, digest)| digest).chain([&wanted.index]).flatten() {
+        manifests += usize::from(registry.head_manifest(&digest.to_string()).await?.is_some());
+    }
+    let Some(plan) = tags else { return Ok(Has { blobs, manifests, tags: None }) };
+    let mut new = Vec::new();
+    for planned in &plan.tags {
+        let target = match planned.target {
+            TagTarget::Index => wanted.index,
+            TagTarget::Image(architecture) => {
+                wanted.images.iter().find(|(other, _)| *other == architecture).and_then(|(_, digest)| *digest)
+            }
+        };
+        if !names(registry, &open.existing, &planned.tag, target).await? {
+            new.push(planned.tag.clone());
+        }
+    }
+    Ok(Has { blobs, manifests, tags: Some(new) })
+}
+
+/// Whether a tag names this.
+async fn names(registry: &Registry, existing: &[String], tag: &str, target: Option<Digest>) -> Result<bool, Error> {
+    let Some(target) = target.filter(|_| existing.iter().any(|other| other == tag)) else { return Ok(false) };
+    Ok(registry.head_manifest(tag).await?.is_some_and(|found| found.digest == target))
 }

@@ -1,5 +1,6 @@
 //! One publication, from the first question to the last tag.
 
+use pixi_oci_image::Architecture;
 use pixi_oci_publish::{
     push::{PushPlan, PushReport, TagRule, push},
     registry::{Access, CredentialSources, Error, Registry, Repository},
@@ -34,7 +35,7 @@ pub struct Stop {
 /// A repository that answers.
 pub struct Open {
     pub(super) registry: Registry,
-    existing: Vec<String>,
+    pub(super) existing: Vec<String>,
 }
 
 /// Builds or reads what `request` says, and publishes it to all repositories.
@@ -60,7 +61,7 @@ pub fn publish_images(
     };
     let version = version(request, &legs)?;
     // What can be known without asking anybody is said before anything is done.
-    let first = tags(request, &settings, version.as_ref(), None, &[])?;
+    let first = tags(request, &settings, version.as_ref(), &[], &[])?;
     check_base(request, &settings, version.as_ref(), &first)?;
 
     let mut network = Network::new(&request.build.interrupted, on_event)?;
@@ -72,10 +73,12 @@ pub fn publish_images(
     let remote = remote(request, &settings, version.as_ref(), &first, &stops, on_event)?;
     let layers = remote.as_ref().map(|remote| remote as &dyn Remote);
     let content = content(request, &settings, &legs, layers, client, on_event)?;
+    let architectures: Vec<Architecture> =
+        content.architectures.iter().map(|(architecture, _)| *architecture).collect();
     let mut plans = Vec::new();
     for stop in &mut stops {
         let Ok(open) = &stop.state else { continue };
-        let tags = tags(request, &settings, version.as_ref(), Some(&content), &open.existing)?;
+        let tags = tags(request, &settings, version.as_ref(), &architectures, &open.existing)?;
         let plan = PushPlan {
             tags: content.tag_steps(&tags, request.source == PublishSource::Leg),
             dry_run: request.dry_run,
@@ -204,15 +207,14 @@ fn version(request: &PublishRequest, legs: &[CheckedLeg]) -> Result<Option<Versi
     }
 }
 
+/// The tags that a repository gets that has some already. Images of these architectures get tags of their own.
 pub fn tags(
     request: &PublishRequest,
     settings: &Settings,
     version: Option<&Version>,
-    content: Option<&Content>,
+    architectures: &[Architecture],
     existing: &[String],
 ) -> Result<TagPlan, PublishError> {
-    let architectures: Vec<_> =
-        content.iter().flat_map(|content| &content.architectures).map(|(architecture, _)| *architecture).collect();
     Ok(tag_plan(&TagPlanInput {
         version,
         sha: request.facts.commit(),
@@ -220,7 +222,7 @@ pub fn tags(
         suffix: &settings.suffix,
         explicit: &request.tags,
         existing,
-        architectures: &architectures,
+        architectures,
     })?)
 }
 
