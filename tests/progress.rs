@@ -5,7 +5,7 @@ use std::{
     io::Read,
     process::{Command, Stdio},
     sync::mpsc::{self, Receiver, Sender},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use pixi_oci_test_registry::{Kind, Point, Profile, Registry};
@@ -109,6 +109,28 @@ fn a_terminal_has_a_bar_while_bytes_are_sent_and_none_after_it() {
     let again = publish(&sandbox, &registry, &["--no-progress"]);
     let outcome = Outcome::of(&mut on_terminal(&sandbox, &again)).success();
     assert!(drawn > 0 && !outcome.stdout.contains("\u{1b}[2K"), "{outcome:?}");
+}
+
+/// Whoever is done at once sees no bar. A slow machine makes everything later, and so never fails this.
+#[test]
+fn nothing_is_drawn_in_the_first_quarter_of_a_second() {
+    if !has("script") {
+        return;
+    }
+    let sandbox = sandbox();
+    let (registry, gate) = gated(&sandbox);
+    let mut script = on_terminal(&sandbox, &publish(&sandbox, &registry, &[]));
+    let started = Instant::now();
+    let mut child = script.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let output = stream(child.stdout.take().unwrap());
+    // Packages are fetched and layers made before, which takes no quarter of a second, and then the gate is closed.
+    let mut said = output.recv_timeout(PATIENCE).unwrap();
+    let first = started.elapsed();
+    assert!(first >= Duration::from_millis(250), "after {first:?}: {:?}", String::from_utf8_lossy(&said));
+    drop(gate);
+    said.extend(output.iter().flatten());
+    assert!(child.wait().unwrap().success(), "{}", String::from_utf8_lossy(&said));
+    assert!(String::from_utf8_lossy(&said).contains("@sha256:"));
 }
 
 #[test]
