@@ -195,6 +195,31 @@ fn the_cache_keeps_to_its_size() {
     build(&sandbox, "oci:out", "many").refused(2, &["20GB"]);
 }
 
+/// A later build fetches what it needs again; the layers are there all the same.
+#[test]
+fn the_downloaded_archives_keep_to_their_size() {
+    let sandbox = Sandbox::new();
+    workspace([big("one"), big("two"), big("three")]).write(&sandbox.path("ws"));
+    let build = |size: &str, layers: &str| {
+        let command = ["build", "ws", "-o", "oci:out", "--archive-cache-size", size, "--layer-cache-size", layers];
+        sandbox.run(&command).success()
+    };
+    let archives = || -> Vec<u64> {
+        let files = walk(&sandbox.path("../cache/pixi-oci/archives"));
+        let archives = files.iter().filter(|file| file.extension().is_some_and(|extension| extension == "conda"));
+        archives.map(|file| fs::metadata(file).unwrap().len()).collect()
+    };
+    // Six of them: every package is there for both architectures.
+    let first = build("200kB", "0");
+    let kept = archives();
+    assert!(kept.len() == 2 && (140_000..=200_000).contains(&kept.iter().sum::<u64>()), "{kept:?}");
+    let again = build("0", "1GB");
+    assert_eq!((first.digest(), archives()), (again.digest(), Vec::new()));
+    // The next one needs none.
+    fs::remove_dir_all(sandbox.path("ws/channel")).unwrap();
+    assert_eq!(build("0", "1GB").digest(), first.digest());
+}
+
 /// A package of 70 kB that cannot be compressed.
 fn big(name: &str) -> Package {
     let mut state = name

@@ -191,6 +191,7 @@ fn request(sandbox: &Sandbox, threads: usize, memory: usize) -> BuildRequest {
         build_sdists: false,
         cache_dir: sandbox.path("../cache/pixi-oci"),
         layer_cache: 0,
+        archive_cache: u64::MAX,
         cache_from: Vec::new(),
         offline: true,
         downloads: few,

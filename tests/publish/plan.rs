@@ -32,6 +32,43 @@ fn states(plan: &Value) -> Vec<&str> {
     layers.map(|layer| layer["state"].as_str().unwrap()).collect()
 }
 
+/// After a build that took layers from an image, its keys are known without asking for the image again. Who wants to believe
+/// nothing does not believe that either.
+#[test]
+fn what_an_image_said_is_known_as_long_as_its_layers_are_kept() {
+    let Some(registry) = docker() else { return };
+    let to = registry.reference("app");
+    let sandbox = Sandbox::new();
+    write_with(&sandbox, "same");
+    let published = run(&sandbox, &["publish", "ws", "--to", &to, "--publish", "--tag", "dev"], "1.0.0-dev.1");
+    forget(&sandbox);
+    let (channel, elsewhere) = (sandbox.path("ws/channel"), sandbox.path("channel"));
+    std::fs::rename(&channel, &elsewhere).unwrap();
+    let image = format!("{to}:dev");
+    let built = run(&sandbox, &["build", "ws", "-o", "oci:out", "--cache-from", &image], "1.0.0-dev.1");
+    assert_eq!(built["digest"], published["digest"]);
+    let before = registry.requests().len();
+    let known = plan(&sandbox, &[]);
+    assert_eq!(known["digest"], published["digest"], "{known:#}");
+    assert!(states(&known).iter().all(|state| *state == "cached"), "{known:#}");
+    let again = run(&sandbox, &["build", "ws", "-o", "oci:again", "--offline"], "1.0.0-dev.1");
+    assert_eq!((&again["digest"], registry.requests().len()), (&published["digest"], before));
+
+    // It said something that is not true.
+    let files = sandbox.program("find").arg(sandbox.path("../cache/pixi-oci/facts/1-published")).output().unwrap();
+    let mut lies = 0;
+    for path in String::from_utf8(files.stdout).unwrap().lines().filter(|line| line.ends_with(".json")) {
+        let text = std::fs::read_to_string(path).unwrap();
+        lies += usize::from(text.contains("\"bin/tool\""));
+        std::fs::write(path, text.replace("\"bin/tool\"", "\"bin/another\"")).unwrap();
+    }
+    assert!(lies > 0);
+    std::fs::rename(&elsewhere, &channel).unwrap();
+    let anew = sandbox.run(&["build", "ws", "-o", "oci:anew", "--layer-cache-size", "0"]).success();
+    assert_eq!(Some(anew.digest()), published["digest"].as_str());
+    sandbox.run(&["verify", "rebuild", "oci:out", "ws"]).success();
+}
+
 #[test]
 fn a_machine_with_nothing_predicts_what_is_published_and_fetches_no_layer() {
     let Some(registry) = docker() else { return };
@@ -96,6 +133,10 @@ fn what_would_be_sent_is_what_is_sent() {
             (planned["bytes"].as_u64(), &planned["present"]),
             (Some(sizes), &sent["present"].as_array().unwrap().len().into())
         );
+        assert_eq!(planned["manifests"], sent["manifests"].as_array().unwrap().len(), "{content} {planned:#} {sent:#}");
+        let moved = sent["tags"].as_array().unwrap().iter().filter(|tag| tag["digest"] != tag["previous"]);
+        let moved: Vec<&Value> = moved.map(|tag| &tag["tag"]).collect();
+        assert_eq!(planned["tags"].as_array().unwrap().iter().collect::<Vec<_>>(), moved, "{content}");
     }
     // On a machine with nothing, layers are taken as `publish` takes them; what has to be made is an estimate.
     write_with(&sandbox, "newest");

@@ -8,7 +8,7 @@ use std::{
 use pixi_oci_image::{Image, Index, LayerEntry};
 use pixi_oci_layer::Digest;
 use pixi_oci_publish::{Destination, registry::RepositoryRef};
-use pixi_oci_resolve::{Client, LockedPackage, Workspace};
+use pixi_oci_resolve::{ArchiveCache, Client, LockedPackage, Workspace};
 
 use crate::{
     BuildReport, BuildRequest, Error, Event, ImageReport, OnEvent,
@@ -21,7 +21,7 @@ use crate::{
     output::Output,
     packages::{Contents, with_archives},
     remote::{Published, RemoteMeans, RemoteRepository},
-    reuse::{Remote, known},
+    reuse::{Knowledge, Remote, known},
     sources::{Environments, Means, SourcesInput, build_sources, decide},
     target::targets,
 };
@@ -71,6 +71,9 @@ pub struct Staged {
     output: Output,
     report: BuildReport,
     trim: Option<LayerCache>,
+    facts: [FactsCache; 2],
+    /// The archives, and how much of them is kept.
+    archives: (ArchiveCache, u64),
 }
 
 impl Staged {
@@ -100,8 +103,11 @@ impl Staged {
         Ok(BuildReport { digest, ..self.report })
     }
 
-    /// Keeps the layer cache to its size.
+    /// Keeps the caches to their sizes.
     pub fn trim(&self) {
+        let (archives, limit) = &self.archives;
+        archives.trim(*limit);
+        self.facts.iter().for_each(FactsCache::trim);
         if let Some(cache) = &self.trim {
             cache.trim();
         }
@@ -134,7 +140,10 @@ pub fn stage(
     })?;
     sources.warnings.iter().for_each(|text| on_event(Event::Warning(text.clone())));
     let facts = FactsCache::open(&request.cache_dir);
-    let known = known(&targets, &facts, remote, &configuration.workdir)?;
+    let archive_cache = ArchiveCache::open(&request.cache_dir)?;
+    // They are read until the last layer is made.
+    let _held = archive_cache.hold();
+    let known = known(&targets, &Knowledge::new(request, &facts), remote, &configuration.workdir)?;
     let unknown: Vec<&LockedPackage> = targets
         .iter()
         .zip(&known)
@@ -190,6 +199,7 @@ pub fn stage(
         reports.push(report);
     }
     let index = Index::new(images, &builder.annotations()?)?;
+    let facts = [facts, FactsCache::open_published(&request.cache_dir)];
     let report = BuildReport {
         reference: output.reference().to_string(),
         digest: index.descriptor.digest,
@@ -199,7 +209,7 @@ pub fn stage(
         sources: sources.reports(&targets),
         executed: sources.executed,
     };
-    Ok(Staged { index, output, report, trim: layer_cache })
+    Ok(Staged { index, output, report, trim: layer_cache, facts, archives: (archive_cache, request.archive_cache) })
 }
 
 fn digest_of(path: &Path) -> Result<Digest, Error> {

@@ -4,6 +4,7 @@
 //! DIR/layers/records/ab/abcdef….json   by layer key: what an image has to know of the layer
 //! DIR/layers/blobs/ab/abcdef…          by digest: the layer itself, hard-linked with the layouts that have it
 //! DIR/facts/1/ab/abcdef….json          by the archive's sha256: which paths the package has
+//! DIR/facts/1-published/…              the same as published images said it, whose layers were taken
 //! DIR/pushed/1/ab/abcdef….json         by the registry's name: which blobs were sent to which of its repositories
 //! ```
 //!

@@ -120,6 +120,23 @@ pub fn known_packages(
     Ok(packages.into_par_iter().map(known).collect())
 }
 
+/// Keeps what is known of packages of the target.
+pub fn keep(target: &Target, known: &[Option<KnownPackage>], cache: &FactsCache, workdir: &str) -> Result<(), Error> {
+    let python = python_of(target)?;
+    for (package, known) in with_archives(&target.packages).zip(known) {
+        match (package, package.sha256(), known, &python) {
+            (LockedPackage::Conda(_), Some(sha256), Some(KnownPackage::Conda(known)), _) => {
+                cache.put_conda(&sha256, known);
+            }
+            (LockedPackage::Wheel(wheel), Some(sha256), Some(KnownPackage::Wheel(known)), Some(python)) => {
+                cache.put_wheel(&sha256, python, direct_url(wheel, workdir).as_ref(), known);
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 impl<'a> Contents<'a> {
     /// Puts together what is known and what was fetched: `archives` has one for each package that is not known.
     /// `sources` has a wheel for each source.

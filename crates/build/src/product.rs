@@ -12,7 +12,7 @@ use pixi_oci_layer::Digest;
 use pixi_oci_product::{
     FORMAT, MANIFEST, Problem, Product, ProductManifest, ScriptInput, Staging, check, write_cache, write_scripts,
 };
-use pixi_oci_resolve::{CachedArchive, Client, LockFile, LockedPackage, Workspace};
+use pixi_oci_resolve::{ArchiveCache, CachedArchive, Client, LockFile, LockedPackage, Workspace};
 
 pub(crate) use self::project::place;
 pub use self::request::{ProductReport, ProductReportEnvironment, ProductRequest, ProductRequestError};
@@ -57,6 +57,8 @@ pub fn product(request: &ProductRequest, client: &Client, on_event: OnEvent<'_>)
         source,
     })?;
     let staging = Staging::beside(&workdir.join("product"))?;
+    let cache = ArchiveCache::open(&request.build.cache_dir)?;
+    let held = cache.hold();
     let mut environments = environments(request, &workspace, &lock, staging.scratch(), on_event)?;
     fetch(request, client, &mut environments, on_event)?;
     let builds = Builds { workspace: &workspace, client, scratch: staging.scratch(), on_event };
@@ -113,6 +115,8 @@ pub fn product(request: &ProductRequest, client: &Client, on_event: OnEvent<'_>)
     }
     project.copy(staging.scratch())?;
     let path = staging.replace()?;
+    drop(held);
+    cache.trim(request.build.archive_cache);
     written.warnings.sort();
     written.warnings.dedup();
     written.warnings.iter().for_each(|text| on_event(Event::Warning(text.clone())));

@@ -45,6 +45,8 @@ pub struct BuildRequest {
     pub cache_dir: PathBuf,
     /// How many bytes of layers are kept there for later builds; with 0 none are kept, and none are taken.
     pub layer_cache: u64,
+    /// How many bytes of downloaded archives are kept there when the build is done.
+    pub archive_cache: u64,
     /// Published images whose layers are taken.
     pub cache_from: Vec<RepositoryRef>,
     /// Whether only the cache and local files may be used.

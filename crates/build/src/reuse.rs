@@ -7,11 +7,11 @@ use pixi_oci_publish::OciLayout;
 use pixi_oci_resolve::{CachedArchive, LockedPackage};
 
 use crate::{
-    Error, Event, LayerGroup, LayerOrigin, OnEvent,
+    BuildRequest, Error, Event, LayerGroup, LayerOrigin, OnEvent,
     cache::{FactsCache, LayerCache, LayerRecord},
     layer_key::LayerKey,
     layers::{LayerOptions, PackageLayer, ReadyPackage, layer_key, write_package_layers},
-    packages::{KnownPackage, known_packages},
+    packages::{KnownPackage, keep, known_packages},
     previous::Previous,
     target::Target,
 };
@@ -29,21 +29,49 @@ pub trait Remote: Sync {
     fn has(&self, blobs: &[&Descriptor]) -> Result<Vec<bool>, Error>;
 }
 
+/// Where it is looked up what is in packages.
+pub struct Knowledge<'a> {
+    /// What was read from archives.
+    pub facts: &'a FactsCache,
+    /// What published images said before; `None` where only what was seen counts.
+    pub published: Option<FactsCache>,
+    /// Whether it is kept what they say now.
+    pub keeps: bool,
+}
+
+impl<'a> Knowledge<'a> {
+    /// For a build with this request. What published images said counts exactly where their layers do: in the layer cache.
+    pub fn new(request: &BuildRequest, facts: &'a FactsCache) -> Self {
+        let published = (request.layer_cache > 0).then(|| FactsCache::open_published(&request.cache_dir));
+        // Others are looked at because nobody said otherwise; that is for once.
+        Self { facts, published, keeps: !request.cache_from.is_empty() }
+    }
+}
+
 /// What is known of the packages of each target: on this machine, else in published images.
 pub fn known(
     targets: &[Target],
-    facts: &FactsCache,
+    knowledge: &Knowledge<'_>,
     remote: Option<&dyn Remote>,
     workdir: &str,
 ) -> Result<Vec<Vec<Option<KnownPackage>>>, Error> {
-    let known = targets.iter().map(|target| known_packages(target, facts, workdir));
+    let known = targets.iter().map(|target| known_packages(target, knowledge.facts, workdir));
     let mut known: Vec<Vec<Option<KnownPackage>>> = known.collect::<Result<_, _>>()?;
+    if let Some(published) = &knowledge.published {
+        for (target, known) in targets.iter().zip(&mut known).filter(|(_, known)| known.iter().any(Option::is_none)) {
+            let said = known_packages(target, published, workdir)?;
+            known.iter_mut().zip(said).for_each(|(known, said)| *known = known.take().or(said));
+        }
+    }
     if let Some(remote) = remote
         && known.iter().flatten().any(Option::is_none)
     {
         let previous = remote.previous()?;
         for (target, known) in targets.iter().zip(&mut known) {
             let published = known_packages(target, previous, workdir)?;
+            if let Some(cache) = knowledge.published.as_ref().filter(|_| knowledge.keeps) {
+                keep(target, &published, cache, workdir)?;
+            }
             known.iter_mut().zip(published).for_each(|(known, published)| *known = known.take().or(published));
         }
     }

@@ -69,6 +69,9 @@ pub struct Means {
     /// How much of finished layers is kept there for later builds, e.g. 500MB or 50GB; with 0 all layers are made anew.
     #[arg(long, value_name = "SIZE", env = "PIXI_OCI_LAYER_CACHE_SIZE", default_value = "20GB", value_parser = bytes)]
     layer_cache_size: u64,
+    /// How much of downloaded archives is kept there for later builds; what was not used for longest goes first.
+    #[arg(long, value_name = "SIZE", env = "PIXI_OCI_ARCHIVE_CACHE_SIZE", default_value = "20GB", value_parser = bytes)]
+    archive_cache_size: u64,
     /// A published image whose layers are taken where they are the same: docker://HOST/REPOSITORY[:TAG]. Repeatable. Their
     /// packages are not downloaded then.
     #[arg(long, value_name = "IMAGE")]
@@ -152,6 +155,7 @@ pub fn request(
         build_sdists: image.is_some_and(|image| image.sources.build_sdists),
         cache_dir: means.cache()?,
         layer_cache: means.layer_cache_size,
+        archive_cache: means.archive_cache_size,
         cache_from: means.cache_from.clone(),
         offline: channels.offline(),
         downloads: channels.downloads(),

@@ -6,6 +6,7 @@
 //! DIR/archives/urls/12/123456…          the sha256 of what that URL gave, where the lock file has none; named by the
 //!                                      sha256 of the URL
 //! DIR/archives/tmp/…                   what is being written, each file locked by its writer
+//! DIR/archives/lock                    held by all who use archives, and by who removes some
 //! ```
 //!
 //! **A file under its final name was hashed.** It gets there by a rename, so a killed process leaves nothing under a
@@ -14,7 +15,9 @@
 //!
 //! A hit is trusted while size, mtime, ctime and inode are those of `.seen`; else the file is hashed again, and removed if
 //! it is not what its name says. Somebody who can write to the cache *and* forge `.seen` can deceive us; so could they by
-//! replacing this program.
+//! replacing this program. At each hit `.seen` is written again: its time is that of the last use.
+
+mod trim;
 
 use std::{
     fs::{File, Permissions, TryLockError},
@@ -26,6 +29,7 @@ use std::{
 use rattler_digest::digest::Digest as _;
 use tempfile::NamedTempFile;
 
+pub use self::trim::Held;
 use crate::{ArchiveLocation, Error, FetchItem, Sha256};
 
 /// A cache of package archives. Cheap to clone; any number may be open on one directory, in any number of processes.
@@ -160,7 +164,10 @@ impl ArchiveCache {
         if metadata.is_file() {
             let seen = std::fs::read_to_string(seen_path(path)).unwrap_or_default();
             if let Some(md5) = seen.strip_prefix(&fingerprint(&metadata)).and_then(|rest| rest.strip_prefix("md5 ")) {
-                return Ok(Some((metadata.len(), md5.trim_end().to_owned())));
+                let md5 = md5.trim_end().to_owned();
+                // A cache of somebody else cannot be told.
+                let _ = self.remember(path, &md5);
+                return Ok(Some((metadata.len(), md5)));
             }
             let (sha256, md5) = hash_file(path)?;
             if sha256 == *expected {

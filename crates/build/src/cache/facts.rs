@@ -1,23 +1,33 @@
 //! Facts of packages, by the sha256 of their archives.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    sync::OnceLock,
+    time::SystemTime,
+};
 
 use pixi_oci_layer::Digest;
 use pixi_oci_package::{CompleteFacts, DirectUrl, Python, WheelFacts};
 use pixi_oci_resolve::Sha256;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::file;
+use super::{file, layers::files_below};
 
 /// Raised when the form changes; what was written before is then read out of the archives again.
 const VERSION: &str = "1";
 /// More than a package of a million paths needs.
 const MAX_BYTES: u64 = 256 << 20;
+/// What [`FactsCache::trim`] leaves: the lists of some ten thousand packages.
+const LIMIT: u64 = 1 << 30;
 
 /// A cache of facts. Any number of processes may use one directory.
 #[derive(Debug, Clone)]
 pub struct FactsCache {
     directory: PathBuf,
+    /// The present, as the file system has it.
+    now: OnceLock<Option<SystemTime>>,
 }
 
 /// What is known of an archive that need not be here.
@@ -30,9 +40,15 @@ pub struct Known<T> {
 }
 
 impl FactsCache {
-    /// The cache in a directory, which need not exist.
+    /// What was read from archives, in a directory which need not exist.
     pub fn open(directory: &Path) -> Self {
-        Self { directory: directory.join("facts").join(VERSION) }
+        Self { directory: directory.join("facts").join(VERSION), now: OnceLock::new() }
+    }
+
+    /// What published images said of archives that this machine has not seen. Whoever uses it trusts these images, as
+    /// whoever takes layers from the layer cache does.
+    pub fn open_published(directory: &Path) -> Self {
+        Self { directory: directory.join("facts").join(format!("{VERSION}-published")), now: OnceLock::new() }
     }
 
     /// What is known of a conda package.
@@ -67,7 +83,35 @@ impl FactsCache {
     }
 
     fn get<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
-        file::read(&file::path_of(&self.directory, key, ".json"), MAX_BYTES)
+        let path = file::path_of(&self.directory, key, ".json");
+        let known = file::read(&path, MAX_BYTES)?;
+        // Its time is that of its last use, which decides how long it stays. A cache of somebody else cannot be told.
+        let now =
+            self.now.get_or_init(|| tempfile::tempfile_in(&self.directory).ok()?.metadata().ok()?.modified().ok());
+        let _ = now.map(|now| File::open(&path).and_then(|file| file.set_modified(now)));
+        Some(known)
+    }
+
+    /// Removes what was not used for longest until the rest is small.
+    pub fn trim(&self) {
+        let _ = self.evict(LIMIT);
+    }
+
+    fn evict(&self, limit: u64) -> io::Result<()> {
+        let mut files = Vec::new();
+        for path in files_below(&self.directory)? {
+            let metadata = fs::symlink_metadata(&path)?;
+            files.push((metadata.modified()?, metadata.len(), path));
+        }
+        files.sort();
+        let mut left = limit;
+        for (_, size, path) in files.into_iter().rev() {
+            match left.checked_sub(size) {
+                Some(rest) => left = rest,
+                None => fs::remove_file(path)?,
+            }
+        }
+        Ok(())
     }
 
     fn put(&self, key: &str, known: &impl Serialize) {
@@ -105,6 +149,25 @@ mod tests {
         let path = file::path_of(&cache.directory, &archive.to_string(), ".json");
         std::fs::write(path, r#"{"size":10,"facts":{"fileName":"a","files":["../a"]}}"#).unwrap();
         assert_eq!(cache.conda(&archive), None);
+    }
+
+    #[test]
+    fn what_was_not_used_for_longest_is_removed_first() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = FactsCache::open(directory.path());
+        let archives = [1, 2, 3].map(|n| Sha256::from_bytes([n; 32]));
+        let facts = serde_json::from_str(r#"{"fileName":"a-1-0.conda","files":["bin/a"]}"#).unwrap();
+        let known = Known { size: 10, facts };
+        let path = |archive: &Sha256| file::path_of(&cache.directory, &archive.to_string(), ".json");
+        for (days, archive) in archives.iter().enumerate() {
+            cache.put_conda(archive, &known);
+            let time = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(86_400 * days as u64);
+            File::open(path(archive)).unwrap().set_modified(time).unwrap();
+        }
+        assert!(cache.conda(&archives[0]).is_some());
+        let size = fs::metadata(path(&archives[0])).unwrap().len();
+        cache.evict(2 * size).unwrap();
+        assert_eq!(archives.map(|archive| path(&archive).exists()), [true, false, true]);
     }
 
     #[test]

@@ -188,7 +188,7 @@ impl LayerCache {
 }
 
 /// The files in the directories in `directory`.
-fn files_below(directory: &Path) -> io::Result<Vec<PathBuf>> {
+pub(super) fn files_below(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     let outer = match fs::read_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(files),

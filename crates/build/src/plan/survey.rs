@@ -25,7 +25,7 @@ use crate::{
     needs::{Need, needs},
     output::Output,
     platform,
-    reuse::{Remote, known},
+    reuse::{Knowledge, Remote, known},
     sources::{SourceError, SourcesInput, decide},
     target::Target,
 };
@@ -72,7 +72,9 @@ pub fn survey(survey: &Survey<'_>) -> Result<(EnvironmentPlan, Blobs), Error> {
     };
     let Found { seen, sources, digest, download } = found;
     let mut blobs = Blobs::default();
-    for seen in &seen {
+    blobs.set_index(digest);
+    for (target, seen) in targets.iter().zip(&seen) {
+        blobs.add_image(target.architecture, seen.image.as_ref().map(|(image, _)| image.manifest.digest));
         let image = seen.image.as_ref().map(|(image, other)| (&image.config, other.as_slice()));
         blobs.add(&seen.layers, seen.base.as_ref().map(base_layers).as_deref(), image);
     }
@@ -108,7 +110,11 @@ fn with_cache(survey: &Survey<'_>, unpredicted: &mut Vec<Unpredicted>) -> Result
     let output = Output::scratch_in(&request.cache_dir)?;
     let sources = sources(survey, &output, unpredicted)?;
     let archives = ArchiveCache::open(&request.cache_dir)?;
-    let known = known(targets, &FactsCache::open(&request.cache_dir), survey.remote, &configuration.workdir)?;
+    let _held = archives.hold();
+    let facts = FactsCache::open(&request.cache_dir);
+    // A plan leaves nothing behind.
+    let knowledge = Knowledge { keeps: false, ..Knowledge::new(request, &facts) };
+    let known = known(targets, &knowledge, survey.remote, &configuration.workdir)?;
     let layer_cache = (request.layer_cache > 0).then(|| LayerCache::open(&request.cache_dir, request.layer_cache));
     // Without the network nothing can be fetched by mistake; a base image is the one thing that may be.
     let request = BuildRequest { offline: request.offline || !survey.asks_for_base, ..request.clone() };

@@ -105,3 +105,42 @@ fn abandoned_files_are_removed_and_others_are_not() {
     assert!(!abandoned.exists());
     assert!(incoming.file.path().exists());
 }
+
+/// Writes when an archive was used last.
+fn used(archive: &CachedArchive, days: u64) {
+    let time = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(86_400 * days);
+    File::options().append(true).open(seen_path(&archive.path)).unwrap().set_modified(time).unwrap();
+}
+
+#[test]
+fn the_archives_that_were_not_used_for_longest_go_first() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = ArchiveCache::open(directory.path()).unwrap();
+    let [one, two, three] = [b"one..", b"two..", b"three"].map(|content| fill(&cache, content));
+    (0..).zip([&one, &two, &three]).for_each(|(days, archive)| used(archive, days));
+    // The oldest one is used again.
+    assert!(cache.lookup(&item(b"one..", None)).unwrap().is_some());
+    cache.trim(10);
+    let there = [&one, &two, &three].map(|archive| (archive.path.exists(), seen_path(&archive.path).exists()));
+    assert_eq!(there, [(true, true), (false, false), (true, true)]);
+    cache.trim(0);
+    assert!(!one.path.exists() && !three.path.exists());
+    assert_eq!(cache.lookup(&item(b"one..", None)).unwrap(), None);
+}
+
+#[test]
+fn no_archive_is_removed_while_somebody_holds_the_cache() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = ArchiveCache::open(directory.path()).unwrap();
+    let archive = fill(&cache, b"x");
+    let held = [cache.hold(), ArchiveCache::open(directory.path()).unwrap().hold()];
+    cache.trim(0);
+    assert!(archive.path.exists());
+    let [first, second] = held;
+    drop(first);
+    cache.trim(0);
+    assert!(archive.path.exists());
+    drop(second);
+    cache.trim(0);
+    assert!(!archive.path.exists());
+}

@@ -111,6 +111,7 @@ impl Source<'_> {
             on_event: &|_| {},
         };
         let cache = ArchiveCache::open(self.cache_dir)?;
+        let _held = cache.hold();
         let archives = cache.fetch(&[item], &options, self.client).await?;
         let path = archives.into_iter().next().map(|archive| archive.path).unwrap_or_default();
         let prefix = dist_info(&file_name(&wheel.url));
