@@ -106,6 +106,15 @@ for arch in amd64:x86_64 arm64:aarch64; do
   [ "$machine" = "${arch#*:}" ] || fail "${arch%:*} has what was built for $machine"
 done
 
+# C code, by the locked compiler. Its activation script says what compiles; the wheel has the tag of its Python and processor.
+build -e compiled --build-sdists -o "oci:$work/out-compiled:x" --json >"$work/compiled.json" 2>"$work/said" || fail "$(cat "$work/said")"
+[ "$(report "$work/compiled.json" 'sorted(source["wheel"] for source in report["sources"])')" = \
+  "['compiled-1.0-cp311-cp311-linux_aarch64.whl', 'compiled-1.0-cp311-cp311-linux_x86_64.whl']" ] || fail "the wheels have other tags: $(cat "$work/compiled.json")"
+for arch in amd64:x86_64 arm64:aarch64; do
+  said=$(podman_run "$work/out-compiled" x "${arch%:*}" -- python -c 'import compiled; print(compiled.machine, compiled.sum_of_roots([4.0, 9]))')
+  [ "$said" = "${arch#*:} 5.0" ] || fail "${arch%:*}: the compiled extension says $said"
+done
+
 refused needy pypi:needy 'setuptools>=90' '(it has 75.1.0)' cython 'pixi lock'
 refused extension pypi:extension --wheel "the build failed"
 

@@ -12,13 +12,13 @@ from .conda import PLACEHOLDER, Package
 from .debs import Deb
 from .files import Problem, Tree
 
-DEBS = ("python3.11-minimal", "libpython3.11-minimal", "libpython3.11-stdlib")
+DEBS = ("python3.11-minimal", "libpython3.11-minimal", "libpython3.11-stdlib", "libpython3.11-dev")
 NOARCH_DEBS = ("python3-distutils", "python3-lib2to3")  # Debian keeps these parts of the library apart
 LIBRARY = "lib/python3.11"
 SITE_PACKAGES = f"{LIBRARY}/site-packages"
 
 _UNWANTED = re.compile(
-    rf"{LIBRARY}/(test/|EXTERNALLY-MANAGED|_distutils_system_mod\.py|sitecustomize\.py|email/architecture\.rst"
+    rf"{LIBRARY}/(test/|config-|EXTERNALLY-MANAGED|_distutils_system_mod\.py|sitecustomize\.py|email/architecture\.rst"
     # Tests, and modules whose libraries no package of ours has.
     r"|lib-dynload/(_test|_xxtest|xx|_ctypes_test|nis\.|_dbm\.|ossaudiodev))"
 )
@@ -112,8 +112,10 @@ def _source(bytecode: str) -> str:
 
 
 def _to_prefix(tree: Tree) -> Tree:
-    kept = {path: entry for path, entry in tree.items() if path.startswith(("usr/bin/python3.11", f"usr/{LIBRARY}/"))}
+    kept = {path: entry for path, entry in tree.items() if path.startswith(("usr/bin/python3.11", f"usr/{LIBRARY}/", "usr/include/python3.11/"))}
     moved = {path.removeprefix("usr/"): entry for path, entry in kept.items() if entry.kind != "dir"}
+    # Debian's pyconfig.h only says where that of each architecture is.
+    moved |= {"include/python3.11/pyconfig.h": entry for path, entry in tree.items() if path.endswith("-linux-gnu/python3.11/pyconfig.h")}
     normal = {path: replace(entry, mode=0o755 if entry.mode & 0o111 else 0o644) for path, entry in moved.items()}
     return {path: entry for path, entry in normal.items() if not _UNWANTED.match(path)}
 

@@ -47,6 +47,8 @@ RECIPES = [
     Recipe("openssl", "Apache-2.0", ("openssl", "libssl3"), ("ca-certificates",), placeholder_rpath=("bin/openssl",)),
     Recipe("readline", "GPL-3.0-only", ("libreadline8",), extension=".tar.bz2"),
     Recipe("sqlite", "blessing", ("sqlite3",), placeholder_rpath=("bin/sqlite3",)),
+    # A C compiler that is small: what it compiles for, it has below sysroot/, as conda's compilers do.
+    Recipe("tcc", "LGPL-2.1-or-later", ("tcc", "libc6", "libc6-dev", "linux-libc-dev")),
     # Static: these run in an image that has nothing else.
     Recipe("bash", "GPL-3.0-or-later", ("bash-static",)),
     Recipe("busybox", "GPL-2.0-or-later", ("busybox-static",)),
@@ -56,7 +58,7 @@ RECIPES = [
 
 _UNWANTED = re.compile(
     r"usr/share/(?!zoneinfo|tabset|ca-certificates/mozilla)|usr/share/zoneinfo/(right|posix)/|usr/sbin/"
-    r"|usr/lib/(ssl|python|binfmt\.d)|etc/(?!ssl/openssl\.cnf)"
+    r"|usr/lib/(ssl|python|binfmt\.d)|etc/(?!ssl/openssl\.cnf)|lib64/|lib/ld-linux"
 )
 _APPLETS = ("cat", "env", "id", "ls", "sh", "sleep", "true", "uname")
 
@@ -89,6 +91,7 @@ def to_prefix(tree: Tree, subdir: str) -> Tree:
         (r"lib/terminfo/", "share/terminfo/"),
         (r"(usr/)?bin/", "bin/"),
         (rf"(usr/)?lib/({TRIPLETS.get(subdir, '-')}/)?", "lib/"),
+        (rf"usr/include/({TRIPLETS.get(subdir, '-')}/)?", "sysroot/include/"),
         (r"usr/share/", "share/"),
         (r"etc/ssl/", "ssl/"),
     ]
@@ -118,7 +121,8 @@ def with_rpaths(tree: Tree, placeholder: tuple[str, ...] = ()) -> Tree:
     """Makes dynamic programs and libraries find their libraries in the prefix's lib/, wherever the prefix is."""
     done = {}
     for path, entry in tree.items():
-        if entry.kind == "file" and elf.is_elf(entry.data) and elf.needed(entry.data):
+        # What is in a sysroot is there to be linked with, not to be run.
+        if entry.kind == "file" and elf.is_elf(entry.data) and elf.needed(entry.data) and not path.startswith("sysroot/"):
             here = "$ORIGIN/" + posixpath.relpath("lib", posixpath.dirname(path))
             rpath = f"{PLACEHOLDER}/lib" if path in placeholder else here.removesuffix("/.")
             entry = entry.with_data(elf.set_rpath(entry.data, rpath))
@@ -158,4 +162,29 @@ def _busybox(tree: Tree) -> Tree:
     return {"bin/busybox": tree["bin/busybox"]} | {f"bin/{name}": files.symlink("busybox", now) for name in _APPLETS}
 
 
-_extras = {"ca-certificates": _certificates, "bash": _bash, "busybox": _busybox}
+_CC = f"""#!/bin/sh
+# tcc with its sysroot. Its own way to link looks for files of a Debian system.
+prefix={PLACEHOLDER}
+for argument; do
+  case $argument in -c | -E) exec "$prefix/bin/tcc" "-B$prefix/lib/tcc" -nostdinc "$@" "-I$prefix/lib/tcc/include" "-I$prefix/sysroot/include" ;; esac
+done
+exec "$prefix/bin/tcc" "-B$prefix/lib/tcc" -nostdlib "$@" "-L$prefix/sysroot/lib" -lc "$prefix/lib/tcc/libtcc1.a"
+"""
+_TCC_SCRIPTS = {
+    "activate": 'export CC="${CONDA_PREFIX}/bin/cc" LDSHARED="${CONDA_PREFIX}/bin/cc -shared"\n',
+    "deactivate": "unset CC LDSHARED\n",
+}
+
+
+def _tcc(tree: Tree) -> Tree:
+    now = files.newest(tree)
+    headers = re.compile(r"sysroot/include/(?!c\+\+/|linux/(?!errno\.h|limits\.h))([^/]*$|(asm|asm-generic|bits|gnu|linux|sys)/)")
+    kept = {path: entry for path, entry in tree.items() if re.match(r"bin/tcc$|lib/tcc/(include/|libtcc1\.a)", path) or headers.match(path)}
+    for name in ("libc.so.6", "libm.so.6"):
+        kept[f"sysroot/lib/{name}"] = tree[f"lib/{name}"]
+        kept[f"sysroot/lib/{name.removesuffix('.6')}"] = files.symlink(name, now)
+    scripts = {f"etc/conda/{when}.d/tcc.sh": files.file(text, now) for when, text in _TCC_SCRIPTS.items()}
+    return kept | scripts | {"bin/cc": files.file(_CC, now, 0o755)}
+
+
+_extras = {"ca-certificates": _certificates, "bash": _bash, "busybox": _busybox, "tcc": _tcc}
