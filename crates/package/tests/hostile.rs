@@ -1,6 +1,8 @@
 //! Hostile archives are refused with the package and the path in the error, and no control character in it.
 
 mod common;
+#[path = "hostile/mutations.rs"]
+mod mutations;
 #[path = "hostile/sizes.rs"]
 mod sizes;
 
