@@ -64,6 +64,24 @@ fn base(directory: &Path) {
     fs::write(directory.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
 }
 
+/// Two environments in one place would be neither.
+#[test]
+fn an_environment_is_not_put_over_another_one() {
+    let sandbox = Sandbox::new();
+    let tool = |content: &str| workspace([package("tool", [file("bin/tool", content)])]).platforms(&["linux-64"]);
+    tool("old").write(&sandbox.path("old"));
+    sandbox.run(&["build", "old", "-o", "oci:base:x"]).success();
+    tool("new").oci_only("base = \"oci:../base:x\"").write(&sandbox.path("ws"));
+    let words = ["base:x has /opt/pixi/env/bin already", "--prefix"];
+    sandbox.run(&["build", "ws", "-o", "oci:out:x"]).refused(1, &words);
+    assert!(!sandbox.path("out/index.json").exists());
+    sandbox.run(&["build", "ws", "-o", "oci:out:x", "--prefix", "/opt/pixi/more"]).success();
+    // One that is empty is as good as none.
+    base(&sandbox.path("empty"));
+    tool("new").oci_only("base = \"oci:../empty\"\nprefix = \"/var/untouched\"").write(&sandbox.path("ws"));
+    sandbox.run(&["build", "ws", "-o", "oci:out:y"]).success();
+}
+
 fn built(sandbox: &Sandbox, oci: &str) -> Tree {
     let tool = package("tool", [file("bin/tool", "x").mode(0o755)]);
     workspace([tool]).platforms(&["linux-64"]).oci_only(oci).write(&sandbox.path("ws"));

@@ -144,6 +144,16 @@ impl Base {
         Ok(())
     }
 
+    /// Nothing may be below the prefix. Modules, plugins and records of packages that only the base has would be found by
+    /// ours: two versions of one package, of which each has a part of its files.
+    pub fn check_prefix(&self, prefix: &TargetPrefix) -> Result<(), Error> {
+        let Some(found) = &self.image else { return Ok(()) };
+        match found.files.first_below(prefix.tree_path().as_str()) {
+            None => Ok(()),
+            Some(path) => Err(Error::BasePrefixInUse { base: found.image.reference.clone(), path: format!("/{path}") }),
+        }
+    }
+
     /// The version of its glibc, or the one that was `said`.
     pub fn glibc(&self, said: Option<(u32, u32)>) -> Option<(u32, u32)> {
         said.or_else(|| self.files()?.glibc())

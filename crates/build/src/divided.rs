@@ -38,6 +38,7 @@ impl ImageBuilder<'_> {
         virtual_packages::check(&requirements(&target.packages), &target.virtual_packages)?;
         let base = Base::open(self.request, configuration, target.architecture, self.on_event)?;
         base.check_places(&[configuration.prefix.as_str(), &configuration.workdir])?;
+        base.check_prefix(&configuration.prefix)?;
         base.check_glibc(&requirements(&target.packages), self.request.base_glibc)?;
         Ok(base)
     }

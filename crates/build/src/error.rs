@@ -118,6 +118,17 @@ pub enum Error {
         /// From its root.
         path: String,
     },
+    /// The prefix is in use: what is there would be mixed with our packages.
+    #[error(
+        "base image {base} has {path} already, and an environment cannot be put over another one; choose another --prefix, or \
+         a base without it"
+    )]
+    BasePrefixInUse {
+        /// The base image.
+        base: String,
+        /// The first of its paths below the prefix.
+        path: String,
+    },
     /// Programs need an interpreter that is not in the image.
     #[error(
         "{program} is run by {interpreter}, which no package and no base image has; use a base image with glibc, such as docker.io/library/ubuntu:24.04"

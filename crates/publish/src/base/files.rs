@@ -73,6 +73,13 @@ impl BaseFiles {
         Some((format!("/{real}"), entry))
     }
 
+    /// The first path below a directory, in the order of paths; all without the slash before them. Links are not followed.
+    pub fn first_below(&self, directory: &str) -> Option<&str> {
+        let below = format!("{directory}/");
+        let (path, _) = self.tree.nodes.range(below.clone()..).next()?;
+        path.starts_with(&below).then_some(path)
+    }
+
     /// The directories that are not root's or that not everybody may read, or everybody may write to; without the slash
     /// before their paths.
     pub fn special_directories(&self) -> impl Iterator<Item = (&str, DirectoryAttributes)> {
