@@ -19,7 +19,9 @@ fn the_result_is_the_reference_with_the_digest_and_nothing_else() {
     let outcome = sandbox.build("ws", "oci:out:v1");
     let index = image::read(&sandbox.path("out"), "v1");
     assert_eq!(outcome.stdout, format!("oci:out:v1@{}\n", index.digest));
-    assert_eq!(outcome.stderr, "", "nothing went wrong and nobody asked");
+    let sizes: Vec<&str> = outcome.stderr.lines().map(|line| line.split(" layers, ").next().unwrap()).collect();
+    assert_eq!(sizes, ["linux/amd64: 3", "linux/arm64: 3"], "how big they are, and nothing went wrong");
+    assert_eq!(sandbox.run(&["build", "ws", "-o", "oci:out:v1", "-q"]).success().stderr, "");
 
     // Without a tag the layout has one image and its reference no name; without an output it is in the workspace.
     let outcome = sandbox.run(&["build", "ws"]).success();
@@ -251,6 +253,8 @@ fn flags_win_over_the_environments_part_and_that_over_the_rest() {
         "l=1",
     ]);
     assert_eq!(flags.config["config"]["Cmd"], json!(["of", "flag"]));
+    let line = config(&["--cmd", "of 'a line'"]);
+    assert_eq!(line.config["config"]["Cmd"], json!(["of", "a line"]));
     assert_eq!(flags.env("B"), Some("flag"));
     assert_eq!(flags.config["config"]["User"], "5:6");
     assert_eq!(flags.config["config"]["Labels"]["l"], "1");

@@ -22,9 +22,13 @@ fn a_workspace_that_is_not_there_or_not_locked() {
     sandbox.run(&["build", "nowhere"]).refused(1, &["nowhere"]);
     fs::create_dir(sandbox.path("empty")).unwrap();
     sandbox.run(&["build", "empty"]).refused(1, &["empty", "pixi.toml"]);
+    fs::write(sandbox.path("empty/app.py"), "import os\n").unwrap();
+    sandbox.run(&["build", "empty/app.py"]).refused(1, &["empty/app.py", "no pixi.toml"]);
+    sandbox.run(&["check-product", "empty"]).refused(1, &["empty is not a product", "pixi-oci product"]);
+    sandbox.run(&["verify", "image", "oci:empty"]).refused(1, &["empty is not an OCI layout", "pixi-oci build"]);
     workspace([]).write(&sandbox.path("ws"));
     fs::remove_file(sandbox.path("ws/pixi.lock")).unwrap();
-    sandbox.run(&["build", "ws", "--frozen"]).refused(1, &["pixi.lock", "pixi lock"]);
+    sandbox.run(&["build", "ws", "--frozen"]).refused(1, &["pixi.lock", "pixi lock", "pixi-oci lock"]);
     sandbox.run(&["plan", "ws", "--frozen"]).refused(1, &["pixi.lock", "pixi lock"]);
     for (version, words) in [("3", ["too old", "pixi lock"]), ("99", ["newer", "update pixi-oci"])] {
         fs::write(sandbox.path("ws/pixi.lock"), format!("version: {version}\nenvironments: {{}}\npackages: []\n"))
@@ -32,7 +36,7 @@ fn a_workspace_that_is_not_there_or_not_locked() {
         sandbox.run(&["build", "ws"]).refused(1, &words);
     }
     fs::write(sandbox.path("ws/pixi.lock"), "version: 6\nenvironments: [\n").unwrap();
-    sandbox.run(&["build", "ws"]).refused(1, &["pixi.lock", "pixi lock"]);
+    sandbox.run(&["build", "ws"]).refused(1, &["pixi.lock", "cut off", "pixi lock"]);
     assert!(!sandbox.path("ws/dist").exists());
 }
 
@@ -48,6 +52,10 @@ fn an_unknown_environment_with_those_there_are() {
 fn an_unknown_platform_with_those_there_are() {
     let words = ["`linux-aarch46`", "did you mean `linux-aarch64`? it is locked for", "`linux-64`"];
     refused(&workspace([]), &["--platform", "linux-aarch46"], 1, &words);
+    // What targets have is no reason where nothing is locked for the platform at all.
+    let assumed = ["--platform", "osx-arm64", "--virtual-package", "__glibc=2.36"];
+    let outcome = refused(&workspace([]), &assumed, 1, &["platform `osx-arm64`; it is locked for"]);
+    assert!(!outcome.stderr.contains("__glibc"), "{}", outcome.stderr);
 }
 
 #[test]
@@ -133,6 +141,7 @@ fn wrong_usage() {
         &["nonsense"],
         &[],
         &["build", "ws", "--cmd", "[1"],
+        &["build", "ws", "--cmd", "a && b"],
         &["build", "ws", "--base-glibc", "new"],
         &["build", "ws", "--virtual-package", "cuda"],
         &["build", "ws", "-v", "-q"],

@@ -40,6 +40,27 @@ fn the_reference_of_commands_is_what_they_say() {
     assert!(text == written, "docs/cli.md is old; UPDATE=1 writes it anew. First: {differs:?}");
 }
 
+/// It shows examples, fits a terminal of 100 columns, and says nothing of the machine that it is asked on.
+#[test]
+fn the_help_of_every_command() {
+    let mut text = String::new();
+    help(&Sandbox::new(), &[], &mut text);
+    for command in text.split("\n## ").skip(2) {
+        let examples = command.split_once("\nExamples:\n").unwrap_or_else(|| panic!("no examples: {command}")).1;
+        for line in examples.lines().take_while(|line| *line != "```") {
+            let starts = ["pixi-oci ", "podman ", "airgap/", "eval ", ". /"].map(|program| format!("  {program}"));
+            assert!(starts.iter().any(|start| line.starts_with(start)), "wrapped, or no command: {line}");
+        }
+        for line in command.lines() {
+            assert!(line.chars().count() <= 100, "too wide: {line}");
+        }
+    }
+    // The sandbox sets these.
+    for variable in ["PIXI_NO_PROGRESS=", "PIXI_OCI_LAYER_CACHE_SIZE="] {
+        assert!(!text.contains(variable), "the value of {variable} is shown");
+    }
+}
+
 #[test]
 fn the_reference_of_configuration_has_every_key() {
     let source = fs::read_to_string(Path::new(ROOT).join("crates/resolve/src/config_reader.rs")).unwrap();

@@ -61,6 +61,11 @@ fn every_image_is_a_job() {
     );
     sandbox.run(&["plan", "services/api", "services/worker"]).refused(2, &["--matrix"]);
     sandbox.run(&["plan", "services/api", "--since", "HEAD"]).refused(2, &["--matrix"]);
+    let outside = Sandbox::new();
+    workspace([]).write(&outside.path("ws"));
+    let outcome = outside.run(&["plan", "ws", "--matrix", "github", "--since", "HEAD"]);
+    let outcome = outcome.refused(1, &["cannot compare ws with HEAD", "not a git repository"]);
+    assert!(!outcome.stderr.contains("shallow"), "{}", outcome.stderr);
 }
 
 #[test]

@@ -141,7 +141,7 @@ fn what_else_differs_is_named() {
     let (_, said) = failed(&[]);
     assert!(said.contains("(application)") && said.contains("/app/pixi.toml: other content"), "{said}");
     // What is damaged is not compared, and what makes no sense is said before anything is made.
-    rebuild(&sandbox, "oci:out:v1", &["--cache-from", "docker://127.0.0.1:1/x"]).refused(2, &["takes no layers"]);
+    rebuild(&sandbox, "oci:out:v1", &["--cache-from", "docker://127.0.0.1:1/x"]).refused(2, &["--cache-from"]);
     rebuild(&sandbox, "oci:nothing", &[]).refused(1, &["not an OCI layout"]);
     workspace([]).platforms(&["linux-64"]).write(&sandbox.path("ws"));
     rebuild(&sandbox, "oci:out:v1", &["--arch", "arm64"]).refused(1, &["linux-aarch64"]);

@@ -3,7 +3,7 @@
 use std::{io::IsTerminal, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use pixi_oci_build::{Architecture, CompressionSetting, Include, OciConfig, VirtualPackage};
+use pixi_oci_build::{Architecture, CompressionSetting, Include, OciConfig, VirtualPackage, split_plain};
 
 use crate::{
     commands::{
@@ -85,10 +85,10 @@ pub struct Common {
     #[arg(long, global = true, value_enum, value_name = "HOW")]
     progress: Option<ProgressForm>,
     /// The same as --progress none; what --progress says wins.
-    #[arg(long, global = true, env = "PIXI_NO_PROGRESS", value_parser = clap::builder::FalseyValueParser::new())]
+    #[arg(long, global = true, env = "PIXI_NO_PROGRESS", hide_env_values = true, value_parser = clap::builder::FalseyValueParser::new())]
     no_progress: bool,
     /// When to use colours.
-    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, env = "PIXI_COLOR")]
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, env = "PIXI_COLOR", hide_env_values = true)]
     color: Color,
 }
 
@@ -178,7 +178,7 @@ const FALSE: [&str; 6] = ["", "0", "false", "no", "off", "n"];
 
 /// An architecture, by the name that OCI has for it.
 pub fn architecture(text: &str) -> Result<Architecture, String> {
-    text.parse().map_err(|_| "there are amd64 and arm64".to_string())
+    text.parse().map_err(|_| "there are amd64 (x86_64) and arm64 (aarch64)".to_string())
 }
 
 impl Selection {
@@ -274,7 +274,7 @@ pub struct ImageArgs {
     /// The user that the container runs as: NAME or UID, with :GROUP or :GID.
     #[arg(long, value_name = "USER")]
     user: Option<String>,
-    /// The command, as a JSON list or a single program.
+    /// The command: a line without shell syntax, or a JSON list.
     #[arg(long, value_name = "CMD", value_parser = argv, conflicts_with = "task")]
     cmd: Option<Argv>,
     /// A pixi task whose command becomes the image's.
@@ -315,10 +315,12 @@ pub struct SourceArgs {
 #[derive(Debug, Clone)]
 pub struct Argv(pub Vec<String>);
 
-/// Reads a JSON list, or a single program.
+/// Reads a JSON list, or a line as in the manifest.
 pub fn argv(text: &str) -> Result<Argv, String> {
     if !text.trim_start().starts_with('[') {
-        return Ok(Argv(vec![text.to_string()]));
+        return split_plain(text)
+            .map(Argv)
+            .map_err(|why| format!("it {why}; write a JSON list, e.g. '[\"sh\", \"-c\", \"…\"]'"));
     }
     serde_json::from_str(text).map(Argv).map_err(|error| format!("not a JSON list of texts: {error}"))
 }

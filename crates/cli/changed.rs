@@ -10,6 +10,10 @@ use crate::error::CliError;
 /// Files of a workspace that may name files outside of it.
 const NAMING: [&str; 3] = ["pixi.toml", "pyproject.toml", "pixi.lock"];
 
+/// Why a commit is not there although it exists.
+const SHALLOW: &str = "a shallow clone has too few commits (GitHub: `fetch-depth: 0` of actions/checkout, Woodpecker: \
+                       `partial: false` and `depth` of the clone)";
+
 /// Whether files of the workspace differ from where its branch left `since`, in commits or in the working tree.
 ///
 /// A workspace that names something outside of it, in the repository, with `../`, counts as changed as soon as anything
@@ -31,9 +35,11 @@ pub fn has_changed(workspace: &Path, since: &str) -> Result<bool, CliError> {
     // `:/` is the whole repository.
     let place = if reaches_out { ":/" } else { "." };
     let failed = |reason| CliError::Since { workspace: workspace.to_owned(), since: since.to_owned(), reason };
+    git(directory, &["rev-parse", "--git-dir"]).map_err(failed)?;
+    let too_few = |reason: String| failed(format!("{reason}; {SHALLOW}"));
     // `--end-of-options`: a name must not become an option.
     let changed = git(directory, &["diff", "--name-only", "--merge-base", "--end-of-options", since, "--", place]);
-    let changed = changed.map_err(failed)?;
+    let changed = changed.map_err(too_few)?;
     if !changed.trim().is_empty() {
         return Ok(true);
     }
@@ -41,7 +47,7 @@ pub fn has_changed(workspace: &Path, since: &str) -> Result<bool, CliError> {
     Ok(!new.trim().is_empty())
 }
 
-/// What git prints, or the last line of its complaint.
+/// What git prints, or the last line of its complaint that says something.
 fn git(directory: &Path, arguments: &[&str]) -> Result<String, String> {
     let output = Command::new("git").arg("-C").arg(directory).args(arguments).stdin(Stdio::null()).output();
     let output = output.map_err(|error| error.to_string())?;
@@ -49,5 +55,5 @@ fn git(directory: &Path, arguments: &[&str]) -> Result<String, String> {
     if output.status.success() {
         return Ok(text(&output.stdout));
     }
-    Err(text(&output.stderr).lines().last().unwrap_or("it failed").to_owned())
+    Err(text(&output.stderr).lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it failed").to_owned())
 }

@@ -19,10 +19,17 @@ use crate::error::CliError;
 pub struct ConfigArgs {
     /// Read pixi's configuration from this file, not from those of the machine and the user. The workspace's
     /// `.pixi/config.toml` is read, too.
-    #[arg(long, visible_alias = "config", value_name = "PATH", env = "PIXI_CONFIG_FILE", conflicts_with = "no_config")]
+    #[arg(
+        long,
+        visible_alias = "config",
+        value_name = "PATH",
+        env = "PIXI_CONFIG_FILE",
+        hide_env_values = true,
+        conflicts_with = "no_config"
+    )]
     config_file: Option<PathBuf>,
     /// Read no configuration of pixi but the workspace's.
-    #[arg(long, env = "PIXI_NO_CONFIG", value_parser = clap::builder::FalseyValueParser::new())]
+    #[arg(long, env = "PIXI_NO_CONFIG", hide_env_values = true, value_parser = clap::builder::FalseyValueParser::new())]
     no_config: bool,
 }
 

@@ -65,6 +65,12 @@ pub enum CliError {
         /// The lock file.
         path: PathBuf,
     },
+    /// A lock file that was only to be checked has the right packages.
+    #[error("{} has what the manifest wants, but would be written in another form (it is of another format, or was changed by hand); run `pixi-oci lock` or `pixi lock`", path.display())]
+    LockRewritten {
+        /// The lock file.
+        path: PathBuf,
+    },
     /// Base images that were only to be checked.
     #[error("the base images in {} are not pinned to what their names mean now; run `pixi-oci lock --base`", path.display())]
     BaseChanged {
@@ -72,16 +78,13 @@ pub enum CliError {
         path: PathBuf,
     },
     /// git cannot tell what has changed.
-    #[error(
-        "cannot compare {} with {since}: {reason}; a shallow clone has too few commits (GitHub: `fetch-depth: 0` of \
-         actions/checkout, Woodpecker: `partial: false` and `depth` of the clone)", workspace.display()
-    )]
+    #[error("cannot compare {} with {since}: {reason}", workspace.display())]
     Since {
         /// The workspace.
         workspace: PathBuf,
         /// The commit, tag or branch.
         since: String,
-        /// What git says.
+        /// What git says, and what may help.
         reason: String,
     },
     /// The result cannot be written as JSON.

@@ -17,6 +17,7 @@ mod error;
 mod events;
 mod interrupt;
 mod matrix;
+mod means;
 mod output;
 mod plan_table;
 mod progress;

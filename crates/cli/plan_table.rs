@@ -22,8 +22,9 @@ pub fn text(plans: &[EnvironmentPlan]) -> String {
 
 fn platform(text: &mut String, environment: &str, plan: &Plan) -> std::fmt::Result {
     let layers = plan.layers.len();
-    let (name, packages, bytes) = (&plan.platform, plan.packages, size(plan.bytes));
-    writeln!(text, "{environment} {name}: {packages} packages, {bytes} in {layers} layers")?;
+    let (name, bytes) = (&plan.platform, size(plan.bytes));
+    let (packages, layers) = (counted(plan.packages, "package"), counted(layers, "layer"));
+    writeln!(text, "{environment} {name}: {packages}, {bytes} in {layers}")?;
     if !plan.needs.is_empty() {
         let needs: Vec<_> = plan.needs.iter().map(|need| format!("{} ({})", need.text(), need.package)).collect();
         writeln!(text, "  needs {}", needs.join(", "))?;
@@ -61,8 +62,8 @@ fn whole(text: &mut String, plan: &EnvironmentPlan) -> std::fmt::Result {
     if let Some(digest) = plan.digest {
         writeln!(text, "{name}: a build makes {digest}")?;
     }
-    for unpredicted in &plan.unpredicted {
-        writeln!(text, "{name}: digest not known: {}", unpredicted.message)?;
+    for reason in together(plan) {
+        writeln!(text, "{name}: digest not known: {reason}")?;
     }
     let download = &plan.download;
     let more = if download.at_most_bytes > download.bytes {
@@ -70,9 +71,9 @@ fn whole(text: &mut String, plan: &EnvironmentPlan) -> std::fmt::Result {
     } else {
         String::new()
     };
-    write!(text, "{name}: to download {} archives, {}{more}", download.archives, size(download.bytes))?;
+    write!(text, "{name}: to download {}, {}{more}", counted(download.archives, "archive"), size(download.bytes))?;
     if download.layers > 0 {
-        write!(text, "; and {} layers, {}", download.layers, size(download.layer_bytes))?;
+        write!(text, "; and {}, {}", counted(download.layers, "layer"), size(download.layer_bytes))?;
     }
     writeln!(text)?;
     for destination in &plan.push {
@@ -111,7 +112,7 @@ fn changes(text: &mut String, plan: &Plan, changes: &Changes) -> std::fmt::Resul
         return writeln!(text, "  there is no image for {} to compare with", plan.platform);
     }
     let all = bytes(changes.bytes, changes.exact);
-    writeln!(text, "  changed: {} packages, {all} to send", changes.packages.len())?;
+    writeln!(text, "  changed: {}, {all} to send", counted(changes.packages.len(), "package"))?;
     for package in &changes.packages {
         let what = match (package.before.as_deref(), package.after.as_deref()) {
             (None, Some(after)) => format!("+ {} {after}", package.name),
@@ -138,6 +139,32 @@ fn changes(text: &mut String, plan: &Plan, changes: &Changes) -> std::fmt::Resul
         writeln!(text, "    {:>10}  ({what})", size(layer.size))?;
     }
     Ok(())
+}
+
+/// The reasons why a digest is not known; what is so for several platforms is said once.
+fn together(plan: &EnvironmentPlan) -> Vec<String> {
+    let mut together: Vec<(Vec<&str>, &str)> = Vec::new();
+    for unpredicted in &plan.unpredicted {
+        let platform = plan.platforms.iter().map(|plan| plan.platform.as_str());
+        let said = platform
+            .filter_map(|name| Some((name, unpredicted.message.strip_prefix(name)?.strip_prefix(": ")?)))
+            .next()
+            .unwrap_or(("", &unpredicted.message));
+        match together.iter_mut().find(|(_, what)| *what == said.1) {
+            Some((names, _)) => names.push(said.0),
+            None => together.push((vec![said.0], said.1)),
+        }
+    }
+    let line = |(names, what): &(Vec<&str>, &str)| match names[..] {
+        [""] => (*what).to_owned(),
+        _ => format!("{}: {what}", names.join(", ")),
+    };
+    together.iter().map(line).collect()
+}
+
+/// "1 layer", "2 layers".
+fn counted(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
 fn packages_of(layer: &LayerPlan) -> String {

@@ -41,9 +41,9 @@ pub struct PublishingArgs {
     #[command(flatten)]
     pub registry: RegistryArgs,
     /// The user that goes with REGISTRY_TOKEN or the token command [default: the first word of the repository].
-    #[arg(long, value_name = "NAME", env = "REGISTRY_USER")]
+    #[arg(long, value_name = "NAME", env = "REGISTRY_USER", hide_env_values = true)]
     username: Option<String>,
-    /// A program that prints a token, as a JSON list with its arguments; no shell is involved. Replaces `token-command`.
+    /// A program that prints a token: a line without shell syntax, or a JSON list. Replaces `token-command`.
     #[arg(long, value_name = "ARGV", value_parser = crate::arguments::argv)]
     token_command: Option<Argv>,
     /// Upload in pieces of so many MB, where a proxy before the registry limits the size of requests.

@@ -13,7 +13,7 @@ use crate::{arguments::Selection, error::CliError};
 #[derive(Debug, Default, Args)]
 pub struct Workspaces {
     /// More workspaces, one after another.
-    #[arg(value_name = "WORKSPACE")]
+    #[arg(value_name = "MORE")]
     more: Vec<PathBuf>,
     /// Every workspace below the current directory whose directory fits, e.g. 'services/*' or 'images/**'; those that
     /// git ignores do not count. Repeatable.

@@ -49,8 +49,8 @@ impl Base {
             skopeo: Path::new("skopeo"),
             events: &network.events(),
         };
-        let recorded = request.recorded.as_ref().and_then(|recorded| recorded.base(&reference, architecture));
-        let meant = recorded.map(|text| BaseRef::parse(&text)).transpose()?;
+        let recorded = request.recorded.as_ref().map(|recorded| recorded.base(&reference, architecture)).transpose()?;
+        let meant = recorded.flatten().map(|text| BaseRef::parse(&text)).transpose()?;
         let meant = meant.as_ref().unwrap_or(&reference);
         on_event(Event::BaseStarted { base: meant.to_string(), architecture });
         let Some(image) = network.run(resolve_base(meant, architecture, &options))?? else {

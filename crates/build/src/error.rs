@@ -78,6 +78,16 @@ pub enum Error {
         /// Their file names.
         wheels: String,
     },
+    /// An image cannot be made again on the base image that is configured.
+    #[error(
+        "the image was made on another base image ({made_on}) than the workspace has now ({configured}); say that one with `--base`"
+    )]
+    OtherBase {
+        /// What the image says of its base image.
+        made_on: String,
+        /// What is configured.
+        configured: String,
+    },
     /// A package's address that cannot be recorded.
     #[error("{package}: {url:?} is no address of a package")]
     Url {

@@ -67,7 +67,7 @@ pub use pixi_oci_publish::{find_container_engine, load, registry::RepositoryRef}
 pub use pixi_oci_resolve::{
     Client, ClientSettings, CompressionSetting, ConfigPlaces, Error as ResolveError, Include, ManifestError, OciConfig,
     PixiConfig, Port, Proxies, S3Environment, TaskArgv, Url, Uv, VirtualPackage, Workspace, is_workspace, redact,
-    redact_text,
+    redact_text, split_plain,
 };
 pub use plan::{
     AgainstImage, ChangedPackage, Changes, DestinationPlan, DownloadPlan, EnvironmentPlan, LayerPlan, LayerState,
@@ -82,7 +82,7 @@ pub use publication::{
     PublishReport, PublishRequest, PublishSource, PublishedImage, PublishedTag, Status, VersionFacts, check_apart,
     prune, publish_images,
 };
-pub use recorded::Recorded;
+pub use recorded::{Recorded, RecordedBase};
 pub use report::{
     BaseReport, BuildReport, ImageReport, LayerKind, LayerOrigin, LayerReport, SourceReport, WheelReport, WheelSource,
 };

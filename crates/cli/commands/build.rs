@@ -1,19 +1,16 @@
 //! `pixi-oci build`
 
-use std::{
-    env,
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{env, process::ExitCode};
 
 use clap::Args;
-use pixi_oci_build::{BuildReport, BuildRequest, Client, RepositoryRef, build, find_container_engine, load};
+use pixi_oci_build::{BuildReport, BuildRequest, Client, build, find_container_engine, load};
 use pixi_oci_publish::registry::RegistryAccess;
 
 use crate::{
     arguments::{ImageArgs, Selection},
-    channels::{Channels, ConfigArgs},
+    channels::Channels,
     error::CliError,
+    means::{LayerArgs, Means},
     output::Output,
     progress::{Progress, size},
     registries::RegistryArgs,
@@ -25,11 +22,10 @@ use crate::{
 /// come from. The lock file must be what the manifest says now, unless --frozen is said.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
-  pixi-oci build                                    # ./pixi.lock into oci:dist/oci, all linux platforms
+  pixi-oci build                                    # into oci:dist/oci, for all linux platforms
   pixi-oci build -e prod --arch amd64,arm64 ../tool
   pixi-oci build --base scratch -o oci-archive:tool.tar:1.0
-  pixi-oci build --load                             # and then: podman run --rm NAME
-  podman run --rm \"$(pixi-oci build --arch amd64)\" python --version")]
+  podman run --rm \"$(pixi-oci build --load)\"         # podman or docker gets it, and runs it")]
 pub struct BuildArgs {
     #[command(flatten)]
     pub selection: Selection,
@@ -40,97 +36,34 @@ pub struct BuildArgs {
     /// Hand this machine's image to podman or docker instead, under NAME[:TAG] [default: the workspace's name].
     #[arg(long, value_name = "REF", num_args = 0..=1, default_missing_value = "", conflicts_with = "output")]
     pub load: Option<String>,
+    /// Print the result as one JSON document: every digest, diff id, size, and the packages of each layer.
+    #[arg(long)]
+    pub json: bool,
     #[command(flatten)]
     pub image: ImageArgs,
     #[command(flatten)]
     pub registry: RegistryArgs,
     #[command(flatten)]
     pub means: Means,
-    /// Print the result as one JSON document: every digest, diff id, size, and the packages of each layer.
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    pub layers: LayerArgs,
 }
 
 impl BuildArgs {
     fn request(&self, channels: &Channels) -> Result<BuildRequest, CliError> {
-        request(&self.selection, Some(&self.image), &self.means, channels, self.registry.access())
-    }
-}
-
-/// With what it is done.
-#[derive(Debug, Args)]
-pub struct Means {
-    /// Use only the cache and files of this machine.
-    #[arg(long, env = "PIXI_OFFLINE", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = clap::builder::FalseyValueParser::new())]
-    offline: Option<bool>,
-    /// Where downloaded archives and base images are kept [default: $XDG_CACHE_HOME/pixi-oci].
-    #[arg(long, value_name = "DIR", env = "PIXI_OCI_CACHE_DIR")]
-    pub cache_dir: Option<PathBuf>,
-    /// How much of finished layers is kept there for later builds, e.g. 500MB or 50GB; with 0 all layers are made anew.
-    #[arg(long, value_name = "SIZE", env = "PIXI_OCI_LAYER_CACHE_SIZE", default_value = "20GB", value_parser = bytes)]
-    layer_cache_size: u64,
-    /// How much of downloaded archives is kept there for later builds; what was not used for longest goes first.
-    #[arg(long, value_name = "SIZE", env = "PIXI_OCI_ARCHIVE_CACHE_SIZE", default_value = "20GB", value_parser = bytes)]
-    archive_cache_size: u64,
-    /// A published image whose layers are taken where they are the same: docker://HOST/REPOSITORY[:TAG]. Repeatable. Their
-    /// packages are not downloaded then.
-    #[arg(long, value_name = "IMAGE")]
-    cache_from: Vec<RepositoryRef>,
-    #[command(flatten)]
-    config: ConfigArgs,
-}
-
-/// A number of bytes, with a decimal or binary unit.
-fn bytes(text: &str) -> Result<u64, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic() || c == ' ');
-    let unit: u64 = match text[digits.len()..].trim() {
-        "" | "B" => 1,
-        "kB" | "KB" => 1000,
-        "MB" => 1000 * 1000,
-        "GB" => 1000 * 1000 * 1000,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        _ => return Err("write a number with kB, MB, GB, KiB, MiB or GiB, e.g. 20GB".into()),
-    };
-    let number: u64 = digits.parse().map_err(|_| "write a whole number first, e.g. 20GB".to_string())?;
-    number.checked_mul(unit).ok_or_else(|| "that is more than there is".into())
-}
-
-impl Means {
-    /// Whether layers of published images are to be taken.
-    pub fn takes_published(&self) -> bool {
-        !self.cache_from.is_empty()
-    }
-
-    /// Where packages come from.
-    pub fn channels(&self, workspace: &Path) -> Result<Channels, CliError> {
-        Channels::read(workspace, &self.config, self.offline)
-    }
-
-    /// Where packages come from; of no workspace, there are none.
-    pub fn channels_without_workspace(&self) -> Result<Channels, CliError> {
-        Channels::without_workspace(&self.config, self.offline)
-    }
-
-    /// The cache's directory.
-    pub fn cache(&self) -> Result<PathBuf, CliError> {
-        let absolute = |variable: &str| env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
-        self.cache_dir
-            .clone()
-            .or_else(|| absolute("XDG_CACHE_HOME").map(|dir| dir.join("pixi-oci")))
-            .or_else(|| absolute("HOME").map(|dir| dir.join(".cache/pixi-oci")))
-            .ok_or_else(|| CliError::Usage("there is no HOME; say where to keep archives with --cache-dir DIR".into()))
+        request(&self.selection, Some(&self.image), Some(&self.layers), &self.means, channels, self.registry.access())
     }
 }
 
 /// So much content of packages may wait in memory: enough for most packages whole. What exceeds it goes through the page cache.
 pub const MEMORY: usize = 128 << 20;
 
-/// The request of `build`, `publish` and `plan`, without a destination.
+/// The request of every command that builds, without a destination. Those that make images say how, and which layers are
+/// not made.
 pub fn request(
     selection: &Selection,
     image: Option<&ImageArgs>,
+    layers: Option<&LayerArgs>,
     means: &Means,
     channels: &Channels,
     registries: RegistryAccess,
@@ -154,9 +87,9 @@ pub fn request(
         wheels: image.map(|image| image.sources.wheels.clone()).unwrap_or_default(),
         build_sdists: image.is_some_and(|image| image.sources.build_sdists),
         cache_dir: means.cache()?,
-        layer_cache: means.layer_cache_size,
+        layer_cache: layers.map_or(0, |layers| layers.layer_cache_size),
         archive_cache: means.archive_cache_size,
-        cache_from: means.cache_from.clone(),
+        cache_from: layers.map(|layers| layers.cache_from.clone()).unwrap_or_default(),
         offline: channels.offline(),
         downloads: channels.downloads(),
         interrupted: crate::interrupt::flag(),
@@ -199,7 +132,7 @@ pub fn build_with_progress(request: &BuildRequest, client: &Client, output: &Out
     let report = result?;
     for image in &report.images {
         let total: u64 = image.layers.iter().map(|layer| layer.size).sum();
-        output.note(&format!("{}: {} layers, {}", image.platform, image.layers.len(), size(total)));
+        output.say(&format!("{}: {} layers, {}", image.platform, image.layers.len(), size(total)));
     }
     Ok(report)
 }

@@ -16,6 +16,9 @@ use crate::{
 /// The prefix gets the bytes that it has in the image of the same lock file at the same path. Prints the prefix. The product's
 /// `bootstrap-project.sh --no-pixi` calls this, after it has checked the product as a whole.
 #[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  pixi-oci install-product product --prefix /srv/env --activate /srv/activate.sh
+  . /srv/activate.sh                # sets the environment up for a shell")]
 pub struct InstallProductArgs {
     /// The product.
     #[arg(value_name = "PRODUCT")]

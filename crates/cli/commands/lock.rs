@@ -7,8 +7,8 @@ use pixi_oci_build::{Client, LockReport, LockRequest, PinRequest, VirtualPackage
 
 use crate::{
     arguments::with_overrides,
-    commands::build::Means,
     error::CliError,
+    means::Means,
     output::{Output, printable},
     progress::Progress,
     registries::RegistryArgs,
@@ -99,7 +99,9 @@ pub fn run(args: LockArgs, output: &Output) -> Result<ExitCode, CliError> {
     let text = if args.json { serde_json::to_string_pretty(&report)? } else { report.lock_file.display().to_string() };
     output.result(&text).map_err(|source| CliError::Io { action: "write to stdout".into(), source })?;
     if args.check && report.changed {
-        return Err(CliError::LockChanged { path: report.lock_file });
+        let path = report.lock_file;
+        let same = report.changes.is_empty();
+        return Err(if same { CliError::LockRewritten { path } } else { CliError::LockChanged { path } });
     }
     Ok(ExitCode::SUCCESS)
 }

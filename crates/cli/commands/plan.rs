@@ -11,12 +11,10 @@ use pixi_oci_build::{
 use crate::{
     arguments::{ImageArgs, Selection},
     changed::has_changed,
-    commands::{
-        build::{Means, request},
-        publish::publish_request,
-    },
+    commands::{build::request, publish::publish_request},
     error::CliError,
     matrix,
+    means::{LayerArgs, Means},
     output::Output,
     plan_table,
     progress::Progress,
@@ -71,6 +69,8 @@ pub struct PlanArgs {
     pub registry: PublishingArgs,
     #[command(flatten)]
     pub means: Means,
+    #[command(flatten)]
+    pub layers: LayerArgs,
 }
 
 /// Runs the command.
@@ -135,7 +135,8 @@ fn plans(args: &PlanArgs, output: &Output) -> Result<Vec<EnvironmentPlan>, CliEr
 /// The dry run of a publication of the same build.
 fn publication(args: &PlanArgs, selection: &Selection, build: &BuildRequest) -> Result<PublishRequest, CliError> {
     let source = PublishSource::Workspace;
-    let (request, _) = publish_request(selection, Some(&args.image), &args.means, &args.registry, source)?;
+    let (request, _) =
+        publish_request(selection, Some((&args.image, &args.layers)), &args.means, &args.registry, source)?;
     let repositories = request.build.overrides.repositories.clone();
     let overrides = OciConfig { repositories, ..build.overrides.clone() };
     Ok(PublishRequest { build: BuildRequest { overrides, ..build.clone() }, takes_published: true, ..request })
@@ -149,7 +150,8 @@ fn ask<T>(
     question: impl FnOnce(&PlanRequest, &Client, OnEvent<'_>) -> Result<T, pixi_oci_build::Error>,
 ) -> Result<T, CliError> {
     let channels = args.means.channels(&selection.workspace())?;
-    let build = request(selection, Some(&args.image), &args.means, &channels, args.registry.access())?;
+    let (image, layers) = (Some(&args.image), Some(&args.layers));
+    let build = request(selection, image, layers, &args.means, &channels, args.registry.access())?;
     let push = (args.push || !args.registry.to.is_empty()).then(|| publication(args, selection, &build)).transpose()?;
     let request =
         PlanRequest { build, all_environments: args.all, push, against: args.against.clone(), asks_for_base: false };

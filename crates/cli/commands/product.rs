@@ -15,8 +15,9 @@ use pixi_oci_build::{
 
 use crate::{
     arguments::{Selection, SourceArgs, architecture, include},
-    commands::build::{Means, request},
+    commands::build::request,
     error::CliError,
+    means::Means,
     output::Output,
     progress::{Progress, size},
     registries::RegistryArgs,
@@ -28,7 +29,7 @@ use crate::{
 /// is needed. The same lock file and project give the same bytes.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
-  pixi-oci product --workdir airgap                          # airgap/product, the default environment
+  pixi-oci product --workdir airgap                          # into airgap/product
   pixi-oci product -e prod -e test --platform linux-64 --workdir airgap ../tool
   pixi-oci product --workdir airgap --installer linux-aarch64=pixi-oci-aarch64
   airgap/product/bootstrap-project.sh --to /srv/app          # there, with pixi
@@ -78,15 +79,15 @@ pub struct ProductArgs {
     /// Use the lock file as it is, without comparing it with the manifest. PIXI_FROZEN=true says the same.
     #[arg(long)]
     frozen: bool,
+    /// Print the result as one JSON document.
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     from: from::FromArgs,
     #[command(flatten)]
     registry: RegistryArgs,
     #[command(flatten)]
     means: Means,
-    /// Print the result as one JSON document.
-    #[arg(long)]
-    json: bool,
 }
 
 fn installer(text: &str) -> Result<(String, PathBuf), String> {
@@ -148,7 +149,7 @@ fn product_request(args: &ProductArgs) -> Result<ProductRequest, CliError> {
         ..Selection::default()
     };
     let channels = args.means.channels(&args.workspace)?;
-    let mut build = request(&selection, None, &args.means, &channels, args.registry.access())?;
+    let mut build = request(&selection, None, None, &args.means, &channels, args.registry.access())?;
     build.wheels = args.sources.wheels.clone();
     build.build_sdists = args.sources.build_sdists;
     build.overrides.base = args.base.clone();
@@ -174,11 +175,13 @@ fn write_report(report: &ProductReport, json: &str) -> Result<(), CliError> {
         .map_err(|source| CliError::Io { action: format!("write {}", path.display()), source })
 }
 
-/// Accounts for every byte of a product: it is an unpacked file of a package whose digest is known, a file of the project that
-/// the product's manifest lists, or one that pixi-oci generates.
+/// Account for every byte of an air-gap product.
 ///
-/// Prints the verdict; exits with 3 if anything is wrong.
+/// Each file is an unpacked file of a package whose digest is known, a file of the project that the product's manifest lists, or
+/// one that pixi-oci generates. Prints the verdict; exits with 3 if anything is wrong.
 #[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  pixi-oci check-product airgap/product")]
 pub struct CheckProductArgs {
     /// The product.
     #[arg(value_name = "DIR")]

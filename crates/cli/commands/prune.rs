@@ -6,13 +6,8 @@ use clap::Args;
 use pixi_oci_build::{PublishRequest, PublishSource, prune};
 
 use crate::{
-    arguments::Workspace,
-    blockers,
-    commands::{build::Means, publish::publish_request},
-    error::CliError,
-    output::Output,
-    progress::Progress,
-    registries::PublishingArgs,
+    arguments::Workspace, blockers, commands::publish::publish_request, error::CliError, means::Means, output::Output,
+    progress::Progress, registries::PublishingArgs,
 };
 
 /// Remove the tags of single architectures, TAG-amd64 and TAG-arm64, that no index needs any more.
@@ -21,7 +16,7 @@ use crate::{
 /// run unless --delete is given. Do not run it while something is being published to the same repository.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
-  pixi-oci prune                                   # what would be removed from the configured repositories
+  pixi-oci prune                                   # what would be removed
   pixi-oci prune --delete --to docker://git.example.org/me/app --tag sha-abc1234")]
 pub struct PruneArgs {
     #[command(flatten)]
@@ -32,13 +27,13 @@ pub struct PruneArgs {
     /// Remove; without it only say what would be removed.
     #[arg(long)]
     pub delete: bool,
+    /// Print the result as one JSON document.
+    #[arg(long)]
+    pub json: bool,
     #[command(flatten)]
     pub registry: PublishingArgs,
     #[command(flatten)]
     pub means: Means,
-    /// Print the result as one JSON document.
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// Runs the command.

@@ -9,11 +9,9 @@ use crate::{
     arguments::{ImageArgs, Selection},
     blockers,
     channels::Channels,
-    commands::{
-        build::{Means, request},
-        publish_fleet,
-    },
+    commands::{build::request, publish_fleet},
     error::CliError,
+    means::{LayerArgs, Means},
     output::Output,
     progress::{Progress, size},
     registries::{PublishingArgs, publishes},
@@ -28,10 +26,10 @@ use crate::{
 /// command, or the logins of podman and docker; see docs/publishing.md.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
-  pixi-oci publish --to docker://git.example.org/me/app             # what would happen
-  pixi-oci publish --to docker://ghcr.io/me/app --publish           # version from VERSION, the CI's tag or git
-  pixi-oci publish --publish --arch amd64 --leg-file amd64.json     # one architecture; `publish-index` joins them
-  pixi-oci publish --publish --workspace-glob 'services/*'          # each to its own `repositories`
+  pixi-oci publish --to docker://git.example.org/me/app           # what would happen
+  pixi-oci publish --to docker://ghcr.io/me/app --publish         # version: see docs/publishing.md
+  pixi-oci publish --publish --arch amd64 --leg-file amd64.json   # `publish-index` joins such legs
+  pixi-oci publish --publish --workspace-glob 'services/*'        # each to its own `repositories`
   pixi-oci publish --publish --from oci:dist/oci --to docker://r.example.org/app --tag testing")]
 pub struct PublishArgs {
     #[command(flatten)]
@@ -54,15 +52,17 @@ pub struct PublishArgs {
     /// there already are taken otherwise, but for a release.
     #[arg(long, conflicts_with = "cache_from")]
     pub no_cache_from: bool,
+    /// Print the result as one JSON document: every digest and tag of every repository.
+    #[arg(long)]
+    pub json: bool,
     #[command(flatten)]
     pub registry: PublishingArgs,
     #[command(flatten)]
     pub image: ImageArgs,
     #[command(flatten)]
     pub means: Means,
-    /// Print the result as one JSON document: every digest and tag of every repository.
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    pub layers: LayerArgs,
 }
 
 /// Runs the command.
@@ -81,7 +81,8 @@ pub fn run(args: PublishArgs, output: &Output) -> Result<ExitCode, CliError> {
         (None, Some(layout)) => PublishSource::Layout(layout.clone()),
         (None, None) => PublishSource::Workspace,
     };
-    let (request, channels) = publish_request(&args.selection, Some(&args.image), &args.means, &args.registry, source)?;
+    let (request, channels) =
+        publish_request(&args.selection, Some((&args.image, &args.layers)), &args.means, &args.registry, source)?;
     let request = PublishRequest { tags: args.tag.clone(), takes_published: !args.no_cache_from, dry_run, ..request };
     let report = publish(&request, &channels, output)?;
     if let (Some(path), Some(leg)) = (&args.leg_file, &report.leg) {
@@ -93,7 +94,7 @@ pub fn run(args: PublishArgs, output: &Output) -> Result<ExitCode, CliError> {
 /// The request of all commands that publish, and where packages come from.
 pub fn publish_request(
     selection: &Selection,
-    image: Option<&ImageArgs>,
+    image: Option<(&ImageArgs, &LayerArgs)>,
     means: &Means,
     registry: &PublishingArgs,
     source: PublishSource,
@@ -104,7 +105,8 @@ pub fn publish_request(
         channels => channels?,
     };
     let access = registry.access();
-    let mut build = request(selection, image, means, &channels, access.clone())?;
+    let (image, layers) = image.unzip();
+    let mut build = request(selection, image, layers, means, &channels, access.clone())?;
     if build.offline {
         return Err(CliError::Usage("a registry cannot be reached offline; leave out --offline".into()));
     }

@@ -31,7 +31,7 @@ pub fn run(args: &PublishArgs, dry_run: bool, output: &Output) -> Result<ExitCod
         let selection = Selection { workspace: Some(workspace.clone()), manifest_path: None, ..args.selection.clone() };
         let source = PublishSource::Workspace;
         let (mut request, channels) =
-            publish_request(&selection, Some(&args.image), &args.means, &args.registry, source)?;
+            publish_request(&selection, Some((&args.image, &args.layers)), &args.means, &args.registry, source)?;
         request.tags = args.tag.clone();
         request.takes_published = !args.no_cache_from;
         request.dry_run = dry_run;

@@ -7,11 +7,9 @@ use pixi_oci_build::{PublishRequest, PublishSource};
 
 use crate::{
     arguments::Workspace,
-    commands::{
-        build::Means,
-        publish::{publish, publish_request, show},
-    },
+    commands::publish::{publish, publish_request, show},
     error::CliError,
+    means::Means,
     output::Output,
     registries::{PublishingArgs, publishes},
 };
@@ -37,13 +35,13 @@ pub struct PublishIndexArgs {
     /// Publish; without it, and without PUBLISH=1, only say what would be done.
     #[arg(long)]
     pub publish: bool,
+    /// Print the result as one JSON document.
+    #[arg(long)]
+    pub json: bool,
     #[command(flatten)]
     pub registry: PublishingArgs,
     #[command(flatten)]
     pub means: Means,
-    /// Print the result as one JSON document.
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// Runs the command.

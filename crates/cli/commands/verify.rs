@@ -16,6 +16,10 @@ use crate::{error::CliError, output::Output};
 
 /// Check what was built, and run it without a network.
 #[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  pixi-oci verify image oci:dist/oci -- python -c 'import numpy'
+  pixi-oci verify product airgap/product -- python -c 'import numpy'
+  pixi-oci verify rebuild docker://ghcr.io/me/tool:1.0 .")]
 pub struct VerifyArgs {
     #[command(subcommand)]
     what: Verify,

@@ -36,6 +36,12 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A directory is no product.
+    #[error("{} is not a product: it has no manifest.json; `pixi-oci product --workdir DIR` makes one in DIR/product", path.display())]
+    NoProduct {
+        /// The directory.
+        path: PathBuf,
+    },
     /// `manifest.json` cannot be understood.
     #[error("{} is not the manifest of a product that this version understands: {reason}", path.display())]
     Manifest {

@@ -148,11 +148,16 @@ impl ProductManifest {
 /// Reads the manifest of the product in `directory`.
 ///
 /// # Errors
-/// There is none, or one of another format.
+/// The directory is no product; or the manifest is one of another format.
 pub fn read_manifest(directory: &Path) -> Result<ProductManifest, Error> {
     let path = directory.join(MANIFEST);
     let bad = |reason: String| Error::Manifest { path: path.clone(), reason };
-    let len = fs_err::metadata(&path).map_err(Error::io("read", &path))?.len();
+    let len = match fs_err::metadata(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(Error::NoProduct { path: directory.to_owned() });
+        }
+        metadata => metadata.map_err(Error::io("read", &path))?.len(),
+    };
     if len > MAX_MANIFEST {
         return Err(bad("it is too long".into()));
     }

@@ -30,7 +30,7 @@ pub struct StoredImage {
 
 /// What is in a layout cannot be published.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot publish what is in {reference}")]
+#[error("cannot use what is in {reference}")]
 pub struct StoredError {
     reference: String,
     source: Box<Problem>,

@@ -4,7 +4,11 @@
 ///
 /// The rules are those of pixi's task shell (deno_task_shell), less everything that expands, redirects or chains:
 /// quotes and backslashes quote; templates (`{{ }}`) are refused even inside quotes, for pixi fills them in first.
-pub(crate) fn split_plain(line: &str) -> Result<Vec<String>, String> {
+///
+/// # Errors
+///
+/// What is in the way, as the end of a sentence about the line: "needs a shell (`|`)".
+pub fn split_plain(line: &str) -> Result<Vec<String>, String> {
     if let Some(found) = ["{{", "{%", "{#"].into_iter().find(|t| line.contains(t)) {
         return Err(format!("has a template (`{found}`)"));
     }

@@ -72,7 +72,7 @@ pub enum Error {
     },
 
     /// The workspace has no lock file.
-    #[error("there is no lock file {}; run `pixi lock` to make one", path.display())]
+    #[error("there is no lock file {}; run `pixi lock` or `pixi-oci lock` to make one", path.display())]
     NoLockFile {
         /// Where it was expected.
         path: PathBuf,

@@ -50,6 +50,7 @@ mod wanted;
 mod workspace;
 
 pub use activation::Activation;
+pub use argv::split_plain;
 pub use cache::{ArchiveCache, CachedArchive, Held};
 pub use channel::ManifestChannel;
 pub use client::{Client, ClientSettings, CredentialFiles, Patience, Proxies, S3Environment, S3Settings, Tls};

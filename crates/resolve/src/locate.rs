@@ -21,6 +21,11 @@ pub(crate) fn manifest(path: &Path) -> Result<PathBuf, Error> {
     let metadata =
         std::fs::metadata(&absolute).map_err(|source| Error::Io { action: "find", path: absolute.clone(), source })?;
     if !metadata.is_dir() {
+        // Whatever else it is, it would only be an error of TOML.
+        if absolute.extension().is_none_or(|extension| extension != "toml") {
+            let message = format!("it is a file, but no {PIXI} or {PYPROJECT}");
+            return Err(Error::NoWorkspace { path: absolute, message });
+        }
         return Ok(absolute);
     }
     if let Some(manifest) = manifest_in(&absolute)? {
@@ -28,7 +33,7 @@ pub(crate) fn manifest(path: &Path) -> Result<PathBuf, Error> {
     }
     let mut message = format!("it has neither a {PIXI} nor a {PYPROJECT} with a [tool.pixi] table");
     if let Some(parent) = absolute.ancestors().skip(1).find(|dir| matches!(manifest_in(dir), Ok(Some(_)))) {
-        message.push_str(&format!("; there is a workspace above it: {}", parent.display()));
+        message.push_str(&format!("; there is a workspace above it, say its directory: {}", parent.display()));
     }
     Err(Error::NoWorkspace { path: absolute, message })
 }

@@ -61,7 +61,13 @@ impl LockFile {
                 ParseCondaLockError::IncompatibleVersion { lock_file_version, .. } => {
                     Error::LockFileTooNew { path: path.to_owned(), version: lock_file_version }
                 }
-                error => Error::LockFile { path: path.to_owned(), message: redact_words(&error.to_string()) },
+                error => Error::LockFile {
+                    path: path.to_owned(),
+                    message: format!(
+                        "it is no whole lock file, perhaps cut off or changed by hand ({})",
+                        redact_words(&error.to_string())
+                    ),
+                },
             })?;
         check_version(path, inner.version() as u64)?;
         Ok(Self { path: path.to_owned(), directory, inner, names: Vec::new() })

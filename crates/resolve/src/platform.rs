@@ -130,8 +130,8 @@ pub(crate) fn select(
         return Err(Error::NoPlatform {
             environment: environment.to_owned(),
             wanted: match wanted {
-                PlatformWanted::Subdir(subdir) => with_assumed(subdir.as_str(), assumed),
-                PlatformWanted::Name(name) => with_assumed(&format!("platform `{name}`"), assumed),
+                PlatformWanted::Subdir(subdir) => format!("{subdir}{}", although(subdir.as_str(), platforms, assumed)),
+                PlatformWanted::Name(name) => format!("platform `{name}`{}", although(name, platforms, assumed)),
             },
             available: platforms.iter().map(|p| p.name.clone()).collect(),
         });
@@ -175,12 +175,13 @@ fn by_subdir<'p>(
     }
 }
 
-fn with_assumed(wanted: &str, assumed: &[VirtualPackage]) -> String {
-    if assumed.is_empty() {
-        return wanted.to_owned();
+/// What is assumed is only said where it is the reason: there are platforms of the subdir, and it contradicts them.
+fn although(wanted: &str, platforms: &[LockedPlatform], assumed: &[VirtualPackage]) -> String {
+    if assumed.is_empty() || platforms.iter().all(|platform| platform.subdir.as_str() != wanted) {
+        return String::new();
     }
     let assumed: Vec<_> = assumed.iter().map(ToString::to_string).collect();
-    format!("{wanted} with {}", assumed.join(", "))
+    format!(" with {}", assumed.join(", "))
 }
 
 #[cfg(test)]

@@ -57,7 +57,7 @@ use report::Findings;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Files that every layout has are not there.
-    #[error("{} is not an OCI layout: cannot read {file}", dir.display())]
+    #[error("{} is not an OCI layout, such as `pixi-oci build` writes: cannot read {file}", dir.display())]
     NotALayout {
         /// The directory.
         dir: PathBuf,

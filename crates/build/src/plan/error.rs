@@ -20,7 +20,7 @@ pub enum PlanError {
         source: Box<pixi_oci_publish::registry::Error>,
     },
     /// It is not whole in its layout.
-    #[error("cannot compare with what is in a layout")]
+    #[error(transparent)]
     Stored(#[from] pixi_oci_publish::StoredError),
     /// Nobody knows where it is published.
     #[error("{} configures no `repositories`, in which what is published could be looked for; name an image, docker://HOST/REPOSITORY[:TAG]", workspace.display())]

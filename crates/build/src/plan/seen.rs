@@ -252,10 +252,10 @@ pub fn unseen(
 }
 
 fn unknown_packages(target: &Target, unknown: &[String]) -> Unpredicted {
+    let packages = if unknown.len() == 1 { "a package".into() } else { format!("{} packages", unknown.len()) };
     let message = format!(
-        "{}: it is not known what is in {} packages; build once, or name a published image with --cache-from",
-        target.platform.name,
-        unknown.len()
+        "{}: it is not known what is in {packages}; build once, or name a published image with --cache-from",
+        target.platform.name
     );
     Unpredicted { reason: Reason::UnknownPackages, message }
 }

@@ -78,6 +78,14 @@ pub enum PublishError {
         /// What differs.
         reason: String,
     },
+    /// A job's result that is not there.
+    #[error("cannot read {}; it is what `publish --leg-file` writes", path.display())]
+    NoLeg {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// A file that is no job's result.
     #[error("{} is not what `publish --leg-file` writes: {reason}", path.display())]
     Leg {

@@ -71,7 +71,7 @@ impl Leg {
     pub(super) fn read(path: &Path) -> Result<CheckedLeg, PublishError> {
         let bad = |reason: String| PublishError::Leg { path: path.into(), reason };
         let mut bytes = Vec::new();
-        let file = fs_err::File::open(path).map_err(|error| bad(error.to_string()))?;
+        let file = std::fs::File::open(path).map_err(|source| PublishError::NoLeg { path: path.into(), source })?;
         file.take(MAX_SIZE + 1).read_to_end(&mut bytes).map_err(|error| bad(error.to_string()))?;
         if bytes.len() as u64 > MAX_SIZE {
             return Err(bad(format!("it is larger than {MAX_SIZE} bytes")));

@@ -14,7 +14,7 @@ use pixi_oci_publish::{
 };
 use pixi_oci_verify::{RunError, Scratch};
 
-use crate::{commands::build::Means, error::CliError, interrupt};
+use crate::{error::CliError, interrupt, means::Means};
 
 /// Where the project is, if it is in no directory of this machine.
 #[derive(Debug, Args)]

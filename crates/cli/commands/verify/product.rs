@@ -16,9 +16,7 @@ use pixi_oci_verify::{
 };
 
 use super::{RunArgs, Surroundings, show};
-use crate::{
-    commands::build::Means, error::CliError, interrupt, output::Output, progress::Progress, registries::RegistryArgs,
-};
+use crate::{error::CliError, interrupt, means::Means, output::Output, progress::Progress, registries::RegistryArgs};
 
 /// Check every byte of an air-gap product, bootstrap it without a network, and run a command in its environment.
 ///

@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::Args;
-use pixi_oci_build::{Architecture, BuildReport, BuildRequest, Client, Recorded};
+use pixi_oci_build::{Architecture, BuildReport, BuildRequest, Client, Recorded, RecordedBase};
 use pixi_oci_verify::{
     Comparison, ImageComparison, Origin, Report, RunError, Sameness, Scratch, Verdict, compare, read_origin,
     read_project, verify_layout,
@@ -17,8 +17,9 @@ use serde::Serialize;
 use super::{Surroundings, image, show};
 use crate::{
     arguments::{ImageArgs, Selection},
-    commands::build::{self, Means},
+    commands::build,
     error::CliError,
+    means::Means,
     output::Output,
     registries::RegistryArgs,
 };
@@ -39,18 +40,18 @@ pub struct RebuildArgs {
     image: String,
     #[command(flatten)]
     selection: Selection,
-    #[command(flatten)]
-    settings: ImageArgs,
-    #[command(flatten)]
-    registry: RegistryArgs,
-    #[command(flatten)]
-    means: Means,
     /// Print one JSON document.
     #[arg(long)]
     json: bool,
     /// Keep report.json in this directory.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    settings: ImageArgs,
+    #[command(flatten)]
+    registry: RegistryArgs,
+    #[command(flatten)]
+    means: Means,
 }
 
 /// What a rebuild shows.
@@ -81,9 +82,6 @@ struct MadeWith {
 
 /// Runs the command.
 pub fn run(args: &RebuildArgs, output: &Output) -> Result<ExitCode, CliError> {
-    if args.means.takes_published() {
-        return Err(CliError::Usage("a rebuild takes no layers from anywhere; leave out --cache-from".into()));
-    }
     let surroundings = Surroundings::read();
     let layout = image::Layout::find(&args.image, &args.registry, &surroundings.scratch, output)?;
     let report = verify_layout(&layout.dir, layout.tag.as_deref())?;
@@ -152,7 +150,7 @@ fn request(
 ) -> Result<BuildRequest, CliError> {
     let channels = args.means.channels(&args.selection.workspace())?;
     let access = args.registry.access();
-    let request = build::request(&args.selection, Some(&args.settings), &args.means, &channels, access)?;
+    let request = build::request(&args.selection, Some(&args.settings), None, &args.means, &channels, access)?;
     let read = |source| CliError::Io { action: "read what the image says of itself".into(), source };
     let (mut recorded, mut epoch, mut environment) = (Recorded::default(), None, None);
     for image in &report.images {
@@ -161,7 +159,8 @@ fn request(
         recorded.source = origin.standard("source").map(str::to_owned);
         recorded.revision = origin.standard("revision").map(str::to_owned);
         if let (Some(architecture), Some(digest)) = (architecture(&image.platform), origin.standard("base.digest")) {
-            recorded.bases.extend(digest.parse().ok().map(|digest| (architecture, digest)));
+            let name = origin.standard("base.name").map(str::to_owned);
+            recorded.bases.extend(digest.parse().ok().map(|digest| (architecture, RecordedBase { name, digest })));
         }
         if environment.is_none() {
             environment = read_project(dir, image).map_err(read)?.environment;
@@ -175,8 +174,6 @@ fn request(
         // What it was made at is known best by itself.
         epoch: epoch.or(request.epoch),
         recorded: Some(recorded),
-        layer_cache: 0,
-        cache_from: Vec::new(),
         may_lock: false,
         ..request
     })

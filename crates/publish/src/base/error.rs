@@ -68,7 +68,9 @@ pub enum Problem {
     )]
     Offline,
     /// The registry did not give what was asked for.
-    #[error("cannot get {what} from the registry")]
+    #[error(
+        "cannot get {what} from the registry; without one, name an image of this machine with oci:DIR or docker-archive:FILE"
+    )]
     Registry {
         /// What was asked for.
         what: String,

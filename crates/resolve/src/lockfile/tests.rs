@@ -293,7 +293,7 @@ fn versions_and_nonsense() {
     let error = error(&format!("{} []", missing.trim_end()));
     assert!(error.contains("https://***@h.example/c/linux-64/a-1.0-h1_0.conda"), "{error}");
     let error = LockFile::read(Path::new("/nowhere/pixi.lock")).unwrap_err().to_string();
-    assert_eq!(error, "there is no lock file /nowhere/pixi.lock; run `pixi lock` to make one");
+    assert_eq!(error, "there is no lock file /nowhere/pixi.lock; run `pixi lock` or `pixi-oci lock` to make one");
 }
 
 #[test]

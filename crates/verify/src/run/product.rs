@@ -67,7 +67,9 @@ pub fn run_product(
             (true, _) => String::new(),
             (false, true) => format!("bin/{subdir}/pixi"),
             (false, false) => {
-                let reason = format!("the product has no program in bin/{subdir} that installs it");
+                let reason = format!(
+                    "the product has no program in bin/{subdir} that installs it; `product --installer {subdir}=FILE` puts it there"
+                );
                 runs.push(runner.not_run(platform, None, reason));
                 continue;
             }

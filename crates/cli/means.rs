@@ -1,0 +1,107 @@
+//! With what the work is done: the network, the cache, and layers that are there already.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use pixi_oci_build::RepositoryRef;
+
+use crate::{
+    channels::{Channels, ConfigArgs},
+    error::CliError,
+};
+
+/// Where packages come from, and where what was fetched is kept.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Network and cache")]
+pub struct Means {
+    /// Use only the cache and files of this machine.
+    #[arg(
+        long,
+        env = "PIXI_OFFLINE",
+        hide_env_values = true,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        value_name = "BOOL",
+        value_parser = clap::builder::FalseyValueParser::new()
+    )]
+    offline: Option<bool>,
+    /// Where packages, base images and finished layers are kept [default: $XDG_CACHE_HOME/pixi-oci, else ~/.cache/pixi-oci].
+    #[arg(long, value_name = "DIR", env = "PIXI_OCI_CACHE_DIR", hide_env_values = true)]
+    cache_dir: Option<PathBuf>,
+    /// How much of downloaded archives is kept there for later builds; what was not used for longest goes first.
+    #[arg(
+        long,
+        value_name = "SIZE",
+        env = "PIXI_OCI_ARCHIVE_CACHE_SIZE",
+        hide_env_values = true,
+        default_value = "20GB",
+        value_parser = bytes
+    )]
+    pub archive_cache_size: u64,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+impl Means {
+    /// Where packages come from.
+    pub fn channels(&self, workspace: &Path) -> Result<Channels, CliError> {
+        Channels::read(workspace, &self.config, self.offline)
+    }
+
+    /// Where packages come from; of no workspace, there are none.
+    pub fn channels_without_workspace(&self) -> Result<Channels, CliError> {
+        Channels::without_workspace(&self.config, self.offline)
+    }
+
+    /// The cache's directory.
+    pub fn cache(&self) -> Result<PathBuf, CliError> {
+        let absolute = |variable: &str| env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+        self.cache_dir
+            .clone()
+            .or_else(|| absolute("XDG_CACHE_HOME").map(|dir| dir.join("pixi-oci")))
+            .or_else(|| absolute("HOME").map(|dir| dir.join(".cache/pixi-oci")))
+            .ok_or_else(|| CliError::Usage("there is no HOME; say where to keep archives with --cache-dir DIR".into()))
+    }
+}
+
+/// Layers that need not be made, for the commands that make images.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Network and cache")]
+pub struct LayerArgs {
+    /// How much of finished layers is kept in the cache for later builds, e.g. 500MB or 50GB; with 0 all layers are made
+    /// anew.
+    #[arg(
+        long,
+        value_name = "SIZE",
+        env = "PIXI_OCI_LAYER_CACHE_SIZE",
+        hide_env_values = true,
+        default_value = "20GB",
+        value_parser = bytes
+    )]
+    pub layer_cache_size: u64,
+    /// A published image whose layers are taken where they are the same: docker://HOST/REPOSITORY[:TAG]. Repeatable. Their
+    /// packages are not downloaded then.
+    #[arg(long, value_name = "IMAGE")]
+    pub cache_from: Vec<RepositoryRef>,
+}
+
+/// A number of bytes, with a decimal or binary unit.
+fn bytes(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic() || c == ' ');
+    let unit: u64 = match text[digits.len()..].trim() {
+        "" | "B" => 1,
+        "kB" | "KB" => 1000,
+        "MB" => 1000 * 1000,
+        "GB" => 1000 * 1000 * 1000,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err("write a number with kB, MB, GB, KiB, MiB or GiB, e.g. 20GB".into()),
+    };
+    let number: u64 = digits.parse().map_err(|_| "write a whole number first, e.g. 20GB".to_string())?;
+    number.checked_mul(unit).ok_or_else(|| "that is more than there is".into())
+}
