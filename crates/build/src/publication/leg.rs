@@ -172,6 +172,6 @@ mod tests {
         for bad in [odd, serde_json::json!([]), serde_json::json!({"digest": "sha256:../../x"})] {
             assert!(matches!(read(&[bad]), Err(PublishError::Leg { .. })));
         }
-        assert!(matches!(read_legs(&["nowhere.json"]), Err(PublishError::Leg { .. })));
+        assert!(matches!(read_legs(&["nowhere.json"]), Err(PublishError::NoLeg { .. })));
     }
 }
