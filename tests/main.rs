@@ -27,6 +27,7 @@ mod lock_python;
 mod locked;
 mod manual;
 mod matrix;
+mod neutral_index;
 mod plan;
 mod product;
 mod progress;

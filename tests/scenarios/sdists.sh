@@ -13,7 +13,7 @@ podman_require
 enable_arm64
 work=$PODMAN_DIR/work
 mkdir "$work"
-tests/real/make-sources "$channel" "$work/ws"
+tests/real/make-sources "$channel" "${PIXI_OCI_REAL_WHEELS:?made by tests/real/make-wheels}" "$work/ws"
 cp -r "${PIXI_OCI_REAL_BASE:?made by tests/real/make-base}" "$work/base"
 cp "$pixi_oci" "$work/pixi-oci"
 # The program calls podman as any user would: what this machine needs beyond that is in podman's own files.
@@ -114,6 +114,25 @@ for arch in amd64:x86_64 arm64:aarch64; do
   said=$(podman_run "$work/out-compiled" x "${arch%:*}" -- python -c 'import compiled; print(compiled.machine, compiled.sum_of_roots([4.0, 9]))')
   [ "$said" = "${arch#*:} 5.0" ] || fail "${arch%:*}: the compiled extension says $said"
 done
+
+# An index that has no address here: a plan names what needs a decision, an error says where mirrors are set, and with one it is
+# built and runs.
+as_user "$work/pixi-oci" plan "$work/ws" -e neutral --frozen --base "oci:$work/base:debian" --cache-dir "$work/none" --json >"$work/plan.json"
+for words in pypi:legacy pypi:curious pypi:models --build-sdists '--wheel FILE' 'a conda package'; do
+  report "$work/plan.json" 'report[0]["unpredicted"][0]["message"]' | grep -qF -- "$words" || fail "the plan does not say $words: $(cat "$work/plan.json")"
+done
+refused neutral files.index.example '[mirrors]' .pixi/config.toml
+python3 -u -m http.server --bind 127.0.0.1 --directory "$work/ws/index" 0 >"$work/server.log" 2>&1 &
+server=$!
+trap 'kill $server; podman_cleanup' EXIT
+until port=$(sed -n 's/.* port \([0-9]*\) .*/\1/p' "$work/server.log") && [ -n "$port" ]; do sleep 0.1; done
+mkdir "$work/ws/.pixi"
+printf '[mirrors]\n"https://files.index.example/packages" = ["http://127.0.0.1:%s"]\n' "$port" >"$work/ws/.pixi/config.toml"
+build -e neutral --arch amd64 --build-sdists -o "oci:$work/out-neutral:x" --json >"$work/neutral.json" 2>"$work/said" || fail "$(cat "$work/said")"
+said=$(podman_run "$work/out-neutral" x amd64 -- python -c '
+import click, curious, httptools, legacy, models
+print(models.text, httptools.HttpRequestParser.__name__, curious.seen); legacy.main()')
+[ "$said" = $'models are here HttpRequestParser no network, [\'lo\']\nlegacy runs' ] || fail "the image of the mirrored index says $said"
 
 refused needy pypi:needy 'setuptools>=90' '(it has 75.1.0)' cython 'pixi lock'
 refused extension pypi:extension --wheel "the build failed"

@@ -64,9 +64,12 @@ pub fn survey(survey: &Survey<'_>) -> Result<(EnvironmentPlan, Blobs), Error> {
     let found = if survey.remote.is_some() || request.cache_dir.exists() {
         with_cache(survey, &mut unpredicted)?
     } else {
-        let unseen = |target| unseen(configuration, target, &nothing, &mut unpredicted);
-        let seen = targets.iter().map(unseen).collect::<Result<_, _>>()?;
-        let mut found = Found { seen, sources: Vec::new(), digest: None, download: DownloadPlan::default() };
+        let sources = without_cache(survey, &mut unpredicted)?;
+        let mut seen = Vec::new();
+        for (index, target) in targets.iter().enumerate() {
+            seen.push(unseen(configuration, target, sources.get(index).unwrap_or(&nothing), &mut unpredicted)?);
+        }
+        let mut found = Found { seen, sources, digest: None, download: DownloadPlan::default() };
         found.download = downloads(None, targets, &found.seen)?;
         found
     };
@@ -152,6 +155,17 @@ fn downloads(cache: Option<&ArchiveCache>, targets: &[Target], seen: &[Seen]) ->
         downloads.add(&target.packages, &seen.layers, &seen.unknown)?;
     }
     Ok(downloads.plan())
+}
+
+/// Sources can be decided about all the same, with room beside the cache's place for wheels of the workspace's own packages.
+fn without_cache(survey: &Survey<'_>, unpredicted: &mut Vec<Unpredicted>) -> Result<SourceWheels, Error> {
+    let has_archive = |package: &LockedPackage| matches!(package, LockedPackage::Conda(_) | LockedPackage::Wheel(_));
+    if survey.targets.iter().flat_map(|target| &target.packages).all(has_archive) {
+        return Ok(Vec::new());
+    }
+    let cache = &survey.request.cache_dir;
+    let above = cache.ancestors().find(|above| above.is_dir()).unwrap_or(cache);
+    sources(survey, &Output::scratch_in(above)?, unpredicted)
 }
 
 /// The wheels of sources that need not be built.

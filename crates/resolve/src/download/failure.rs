@@ -101,9 +101,9 @@ impl Download<'_> {
         match error {
             reqwest_middleware::Error::Reqwest(error) => self.broke_off(error),
             reqwest_middleware::Error::Middleware(error) => {
-                let passing =
-                    error.chain().find_map(|cause| cause.downcast_ref::<reqwest::Error>()).is_some_and(may_pass);
-                self.network(shown(self.url, None), cause(error.as_ref()), passing)
+                let answer = error.chain().find_map(|cause| cause.downcast_ref::<reqwest::Error>());
+                let hint = if answer.is_some_and(reqwest::Error::is_connect) { self.unreachable() } else { "" };
+                self.network(shown(self.url, None), cause(error.as_ref()) + hint, answer.is_some_and(may_pass))
             }
         }
     }
@@ -112,7 +112,17 @@ impl Download<'_> {
     pub(super) fn broke_off(&self, error: reqwest::Error) -> Failure {
         let passing = may_pass(&error);
         let place = shown(self.url, error.url());
-        self.network(place, cause(&error.without_url()), passing)
+        let hint = if error.is_connect() { self.unreachable() } else { "" };
+        self.network(place, cause(&error.without_url()) + hint, passing)
+    }
+
+    /// What helps where there is nobody at an address.
+    fn unreachable(&self) -> &'static str {
+        if self.client.mirrors_of(self.url).is_empty() {
+            "; if it has another address from here, say so under [mirrors] in pixi's configuration, for instance in .pixi/config.toml"
+        } else {
+            "; that is the address under [mirrors] in pixi's configuration"
+        }
     }
 
     pub(super) fn ended_early(&self, received: u64, place: &str) -> Failure {
