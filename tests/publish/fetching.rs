@@ -88,7 +88,11 @@ fn interrupt(kind: Kind, signal: &str, code: i32) {
     let stderr = String::from_utf8(ended.stderr).unwrap();
     assert_eq!(ended.status.code(), Some(code), "{context}: {stderr}");
     assert!(ended.stdout.is_empty() && stderr.contains("interrupted"), "{context}: {stderr}");
-    let left = files(&machine);
+    // What the image said of its packages was there before, and whole; a lock is held by nobody.
+    let mut left = files(&machine);
+    left.retain(|file| {
+        !file.ends_with("/archives/lock") && !(file.contains("/facts/1-published/") && file.ends_with(".json"))
+    });
     assert!(left.is_empty(), "{context}: {left:#?}");
 }
 
