@@ -196,6 +196,43 @@ fn one_changed_package_is_one_layer_and_one_download() {
     assert_eq!((&missing["download"]["bytes"], &missing["download"]["archives"]), (size, &Value::from(1)));
 }
 
+/// Nobody knows what is in a new package; what the others are if it keeps to itself is said, as what it is.
+#[test]
+fn one_new_package_leaves_likely_what_the_others_are() {
+    let sandbox = Sandbox::new();
+    let user = || package("user", [file("bin/contested", "user"), file("share/user", vec![0; 9])]);
+    let old = || [big("one"), big("two"), user()];
+    write(&sandbox, &workspace(old()));
+    build(&sandbox, &["--arch", "amd64"]);
+    // `loud` has a path of `user`, and says so to nobody before it is fetched.
+    let loud = package("loud", [file("bin/contested", "loud")]).depends(&["user"]);
+    for (new, likely_right) in [(big("quiet"), true), (loud, false)] {
+        write(&sandbox, &workspace(old().into_iter().chain([new])));
+        let planned = plan(&sandbox, &["--arch", "amd64"]);
+        let layers = planned["platforms"][0]["layers"].as_array().unwrap();
+        assert!(states(&planned["platforms"][0]).iter().all(|(state, _)| *state == "unknown"), "{planned:#}");
+        assert!(layers.iter().all(|layer| layer["key"].is_null()));
+        assert_eq!((reasons(&planned), &planned["digest"]), (vec!["unknownPackages"], &Value::Null));
+        assert_eq!(planned["download"]["archives"], 1);
+        let likely: BTreeMap<&str, &Value> = layers
+            .iter()
+            .filter(|layer| !layer["likely"].is_null())
+            .map(|layer| (layer["packages"][0]["name"].as_str().unwrap(), &layer["likely"]))
+            .collect();
+        assert_eq!(likely.keys().copied().collect::<Vec<_>>(), ["one", "two", "user"], "{planned:#}");
+        assert!(likely.values().all(|likely| likely["state"] == "cached" && likely["size"].is_u64()), "{planned:#}");
+        let text = run(&sandbox, &["plan", "ws", "--arch", "amd64"]).success().stdout;
+        assert_eq!((text.matches(" cached?").count(), text.matches(" unknown ").count()), (3, 1), "{text}");
+
+        let built = build(&sandbox, &["--arch", "amd64"]);
+        for layer in built["images"][0]["layers"].as_array().unwrap() {
+            let Some(name) = layer["packages"][0].as_str().and_then(|label| label.split(' ').next()) else { continue };
+            let Some(likely) = likely.get(name) else { continue };
+            assert_eq!(layer["key"] == likely["key"], likely_right || name != "user", "{name}");
+        }
+    }
+}
+
 #[test]
 fn what_a_build_would_refuse_is_the_reason_for_no_digest() {
     let sandbox = Sandbox::new();

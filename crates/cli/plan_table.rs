@@ -30,9 +30,10 @@ fn platform(text: &mut String, environment: &str, plan: &Plan) -> std::fmt::Resu
         writeln!(text, "  needs {}", needs.join(", "))?;
     }
     for (number, layer) in plan.layers.iter().enumerate() {
+        let likely = layer.likely.as_ref();
         let bytes = layer.size.map_or_else(|| format!("~{}", size(layer.bytes)), size);
-        let key = layer.key.as_deref().map_or("", short);
-        let state = state(layer.state);
+        let key = layer.key.as_deref().or(likely.map(|likely| likely.key.as_str())).map_or("", short);
+        let state = likely.map_or_else(|| state(layer.state).to_owned(), |likely| format!("{}?", state(likely.state)));
         writeln!(text, "  {:>3} {bytes:>10}  {state:<8}  {key:<12}  {}", number + 1, packages_of(layer))?;
     }
     for (number, layer) in (plan.layers.len() + 1..).zip(&plan.other_layers) {

@@ -71,8 +71,8 @@ pub use pixi_oci_resolve::{
 };
 pub use plan::{
     AgainstImage, ChangedPackage, Changes, DestinationPlan, DownloadPlan, EnvironmentPlan, LayerPlan, LayerState,
-    OtherLayer, PackagePlan, PastRef, Plan, PlanError, PlanRequest, PlannedImage, Published, Reason, Unpredicted,
-    images_since, plan, planned_images,
+    LikelyLayer, OtherLayer, PackagePlan, PastRef, Plan, PlanError, PlanRequest, PlannedImage, Published, Reason,
+    Unpredicted, images_since, plan, planned_images,
 };
 pub use product::{
     ProductReport, ProductReportEnvironment, ProductRequest, ProductRequestError, check_product, product,

@@ -6,6 +6,7 @@
 mod changes;
 mod download;
 mod error;
+mod likely;
 mod locked;
 mod past;
 mod push;
@@ -18,8 +19,8 @@ use pixi_oci_image::Architecture;
 use pixi_oci_resolve::{Client, LockFile, LockedPackage, LockedPlatform, Workspace};
 
 pub use self::report::{
-    AgainstImage, DownloadPlan, EnvironmentPlan, LayerPlan, LayerState, OtherLayer, PackagePlan, Plan, Reason,
-    Unpredicted,
+    AgainstImage, DownloadPlan, EnvironmentPlan, LayerPlan, LayerState, LikelyLayer, OtherLayer, PackagePlan, Plan,
+    Reason, Unpredicted,
 };
 pub use self::{
     changes::{ChangedPackage, Changes},

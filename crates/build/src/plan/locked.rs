@@ -38,6 +38,7 @@ fn layer(group: &LayerGroup, packages: &[&LockedPackage]) -> LayerPlan {
         bytes: group.size,
         key: None,
         state: LayerState::Unknown,
+        likely: None,
         digest: None,
         size: None,
         packages: packages.collect(),

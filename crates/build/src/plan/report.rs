@@ -140,8 +140,26 @@ pub struct LayerPlan {
     pub digest: Option<Digest>,
     /// The blob's length in bytes, if it is known.
     pub size: Option<u64>,
+    /// Where the key is not known: what it is if the packages of which nobody knows what is in them have no path of these, and
+    /// no link above one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub likely: Option<LikelyLayer>,
     /// By name.
     pub packages: Vec<PackagePlan>,
+}
+
+/// What a layer is likely to be.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LikelyLayer {
+    /// What the layer is found by.
+    pub key: String,
+    /// Whether it has to be made.
+    pub state: LayerState,
+    /// Of the layer's blob, if there is one.
+    pub digest: Option<Digest>,
+    /// The blob's length in bytes, if there is one.
+    pub size: Option<u64>,
 }
 
 /// Whether a layer has to be made.

@@ -6,7 +6,7 @@ use pixi_oci_image::Image;
 use pixi_oci_publish::base::BaseRef;
 use pixi_oci_resolve::{ArchiveCache, CachedArchive, FetchItem, LockedPackage};
 
-use super::{LayerPlan, LayerState, OtherLayer, PackagePlan, Unpredicted, locked, report::Reason};
+use super::{LayerPlan, LayerState, OtherLayer, PackagePlan, Unpredicted, likely::add_likely, locked, report::Reason};
 use crate::{
     Error, LayerKind, LayerOrigin, LayerReport, SourceWheel,
     base::Base,
@@ -35,11 +35,12 @@ pub struct Seen {
 
 /// What there is of a target's packages.
 pub struct Here {
-    known: Vec<Option<KnownPackage>>,
+    /// Of each package that has an archive.
+    pub known: Vec<Option<KnownPackage>>,
     /// Of those that are not known, in their order.
-    archives: Vec<CachedArchive>,
+    pub archives: Vec<CachedArchive>,
     /// Those of which nothing is known.
-    unknown: Vec<String>,
+    pub unknown: Vec<String>,
 }
 
 impl Here {
@@ -88,7 +89,7 @@ pub fn look(
     let configuration = builder.configuration;
     let mut reasons = Vec::new();
     let base = base(builder, target, asks_for_base, &mut reasons)?;
-    let mut seen = Seen { layers: Vec::new(), unknown: here.unknown, base, image: None };
+    let mut seen = Seen { layers: Vec::new(), unknown: here.unknown.clone(), base, image: None };
     if seen.unknown.is_empty() {
         let contents =
             Contents::new(target, here.known, &mut here.archives.into_iter(), wheels, &configuration.workdir);
@@ -116,6 +117,8 @@ pub fn look(
         }
     } else {
         reasons.push(unknown_packages(target, &seen.unknown));
+        seen.layers = locked::layers(configuration, &target.packages)?;
+        add_likely(builder, target, here, wheels, seen.base.as_ref(), &mut seen.layers)?;
     }
     if seen.layers.is_empty() {
         seen.layers = locked::layers(configuration, &target.packages)?;
@@ -160,7 +163,7 @@ fn base(
 }
 
 /// What would make a build fail is no error of the plan's.
-fn fails(error: Error) -> Result<Unpredicted, Error> {
+pub fn fails(error: Error) -> Result<Unpredicted, Error> {
     if matches!(error, Error::Interrupted | Error::Io { .. }) {
         return Err(error);
     }
@@ -196,6 +199,7 @@ fn layers(
             bytes: group.size,
             key: Some(key.to_string()),
             state,
+            likely: None,
             digest: record.as_ref().map(|record| record.digest),
             size: record.as_ref().map(|record| record.size),
             packages: packages.collect(),
@@ -206,7 +210,7 @@ fn layers(
 }
 
 /// Where each layer is: in the cache, else in a registry, all of which are asked for at once.
-fn states(builder: &ImageBuilder<'_>, keys: &[LayerKey]) -> Result<Vec<(LayerState, Option<LayerRecord>)>, Error> {
+pub fn states(builder: &ImageBuilder<'_>, keys: &[LayerKey]) -> Result<Vec<(LayerState, Option<LayerRecord>)>, Error> {
     let cached = |key| builder.layer_cache.and_then(|cache| cache.find(key));
     let mut states: Vec<(LayerState, Option<LayerRecord>)> = keys
         .iter()
