@@ -122,7 +122,7 @@ fn wheels_come_from_indexes_urls_and_paths() {
     assert_eq!(direct("indexed"), None, "pixi takes what has one for no wheel of an index");
     assert_eq!(direct("linked").unwrap(), "file:///app/wheels/linked-1.0-py3-none-any.whl");
     assert_eq!(direct("direct").unwrap(), format!("{server}/wheels/direct-1.0-py3-none-any.whl"));
-    let hidden = server.replace("http://", "http://user:****@");
+    let hidden = server.replace("http://", "http://****:****@");
     assert_eq!(direct("direct_secret").unwrap(), format!("{hidden}/wheels/direct_secret-1.0-py3-none-any.whl"));
     assert_eq!(direct("absolute").unwrap(), format!("file://{absolute}/absolute-1.0-py3-none-any.whl"));
 

@@ -80,7 +80,7 @@ fn a_wheel_of_a_source_says_where_it_is_from_as_uv_does() {
         ("https://files.example.org/demo-1.0.tar.gz".to_owned(), None),
         (
             "direct+https://me:secret@h.example/demo-1.0.tar.gz".into(),
-            Some(r#"{"url":"https://me:****@h.example/demo-1.0.tar.gz","archive_info":{}}"#.to_owned()),
+            Some(r#"{"url":"https://****:****@h.example/demo-1.0.tar.gz","archive_info":{}}"#.to_owned()),
         ),
         (
             "./vendor/demo-1.0.tar.gz".into(),

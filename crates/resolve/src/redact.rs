@@ -116,7 +116,8 @@ pub fn redact_text(text: &str) -> String {
             .rfind(starts)
             .map_or(0, |before| before + rest[before..].chars().next().map_or(1, char::len_utf8));
         let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '<' | '>' | '(' | ')' | ',' | ';');
-        let end = rest[at..].find(ends).map_or(rest.len(), |length| at + length);
+        let login = at + 3 + login_length(&rest[at + 3..], rest[..start].chars().next_back());
+        let end = rest[login..].find(ends).map_or(rest.len(), |length| login + length);
         shown.push_str(&rest[..start]);
         shown.push_str(&redact(&rest[start..end]));
         rest = &rest[end..];
@@ -130,16 +131,31 @@ pub fn without_logins(text: &str) -> Option<String> {
     let mut clean = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find("://") {
-        let web = rest[..at].ends_with("http") || rest[..at].ends_with("https");
+        let scheme_at =
+            rest[..at].trim_end_matches(|c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.')).len();
+        let scheme = rest[scheme_at..at].to_ascii_lowercase();
+        let web = scheme.ends_with("http") || scheme.ends_with("https");
+        let login = login_length(&rest[at + 3..], rest[..scheme_at].chars().next_back());
         let (before, after) = rest.split_at(at + 3);
         let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '<' | '>' | ',');
-        let end = after.find(ends).unwrap_or(after.len());
+        let end = after[login..].find(ends).map_or(after.len(), |length| login + length);
         clean.push_str(before);
         clean.push_str(&if web { without_login(&after[..end]) } else { after[..end].to_owned() });
         rest = &after[end..];
     }
     clean.push_str(rest);
     (clean != text).then_some(clean)
+}
+
+/// How long the login is, with its `@`, at the begin of what follows `://`; 0 if there is none. Passwords may have
+/// characters that end a URL elsewhere, such as commas and quotes (RFC 3986 §3.2.1); `opening` is what is before the
+/// scheme, and only if it is a quote does that quote end the URL.
+fn login_length(place: &str, opening: Option<char>) -> usize {
+    let ends = |c: char| {
+        c.is_whitespace() || matches!(c, '/' | '?' | '#' | '"' | '<' | '>' | '`') || (c == '\'' && opening == Some(c))
+    };
+    let authority = &place[..place.find(ends).unwrap_or(place.len())];
+    authority.rfind('@').map_or(0, |at| at + 1)
 }
 
 /// What follows `https://`, without its login.
@@ -179,11 +195,9 @@ pub(crate) fn mask_user_info(text: &str) -> String {
     let mut masked = text.as_bytes().to_vec();
     for (at, _) in text.match_indices("://") {
         let start = at + 3;
-        let ends = |c: char| c.is_whitespace() || matches!(c, '/' | '"' | '\'' | '?' | '#');
-        let end = text[start..].find(ends).map_or(text.len(), |length| start + length);
-        if let Some(length) = text[start..end].rfind('@') {
-            masked[start..start + length].fill(b'*');
-        }
+        let scheme = text[..at].trim_end_matches(|c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
+        let login = login_length(&text[start..], scheme.chars().next_back());
+        masked[start..start + login.saturating_sub(1)].fill(b'*');
     }
     // Whole characters were replaced by as many stars as they had bytes.
     String::from_utf8(masked).unwrap_or_default()
@@ -224,6 +238,8 @@ mod tests {
         let shown = "error sending request for url (https://***@h.example/t/***/a?***): \u{e9}https://***@h.example/, and s3://b/k";
         assert_eq!(redact_text(text), shown);
         assert_eq!(redact_text("://"), "://");
+        assert_eq!(redact_text("at https://u:a,b;c'(d)@h.example, x"), "at https://***@h.example/, x");
+        assert_eq!(redact_text("no 'https://h.example' or 'x@y'"), "no 'https://h.example/' or 'x@y'");
     }
 
     #[test]
@@ -237,6 +253,11 @@ mod tests {
         );
         assert_eq!(without_logins(clean), None);
         assert_eq!(without_logins("https://h.example/t/linux-64/a.conda https://h/a@b"), None);
+        // All of these may be in a password as they are.
+        let text = "- url: https://u:a,b'c!$&()*+;=@h.example/x\n- p @ HTTPS://u:a,b@h.example/y, z\n";
+        let clean = "- url: https://h.example/x\n- p @ HTTPS://h.example/y, z\n";
+        assert_eq!(without_logins(text).as_deref(), Some(clean));
+        assert_eq!(without_logins("['https://h.example', 'x@y']\n[\"https://h.example\",\"x@y\"]"), None);
         let signed = "https://h.example/a.whl?X-Amz-Signature=1&rev=v1&Token=2&sig=3#sha256=0";
         assert_eq!(without_logins(signed).as_deref(), Some("https://h.example/a.whl?rev=v1#sha256=0"));
         assert_eq!(without_logins("https://h/a?token=1\n").as_deref(), Some("https://h/a\n"));
@@ -248,6 +269,7 @@ mod tests {
     fn masks_in_place() {
         assert_eq!(mask_user_info("a = \"http://u:p\u{e9}@h/\" # @"), "a = \"http://*****@h/\" # @");
         assert_eq!(mask_user_info("http://h/a@b"), "http://h/a@b");
+        assert_eq!(mask_user_info("\"http://u:a'b@h\" 'http://h' '@'"), "\"http://*****@h\" 'http://h' '@'");
     }
 
     #[test]

@@ -75,7 +75,7 @@ mod tests {
         assert_eq!(
             text(of(&format!("git+https://u:secret@h.example/r.git?branch=main#{commit}"))),
             format!(
-                r#"{{"url":"https://u:****@h.example/r.git","vcs_info":{{"vcs":"git","commit_id":"{commit}","requested_revision":"main"}}}}"#
+                r#"{{"url":"https://****:****@h.example/r.git","vcs_info":{{"vcs":"git","commit_id":"{commit}","requested_revision":"main"}}}}"#
             )
         );
         assert_eq!(

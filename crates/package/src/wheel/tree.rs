@@ -44,15 +44,17 @@ enum What {
 
 impl DirectUrl {
     /// `url` is `file:///…` for a path. pixi compares it with the lock file's, without `direct+`. As in uv, the fragment
-    /// is left out, and a password or lone user name becomes `****`; the result is part of a public layer. The query is
-    /// left out, too: pre-signed URLs have their secret there.
+    /// is left out, and a password or lone user name becomes `****`; the result is part of a public layer. So the user name
+    /// beside a password does, too, which uv keeps: some hosts take their tokens there (`TOKEN:x-oauth-basic@`). The query
+    /// is left out for the same reason: pre-signed URLs have their secret in it.
     pub fn new(mut url: Url) -> Self {
         url.set_fragment(None);
         url.set_query(None);
         // Neither fails for a URL that has them.
         if url.password().is_some() {
             let _ = url.set_password(Some("****"));
-        } else if !url.username().is_empty() {
+        }
+        if !url.username().is_empty() {
             let _ = url.set_username("****");
         }
         Self { url, what: What::Archive, subdirectory: None }

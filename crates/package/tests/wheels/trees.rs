@@ -110,7 +110,7 @@ fn direct_urls_are_recorded_without_secrets() {
     let dist_info = "lib/python3.12/site-packages/w-1.0.dist-info";
     for (url, expected) in [
         ("https://example.com/w-1.0-py3-none-any.whl#sha256=00", "https://example.com/w-1.0-py3-none-any.whl"),
-        ("https://user:secret@example.com/w.whl", "https://user:****@example.com/w.whl"),
+        ("https://user:secret@example.com/w.whl", "https://****:****@example.com/w.whl"),
         ("https://token@example.com/w.whl", "https://****@example.com/w.whl"),
         ("file:///a%20b/w.whl", "file:///a%20b/w.whl"),
     ] {
