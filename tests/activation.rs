@@ -93,7 +93,13 @@ fn scripts_run_in_their_order_and_then_the_command() {
 #[test]
 fn the_command_gets_its_arguments_its_exit_code_and_the_signals() {
     let sandbox = Sandbox::new();
-    workspace([odd::bash(), odd::activated()]).platforms(&["linux-64"]).write(&sandbox.path("ws"));
+    // Arguments are the command's and not the scripts', which may do with theirs what they like.
+    let greedy = |name: &str| {
+        let script = "[ $# = 0 ] || { echo \"not mine: $*\"; exit 9; }\nset -- lost \"$@\"\nIFS=x\n";
+        package(name, [file(&format!("etc/conda/activate.d/{name}.sh"), script)])
+    };
+    let packages = [odd::bash(), odd::activated(), greedy("greedy-1"), greedy("greedy-2")];
+    workspace(packages).platforms(&["linux-64"]).write(&sandbox.path("ws"));
     sandbox.build("ws", "oci:out:x");
     let index = image::read(&sandbox.path("out"), "x");
     let root = sandbox.path("root");

@@ -190,16 +190,18 @@ pub fn apptainer_script(env: &ActivatedEnv) -> String {
 }
 
 /// The entrypoint for environments with activation scripts: runs them in their order, then becomes the command, so
-/// that signals reach it.
+/// that signals reach it. A script that is sourced sees, and may change, the arguments of who sources it; where it is
+/// activated otherwise it has none, and some (Intel's) take what they find for their own.
 pub fn entrypoint_script(shell: &str, scripts: &[String], env: &ActivatedEnv) -> String {
     let mut text = format!("#!{shell}\n# Written by pixi-oci: activates the environment, then becomes the command.\n");
+    text.push_str("pixi_oci_command=(\"$@\")\n");
     for script in scripts {
-        text.push_str(&format!(". {}\n", quote(script)));
+        text.push_str(&format!("set --\n. {}\n", quote(script)));
     }
     for (name, value) in env.after_scripts.iter().filter(|(name, _)| is_shell_name(name)) {
         text.push_str(&format!("export {name}={}\n", quote(value)));
     }
-    text.push_str("exec \"$@\"\n");
+    text.push_str("exec \"${pixi_oci_command[@]}\"\n");
     text
 }
 
@@ -280,7 +282,16 @@ mod tests {
             [r"export A='it'\''s $X'", "export PYTHONNOUSERSITE=1"]
         );
         let entry = entrypoint_script("/bin/bash", &["/p/a b.sh".into()], &env);
-        assert_eq!(entry.lines().skip(2).collect::<Vec<_>>(), [". '/p/a b.sh'", "export Z='1'", r#"exec "$@""#]);
+        assert_eq!(
+            entry.lines().skip(2).collect::<Vec<_>>(),
+            [
+                r#"pixi_oci_command=("$@")"#,
+                "set --",
+                ". '/p/a b.sh'",
+                "export Z='1'",
+                r#"exec "${pixi_oci_command[@]}""#
+            ]
+        );
         assert!(entry.starts_with("#!/bin/bash\n"));
     }
 }

@@ -52,6 +52,8 @@ fn marked(value: &str) -> String {
     let part = |(index, part): (usize, &str)| match (index % 2, part) {
         (0, "") => String::new(),
         (0, text) => quote(text),
+        // Between two marks of a value of somebody else.
+        (_, name) if !is_shell_name(name) || name.is_empty() => quote(name),
         (_, "PATH") => format!("\"${{PATH:-{DEFAULT_PATH}}}\""),
         (_, "LANG") => "\"${LANG:-C.UTF-8}\"".into(),
         (_, name) => format!("\"${{{name}:-}}\""),
@@ -92,5 +94,6 @@ mod tests {
         let path = "export PATH='/p/bin:'\"${PATH:-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}\"";
         assert!(lines.contains(&path), "{text}");
         assert!(!text.contains("export HOME"), "{text}");
+        assert_eq!(marked("a\u{1}X;$(id)\u{1}b"), "'a''X;$(id)''b'");
     }
 }

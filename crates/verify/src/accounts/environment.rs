@@ -115,6 +115,9 @@ fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
+/// How the script ends, and how it ended in the first images.
+const EXEC: [&str; 2] = [r#"exec "${pixi_oci_command[@]}""#, r#"exec "$@""#];
+
 /// The script has nothing but the activation of scripts of packages and the project, and variables of the configuration.
 /// The error is the first line that is something else.
 fn entrypoint(facts: &Facts<'_>, script: &[u8]) -> Result<(), String> {
@@ -137,7 +140,8 @@ fn entrypoint(facts: &Facts<'_>, script: &[u8]) -> Result<(), String> {
         let known = match number {
             0 => line.starts_with("#!/") && line.ends_with("/bash"),
             1 => line == "# Written by pixi-oci: activates the environment, then becomes the command.",
-            _ => activates().is_some() || line == "exec \"$@\"" && rest.is_empty(),
+            2 if line == r#"pixi_oci_command=("$@")"# => true,
+            _ => activates().is_some() || line == "set --" || EXEC.contains(&line) && rest.is_empty(),
         };
         Some(if known { Ok(()) } else { Err(line.to_owned()) })
     };
