@@ -7,7 +7,7 @@ use pixi_oci_build::{ManifestError, PublishError, ResolveError};
 
 use crate::{
     blockers,
-    output::{Output, Shape, harmful, printable},
+    output::{Output, Shape, causes, harmful, printable},
 };
 
 /// The failure of a command.
@@ -116,9 +116,7 @@ impl CliError {
                 blockers::show(output, name, &error.to_string())
             }
             _ if is_disk_full(self) => {
-                let causes = std::iter::successors(Some(self as &dyn std::error::Error), |error| error.source());
-                let mut texts: Vec<String> = causes.map(ToString::to_string).collect();
-                texts.dedup();
+                let texts: Vec<String> = std::iter::once(self.to_string()).chain(causes(self)).collect();
                 blockers::show(output, "disk-full", &texts.join(": "));
             }
             _ => output.error(self),

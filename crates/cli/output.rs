@@ -197,7 +197,7 @@ pub fn parsing_failed(error: &clap::Error) -> ExitCode {
 }
 
 /// What led to an error, from the nearest to the first.
-fn causes(error: &(dyn std::error::Error + 'static)) -> Vec<String> {
+pub fn causes(error: &(dyn std::error::Error + 'static)) -> Vec<String> {
     let mut causes = Vec::new();
     let mut said = error.to_string();
     let mut source = error.source();

@@ -154,5 +154,6 @@ fn disk_full() {
         println!("SKIP: no file system can be mounted here");
         return;
     }
+    assert_eq!(outcome.stderr.matches("No space left").count(), 1, "{}", outcome.stderr);
     blocked(outcome, "disk-full");
 }
