@@ -126,6 +126,19 @@ fn directories_of_the_base_keep_their_permissions_and_owners() {
     assert!(!own.entries.iter().any(|(path, _)| path.starts_with("var")), "what is not touched is not repeated");
 }
 
+/// As for `WORKDIR` of a Dockerfile.
+#[test]
+fn a_working_directory_of_the_base_stays_its_users() {
+    for (workdir, mode, owner) in
+        [("/home/node", 0o750, HOME), ("/tmp", 0o1777, (0, 0)), ("/etc", 0o775, (0, 0)), ("/new", 0o775, (0, 0))]
+    {
+        let sandbox = Sandbox::new();
+        base(&sandbox.path("base"));
+        let tree = built(&sandbox, &format!("base = \"oci:../base\"\nworkdir = {workdir:?}\ninclude = [\"f\"]"));
+        is(&tree, &workdir[1..], mode, owner);
+    }
+}
+
 #[test]
 fn tmp_of_an_image_without_base_stays_open() {
     let sandbox = Sandbox::new();

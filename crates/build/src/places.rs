@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use pixi_oci_layer::{FileTree, Mode, Node, TreePath};
+use pixi_oci_layer::{DirectoryAttributes, FileTree, Mode, Node, TreePath};
 use pixi_oci_publish::base::{BaseFiles, Entry};
 
 use crate::layers::ReadyPackage;
@@ -70,25 +70,32 @@ impl<'a> Below<'a> {
 
     /// The tree with every path where the base's links lead, and with the directories that would become others else.
     pub fn settle(&self, tree: FileTree) -> Result<FileTree, crate::Error> {
+        let special: BTreeMap<&str, DirectoryAttributes> =
+            self.base.iter().flat_map(|base| base.special_directories()).collect();
         let mut settled = FileTree::new();
         for (path, node) in tree.iter() {
             let real = self.real(path)?;
-            if self.has_directory(path, &real, node)? {
+            let is_special = special.contains_key(real.as_str()) && matches!(node, Node::Directory { .. });
+            if self.has_directory(path, &real, node)? || is_special {
                 continue;
             }
             let real = TreePath::new(&real).map_err(|_| self.way(path, &real, "no path"))?;
             settled.insert(real, node.clone()).map_err(crate::application::ApplicationError::Tree)?;
         }
-        self.keep_directories(&mut settled)?;
+        self.keep_directories(special, &mut settled)?;
         Ok(settled)
     }
 
     /// Adds the directories that the layers below have with permissions or owners of their own.
-    fn keep_directories(&self, tree: &mut FileTree) -> Result<(), crate::Error> {
+    fn keep_directories(
+        &self,
+        special: BTreeMap<&str, DirectoryAttributes>,
+        tree: &mut FileTree,
+    ) -> Result<(), crate::Error> {
         let above: HashSet<String> =
             tree.iter().flat_map(|(path, _)| path.ancestors()).map(ToOwned::to_owned).collect();
         let mut kept: BTreeMap<TreePath, Node> = BTreeMap::new();
-        for (path, attributes) in self.base.iter().flat_map(|base| base.special_directories()) {
+        for (path, attributes) in special {
             if (above.contains(path) || self.ours.get(path) == Some(&true))
                 && let Ok(path) = TreePath::new(path)
             {
@@ -96,10 +103,9 @@ impl<'a> Below<'a> {
             }
         }
         for (path, mode) in &self.environment {
-            // The environment layer's own is what counts, and it is only replaced by what is in this layer.
-            kept.remove(path);
+            // It is only replaced by what is in this layer.
             if above.contains(path.as_str()) {
-                kept.insert(path.clone(), Node::Directory { mode: *mode });
+                kept.entry(path.clone()).or_insert(Node::Directory { mode: *mode });
             }
         }
         for (path, node) in kept {
@@ -133,7 +139,7 @@ impl<'a> Below<'a> {
     /// Whether the node is a directory that is there already, under this name or through a link.
     fn has_directory(&self, path: &TreePath, real: &str, node: &Node) -> Result<bool, InTheWay> {
         let is_directory = matches!(node, Node::Directory { .. });
-        // A mount point is content with what is there; the working directory is not.
+        // A mount point is content with what is there.
         let as_it_is = matches!(node, Node::Directory { mode: Mode::DIRECTORY });
         match (self.ours.get(real), is_directory) {
             (Some(true), false) => {
