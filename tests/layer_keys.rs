@@ -188,7 +188,7 @@ fn request(sandbox: &Sandbox, threads: usize, memory: usize) -> BuildRequest {
         recorded: None,
         registries: RegistryAccess::default(),
         wheels: Vec::new(),
-        build_sdists: false,
+        build_sdists: None,
         cache_dir: sandbox.path("../cache/pixi-oci"),
         layer_cache: 0,
         archive_cache: u64::MAX,

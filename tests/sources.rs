@@ -179,3 +179,19 @@ fn an_editable_package_outside_of_the_workspace_is_refused() {
     with([lib]).manifest(&manifest("")).write(&sandbox.path("ws"));
     sandbox.run(&["build", "ws", "-o", "oci:out:x"]).refused(1, &["pypi:lib", "../lib", "--build-sdists"]);
 }
+
+#[test]
+fn only_the_command_line_lets_sources_be_built() {
+    let sandbox = Sandbox::new();
+    let demo = || [source("demo", "https://files.example.org/demo-1.0.tar.gz")];
+    for key in ["build-sdists = \"host\"", "build-sdists = true"] {
+        with(demo()).oci(key).write(&sandbox.path("ws"));
+        sandbox.run(&["build", "ws", "-o", "oci:out:x"]).refused(1, &["build-sdists"]);
+    }
+    with(demo()).write(&sandbox.path("ws"));
+    for place in ["--build-sdists=elsewhere", "--build-sdists=1"] {
+        sandbox.run(&["build", "ws", "-o", "oci:out:x", place]).refused(2, &["podman", "host"]);
+    }
+    // What follows the flag is no value of it.
+    sandbox.run(&["build", "--build-sdists", "ws", "-o", "oci:out:x", "--offline"]).refused(1, &["pypi:demo"]);
+}

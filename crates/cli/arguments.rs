@@ -3,7 +3,7 @@
 use std::{io::IsTerminal, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use pixi_oci_build::{Architecture, CompressionSetting, Include, OciConfig, VirtualPackage, split_plain};
+use pixi_oci_build::{Architecture, BuildPlace, CompressionSetting, Include, OciConfig, VirtualPackage, split_plain};
 
 use crate::{
     commands::{
@@ -306,9 +306,29 @@ pub struct SourceArgs {
     /// several wheels of one package are for different platforms.
     #[arg(long = "wheel", value_name = "FILE")]
     pub wheels: Vec<PathBuf>,
-    /// Build the other sources, once, in a container without a network (podman). This runs their code.
-    #[arg(long)]
-    pub build_sdists: bool,
+    /// Build the other sources, once. This runs their code: in a container without a network (podman), or, with `host`, on
+    /// this machine, where it can read what you can.
+    #[arg(long, value_name = "WHERE", num_args = 0..=1, require_equals = true, default_missing_value = "podman")]
+    build_sdists: Option<SdistPlace>,
+}
+
+/// Where sources are built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum SdistPlace {
+    /// In rootless podman.
+    Podman,
+    /// On this machine, as you; only for its own architecture.
+    Host,
+}
+
+impl SourceArgs {
+    /// Where sources are built, if they may be.
+    pub fn build_place(&self) -> Option<BuildPlace> {
+        self.build_sdists.map(|place| match place {
+            SdistPlace::Podman => BuildPlace::Container,
+            SdistPlace::Host => BuildPlace::Host,
+        })
+    }
 }
 
 /// A program with its arguments.

@@ -160,6 +160,38 @@ for signal in INT:130 TERM:143; do
   find "$work/cache/wheels" -name 'tmp-*' | grep -q . && fail "$signal: an unfinished wheel is in the cache"
 done
 
+# On this machine, where somebody says so: with the environment alone, and nothing of it is taken for what a container made.
+hosted() { as_user env CANARY=leaked "$work/pixi-oci" build "$work/ws" --frozen --base "oci:$work/base:debian" --cache-dir "$work/cache" --build-sdists=host "$@"; }
+hosted -e compiled --arch amd64 -o "oci:$work/out-hosted:x" --json >"$work/hosted.json" 2>"$work/said" || fail "$(cat "$work/said")"
+report "$work/hosted.json" 'report["executed"][0]' | grep -q 'built compiled-1.0-cp311-cp311-linux_x86_64.whl on the host for linux/amd64, without a network' || fail "the report does not say what ran here: $(cat "$work/hosted.json")"
+said=$(podman_run "$work/out-hosted" x amd64 -- python -c 'import compiled; print(compiled.sum_of_roots([4.0, 9]))')
+[ "$said" = 5.0 ] || fail "what was compiled on the host says $said"
+hosted -e compiled --arch amd64 -o "oci:$work/out-hosted:y" --json >"$work/hosted.json" 2>"$work/said" || fail "$(cat "$work/said")"
+[ "$(report "$work/hosted.json" 'report["executed"]')" = "[]" ] || fail "it was built on the host twice"
+hosted -o "oci:$work/out-hosted:z" --json >"$work/hosted.json" 2>"$work/said" || fail "$(cat "$work/said")"
+[ "$(report "$work/hosted.json" 'len(report["executed"])')" = 4 ] || fail "wheels of containers were taken: $(cat "$work/hosted.json")"
+podman_run "$work/out-hosted" z arm64 -- python -c '
+import curious, legacy
+assert "CANARY" not in curious.variables and not [name for name in curious.variables if name.startswith("XDG")], curious.variables
+assert curious.network == "no network"
+legacy.main()' >&2 || fail "the build on the host saw more than it may"
+if hosted -e native --arch arm64 -o "oci:$work/out-hosted:a" 2>"$work/said"; then fail "it was built on the host for arm64"; fi
+says pypi:native "only for this machine's own processor"
+# Where the kernel gives no namespaces, the report says so, the wheel is another, and the whole build ends all the same.
+unnamed() { as_user unshare --user --map-root-user sh -c 'echo 0 >/proc/sys/user/max_user_namespaces && exec "$@"' sh "$work/pixi-oci" build "$work/ws" --frozen --base "oci:$work/base:debian" --cache-dir "$work/cache" --build-sdists=host --arch amd64 "$@"; }
+unnamed -e compiled -o "oci:$work/out-unnamed:x" --json >"$work/hosted.json" 2>"$work/said" || fail "$(cat "$work/said")"
+report "$work/hosted.json" 'report["executed"][0]' | grep -q 'on the host for linux/amd64, with the network, which could not be cut off' || fail "it is not said that there was a network: $(cat "$work/hosted.json")"
+tr -s ' │\n' ' ' <"$work/said" | grep -q 'with the network, which could not be cut off; they can read what you can' || fail "no warning: $(cat "$work/said")"
+hosted -e forever --arch amd64 -o "oci:$work/out-forever:x" 2>"$work/said" &
+pid=$!
+for _ in $(seq 600); do [ ! -d "$work/cache/wheels/tmp-host/build/source" ] || break; sleep 0.2; done
+pkill -TERM -P $pid -x pixi-oci || kill $pid
+code=0
+wait $pid || code=$?
+[ $code = 143 ] || fail "it ended with $code: $(cat "$work/said")"
+find "$work/cache/wheels" -name 'tmp-*' | grep -q . && fail "the environment of a build on the host is left"
+pgrep -f "$work/cache/wheels/tmp-host" >&2 && fail "a build on the host goes on"
+
 # Killed in the middle: the container ends by itself, and the next build removes what is left.
 build -e forever --arch amd64 --build-sdists -o "oci:$work/out-forever:x" 2>"$work/said" &
 pid=$!

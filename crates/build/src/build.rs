@@ -181,6 +181,7 @@ pub fn stage(
         infos: &|index| environments.infos(index),
         base: &|index| environments.base(index),
         environment: &|index, directory, label| environments.write(index, directory, label),
+        install: &|index, to, activate| environments.install(index, to, activate),
     };
     build_sources(&mut sources, &means)?;
     let mut archives = archives.into_iter();

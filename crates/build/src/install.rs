@@ -69,38 +69,72 @@ pub fn install_product(request: &InstallRequest<'_>) -> Result<PathBuf, Error> {
     let none_known = archives.iter().map(|_| None).collect();
     let workdir = project.to_string_lossy();
     let contents = Contents::new(&target, none_known, &mut archives.into_iter(), &sources, &workdir);
-    let new = NewPrefix::create(&to, prefix.tree_path(), CONSTANT_TIME)?;
-    // The glibc of this machine is not asked: what does not run here says so itself.
-    let facts = facts(&target, &contents, None, &FactsCache::open(new.scratch()))?;
-    let Ready { packages, .. } = ready_packages(&target, &contents, &facts)?;
-    let env_vars_d = Mutex::new(BTreeMap::new());
-    let memory = MemoryBudget::new(request.memory);
-    packages.par_iter().try_for_each(|package| {
-        if request.interrupted.load(Ordering::Relaxed) {
-            return Err(Error::Interrupted);
-        }
-        let tree = write(&new, package, &prefix, &memory)?;
-        env_vars_d.lock().unwrap_or_else(PoisonError::into_inner).extend(tree);
-        Ok(())
-    })?;
-    new.add(&history(&prefix)?)?;
-    let written = new.finish()?;
-    if let Some(path) = &request.activate {
-        let needs = requirements(&target.packages);
-        let text = Activated {
-            workspace: &workspace,
-            environment,
-            target: &target,
-            needs: &needs,
-            packages: &packages,
-            prefix: &prefix,
-            project: &project.to_string_lossy(),
-            env_vars_d: &env_vars_d.into_inner().unwrap_or_else(PoisonError::into_inner),
-        }
-        .script()?;
-        fs_err::write(path, text).map_err(|source| Error::Io { action: "write", path: path.clone(), source })?;
+    Installation {
+        workspace: &workspace,
+        environment: &environment.name,
+        target: &target,
+        prefix: &prefix,
+        project: &project,
+        activate: request.activate.as_deref(),
+        memory: request.memory,
+        interrupted: request.interrupted,
     }
-    Ok(written)
+    .write(&contents)
+}
+
+/// Where an environment goes on this machine.
+pub(crate) struct Installation<'a> {
+    pub workspace: &'a Workspace,
+    pub environment: &'a str,
+    pub target: &'a Target,
+    /// The prefix that files are made for, and where they are written.
+    pub prefix: &'a TargetPrefix,
+    /// `PIXI_PROJECT_ROOT`
+    pub project: &'a Path,
+    /// A script for shells to source.
+    pub activate: Option<&'a Path>,
+    /// Bytes of unpacked files that may wait in memory.
+    pub memory: usize,
+    pub interrupted: &'a AtomicBool,
+}
+
+impl Installation<'_> {
+    /// Writes everything, and gives the prefix.
+    pub(crate) fn write(&self, contents: &Contents<'_>) -> Result<PathBuf, Error> {
+        let Self { workspace, target, prefix, .. } = *self;
+        let new = NewPrefix::create(Path::new(prefix.as_str()), prefix.tree_path(), CONSTANT_TIME)?;
+        // The glibc of this machine is not asked: what does not run here says so itself.
+        let facts = facts(target, contents, None, &FactsCache::open(new.scratch()))?;
+        let Ready { packages, .. } = ready_packages(target, contents, &facts)?;
+        let env_vars_d = Mutex::new(BTreeMap::new());
+        let memory = MemoryBudget::new(self.memory);
+        packages.par_iter().try_for_each(|package| {
+            if self.interrupted.load(Ordering::Relaxed) {
+                return Err(Error::Interrupted);
+            }
+            let tree = write(&new, package, prefix, &memory)?;
+            env_vars_d.lock().unwrap_or_else(PoisonError::into_inner).extend(tree);
+            Ok(())
+        })?;
+        new.add(&history(prefix)?)?;
+        let written = new.finish()?;
+        if let Some(path) = self.activate {
+            let needs = requirements(&target.packages);
+            let text = Activated {
+                workspace,
+                environment: self.environment,
+                target,
+                needs: &needs,
+                packages: &packages,
+                prefix,
+                project: &self.project.to_string_lossy(),
+                env_vars_d: &env_vars_d.into_inner().unwrap_or_else(PoisonError::into_inner),
+            }
+            .script()?;
+            fs_err::write(path, text).map_err(|source| Error::Io { action: "write", path: path.into(), source })?;
+        }
+        Ok(written)
+    }
 }
 
 fn find<'a>(
@@ -231,7 +265,7 @@ fn history(prefix: &TargetPrefix) -> Result<FileTree, Error> {
 /// What `activate.sh` is made of.
 struct Activated<'a> {
     workspace: &'a Workspace,
-    environment: &'a ProductEnvironment,
+    environment: &'a str,
     target: &'a Target,
     needs: &'a [VirtualRequirement],
     packages: &'a [ReadyPackage<'a>],
@@ -243,7 +277,7 @@ struct Activated<'a> {
 impl Activated<'_> {
     fn script(&self) -> Result<String, Error> {
         let prefix = self.prefix.as_str();
-        let activation = self.workspace.activation(&self.environment.name, &self.target.platform)?;
+        let activation = self.workspace.activation(self.environment, &self.target.platform)?;
         let mut package_env =
             virtual_packages::cuda_env(&self.target.packages, self.needs, &self.target.virtual_packages);
         let bundle = ["ssl/cert.pem", "ssl/cacert.pem"].into_iter().find(|path| has_path(self.packages, path));
@@ -251,11 +285,11 @@ impl Activated<'_> {
             package_env.push(("SSL_CERT_FILE".into(), format!("{prefix}/{bundle}")));
         }
         let platforms: Vec<String> = self.workspace.platforms.iter().map(|p| p.name.clone()).collect();
-        let image_env = self.workspace.oci.for_environment(&self.environment.name).env;
+        let image_env = self.workspace.oci.for_environment(self.environment).env;
         let input = ActivationInput {
             prefix,
             workdir: self.project,
-            environment: &self.environment.name,
+            environment: self.environment,
             platforms: &platforms,
             workspace_name: &self.workspace.name,
             workspace_version: self.workspace.version.as_deref(),

@@ -86,7 +86,7 @@ pub use recorded::{Recorded, RecordedBase};
 pub use report::{
     BaseReport, BuildReport, ImageReport, LayerKind, LayerOrigin, LayerReport, SourceReport, WheelReport, WheelSource,
 };
-pub use request::{BuildRequest, RequestError};
+pub use request::{BuildPlace, BuildRequest, RequestError};
 pub use sources::{BuildError, SourceError, SourceWheel, Undecided, WheelOrigin};
 pub use task::image_task;
 

@@ -39,8 +39,9 @@ pub struct BuildRequest {
     pub registries: RegistryAccess,
     /// Wheels of locked sources that were built elsewhere.
     pub wheels: Vec<PathBuf>,
-    /// Whether other sources may be built, which runs their code in a container.
-    pub build_sdists: bool,
+    /// Where other sources may be built, which runs their code; `None`: nowhere. Only the command line says so, never a
+    /// file of the workspace.
+    pub build_sdists: Option<BuildPlace>,
     /// Our cache.
     pub cache_dir: PathBuf,
     /// How many bytes of layers are kept there for later builds; with 0 none are kept, and none are taken.
@@ -116,4 +117,13 @@ pub enum RequestError {
         /// What is wrong.
         reason: String,
     },
+}
+
+/// Where sources are built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BuildPlace {
+    /// In rootless podman: without a network, and without a file of this machine.
+    Container,
+    /// On this machine, as the user, who has to trust the source: the build can read what the user can.
+    Host,
 }

@@ -5,7 +5,7 @@
 //!
 //! 1. **Injected**: somebody built it elsewhere (`--wheel FILE`, `wheels = [...]`).
 //! 2. **Own**: it is a directory of the workspace, of pure Python with static metadata; see [`own`]. No code runs.
-//! 3. **Built**: in a container without a network, because somebody said so (`--build-sdists`).
+//! 3. **Built**: in a container without a network, or on this machine, because somebody said so (`--build-sdists`).
 //!
 //! What is left is one error that lists everything. The rest of the build treats the wheels like locked ones, with the
 //! difference that own ones go to the application layer.
@@ -109,10 +109,12 @@ pub fn decide(input: &SourcesInput<'_>) -> Result<Decided, Error> {
                     decided.wheels[*target].insert(source.name.clone(), wheel.clone());
                 }
             }
-            Err(reason) => match source.pending(&input.configuration.workdir).filter(|_| input.request.build_sdists) {
-                Some(pending) => decided.pending.push(pending),
-                None => undecided.push(source.undecided(reason)),
-            },
+            Err(reason) => {
+                match source.pending(&input.configuration.workdir).filter(|_| input.request.build_sdists.is_some()) {
+                    Some(pending) => decided.pending.push(pending),
+                    None => undecided.push(source.undecided(reason)),
+                }
+            }
         }
     }
     if !undecided.is_empty() {

@@ -85,7 +85,7 @@ pub fn request(
         recorded: None,
         registries,
         wheels: image.map(|image| image.sources.wheels.clone()).unwrap_or_default(),
-        build_sdists: image.is_some_and(|image| image.sources.build_sdists),
+        build_sdists: image.and_then(|image| image.sources.build_place()),
         cache_dir: means.cache()?,
         layer_cache: layers.map_or(0, |layers| layers.layer_cache_size),
         archive_cache: means.archive_cache_size,

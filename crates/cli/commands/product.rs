@@ -151,7 +151,7 @@ fn product_request(args: &ProductArgs) -> Result<ProductRequest, CliError> {
     let channels = args.means.channels(&args.workspace)?;
     let mut build = request(&selection, None, None, &args.means, &channels, args.registry.access())?;
     build.wheels = args.sources.wheels.clone();
-    build.build_sdists = args.sources.build_sdists;
+    build.build_sdists = args.sources.build_place();
     build.overrides.base = args.base.clone();
     build.overrides.include = (!args.include.is_empty()).then(|| args.include.clone());
     build.overrides.exclude = (!args.exclude.is_empty()).then(|| args.exclude.clone());

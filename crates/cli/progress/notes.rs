@@ -16,7 +16,7 @@ pub fn say(event: &Event, output: &Output) {
             output.note(&format!("{} {name}", if *cached { "cached " } else { "fetched" }));
         }
         Event::SourceStarted { name, platform } => {
-            output.note(&format!("building {name} for {platform} in a container; this runs its code"));
+            output.note(&format!("building {name} for {platform}; this runs its code"));
         }
         Event::SourceFinished { name, wheel, .. } => output.note(&format!("built  {name}: {wheel}")),
         Event::BaseStarted { base, architecture } => output.note(&format!("base image {base} for {architecture}")),

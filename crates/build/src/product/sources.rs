@@ -54,6 +54,7 @@ impl Builds<'_> {
             infos: &|index| environments.infos(index),
             base: &|index| environments.base(index),
             environment: &|index, directory, label| environments.write(index, directory, label),
+            install: &|index, to, activate| environments.install(index, to, activate),
         };
         build_sources(&mut environment.sources, &means)?;
         Ok(std::mem::take(&mut environment.sources.executed))

@@ -1,12 +1,15 @@
-//! `--build-sdists`: sources become wheels in a container without a network, with the environment's own Python.
+//! `--build-sdists`: sources become wheels with the environment's own Python, in a container without a network or, where
+//! somebody said so, on this machine.
 //!
 //! Each source is built once: the wheel is kept under the hash of everything that it depends on. A pure wheel serves all
 //! architectures; a binary one is built for each, if this machine can run it.
 
 mod cache;
 mod container;
+mod conversation;
 mod error;
 mod git;
+mod host;
 mod requires;
 mod tree;
 
@@ -26,12 +29,17 @@ use sha2::Digest as _;
 pub use self::error::BuildError;
 use self::{
     cache::WheelCache,
-    container::{DRIVER, Image, Order, Podman, Run},
+    container::{Image, Podman},
+    conversation::{Check, DRIVER, Order, Run},
+    host::{Host, system},
     requires::Installed,
     tree::SourceTar,
 };
 use super::{Decided, SourceWheel, WheelOrigin, injected::glibc, python_of};
-use crate::{BuildRequest, Error, Event, OnEvent, configuration::Configuration, layers::CONSTANT_TIME, target::Target};
+use crate::{
+    BuildPlace, BuildRequest, Error, Event, OnEvent, configuration::Configuration, layers::CONSTANT_TIME,
+    target::Target,
+};
 
 /// A source that is to be built.
 #[derive(Debug, Clone)]
@@ -82,6 +90,8 @@ pub struct Means<'a> {
     /// Writes an image of a target's locked packages, with a label, as an OCI layout into an empty directory, under the tag
     /// [`ENVIRONMENT_TAG`].
     pub environment: &'a dyn Fn(usize, &Path, (&str, &str)) -> Result<(), Error>,
+    /// Writes a target's locked packages to a prefix on this machine, and a script that sets them up to the other path.
+    pub install: &'a dyn Fn(usize, &Path, &Path) -> Result<(), Error>,
 }
 
 /// The tag of images that builds run in.
@@ -95,14 +105,16 @@ pub fn build_sources(decided: &mut Decided, means: &Means<'_>) -> Result<(), Err
     }
     let io = |source| Error::Io { action: "open", path: means.request.cache_dir.join("wheels"), source };
     let cache = WheelCache::open(&means.request.cache_dir).map_err(io)?;
-    let mut builder =
-        Builder { means, cache, podman: None, environments: means.targets.iter().map(|_| None).collect() };
+    let place = means.request.build_sdists.unwrap_or(BuildPlace::Container);
+    let alone = place == BuildPlace::Host && Host::can_be_alone();
+    let environments = means.targets.iter().map(|_| None).collect();
+    let mut builder = Builder { means, place, alone, cache, podman: None, environments };
     for source in &pending {
         let tar = tree::source_tar(source, means)?;
         let mut made: Vec<SourceWheel> = Vec::new();
         // A machine's own architecture first: a pure wheel that is built there is for the others, too.
         let mut order = source.targets.clone();
-        order.sort_by_key(|index| !runs(means.targets[*index].architecture));
+        order.sort_by_key(|index| !runs(place, means.targets[*index].architecture));
         for index in order {
             let (python, target) = (builder.python(source, index)?, &means.targets[index]);
             let fits =
@@ -123,10 +135,35 @@ pub fn build_sources(decided: &mut Decided, means: &Means<'_>) -> Result<(), Err
 
 struct Builder<'a> {
     means: &'a Means<'a>,
+    place: BuildPlace,
+    /// Whether a build on this machine has no network.
+    alone: bool,
     cache: WheelCache,
     podman: Option<Podman>,
-    /// The image of each target, once it is needed.
-    environments: Vec<Option<Image>>,
+    /// That of each target, once it is needed.
+    environments: Vec<Option<Environment>>,
+}
+
+/// What a build runs in.
+enum Environment {
+    Container(Image),
+    Host(Host),
+}
+
+impl Environment {
+    fn build(
+        &self,
+        run: &Run<'_>,
+        order: &Order,
+        tar: &mut File,
+        directory: &Path,
+        check: Check<'_>,
+    ) -> Result<PathBuf, BuildError> {
+        match self {
+            Self::Container(image) => image.build(run, order, tar, directory, check),
+            Self::Host(host) => host.build(run, order, tar, directory, check),
+        }
+    }
 }
 
 impl Builder<'_> {
@@ -146,17 +183,17 @@ impl Builder<'_> {
         executed: &mut Vec<String>,
     ) -> Result<SourceWheel, Error> {
         let target = &self.means.targets[index];
-        let Some(base) = (self.means.base)(index)? else {
-            return Err(BuildError::Scratch { package: source.name.clone() }.into());
-        };
-        let key = self.key(tar, index, &base);
+        let key = self.key(tar, index, &self.surroundings(source, index)?);
         let read = |path: &Path| read(source, path);
         if let Some(path) = self.cache.get(&key) {
             return read(&path);
         }
-        if !runs(target.architecture) {
-            let architecture = target.architecture.to_string();
-            return Err(BuildError::Architecture { package: source.name.clone(), architecture }.into());
+        if !runs(self.place, target.architecture) {
+            let (package, architecture) = (source.name.clone(), target.architecture.to_string());
+            return Err(match self.place {
+                BuildPlace::Container => BuildError::Architecture { package, architecture }.into(),
+                BuildPlace::Host => BuildError::HostArchitecture { package, architecture }.into(),
+            });
         }
         let installed = Installed::of(target, &(self.means.infos)(index)?);
         installed.check(&source.name, &tar.requires)?;
@@ -171,7 +208,8 @@ impl Builder<'_> {
         let python = self.python(source, index)?;
         let run = Run {
             package: &source.name,
-            python: &format!("{}/{}", self.means.configuration.prefix.as_str(), python.executable),
+            python: &format!("{}/{}", self.prefix(), python.executable),
+            group: self.place == BuildPlace::Host,
             epoch: self.epoch(),
             interrupted: &self.means.request.interrupted,
         };
@@ -188,8 +226,12 @@ impl Builder<'_> {
             platform: target.platform.name.clone(),
             wheel: wheel.file_name.clone(),
         });
+        let (where_built, network) = match environment {
+            Environment::Container(_) => ("in a container", String::new()),
+            Environment::Host(host) => ("on the host", format!(", {}", host.network())),
+        };
         executed.push(format!(
-            "{} {}: {} built {} in a container for linux/{}",
+            "{} {}: {} built {} {where_built} for linux/{}{network}",
             source.name, wheel.version, tar.order.backend, wheel.file_name, target.architecture
         ));
         Ok(wheel)
@@ -199,8 +241,29 @@ impl Builder<'_> {
         self.means.request.epoch.unwrap_or(CONSTANT_TIME)
     }
 
+    /// Where the environment is when a build runs in it.
+    fn prefix(&self) -> String {
+        match self.place {
+            BuildPlace::Container => self.means.configuration.prefix.as_str().to_owned(),
+            BuildPlace::Host => Host::prefix_in(&self.cache.host_directory()).to_string_lossy().into_owned(),
+        }
+    }
+
+    /// What is around the environment, and in what a build finds: the digest of the base image, or this machine's system and
+    /// whether there is a network. So
+    /// nothing that was built on a machine is ever taken for what a container makes.
+    fn surroundings(&self, source: &Pending, index: usize) -> Result<String, Error> {
+        match self.place {
+            BuildPlace::Container => match (self.means.base)(index)? {
+                Some(base) => Ok(base),
+                None => Err(BuildError::Scratch { package: source.name.clone() }.into()),
+            },
+            BuildPlace::Host => Ok(format!("host, alone: {}, {}", self.alone, system())),
+        }
+    }
+
     /// The hash of everything that a wheel depends on.
-    fn key(&self, tar: &SourceTar, index: usize, base: &str) -> String {
+    fn key(&self, tar: &SourceTar, index: usize, surroundings: &str) -> String {
         let target = &self.means.targets[index];
         let mut packages: Vec<String> = target
             .packages
@@ -217,8 +280,8 @@ impl Builder<'_> {
             DRIVER.to_owned(),
             tar.diff_id.clone(),
             order,
-            base.to_owned(),
-            self.means.configuration.prefix.as_str().to_owned(),
+            surroundings.to_owned(),
+            self.prefix(),
             target.platform.subdir.to_string(),
             self.epoch().to_string(),
             packages.join(","),
@@ -231,13 +294,24 @@ impl Builder<'_> {
         Sha256::from_bytes(hasher.finalize().into()).to_string()
     }
 
-    /// Makes the image of a target's environment, once.
+    /// Makes a target's environment, once.
     fn prepare(&mut self, index: usize) -> Result<(), Error> {
         if self.environments[index].is_some() {
             return Ok(());
         }
         if self.means.request.interrupted.load(Ordering::Relaxed) {
             return Err(Error::Interrupted);
+        }
+        if self.place == BuildPlace::Host {
+            let io = |source| Error::Io { action: "make", path: self.cache.host_directory(), source };
+            let host = Host::new(self.cache.host_directory(), self.alone).map_err(io)?;
+            (self.means.install)(index, &host.prefix(), &host.activate())?;
+            (self.means.on_event)(Event::Warning(format!(
+                "sources are built on this machine, {}; they can read what you can",
+                host.network()
+            )));
+            self.environments[index] = Some(Environment::Host(host));
+            return Ok(());
         }
         if self.podman.is_none() {
             let mark = sha2::Sha256::digest(self.means.request.cache_dir.as_os_str().as_encoded_bytes());
@@ -251,7 +325,8 @@ impl Builder<'_> {
             made.map_err(|source| Error::Io { action: "write to", path: self.means.scratch.into(), source })?;
         let architecture = self.means.targets[index].architecture.to_string();
         (self.means.environment)(index, &directory.path().join(podman.directory(&architecture)), podman.label())?;
-        self.environments[index] = Some(podman.image(directory.path(), ENVIRONMENT_TAG, &architecture)?);
+        let image = podman.image(directory.path(), ENVIRONMENT_TAG, &architecture)?;
+        self.environments[index] = Some(Environment::Container(image));
         Ok(())
     }
 }
@@ -264,7 +339,10 @@ fn read(source: &Pending, path: &Path) -> Result<SourceWheel, Error> {
     SourceWheel::read(path, &source.python_name, &version, WheelOrigin::Built, None)
 }
 
-/// Whether this machine runs programs of an architecture, itself or by QEMU.
-fn runs(architecture: Architecture) -> bool {
-    pixi_oci_podman::runs(&architecture.to_string()) != Runs::No
+/// Whether this machine runs programs of an architecture, itself or, in containers, by QEMU.
+fn runs(place: BuildPlace, architecture: Architecture) -> bool {
+    match (pixi_oci_podman::runs(&architecture.to_string()), place) {
+        (Runs::Natively, _) | (Runs::Emulated, BuildPlace::Container) => true,
+        (Runs::No, _) | (Runs::Emulated, BuildPlace::Host) => false,
+    }
 }

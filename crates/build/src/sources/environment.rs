@@ -1,14 +1,17 @@
-//! Images of environments without their sources: what builds of sources run in.
+//! Environments without their sources, as images and on this machine: what builds of sources run in.
 
 use std::{collections::BTreeMap, path::Path};
 
 use pixi_oci_image::Index;
-use pixi_oci_package::{PackageInfo, read_info};
+use pixi_oci_package::{PackageInfo, TargetPrefix, read_info};
 use pixi_oci_publish::{OciLayout, publish};
 use pixi_oci_resolve::{CachedArchive, LockedPackage, OciConfig};
 
 use super::ENVIRONMENT_TAG;
-use crate::{Error, base::Base, fetch::fetch_archives, image::ImageBuilder, packages::Contents, target::Target};
+use crate::{
+    Error, base::Base, fetch::fetch_archives, image::ImageBuilder, install::Installation, packages::Contents,
+    target::Target,
+};
 
 /// The targets of a build with their archives, before sources are built.
 pub struct Environments<'a> {
@@ -44,10 +47,39 @@ impl Environments<'_> {
         Ok(base.report().map(|report| report.digest.to_string()))
     }
 
-    /// Writes the image of a target's locked packages into an empty directory, as an OCI layout.
-    pub fn write(&self, index: usize, directory: &Path, label: (&str, &str)) -> Result<(), Error> {
+    /// Writes a target's locked packages to a prefix on this machine, with a script for shells that sets them up.
+    pub fn install(&self, index: usize, to: &Path, activate: &Path) -> Result<(), Error> {
+        let target = self.locked(index);
+        let packages: Vec<&LockedPackage> = target.packages.iter().collect();
+        let mut archives = self.archives(&packages)?.into_iter();
+        let nothing_known = packages.iter().map(|_| None).collect();
+        let (no_sources, workdir) = (BTreeMap::new(), &self.builder.configuration.workdir);
+        let contents = Contents::new(&target, nothing_known, &mut archives, &no_sources, workdir);
+        let ImageBuilder { request, workspace, configuration, .. } = *self.builder;
+        let installation = Installation {
+            workspace,
+            environment: &configuration.environment,
+            target: &target,
+            prefix: &TargetPrefix::new(&to.to_string_lossy())?,
+            project: &workspace.root,
+            activate: Some(activate),
+            memory: request.memory,
+            interrupted: &request.interrupted,
+        };
+        installation.write(&contents)?;
+        Ok(())
+    }
+
+    /// A target without its sources.
+    fn locked(&self, index: usize) -> Target {
         let mut target = self.targets[index].clone();
         target.packages.retain(|package| matches!(package, LockedPackage::Conda(_) | LockedPackage::Wheel(_)));
+        target
+    }
+
+    /// Writes the image of a target's locked packages into an empty directory, as an OCI layout.
+    pub fn write(&self, index: usize, directory: &Path, label: (&str, &str)) -> Result<(), Error> {
+        let target = self.locked(index);
         let mut configuration = self.builder.configuration.clone();
         configuration.include.clear();
         // Nothing of the application, and neither its user nor its command.

@@ -5,6 +5,7 @@
 //! DIR/wheels/KEY/NAME.whl         what a build made
 //! DIR/wheels/KEY/sha256           its hash when it was made
 //! DIR/wheels/tmp-…/               a build that runs, or was killed
+//! DIR/wheels/tmp-host/            the environment and the build on this machine
 //! ```
 
 use std::{
@@ -54,6 +55,12 @@ impl WheelCache {
     /// A directory for a build.
     pub fn build_directory(&self) -> io::Result<TempDir> {
         tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(&self.directory)
+    }
+
+    /// The one directory of a build on this machine. Always the same, so that what is compiled into a wheel is, too; it
+    /// belongs to who holds the lock, and goes away like what killed builds leave.
+    pub fn host_directory(&self) -> PathBuf {
+        self.directory.join(format!("{UNFINISHED}host"))
     }
 
     /// Keeps the wheel that is in a build's directory.

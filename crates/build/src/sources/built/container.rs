@@ -1,59 +1,20 @@
 //! One build in a container: rootless podman, no network, no file of this machine.
-//!
-//! Source and wheel go through pipes ([`DRIVER`] is at the other end). The container ends when its input does: whoever
-//! kills this program, in whatever way, kills the build.
 
 use std::{
     fs::File,
-    io::{self, BufRead, BufReader, Read, Seek, Write},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::{
-        atomic::{AtomicBool, Ordering},
-        mpsc,
-    },
-    time::Duration,
+    process::Command,
 };
 
-use pixi_oci_podman::{Account, HARDENING, tail};
-use serde::{Deserialize, Serialize};
+use pixi_oci_podman::{Account, HARDENING};
 
-use super::BuildError;
+use super::{
+    BuildError,
+    conversation::{Check, DRIVER, Order, Run, build},
+};
 
-/// What runs in the container.
-pub const DRIVER: &str = include_str!("driver.py");
-/// The longest line of an answer: names of requirements.
-const MAX_LINE: u64 = 1 << 20;
-/// The biggest wheel: far more than any that was ever built from a source archive.
-const MAX_WHEEL: u64 = 4 << 30;
-const POLL: Duration = Duration::from_millis(100);
 /// Marks our images, so that those of killed builds can be found.
 pub const LABEL: &str = "io.pixi-oci.sources";
-
-/// What to build.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Order {
-    /// The length of the tar.
-    pub bytes: u64,
-    /// Where the project is in it; empty for its root.
-    pub directory: String,
-    /// `MODULE` or `MODULE:OBJECT`.
-    pub backend: String,
-    /// Directories of the project where the backend is.
-    pub backend_path: Vec<String>,
-}
-
-#[derive(Deserialize)]
-struct Wanted {
-    requires: Vec<String>,
-}
-
-#[derive(Deserialize)]
-struct Made {
-    wheel: String,
-    bytes: u64,
-}
 
 /// podman as an ordinary user.
 #[derive(Debug, Clone)]
@@ -68,18 +29,6 @@ pub struct Podman {
 pub struct Image {
     podman: Podman,
     id: String,
-}
-
-/// How a container is run.
-pub struct Run<'a> {
-    /// The package, for errors.
-    pub package: &'a str,
-    /// Of the interpreter in the image.
-    pub python: &'a str,
-    /// The value of `SOURCE_DATE_EPOCH`.
-    pub epoch: i64,
-    /// Whether to give up.
-    pub interrupted: &'a AtomicBool,
 }
 
 impl Podman {
@@ -140,152 +89,19 @@ impl Image {
         order: &Order,
         tar: &mut File,
         directory: &Path,
-        check: &dyn Fn(&[String]) -> Result<(), BuildError>,
+        check: Check<'_>,
     ) -> Result<PathBuf, BuildError> {
-        let io = |source| BuildError::Io { package: run.package.to_owned(), source };
-        let mut child = self.command(run).spawn().map_err(io)?;
-        let said = child.stderr.take().map(tail);
-        let result = converse(&mut child, run, order, tar, directory, check);
-        // The end of its input ends the container, if it has not ended.
-        drop(child.stdin.take());
-        if result.is_err() {
-            drop(child.stdout.take());
-        }
-        let status = child.wait().map_err(io)?;
-        let said = said.and_then(|said| said.join().ok()).unwrap_or_default();
-        match result {
-            Ok(path) if status.success() => Ok(path),
-            Ok(_) => Err(BuildError::Failed { package: run.package.to_owned(), status: status.to_string(), said }),
-            // It died in the middle of what it said.
-            Err(BuildError::Io { .. }) if !status.success() => {
-                Err(BuildError::Failed { package: run.package.to_owned(), status: status.to_string(), said })
-            }
-            Err(error) => Err(error),
-        }
+        build(self.command(run), run, order, tar, directory, check)
     }
 
     fn command(&self, run: &Run<'_>) -> Command {
         let mut command = self.podman.podman.command();
         // A container may not raise limits above ours, and podman's defaults would.
         command.args(["run", "--rm", "--interactive"]).args(HARDENING).args(["--ulimit", "host", "--workdir", "/"]);
-        let variables = [
-            ("HOME", "/tmp/pixi-oci/home".to_owned()),
-            ("LC_ALL", "C.UTF-8".to_owned()),
-            ("PYTHONDONTWRITEBYTECODE", "1".to_owned()),
-            ("PYTHONHASHSEED", "0".to_owned()),
-            ("PYTHONNOUSERSITE", "1".to_owned()),
-            ("SOURCE_DATE_EPOCH", run.epoch.to_string()),
-            ("TZ", "UTC".to_owned()),
-        ];
-        for (name, value) in variables {
+        for (name, value) in run.variables("/tmp/pixi-oci/home") {
             command.arg("--env").arg(format!("{name}={value}"));
         }
         command.args([self.id.as_str(), run.python, "-c", DRIVER]);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
-}
-
-/// The conversation with the driver.
-fn converse(
-    child: &mut Child,
-    run: &Run<'_>,
-    order: &Order,
-    tar: &mut File,
-    directory: &Path,
-    check: &dyn Fn(&[String]) -> Result<(), BuildError>,
-) -> Result<PathBuf, BuildError> {
-    let io = |source| BuildError::Io { package: run.package.to_owned(), source };
-    let closed = || io(io::Error::other("a pipe is missing"));
-    let mut input = child.stdin.take().ok_or_else(closed)?;
-    let output = child.stdout.take().ok_or_else(closed)?;
-    let path = directory.join("wheel");
-    let mut file = File::create(&path).map_err(io)?;
-    tar.rewind().map_err(io)?;
-    let mut tar = tar.try_clone().map_err(io)?;
-    let line = serde_json::to_string(order).map_err(|error| io(error.into()))?;
-    let (orders, ordered) = mpsc::channel::<()>();
-    // Waits for the order to go, and for the end: its pipe closes when this function is left.
-    let writer = std::thread::spawn(move || -> io::Result<()> {
-        writeln!(input, "{line}")?;
-        io::copy(&mut tar, &mut input)?;
-        input.flush()?;
-        while ordered.recv().is_ok() {
-            input.write_all(b"go\n")?;
-            input.flush()?;
-        }
-        Ok(())
-    });
-    let (answers, answered) = mpsc::channel::<io::Result<Answer>>();
-    let reader = std::thread::spawn(move || {
-        let mut output = BufReader::new(output);
-        let mut read = || -> io::Result<()> {
-            let wanted: Wanted = parse(&line_of(&mut output)?)?;
-            let _ = answers.send(Ok(Answer::Wants(wanted.requires)));
-            let made: Made = parse(&line_of(&mut output)?)?;
-            if made.bytes > MAX_WHEEL {
-                return Err(io::Error::other("the wheel is bigger than 4 GiB"));
-            }
-            let copied = io::copy(&mut output.by_ref().take(made.bytes), &mut file)?;
-            if copied != made.bytes {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            let _ = answers.send(Ok(Answer::Made(made.wheel)));
-            Ok(())
-        };
-        if let Err(error) = read() {
-            let _ = answers.send(Err(error));
-        }
-    });
-    let result = loop {
-        match answered.recv_timeout(POLL) {
-            Ok(Ok(Answer::Wants(requires))) => {
-                if let Err(error) = check(&requires) {
-                    break Err(error);
-                }
-                let _ = orders.send(());
-            }
-            Ok(Ok(Answer::Made(name))) => break named(run, directory, &path, &name),
-            Ok(Err(error)) => break Err(io(error)),
-            Err(mpsc::RecvTimeoutError::Disconnected) => break Err(io(io::ErrorKind::UnexpectedEof.into())),
-            Err(mpsc::RecvTimeoutError::Timeout) if run.interrupted.load(Ordering::Relaxed) => {
-                break Err(BuildError::Interrupted);
-            }
-            Err(mpsc::RecvTimeoutError::Timeout) => {}
-        }
-    };
-    drop(orders);
-    if result.is_err() {
-        // A writer that waits for a reader would wait for ever.
-        let _ = child.kill();
-    }
-    let _ = writer.join();
-    let _ = reader.join();
-    result
-}
-
-enum Answer {
-    Wants(Vec<String>),
-    Made(String),
-}
-
-/// Gives the wheel its name, which must be one and nothing else.
-fn named(run: &Run<'_>, directory: &Path, path: &Path, name: &str) -> Result<PathBuf, BuildError> {
-    let sound = name.ends_with(".whl") && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.+!".contains(c));
-    if !sound {
-        return Err(BuildError::Name { package: run.package.to_owned(), name: name.escape_debug().to_string() });
-    }
-    let named = directory.join(name);
-    std::fs::rename(path, &named).map_err(|source| BuildError::Io { package: run.package.to_owned(), source })?;
-    Ok(named)
-}
-
-fn line_of(output: &mut impl BufRead) -> io::Result<String> {
-    let mut line = String::new();
-    output.take(MAX_LINE).read_line(&mut line)?;
-    if line.ends_with('\n') { Ok(line) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
-}
-
-fn parse<T: for<'a> Deserialize<'a>>(line: &str) -> io::Result<T> {
-    serde_json::from_str(line).map_err(io::Error::from)
 }

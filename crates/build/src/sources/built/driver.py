@@ -1,9 +1,9 @@
-"""Builds one wheel inside a container (PEP 517).
+"""Builds one wheel (PEP 517), beside $HOME.
 
 Standard input: a line of JSON, the source as a tar, later a line "go"; its end is the order to die at once. Standard
 output: a line of JSON with what the backend wants, then one with the wheel's name and length, then the wheel.
 """
-import importlib, io, json, os, queue, sys, tarfile, threading
+import importlib, io, json, os, queue, signal, sys, tarfile, threading
 
 answers = os.fdopen(os.dup(1), "wb")
 orders = os.fdopen(os.dup(0), "rb")
@@ -31,8 +31,9 @@ def answer(value):
 
 
 request = json.loads(orders.readline())
-source = "/tmp/pixi-oci/source"
-output = "/tmp/pixi-oci/wheel"
+place = os.path.dirname(os.environ["HOME"])
+source = os.path.join(place, "source")
+output = os.path.join(place, "wheel")
 for directory in (source, output, os.environ["HOME"]):
     os.makedirs(directory)
 part = Part(request["bytes"])
@@ -49,7 +50,11 @@ def listen():
     for line in orders:
         lines.put(line)
     # Who has the whole wheel closes its end, maybe before this program has ended; it counts the bytes.
-    os._exit(0 if sending else 70)
+    if sending:
+        os._exit(0)
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)  # with the compilers; without effect on the first process of a container
+    os._exit(70)
 
 
 threading.Thread(target=listen, daemon=True).start()

@@ -7,7 +7,8 @@ use std::io;
 pub enum BuildError {
     /// No container engine.
     #[error(
-        "podman is needed to build sources, and cannot be used: {reason}; or give wheels of them with `--wheel FILE`"
+        "podman is needed to build sources, and cannot be used: {reason}; or give wheels of them with `--wheel FILE`; or, if \
+         you trust them with all that you can read, build them here with `--build-sdists=host`"
     )]
     Podman {
         /// What it said.
@@ -28,6 +29,18 @@ pub enum BuildError {
          wheel with `--wheel FILE`"
     )]
     Architecture {
+        /// The package.
+        package: String,
+        /// `amd64` or `arm64`.
+        architecture: String,
+    },
+    /// A processor that is not this machine's own.
+    #[error(
+        "{package}: it must be built for {architecture}, because no wheel for every processor came of it so far, and \
+         --build-sdists=host builds only for this machine's own processor; use --build-sdists, build there, or give a \
+         wheel with `--wheel FILE`"
+    )]
+    HostArchitecture {
         /// The package.
         package: String,
         /// `amd64` or `arm64`.
