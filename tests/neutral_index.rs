@@ -24,7 +24,7 @@ const TAGS: [(&str, &str); 2] = [
 ];
 
 fn module(name: &str) -> Wheel {
-    wheel(name, [file(&format!("{name}/__init__.py"), &format!("name = '{name}'\n"))])
+    wheel(name, [file(&format!("{name}/__init__.py"), format!("name = '{name}'\n"))])
 }
 
 fn write(sandbox: &Sandbox) {
