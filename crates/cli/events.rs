@@ -43,6 +43,8 @@ pub enum Line<'a> {
     PackagesStarted { environment: &'a str, platform: &'a str, packages: usize, bytes: u64 },
     /// A package was.
     PackageWritten { package: &'a str, bytes: u64 },
+    /// Layers are sent to a repository, each as soon as it is there.
+    SendingStarted { repository: &'a str },
     /// A repository is going to be served.
     PublishStarted { repository: &'a str, dry_run: bool, blobs: usize, bytes: u64 },
     /// A blob is being sent. At most five a second of each, and the last one.

@@ -18,6 +18,7 @@ mod events;
 mod interrupt;
 mod matrix;
 mod means;
+mod memory;
 mod output;
 mod plan_table;
 mod progress;
@@ -32,6 +33,7 @@ use clap::Parser;
 use crate::{arguments::Cli, events::Line};
 
 fn main() -> ExitCode {
+    memory::one_heap_a_cpu();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return output::parsing_failed(&error),

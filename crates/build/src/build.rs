@@ -21,7 +21,7 @@ use crate::{
     output::Output,
     packages::{Contents, with_archives},
     remote::{Published, RemoteMeans, RemoteRepository},
-    reuse::{Knowledge, Remote, known},
+    reuse::{Knowledge, OnLayer, Remote, known},
     sources::{Environments, Means, SourcesInput, build_sources, decide},
     target::targets,
 };
@@ -34,7 +34,7 @@ use crate::{
 pub fn build(request: &BuildRequest, client: &Client, on_event: OnEvent<'_>) -> Result<BuildReport, Error> {
     let remote = cache_from(request, on_event)?;
     let remote = remote.as_ref().map(|remote| remote as &dyn Remote);
-    stage(request, client, remote, on_event)?.publish()
+    stage(request, client, remote, &|_, _| (), on_event)?.publish()
 }
 
 /// The published images whose layers are to be taken, if any are named.
@@ -115,11 +115,12 @@ impl Staged {
 }
 
 /// Builds what `request` says, but for making it visible. Layers may be taken from `remote`, and then need not be on this
-/// machine.
+/// machine. Package layers are given to `on_layer` as soon as they are.
 pub fn stage(
     request: &BuildRequest,
     client: &Client,
     remote: Option<&dyn Remote>,
+    on_layer: OnLayer<'_>,
     on_event: OnEvent<'_>,
 ) -> Result<Staged, Error> {
     let workspace = Workspace::open(&request.workspace)?;
@@ -168,6 +169,7 @@ pub fn stage(
         client,
         layer_cache: layer_cache.as_ref(),
         remote,
+        on_layer,
         on_event,
     };
     let environments = Environments { builder: &builder, targets: &targets };

@@ -83,6 +83,7 @@ impl ImageBuilder<'_> {
             locked: &target.packages,
             cache: self.layer_cache,
             remote: self.remote,
+            on_layer: self.on_layer,
             fetch: &|packages| fetch_archives(self.request, self.client, packages, self.on_event),
             on_event: self.on_event,
         };

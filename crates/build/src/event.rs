@@ -106,6 +106,12 @@ pub enum Event {
         /// The platform's name in the manifest.
         platform: String,
     },
+    /// Layers are going to be sent to a repository, each as soon as it is there; [`PublishStarted`](Self::PublishStarted) follows
+    /// when all are.
+    SendingStarted {
+        /// `HOST/REPOSITORY`
+        repository: String,
+    },
     /// A repository is going to be served; its blobs have so many bytes.
     PublishStarted {
         /// `HOST/REPOSITORY`

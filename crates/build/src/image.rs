@@ -22,7 +22,7 @@ use crate::{
     layers::{CONSTANT_TIME, PackageLayer, ReadyPackage, Seen, own_tree, write_tree},
     packages::{Contents, activation_scripts, has_path, layer_table},
     places::Below,
-    reuse::Remote,
+    reuse::{OnLayer, Remote},
     settings::{ImageInput, Provenance, image_settings, standard_annotations},
     target::Target,
     virtual_packages,
@@ -49,6 +49,8 @@ pub struct ImageBuilder<'a> {
     pub layer_cache: Option<&'a LayerCache>,
     /// The layers of published images.
     pub remote: Option<&'a dyn Remote>,
+    /// Is given package layers as soon as they are there.
+    pub on_layer: OnLayer<'a>,
     /// Is told what happens.
     pub on_event: OnEvent<'a>,
 }

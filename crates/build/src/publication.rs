@@ -4,6 +4,7 @@
 //! and nothing is published anywhere. After that repositories are served one after another; one that fails does not
 //! keep the others from being served. [`prune`] removes what only publishing needed.
 
+mod ahead;
 mod asked;
 mod content;
 mod error;

@@ -1,8 +1,9 @@
 //! Which package layers are there already, and what has to be fetched for the others.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
-use pixi_oci_image::Descriptor;
+use pixi_oci_image::{Descriptor, LayerEntry};
+use pixi_oci_layer::Layer;
 use pixi_oci_publish::OciLayout;
 use pixi_oci_resolve::{CachedArchive, LockedPackage};
 
@@ -47,6 +48,10 @@ impl<'a> Knowledge<'a> {
         Self { facts, published, keeps: !request.cache_from.is_empty() }
     }
 }
+
+/// Takes package layers as soon as their blobs are files in the layout: what is to be known of one, and its file. It is called
+/// from several threads, and twice for a layer of two images.
+pub type OnLayer<'a> = &'a (dyn Fn(&Descriptor, &Path) + Sync);
 
 /// What is known of the packages of each target: on this machine, else in published images.
 pub fn known(
@@ -93,6 +98,8 @@ pub struct Reuse<'a> {
     pub remote: Option<&'a dyn Remote>,
     /// Gets archives, in the order of the packages.
     pub fetch: &'a Fetch<'a>,
+    /// Is given layers as soon as they are there.
+    pub on_layer: OnLayer<'a>,
     /// Is told what happens.
     pub on_event: OnEvent<'a>,
 }
@@ -127,6 +134,7 @@ impl Reuse<'_> {
         });
         let labels: Vec<String> = packages.iter().map(|package| package.label.clone()).collect();
         let made = write_package_layers(&work, packages, options, self.cache, &|group, layer| {
+            give(self.on_layer, layer, options);
             (self.on_event)(Event::LayerFinished {
                 platform: self.platform.to_owned(),
                 digest: layer.digest,
@@ -145,7 +153,9 @@ impl Reuse<'_> {
     fn cached(&self, key: &LayerKey, options: &LayerOptions<'_>) -> Result<Option<PackageLayer>, Error> {
         let Some(cache) = self.cache else { return Ok(None) };
         let record = cache.take(key, options.compression, options.layout)?;
-        Ok(record.map(|record| PackageLayer::known(&record, *key, options.compression, LayerOrigin::Cache)))
+        let layer = record.map(|record| PackageLayer::known(&record, *key, options.compression, LayerOrigin::Cache));
+        layer.iter().for_each(|layer| give(self.on_layer, &layer.layer, options));
+        Ok(layer)
     }
 
     /// Adds the layers that published images have, all at once.
@@ -199,4 +209,9 @@ impl Reuse<'_> {
         }
         Ok(())
     }
+}
+
+fn give(on_layer: OnLayer<'_>, layer: &Layer, options: &LayerOptions<'_>) {
+    let descriptor = LayerEntry::new(layer, BTreeMap::new()).descriptor;
+    on_layer(&descriptor, &options.layout.blob_path(&descriptor.digest));
 }

@@ -69,6 +69,10 @@ impl Json {
             Event::PackageWritten { name, bytes } => {
                 output.event(&Line::PackageWritten { package: name, bytes: *bytes })
             }
+            Event::SendingStarted { repository } => {
+                self.repository.clone_from(repository);
+                output.event(&Line::SendingStarted { repository });
+            }
             Event::PublishStarted { repository, blobs, dry_run, bytes } => {
                 self.repository.clone_from(repository);
                 let (dry_run, blobs, bytes) = (*dry_run, *blobs, *bytes);

@@ -38,6 +38,7 @@ pub fn say(event: &Event, output: &Output) {
         Event::Solving { environment, platform } => {
             output.say(&format!("choosing packages for environment `{environment}` on {platform}"));
         }
+        Event::SendingStarted { repository } => output.note(&format!("{repository}: layers are sent as they are made")),
         Event::PublishStarted { repository, bytes, .. } => {
             output.note(&format!("{repository}: blobs of {}", size(*bytes)));
         }

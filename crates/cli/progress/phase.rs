@@ -30,6 +30,8 @@ pub struct Phases {
     current: Option<Phase>,
     base: Option<String>,
     count: usize,
+    /// Bytes of blobs that came to the repository before it was said how many there are.
+    ahead: u64,
 }
 
 impl Phases {
@@ -57,7 +59,11 @@ impl Phases {
             Event::SourceStarted { name, platform } => self.begin(now, "building", format!("{name} for {platform}"), 0),
             Event::SourceFinished { .. } => self.current = None,
             Event::PublishStarted { dry_run: true, .. } => self.current = None,
-            Event::PublishStarted { repository, bytes, .. } => self.begin(now, "sending", repository.clone(), *bytes),
+            Event::SendingStarted { .. } => self.ahead = 0,
+            Event::PublishStarted { repository, bytes, .. } => {
+                let left = bytes.saturating_sub(std::mem::take(&mut self.ahead));
+                self.begin(now, "sending", repository.clone(), left);
+            }
             Event::Registry(RegistryEvent::Received { blob, received, size }) => {
                 if self.current.as_ref().is_none_or(|phase| phase.verb != "downloading") {
                     let what = self.base.clone().unwrap_or_else(|| "layers".into());
@@ -68,8 +74,14 @@ impl Phases {
                     phase.total = phase.blobs.values().map(|(_, size)| size).sum();
                 }
             }
-            Event::Registry(RegistryEvent::Sent { blob, sent, size }) => self.sent(blob.to_string(), *sent, *size),
-            Event::Registry(RegistryEvent::BlobDone { blob, size, .. }) => self.sent(blob.to_string(), *size, *size),
+            Event::Registry(RegistryEvent::Sent { blob, sent, size }) => {
+                self.sent(blob.to_string(), *sent, *size);
+            }
+            Event::Registry(RegistryEvent::BlobDone { blob, size, .. }) => {
+                if !self.sent(blob.to_string(), *size, *size) {
+                    self.ahead += size;
+                }
+            }
             Event::Registry(_)
             | Event::FetchFinished { .. }
             | Event::Locking { .. }
@@ -100,10 +112,10 @@ impl Phases {
         }
     }
 
-    fn sent(&mut self, blob: String, sent: u64, size: u64) {
-        if let Some(phase) = self.current.as_mut().filter(|phase| phase.verb == "sending") {
-            phase.blob(blob, sent, size);
-        }
+    /// Whether it belongs to what is being done now.
+    fn sent(&mut self, blob: String, sent: u64, size: u64) -> bool {
+        let sending = self.current.as_mut().filter(|phase| phase.verb == "sending");
+        sending.map(|phase| phase.blob(blob, sent, size)).is_some()
     }
 }
 

@@ -202,9 +202,10 @@ impl<W: Write> Pieces<W> {
         }
     }
 
-    /// One piece for each thread that may compress, and one that is hashed meanwhile.
+    /// One piece for each thread that may compress. One more would keep one thread at work and all others waiting; hashing
+    /// takes a twentieth of the time.
     fn batch() -> usize {
-        rayon::current_num_threads() + 1
+        rayon::current_num_threads()
     }
 
     fn end_piece(&mut self) -> io::Result<()> {

@@ -10,8 +10,11 @@
 //! tags that move         `latest` last, and nothing after it
 //! ```
 //!
+//! Layers may be [sent ahead](push_layers), while nobody knows yet which image will have them: then the second step finds them there.
+//!
 //! A push that is killed leaves objects without a name, or some of the tags; the next one goes on where it was.
 
+mod ahead;
 mod blobs;
 mod check;
 mod plan;
@@ -21,6 +24,7 @@ use std::collections::BTreeMap;
 use pixi_oci_image::Descriptor;
 use pixi_oci_layer::Digest;
 
+pub use ahead::{Ahead, push_layers};
 pub use plan::{Document, MountFrom, PushImage, PushLayer, PushPlan, PushReport, TagResult, TagRule, TagStep};
 
 use crate::registry::{Error, Event, Put, Registry};
@@ -38,7 +42,7 @@ pub async fn push(plan: &PushPlan, registry: &Registry) -> Result<PushReport, Er
     let mut report = PushReport { tags: present_tags(&steps, registry).await?, ..PushReport::default() };
     check::children(plan, registry).await?;
     let blobs = blobs::Blobs::of(plan);
-    blobs.transfer(plan, registry, &mut report).await?;
+    blobs.transfer(plan, &plan.arrived, registry, &mut report).await?;
     for image in &plan.images {
         put_manifest(&image.manifest, plan, &blobs, registry, &mut report).await?;
     }
@@ -112,7 +116,7 @@ async fn put_manifest(
     }
     if registry.put_manifest(descriptor, bytes).await? == Put::Incomplete {
         // The registry cleaned up what it had when it was asked.
-        blobs.transfer(plan, registry, &mut PushReport::default()).await?;
+        blobs.transfer(plan, &BTreeMap::new(), registry, &mut PushReport::default()).await?;
         if registry.put_manifest(descriptor, bytes).await? == Put::Incomplete {
             return Err(incomplete(registry, &descriptor.digest));
         }

@@ -143,6 +143,7 @@ impl StoredImages {
             index: self.is_index().then(|| self.root.clone()),
             tags: Vec::new(),
             mount_from: Vec::new(),
+            arrived: BTreeMap::new(),
             dry_run: false,
         }
     }

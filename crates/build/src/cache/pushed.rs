@@ -80,6 +80,12 @@ impl Pushed {
         found.into_iter().map(from).collect()
     }
 
+    /// The blobs that were sent to other repositories of the same registry.
+    pub fn elsewhere(&self, repository: &Repository) -> BTreeSet<Digest> {
+        let others = self.host(repository).repositories.into_iter().filter(|entry| entry.path != repository.path());
+        others.flat_map(|entry| entry.blobs).collect()
+    }
+
     fn host(&self, repository: &Repository) -> Host {
         let mut host: Host = file::read(&self.file(repository), MAX_BYTES).unwrap_or_default();
         // The path goes into a request, as everything of a repository does.

@@ -131,6 +131,7 @@ fn with_cache(survey: &Survey<'_>, unpredicted: &mut Vec<Unpredicted>) -> Result
         client: survey.client,
         layer_cache: layer_cache.as_ref(),
         remote: survey.remote,
+        on_layer: &|_, _| (),
         // A build says again what there is to say.
         on_event: &|_| (),
     };

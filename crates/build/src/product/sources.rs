@@ -41,6 +41,7 @@ impl Builds<'_> {
             client: self.client,
             layer_cache: None,
             remote: None,
+            on_layer: &|_, _| (),
             on_event: self.on_event,
         };
         let environments = Environments { builder: &builder, targets: &environment.targets };

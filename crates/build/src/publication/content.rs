@@ -13,11 +13,7 @@ use pixi_oci_publish::{
 };
 
 use super::{PublishError, PublishRequest, PublishSource, PublishedImage, join, leg::CheckedLeg, settings::Settings};
-use crate::{
-    BuildReport, Client, OnEvent,
-    build::{Staged, stage},
-    reuse::Remote,
-};
+use crate::{BuildReport, Error, build::Staged};
 
 /// What is published.
 pub struct Content {
@@ -37,21 +33,19 @@ pub struct Content {
     staged: Option<Staged>,
 }
 
-/// Builds, or reads, what is published.
+/// Reads what is published, or has `build` make it.
 pub fn content(
     request: &PublishRequest,
     settings: &Settings,
     legs: &[CheckedLeg],
-    remote: Option<&dyn Remote>,
-    client: &Client,
-    on_event: OnEvent<'_>,
+    build: impl FnOnce() -> Result<Staged, Error>,
 ) -> Result<Content, PublishError> {
     match &request.source {
         PublishSource::Workspace | PublishSource::Leg => {
-            let staged = stage(&request.build, client, remote, on_event)?;
+            let staged = build()?;
             let (stored, report, staged) = if staged.is_whole()? {
                 let report = staged.publish()?;
-                let destination = DestinationRef::parse(&report.reference).map_err(crate::Error::from)?;
+                let destination = DestinationRef::parse(&report.reference).map_err(Error::from)?;
                 (read_stored(destination.path(), &LayoutImage::Digest(report.digest))?, report, None)
             } else {
                 // A layout must not lack layers; the repositories have them.
@@ -134,6 +128,14 @@ fn of_stored(stored: StoredImages, is_leg: bool) -> Content {
     Content { plan, root, architectures, images, build: None, stored: Some(stored), staged: None }
 }
 
+/// The sizes of all blobs, each once.
+pub fn sizes(plan: &PushPlan) -> BTreeMap<Digest, u64> {
+    let images = plan.images.iter();
+    let blobs =
+        images.flat_map(|image| image.layers.iter().map(|layer| &layer.descriptor).chain([&image.config.descriptor]));
+    blobs.map(|blob| (blob.digest, blob.size)).collect()
+}
+
 impl Content {
     /// An index of images that are in the repositories already.
     pub fn of_index(plan: PushPlan, root: Descriptor, images: Vec<PublishedImage>) -> Self {
@@ -142,20 +144,13 @@ impl Content {
 
     /// All blobs, each once.
     pub fn blobs(&self) -> Vec<Digest> {
-        self.sizes().into_keys().collect()
+        sizes(&self.plan).into_keys().collect()
     }
 
     /// The bytes of some of the blobs.
     pub fn bytes_of(&self, blobs: &[Digest]) -> u64 {
-        let sizes = self.sizes();
+        let sizes = sizes(&self.plan);
         blobs.iter().filter_map(|blob| sizes.get(blob)).sum()
-    }
-
-    fn sizes(&self) -> BTreeMap<Digest, u64> {
-        let images = self.plan.images.iter();
-        let blobs = images
-            .flat_map(|image| image.layers.iter().map(|layer| &layer.descriptor).chain([&image.config.descriptor]));
-        blobs.map(|blob| (blob.digest, blob.size)).collect()
     }
 
     /// The plan's tags on what is published. A leg has the tag of its image only.

@@ -27,6 +27,7 @@ pub fn content(legs: &[CheckedLeg]) -> Result<Content, crate::Error> {
         index: Some(Document { descriptor: root.clone(), bytes }),
         tags: Vec::new(),
         mount_from: Vec::new(),
+        arrived: std::collections::BTreeMap::new(),
         dry_run: false,
     };
     Ok(Content::of_index(plan, root, images.collect()))

@@ -2,7 +2,7 @@
 
 use pixi_oci_image::Architecture;
 use pixi_oci_publish::{
-    push::{PushPlan, PushReport, TagRule, push},
+    push::{Ahead, PushPlan, PushReport, TagRule, push},
     registry::{Access, CredentialSources, Error, Registry, Repository},
     tags::{Release, TagPlan, TagPlanInput, Version, tag_plan},
 };
@@ -10,6 +10,7 @@ use pixi_oci_publish::{
 use super::{
     DestinationReport, FailureReport, KeptTag, Leg, PublishError, PublishReport, PublishRequest, PublishSource,
     PublishedTag, Status,
+    ahead::{Way, publish_started},
     content::{Content, content},
     join,
     leg::{CheckedLeg, read_legs},
@@ -17,12 +18,12 @@ use super::{
     settings::{Settings, settings},
 };
 use crate::{
-    Client, Event, OnEvent,
-    build::reference,
+    Client, OnEvent,
+    build::{reference, stage},
     cache::Pushed,
     network::Network,
     remote::{Published, RemoteMeans, RemoteRepository},
-    reuse::Remote,
+    reuse::{OnLayer, Remote},
 };
 
 /// A repository on the way.
@@ -72,7 +73,16 @@ pub fn publish_images(
     }
     let remote = remote(request, &settings, version.as_ref(), &first, &stops, on_event)?;
     let layers = remote.as_ref().map(|remote| remote as &dyn Remote);
-    let content = content(request, &settings, &legs, layers, client, on_event)?;
+    let all_tags = tags(request, &settings, version.as_ref(), &[Architecture::Amd64, Architecture::Arm64], &[])?;
+    let way = Way::find(request, &all_tags, &stops, remote.as_ref());
+    let mut ahead = None;
+    let content = content(request, &settings, &legs, || {
+        let build = |on_layer: OnLayer<'_>| stage(&request.build, client, layers, on_layer, on_event);
+        let Some(way) = way else { return build(&|_, _| ()) };
+        let (staged, sent) = way.send_while(&mut network, on_event, build)?;
+        ahead = Some(sent);
+        Ok(staged)
+    })?;
     let architectures: Vec<Architecture> =
         content.architectures.iter().map(|(architecture, _)| *architecture).collect();
     let mut plans = Vec::new();
@@ -109,12 +119,14 @@ pub fn publish_images(
     let sent = Pushed::open(&request.build.cache_dir);
     for (stop, (mut plan, tags)) in stops.iter().zip(plans) {
         let Ok(open) = &stop.state else { continue };
-        on_event(Event::PublishStarted {
-            repository: stop.repository.to_string(),
-            blobs: content.blobs().len(),
-            dry_run: request.dry_run,
-            bytes: content.bytes_of(&content.blobs()),
-        });
+        let Ahead { arrived, failure } = match ahead.take() {
+            Some(ahead) => ahead,
+            None => {
+                on_event(publish_started(&stop.repository, &plan));
+                Ahead::default()
+            }
+        };
+        plan.arrived = arrived;
         let same_host = served.iter().filter(|other| other.host() == stop.repository.host());
         plan.mount_from = same_host.map(|other| other.path().into()).collect();
         plan.mount_from.extend(remote.iter().flat_map(|remote| remote.mount_from(&stop.repository)));
@@ -123,7 +135,10 @@ pub fn publish_images(
         let mut from = sent.mount_from(&stop.repository, &content.blobs());
         from.retain(|from| !asked(&from.path));
         plan.mount_from.extend(from);
-        let pushed = network.run(push(&plan, &open.registry))?;
+        let pushed = match failure {
+            Some(error) => Err(error),
+            None => network.run(push(&plan, &open.registry))?,
+        };
         let linked = remote.as_ref().map(|remote| remote.linked(&stop.repository)).unwrap_or_default();
         let pushed = pushed.map(|pushed| mount::with_linked(pushed, &linked));
         if pushed.is_ok() {

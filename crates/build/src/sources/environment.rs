@@ -89,7 +89,9 @@ impl Environments<'_> {
             ..OciConfig::default()
         };
         let layout = OciLayout::open(directory)?;
-        let builder = ImageBuilder { configuration: &configuration, layout: &layout, ..*self.builder };
+        // It is no image for anybody else.
+        let on_layer = &|_: &_, _: &_| ();
+        let builder = ImageBuilder { configuration: &configuration, layout: &layout, on_layer, ..*self.builder };
         let packages: Vec<&LockedPackage> = target.packages.iter().collect();
         let mut archives = self.archives(&packages)?.into_iter();
         let nothing_known = packages.iter().map(|_| None).collect();

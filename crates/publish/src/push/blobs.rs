@@ -1,18 +1,19 @@
 //! How the blobs of all architectures come to a repository: each once, three at a time.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::atomic::{AtomicBool, Ordering},
 };
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use pixi_oci_image::Descriptor;
+use pixi_oci_layer::Digest;
 
 use super::{MountFrom, PushPlan, PushReport};
 use crate::registry::{Arrival, Error, Event, Mount, Registry, Source};
 
 /// So many blobs are on their way at once. More makes Gitea fail (gitea#21822, gitea#33646), and Docker takes three.
-const PARALLEL: usize = 3;
+pub(super) const PARALLEL: usize = 3;
 
 /// The blobs of a plan.
 pub(super) struct Blobs<'a> {
@@ -20,9 +21,9 @@ pub(super) struct Blobs<'a> {
     configs: Vec<Blob<'a>>,
 }
 
-struct Blob<'a> {
-    descriptor: &'a Descriptor,
-    source: Option<Source>,
+pub(super) struct Blob<'a> {
+    pub(super) descriptor: &'a Descriptor,
+    pub(super) source: Option<Source>,
 }
 
 impl<'a> Blobs<'a> {
@@ -47,10 +48,12 @@ impl<'a> Blobs<'a> {
         Self { layers, configs: configs.collect() }
     }
 
-    /// Sees that all are there: layers first, then configurations. The report gets what is new in it.
+    /// Sees that all are there: layers first, then configurations. Those that `arrived` are not asked for again. The report gets
+    /// what is new in it.
     pub(super) async fn transfer(
         &self,
         plan: &PushPlan,
+        arrived: &BTreeMap<Digest, Arrival>,
         registry: &Registry,
         report: &mut PushReport,
     ) -> Result<(), Error> {
@@ -62,7 +65,10 @@ impl<'a> Blobs<'a> {
             .collect();
         for blobs in [&self.layers, &self.configs] {
             let arrivals: Vec<Arrival> = stream::iter(blobs)
-                .map(|blob| arrive(blob, &from, registry, plan.dry_run))
+                .map(async |blob| match arrived.get(&blob.descriptor.digest) {
+                    Some(how) => Ok(*how),
+                    None => arrive(blob, &from, registry, plan.dry_run).await,
+                })
                 .buffered(PARALLEL)
                 .try_collect()
                 .await?;
@@ -80,7 +86,7 @@ impl<'a> Blobs<'a> {
 }
 
 /// A repository from which blobs may be linked.
-struct Candidate<'a> {
+pub(super) struct Candidate<'a> {
     from: &'a MountFrom,
     /// It is not there, or not ours to read: it is not asked again.
     useless: AtomicBool,
@@ -98,7 +104,13 @@ impl Candidate<'_> {
     }
 }
 
-async fn arrive(blob: &Blob<'_>, from: &[Candidate<'_>], registry: &Registry, dry_run: bool) -> Result<Arrival, Error> {
+/// Sees that a blob is there, and says how it came.
+pub(super) async fn arrive(
+    blob: &Blob<'_>,
+    from: &[Candidate<'_>],
+    registry: &Registry,
+    dry_run: bool,
+) -> Result<Arrival, Error> {
     let Blob { descriptor, source } = blob;
     if registry.has_blob(descriptor).await? {
         registry.say(Event::BlobDone { blob: descriptor.digest, size: descriptor.size, how: Arrival::Present });

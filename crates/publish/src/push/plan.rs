@@ -8,6 +8,8 @@ use std::{
 use pixi_oci_image::{Descriptor, Image, Index};
 use pixi_oci_layer::Digest;
 
+use crate::registry::Arrival;
+
 /// What is to be at a repository afterwards. The order in which it gets there is not in it: [`push`](super::push) has
 /// only one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +22,8 @@ pub struct PushPlan {
     pub tags: Vec<TagStep>,
     /// Repositories of the same registry that may have some of the blobs, so that these are linked and not sent.
     pub mount_from: Vec<MountFrom>,
+    /// Blobs that the repository was seen to have a moment ago, and how they came.
+    pub arrived: BTreeMap<Digest, Arrival>,
     /// Only find out what would be done: nothing is written.
     pub dry_run: bool,
 }
@@ -151,6 +155,7 @@ impl PushPlan {
             index: Some(Document::new(&index.descriptor, &index.bytes)),
             tags: Vec::new(),
             mount_from: Vec::new(),
+            arrived: BTreeMap::new(),
             dry_run: false,
         }
     }

@@ -133,5 +133,5 @@ pub(crate) fn release(image: &sample::Image, dir: &Path, version: &str) -> PushP
     for (image, architecture) in images.iter().zip(["amd64", "arm64"]) {
         tags.push(step(format!("{version}-{architecture}"), image.manifest.descriptor.digest, TagRule::Immutable));
     }
-    PushPlan { images, index: Some(index), tags, mount_from: Vec::new(), dry_run: false }
+    PushPlan { images, index: Some(index), tags, mount_from: Vec::new(), arrived: Default::default(), dry_run: false }
 }

@@ -74,7 +74,14 @@ pub fn version(version: &str, image: sample::Image) -> Release {
     }
     tags.push(step(version, &index, TagRule::Immutable));
     tags.push(step("latest", &index, TagRule::Moving));
-    let plan = PushPlan { images, index: Some(index), tags, mount_from: Vec::new(), dry_run: false };
+    let plan = PushPlan {
+        images,
+        index: Some(index),
+        tags,
+        mount_from: Vec::new(),
+        arrived: Default::default(),
+        dry_run: false,
+    };
     Release { plan, image, _files: files }
 }
 
