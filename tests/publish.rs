@@ -1,5 +1,6 @@
 //! `pixi-oci publish`, `publish-index` and `prune`: the binary against docker-registry, read back by others.
 
+mod ahead;
 mod bases;
 mod blockers;
 mod fetching;

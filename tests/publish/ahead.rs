@@ -1,0 +1,133 @@
+//! Layers are sent while others are still fetched and made; what names them comes when all is there.
+
+use std::{
+    process::{Child, Command, Stdio},
+    sync::mpsc::{self, Receiver, Sender},
+    time::Duration,
+};
+
+use pixi_oci_test_registry::{Fault, Kind, Point, Profile, Registry, Rule, http::Response, sample};
+
+use super::*;
+
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A build of two images that stops before the second one, until the gate is dropped.
+struct Halfway {
+    sandbox: Sandbox,
+    bases: Registry,
+    to: Registry,
+    gate: Sender<()>,
+    /// Hears when a layer of the first image is in the registry.
+    sent: Receiver<()>,
+}
+
+impl Halfway {
+    fn new() -> Self {
+        let (sandbox, bases) = (Sandbox::new(), Registry::start(Profile::distribution_3_1()));
+        workspace([package("tool", [file("bin/tool", "x").mode(0o755)])]).write(&sandbox.path("base"));
+        let publish = ["publish", "base", "--publish", "--to", &bases.reference("base")];
+        Outcome::of(sandbox.pixi_oci(&publish).env("VERSION", "1.0.0")).success();
+        let base = format!("base = \"{}:1.0.0\"\nprefix = \"/usr/more\"\nworkdir = \"/more\"", bases.reference("base"));
+        workspace([package("more", [file("share/more", "1")])]).oci_only(&base).write(&sandbox.path("ws"));
+        let forget = || std::fs::remove_dir_all(sandbox.path("../cache")).unwrap();
+        // The base image of the second architecture is asked for after the layers of the first are made.
+        forget();
+        bases.clear_log();
+        sandbox.run(&["build", "ws", "--arch", "amd64", "-o", "oci:out:x"]).success();
+        let second = bases.log().len() + 1;
+        // How many requests there are until the first layer has come.
+        let to = Registry::start(Profile::distribution_3_1());
+        Outcome::of(&mut command(&sandbox, &to)).success();
+        let layer = to.log().iter().position(|entry| entry.kind == Kind::UploadPut).unwrap() + 1;
+        forget();
+        bases.clear_log();
+        let to = Registry::start(Profile::distribution_3_1());
+        let (gate, closed) = mpsc::channel::<()>();
+        bases.at(second, Point::Before, move |_| {
+            // Ends when nobody holds the gate.
+            let _ = closed.recv();
+        });
+        let (arrived, sent) = mpsc::channel();
+        to.at(layer, Point::After, move |_| arrived.send(()).unwrap());
+        Self { sandbox, bases, to, gate, sent }
+    }
+
+    /// Publishes until a layer is there, while the second image cannot even begin.
+    fn begin(&self) -> Child {
+        let mut command = command(&self.sandbox, &self.to);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        self.sent.recv_timeout(PATIENCE).expect("a layer is sent before all are made");
+        child
+    }
+
+    fn count(&self, kind: Kind) -> usize {
+        self.to.log().iter().filter(|entry| entry.kind == kind).count()
+    }
+}
+
+fn command(sandbox: &Sandbox, to: &Registry) -> Command {
+    let mut command = sandbox.pixi_oci(&["publish", "ws", "--publish", "--to", &to.reference("app"), "--json"]);
+    command.env("VERSION", "1.0.0-dev.1");
+    command
+}
+
+#[test]
+fn layers_are_sent_before_the_others_are_made() {
+    let halfway = Halfway::new();
+    let child = halfway.begin();
+    assert_eq!(halfway.count(Kind::ManifestPut), 0);
+    let Halfway { gate, to, .. } = halfway;
+    drop(gate);
+    let ended = child.wait_with_output().unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    let report: serde_json::Value = serde_json::from_slice(&ended.stdout).unwrap();
+    // Sent once each, and the report does not take them for what was there before.
+    let destination = &report["destinations"][0];
+    let puts = to.log().iter().filter(|entry| entry.kind == Kind::UploadPut).count();
+    assert_eq!(destination["uploaded"].as_array().unwrap().len(), puts);
+    assert_eq!(destination["present"], serde_json::json!([]));
+    assert_eq!(to.tag("app", "1.0.0-dev.1").as_deref(), report["digest"].as_str());
+    assert_eq!(to.broken_tags(), Vec::<String>::new());
+}
+
+#[test]
+fn a_build_that_fails_later_leaves_nothing_that_has_a_name() {
+    let halfway = Halfway::new();
+    let child = halfway.begin();
+    // Of the second image's base, whatever it is, nothing more comes.
+    let gone = |kind| Rule::always(kind, Fault::Answer(Response::new(404)));
+    halfway.bases.rules([Kind::ManifestGet, Kind::ManifestHead, Kind::BlobGet, Kind::BlobHead].map(gone));
+    let Halfway { gate, to, .. } = halfway;
+    drop(gate);
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(1), "{}", String::from_utf8_lossy(&ended.stderr));
+    assert!(to.log().iter().all(|entry| entry.kind != Kind::ManifestPut), "{:#?}", to.log());
+    assert!(to.history().is_empty(), "no tag was ever put");
+}
+
+#[test]
+fn an_end_that_is_wanted_ends_the_sending_too() {
+    let halfway = Halfway::new();
+    let child = halfway.begin();
+    let kill = halfway.sandbox.program("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(kill.success());
+    drop(halfway.gate);
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(130), "{}", String::from_utf8_lossy(&ended.stderr));
+    assert!(halfway.to.log().iter().all(|entry| entry.kind != Kind::ManifestPut));
+}
+
+/// What a release would be is known only when it is built: where its tag is taken, nothing is sent on the off-chance.
+#[test]
+fn nothing_is_sent_ahead_where_a_tag_is_taken() {
+    for taken in ["1.0.0", "1.0.0-arm64"] {
+        let (sandbox, registry) = (sandbox(), Registry::start(Profile::distribution_3_1()));
+        registry.put_image("app", &sample::image(1, 1), &[taken]);
+        registry.clear_log();
+        let refused = publish(&sandbox, "1.0.0", &["--publish", "--to", &registry.reference("app")]);
+        assert!(refused.stderr.contains("BLOCKER(tag-exists)"), "{refused:?}");
+        let changed: Vec<_> = registry.log().iter().filter(|entry| entry.kind.mutates()).map(|e| e.line()).collect();
+        assert_eq!(changed, Vec::<String>::new());
+    }
+}
