@@ -66,7 +66,9 @@ fn a_registry_through_a_tunnel() {
     // Base images come the same way.
     let base = format!("docker://registry.example/app@{}", outcome.digest());
     let build = |arguments: &[&str]| {
-        let mut command = sandbox.pixi_oci(&[&["build", "ws", "-o", "oci:out", "--base", &base], arguments].concat());
+        let mut command = sandbox.pixi_oci(
+            &[&["build", "ws", "-o", "oci:out", "--prefix", "/opt/more", "--base", &base], arguments].concat(),
+        );
         Outcome::of(command.env("HTTPS_PROXY", &with_login))
     };
     build(&[]).refused(1, &["registry.example", "certificate"]);
