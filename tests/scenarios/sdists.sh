@@ -78,7 +78,7 @@ said=$(podman_run "$work/base" debian amd64 --volume "$work/airgap/product:/medi
 
 says() {
   for words in "$@"; do
-    tr -s ' │\n' ' ' <"$work/said" | grep -qF -- "$words" || fail "the error does not say $words: $(cat "$work/said")"
+    grep -qF -- "$words" <<<"$(tr -s ' │\n' ' ' <"$work/said")" || fail "the error does not say $words: $(cat "$work/said")"
   done
   [ -z "$(left)" ] || fail "it left containers or images: $(cat "$work/said")"
 }
@@ -118,8 +118,9 @@ done
 # An index that has no address here: a plan names what needs a decision, an error says where mirrors are set, and with one it is
 # built and runs.
 as_user "$work/pixi-oci" plan "$work/ws" -e neutral --frozen --base "oci:$work/base:debian" --cache-dir "$work/none" --json >"$work/plan.json"
+said=$(report "$work/plan.json" 'report[0]["unpredicted"][0]["message"]')
 for words in pypi:legacy pypi:curious pypi:models --build-sdists '--wheel FILE' 'a conda package'; do
-  report "$work/plan.json" 'report[0]["unpredicted"][0]["message"]' | grep -qF -- "$words" || fail "the plan does not say $words: $(cat "$work/plan.json")"
+  grep -qF -- "$words" <<<"$said" || fail "the plan does not say $words: $(cat "$work/plan.json")"
 done
 refused neutral files.index.example '[mirrors]' .pixi/config.toml
 python3 -u -m http.server --bind 127.0.0.1 --directory "$work/ws/index" 0 >"$work/server.log" 2>&1 &
@@ -163,7 +164,8 @@ done
 # On this machine, where somebody says so: with the environment alone, and nothing of it is taken for what a container made.
 hosted() { as_user env CANARY=leaked "$work/pixi-oci" build "$work/ws" --frozen --base "oci:$work/base:debian" --cache-dir "$work/cache" --build-sdists=host "$@"; }
 hosted -e compiled --arch amd64 -o "oci:$work/out-hosted:x" --json >"$work/hosted.json" 2>"$work/said" || fail "$(cat "$work/said")"
-report "$work/hosted.json" 'report["executed"][0]' | grep -q 'built compiled-1.0-cp311-cp311-linux_x86_64.whl on the host for linux/amd64, without a network' || fail "the report does not say what ran here: $(cat "$work/hosted.json")"
+said=$(report "$work/hosted.json" 'report["executed"][0]')
+grep -q 'built compiled-1.0-cp311-cp311-linux_x86_64.whl on the host for linux/amd64, without a network' <<<"$said" || fail "the report does not say what ran here: $(cat "$work/hosted.json")"
 said=$(podman_run "$work/out-hosted" x amd64 -- python -c 'import compiled; print(compiled.sum_of_roots([4.0, 9]))')
 [ "$said" = 5.0 ] || fail "what was compiled on the host says $said"
 hosted -e compiled --arch amd64 -o "oci:$work/out-hosted:y" --json >"$work/hosted.json" 2>"$work/said" || fail "$(cat "$work/said")"
@@ -180,8 +182,9 @@ says pypi:native "only for this machine's own processor"
 # Where the kernel gives no namespaces, the report says so, the wheel is another, and the whole build ends all the same.
 unnamed() { as_user unshare --user --map-root-user sh -c 'echo 0 >/proc/sys/user/max_user_namespaces && exec "$@"' sh "$work/pixi-oci" build "$work/ws" --frozen --base "oci:$work/base:debian" --cache-dir "$work/cache" --build-sdists=host --arch amd64 "$@"; }
 unnamed -e compiled -o "oci:$work/out-unnamed:x" --json >"$work/hosted.json" 2>"$work/said" || fail "$(cat "$work/said")"
-report "$work/hosted.json" 'report["executed"][0]' | grep -q 'on the host for linux/amd64, with the network, which could not be cut off' || fail "it is not said that there was a network: $(cat "$work/hosted.json")"
-tr -s ' │\n' ' ' <"$work/said" | grep -q 'with the network, which could not be cut off; they can read what you can' || fail "no warning: $(cat "$work/said")"
+said=$(report "$work/hosted.json" 'report["executed"][0]')
+grep -q 'on the host for linux/amd64, with the network, which could not be cut off' <<<"$said" || fail "it is not said that there was a network: $(cat "$work/hosted.json")"
+says 'with the network, which could not be cut off; they can read what you can'
 hosted -e forever --arch amd64 -o "oci:$work/out-forever:x" 2>"$work/said" &
 pid=$!
 for _ in $(seq 600); do [ ! -d "$work/cache/wheels/tmp-host/build/source" ] || break; sleep 0.2; done
