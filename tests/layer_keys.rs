@@ -196,7 +196,7 @@ fn request(sandbox: &Sandbox, threads: usize, memory: usize) -> BuildRequest {
         offline: true,
         downloads: few,
         may_lock: false,
-        lock_means: LockMeans { uv: None, downloads: few, solves: few },
+        lock_means: LockMeans { downloads: few, solves: few },
         now: jiff::Timestamp::UNIX_EPOCH,
         threads,
         interrupted: Default::default(),

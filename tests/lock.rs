@@ -277,7 +277,7 @@ fn refusals_name_environment_platform_and_reason_and_leave_the_file() {
         ("[dependencies]\nown = { path = \"own\" }", &["requires own from source", "run `pixi lock`"]),
         (
             "[dependencies]\npython = \"*\"\n[pypi-dependencies]\nrequests = \"*\"",
-            &["requires the Python packages requests", "run `pixi lock`"],
+            &["requires Python packages (requests)", "only pixi can lock", "run `pixi lock`"],
         ),
         ("channels = [\"./nowhere\"]\n[dependencies]\ntool = \"*\"", &["cannot read the packages of", "nowhere"]),
         (

@@ -23,7 +23,6 @@ mod layer_cache;
 mod layer_cache_faults;
 mod layer_keys;
 mod lock;
-mod lock_python;
 mod locked;
 mod manual;
 mod matrix;

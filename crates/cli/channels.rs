@@ -9,7 +9,7 @@ use std::{
 
 use clap::Args;
 use pixi_oci_build::{
-    ClientSettings, ConfigPlaces, LockMeans, PixiConfig, Proxies, S3Environment, Url, Uv, Workspace, redact,
+    ClientSettings, ConfigPlaces, LockMeans, PixiConfig, Proxies, S3Environment, Url, Workspace, redact,
 };
 
 use crate::error::CliError;
@@ -97,37 +97,8 @@ impl Channels {
     /// With what lock files are made.
     pub fn lock_means(&self) -> LockMeans {
         let solves = self.config.concurrent_solves.or_else(|| std::thread::available_parallelism().ok());
-        LockMeans { uv: uv(), downloads: self.downloads(), solves: solves.unwrap_or(NonZeroUsize::MIN) }
+        LockMeans { downloads: self.downloads(), solves: solves.unwrap_or(NonZeroUsize::MIN) }
     }
-}
-
-/// What uv gets of the environment: where a Python is, logins, how hosts are reached and whom to trust. Its own variables
-/// would make another lock file of the same manifest.
-const UV_VARIABLES: [&str; 12] = [
-    "PATH",
-    "HOME",
-    "NETRC",
-    "TMPDIR",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "ALL_PROXY",
-    "http_proxy",
-    "https_proxy",
-    "all_proxy",
-];
-
-/// The `uv` on the `PATH`.
-fn uv() -> Option<Uv> {
-    let found = env::split_paths(&env::var_os("PATH")?).map(|directory| directory.join("uv")).find(|program| {
-        use std::os::unix::fs::PermissionsExt;
-        program.is_absolute()
-            && fs::metadata(program).is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
-    });
-    let names = UV_VARIABLES.into_iter().chain(["NO_PROXY", "no_proxy"]);
-    let environment = names.filter_map(|name| Some((name.into(), env::var_os(name)?))).collect();
-    Some(Uv { program: found?, environment })
 }
 
 /// A variable that is not empty.

@@ -18,7 +18,6 @@ pub mod image;
 pub mod odd;
 pub mod poison;
 pub mod pypi;
-pub mod python_index;
 pub mod sandbox;
 pub mod server;
 pub mod tls;

@@ -66,7 +66,7 @@ pub use pixi_oci_product::Problem;
 pub use pixi_oci_publish::{find_container_engine, load, registry::RepositoryRef};
 pub use pixi_oci_resolve::{
     Client, ClientSettings, CompressionSetting, ConfigPlaces, Error as ResolveError, Include, ManifestError, OciConfig,
-    PixiConfig, Port, Proxies, S3Environment, TaskArgv, Url, Uv, VirtualPackage, Workspace, is_workspace, redact,
+    PixiConfig, Port, Proxies, S3Environment, TaskArgv, Url, VirtualPackage, Workspace, is_workspace, redact,
     redact_text, split_plain,
 };
 pub use plan::{

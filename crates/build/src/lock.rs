@@ -10,7 +10,7 @@ use std::{
 };
 
 use pixi_oci_resolve::{
-    Change, Client, Error as ResolveError, LockEvent, LockFile, LockOptions, NewLock, Uv, VirtualPackage, Workspace,
+    Change, Client, Error as ResolveError, LockEvent, LockFile, LockOptions, NewLock, VirtualPackage, Workspace,
 };
 use serde::Serialize;
 
@@ -40,8 +40,6 @@ pub struct LockRequest {
 /// With which means a lock file is made.
 #[derive(Debug, Clone)]
 pub struct LockMeans {
-    /// The program that chooses Python packages, if there is one.
-    pub uv: Option<Uv>,
     /// So many requests at a time.
     pub downloads: NonZeroUsize,
     /// So many environments and platforms at a time.
@@ -138,7 +136,6 @@ fn solve(
         cache_dir: Path::new(&request.cache_dir),
         offline: request.offline,
         assumed: &request.virtual_packages,
-        uv: request.means.uv.as_ref(),
         downloads: request.means.downloads,
         solves: request.means.solves,
         now: request.now,

@@ -62,15 +62,6 @@ pub enum Error {
         message: String,
     },
 
-    /// A wheel does not say what it requires.
-    #[error("cannot read the metadata of the Python package {package}: {message}; run `pixi lock`")]
-    WheelMetadata {
-        /// The package.
-        package: String,
-        /// What is wrong with it.
-        message: String,
-    },
-
     /// The workspace has no lock file.
     #[error("there is no lock file {}; run `pixi lock` or `pixi-oci lock` to make one", path.display())]
     NoLockFile {

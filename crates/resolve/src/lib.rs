@@ -64,7 +64,7 @@ pub use fetch::{ArchiveIdentity, FetchEvent, FetchItem, FetchOptions};
 pub use locate::is_workspace;
 pub use locked_package::{ArchiveLocation, LockedPackage, LockedWheel, PypiSourceKind, WheelOrigin};
 pub use lockfile::LockFile;
-pub use locking::{Change, LockError, LockEvent, LockOptions, NewLock, Uv, lock};
+pub use locking::{Change, LockError, LockEvent, LockOptions, NewLock, lock};
 pub use manifest_error::ManifestError;
 pub use manifest_platform::ManifestPlatform;
 pub use pixi_config::{

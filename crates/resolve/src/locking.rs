@@ -1,29 +1,27 @@
 //! From a workspace to a lock file: every environment on every platform at once.
 //!
 //! ```text
-//! Workspace ─▶ Problem… ─▶ conda records ─▶ Python packages ─▶ each environment's own ─▶ NewLock
+//! Workspace ─▶ Problem… ─▶ conda records ─▶ each environment's own ─▶ NewLock
 //! ```
 //!
 //! A problem is what is solved together: the environments of a solve group, or one environment, on one platform. Where
 //! the present lock file is true to the manifest it stays; else its packages are preferred, so that only what has to
-//! change does, as with `pixi lock`. The host
-//! is asked nothing: what a target has is what the manifest and the caller say.
+//! change does, as with `pixi lock`. The host is asked nothing: what a target has is what the manifest and the caller say.
+//! PyPI requirements are pixi's to lock.
 
 mod change;
 mod document;
 mod error;
 mod previous;
 mod problem;
-mod python;
 
 pub use change::Change;
 pub use error::LockError;
-pub use python::Uv;
 
 use std::{num::NonZeroUsize, path::Path};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use rattler_conda_types::{Channel, ChannelUrl, MatchSpec, PackageName, PackageNameMatcher, RepoDataRecord, Subdir};
+use rattler_conda_types::{Channel, ChannelUrl, MatchSpec, RepoDataRecord, Subdir};
 use rattler_lock::LockedPackage;
 use rattler_solve::TimestampPolicy;
 use url::Url;
@@ -35,7 +33,6 @@ use crate::{
 use document::{Document, LockedEnvironment};
 use previous::Previous;
 use problem::Problem;
-use python::Part;
 
 /// What a lock file depends on besides the workspace and its channels.
 #[derive(Clone, Copy)]
@@ -46,8 +43,6 @@ pub struct LockOptions<'a> {
     pub offline: bool,
     /// What targets are said to have besides what the manifest declares. It is solved with, and not written down.
     pub assumed: &'a [VirtualPackage],
-    /// The program that chooses Python packages, if there is one.
-    pub uv: Option<&'a Uv>,
     /// So many requests at a time.
     pub downloads: NonZeroUsize,
     /// So many problems at a time.
@@ -90,7 +85,7 @@ pub struct NewLock {
 /// can lock.
 pub async fn lock(workspace: &Workspace, client: &Client, options: LockOptions<'_>) -> Result<NewLock, LockError> {
     let repodata = Repodata::new(client, &options.cache_dir.join("repodata"), options.offline, options.downloads);
-    let work = Work { workspace, previous: previous::read(workspace)?, repodata, client, options };
+    let work = Work { workspace, previous: previous::read(workspace)?, repodata, options };
     let mut document = Document::default();
     let mut solved = stream::iter(problem::problems(workspace)?)
         .map(|problem| async {
@@ -116,7 +111,6 @@ struct Work<'a> {
     workspace: &'a Workspace,
     previous: Option<Previous>,
     repodata: Repodata,
-    client: &'a Client,
     options: LockOptions<'a>,
 }
 
@@ -130,15 +124,7 @@ impl Work<'_> {
             return Ok(kept);
         }
         problem.check()?;
-        if problem.together.pypi.is_empty() {
-            return Ok(chosen(problem, &solve(problem, self).await?, &[]));
-        }
-        if options.uv.is_none() {
-            return Err(problem.needs_uv());
-        }
-        let records = python::with_purls(solve(problem, self).await?);
-        let parts = python::choose(self, problem, &records).await?;
-        Ok(chosen(problem, &records, &parts))
+        Ok(chosen(problem, &solve(problem, self).await?))
     }
 }
 
@@ -172,20 +158,14 @@ async fn solve(problem: &Problem, work: &Work<'_>) -> Result<Vec<RepoDataRecord>
     solved.map_err(|source| LockError::Solve { environment, platform, source: Box::new(source) })
 }
 
-/// What each member of a problem has of the solution, and its own Python packages, if there are any.
-fn chosen(problem: &Problem, solution: &[RepoDataRecord], parts: &[Part]) -> Vec<Vec<LockedPackage>> {
-    let own = |(number, member): (usize, &Wanted)| {
-        let part = parts.get(number);
-        let mut specs: Vec<MatchSpec> = member.conda.iter().map(Requirement::match_spec).collect();
-        for name in part.iter().flat_map(|part| &part.conda) {
-            let name = PackageNameMatcher::Exact(PackageName::new_unchecked(name));
-            specs.push(MatchSpec { name, ..MatchSpec::default() });
-        }
+/// What each member of a problem has of the solution.
+fn chosen(problem: &Problem, solution: &[RepoDataRecord]) -> Vec<Vec<LockedPackage>> {
+    let own = |member: &Wanted| {
+        let specs: Vec<MatchSpec> = member.conda.iter().map(Requirement::match_spec).collect();
         let records = if problem.is_group() { conda_subset(solution, &specs) } else { solution.to_vec() };
-        let python = part.iter().flat_map(|part| part.python.iter().cloned().map(LockedPackage::Pypi));
-        records.into_iter().map(|record| LockedPackage::Conda(record.into())).chain(python).collect()
+        records.into_iter().map(|record| LockedPackage::Conda(record.into())).collect()
     };
-    problem.members.iter().enumerate().map(own).collect()
+    problem.members.iter().map(own).collect()
 }
 
 /// The URLs of [`crate::ManifestChannel`]s were made from URLs.

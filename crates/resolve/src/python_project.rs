@@ -13,17 +13,7 @@ use crate::{
 /// The static metadata of a Python project.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PythonProject {
-    /// The PEP 503 name; empty if there is none.
-    pub(crate) name: String,
-    /// The version, unless it is computed.
-    pub(crate) version: Option<String>,
-    /// The Pythons it is for, as written.
-    pub(crate) requires_python: Option<String>,
-    /// What it always requires.
-    pub(crate) dependencies: Vec<String>,
-    /// What each extra requires besides.
-    pub(crate) optional: BTreeMap<String, Vec<String>>,
-    /// Both, as the metadata of a wheel has them.
+    /// What it requires always and for its extras, as the metadata of a wheel has it.
     pub(crate) requires_dist: Vec<Requirement<VerbatimUrl>>,
 }
 
@@ -65,13 +55,6 @@ impl PythonProject {
             }
             requires_dist.push(requirement);
         }
-        Ok(Some(Self {
-            name,
-            version: project.string("version")?,
-            requires_python: project.string("requires-python")?,
-            dependencies,
-            optional,
-            requires_dist,
-        }))
+        Ok(Some(Self { requires_dist }))
     }
 }

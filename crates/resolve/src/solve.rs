@@ -16,7 +16,6 @@ mod subset;
 pub use candidates::Repodata;
 pub use error::SolveError;
 pub use input::SolveInput;
-pub(crate) use problem::until;
 pub use subset::conda_subset;
 
 #[cfg(test)]

@@ -1,7 +1,5 @@
 //! What the present lock file says about a problem.
 
-use std::collections::BTreeMap;
-
 use rattler_conda_types::RepoDataRecord;
 use rattler_lock::LockedPackage;
 
@@ -73,20 +71,6 @@ impl Previous {
             }
         }
         records
-    }
-
-    /// Name and version of the Python packages that are to be preferred, as for [`Self::records`].
-    pub(super) fn wheels(&self, problem: &Problem) -> Vec<(String, String)> {
-        let mut wheels: BTreeMap<String, String> = BTreeMap::new();
-        for member in &problem.members {
-            let Some(platform) = self.platform(member).filter(|_| self.was_solved_alike(member)) else { continue };
-            for package in self.lock.inner_packages(&member.environment, &platform) {
-                if let Some((data, version)) = package.as_pypi().and_then(|data| Some((data, data.version()?))) {
-                    wheels.insert(data.name().to_string(), version.to_string());
-                }
-            }
-        }
-        wheels.into_iter().collect()
     }
 
     fn was_solved_alike(&self, wanted: &Wanted) -> bool {

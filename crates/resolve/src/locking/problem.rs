@@ -94,16 +94,10 @@ impl Problem {
         if !packages.is_empty() {
             return Err(LockError::CondaSource { environment: self.name(), packages });
         }
-        let packages = self.together.pypi_options.dependency_overrides.clone();
-        if !self.together.pypi.is_empty() && !packages.is_empty() {
-            return Err(LockError::PypiOverrides { environment: self.name(), packages });
+        let packages: Vec<String> = self.together.pypi.iter().map(|requirement| requirement.name.clone()).collect();
+        if !packages.is_empty() {
+            return Err(LockError::Pypi { environment: self.name(), packages });
         }
         Ok(())
-    }
-
-    /// The error where there is no uv.
-    pub(super) fn needs_uv(&self) -> LockError {
-        let packages = self.together.pypi.iter().map(|requirement| requirement.name.clone()).collect();
-        LockError::Pypi { environment: self.name(), packages }
     }
 }
