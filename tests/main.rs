@@ -37,6 +37,7 @@ mod report;
 mod reproducible;
 mod sources;
 mod verify_run;
+mod words;
 
 /// A file that nobody lists here is a file of tests that nobody runs.
 #[test]

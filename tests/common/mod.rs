@@ -21,4 +21,5 @@ pub mod pypi;
 pub mod sandbox;
 pub mod server;
 pub mod tls;
+pub mod transcript;
 pub mod workspace;
