@@ -15,7 +15,9 @@ mod direct_url;
 mod environment;
 mod error;
 mod injected;
+mod listing;
 mod own;
+mod pyproject;
 mod wheel;
 
 use std::{
@@ -256,7 +258,7 @@ impl<'a> OwnSources<'a> {
             path: scratch.clone(),
             source,
         })?;
-        let made = match own_wheel(&real, &real_root, name, &scratch)? {
+        let made = match own_wheel(&real, &real_root, (name, source.version), &scratch)? {
             Ok(made) => made,
             Err(reason) => return Ok(Err(Some(reason.to_string()))),
         };

@@ -1,50 +1,37 @@
-//! The workspace's own package as a wheel, without its build backend: a wheel of pure Python whose metadata is static is a
-//! zip of source files and a description, and both follow from `pyproject.toml` and the files that are there.
+//! The workspace's own package as a wheel, without its build backend: a zip of its files and a description, both of which
+//! follow from `pyproject.toml` by one [rule]. Where they do not, the answer is [`NotStatic`] and never a guess.
 //!
-//! What the backend would make is the yardstick (`tests/own_packages.rs` compares). Where that depends on anything that is
-//! not understood here, the answer is [`NotStatic`] and never a guess.
+//! What the backend would make is the yardstick: tests compare.
 
-mod backend;
-mod listing;
-mod literal;
 mod metadata;
-mod pyproject;
+mod rule;
+mod version;
 
 use std::{
     collections::BTreeMap,
-    fmt,
     io::BufWriter,
     path::{Path, PathBuf},
 };
 
+use pep508_rs::{PackageName, pep440_rs::Version};
 use pixi_oci_layer::TreePath;
 use pixi_oci_package::{NewWheelFile, pack_wheel};
 
-use self::{
-    backend::{Selection, Source},
-    metadata::Described,
-    pyproject::PyProject,
-};
-pub use self::{listing::Listing, pyproject::BuildSystem};
-use super::SourceError;
+use self::rule::Package;
+use super::{SourceError, listing::Listing, pyproject::PyProject};
 use crate::{
     Error,
     secrets::{secret_content, secret_name},
 };
 
 /// Why a project's wheel cannot be known without its build backend.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NotStatic(String);
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NotStatic(pub(super) String);
 
 impl NotStatic {
-    fn new(reason: impl Into<String>) -> Self {
-        Self(reason.into())
-    }
-}
-
-impl fmt::Display for NotStatic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+    fn because<T>(reason: impl Into<String>) -> Result<T, Self> {
+        Err(Self(reason.into()))
     }
 }
 
@@ -61,83 +48,100 @@ pub struct OwnWheel {
     pub left_out: BTreeMap<String, &'static str>,
 }
 
-/// More than this is no source code.
+/// More than this is not source code.
 const MAX_BYTES: u64 = 512 << 20;
 
-/// Makes the wheel of the project in `directory` in `scratch`. Its PEP 503 name must be `name`, if there is one. Files may
-/// be links, but not out of `workspace`.
+/// Makes the wheel of the project in `directory` in `scratch`. Its PEP 503 name must be `name`, if there is one; `locked` is
+/// the version that the lock file has. Files may be links, but not out of `workspace`.
 ///
 /// # Errors
 /// The inner one says why the backend is needed; the outer one is a failure: files that cannot be read, a secret.
 pub fn own_wheel(
     directory: &Path,
     workspace: &Path,
-    name: Option<&str>,
+    (name, locked): (Option<&str>, Option<&str>),
     scratch: &Path,
 ) -> Result<Result<OwnWheel, NotStatic>, Error> {
     let listing = Listing::read(directory)?;
-    let (described, selection) = match read(&listing, name) {
-        Ok(read) => read,
+    let plan = match plan(&listing, name, locked) {
+        Ok(plan) => plan,
         Err(reason) => return Ok(Err(reason)),
     };
-    let mut left_out = BTreeMap::new();
-    let mut files = BTreeMap::new();
+    let (mut files, mut left_out) = (BTreeMap::new(), BTreeMap::new());
     let mut budget = MAX_BYTES;
-    let dist_info = format!("{}.dist-info", described.stem);
-    let licenses = described.license_files.iter().map(|path| (format!("{dist_info}/licenses/{path}"), path));
-    let chosen = selection.files.iter().map(|(inside, path)| (inside.clone(), path)).chain(licenses);
-    for (inside, path) in chosen {
-        if let Some(what) = path.split('/').find_map(secret_name) {
-            left_out.insert(path.clone(), what);
+    for (inside, path) in plan.files {
+        if let Some(what) = secret(&path) {
+            left_out.insert(path, what);
             continue;
         }
         let Ok(inside) = TreePath::new(&inside) else {
-            return Ok(Err(NotStatic::new(format!("{inside:?} is no path of a wheel"))));
+            return Ok(NotStatic::because(format!("{inside:?} is no path of a wheel")));
         };
-        let mut file = content(&listing, path, workspace, &mut budget)?;
-        file.executable &= !selection.drops_modes;
+        let mut file = content(&listing, &path, workspace, &mut budget)?;
+        file.executable &= plan.keeps_modes;
         files.insert(inside, file);
     }
-    for (file, text) in [
-        ("METADATA", Some(described.metadata)),
-        ("WHEEL", Some(metadata::WHEEL.to_owned())),
-        ("entry_points.txt", described.entry_points),
-        ("top_level.txt", selection.top_level.map(|names| names.join("\n") + "\n")),
-    ] {
-        let path = TreePath::new(&format!("{dist_info}/{file}"));
-        if let (Some(text), Ok(path)) = (text, path) {
+    let dist_info = format!("{}.dist-info", plan.stem);
+    for (file, text) in plan.texts {
+        if let Ok(path) = TreePath::new(&format!("{dist_info}/{file}")) {
             files.insert(path, NewWheelFile { bytes: text.into_bytes(), executable: false });
         }
     }
-    let path = scratch.join(format!("{}-py3-none-any.whl", described.stem));
+    let path = scratch.join(format!("{}-py3-none-any.whl", plan.stem));
     let failed = |source| Error::Io { action: "write", path: path.clone(), source };
     let file = fs_err::File::create(&path).map_err(failed)?;
     pack_wheel(BufWriter::new(file), &dist_info, &files).map_err(failed)?;
-    Ok(Ok(OwnWheel { path, name: described.name, version: described.version, left_out }))
+    Ok(Ok(OwnWheel { path, name: plan.name, version: plan.version, left_out }))
 }
 
-/// Everything that can be known without a content.
-fn read(listing: &Listing, name: Option<&str>) -> Result<(Described, Selection), NotStatic> {
+/// What a wheel will be.
+struct Plan {
+    name: String,
+    version: String,
+    /// `NAME-VERSION` of file names.
+    stem: String,
+    /// Paths in the wheel, and the files of the project that are there.
+    files: BTreeMap<String, String>,
+    keeps_modes: bool,
+    /// What is in `.dist-info` beside licences.
+    texts: Vec<(&'static str, String)>,
+}
+
+fn plan(listing: &Listing, wanted: Option<&str>, locked: Option<&str>) -> Result<Plan, NotStatic> {
     if !listing.is_file("pyproject.toml") {
-        return Err(NotStatic::new("it has no pyproject.toml"));
+        return NotStatic::because("it has no pyproject.toml");
     }
     let pyproject = PyProject::parse(&listing.text("pyproject.toml")?)?;
     let Some(project) = &pyproject.project else {
-        return Err(NotStatic::new("its pyproject.toml has no [project] table"));
+        return NotStatic::because("its pyproject.toml has no [project] table");
     };
-    if name.is_some_and(|name| project.name.parse::<pep508_rs::PackageName>().map_or(true, |own| own.as_ref() != name))
-    {
-        return Err(NotStatic::new(format!("its pyproject.toml is that of {:?}", project.name)));
+    let name = project.name.parse::<PackageName>().map(|name| name.to_string());
+    let name = name.map_err(|_| NotStatic(format!("{:?} is not a valid name of a package", project.name)))?;
+    if wanted.is_some_and(|wanted| wanted != name) {
+        return NotStatic::because(format!("its pyproject.toml is that of {:?}", project.name));
     }
-    let selection = backend::select(&Source { project, pyproject: &pyproject, listing })?;
-    let version = match (&project.version, &selection.version) {
-        (Some(version), None) | (None, Some(version)) => version,
-        (None, None) => return Err(NotStatic::new("its pyproject.toml has no version")),
-        (Some(_), Some(_)) => return Err(NotStatic::new("its version is both given and dynamic")),
-    };
-    let summary = selection.summary.as_deref();
-    let described = metadata::describe(project, version, summary, selection.license_patterns, listing)?;
-    Ok((described, selection))
+    let package = Package::find(&project.name, &pyproject, listing, &[])?;
+    let version = version::version(project, &pyproject, &package, listing, locked)?;
+    let version = version.trim().parse::<Version>().map(|version| version.to_string());
+    let version = version.map_err(|error| NotStatic(format!("its version is none of PEP 440: {error}")))?;
+    let stem = format!("{}-{version}", name.replace('-', "_"));
+    let licenses = metadata::license_files(project, package.licenses, listing)?;
+    let mut texts = vec![
+        ("METADATA", metadata::metadata(project, &version, &licenses, listing)?),
+        ("WHEEL", metadata::WHEEL.to_owned()),
+    ];
+    texts.extend(metadata::entry_points(project)?.map(|text| ("entry_points.txt", text)));
+    if package.is_of_setuptools {
+        texts.push(("top_level.txt", format!("{}\n", package.name)));
+    }
+    let mut files = package.files(listing, |path| secret(path).is_some())?;
+    files.extend(licenses.into_iter().map(|path| (format!("{stem}.dist-info/licenses/{path}"), path)));
+    Ok(Plan { name, version, stem, files, keeps_modes: !package.is_of_setuptools, texts })
+}
+
+/// What a path looks like, if it looks like a secret.
+fn secret(path: &str) -> Option<&'static str> {
+    path.split('/').find_map(secret_name)
 }
 
 fn content(listing: &Listing, path: &str, workspace: &Path, budget: &mut u64) -> Result<NewWheelFile, Error> {

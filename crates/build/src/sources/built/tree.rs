@@ -16,7 +16,7 @@ use crate::{
     Error,
     layers::CONSTANT_TIME,
     secrets::secret_name,
-    sources::own::{BuildSystem, Listing},
+    sources::{listing::Listing, pyproject::BuildSystem},
 };
 
 /// A source that is ready to go into a container.

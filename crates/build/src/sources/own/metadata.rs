@@ -1,171 +1,96 @@
-//! `METADATA`, `WHEEL` and `entry_points.txt` of a project whose metadata is static
+//! `METADATA` and `entry_points.txt` of static metadata
 //! (<https://packaging.python.org/en/latest/specifications/core-metadata/>).
 
 use std::fmt::Write;
 
 use globset::GlobBuilder;
-use pep508_rs::{PackageName, Requirement, VerbatimUrl, VersionOrUrl, pep440_rs::Version};
+use pep508_rs::{ExtraName, Requirement, VerbatimUrl, VersionOrUrl};
 
-use super::{
-    NotStatic,
+use super::NotStatic;
+use crate::sources::{
     listing::Listing,
     pyproject::{License, Person, Project, Readme},
 };
 
-/// What a wheel says about itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Described {
-    /// The PEP 503 name.
-    pub name: String,
-    /// `NAME-VERSION` of file names.
-    pub stem: String,
-    /// The version, normalised.
-    pub version: String,
-    /// The content of `METADATA`.
-    pub metadata: String,
-    /// The content of `entry_points.txt`, if there are any.
-    pub entry_points: Option<String>,
-    /// Paths of licence texts in the project.
-    pub license_files: Vec<String>,
-}
-
 /// The content of `WHEEL` of a wheel for any Python 3.
 pub const WHEEL: &str = "Wheel-Version: 1.0\nGenerator: pixi-oci\nRoot-Is-Purelib: true\nTag: py3-none-any\n";
 
-/// Describes a project with this version and, where its description is dynamic, this summary.
-///
-/// # Errors
-/// Something is not static, or not what its key may be.
-pub fn describe(
-    project: &Project,
-    version: &str,
-    summary: Option<&str>,
-    license_patterns: &[&str],
-    listing: &Listing,
-) -> Result<Described, NotStatic> {
-    let name: PackageName =
-        project.name.parse().map_err(|_| NotStatic::new(format!("{:?} is no name of a package", project.name)))?;
-    let version: Version =
-        version.trim().parse().map_err(|_| NotStatic::new(format!("{version:?} is no version of PEP 440")))?;
-    let version = version.to_string();
-    let license_files = license_files(project, license_patterns, listing)?;
-
-    let mut headers = Headers::default();
-    headers.add("Metadata-Version", "2.4")?;
-    headers.add("Name", &project.name)?;
-    headers.add("Version", &version)?;
-    headers.add_some("Summary", project.description.as_deref().or(summary))?;
-    for (label, url) in &project.urls {
-        headers.add("Project-URL", &format!("{label}, {url}"))?;
-    }
-    people(&mut headers, "Author", &project.authors)?;
-    people(&mut headers, "Maintainer", &project.maintainers)?;
+/// The content of `METADATA` of a project of this version with these licence texts.
+pub fn metadata(project: &Project, version: &str, licenses: &[String], listing: &Listing) -> Result<String, NotStatic> {
+    let mut headers: Vec<(String, String)> = Vec::new();
+    let mut add = |name: &str, value: &str| headers.push((name.to_owned(), value.to_owned()));
+    add("Metadata-Version", "2.4");
+    add("Name", &project.name);
+    add("Version", version);
+    project.description.iter().for_each(|summary| add("Summary", summary));
+    project.urls.iter().for_each(|(label, url)| add("Project-URL", &format!("{label}, {url}")));
+    people("Author", &project.authors, &mut add);
+    people("Maintainer", &project.maintainers, &mut add);
     match &project.license {
-        Some(License::Expression(expression)) => headers.add("License-Expression", expression)?,
-        // A whole licence as a header is of no use to anybody: it is among the licence files.
-        Some(License::Table { text: Some(text), .. }) if !text.trim().contains('\n') => {
-            headers.add("License", text.trim())?;
-        }
+        Some(License::Expression(expression)) => add("License-Expression", expression),
+        // A whole licence as a header is of no use: it is among the licence files.
+        Some(License::Table { text: Some(text), .. }) if !text.trim().contains('\n') => add("License", text.trim()),
         Some(License::Table { .. }) | None => {}
     }
-    for file in &license_files {
-        headers.add("License-File", file)?;
-    }
+    licenses.iter().for_each(|file| add("License-File", file));
     if !project.keywords.is_empty() {
-        headers.add("Keywords", &project.keywords.join(","))?;
+        add("Keywords", &project.keywords.join(","));
     }
-    for classifier in &project.classifiers {
-        headers.add("Classifier", classifier)?;
-    }
-    headers.add_some("Requires-Python", project.requires_python.as_deref())?;
+    project.classifiers.iter().for_each(|classifier| add("Classifier", classifier));
+    project.requires_python.iter().for_each(|python| add("Requires-Python", python));
     for dependency in &project.dependencies {
-        check_requirement(dependency)?;
-        headers.add("Requires-Dist", dependency.trim())?;
+        add("Requires-Dist", &requirement(dependency, None)?);
     }
     for (extra, dependencies) in &project.optional_dependencies {
-        let extra = extra
-            .parse::<pep508_rs::ExtraName>()
-            .map_err(|_| NotStatic::new(format!("{extra:?} is no name of an extra")))?;
-        headers.add("Provides-Extra", extra.as_ref())?;
+        let name = extra.parse::<ExtraName>();
+        let name = name.map_err(|_| NotStatic(format!("{extra:?} is not a valid name of an extra")))?;
+        add("Provides-Extra", name.as_ref());
         for dependency in dependencies {
-            check_requirement(dependency)?;
-            headers.add("Requires-Dist", &of_extra(dependency, extra.as_ref()))?;
+            add("Requires-Dist", &requirement(dependency, Some(name.as_ref()))?);
         }
     }
-    let metadata = match readme(project, listing)? {
-        Some((content_type, body)) => {
-            headers.add("Description-Content-Type", &content_type)?;
-            format!("{}\n{body}", headers.0)
-        }
-        None => headers.0,
-    };
-    Ok(Described {
-        stem: format!("{}-{version}", name.as_ref().replace('-', "_")),
-        name: name.to_string(),
-        version,
-        metadata,
-        entry_points: entry_points(project)?,
-        license_files,
-    })
-}
-
-#[derive(Default)]
-struct Headers(String);
-
-impl Headers {
-    /// A value with a line break would be further headers, or a body.
-    fn add(&mut self, name: &str, value: &str) -> Result<(), NotStatic> {
+    let readme = readme(project, listing)?;
+    readme.iter().for_each(|(content_type, _)| add("Description-Content-Type", content_type));
+    let mut text = String::new();
+    for (name, value) in headers {
+        // A line break would begin another header, or the body.
         if value.chars().any(char::is_control) {
-            return Err(NotStatic::new(format!("its `{name}` has a line break or another control character")));
+            return NotStatic::because(format!("its `{name}` has a line break or another control character"));
         }
-        let _ = writeln!(self.0, "{name}: {value}");
-        Ok(())
+        let _ = writeln!(text, "{name}: {value}");
     }
-
-    fn add_some(&mut self, name: &str, value: Option<&str>) -> Result<(), NotStatic> {
-        value.map_or(Ok(()), |value| self.add(name, value))
-    }
+    Ok(readme.map_or(text.clone(), |(_, body)| format!("{text}\n{body}")))
 }
 
-fn people(headers: &mut Headers, role: &str, people: &[Person]) -> Result<(), NotStatic> {
-    let mut names = Vec::new();
-    let mut addresses = Vec::new();
-    for person in people {
-        match (&person.name, &person.email) {
-            (Some(name), Some(email)) => addresses.push(format!("{name} <{email}>")),
-            (None, Some(email)) => addresses.push(email.clone()),
-            (Some(name), None) => names.push(name.clone()),
-            (None, None) => {}
-        }
-    }
-    for (header, values) in [(role.to_string(), names), (format!("{role}-email"), addresses)] {
+fn people(role: &str, people: &[Person], add: &mut impl FnMut(&str, &str)) {
+    let with_email = |person: &Person| match (&person.name, &person.email) {
+        (Some(name), Some(email)) => Some(format!("{name} <{email}>")),
+        (None, email) => email.clone(),
+        (Some(_), None) => None,
+    };
+    let names = people.iter().filter(|person| person.email.is_none()).filter_map(|person| person.name.clone());
+    let (names, emails): (Vec<_>, Vec<_>) = (names.collect(), people.iter().filter_map(with_email).collect());
+    for (header, values) in [(role.to_owned(), names), (format!("{role}-email"), emails)] {
         if !values.is_empty() {
-            headers.add(&header, &values.join(", "))?;
+            add(&header, &values.join(", "));
         }
     }
-    Ok(())
 }
 
-fn check_requirement(text: &str) -> Result<(), NotStatic> {
-    let requirement: Requirement<VerbatimUrl> =
-        text.parse().map_err(|_| NotStatic::new(format!("dependency {text:?} is not understood")))?;
+/// A requirement that holds if an extra is wanted, if one is given; as it is written, because parsers rewrite markers.
+fn requirement(text: &str, extra: Option<&str>) -> Result<String, NotStatic> {
+    let parsed: Requirement<VerbatimUrl> =
+        text.parse().map_err(|_| NotStatic(format!("dependency {text:?} is not understood")))?;
     // Such as `{root:uri}/lib`, which a backend expands.
-    match &requirement.version_or_url {
-        Some(VersionOrUrl::Url(url)) if url.scheme() == "file" => {
-            Err(NotStatic::new(format!("dependency {text:?} names a file of this machine")))
-        }
-        _ => Ok(()),
+    if matches!(&parsed.version_or_url, Some(VersionOrUrl::Url(url)) if url.scheme() == "file") {
+        return NotStatic::because(format!("dependency {text:?} names a file of this machine"));
     }
-}
-
-/// A requirement that holds if an extra is wanted. It is kept as it is written: parsers rewrite markers.
-fn of_extra(text: &str, extra: &str) -> String {
+    let Some(extra) = extra else { return Ok(text.trim().to_owned()) };
     // A URL may have a semicolon; then the marker's has a space before it.
-    let separator = if text.contains('@') { " ;" } else { ";" };
-    match text.split_once(separator) {
+    Ok(match text.split_once(if text.contains('@') { " ;" } else { ";" }) {
         Some((what, marker)) => format!("{} ; ({}) and extra == '{extra}'", what.trim(), marker.trim()),
         None => format!("{} ; extra == '{extra}'", text.trim()),
-    }
+    })
 }
 
 fn readme(project: &Project, listing: &Listing) -> Result<Option<(String, String)>, NotStatic> {
@@ -174,50 +99,44 @@ fn readme(project: &Project, listing: &Listing) -> Result<Option<(String, String
         Some(Readme::Table { text: Some(text), file: None, content_type }) => {
             return Ok(Some((content_type.clone(), text.clone())));
         }
-        Some(Readme::Table { file: Some(file), text: None, content_type }) => (file, content_type.clone()),
-        Some(Readme::Table { .. }) => return Err(NotStatic::new("its `readme` has neither or both of file and text")),
-        Some(Readme::Path(file)) => {
-            let lower = file.to_ascii_lowercase();
-            let content_type = match lower.rsplit_once('.') {
-                Some((_, "md")) => "text/markdown",
-                Some((_, "rst")) => "text/x-rst",
-                Some((_, "txt")) => "text/plain",
-                _ => return Err(NotStatic::new(format!("the type of the readme {file:?} is not known"))),
-            };
-            (file, content_type.to_string())
-        }
+        Some(Readme::Table { file: Some(file), text: None, content_type }) => (file, content_type.as_str()),
+        Some(Readme::Table { .. }) => return NotStatic::because("its `readme` has neither or both of file and text"),
+        Some(Readme::Path(file)) => match file.to_ascii_lowercase().rsplit_once('.') {
+            Some((_, "md")) => (file, "text/markdown"),
+            Some((_, "rst")) => (file, "text/x-rst"),
+            Some((_, "txt")) => (file, "text/plain"),
+            _ => return NotStatic::because(format!("the type of the readme {file:?} is not known")),
+        },
     };
-    Ok(Some((content_type, listing.text(file.trim_start_matches("./"))?)))
+    Ok(Some((content_type.to_owned(), listing.text(file.trim_start_matches("./"))?)))
 }
 
-fn license_files(project: &Project, defaults: &[&str], listing: &Listing) -> Result<Vec<String>, NotStatic> {
-    let configured: Option<Vec<&str>> =
-        project.license_files.as_ref().map(|files| files.iter().map(String::as_str).collect());
-    let mut patterns = configured.unwrap_or_else(|| defaults.to_vec());
+/// The licence texts of a project: what it names, else what is called like `defaults`.
+pub fn license_files(project: &Project, defaults: &[&str], listing: &Listing) -> Result<Vec<String>, NotStatic> {
+    let named = project.license_files.as_ref().map(|files| files.iter().map(String::as_str).collect());
+    let mut patterns: Vec<&str> = named.unwrap_or_else(|| defaults.to_vec());
     if let Some(License::Table { file: Some(file), .. }) = &project.license {
         patterns.push(file);
     }
-    let mut found = Vec::new();
+    let mut found = std::collections::BTreeSet::new();
     for pattern in patterns {
         let glob = GlobBuilder::new(pattern.trim_start_matches("./")).literal_separator(true).build();
-        let glob = glob.map_err(|error| NotStatic::new(error.to_string()))?.compile_matcher();
-        let matches = listing.iter().filter(|path| listing.is_file(path) && glob.is_match(path));
-        found.extend(matches.map(str::to_owned));
+        let glob = glob.map_err(|error| NotStatic(error.to_string()))?.compile_matcher();
+        found.extend(listing.iter().filter(|path| listing.is_file(path) && glob.is_match(path)).map(str::to_owned));
     }
-    found.sort();
-    found.dedup();
-    Ok(found)
+    Ok(found.into_iter().collect())
 }
 
-fn entry_points(project: &Project) -> Result<Option<String>, NotStatic> {
-    let mut groups = vec![("console_scripts", &project.scripts), ("gui_scripts", &project.gui_scripts)];
-    groups.extend(project.entry_points.iter().map(|(group, points)| (group.as_str(), points)));
+/// The content of `entry_points.txt`, if there are any.
+pub fn entry_points(project: &Project) -> Result<Option<String>, NotStatic> {
+    let scripts = [("console_scripts", &project.scripts), ("gui_scripts", &project.gui_scripts)];
+    let groups = scripts.into_iter().chain(project.entry_points.iter().map(|(group, points)| (group.as_str(), points)));
     let mut text = String::new();
-    for (group, points) in groups.into_iter().filter(|(_, points)| !points.is_empty()) {
+    for (group, points) in groups.filter(|(_, points)| !points.is_empty()) {
         let _ = writeln!(text, "{}[{group}]", if text.is_empty() { "" } else { "\n" });
         for (name, target) in points {
             if [group, name, target].iter().any(|part| part.chars().any(char::is_control)) {
-                return Err(NotStatic::new(format!("entry point {name:?} has a control character")));
+                return NotStatic::because(format!("entry point {name:?} has a control character"));
             }
             let _ = writeln!(text, "{name} = {target}");
         }

@@ -106,93 +106,83 @@ const SRC: &[(&str, &str)] = &[
     ("src/my_app/sub/deep.py", "x = 1\n"),
     ("tests/test_it.py", ""),
 ];
+/// As [`PACKAGE`] and [`SRC`], with modules only.
+const MODULES: &[(&str, &str)] = &[
+    ("README.md", "# Title\n\nText: with colon\n"),
+    ("LICENSE", "MIT\n"),
+    ("my_app/__init__.py", "__version__ = \"3.4\"\n"),
+    ("my_app/cli.py*", "def main(): print('hi')\n"),
+    ("my_app/py.typed", ""),
+    ("my_app/sub/deep.py", "x = 1\n"),
+    ("my_app/__pycache__/cli.cpython-311.pyc", "no bytecode"),
+    ("my_app.egg-info/PKG-INFO", ""),
+    ("tests/__init__.py", ""),
+    ("docs/index.md", ""),
+];
+const SRC_MODULES: &[(&str, &str)] = &[
+    ("LICENSE", "MIT\n"),
+    ("src/my_app/__init__.py", "__version__: str = '3.4'\n"),
+    ("src/my_app/cli.py", "def main(): print('hi')\n"),
+    ("src/my_app/sub/deep.py", "x = 1\n"),
+    ("src/my_app.egg-info/PKG-INFO", ""),
+    ("tests/test_it.py", ""),
+];
 const FLAT: &[&str] =
     &["my_app/__init__.py", "my_app/cli.py", "my_app/data.json", "my_app/py.typed", "my_app/sub/deep.py"];
 const DEEP: &[&str] = &["my_app/__init__.py", "my_app/cli.py", "my_app/data.json", "my_app/sub/deep.py"];
+const FLAT_MODULES: &[&str] = &["my_app/__init__.py", "my_app/cli.py", "my_app/py.typed", "my_app/sub/deep.py"];
+const DEEP_MODULES: &[&str] = &["my_app/__init__.py", "my_app/cli.py", "my_app/sub/deep.py"];
 
+/// Every kind of what is accepted, for each backend of the list.
 const CASES: &[Case] = &[
     Case { name: "hatchling, flat", backend: "hatchling.build", pyproject: RICH, files: PACKAGE, wheel: FLAT },
     Case {
-        name: "hatchling, src, dynamic version",
+        name: "hatchling, src, version in a file",
         backend: "hatchling.build",
         pyproject: "[project]\nname = \"my.app\"\ndynamic = [\"version\"]\n[tool.hatch.version]\npath = \"src/my_app/__init__.py\"\n",
         files: SRC,
         wheel: DEEP,
     },
     Case {
-        name: "hatchling, packages, exclude and gitignore",
+        name: "hatchling, the package is named all the same",
         backend: "hatchling.build",
-        pyproject: "[project]\nname = \"other\"\nversion = \"1\"\n[tool.hatch.build.targets.wheel]\npackages = [\"src/my_app\", \"lib/two\"]\nexclude = [\"deep.py\"]\n",
-        files: &[
-            (".gitignore", "*.json\n!keep.json\n"),
-            ("src/my_app/__init__.py", ""),
-            ("src/my_app/data.json", ""),
-            ("src/my_app/keep.json", ""),
-            ("src/my_app/sub/deep.py", ""),
-            ("lib/two/x.py", ""),
-        ],
-        wheel: &["my_app/__init__.py", "my_app/keep.json", "two/x.py"],
-    },
-    Case {
-        name: "hatchling, one module",
-        backend: "hatchling.build",
-        pyproject: PLAIN,
-        files: &[("my_app.py", "x = 1\n"), ("other.py", "")],
-        wheel: &["my_app.py"],
+        pyproject: "[project]\nname = \"my-app\"\nversion = \"1\"\n[tool.hatch.build.targets.wheel]\npackages = [\"src/my_app\"]\n[tool.hatch.envs.test]\ndependencies = [\"pytest\"]\n",
+        files: SRC,
+        wheel: DEEP,
     },
     Case {
         name: "setuptools, flat",
         backend: "setuptools.build_meta",
         pyproject: RICH,
-        files: PACKAGE,
-        wheel: &["my_app/__init__.py", "my_app/cli.py", "my_app/py.typed", "my_app/sub/deep.py"],
+        files: MODULES,
+        wheel: FLAT_MODULES,
     },
     Case {
-        name: "setuptools, src, version of an attribute, data",
+        name: "setuptools, src, version of an attribute",
         backend: "setuptools.build_meta",
-        pyproject: "[project]\nname = \"my-app\"\ndynamic = [\"version\"]\n[tool.setuptools.dynamic]\nversion = { attr = \"my_app.__version__\" }\n[tool.setuptools.package-data]\nmy_app = [\"*.json\"]\n",
+        pyproject: "[project]\nname = \"my-app\"\ndynamic = [\"version\"]\n[tool.setuptools.dynamic]\nversion = { attr = \"my_app.__version__\" }\n[tool.setuptools.packages.find]\nwhere = [\"src\"]\n",
+        files: SRC_MODULES,
+        wheel: DEEP_MODULES,
+    },
+    Case {
+        name: "flit, src, version of the module",
+        backend: "flit_core.buildapi",
+        pyproject: "[project]\nname = \"my_app\"\ndescription = \"d\"\ndynamic = [\"version\"]\n",
         files: SRC,
         wheel: DEEP,
     },
     Case {
-        name: "setuptools, find",
-        backend: "setuptools.build_meta",
-        pyproject: "[project]\nname = \"x\"\nversion = \"1\"\n[tool.setuptools.packages.find]\nwhere = [\"lib\"]\ninclude = [\"a*\"]\nexclude = [\"*.tests*\"]\nnamespaces = false\n",
-        files: &[
-            ("lib/a/__init__.py", ""),
-            ("lib/a/tests/__init__.py", ""),
-            ("lib/a/space/x.py", ""),
-            ("lib/b/__init__.py", ""),
-            ("lib/ab/__init__.py", ""),
-        ],
-        wheel: &["a/__init__.py", "ab/__init__.py"],
-    },
-    Case {
-        name: "setuptools, one module",
-        backend: "setuptools.build_meta",
-        pyproject: PLAIN,
-        files: &[("only.py", "x = 1\n"), ("noxfile.py", ""), ("tests/x.py", "")],
-        wheel: &["only.py"],
-    },
-    Case {
-        name: "flit, src, dynamic version and description",
+        name: "flit, flat",
         backend: "flit_core.buildapi",
-        pyproject: "[project]\nname = \"my_app\"\ndynamic = [\"version\", \"description\"]\n",
-        files: SRC,
-        wheel: DEEP,
-    },
-    Case {
-        name: "flit, another module",
-        backend: "flit_core.buildapi",
-        pyproject: "[project]\nname = \"shown\"\nversion = \"1\"\ndescription = \"d\"\n[tool.flit.module]\nname = \"my_app\"\n",
+        pyproject: "[project]\nname = \"my-app\"\nversion = \"1\"\ndescription = \"d\"\n",
         files: PACKAGE,
         wheel: FLAT,
     },
     Case { name: "uv, src", backend: "uv_build", pyproject: RICH, files: SRC, wheel: DEEP },
     Case {
-        name: "uv, another root and module",
+        name: "uv, flat",
         backend: "uv_build",
-        pyproject: "[project]\nname = \"shown\"\nversion = \"1\"\n[tool.uv.build-backend]\nmodule-name = \"my_app\"\nmodule-root = \"\"\n",
+        pyproject: "[project]\nname = \"my-app\"\nversion = \"1\"\n[tool.uv.build-backend]\nmodule-name = \"my_app\"\nmodule-root = \"\"\n",
         files: PACKAGE,
         wheel: FLAT,
     },
@@ -234,7 +224,7 @@ fn write(root: &Path, backend: &str, pyproject: &str, files: &[(&str, &str)]) {
 fn own(root: &Path, name: Option<&str>) -> Result<Result<OwnWheel, NotStatic>, Error> {
     let scratch = root.with_extension("own");
     fs::create_dir_all(&scratch).unwrap();
-    own_wheel(root, root, name, &scratch)
+    own_wheel(root, root, (name, None), &scratch)
 }
 
 fn python(code: &str, arguments: &[&std::ffi::OsStr], directory: &Path, backends: &Path) -> String {
@@ -303,40 +293,74 @@ fn what_only_the_backend_knows_is_not_guessed() {
     let dynamic = "[project]\nname = \"my-app\"\ndynamic = [\"version\"]\n";
     let with = |base: &str, more: &str| format!("{base}{more}");
     let module: &[(&str, &str)] = &[("my_app/__init__.py", "__version__ = read()\n")];
+    let plain = |text: &str| text.to_owned();
+    let package = || vec![("my_app/__init__.py", "")];
+    let attribute = "[tool.setuptools.dynamic]\nversion = { attr = \"my_app.version\" }\n";
     let cases: Vec<(&str, String, Vec<(&str, &str)>, &str)> = vec![
-        (hatch, dynamic.into(), module.into(), "not in a file"),
-        (hatch, with(dynamic, "[tool.hatch.version]\nsource = \"vcs\"\n"), module.into(), "not in a file"),
+        // Versions.
+        (hatch, plain(dynamic), module.into(), "version is dynamic"),
+        (hatch, with(dynamic, "[tool.hatch.version]\nsource = \"vcs\"\n"), module.into(), "version is dynamic"),
         (hatch, with(dynamic, "[tool.hatch.version]\npath = \"my_app/__init__.py\"\n"), module.into(), "plain text"),
+        (tools, with(dynamic, attribute), module.into(), "plain text"),
+        (hatch, plain("[project]\nname = \"my-app\"\nversion = \"one\"\n"), package(), "PEP 440"),
+        // Metadata.
+        (
+            hatch,
+            PLAIN.replace("version = ", "dynamic = [\"dependencies\"]\nversion = "),
+            package(),
+            "`dependencies` is dynamic",
+        ),
+        (hatch, with(PLAIN, "future-key = 1\n"), package(), "future-key"),
+        (hatch, with(PLAIN, "description = \"a\\nRequires-Dist: evil\"\n"), package(), "line break"),
+        (hatch, with(PLAIN, "dependencies = [\"a @ file:///x\"]\n"), package(), "file of this machine"),
+        (hatch, plain("[tool.x]\n"), package(), "no [project] table"),
+        // Which files there are.
         (
             hatch,
             with(PLAIN, "[tool.hatch.build.hooks.vcs]\nversion-file = \"x\"\n"),
-            module.into(),
+            package(),
             "tool.hatch.build.hooks",
         ),
-        (hatch, with(PLAIN, "[tool.hatch.build.targets.wheel]\nforce-include = {}\n"), module.into(), "force-include"),
-        (hatch, PLAIN.into(), vec![("other/__init__.py", "")], "no package called my_app"),
         (
             hatch,
-            "[project]\nname = \"my-app\"\nversion = \"1\"\ndynamic = [\"dependencies\"]\n".into(),
-            module.into(),
-            "`dependencies` is dynamic",
+            with(PLAIN, "[tool.hatch.build.targets.wheel]\nforce-include = {x = \"y\"}\n"),
+            package(),
+            "force-include",
         ),
-        (hatch, with(PLAIN, "future-key = 1\n"), module.into(), "future-key"),
+        (hatch, with(PLAIN, "[tool.hatch.build.targets.wheel]\npackages = [\"other\"]\n"), package(), "wheel.packages"),
+        (hatch, plain(PLAIN), vec![("other/__init__.py", "")], "no my_app/__init__.py"),
+        (hatch, plain(PLAIN), vec![("my_app.py", "")], "no my_app/__init__.py"),
+        (hatch, plain(PLAIN), vec![("my_app/__init__.py", ""), ("src/x", "")], "no src/my_app/__init__.py"),
         (
             hatch,
-            "[project]\nname = \"my-app\"\nversion = \"1\"\ndescription = \"a\\nRequires-Dist: evil\"\n".into(),
-            module.into(),
-            "line break",
+            plain(PLAIN),
+            vec![("my_app/__init__.py", ""), ("my_app/log", ""), (".gitignore", "log\n")],
+            "git ignores",
         ),
-        (hatch, "[project]\nname = \"my-app\"\nversion = \"one\"\n".into(), module.into(), "PEP 440"),
-        (hatch, "[tool.x]\n".into(), module.into(), "no [project] table"),
-        (tools, PLAIN.into(), vec![("my_app/__init__.py", ""), ("setup.py", "")], "setup.py"),
-        (tools, PLAIN.into(), vec![("my_app/__init__.py", ""), ("setup.cfg", "")], "setup.cfg"),
-        (tools, PLAIN.into(), vec![("my_app/__init__.py", ""), ("MANIFEST.in", "")], "MANIFEST.in"),
-        (tools, with(PLAIN, "[[tool.setuptools.ext-modules]]\nname = \"x\"\n"), module.into(), "ext-modules"),
-        (tools, PLAIN.into(), vec![("one/__init__.py", ""), ("two/__init__.py", "")], "several packages: one, two"),
-        ("maturin", PLAIN.into(), module.into(), "maturin"),
-        ("mesonpy", PLAIN.into(), module.into(), "mesonpy"),
+        (hatch, plain(PLAIN), vec![("my_app/__init__.py", ""), ("hatch_build.py", "")], "hatch_build.py"),
+        (tools, plain(PLAIN), vec![("my_app/__init__.py", ""), ("setup.py", "")], "setup.py"),
+        (tools, plain(PLAIN), vec![("my_app/__init__.py", ""), ("setup.cfg", "")], "setup.cfg"),
+        (tools, plain(PLAIN), vec![("my_app/__init__.py", ""), ("MANIFEST.in", "")], "MANIFEST.in"),
+        (
+            tools,
+            plain(PLAIN),
+            vec![("my_app/__init__.py", ""), ("my_app/data.json", "")],
+            "data.json, which is no module",
+        ),
+        (tools, plain(PLAIN), vec![("my_app/__init__.py", ""), ("two/__init__.py", "")], "two/__init__.py is beside"),
+        (tools, plain(PLAIN), vec![("src/my_app/__init__.py", ""), ("src/two.py", "")], "two.py is beside"),
+        (tools, with(PLAIN, "[tool.setuptools.package-data]\nmy_app = [\"*\"]\n"), package(), "package-data"),
+        // What is compiled.
+        (tools, with(PLAIN, "[[tool.setuptools.ext-modules]]\nname = \"x\"\n"), package(), "ext-modules"),
+        (hatch, plain(PLAIN), vec![("my_app/__init__.py", ""), ("my_app/fast.pyx", "")], "fast.pyx is compiled"),
+        (
+            "maturin",
+            plain(PLAIN),
+            vec![("my_app/__init__.py", ""), ("src/lib.rs", "")],
+            "only its build backend maturin",
+        ),
+        ("scikit_build_core.build", plain(PLAIN), package(), "scikit_build_core"),
+        ("mesonpy", plain(PLAIN), package(), "mesonpy"),
     ];
     for (backend, pyproject, files, words) in cases {
         let directory = tempfile::tempdir().unwrap();
@@ -367,7 +391,7 @@ fn secrets_and_links_out_are_not_packed() {
         &root,
         "hatchling.build",
         PLAIN,
-        &[("my_app/__init__.py", ""), ("my_app/.env", "A=1"), ("my_app/x.key", "k")],
+        &[("my_app/__init__.py", ""), ("my_app/.env", "A=1"), ("my_app/x.key", "k"), (".gitignore", ".env\n")],
     );
     let wheel = own(&root, Some("my-app")).unwrap().unwrap();
     assert_eq!(wheel.left_out.keys().collect::<Vec<_>>(), ["my_app/.env", "my_app/x.key"]);
@@ -388,4 +412,15 @@ fn secrets_and_links_out_are_not_packed() {
     assert!(own(&root, None).unwrap().unwrap_err().to_string().contains("link to a directory"));
     fs::remove_file(root.join("my_app/host")).unwrap();
     assert!(own(&root, Some("another")).unwrap().unwrap_err().to_string().contains("My-App"));
+}
+
+#[test]
+fn a_version_that_nothing_says_is_the_locked_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("project");
+    let dynamic = "[project]\nname = \"my-app\"\ndynamic = [\"version\"]\n[tool.hatch.version]\nsource = \"code\"\npath = \"x.py\"\n";
+    write(&root, "hatchling.build", dynamic, &[("my_app/__init__.py", "__version__ = '9'\n")]);
+    let scratch = directory.path();
+    let wheel = own_wheel(&root, &root, (None, Some("1.2.0")), scratch).unwrap().unwrap();
+    assert_eq!(wheel.version, "1.2.0");
 }

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::NotStatic;
+use super::own::NotStatic;
 use crate::Error;
 
 /// A project with more files is not one that somebody wrote; and the walk ends somewhere.
@@ -79,7 +79,7 @@ impl Listing {
                 self.files.insert(path, found(&metadata));
             }
             if self.files.len() > MAX_FILES {
-                return Err(Error::Source(Box::new(super::super::SourceError::TooManyFiles {
+                return Err(Error::Source(Box::new(super::SourceError::TooManyFiles {
                     directory: self.root.clone(),
                     limit: MAX_FILES,
                 })));
@@ -116,16 +116,16 @@ impl Listing {
     pub fn text(&self, path: &str) -> Result<String, NotStatic> {
         const MAX: u64 = 4 << 20;
         let Some(found) = self.get(path).filter(|found| !found.linked_directory) else {
-            return Err(NotStatic::new(format!("there is no file {path}")));
+            return Err(NotStatic(format!("there is no file {path}")));
         };
         if found.len > MAX {
-            return Err(NotStatic::new(format!("{path} is bigger than 4 MiB")));
+            return Err(NotStatic(format!("{path} is bigger than 4 MiB")));
         }
         let text = fs_err::read(self.root.join(path)).map(String::from_utf8);
         match text {
             Ok(Ok(text)) => Ok(text),
-            Ok(Err(_)) => Err(NotStatic::new(format!("{path} is not UTF-8"))),
-            Err(error) => Err(NotStatic::new(error.to_string())),
+            Ok(Err(_)) => Err(NotStatic(format!("{path} is not UTF-8"))),
+            Err(error) => Err(NotStatic(error.to_string())),
         }
     }
 }

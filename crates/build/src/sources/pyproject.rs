@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::NotStatic;
+use super::own::NotStatic;
 
 /// The file. Tools' tables are kept unread.
 #[derive(Debug, Clone, Deserialize)]
@@ -95,7 +95,7 @@ pub struct Person {
 impl PyProject {
     pub fn parse(text: &str) -> Result<Self, NotStatic> {
         toml_edit::de::from_str(text).map_err(|error| {
-            NotStatic::new(format!("its pyproject.toml is not understood: {}", error.message().replace('\n', ", ")))
+            NotStatic(format!("its pyproject.toml is not understood: {}", error.message().replace('\n', ", ")))
         })
     }
 
