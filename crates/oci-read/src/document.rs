@@ -47,6 +47,11 @@ impl Descriptor {
         Self { digest, size, ..Self::default() }
     }
 
+    /// What has to be checked once. Descriptors of one digest that differ in the rest cannot all be right.
+    pub fn key(&self) -> Key {
+        (self.digest.clone(), self.size, self.media_type.clone())
+    }
+
     /// An image's name in a layout.
     pub fn name(&self) -> Option<&str> {
         self.annotations.get(REF_NAME).map(String::as_str)
@@ -57,6 +62,9 @@ impl Descriptor {
         self.media_type.is_empty() || MANIFEST_TYPES.contains(&&*self.media_type)
     }
 }
+
+/// Digest, size and media type.
+pub type Key = (String, u64, String);
 
 /// The hex digits of a digest, if it is one that may become a file name (CVE-2024-3727).
 pub fn sha256(digest: &str) -> Option<&str> {
@@ -142,7 +150,7 @@ pub enum Document {
 #[derive(Debug)]
 pub struct Manifest {
     pub common: Common,
-    pub config: Descriptor,
+    pub config: Box<Descriptor>,
     /// Bottom first.
     pub layers: Vec<Descriptor>,
 }
@@ -178,7 +186,7 @@ struct Raw {
     annotations: BTreeMap<String, String>,
     subject: Option<Descriptor>,
     #[serde(default, deserialize_with = "present")]
-    config: Option<Option<Descriptor>>,
+    config: Option<Option<Box<Descriptor>>>,
     #[serde(default, deserialize_with = "present")]
     layers: Option<Option<Vec<Descriptor>>>,
     #[serde(default, deserialize_with = "present")]
@@ -242,7 +250,7 @@ impl Document {
     /// Everything it names, the configuration first.
     pub fn descriptors(&self) -> impl Iterator<Item = &Descriptor> {
         let (config, list) = match self {
-            Self::Manifest(manifest) => (Some(&manifest.config), &manifest.layers),
+            Self::Manifest(manifest) => (Some(&*manifest.config), &manifest.layers),
             Self::Index(index) => (None, &index.manifests),
         };
         config.into_iter().chain(list)

@@ -41,8 +41,10 @@ pub const LINKS: usize = 40;
 pub const RATIO: u64 = 1100;
 /// What all layers of an image may unpack to beyond that, together.
 pub const UNPACKED: u64 = 256 << 20;
-/// Memory for the entries of all layers of an image.
-pub const NAMES: u64 = 256 << 20;
+/// Memory for the entries of all layers of a base image: those of 1,200,000 files.
+pub const BASE_ENTRIES: u64 = 192 << 20;
+/// Memory for the entries of all layers of a layout that is verified, and for the records and lists in them.
+pub const VERIFY_ENTRIES: u64 = 416 << 20;
 /// Memory for the tree that they make.
 pub const TREE: usize = 192 << 20;
 /// Path components that are looked up for one path, those of the links on its way included.
@@ -53,26 +55,33 @@ pub const STEPS: u64 = 60_000_000;
 /// What all layers of one image may take together. Shared by the threads that read them.
 #[derive(Debug)]
 pub struct Budget {
-    names: AtomicU64,
+    entries: u64,
+    entries_left: AtomicU64,
     unpacked: AtomicU64,
 }
 
 impl Default for Budget {
+    /// That of a base image.
     fn default() -> Self {
-        Self { names: NAMES.into(), unpacked: UNPACKED.into() }
+        Self::new(BASE_ENTRIES)
     }
 }
 
 impl Budget {
+    /// With this much memory for entries.
+    pub fn new(entries: u64) -> Self {
+        Self { entries, entries_left: entries.into(), unpacked: UNPACKED.into() }
+    }
+
     /// Takes memory for an entry.
     ///
     /// # Errors
     ///
-    /// [`NAMES`] is exceeded.
-    pub fn names(&self, bytes: usize) -> io::Result<()> {
-        take(&self.names, bytes as u64)
-            .map(drop)
-            .ok_or_else(|| bad(format!("the entries of the image's layers take more than {NAMES} bytes of memory")))
+    /// There is none left.
+    pub fn entries(&self, bytes: u64) -> io::Result<()> {
+        take(&self.entries_left, bytes).map(drop).ok_or_else(|| {
+            bad(format!("the entries of the image's layers take more than {} bytes of memory", self.entries))
+        })
     }
 
     /// Takes bytes beyond [`RATIO`]; `false` if [`UNPACKED`] is exceeded.

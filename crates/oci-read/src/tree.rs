@@ -74,7 +74,7 @@ pub struct Tree<T> {
 }
 
 /// What a node takes beside its name.
-const SLOT: usize = 160;
+const SLOT: usize = 144;
 
 impl<T: Clone> Tree<T> {
     /// An empty image, whose root has this value.

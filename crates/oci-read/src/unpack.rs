@@ -1,6 +1,9 @@
 //! Layers are decompressed within bounds, and what a decompressor would pass over in silence is counted.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::{
+    io::{self, BufRead, BufReader, Read},
+    sync::Arc,
+};
 
 use flate2::bufread::GzDecoder;
 
@@ -76,7 +79,7 @@ pub fn unpack<'a>(
     blob: impl Read + 'a,
     size: u64,
     packing: Option<Packing>,
-    budget: &'a Budget,
+    budget: &Arc<Budget>,
 ) -> io::Result<(Packing, Unpacked<'a>)> {
     let mut blob = BufReader::with_capacity(128 << 10, blob);
     let packing = match packing {
@@ -84,7 +87,7 @@ pub fn unpack<'a>(
         None => Packing::of(fill(&mut blob)?),
     };
     let source = Source { blob: Box::new(blob), packing, part: Part::None, hidden: Hidden::default(), any: false };
-    let bounded = Bounded { source, left: size.saturating_mul(limits::RATIO), budget };
+    let bounded = Bounded { source, left: size.saturating_mul(limits::RATIO), budget: budget.clone() };
     Ok((packing, Unpacked(HashReader::new(bounded))))
 }
 
@@ -111,7 +114,7 @@ impl Read for Unpacked<'_> {
 struct Bounded<'a> {
     source: Source<'a>,
     left: u64,
-    budget: &'a Budget,
+    budget: Arc<Budget>,
 }
 
 impl Read for Bounded<'_> {
@@ -140,7 +143,7 @@ struct Source<'a> {
 
 enum Part<'a> {
     None,
-    Gzip(GzDecoder<Blob<'a>>),
+    Gzip(Box<GzDecoder<Blob<'a>>>),
     Zstd(zstd::Decoder<'static, Blob<'a>>),
 }
 
@@ -163,7 +166,7 @@ impl<'a> Source<'a> {
         let blob = std::mem::replace(&mut self.blob, Box::new(io::empty()));
         self.part = match self.packing {
             Packing::Zstd => Part::Zstd(zstd::Decoder::with_buffer(blob)?.single_frame()),
-            _ => Part::Gzip(GzDecoder::new(blob)),
+            _ => Part::Gzip(Box::new(GzDecoder::new(blob))),
         };
         Ok(true)
     }
@@ -228,7 +231,7 @@ mod tests {
     }
 
     fn read(blob: &[u8]) -> io::Result<(Packing, Vec<u8>, Hidden)> {
-        let budget = Budget::default();
+        let budget = Arc::default();
         let (packing, mut unpacked) = unpack(blob, blob.len() as u64, None, &budget)?;
         let mut bytes = Vec::new();
         unpacked.read_to_end(&mut bytes)?;
@@ -272,7 +275,7 @@ mod tests {
         let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
         io::copy(&mut io::repeat(0).take(400 << 20), &mut encoder).unwrap();
         let bomb = encoder.finish().unwrap();
-        let budget = Budget::default();
+        let budget = Arc::default();
         let finish = || unpack(&*bomb, bomb.len() as u64, None, &budget).unwrap().1.finish();
         assert!(finish().unwrap_err().to_string().contains("unpacks to more than"));
         // All layers of an image have one budget: after one bomb, what is within the ratio is still read.

@@ -14,10 +14,11 @@ mod wheel;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use oci_read::tar::{Kind, file_name};
+
 use crate::{
-    layer::Layer,
+    layer::{Entry, Layer},
     report::{Findings, PackageRecord, Rule, Severity},
-    tar::{Entry, Kind, file_name},
 };
 
 /// What a layer of an image is for, as its history says.

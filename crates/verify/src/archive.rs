@@ -1,6 +1,6 @@
 //! Archives of images, unpacked into a layout of their own, which is then verified like any other.
 //!
-//! The tar comes from anybody: it is read by this crate's strict reader; nothing is written but files whose names are made
+//! The tar comes from anybody: it is read by the strict reader; nothing is written but files whose names are made
 //! here, and no more bytes than the archive has.
 
 use std::{
@@ -10,15 +10,19 @@ use std::{
 };
 
 use fs_err::{File, OpenOptions};
+use oci_read::{
+    HashReader,
+    document::{BASE_DIGEST, ImageConfig, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST},
+    hex, json as strict,
+    limits::{ARCHIVE_FILES, DOCUMENT, LAYERS},
+    tar::{self, Kind},
+    unpack::Packing,
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::{
-    blob::{HashReader, MAX_DOCUMENT, hex, path as blob_path},
-    document::{BASE_DIGEST, CONFIG, INDEX, MANIFEST},
-    tar::{self, Kind},
-};
+use crate::blob::path as blob_path;
 
 /// Which kind of archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,9 +40,6 @@ pub struct ArchiveError {
     file: PathBuf,
     source: io::Error,
 }
-
-/// More files than any image has.
-const MAX_FILES: usize = 100_000;
 
 /// Unpacks the archive in `file` into the empty directory `to`, which is an OCI layout then.
 ///
@@ -68,7 +69,7 @@ fn bad(reason: impl Into<String>) -> io::Error {
 fn unpack_oci(mut reader: tar::Reader<impl Read>, to: &Path) -> io::Result<()> {
     for number in 0.. {
         let Some(entry) = reader.next_entry()? else { break };
-        if number >= MAX_FILES {
+        if number >= ARCHIVE_FILES {
             return Err(bad("it has too many files"));
         }
         let name = std::str::from_utf8(&entry.path).unwrap_or_default();
@@ -78,7 +79,7 @@ fn unpack_oci(mut reader: tar::Reader<impl Read>, to: &Path) -> io::Result<()> {
             _ => blob,
         };
         if let (Some(place), Kind::File) = (place, &entry.kind) {
-            reader.copy_content(&mut create(&place)?)?;
+            copy_content(&mut reader, &mut create(&place)?)?;
         }
     }
     Ok(())
@@ -106,13 +107,13 @@ impl Spool {
         let mut spool = Self { directory, files: HashMap::new(), links: HashMap::new() };
         while let Some(entry) = reader.next_entry()? {
             let number = spool.files.len() + spool.links.len();
-            if number >= MAX_FILES {
+            if number >= ARCHIVE_FILES {
                 return Err(bad("it has too many files"));
             }
             match entry.kind {
                 Kind::File => {
                     let place = spool.directory.join(number.to_string());
-                    reader.copy_content(&mut create(&place)?)?;
+                    copy_content(&mut reader, &mut create(&place)?)?;
                     if spool.files.insert(entry.path, place).is_some() {
                         return Err(bad("it has a file twice"));
                     }
@@ -143,8 +144,8 @@ impl Spool {
 
     fn document(&self, name: &str) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        File::open(self.find(name)?)?.take(MAX_DOCUMENT + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > MAX_DOCUMENT { Err(bad("a document is too long")) } else { Ok(bytes) }
+        File::open(self.find(name)?)?.take(DOCUMENT + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > DOCUMENT { Err(bad("a document is too long")) } else { Ok(bytes) }
     }
 }
 
@@ -163,33 +164,36 @@ fn joined(above: &[u8], target: &[u8]) -> Box<[u8]> {
 
 fn unpack_docker(reader: tar::Reader<impl Read>, to: &Path) -> io::Result<()> {
     let spool = Spool::read(reader, to.join("spool"))?;
-    let images: Vec<DockerImage> = serde_json::from_slice(&spool.document("manifest.json")?)?;
-    if images.len() > MAX_FILES {
+    let images: Vec<DockerImage> = strict::parse(&spool.document("manifest.json")?)?;
+    if images.len() > ARCHIVE_FILES {
         return Err(bad("it has too many images"));
     }
     let mut manifests = Vec::new();
     for image in &images {
         let config = spool.document(&image.config)?;
-        let parsed: Value = serde_json::from_slice(&config)?;
+        let parsed = ImageConfig::parse(&config).map_err(|error| bad(format!("its configuration: {error}")))?;
+        if image.layers.len() > LAYERS {
+            return Err(bad("it has an image of too many layers"));
+        }
         let layers = image.layers.iter().map(|name| layer(spool.find(name)?, to)).collect::<io::Result<Vec<_>>>()?;
         // What the OCI manifest of the same image says; here only the label has it.
-        let base = parsed["config"]["Labels"][BASE_DIGEST].as_str();
+        let base = parsed.config.labels.get(BASE_DIGEST).map(String::as_str);
         let annotations: BTreeMap<&str, &str> = base.map(|base| (BASE_DIGEST, base)).into_iter().collect();
         let manifest = json!({
-            "schemaVersion": 2, "mediaType": MANIFEST, "config": document(to, CONFIG, &config)?, "layers": layers,
+            "schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": document(to, OCI_CONFIG, &config)?, "layers": layers,
             "annotations": annotations,
         });
-        let mut descriptor = document(to, MANIFEST, manifest.to_string().as_bytes())?;
-        let mut platform = json!({ "os": parsed["os"], "architecture": parsed["architecture"] });
-        if let Some(variant) = parsed["variant"].as_str() {
-            platform["variant"] = variant.into();
+        let mut descriptor = document(to, OCI_MANIFEST, manifest.to_string().as_bytes())?;
+        let mut platform = json!({ "os": parsed.os, "architecture": parsed.architecture });
+        if !parsed.variant.is_empty() {
+            platform["variant"] = parsed.variant.into();
         }
         descriptor["platform"] = platform;
         manifests.push(descriptor);
     }
     fs_err::remove_dir_all(&spool.directory)?;
     fs_err::write(to.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#)?;
-    let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": manifests });
+    let index = json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests });
     fs_err::write(to.join("index.json"), index.to_string())
 }
 
@@ -203,14 +207,15 @@ fn document(to: &Path, media_type: &str, bytes: &[u8]) -> io::Result<Value> {
 fn layer(file: &Path, to: &Path) -> io::Result<Value> {
     let mut head = Vec::new();
     File::open(file)?.take(4).read_to_end(&mut head)?;
-    let packing = match &head[..] {
-        [0x1f, 0x8b, ..] => "tar+gzip",
-        [0x28, 0xb5, 0x2f, 0xfd] => "tar+zstd",
-        _ => "tar",
+    let packing = match Packing::of(&head) {
+        Packing::Gzip => "tar+gzip",
+        Packing::Zstd => "tar+zstd",
+        Packing::Plain => "tar",
     };
     let mut hash = HashReader::new(File::open(file)?);
     io::copy(&mut hash, &mut io::sink())?;
     let (digest, size) = hash.finish();
+    let digest = hex(digest);
     match fs_err::hard_link(file, to.join("blobs/sha256").join(&digest)) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
@@ -219,13 +224,10 @@ fn layer(file: &Path, to: &Path) -> io::Result<Value> {
     Ok(json!({ "mediaType": media_type, "digest": format!("sha256:{digest}"), "size": size }))
 }
 
-impl<R: Read> tar::Reader<R> {
-    /// Writes the content of the last entry to `sink`.
-    fn copy_content(&mut self, sink: &mut impl Write) -> io::Result<()> {
-        let size = self.size();
-        let mut content = self.content();
-        if io::copy(&mut content, sink)? == size { Ok(()) } else { Err(bad("it ends inside a file")) }
-    }
+/// Writes the content of the last entry to `sink`.
+fn copy_content(reader: &mut tar::Reader<impl Read>, sink: &mut impl Write) -> io::Result<()> {
+    let size = reader.size();
+    if io::copy(&mut reader.content(), sink)? == size { Ok(()) } else { Err(bad("it ends inside a file")) }
 }
 
 #[cfg(test)]

@@ -6,26 +6,26 @@ use std::{
 };
 
 use fs_err::File;
+use oci_read::{
+    HashReader,
+    document::{Descriptor, sha256},
+    hex,
+    limits::DOCUMENT,
+};
 use sha2::{Digest as _, Sha256};
 
-use crate::{
-    document::Descriptor,
-    report::{Findings, Rule},
-};
-
-/// No manifest, index or image configuration is larger; the limit that registries have.
-pub(crate) const MAX_DOCUMENT: u64 = 4 << 20;
+use crate::report::{Findings, Rule};
 
 /// Reads a document whole if its length and digest are those of `descriptor`; otherwise says what is wrong.
 pub(crate) fn read_document(dir: &Path, descriptor: &Descriptor, findings: &mut Findings) -> Option<Vec<u8>> {
-    if descriptor.size > MAX_DOCUMENT {
-        let text = format!("a document of {} bytes; none may have more than {MAX_DOCUMENT}", descriptor.size);
+    if descriptor.size > DOCUMENT {
+        let text = format!("a document of {} bytes; none may have more than {DOCUMENT}", descriptor.size);
         findings.error(Rule::Document, &descriptor.digest, text);
         return None;
     }
     let file = open(dir, descriptor, findings)?;
     let mut bytes = Vec::new();
-    let read = file.take(MAX_DOCUMENT + 1).read_to_end(&mut bytes);
+    let read = file.take(DOCUMENT + 1).read_to_end(&mut bytes);
     if let Err(error) = read {
         findings.error(Rule::MissingBlob, &descriptor.digest, error.to_string());
         return None;
@@ -38,7 +38,7 @@ pub(crate) fn check(dir: &Path, descriptor: &Descriptor, findings: &mut Findings
     let Some(mut file) = open(dir, descriptor, findings) else { return false };
     let mut hash = HashReader::new(&mut file);
     match io::copy(&mut hash, &mut io::sink()) {
-        Ok(_) => same_digest(descriptor, hash.finish().0, findings),
+        Ok(_) => same_digest(descriptor, hex(hash.finish().0), findings),
         Err(error) => {
             findings.error(Rule::MissingBlob, &descriptor.digest, error.to_string());
             false
@@ -84,55 +84,7 @@ fn same_digest(descriptor: &Descriptor, hex: String, findings: &mut Findings) ->
     same
 }
 
-/// Where the blob is, if the digest is one that may become a file name (CVE-2024-3727).
+/// Where the blob is, if the digest is one that may become a file name.
 pub(crate) fn path(dir: &Path, digest: &str) -> Option<PathBuf> {
-    let hex = digest.strip_prefix("sha256:")?;
-    let well_formed = hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    well_formed.then(|| dir.join("blobs/sha256").join(hex))
-}
-
-/// Counts and hashes what is read through it. A reader that failed once fails for good: some decompressors give an
-/// error once and then claim to be at the end.
-pub(crate) struct HashReader<R> {
-    inner: R,
-    sha256: Sha256,
-    read: u64,
-    failed: Option<String>,
-}
-
-impl<R> HashReader<R> {
-    pub fn new(inner: R) -> Self {
-        Self { inner, sha256: Sha256::new(), read: 0, failed: None }
-    }
-
-    /// The hex digest and the number of the bytes that were read.
-    pub fn finish(self) -> (String, u64) {
-        let (sha256, read) = self.finish_raw();
-        (hex(sha256), read)
-    }
-
-    /// The digest's bytes and the number of the bytes that were read.
-    pub fn finish_raw(self) -> ([u8; 32], u64) {
-        (self.sha256.finalize().into(), self.read)
-    }
-}
-
-impl<R: Read> Read for HashReader<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if let Some(error) = &self.failed {
-            return Err(io::Error::other(error.clone()));
-        }
-        let n = self.inner.read(buffer).inspect_err(|error| {
-            if error.kind() != io::ErrorKind::Interrupted {
-                self.failed = Some(error.to_string());
-            }
-        })?;
-        self.sha256.update(&buffer[..n]);
-        self.read += n as u64;
-        Ok(n)
-    }
-}
-
-pub(crate) fn hex(bytes: impl AsRef<[u8]>) -> String {
-    bytes.as_ref().iter().map(|b| format!("{b:02x}")).collect()
+    sha256(digest).map(|hex| dir.join("blobs/sha256").join(hex))
 }

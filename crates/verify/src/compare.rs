@@ -113,7 +113,7 @@ pub fn compare(
 /// The image indexes, if each report is of one, and all images were made again.
 fn index(original: &Report, again: &Report, compared: usize) -> Option<[String; 2]> {
     let only = |report: &Report| match &report.roots[..] {
-        [root] if root.media_type == crate::document::INDEX => Some(root.digest.clone()),
+        [root] if root.media_type == oci_read::document::OCI_INDEX => Some(root.digest.clone()),
         _ => None,
     };
     let all = compared == original.images.len() && compared == again.images.len();

@@ -1,9 +1,8 @@
 //! The image configuration by itself, and against the number of layers.
 
-use crate::{
-    document::{History, ImageConfig, Settings},
-    report::{Findings, Rule, printable},
-};
+use oci_read::document::{ImageConfig, Settings};
+
+use crate::report::{Findings, Rule, printable};
 
 /// Checks all of an image configuration that can be known without reading a layer.
 pub(crate) fn check(digest: &str, config: &ImageConfig, layers: usize, findings: &mut Findings) {
@@ -23,20 +22,11 @@ pub(crate) fn check(digest: &str, config: &ImageConfig, layers: usize, findings:
         let text = format!("its history tells of {with_layer} layers; the image manifest has {layers}");
         findings.error(Rule::History, digest, text);
     }
-    if let Some(settings) = &config.config {
-        check_settings(digest, settings, findings);
-    }
-}
-
-impl ImageConfig {
-    /// The history entries that made a layer, from the lowest.
-    pub fn layer_history(&self) -> impl Iterator<Item = &History> {
-        self.history.iter().flatten().filter(|entry| !entry.empty_layer)
-    }
+    check_settings(digest, &config.config, findings);
 }
 
 fn check_settings(digest: &str, settings: &Settings, findings: &mut Findings) {
-    for variable in settings.env.iter().flatten() {
+    for variable in &settings.env {
         let named = variable.split_once('=').is_some_and(|(name, _)| !name.is_empty());
         if !named || variable.contains(['\0', '\n']) {
             let text = format!("Env has {:?}, which is not NAME=VALUE on one line", printable(variable.as_bytes()));
@@ -44,7 +34,8 @@ fn check_settings(digest: &str, settings: &Settings, findings: &mut Findings) {
         }
     }
     // A working directory there reaches open files of the runtime (CVE-2024-21626).
-    if let Some(dir) = settings.working_dir.as_deref().filter(|dir| !dir.is_empty()) {
+    let dir = &settings.working_dir;
+    if !dir.is_empty() {
         let proc = dir.split('/').find(|part| !part.is_empty()) == Some("proc");
         if !dir.starts_with('/') || proc || dir.split('/').any(|part| part == "..") {
             let text = format!("WorkingDir {:?} is not an absolute path outside /proc", printable(dir.as_bytes()));
@@ -52,7 +43,7 @@ fn check_settings(digest: &str, settings: &Settings, findings: &mut Findings) {
         }
     }
     // Larger numbers overflow to root in some runtimes (CVE-2024-40635).
-    for id in settings.user.iter().flat_map(|user| user.split(':')) {
+    for id in settings.user.split(':') {
         let numeric = !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit());
         if numeric && id.parse::<u64>().map_or(true, |id| id >= 1 << 31) {
             let text = format!("User has the number {}, which is 2^31 or more", printable(id.as_bytes()));

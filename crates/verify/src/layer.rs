@@ -2,23 +2,27 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    io::{self, BufReader, Read},
+    io::{self, Read},
+    ops::Deref,
     path::Path,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::Arc,
 };
 
-use flate2::bufread::MultiGzDecoder;
+use oci_read::{
+    Budget,
+    document::{Descriptor, Key},
+    hex,
+    limits::{FILE, VERIFY_ENTRIES},
+    tar::{self, Ending, Kind},
+    unpack::{Packing, Unpacked, unpack},
+};
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    LayerReport, accounts,
-    blob::{self, HashReader},
-    document::{Descriptor, Key},
+    LayerReport, accounts, blob,
     layout::Image,
-    peek::MAX_FILE,
     report::{Findings, Rule, Severity, printable},
-    tar::{self, Entry, Kind},
 };
 
 /// Layers that could be read.
@@ -33,28 +37,34 @@ pub(crate) struct Layer {
     pub documents: Documents,
 }
 
+/// An entry, and the digest of its content in a layer of ours.
+pub(crate) struct Entry {
+    entry: tar::Entry,
+    pub sha256: Option<[u8; 32]>,
+}
+
+impl Deref for Entry {
+    type Target = tar::Entry;
+
+    fn deref(&self) -> &tar::Entry {
+        &self.entry
+    }
+}
+
 /// Contents of files by path.
 pub(crate) type Documents = HashMap<Box<[u8]>, Vec<u8>>;
-
-/// Memory for all tar entries of all layers together.
-const MAX_ENTRY_BYTES: u64 = 512 << 20;
-/// What an entry needs beside its names, in a list, a set and a map.
-const ENTRY_BYTES: u64 = 300;
-/// gzip cannot do better than 1 : 1032, so only a zstd bomb is affected; small layers may be anything.
-const MAX_RATIO: u64 = 1100;
-const ALWAYS_ALLOWED: u64 = 256 << 20;
 
 /// A layer to be read, and whether it is above the base in some image.
 type Task<'a> = (&'a Descriptor, bool);
 
 /// Reads each layer of all images once.
 pub(crate) fn read_layers(dir: &Path, images: &[Image], findings: &mut Findings) -> Layers {
-    let memory = AtomicU64::new(MAX_ENTRY_BYTES);
+    let budget = Arc::new(Budget::new(VERIFY_ENTRIES));
     let read: Vec<_> = tasks(images)
         .into_par_iter()
         .map(|(descriptor, ours)| {
             let mut findings = Findings::default();
-            let layer = read_layer(dir, descriptor, ours, &memory, &mut findings);
+            let layer = read_layer(dir, descriptor, ours, &budget, &mut findings);
             (descriptor.key(), layer, findings)
         })
         .collect();
@@ -83,116 +93,126 @@ fn read_layer(
     dir: &Path,
     descriptor: &Descriptor,
     ours: bool,
-    memory: &AtomicU64,
+    budget: &Arc<Budget>,
     findings: &mut Findings,
 ) -> Option<Layer> {
     let digest = &descriptor.digest;
     if !descriptor.urls.is_empty() {
         findings.notice(Rule::ForeignLayer, digest, "its descriptor has urls, which readers should ignore");
     }
-    let Some(packing) = Packing::of(&descriptor.media_type) else {
+    if Packing::of_oci(&descriptor.media_type).is_none() {
         let text = format!("{} is not a layer of OCI", printable(descriptor.media_type.as_bytes()));
         findings.error(Rule::MediaType, digest, text);
         return None;
-    };
+    }
     // The digest first: bytes that nobody vouches for are not given to a decompressor.
     if !blob::check(dir, descriptor, findings) {
         return None;
     }
     let file = blob::open(dir, descriptor, findings)?;
-    let limit = descriptor.size.saturating_mul(MAX_RATIO).saturating_add(ALWAYS_ALLOWED);
-    let decoded = match packing.decode(file) {
-        Ok(decoded) => decoded,
-        Err(error) => {
-            findings.error(Rule::Compression, digest, format!("cannot be decompressed: {error}"));
-            return None;
-        }
-    };
-    let mut tar = HashReader::new(decoded.take(limit.saturating_add(1)));
-    let mut documents = Documents::new();
-    let (entries, malformed) = read_entries(&mut tar, digest, ours, memory, &mut documents, findings);
+    let mut broken =
+        |error: io::Error| findings.error(Rule::Compression, digest, format!("cannot be decompressed: {error}"));
+    let mut tar = unpacked(file, descriptor, budget).map_err(&mut broken).ok()?;
+    let mut content = Content { digest, ours, budget, documents: Documents::new(), findings: Findings::default() };
+    let (entries, malformed) = content.read(&mut tar);
     // What follows the entries belongs to the diff id as well, and a broken tar still has one.
-    if let Err(error) = io::copy(&mut tar, &mut io::sink()) {
-        findings.error(Rule::Compression, digest, format!("cannot be decompressed: {error}"));
-        return None;
-    }
-    let (diff_id, tar_size) = tar.finish();
-    if tar_size > limit {
-        findings.error(Rule::Compression, digest, format!("decompresses to more than {limit} bytes"));
-        return None;
-    }
+    let (diff_id, tar_size, _) = tar.finish().map_err(broken).ok()?;
+    let Content { documents, findings: of_entries, .. } = content;
+    findings.append(of_entries);
     if let Some(reason) = malformed {
         findings.error(Rule::Tar, digest, format!("after {} entries: {reason}", entries.len()));
     }
     let report = LayerReport {
         digest: digest.clone(),
         size: descriptor.size,
-        diff_id: format!("sha256:{diff_id}"),
+        diff_id: format!("sha256:{}", hex(diff_id)),
         tar_size,
         entries: entries.len(),
     };
     Some(Layer { report, entries, documents })
 }
 
-/// All entries up to the end, or to the first that cannot be read and why.
-fn read_entries(
-    tar: &mut impl Read,
-    digest: &str,
+/// The tar of a layer's blob.
+pub(crate) fn unpacked(
+    blob: impl Read + 'static,
+    descriptor: &Descriptor,
+    budget: &Arc<Budget>,
+) -> io::Result<Unpacked<'static>> {
+    let packing = Packing::of_oci(&descriptor.media_type).unwrap_or(Packing::Plain);
+    Ok(unpack(blob, descriptor.size, Some(packing), budget)?.1)
+}
+
+/// The entries of a layer, as they are read.
+struct Content<'a> {
+    digest: &'a str,
     ours: bool,
-    memory: &AtomicU64,
-    documents: &mut Documents,
-    findings: &mut Findings,
-) -> (Vec<Entry>, Option<String>) {
-    let mut reader = tar::Reader::new(tar);
-    let mut entries = Vec::new();
-    let mut paths: HashSet<Box<[u8]>> = HashSet::new();
-    loop {
-        let mut entry = match reader.next_entry() {
-            Ok(Some(entry)) => entry,
-            Ok(None) => return (entries, None),
-            Err(error) => return (entries, Some(error.to_string())),
+    budget: &'a Budget,
+    documents: Documents,
+    findings: Findings,
+}
+
+impl Content<'_> {
+    /// All entries up to the end, or to the first that cannot be read and why.
+    fn read(&mut self, tar: &mut impl Read) -> (Vec<Entry>, Option<String>) {
+        let mut reader = tar::Reader::new(tar);
+        let mut entries = Vec::new();
+        loop {
+            match self.next(&mut reader) {
+                Ok(Some(entry)) if check_entry(&entry, self.digest, self.ours, &mut self.findings) => {
+                    entries.push(entry)
+                }
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(error) => return (entries, Some(error.to_string())),
+            }
+        }
+        self.ending(reader.ending());
+        self.duplicates(&entries);
+        (entries, None)
+    }
+
+    fn next(&mut self, reader: &mut tar::Reader<impl Read>) -> io::Result<Option<Entry>> {
+        let Some(entry) = reader.next_entry()? else { return Ok(None) };
+        self.budget.entries((size_of::<Entry>() + entry.names_len() + 16) as u64)?;
+        let sha256 = match entry.kind == Kind::File && self.ours {
+            true => Some(self.content(reader, &entry)?),
+            false => None,
         };
-        // The path is held twice until the layer is read.
-        let cost = (entry.path.len() + entry.names_len()) as u64 + ENTRY_BYTES;
-        if !take(memory, cost) {
-            return (entries, Some("more entries than can be held in memory".into()));
-        }
-        if ours
-            && entry.kind == Kind::File
-            && let Err(error) = read_content(&mut reader, &mut entry, memory, documents)
-        {
-            return (entries, Some(error.to_string()));
-        }
-        if !check_entry(&entry, digest, ours, findings) {
-            continue;
-        }
-        if !entry.path.is_empty() && !paths.insert(entry.path.clone()) {
-            findings.entry(Severity::Error, Rule::DuplicateEntry, digest, &entry.path, "is in the layer twice");
-        }
-        entries.push(entry);
+        Ok(Some(Entry { entry, sha256 }))
     }
-}
 
-fn take(memory: &AtomicU64, cost: u64) -> bool {
-    memory.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(cost)).is_ok()
-}
-
-/// Hashes a file of ours, and keeps it if others are accounted for by it.
-fn read_content(
-    reader: &mut tar::Reader<impl Read>,
-    entry: &mut Entry,
-    memory: &AtomicU64,
-    documents: &mut Documents,
-) -> io::Result<()> {
-    // One that is too large is hashed like any other, and then missed.
-    if accounts::is_document(&entry.path) && reader.size() <= MAX_FILE && take(memory, reader.size()) {
-        let bytes = reader.read_content(MAX_FILE)?;
-        entry.sha256 = Some(Sha256::digest(&bytes).into());
-        documents.insert(entry.path.clone(), bytes);
-    } else {
-        entry.sha256 = Some(reader.hash_content()?);
+    /// Hashes a file of ours, and keeps it if others are accounted for by it.
+    fn content(&mut self, reader: &mut tar::Reader<impl Read>, entry: &tar::Entry) -> io::Result<[u8; 32]> {
+        // One that is too large is hashed like any other, and then missed.
+        if !accounts::is_document(&entry.path) || entry.size > FILE || self.budget.entries(entry.size).is_err() {
+            return reader.hash_content();
+        }
+        let bytes = reader.read_content(FILE)?;
+        let sha256 = Sha256::digest(&bytes).into();
+        self.documents.insert(entry.path.clone(), bytes);
+        Ok(sha256)
     }
-    Ok(())
+
+    /// Readers that are told to ignore an end read on behind it.
+    fn ending(&mut self, ending: Ending) {
+        let text = match ending {
+            Ending::Zeros => return,
+            Ending::Missing => "ends without the blocks that end a tar",
+            Ending::Followed => "has data after its end",
+        };
+        match self.ours {
+            true => self.findings.error(Rule::Tar, self.digest, text),
+            false => self.findings.notice(Rule::Tar, self.digest, text),
+        }
+    }
+
+    fn duplicates(&mut self, entries: &[Entry]) {
+        let mut paths: Vec<&[u8]> = entries.iter().map(|entry| &*entry.path).filter(|path| !path.is_empty()).collect();
+        paths.sort_unstable();
+        for pair in paths.windows(2).filter(|pair| pair[0] == pair[1]) {
+            self.findings.entry(Severity::Error, Rule::DuplicateEntry, self.digest, pair[0], "is in the layer twice");
+        }
+    }
 }
 
 /// Checks an entry by itself. `false` if its path or hard link leaves the image.
@@ -216,35 +236,4 @@ fn check_entry(entry: &Entry, digest: &str, ours: bool, findings: &mut Findings)
         _ => {}
     }
     true
-}
-
-pub(crate) enum Packing {
-    Plain,
-    Gzip,
-    Zstd,
-}
-
-impl Packing {
-    /// OCI image-spec, layer.md; the non-distributable types differ in name only.
-    pub fn of(media_type: &str) -> Option<Self> {
-        let kind = media_type
-            .strip_prefix("application/vnd.oci.image.layer.v1.")
-            .or_else(|| media_type.strip_prefix("application/vnd.oci.image.layer.nondistributable.v1."))?;
-        match kind {
-            "tar" => Some(Self::Plain),
-            "tar+gzip" => Some(Self::Gzip),
-            "tar+zstd" => Some(Self::Zstd),
-            _ => None,
-        }
-    }
-
-    /// Gzip members and zstd frames may follow one another (RFC 1952 §2.2, RFC 8878 §3).
-    pub fn decode(self, file: impl Read + 'static) -> io::Result<Box<dyn Read>> {
-        let file = BufReader::with_capacity(1 << 16, file);
-        Ok(match self {
-            Self::Plain => Box::new(file),
-            Self::Gzip => Box::new(MultiGzDecoder::new(file)),
-            Self::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(file)?),
-        })
-    }
 }

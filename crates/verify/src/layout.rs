@@ -6,27 +6,23 @@ use std::{
     path::Path,
 };
 
+use oci_read::{
+    document::{
+        BASE_DIGEST, Descriptor, Document, ImageConfig, Index, Key, Manifest, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST,
+        Platform,
+    },
+    json,
+    limits::{DOCUMENT, DOCUMENTS, INDEX_DEPTH, MANIFESTS},
+};
+
 use crate::{
     Error, ImageReport, PackageRecord, Root,
     accounts::{self, Facts, OURS, Purpose},
-    blob::{self, MAX_DOCUMENT},
-    config,
-    document::{
-        self, BASE_DIGEST, CONFIG, Descriptor, INDEX, ImageConfig, Index, Key, MANIFEST, Manifest, Platform, REF_NAME,
-    },
+    blob, config, document,
     layer::Layers,
     report::{Findings, Rule, printable},
     tree::Stacker,
 };
-
-/// Deeper nesting has no use; registries and tools stop at one or two.
-const MAX_DEPTH: usize = 4;
-/// Enough for any index; keeps a layout of documents that name one another a thousand times from taking for ever.
-const MAX_MANIFESTS: usize = 1000;
-/// The documents of an image have some 20 kB; all are held in memory.
-const MAX_DOCUMENTS: u64 = 64 << 20;
-/// Container runtimes stop at 127 or so (the kernel's overlay mounts).
-const MAX_LAYERS: usize = 1000;
 
 /// An image whose documents could be read.
 pub(crate) struct Image {
@@ -49,28 +45,21 @@ pub(crate) struct Found {
 pub(crate) fn read_images(dir: &Path, tag: Option<&str>, findings: &mut Findings) -> Result<Found, Error> {
     let bad = |reason: String| Error::BadIndex { dir: dir.into(), reason };
     let marker: serde_json::Value =
-        serde_json::from_slice(&read_file(dir, "oci-layout")?).map_err(|e| bad(format!("oci-layout: {e}")))?;
+        json::parse(&read_file(dir, "oci-layout")?).map_err(|e| bad(format!("oci-layout: {e}")))?;
     if marker.get("imageLayoutVersion") != Some(&"1.0.0".into()) {
         return Err(bad("oci-layout does not say imageLayoutVersion 1.0.0".into()));
     }
     let bytes = read_file(dir, "index.json")?;
     let mut of_index = Findings::default();
-    let index: Option<Index> = document::parse(&bytes, None, "index.json", &mut of_index);
-    let Some(index) = index else {
+    let Some(Document::Index(index)) = document::parse(&bytes, None, "index.json", &mut of_index) else {
         let reasons: Vec<_> = of_index.into_vec().into_iter().map(|finding| finding.detail).collect();
         return Err(bad(format!("index.json {}", reasons.join("; "))));
     };
     findings.append(of_index);
 
-    let roots = choose(dir, tag, index.manifests.unwrap_or_default())?;
-    let mut walk = Walk {
-        dir,
-        findings,
-        images: Vec::new(),
-        seen: HashSet::new(),
-        seen_parts: HashSet::new(),
-        budget: MAX_DOCUMENTS,
-    };
+    let roots = choose(dir, tag, index.manifests)?;
+    let mut walk =
+        Walk { dir, findings, images: Vec::new(), seen: HashSet::new(), seen_parts: HashSet::new(), budget: DOCUMENTS };
     for root in &roots {
         walk.descriptor(root, "index.json", 0);
     }
@@ -81,7 +70,7 @@ impl Root {
     fn of(descriptor: &Descriptor) -> Self {
         let text = |text: &String| printable(text.as_bytes());
         Self {
-            name: descriptor.annotations.get(REF_NAME).map(text),
+            name: descriptor.name().map(|name| printable(name.as_bytes())),
             digest: text(&descriptor.digest),
             media_type: text(&descriptor.media_type),
         }
@@ -96,9 +85,9 @@ fn read_file(dir: &Path, name: &'static str) -> Result<Vec<u8>, Error> {
             return Err(io::Error::other("it is not a regular file"));
         }
         let mut bytes = Vec::new();
-        fs_err::File::open(path)?.take(MAX_DOCUMENT + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > MAX_DOCUMENT {
-            return Err(io::Error::other(format!("it has more than {MAX_DOCUMENT} bytes")));
+        fs_err::File::open(path)?.take(DOCUMENT + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > DOCUMENT {
+            return Err(io::Error::other(format!("it has more than {DOCUMENT} bytes")));
         }
         Ok(bytes)
     };
@@ -110,7 +99,7 @@ fn choose(dir: &Path, tag: Option<&str>, entries: Vec<Descriptor>) -> Result<Vec
         return Err(Error::Empty { dir: dir.into() });
     }
     let Some(tag) = tag else { return Ok(entries) };
-    let name = |entry: &Descriptor| entry.annotations.get(REF_NAME).cloned();
+    let name = |entry: &Descriptor| entry.name().map(str::to_owned);
     let known = entries.iter().filter_map(name).map(|name| printable(name.as_bytes())).take(50).collect();
     let chosen: Vec<_> = entries.into_iter().filter(|entry| name(entry).as_deref() == Some(tag)).collect();
     if chosen.is_empty() {
@@ -137,18 +126,14 @@ impl Walk<'_> {
         if self.seen.contains(&key) {
             return self.platform_of_seen(descriptor);
         }
-        if self.seen.len() >= MAX_MANIFESTS {
-            return self.findings.error(
-                Rule::Document,
-                parent,
-                format!("leads to more than {MAX_MANIFESTS} manifests"),
-            );
+        if self.seen.len() >= MANIFESTS {
+            return self.findings.error(Rule::Document, parent, format!("leads to more than {MANIFESTS} manifests"));
         }
         self.seen.insert(key);
         match descriptor.media_type.as_str() {
-            INDEX if depth < MAX_DEPTH => self.index(descriptor, depth),
-            INDEX => self.findings.error(Rule::Document, parent, format!("indexes nest deeper than {MAX_DEPTH}")),
-            MANIFEST => self.manifest(descriptor),
+            OCI_INDEX if depth < INDEX_DEPTH => self.index(descriptor, depth),
+            OCI_INDEX => self.findings.error(Rule::Document, parent, format!("indexes nest deeper than {INDEX_DEPTH}")),
+            OCI_MANIFEST => self.manifest(descriptor),
             other => {
                 let text = format!("is {}, neither an OCI image index nor manifest", printable(other.as_bytes()));
                 self.findings.error(Rule::MediaType, &descriptor.digest, text);
@@ -165,11 +150,9 @@ impl Walk<'_> {
 
     fn index(&mut self, descriptor: &Descriptor, depth: usize) {
         let Some(bytes) = self.read(descriptor) else { return };
-        let Some(index) = document::parse::<Index>(&bytes, Some(INDEX), &descriptor.digest, self.findings) else {
-            return;
-        };
+        let parsed = document::parse(&bytes, Some(OCI_INDEX), &descriptor.digest, self.findings);
+        let Some(Document::Index(Index { manifests, .. })) = parsed else { return };
         let mut platforms: BTreeMap<&Platform, &str> = BTreeMap::new();
-        let manifests = index.manifests.unwrap_or_default();
         for child in &manifests {
             match &child.platform {
                 Some(platform) if platform.is_unknown() => {}
@@ -194,7 +177,7 @@ impl Walk<'_> {
         let bytes = blob::read_document(self.dir, descriptor, self.findings)?;
         let left = self.budget.checked_sub(bytes.len() as u64);
         if left.is_none() {
-            let text = format!("is not read: the documents have more than {MAX_DOCUMENTS} bytes in all");
+            let text = format!("is not read: the documents have more than {DOCUMENTS} bytes in all");
             self.findings.error(Rule::Document, &descriptor.digest, text);
         }
         self.budget = left?;
@@ -204,14 +187,9 @@ impl Walk<'_> {
     fn manifest(&mut self, descriptor: &Descriptor) {
         let Some(bytes) = self.read(descriptor) else { return };
         let subject = &descriptor.digest;
-        let Some(manifest) = document::parse::<Manifest>(&bytes, Some(MANIFEST), subject, self.findings) else {
-            return;
-        };
-        if manifest.layers.len() > MAX_LAYERS {
-            self.findings.error(Rule::LayerCount, subject, format!("has more than {MAX_LAYERS} layers"));
-            return;
-        }
-        if manifest.config.media_type != CONFIG {
+        let parsed = document::parse(&bytes, Some(OCI_MANIFEST), subject, self.findings);
+        let Some(Document::Manifest(manifest)) = parsed else { return };
+        if manifest.config.media_type != OCI_CONFIG {
             return self.artifact(descriptor, &manifest);
         }
         let Some(bytes) = self.read(&manifest.config) else { return };
@@ -221,7 +199,7 @@ impl Walk<'_> {
         self.images.push(Image {
             digest: descriptor.digest.clone(),
             config_digest: manifest.config.digest,
-            base_layers: base_layers(&manifest.annotations, &config, manifest.layers.len()),
+            base_layers: base_layers(&manifest.common.annotations, &config, manifest.layers.len()),
             config,
             layers: manifest.layers,
         });
@@ -234,7 +212,7 @@ impl Walk<'_> {
             let text = format!("is no image: its config is {}", printable(manifest.config.media_type.as_bytes()));
             self.findings.error(Rule::MediaType, &descriptor.digest, text);
         }
-        for part in [&manifest.config].into_iter().chain(&manifest.layers) {
+        for part in [&*manifest.config].into_iter().chain(&manifest.layers) {
             if self.seen_parts.insert(part.key()) {
                 blob::check(self.dir, part, self.findings);
             }
@@ -264,7 +242,7 @@ fn base_layers(annotations: &BTreeMap<String, String>, config: &ImageConfig, lay
 fn check_platform(descriptor: &Descriptor, config: &ImageConfig, findings: &mut Findings) {
     let (Some(said), own) = (&descriptor.platform, config.platform()) else { return };
     // An index may leave out the variant when nothing has to be chosen by it.
-    let same_variant = said.variant.is_none() || said.variant == own.variant;
+    let same_variant = said.variant.is_empty() || said.variant == own.variant;
     if (&said.os, &said.architecture) != (&own.os, &own.architecture) || !same_variant {
         let text = format!(
             "an index says {}, its image configuration {}",
@@ -272,17 +250,6 @@ fn check_platform(descriptor: &Descriptor, config: &ImageConfig, findings: &mut 
             printable(own.to_string().as_bytes())
         );
         findings.error(Rule::Platform, &descriptor.digest, text);
-    }
-}
-
-impl ImageConfig {
-    fn platform(&self) -> Platform {
-        Platform {
-            os: self.os.clone(),
-            architecture: self.architecture.clone(),
-            variant: self.variant.clone(),
-            os_version: self.os_version.clone(),
-        }
     }
 }
 
@@ -322,17 +289,17 @@ impl Image {
         if purposes.iter().all(|purpose| *purpose == Purpose::Unknown) {
             return None;
         }
-        let settings = self.config.config.as_ref()?;
-        let variables = settings.env.as_deref().unwrap_or_default();
+        let settings = &self.config.config;
+        let variables = &settings.env;
         let value = |name: &str| {
             variables.iter().find_map(|variable| variable.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default()
         };
         let facts = Facts {
             prefix: value("CONDA_PREFIX").trim_matches('/'),
-            workdir: settings.working_dir.as_deref().unwrap_or_default().trim_matches('/'),
+            workdir: settings.working_dir.trim_matches('/'),
             environment: value("PIXI_ENVIRONMENT_NAME"),
             variables,
-            entrypoint: settings.entrypoint.as_deref().unwrap_or_default(),
+            entrypoint: &settings.entrypoint,
             is_scratch: self.base_layers == 0,
         };
         let own = self.layers.iter().zip(purposes).skip(self.base_layers);

@@ -2,8 +2,8 @@
 //!
 //! [`verify_layout`] reads every document and layer that a layout's `index.json` leads to, and computes anew each
 //! digest, size and diff id; it compares counts, media types and platforms between documents, and looks at each tar
-//! entry, by itself and on top of the layers below. Even the tar reader is this crate's own, so that a mistake in a
-//! library which wrote the bytes is not made a second time when they are read.
+//! entry, by itself and on top of the layers below. It and the reader that it shares with base images depend on nothing that
+//! writes images, so that a mistake that was made when the bytes were written is not made a second time.
 //!
 //! What is wrong with the *content* is a [`Finding`]; an [`Error`] says only that there was nothing to verify.
 //! The layout may come from anybody: memory is bounded, nothing is written, and no text of it is passed on unescaped.
@@ -32,7 +32,6 @@ mod peek;
 mod product;
 mod report;
 mod run;
-mod tar;
 mod tree;
 mod verdict;
 

@@ -2,11 +2,7 @@
 
 use std::{collections::BTreeMap, io, path::Path};
 
-use crate::{
-    ImageReport,
-    document::{ImageConfig, Manifest},
-    peek::parse,
-};
+use crate::{ImageReport, peek};
 
 /// What an image says of its making. It is the image's own word.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,7 +26,6 @@ impl Origin {
 ///
 /// The layout is not any more what it was when it was verified.
 pub fn read_origin(dir: &Path, image: &ImageReport) -> io::Result<Origin> {
-    let manifest: Manifest = parse(dir, &image.manifest)?;
-    let config: ImageConfig = parse(dir, &image.config)?;
-    Ok(Origin { created: config.created, annotations: manifest.annotations })
+    let annotations = peek::manifest(dir, &image.manifest)?.common.annotations;
+    Ok(Origin { created: peek::config(dir, &image.config)?.created, annotations })
 }

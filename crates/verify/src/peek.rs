@@ -2,19 +2,17 @@
 
 use std::{collections::BTreeMap, io, path::Path};
 
+use oci_read::{
+    document::{Descriptor, Document, ImageConfig, Manifest},
+    hex,
+    limits::{DOCUMENT, FILE},
+    tar::{Kind, Reader},
+    unpack::Unpacked,
+};
 use sha2::{Digest as _, Sha256};
 
-use crate::{
-    ImageReport,
-    blob::{self, MAX_DOCUMENT, hex},
-    document::{self, Descriptor, ImageConfig, Manifest},
-    layer::Packing,
-    report::Findings,
-    tar::{Kind, Reader},
-};
+use crate::{ImageReport, blob, layer, report::Findings};
 
-/// The largest lock files have some tens of MB.
-pub(crate) const MAX_FILE: u64 = 256 << 20;
 /// What pixi calls a lock file and a workspace manifest.
 const NAMES: [&str; 3] = [LOCK_FILE, "pixi.toml", "pyproject.toml"];
 const LOCK_FILE: &str = "pixi.lock";
@@ -47,12 +45,11 @@ impl Project {
 ///
 /// The layout is not any more what it was when it was verified.
 pub fn read_project(dir: &Path, image: &ImageReport) -> io::Result<Project> {
-    let manifest: Manifest = parse(dir, &image.manifest)?;
-    let config: ImageConfig = parse(dir, &image.config)?;
-    let settings = config.config.unwrap_or_default();
-    let workdir = settings.working_dir.unwrap_or_else(|| "/".into());
-    let variables = settings.env.unwrap_or_default();
-    let environment = variables.iter().find_map(|variable| variable.strip_prefix(ENVIRONMENT_NAME)).map(str::to_owned);
+    let manifest = manifest(dir, &image.manifest)?;
+    let settings = config(dir, &image.config)?.config;
+    let workdir = if settings.working_dir.is_empty() { "/".into() } else { settings.working_dir };
+    let environment =
+        settings.env.iter().find_map(|variable| variable.strip_prefix(ENVIRONMENT_NAME)).map(str::to_owned);
     let mut project = Project { workdir, environment, files: BTreeMap::new() };
     let places: Vec<(String, &str)> =
         NAMES.iter().map(|name| (format!("{}/{name}", project.workdir.trim_matches('/')), *name)).collect();
@@ -68,33 +65,43 @@ pub fn read_project(dir: &Path, image: &ImageReport) -> io::Result<Project> {
     Ok(project)
 }
 
-pub(crate) fn parse<T: serde::de::DeserializeOwned>(dir: &Path, digest: &str) -> io::Result<T> {
-    let path = blob::path(dir, digest).ok_or_else(|| io::Error::other("a digest that is none"))?;
-    let descriptor = Descriptor {
-        media_type: String::new(),
-        digest: digest.to_owned(),
-        size: std::fs::metadata(path)?.len().min(MAX_DOCUMENT),
-        urls: Vec::new(),
-        annotations: BTreeMap::new(),
-        platform: None,
-    };
-    let changed = || io::Error::other(format!("{digest} was changed after it was verified"));
-    let bytes = blob::read_document(dir, &descriptor, &mut Findings::default()).ok_or_else(changed)?;
-    Ok(document::parse_again(&bytes)?)
+/// The bytes of a document that was verified.
+pub(crate) fn document(dir: &Path, digest: &str) -> io::Result<Vec<u8>> {
+    let path = blob::path(dir, digest).ok_or_else(|| changed(digest))?;
+    let descriptor = Descriptor::new(digest.to_owned(), std::fs::metadata(path)?.len().min(DOCUMENT));
+    blob::read_document(dir, &descriptor, &mut Findings::default()).ok_or_else(|| changed(digest))
+}
+
+pub(crate) fn manifest(dir: &Path, digest: &str) -> io::Result<Manifest> {
+    match Document::parse("", &document(dir, digest)?) {
+        Ok(Document::Manifest(manifest)) => Ok(manifest),
+        _ => Err(changed(digest)),
+    }
+}
+
+pub(crate) fn config(dir: &Path, digest: &str) -> io::Result<ImageConfig> {
+    ImageConfig::parse(&document(dir, digest)?).map_err(io::Error::other)
+}
+
+/// The tar of a layer that was verified.
+pub(crate) fn layer(dir: &Path, descriptor: &Descriptor) -> io::Result<Unpacked<'static>> {
+    let file = blob::open(dir, descriptor, &mut Findings::default()).ok_or_else(|| changed(&descriptor.digest))?;
+    layer::unpacked(file, descriptor, &Default::default()).map_err(io::Error::other)
+}
+
+fn changed(digest: &str) -> io::Error {
+    io::Error::other(format!("{digest} was changed after it was verified"))
 }
 
 fn files(dir: &Path, layer: &Descriptor, places: &[(String, &str)]) -> io::Result<Vec<(String, Vec<u8>)>> {
-    let bad = || io::Error::other(format!("{} was changed after it was verified", layer.digest));
-    let file = blob::open(dir, layer, &mut Findings::default()).ok_or_else(bad)?;
-    let tar = Packing::of(&layer.media_type).ok_or_else(bad)?.decode(file)?;
-    let (mut reader, mut found) = (Reader::new(tar), Vec::new());
+    let (mut reader, mut found) = (Reader::new(self::layer(dir, layer)?), Vec::new());
     while let Some(entry) = reader.next_entry()? {
         let place = places.iter().find(|(path, _)| path.trim_start_matches('/').as_bytes() == &*entry.path);
         if let Some((_, name)) = place
             && entry.kind == Kind::File
             && !entry.escapes
         {
-            found.push(((*name).to_owned(), reader.read_content(MAX_FILE)?));
+            found.push(((*name).to_owned(), reader.read_content(FILE)?));
         }
     }
     Ok(found)

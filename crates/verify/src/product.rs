@@ -16,7 +16,9 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::{blob::hex, report::printable};
+use oci_read::hex;
+
+use crate::report::printable;
 
 const DIGEST: &str = "DIGEST";
 const SUMS: &str = "SHA256SUMS";

@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use oci_read::tar::Kind;
 use serde::Deserialize;
 
 use super::{Claim, Comparison, Hashes, Layer, fits, needed_directories, owner, record};
-use crate::{
-    report::{Rule, printable},
-    tar::Kind,
-};
+use crate::report::{Rule, printable};
 
 pub(super) const PLACE: &str = "opt/pixi/application.json";
 const VERSION: u32 = 1;

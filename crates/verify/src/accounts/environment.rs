@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use oci_read::tar::Kind;
 use sha2::{Digest as _, Sha256};
 
 use super::{Comparison, Facts, Layer, needed_directories, owner, table};
-use crate::{
-    report::{Rule, printable},
-    tar::Kind,
-};
+use crate::report::{Rule, printable};
 
 /// The environment's variables for Apptainer.
 pub(super) const APPTAINER: &str = ".singularity.d/env/91-pixi-oci.sh";

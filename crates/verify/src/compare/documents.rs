@@ -5,7 +5,7 @@ use std::{io, path::Path};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{ImageReport, peek::parse, report::printable};
+use crate::{ImageReport, peek, report::printable};
 
 /// More say no more.
 const MAX: usize = 50;
@@ -27,8 +27,11 @@ pub struct DocumentDifference {
 /// Where the documents of two images differ.
 pub fn compare(original: (&Path, &ImageReport), again: (&Path, &ImageReport)) -> io::Result<Vec<DocumentDifference>> {
     let mut found = Vec::new();
-    let config = |(dir, image): (&Path, &ImageReport)| parse::<Value>(dir, &image.config).map(without_layers);
-    let manifest = |(dir, image): (&Path, &ImageReport)| parse::<Value>(dir, &image.manifest).map(without_layers);
+    let read = |dir: &Path, digest: &str| -> io::Result<Value> {
+        Ok(without_layers(oci_read::json::parse(&peek::document(dir, digest)?)?))
+    };
+    let config = |(dir, image): (&Path, &ImageReport)| read(dir, &image.config);
+    let manifest = |(dir, image): (&Path, &ImageReport)| read(dir, &image.manifest);
     differences("config", Some(&config(original)?), Some(&config(again)?), &mut found);
     differences("manifest", Some(&manifest(original)?), Some(&manifest(again)?), &mut found);
     Ok(found)

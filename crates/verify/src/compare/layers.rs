@@ -1,21 +1,16 @@
 //! Layers, by their diff ids; and in tars that differ, the first entry that does.
 
-use std::{
-    io::{self, Read},
-    path::Path,
-};
+use std::{io, path::Path};
 
+use oci_read::{
+    document::Descriptor,
+    tar::{Entry, Kind, Reader},
+    unpack::Unpacked,
+};
 use serde::Serialize;
 
 use super::Sameness;
-use crate::{
-    ImageReport, LayerReport, blob,
-    document::{Descriptor, ImageConfig, Manifest},
-    layer::Packing,
-    peek::parse,
-    report::{Findings, printable},
-    tar::{Entry, Kind, Reader},
-};
+use crate::{ImageReport, LayerReport, peek, report::printable};
 
 /// A layer and what was made again.
 #[derive(Debug, Clone, Serialize)]
@@ -71,8 +66,8 @@ pub fn compare(original: (&Path, &ImageReport), again: (&Path, &ImageReport)) ->
 }
 
 fn layers<'a>((dir, image): (&Path, &'a ImageReport)) -> io::Result<Vec<Layer<'a>>> {
-    let manifest: Manifest = parse(dir, &image.manifest)?;
-    let config: ImageConfig = parse(dir, &image.config)?;
+    let manifest = peek::manifest(dir, &image.manifest)?;
+    let config = peek::config(dir, &image.config)?;
     let said = config.layer_history().map(|entry| entry.created_by.clone().unwrap_or_default());
     let contents = said.map(|text| text.strip_prefix("pixi-oci: ").map(str::to_owned).unwrap_or(text));
     let contents = contents.chain(std::iter::repeat(String::new()));
@@ -146,8 +141,6 @@ fn path(entry: &Entry) -> String {
     format!("/{}", printable(&entry.path))
 }
 
-fn open((dir, layer): (&Path, &Layer<'_>)) -> io::Result<Reader<Box<dyn Read>>> {
-    let changed = || io::Error::other(format!("{} was changed after it was verified", layer.descriptor.digest));
-    let file = blob::open(dir, &layer.descriptor, &mut Findings::default()).ok_or_else(changed)?;
-    Ok(Reader::new(Packing::of(&layer.descriptor.media_type).ok_or_else(changed)?.decode(file)?))
+fn open((dir, layer): (&Path, &Layer<'_>)) -> io::Result<Reader<Unpacked<'static>>> {
+    peek::layer(dir, &layer.descriptor).map(Reader::new)
 }

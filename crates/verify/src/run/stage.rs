@@ -11,7 +11,9 @@ use pixi_oci_podman::Session;
 use serde_json::json;
 
 use super::RunError;
-use crate::{ImageReport, blob, document::MANIFEST};
+use oci_read::document::OCI_MANIFEST;
+
+use crate::{ImageReport, blob};
 
 /// The name of the directory; podman names the image after it.
 pub(super) const NAME: &str = "image";
@@ -34,7 +36,7 @@ pub(super) fn stage(dir: &Path, image: &ImageReport, session: &Session) -> Resul
     let size = fs::metadata(&manifest).map_err(RunError::io("read", &manifest))?.len();
     let index = json!({
         "schemaVersion": 2,
-        "manifests": [{ "mediaType": MANIFEST, "digest": image.manifest, "size": size }],
+        "manifests": [{ "mediaType": OCI_MANIFEST, "digest": image.manifest, "size": size }],
     });
     fs::write(to.join("index.json"), index.to_string()).map_err(failed())?;
     if !session.is_other_user() {

@@ -1,12 +1,13 @@
 //! What may stand in a layer.
 
+use oci_read::tar::Reader;
 use tar::EntryType::{Block, Char, Directory, Fifo, Link, Regular, Symlink};
 
 use super::{
     fixture::{Line, append, rules, tar_of, verify_on_base, verify_tars},
     simple_tar,
 };
-use crate::{Report, Rule, Severity, tar::Reader};
+use crate::{Report, Rule, Severity};
 
 #[test]
 fn entries_that_no_layer_may_have_are_found() {
