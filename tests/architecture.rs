@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, process::Command};
 use serde_json::Value;
 
 /// Who may depend on whom. A new arrow is a decision: add it here and to the picture.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("pixi-oci", &["build", "publish", "verify"]),
-    ("pixi-oci-build", &["image", "layer", "oci-read", "package", "podman", "product", "publish", "resolve"]),
+    ("pixi-oci-build", &["image", "layer", "oci-read", "package", "podman", "product", "publish", "resolve", "wheel"]),
     ("pixi-oci-image", &["layer"]),
     ("pixi-oci-layer", &[]),
     // Independent of what writes the bytes that it reads.
@@ -20,6 +20,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
     // A dependency of tests only, and itself independent of what it judges.
     ("pixi-oci-test-registry", &[]),
     ("pixi-oci-verify", &["oci-read", "podman"]),
+    ("pixi-oci-wheel", &["layer", "package"]),
 ];
 
 /// Pure crates: no network and no runtime may come in, not even through others.

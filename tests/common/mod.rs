@@ -8,7 +8,7 @@ pub mod packages;
 pub mod channel;
 // Likewise wheels.
 #[allow(dead_code, reason = "the crate's own tests need more of it")]
-#[path = "../../crates/package/tests/wheels/builder.rs"]
+#[path = "../../crates/wheel/tests/wheels/builder.rs"]
 pub mod wheels;
 
 pub mod channel_server;

@@ -64,7 +64,7 @@ pub enum Error {
     Source(#[from] Box<crate::sources::SourceError>),
     /// A wheel for another target.
     #[error(transparent)]
-    Tags(#[from] pixi_oci_package::TagError),
+    Tags(#[from] pixi_oci_wheel::TagError),
     /// A source that could not be built.
     #[error(transparent)]
     BuildSource(#[from] Box<crate::sources::BuildError>),

@@ -5,8 +5,9 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use pixi_oci_package::{DirectUrl, Python, WheelExpected, WheelFacts, check_tags, read_wheel};
+use pixi_oci_package::{Python, WheelFacts};
 use pixi_oci_resolve::{ArchiveLocation, CachedArchive, LockedWheel, Sha256, WheelOrigin, canonical_url};
+use pixi_oci_wheel::{DirectUrl, WheelExpected, check_tags, read_wheel};
 use rayon::prelude::*;
 use url::Url;
 

@@ -3,26 +3,25 @@
 //! `.conda` is a zip of two `.tar.zst`, one with `info/` and one with the rest; `.tar.bz2` is one tar.
 //! The kind is told by the first bytes, because caches name archives by their digest.
 
-mod check;
 mod limit;
 mod tar;
-mod zip;
 
 use std::{
     fs::File,
     io::{self, BufReader, Read, Seek, SeekFrom},
-    ops::{ControlFlow, Range},
+    ops::Range,
     path::{Path, PathBuf},
 };
 
 use rattler_conda_types::PackageRecord;
 
-use self::limit::Limited;
-pub(crate) use self::{
+use self::limit::{Limit, Limited};
+pub(crate) use self::tar::{Entry, Kind, Visitor};
+use crate::{
     check::Checker,
-    tar::{Entry, Kind},
+    error::{Error, escape},
+    zip::{Style, Zip},
 };
-use crate::{Error, error::escape};
 
 /// An archive whose outside is valid.
 pub(crate) struct Archive {
@@ -51,9 +50,6 @@ pub(crate) enum Part {
     /// Everything.
     All,
 }
-
-/// Whoever looks at the entries, one after another.
-pub(crate) type Visitor<'a> = dyn FnMut(Entry<'_>) -> Result<ControlFlow<()>, Error> + 'a;
 
 impl Archive {
     /// Opens the archive of the package that `record` locks.
@@ -95,10 +91,7 @@ impl Archive {
         let mut magic = [0; 4];
         let filled = file.by_ref().take(4).read(&mut magic).map_err(read)?;
         let (format, extension) = match &magic[..filled] {
-            b"PK\x03\x04" => match zip::members(&mut file, len).map_err(read)? {
-                Ok((info, contents)) => (Format::Conda { info, contents }, "conda"),
-                Err(reason) => return Err(Error::archive(&format!("{stem}.conda"), reason)),
-            },
+            b"PK\x03\x04" => (members(path, &format!("{stem}.conda"))?, "conda"),
             [b'B', b'Z', b'h', ..] => (Format::TarBz2, "tar.bz2"),
             _ => {
                 // Named by what it claims to be.
@@ -120,23 +113,24 @@ impl Archive {
 
     /// Shows the entries to `visit`, in the order of the archive, until it breaks off.
     pub fn walk(&self, part: Part, visit: &mut Visitor<'_>) -> Result<(), Error> {
-        let left = std::cell::Cell::new(self.limit());
+        let limit = self.broken_by();
+        let left = std::cell::Cell::new(limit.bytes);
         let mut checker = Checker::default();
         match &self.format {
             Format::TarBz2 => {
                 let tar = bzip2::read::MultiBzDecoder::new(self.section(0..self.len)?);
-                let _ = tar::walk(self, Limited::new(tar, &left), &mut checker, visit)?;
+                let _ = tar::walk(&limit, Limited::new(tar, &left), &mut checker, visit)?;
             }
             Format::TarGz => {
                 let tar = flate2::bufread::MultiGzDecoder::new(self.section(0..self.len)?);
-                let _ = tar::walk(self, Limited::new(tar, &left), &mut checker, visit)?;
+                let _ = tar::walk(&limit, Limited::new(tar, &left), &mut checker, visit)?;
             }
             Format::Conda { info, contents } => {
                 let sections: &[_] = if part == Part::Info { &[info] } else { &[info, contents] };
                 for section in sections {
                     let tar = zstd::Decoder::with_buffer(self.section(Range::clone(section))?)
                         .map_err(|source| self.unreadable(source))?;
-                    if tar::walk(self, Limited::new(tar, &left), &mut checker, visit)?.is_break() {
+                    if tar::walk(&limit, Limited::new(tar, &left), &mut checker, visit)?.is_break() {
                         break;
                     }
                 }
@@ -160,9 +154,37 @@ impl Archive {
 
     /// What a failed read of the unpacked bytes means.
     pub fn broken(&self, error: io::Error) -> Error {
-        if limit::is_exceeded(&error) {
-            return Error::TooBig { package: self.name.clone(), what: "unpacked bytes", limit: self.limit() };
+        self.broken_by().broken(error)
+    }
+
+    fn broken_by(&self) -> Limit<'_> {
+        Limit { package: &self.name, bytes: self.limit() }
+    }
+}
+
+/// Where the two tars of a `.conda` package are. Every other member but `metadata.json` is refused.
+fn members(path: &Path, name: &str) -> Result<Format, Error> {
+    let (mut info, mut contents) = (None, None);
+    for member in Zip::open(path, name, Style::Stored)?.members()? {
+        let file = member.path.as_str();
+        let is_tar = |kind| !file.contains('/') && file.starts_with(kind) && file.ends_with(".tar.zst");
+        let slot = match file {
+            _ if member.is_directory => None,
+            "metadata.json" => continue,
+            _ if is_tar("info-") => Some(&mut info),
+            _ if is_tar("pkg-") => Some(&mut contents),
+            _ => None,
+        };
+        let Some(slot) = slot else {
+            return Err(Error::archive(name, format!("the zip has an unexpected member {file:?}")));
+        };
+        if slot.replace(member.stored_at()).is_some() {
+            return Err(Error::archive(name, format!("the zip has a second member of the kind of {file:?}")));
         }
-        Error::archive(&self.name, format!("it is damaged or truncated: {error}"))
+    }
+    match (info, contents) {
+        (Some(info), Some(contents)) => Ok(Format::Conda { info, contents }),
+        (None, _) => Err(Error::archive(name, "the zip has no member info-*.tar.zst")),
+        (_, None) => Err(Error::archive(name, "the zip has no member pkg-*.tar.zst")),
     }
 }

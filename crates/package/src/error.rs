@@ -6,7 +6,8 @@ use std::io;
 
 use pixi_oci_layer::PathError;
 
-use crate::path::MAX_PATH;
+/// `PATH_MAX` of Linux: no longer path or link target can have been unpacked by anybody.
+pub(crate) const MAX_PATH: usize = 4096;
 
 /// Why a package cannot become a file tree. `package` is always the package's file name.
 #[derive(Debug, thiserror::Error)]
@@ -217,7 +218,7 @@ impl From<PathError> for Refusal {
 
 impl Error {
     /// A refused path of `package`; no more than the beginning of one that is too long.
-    pub(crate) fn path(package: &str, path: impl AsRef<str>, refusal: impl Into<Refusal>) -> Self {
+    pub fn path(package: &str, path: impl AsRef<str>, refusal: impl Into<Refusal>) -> Self {
         let mut path: String = path.as_ref().into();
         if path.len() > MAX_PATH {
             path = path.chars().take(100).chain(['…']).collect();
@@ -226,18 +227,18 @@ impl Error {
     }
 
     /// An unusable file in `info/`; `reason` may quote it and is escaped.
-    pub(crate) fn info(package: &str, file: &'static str, reason: impl std::fmt::Display) -> Self {
+    pub fn info(package: &str, file: &'static str, reason: impl std::fmt::Display) -> Self {
         Self::Info { package: package.into(), file, reason: escape(&reason.to_string()) }
     }
 
     /// An archive that is none; `reason` may quote it and is escaped.
-    pub(crate) fn archive(package: &str, reason: impl std::fmt::Display) -> Self {
+    pub fn archive(package: &str, reason: impl std::fmt::Display) -> Self {
         Self::Archive { package: package.into(), reason: escape(&reason.to_string()) }
     }
 }
 
 /// `text` with everything that a terminal would act on escaped.
-pub(crate) fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         // What `Debug` would escape, but for quotes and backslashes, which are harmless.

@@ -13,9 +13,15 @@ use rattler_conda_types::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Error, Links, PackageInfo, PackageTree, WheelPath, archive::Archive, error::escape, info::check_tree,
+    archive::Archive,
+    check::check_tree,
+    error::{Error, escape},
+    info::PackageInfo,
     path::normalise,
 };
+
+/// Symbolic links and their targets, by path.
+pub type Links = BTreeMap<TreePath, String>;
 
 /// The paths of a package, and how they are linked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,13 +48,22 @@ pub struct CompleteFacts {
     pub links: Links,
 }
 
+/// A path that a wheel has below the prefix.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct WheelPath {
+    /// Relative to the prefix.
+    pub path: TreePath,
+    /// Whether it is a directory that has nothing in it.
+    pub is_directory: bool,
+}
+
 /// The paths of a wheel in an environment with a certain Python.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "StoredWheel")]
 pub struct WheelFacts {
     /// The wheel's file name, as in errors.
     pub file_name: String,
-    /// See [`WheelInfo::paths`](crate::WheelInfo::paths).
+    /// Everything that it has below the prefix, but not the directories above it.
     pub paths: Vec<WheelPath>,
 }
 
@@ -100,11 +115,6 @@ impl PackageInfo {
             entry_points: self.entry_points.clone(),
             link_scripts: self.link_scripts.clone(),
         }
-    }
-
-    /// The same with the targets of links that were seen while `tree` was made of the same archive.
-    pub fn complete_facts(&self, tree: &PackageTree) -> CompleteFacts {
-        CompleteFacts { facts: self.facts(), links: tree.links.clone() }
     }
 }
 

@@ -12,16 +12,14 @@ use std::{
 use pixi_oci_layer::TreePath;
 use rattler_conda_types::{
     PackageRecord,
-    package::{EntryPoint, IndexJson, LinkJson, NoArchLinks, PackageFile, PathType, PathsEntry},
+    package::{EntryPoint, IndexJson, LinkJson, NoArchLinks, PackageFile, PathType},
 };
 
-pub(crate) use self::{
-    files::{Fingerprints, InfoFiles},
-    listed::check_tree,
-};
+pub(crate) use self::files::{Fingerprints, InfoFiles};
+pub use self::listed::ListedPath;
 use crate::{
-    Error, Refusal,
     archive::{Archive, Kind, Part},
+    error::{Error, Refusal},
 };
 
 /// What an archive says about its package.
@@ -49,15 +47,6 @@ impl PackageInfo {
         let sizes = self.paths.iter().filter_map(|path| path.entry.size_in_bytes);
         sizes.fold(0, u64::saturating_add)
     }
-}
-
-/// A path that is to be linked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListedPath {
-    /// Where it is in the package.
-    pub path: TreePath,
-    /// How it is linked. Its own path is `path`, normalised.
-    pub entry: PathsEntry,
 }
 
 /// Reads what the archive at `archive` says about its package, which must be the one that `record` locks.

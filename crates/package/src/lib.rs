@@ -1,4 +1,5 @@
-//! What one conda package puts under a prefix, as a file tree.
+//! What a conda package or wheel puts under a prefix: the file tree of a conda package, and the plan for both kinds.
+//! The trees of wheels are made in `crates/wheel`, by the readers and checks of this crate.
 //!
 //! Three steps, so that all packages of an environment can be decided together before any content is read:
 //!
@@ -16,32 +17,34 @@
 //! the prefix, or an [`Error`] that names the package and the path; memory and disk are bounded by the archive's length.
 
 mod archive;
+mod check;
 mod error;
 mod facts;
 mod info;
 mod path;
 mod plan;
 mod prefix;
+mod python;
 mod source;
 mod tree;
 mod unpack;
-mod wheel;
+mod zip;
 
-pub use error::{Error, Refusal};
-pub use facts::{CompleteFacts, PackageFacts, WheelFacts};
+pub use check::Checker;
+pub use error::{Error, Refusal, escape};
+pub use facts::{CompleteFacts, Links, PackageFacts, WheelFacts, WheelPath};
 pub use info::{ListedPath, PackageInfo, read_info, read_links};
+pub use path::normalise;
 pub use plan::{
-    Change, LinkPlan, Links, Overwritten, PathOwner, PlanInput, PlannedEntryPoint, PlannedPath, Python, WheelPlan,
-    WheelPlanInput, environment_python, link_plan, wheel_plan,
+    Change, LinkPlan, Overwritten, PathOwner, PlanInput, PlannedEntryPoint, PlannedPath, WheelPlan, WheelPlanInput,
+    environment_python, link_plan, wheel_plan,
 };
 pub use prefix::{PrefixError, TargetPrefix};
+pub use python::Python;
 pub use source::source_tree;
 pub use tree::{CondaMeta, OutsideLink, PackageTree, file_tree};
 pub use unpack::{Unpacked, UnpackedKind, unpack};
-pub use wheel::{
-    DirectUrl, NewWheelFile, TagError, WheelExpected, WheelInfo, WheelPath, WheelScript, check_tags, pack_wheel,
-    read_wheel, wheel_tree,
-};
+pub use zip::{Member, MemberReader, Style, Zip};
 
 /// The version of the rules by which a package becomes a tree. Changing anything in the tree of the same archive, plan
 /// and prefix raises it.

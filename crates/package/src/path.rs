@@ -2,10 +2,8 @@
 
 use pixi_oci_layer::TreePath;
 
-use crate::Refusal;
+use crate::error::{MAX_PATH, Refusal};
 
-/// `PATH_MAX` of Linux: no longer path or link target can have been unpacked by anybody.
-pub(crate) const MAX_PATH: usize = 4096;
 /// `NAME_MAX` of Linux.
 const MAX_NAME: usize = 255;
 /// Deeper than anything real; every check of a path takes time by its depth.
@@ -15,7 +13,10 @@ const MAX_DEPTH: usize = 256;
 const RESERVED: [&str; 2] = ["conda-meta", "__clobbers__"];
 
 /// The checked form of a path from an archive or one of its lists: `./a//b/` is `a/b`, as every unpacker has it.
-pub(crate) fn normalise(path: &str) -> Result<TreePath, Refusal> {
+///
+/// # Errors
+/// It leaves the prefix, belongs to the installer, or cannot be a path on Linux.
+pub fn normalise(path: &str) -> Result<TreePath, Refusal> {
     if path.starts_with('/') {
         return Err(Refusal::Absolute);
     }

@@ -4,131 +4,31 @@
 //! linked directory above it, and a clobber that it loses. Deciding them needs all packages and none of their contents.
 
 mod clobber;
+mod item;
 mod links;
-mod python;
+mod model;
 mod wheels;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use pixi_oci_layer::TreePath;
-use rattler_conda_types::{
-    PackageRecord, Subdir,
-    package::{EntryPoint, PathType},
-};
-use serde::Serialize;
+use rattler_conda_types::Subdir;
 
-use self::{clobber::Placed, links::LinkMap};
+use self::{
+    clobber::Placed,
+    item::{Item, What, goes_through},
+    links::LinkMap,
+};
 pub use self::{
-    python::Python,
+    model::{Change, LinkPlan, PlanInput, PlannedEntryPoint, PlannedPath},
     wheels::{Overwritten, PathOwner, WheelPlan, WheelPlanInput, wheel_plan},
 };
-use crate::{Error, PackageFacts, Refusal, path::normalise};
-
-/// One package of the environment.
-#[derive(Debug, Clone, Copy)]
-pub struct PlanInput<'a> {
-    /// The locked record. Its dependencies decide who wins a clobber.
-    pub record: &'a PackageRecord,
-    /// What its archive says.
-    pub facts: &'a PackageFacts,
-}
-
-/// Symbolic links and their targets, by path.
-pub type Links = BTreeMap<TreePath, String>;
-
-/// Where the paths of one package go. All paths are relative to the prefix.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LinkPlan {
-    /// The platform the prefix is for.
-    pub subdir: Subdir,
-    /// The listed paths that are linked, in the order of [`PackageFacts::paths`].
-    pub paths: Vec<PlannedPath>,
-    /// The scripts that are made.
-    pub entry_points: Vec<PlannedEntryPoint>,
-    /// The interpreter that a `noarch: python` package is linked for.
-    pub python: Option<Python>,
-    /// What other packages changed about this one, in the order of paths: together with the package, the prefix and
-    /// [`LinkPlan::python`] it determines the package's tree.
-    pub changes: Vec<Change>,
-}
-
-/// One path that is linked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlannedPath {
-    /// Its index in [`PackageFacts::paths`].
-    pub index: usize,
-    /// Where it goes.
-    pub path: TreePath,
-    /// Where it would be if it had not lost a clobber.
-    pub clobbered: Option<TreePath>,
-}
-
-/// One script that is made for a function of a `noarch: python` package.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlannedEntryPoint {
-    /// What it runs.
-    pub entry_point: EntryPoint,
-    /// Where it goes.
-    pub path: TreePath,
-    /// Where it would be if it had not lost a clobber.
-    pub clobbered: Option<TreePath>,
-}
-
-/// A difference from the tree that the package would have alone.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Change {
-    /// Another package has a directory or file in the place of a listed directory, which holds nothing of its own; or a
-    /// wheel has the file too, and wins.
-    Dropped {
-        /// The directory or file.
-        path: TreePath,
-    },
-    /// Another package has a link to a directory above the path.
-    Resolved {
-        /// The path as the package has it.
-        path: TreePath,
-        /// The same path without the link.
-        to: TreePath,
-    },
-    /// Another package has the path too, and wins.
-    Clobbered {
-        /// The path that both have.
-        path: TreePath,
-        /// Where this package's one goes.
-        to: TreePath,
-    },
-}
-
-/// A path of one package on its way.
-struct Item {
-    what: What,
-    /// Where it is if the package is alone.
-    own: TreePath,
-    /// Without links above it.
-    resolved: TreePath,
-}
-
-/// What an item is, with its index in `PackageFacts::paths` or `PackageFacts::entry_points`.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum What {
-    Path(usize, PathType),
-    EntryPoint(usize),
-}
-
-impl What {
-    fn is_directory(self) -> bool {
-        matches!(self, Self::Path(_, PathType::Directory))
-    }
-
-    /// The index of a listed path that is a symbolic link.
-    fn link(self) -> Option<usize> {
-        match self {
-            Self::Path(index, PathType::SoftLink) => Some(index),
-            _ => None,
-        }
-    }
-}
+use crate::{
+    error::{Error, Refusal},
+    facts::Links,
+    path::normalise,
+    python::Python,
+};
 
 /// Decides the final path of everything in `packages`. The answer has one plan a package, in their order; what is in a
 /// plan does not depend on that order.
@@ -152,7 +52,7 @@ pub fn link_plan(
     links_of: &mut dyn FnMut(usize) -> Result<Links, Error>,
 ) -> Result<Vec<LinkPlan>, Error> {
     let ranks = clobber::ranks(packages)?;
-    let python = python::find(packages)?;
+    let python = find_python(packages)?;
     let mut items =
         packages.iter().map(|package| own_items(package, python.as_ref())).collect::<Result<Vec<_>, _>>()?;
 
@@ -170,7 +70,15 @@ pub fn link_plan(
 /// # Errors
 /// The locked record of `python` cannot be used.
 pub fn environment_python(packages: &[PlanInput<'_>]) -> Result<Option<Python>, Error> {
-    python::find(packages)
+    find_python(packages)
+}
+
+/// The environment's Python, from the locked record of the package of that name.
+fn find_python(packages: &[PlanInput<'_>]) -> Result<Option<Python>, Error> {
+    let Some(package) = packages.iter().find(|package| package.record.name.as_normalized() == "python") else {
+        return Ok(None);
+    };
+    Python::of(package.record, &package.facts.file_name).map(Some)
 }
 
 /// Where the paths of a package are if it is alone.
@@ -273,24 +181,4 @@ fn plan(
     }
     plan.changes.sort();
     plan
-}
-
-/// Whether a directory above one of the items, or a directory that is one of them, is among those that `is_wanted` knows.
-///
-/// Environments have hundreds of thousands of paths, and next to none of them meets another package: this question is
-/// asked of all, and what is dear only where the answer is yes. Neighbours are mostly in one directory, which is looked up
-/// once.
-fn goes_through<'a>(
-    items: &'a [Item],
-    path_of: impl Fn(&'a Item) -> &'a TreePath,
-    is_wanted: impl Fn(&str) -> bool,
-) -> bool {
-    let mut known = "";
-    items.iter().any(|item| {
-        let path = path_of(item);
-        let parent = path.as_str().rsplit_once('/').map_or("", |(parent, _)| parent);
-        let above = parent != known && path.ancestors().any(&is_wanted);
-        known = parent;
-        above || (item.what.is_directory() && is_wanted(path.as_str()))
-    })
 }

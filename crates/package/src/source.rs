@@ -8,9 +8,8 @@ use std::{collections::BTreeMap, ops::ControlFlow, path::Path};
 use pixi_oci_layer::{Content, ContentStore, File, FileTree, Mode, Node, TreePath};
 
 use crate::{
-    Error, Refusal,
     archive::{Archive, Entry, Kind, Part},
-    error::escape,
+    error::{Error, Refusal, escape},
 };
 
 /// The files of a source archive (`.tar.gz`, `.tar.bz2`), without the directory that everything in it is in. `file_name`

@@ -12,7 +12,15 @@ use serde::{Deserialize, Serialize};
 
 pub use self::record::CondaMeta;
 use self::{patch::Patcher, reading::Reading};
-use crate::{Error, LinkPlan, Links, PackageInfo, Refusal, TargetPrefix, archive::Archive, path::follow};
+use crate::{
+    archive::Archive,
+    error::{Error, Refusal},
+    facts::{CompleteFacts, Links},
+    info::PackageInfo,
+    path::follow,
+    plan::LinkPlan,
+    prefix::TargetPrefix,
+};
 
 /// A package's part of an image.
 #[derive(Debug)]
@@ -23,6 +31,13 @@ pub struct PackageTree {
     pub outside_links: Vec<OutsideLink>,
     /// The targets of all its symbolic links, by where they are in the package.
     pub links: Links,
+}
+
+impl PackageInfo {
+    /// The package's facts with the targets of links that were seen while `tree` was made of the same archive.
+    pub fn complete_facts(&self, tree: &PackageTree) -> CompleteFacts {
+        CompleteFacts { facts: self.facts(), links: tree.links.clone() }
+    }
 }
 
 /// A symbolic link that points out of the prefix.

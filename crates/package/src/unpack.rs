@@ -8,9 +8,8 @@ use std::{io::Read, ops::ControlFlow, path::Path};
 use pixi_oci_layer::TreePath;
 
 use crate::{
-    Error,
     archive::{Archive, Kind, Part},
-    error::escape,
+    error::{Error, escape},
 };
 
 /// One entry of an archive.

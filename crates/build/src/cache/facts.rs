@@ -9,8 +9,9 @@ use std::{
 };
 
 use pixi_oci_layer::Digest;
-use pixi_oci_package::{CompleteFacts, DirectUrl, Python, WheelFacts};
+use pixi_oci_package::{CompleteFacts, Python, WheelFacts};
 use pixi_oci_resolve::Sha256;
+use pixi_oci_wheel::DirectUrl;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{file, layers::files_below};

@@ -20,10 +20,11 @@ use std::{
 };
 
 use pixi_oci_image::Architecture;
-use pixi_oci_package::DirectUrl;
-use pixi_oci_package::{PackageInfo, Python, check_tags};
+use pixi_oci_package::{PackageInfo, Python};
 use pixi_oci_podman::Runs;
 use pixi_oci_resolve::{ArchiveLocation, Client, Sha256};
+use pixi_oci_wheel::DirectUrl;
+use pixi_oci_wheel::check_tags;
 use sha2::Digest as _;
 
 pub use self::error::BuildError;

@@ -1,7 +1,7 @@
 //! What the `direct_url.json` of a source's wheel says: the same as uv writes for what the lock file names.
 
-use pixi_oci_package::DirectUrl;
 use pixi_oci_resolve::{ArchiveLocation, PypiSourceKind};
+use pixi_oci_wheel::DirectUrl;
 use url::Url;
 
 use super::{Kind, Locked};

@@ -7,7 +7,8 @@ use std::{
 
 use globset::GlobBuilder;
 use pep508_rs::{PackageName, pep440_rs::Version};
-use pixi_oci_package::{Python, check_tags};
+use pixi_oci_package::Python;
+use pixi_oci_wheel::check_tags;
 
 use super::{Locked, SourceError, SourceWheel, SourcesInput, WheelOrigin, python_of};
 use crate::{Error, target::Target};

@@ -15,7 +15,7 @@ use std::{
 
 use pep508_rs::{PackageName, pep440_rs::Version};
 use pixi_oci_layer::TreePath;
-use pixi_oci_package::{NewWheelFile, pack_wheel};
+use pixi_oci_wheel::{NewWheelFile, pack_wheel};
 
 use self::rule::Package;
 use super::{SourceError, listing::Listing, pyproject::PyProject};

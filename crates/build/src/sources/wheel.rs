@@ -6,8 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use pixi_oci_package::{DirectUrl, WheelExpected, read_wheel};
 use pixi_oci_resolve::Sha256;
+use pixi_oci_wheel::{DirectUrl, WheelExpected, read_wheel};
 use serde::Serialize;
 use sha2::Digest as _;
 

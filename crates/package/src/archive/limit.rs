@@ -5,6 +5,8 @@ use std::{
     io::{self, Read},
 };
 
+use crate::error::Error;
+
 /// Counts what is read against a budget that several readers share.
 pub(super) struct Limited<'a, R> {
     inner: R,
@@ -33,8 +35,24 @@ impl<R: Read> Read for Limited<'_, R> {
 struct Exceeded;
 
 /// Whether an error comes from a [`Limited`] reader.
-pub(super) fn is_exceeded(error: &io::Error) -> bool {
+fn is_exceeded(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|inner| inner.is::<Exceeded>())
+}
+
+/// Whose archive is read, and the most bytes that it may unpack to.
+pub(super) struct Limit<'a> {
+    pub package: &'a str,
+    pub bytes: u64,
+}
+
+impl Limit<'_> {
+    /// What a failed read of the unpacked bytes means.
+    pub fn broken(&self, error: io::Error) -> Error {
+        if is_exceeded(&error) {
+            return Error::TooBig { package: self.package.into(), what: "unpacked bytes", limit: self.bytes };
+        }
+        Error::archive(self.package, format!("it is damaged or truncated: {error}"))
+    }
 }
 
 #[cfg(test)]

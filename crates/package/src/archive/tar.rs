@@ -12,10 +12,11 @@ use std::{
 use pixi_oci_layer::TreePath;
 use tar::{EntryType, Header};
 
-use super::{Archive, Checker, Visitor};
+use super::limit::Limit;
 use crate::{
-    Error, Refusal,
-    path::{MAX_PATH, normalise},
+    check::Checker,
+    error::{Error, MAX_PATH, Refusal},
+    path::normalise,
 };
 
 /// A long name or the PAX records of one entry; both hold little more than two paths.
@@ -43,6 +44,9 @@ pub(crate) struct Entry<'a> {
     /// The content of a file.
     pub body: &'a mut dyn Read,
 }
+
+/// Looks at the entries, one after another.
+pub(crate) type Visitor<'a> = dyn FnMut(Entry<'_>) -> Result<ControlFlow<()>, Error> + 'a;
 
 /// What an entry is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,7 +82,7 @@ struct Extensions {
 
 /// Shows the entries of the tar that `reader` yields to `visit`.
 pub(super) fn walk(
-    archive: &Archive,
+    archive: &Limit<'_>,
     reader: impl Read,
     checker: &mut Checker,
     visit: &mut Visitor<'_>,
@@ -99,12 +103,12 @@ pub(super) fn walk(
         }
         let extensions = std::mem::take(&mut extensions);
         let size = entry.size();
-        let Some((path, kind)) =
-            describe(&header, size, extensions).map_err(|(path, refusal)| Error::path(&archive.name, path, refusal))?
+        let Some((path, kind)) = describe(&header, size, extensions)
+            .map_err(|(path, refusal)| Error::path(archive.package, path, refusal))?
         else {
             continue;
         };
-        checker.add(&archive.name, &path, kind == Kind::Directory)?;
+        checker.add(archive.package, &path, kind == Kind::Directory)?;
         let entry = Entry {
             path,
             kind,
@@ -119,7 +123,7 @@ pub(super) fn walk(
         }
     }
     if extensions.pending {
-        return Err(Error::archive(&archive.name, "the tar ends after a header that describes a further entry"));
+        return Err(Error::archive(archive.package, "the tar ends after a header that describes a further entry"));
     }
     // To the end, so that a stream cut short is noticed. What is after the end mark is only seen by some programs.
     let mut rest = tar.into_inner();
@@ -128,7 +132,7 @@ pub(super) fn walk(
         match rest.read(&mut buffer).map_err(|e| archive.broken(e))? {
             0 => return Ok(ControlFlow::Continue(())),
             n if buffer[..n].iter().all(|byte| *byte == 0) => {}
-            _ => return Err(Error::archive(&archive.name, "the tar has data after its end")),
+            _ => return Err(Error::archive(archive.package, "the tar has data after its end")),
         }
     }
 }
@@ -139,10 +143,10 @@ enum Failure {
 }
 
 impl Failure {
-    fn of(self, archive: &Archive) -> Error {
+    fn of(self, archive: &Limit<'_>) -> Error {
         match self {
             Self::Io(error) => archive.broken(error),
-            Self::Invalid(reason) => Error::archive(&archive.name, reason),
+            Self::Invalid(reason) => Error::archive(archive.package, reason),
         }
     }
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use pixi_oci_layer::Digest;
 
 use crate::{
-    Error, Refusal,
     archive::{Archive, Entry, Kind},
+    error::{Error, Refusal},
 };
 
 /// Files with one line or object a path of the package.

@@ -11,12 +11,22 @@ use serde::{
     de::{self, SeqAccess},
 };
 
-use super::{InfoFiles, ListedPath};
+use super::files::InfoFiles;
 use crate::{
-    Error, Refusal,
-    archive::{Archive, Checker},
+    archive::Archive,
+    check::check_tree,
+    error::{Error, Refusal},
     path::normalise,
 };
+
+/// A path that is to be linked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedPath {
+    /// Where it is in the package.
+    pub path: TreePath,
+    /// How it is linked. Its own path is `path`, normalised.
+    pub entry: PathsEntry,
+}
 
 /// As many as an archive may have entries.
 const MAX_PATHS: usize = 1_000_000;
@@ -79,23 +89,6 @@ fn checked(archive: &Archive, entries: Vec<PathsEntry>) -> Result<Vec<ListedPath
     listed.sort_by(|a, b| a.path.cmp(&b.path));
     check_tree(&archive.name, listed.iter().map(|listed| (&listed.path, listed.entry.path_type)))?;
     Ok(listed)
-}
-
-/// Refuses paths, given in their order, that cannot all be in one tree.
-pub(crate) fn check_tree<'a>(
-    package: &str,
-    paths: impl Iterator<Item = (&'a TreePath, PathType)>,
-) -> Result<(), Error> {
-    // Sorted, a path comes after the directories above it.
-    let mut checker = Checker::default();
-    let mut last: Option<&TreePath> = None;
-    for (path, kind) in paths {
-        checker.add(package, path, kind == PathType::Directory)?;
-        if last.replace(path) == Some(path) {
-            return Err(Error::path(package, path.as_str(), Refusal::Duplicate));
-        }
-    }
-    Ok(())
 }
 
 const TOO_MANY: &str = "it lists more than 1,000,000 paths";

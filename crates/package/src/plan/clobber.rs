@@ -6,8 +6,8 @@ use path_resolver::PathResolver;
 use pixi_oci_layer::TreePath;
 use rattler_conda_types::PackageRecord;
 
-use super::{Item, PlanInput};
-use crate::Error;
+use super::{item::Item, model::PlanInput};
+use crate::error::{Error, escape};
 
 /// Where rattler puts the losers (`install/clobber_registry.rs`).
 const CLOBBERS: &str = "__clobbers__";
@@ -34,7 +34,7 @@ pub(super) fn ranks(packages: &[PlanInput<'_>]) -> Result<Vec<usize>, Error> {
 
     let mut names = HashSet::new();
     if let Some(double) = packages.iter().find(|package| !names.insert(package.record.name.as_normalized())) {
-        return Err(Error::PackageTwice { package: crate::error::escape(double.record.name.as_normalized()) });
+        return Err(Error::PackageTwice { package: escape(double.record.name.as_normalized()) });
     }
     let numbered = packages.iter().enumerate().map(|(index, package)| Numbered(index, package.record)).collect();
     let mut ranks = vec![0; packages.len()];

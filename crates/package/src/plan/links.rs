@@ -7,9 +7,13 @@ use std::collections::{BTreeMap, HashMap, HashSet, btree_map::Entry};
 
 use pixi_oci_layer::TreePath;
 
-use super::{Item, Links, PlanInput, goes_through};
+use super::{
+    item::{Item, goes_through},
+    model::PlanInput,
+};
 use crate::{
-    Error, Refusal,
+    error::{Error, Refusal},
+    facts::Links,
     path::{follow, normalise},
 };
 

@@ -11,10 +11,13 @@ use pixi_oci_layer::TreePath;
 use rattler_conda_types::package::PathType;
 
 use super::{
-    Change, LinkPlan, Links, PlanInput,
     links::{LinkMap, Owner},
+    model::{Change, LinkPlan, PlanInput},
 };
-use crate::{Error, Refusal, WheelPath};
+use crate::{
+    error::{Error, Refusal},
+    facts::{Links, WheelPath},
+};
 
 /// One wheel of the environment.
 #[derive(Debug, Clone, Copy)]

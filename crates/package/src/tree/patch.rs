@@ -15,7 +15,11 @@ use rattler_conda_types::{Subdir, package::PrefixPlaceholder};
 use rattler_digest::{Sha256, Sha256Hash, digest::Digest as _};
 use tempfile::{SpooledData, spooled_tempfile_in};
 
-use crate::{Error, Refusal, TargetPrefix, archive::Archive, error::escape};
+use crate::{
+    archive::Archive,
+    error::{Error, Refusal, escape},
+    prefix::TargetPrefix,
+};
 
 /// What is larger is patched from a file to a file.
 const IN_MEMORY: u64 = 32 << 20;

@@ -16,9 +16,10 @@ use super::{
     record::Linked,
 };
 use crate::{
-    Error, LinkPlan, PackageInfo, Refusal,
     archive::{Archive, Entry, Kind, Part},
-    info::InfoFiles,
+    error::{Error, Refusal},
+    info::{InfoFiles, PackageInfo},
+    plan::LinkPlan,
 };
 
 /// A regular file of the archive, under all its names.

@@ -10,7 +10,8 @@ use rattler_digest::{Sha256, Sha256Hash, compute_bytes_digest};
 use url::Url;
 
 use crate::{
-    Error, PackageInfo,
+    error::Error,
+    info::PackageInfo,
     plan::{PlannedEntryPoint, PlannedPath},
 };
 

@@ -4,7 +4,8 @@
 use std::{fs, path::Path};
 
 use pixi_oci_layer::{ContentStore, MemoryBudget};
-use pixi_oci_package::{WheelExpected, read_wheel, source_tree};
+use pixi_oci_package::source_tree;
+use pixi_oci_wheel::{WheelExpected, read_wheel};
 
 use super::*;
 

@@ -13,8 +13,8 @@ use rattler_conda_types::package::PathType;
 
 use super::{Found, Patcher, Reading, patch};
 use crate::{
-    Error, Refusal,
     archive::Part,
+    error::{Error, Refusal},
     path::{follow, normalise},
 };
 

@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256, Sha384, Sha512, digest::DynDigest};
 
 /// A hash that is being made.
-pub(super) struct Hash {
+pub(crate) struct Hash {
     algorithm: &'static str,
     state: Box<dyn DynDigest>,
 }
@@ -31,7 +31,7 @@ impl Hash {
 }
 
 /// The hash that is written for new files.
-pub(super) fn sha256(bytes: &[u8]) -> String {
+pub(crate) fn sha256(bytes: &[u8]) -> String {
     format!("sha256={}", base64(&Sha256::digest(bytes)))
 }
 

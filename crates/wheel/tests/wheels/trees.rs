@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use pixi_oci_layer::{File, Node, dump};
-use pixi_oci_package::{Change, DirectUrl, PackageTree, Python};
+use pixi_oci_package::{Change, PackageTree, Python};
+use pixi_oci_wheel::DirectUrl;
 
 use crate::builder::{Install, directory, entry_points, file, install, line, path, python, stored, wheel};
 
@@ -185,7 +186,7 @@ fn records_as_wheels_have_them() {
 #[test]
 fn names_are_compared_normalised() {
     let mut wheel = wheel("Some_Name.x", [file("a.py", "a")]);
-    let expected = pixi_oci_package::WheelExpected {
+    let expected = pixi_oci_wheel::WheelExpected {
         name: "some-name-x".into(),
         version: "1.0.0+local".into(),
         file_name: "x.whl".into(),

@@ -3,15 +3,41 @@
 use std::{
     fs::File,
     io::{self, BufReader, Read},
+    ops::Range,
     os::unix::fs::FileExt,
 };
 
 use flate2::{Crc, bufread::DeflateDecoder};
 
-use super::Member;
+use pixi_oci_layer::TreePath;
+
+/// One member, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Where it is, without the slash that marks a directory.
+    pub path: TreePath,
+    /// Whether it is a directory.
+    pub is_directory: bool,
+    /// Whether it may be executed.
+    pub executable: bool,
+    /// Unpacked.
+    pub size: u64,
+    pub(super) packed: u64,
+    pub(super) crc: u32,
+    pub(super) deflated: bool,
+    /// Where its data begins in the file.
+    pub(super) start: u64,
+}
+
+impl Member {
+    /// Where the bytes of a stored member are in the file.
+    pub(crate) fn stored_at(&self) -> Range<u64> {
+        self.start..self.start.saturating_add(self.packed)
+    }
+}
 
 /// Reads a member, and knows at the end whether it was what its header says.
-pub(crate) struct MemberReader<'a> {
+pub struct MemberReader<'a> {
     data: Data<'a>,
     crc: Crc,
     read: u64,
@@ -62,6 +88,9 @@ impl<'a> MemberReader<'a> {
     }
 
     /// Checks length and checksum, after everything has been read.
+    ///
+    /// # Errors
+    /// One of them is not what the header says.
     pub fn finish(mut self) -> io::Result<()> {
         let more = self.read(&mut [0])? != 0;
         let used = match &self.data {

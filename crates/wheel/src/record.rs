@@ -6,8 +6,9 @@ use std::collections::{HashMap, HashSet};
 
 use pixi_oci_layer::TreePath;
 
-use super::{hash::Hash, zip::Member};
-use crate::{Error, Refusal, path::normalise};
+use pixi_oci_package::{Error, Member, Refusal, normalise};
+
+use crate::hash::Hash;
 
 const FILE: &str = "RECORD";
 
@@ -16,7 +17,7 @@ const UNHASHED: [&str; 3] = ["RECORD", "RECORD.jws", "RECORD.p7s"];
 
 /// The lines that name a file of the wheel. A line that names none is not kept, as uv does it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Record {
+pub(crate) struct Record {
     /// In the order of `RECORD`, with the index of the file.
     pub lines: Vec<(usize, Line)>,
     /// From files to lines.
@@ -25,7 +26,7 @@ pub(super) struct Record {
 
 /// One line. Its order is the one of uv's lines.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Line {
+pub(crate) struct Line {
     /// As it is spelled, relative to `site-packages`.
     pub path: String,
     pub hash: Option<String>,
@@ -112,7 +113,7 @@ impl Record {
 }
 
 /// Refuses a file whose bytes have another hash than `recorded`.
-pub(super) fn check(wheel: &str, path: &TreePath, hash: Hash, recorded: &str) -> Result<(), Error> {
+pub(crate) fn check(wheel: &str, path: &TreePath, hash: Hash, recorded: &str) -> Result<(), Error> {
     if hash.is(recorded) {
         return Ok(());
     }
@@ -124,7 +125,7 @@ pub(super) fn check(wheel: &str, path: &TreePath, hash: Hash, recorded: &str) ->
 }
 
 /// The text of a `RECORD` with these lines, as uv sorts and quotes them.
-pub(super) fn write(mut lines: Vec<Line>) -> String {
+pub(crate) fn write(mut lines: Vec<Line>) -> String {
     lines.sort();
     let mut text = String::new();
     for Line { path, hash, size } in lines {

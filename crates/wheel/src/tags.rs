@@ -3,10 +3,10 @@
 //! The rules are those of uv and `packaging.tags` for CPython on Linux
 //! (<https://packaging.python.org/en/latest/specifications/platform-compatibility-tags/>).
 
+use pixi_oci_package::Python;
 use rattler_conda_types::Subdir;
 
-use super::layout::python_directory;
-use crate::Python;
+use crate::layout::python_directory;
 
 /// Why a wheel is not for the target.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]

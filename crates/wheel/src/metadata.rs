@@ -3,11 +3,21 @@
 use pep508_rs::{PackageName, pep440_rs::Version};
 use pixi_oci_layer::TreePath;
 
-use super::{WheelExpected, zip::Member};
-use crate::Error;
+use pixi_oci_package::{Error, Member};
+
+/// The wheel that the lock file names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WheelExpected {
+    /// The PEP 503 name.
+    pub name: String,
+    /// The PEP 440 version.
+    pub version: String,
+    /// The wheel's file name, percent-decoded. Errors begin with it.
+    pub file_name: String,
+}
 
 /// The only `.dist-info` directory, which must be named after the locked package.
-pub(super) fn dist_info(wheel: &str, members: &[Member], expected: &WheelExpected) -> Result<TreePath, Error> {
+pub(crate) fn dist_info(wheel: &str, members: &[Member], expected: &WheelExpected) -> Result<TreePath, Error> {
     let mut found: Option<&str> = None;
     for member in members {
         let (top, below) =
@@ -36,7 +46,7 @@ pub(super) fn dist_info(wheel: &str, members: &[Member], expected: &WheelExpecte
 }
 
 /// The version that `METADATA` has, if it is the locked package's.
-pub(super) fn check_metadata(wheel: &str, bytes: &[u8], expected: &WheelExpected) -> Result<String, Error> {
+pub(crate) fn check_metadata(wheel: &str, bytes: &[u8], expected: &WheelExpected) -> Result<String, Error> {
     const FILE: &str = "METADATA";
     let text = String::from_utf8_lossy(bytes);
     for (header, locked, agrees) in
@@ -55,7 +65,7 @@ pub(super) fn check_metadata(wheel: &str, bytes: &[u8], expected: &WheelExpected
 }
 
 /// Whether `WHEEL` says that the root is `purelib`, if it is a version of the format that is known.
-pub(super) fn check_wheel(wheel: &str, bytes: &[u8]) -> Result<bool, Error> {
+pub(crate) fn check_wheel(wheel: &str, bytes: &[u8]) -> Result<bool, Error> {
     const FILE: &str = "WHEEL";
     let text = std::str::from_utf8(bytes).map_err(|error| Error::info(wheel, FILE, error))?;
     let version = value(text, "Wheel-Version").unwrap_or_default();

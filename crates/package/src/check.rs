@@ -6,8 +6,9 @@
 use std::collections::{HashMap, hash_map::Entry};
 
 use pixi_oci_layer::TreePath;
+use rattler_conda_types::package::PathType;
 
-use crate::{Error, Refusal};
+use crate::error::{Error, Refusal};
 
 /// The most paths, with the directories above them: ten times what large packages have.
 const MAX_PATHS: u64 = 1_000_000;
@@ -16,7 +17,7 @@ const MAX_NAME_BYTES: u64 = 64 << 20;
 
 /// What has been seen of an archive, or of a list of its paths.
 #[derive(Default)]
-pub(crate) struct Checker {
+pub struct Checker {
     /// Whether each path is a directory.
     seen: HashMap<TreePath, bool>,
     paths: u64,
@@ -24,7 +25,10 @@ pub(crate) struct Checker {
 }
 
 impl Checker {
-    /// Takes note of a path of `package`, or refuses it.
+    /// Takes note of a path of `package`.
+    ///
+    /// # Errors
+    /// It is there already, is below something that is not a directory, or is one path too many.
     pub fn add(&mut self, package: &str, path: &TreePath, is_directory: bool) -> Result<(), Error> {
         self.check(path, is_directory).map_err(|refusal| Error::path(package, path.as_str(), refusal))?;
         let limits = [(self.paths, MAX_PATHS, "paths"), (self.name_bytes, MAX_NAME_BYTES, "bytes of names")];
@@ -63,6 +67,23 @@ impl Checker {
         self.paths += 1;
         self.name_bytes += path.len() as u64;
     }
+}
+
+/// Refuses paths, given in their order, that cannot all be in one tree.
+pub(crate) fn check_tree<'a>(
+    package: &str,
+    paths: impl Iterator<Item = (&'a TreePath, PathType)>,
+) -> Result<(), Error> {
+    // Sorted, a path comes after the directories above it.
+    let mut checker = Checker::default();
+    let mut last: Option<&TreePath> = None;
+    for (path, kind) in paths {
+        checker.add(package, path, kind == PathType::Directory)?;
+        if last.replace(path) == Some(path) {
+            return Err(Error::path(package, path.as_str(), Refusal::Duplicate));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,80 +1,59 @@
-//! The zip that a wheel is, read so that no two programs can see different members in it.
+//! A zip, which wheels and `.conda` packages are, read so that no two programs can see different members in it.
 //!
 //! Members lie back to back from the first byte of the file to the directory, which ends the file, and every local
 //! header says what the directory says: a program that streams the headers and one that reads the directory then find
 //! the same. Whatever else zip allows (encryption, several parts, data between members or after the end, comments,
-//! names in code pages, links) is refused; no builder of wheels writes it.
+//! names in code pages, links) is refused; no builder of packages writes it.
 
 mod bytes;
 mod directory;
+mod failure;
 mod local;
 mod reader;
 
 use std::{fs::File, io, path::Path};
 
-use pixi_oci_layer::TreePath;
-
-pub(crate) use self::reader::MemberReader;
-use crate::{Error, Refusal, archive::Checker, path::normalise};
+use self::failure::Failure;
+pub use self::{
+    failure::Style,
+    reader::{Member, MemberReader},
+};
+use crate::{check::Checker, error::Error, path::normalise};
 
 /// The most bytes of one of the files that are read into memory: `RECORD` of the largest wheels has a few.
 const MAX_METADATA: u64 = 64 << 20;
 
-/// One member, checked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Member {
-    pub path: TreePath,
-    pub is_directory: bool,
-    pub executable: bool,
-    /// Unpacked.
-    pub size: u64,
-    packed: u64,
-    crc: u32,
-    deflated: bool,
-    /// Where its data begins in the file.
-    start: u64,
-}
-
-/// An open wheel.
-pub(crate) struct WheelZip<'a> {
-    /// The wheel's file name, for errors.
+/// An open zip.
+pub struct Zip<'a> {
+    /// The package's file name, for errors.
     name: &'a str,
     path: &'a Path,
     file: File,
+    style: Style,
 }
 
-/// What is wrong with a zip.
-enum Failure {
-    Io(io::Error),
-    Invalid(String),
-    /// A member whose name or type is refused.
-    Member(String, Refusal),
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
-fn invalid<T>(reason: impl Into<String>) -> Result<T, Failure> {
-    Err(Failure::Invalid(reason.into()))
-}
-
-impl<'a> WheelZip<'a> {
-    pub fn open(path: &'a Path, name: &'a str) -> Result<Self, Error> {
+impl<'a> Zip<'a> {
+    /// Opens the archive of the package that errors call `name`.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn open(path: &'a Path, name: &'a str, style: Style) -> Result<Self, Error> {
         let file = File::open(path).map_err(|source| Error::Read {
             package: name.into(),
             archive: path.display().to_string(),
             source,
         })?;
-        Ok(Self { name, path, file })
+        Ok(Self { name, path, file, style })
     }
 
     /// All members, in the order of the file.
+    ///
+    /// # Errors
+    /// It is not a zip, or not one that all programs read alike.
     pub fn members(&self) -> Result<Vec<Member>, Error> {
         let len = self.file.metadata().map_err(|e| self.unreadable(e))?.len();
-        let entries = directory::read(&self.file, len).and_then(|read| local::check(&self.file, read));
+        let entries =
+            directory::read(&self.file, len, self.style).and_then(|read| local::check(&self.file, read, self.style));
         let entries = entries.map_err(|failure| match failure {
             Failure::Invalid(reason) => Error::archive(self.name, reason),
             Failure::Member(name, refusal) => Error::path(self.name, name, refusal),
@@ -85,7 +64,7 @@ impl<'a> WheelZip<'a> {
             Failure::Io(error) => self.unreadable(error),
         })?;
 
-        // As for conda packages: far more than files of programs and data unpack to.
+        // Far more than files of programs and data unpack to.
         let limit = (64 << 20) + len.saturating_mul(250);
         let unpacked = entries.iter().fold(0_u64, |sum, (entry, _)| sum.saturating_add(entry.size));
         if unpacked > limit {
@@ -116,6 +95,9 @@ impl<'a> WheelZip<'a> {
     }
 
     /// A member's bytes at once.
+    ///
+    /// # Errors
+    /// They are damaged, or too many.
     pub fn bytes(&self, member: &Member) -> Result<Vec<u8>, Error> {
         if member.size > MAX_METADATA {
             let what = "bytes in a file of metadata";

@@ -7,112 +7,24 @@ use std::{
 };
 
 use pixi_oci_layer::{Content, ContentStore, File, FileTree, Mode, Node, TreePath};
-use serde::Serialize;
-use url::Url;
+use pixi_oci_package::{
+    Change, Error, Links, Member, MemberReader, PackageTree, Python, Refusal, Style, TargetPrefix, Zip,
+};
 
-use super::{
-    WheelInfo,
+use crate::{
+    direct_url::DirectUrl,
     hash::{Hash, sha256},
+    info::WheelInfo,
     layout::{DIRECT_URL, INSTALLER, Layout, Place, RECORD, REQUESTED, relative},
     record::{self, Line},
     script,
-    zip::{Member, MemberReader, WheelZip},
 };
-use crate::{Change, Error, Links, PackageTree, Python, Refusal, TargetPrefix};
 
 /// Whose installation pixi takes for its own. Without a line break: pixi compares the length too.
 const INSTALLER_NAME: &str = "uv-pixi";
 
 /// A script of a wheel whose first line is changed is in memory for that.
 const MAX_SCRIPT: u64 = 64 << 20;
-
-/// Where a wheel is from that the manifest names by URL or path: the contents of `direct_url.json` (PEP 610).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DirectUrl {
-    url: Url,
-    what: What,
-    subdirectory: Option<String>,
-}
-
-/// What is at the URL.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum What {
-    Archive,
-    Directory,
-    Commit { commit: String, requested_revision: Option<String> },
-}
-
-impl DirectUrl {
-    /// `url` is `file:///…` for a path. pixi compares it with the lock file's, without `direct+`. As in uv, the fragment
-    /// is left out, and a password or lone user name becomes `****`; the result is part of a public layer. So the user name
-    /// beside a password does, too, which uv keeps: some hosts take their tokens there (`TOKEN:x-oauth-basic@`). The query
-    /// is left out for the same reason: pre-signed URLs have their secret in it.
-    pub fn new(mut url: Url) -> Self {
-        url.set_fragment(None);
-        url.set_query(None);
-        // Neither fails for a URL that has them.
-        if url.password().is_some() {
-            let _ = url.set_password(Some("****"));
-        }
-        if !url.username().is_empty() {
-            let _ = url.set_username("****");
-        }
-        Self { url, what: What::Archive, subdirectory: None }
-    }
-
-    /// For a wheel that was made of a directory, which is installed as it was and not as editable.
-    pub fn directory(url: Url) -> Self {
-        Self { what: What::Directory, ..Self::new(url) }
-    }
-
-    /// For a wheel that was made of a commit of the git repository at `url`, which has no `git+`; the manifest may name a
-    /// branch, tag or part of a commit's digest.
-    pub fn git(url: Url, commit: String, requested_revision: Option<String>) -> Self {
-        Self { what: What::Commit { commit, requested_revision }, ..Self::new(url) }
-    }
-
-    /// The project is not at the top of it.
-    pub fn in_subdirectory(self, subdirectory: Option<String>) -> Self {
-        Self { subdirectory, ..self }
-    }
-
-    /// The contents of `direct_url.json`.
-    pub fn json(&self) -> Vec<u8> {
-        #[derive(Serialize)]
-        struct Json<'a> {
-            url: &'a str,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            archive_info: Option<Empty>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            dir_info: Option<Empty>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            vcs_info: Option<Vcs<'a>>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            subdirectory: Option<&'a str>,
-        }
-        #[derive(Serialize)]
-        struct Vcs<'a> {
-            vcs: &'a str,
-            commit_id: &'a str,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            requested_revision: Option<&'a str>,
-        }
-        #[derive(Serialize)]
-        struct Empty {}
-        let (mut archive_info, mut dir_info, mut vcs_info) = (None, None, None);
-        match &self.what {
-            What::Archive => archive_info = Some(Empty {}),
-            What::Directory => dir_info = Some(Empty {}),
-            What::Commit { commit, requested_revision } => {
-                let requested_revision = requested_revision.as_deref();
-                vcs_info = Some(Vcs { vcs: "git", commit_id: commit, requested_revision });
-            }
-        }
-        let (url, subdirectory) = (self.url.as_str(), self.subdirectory.as_deref());
-        // It has nothing that cannot be written.
-        serde_json::to_vec(&Json { url, archive_info, dir_info, vcs_info, subdirectory }).unwrap_or_default()
-    }
-}
 
 /// Reads the wheel at `archive` and makes its tree for the environment at `prefix`, whose interpreter is `python`.
 ///
@@ -131,7 +43,7 @@ pub fn wheel_tree(
     store: &mut ContentStore,
 ) -> Result<PackageTree, Error> {
     let layout = Layout::new(info, python, direct_url)?;
-    let zip = WheelZip::open(archive, &info.file_name)?;
+    let zip = Zip::open(archive, &info.file_name, Style::Deflated)?;
     let shebang = script::shebang(&format!("{prefix}/{}", python.executable));
     let mut tree = Tree { info, prefix, moves: Moves::new(changes), tree: FileTree::new() };
     let mut lines: BTreeMap<usize, Line> = info.record.lines.iter().cloned().collect();
@@ -191,7 +103,7 @@ pub fn wheel_tree(
 }
 
 /// Reads and verifies a member.
-fn read(zip: &WheelZip<'_>, info: &WheelInfo, index: usize, store: &mut ContentStore) -> Result<Content, Error> {
+fn read(zip: &Zip<'_>, info: &WheelInfo, index: usize, store: &mut ContentStore) -> Result<Content, Error> {
     let member = &info.members[index];
     let recorded = info.record.hash_of(index);
     let mut reader = Hashing { inner: zip.reader(member), hash: recorded.and_then(Hash::like) };
@@ -281,7 +193,7 @@ impl<'a> Moves<'a> {
         Self { dropped, resolved, clobbered }
     }
 
-    /// Where a path goes. Links are resolved first, as in a [`LinkPlan`](crate::LinkPlan).
+    /// Where a path goes. Links are resolved first, as in a [`LinkPlan`](pixi_oci_package::LinkPlan).
     fn place<'p>(&self, path: &'p TreePath) -> Option<&'p TreePath>
     where
         'a: 'p,

@@ -1,16 +1,16 @@
 //! Scripts as uv writes them.
 
-use super::WheelScript;
+use crate::entry_points::WheelScript;
 
 /// The longest first line that every kernel runs, with `#!` and the line break.
 const MAX_SHEBANG: usize = 127;
 
 /// What the first line of a script in a wheel begins with if it is for whatever Python there is.
-pub(super) const PLACEHOLDER: &[u8] = b"#!python";
+pub(crate) const PLACEHOLDER: &[u8] = b"#!python";
 
 /// The first line for the interpreter at `executable`, without a line break. Where a kernel would not understand it, it
 /// is two lines that are both a shell script and a Python string.
-pub(super) fn shebang(executable: &str) -> String {
+pub(crate) fn shebang(executable: &str) -> String {
     let len = "#!".len() + executable.len() + "\n".len();
     if len <= MAX_SHEBANG && !executable.contains(' ') {
         return format!("#!{executable}");
@@ -20,7 +20,7 @@ pub(super) fn shebang(executable: &str) -> String {
 }
 
 /// The script that calls a function. Byte for byte uv's: its hash is in `RECORD`.
-pub(super) fn launcher(script: &WheelScript, shebang: &str) -> String {
+pub(crate) fn launcher(script: &WheelScript, shebang: &str) -> String {
     let WheelScript { module, function, .. } = script;
     let import = script.import();
     [
@@ -41,7 +41,7 @@ pub(super) fn launcher(script: &WheelScript, shebang: &str) -> String {
 
 /// A script that begins with [`PLACEHOLDER`], with another first line. Of a line break `\r\n` the `\n` stays, as in the
 /// uv that pixi uses; later ones take it away.
-pub(super) fn with_shebang(script: &[u8], shebang: &str) -> Vec<u8> {
+pub(crate) fn with_shebang(script: &[u8], shebang: &str) -> Vec<u8> {
     let end = script.iter().position(|byte| matches!(byte, b'\n' | b'\r')).map_or(script.len(), |at| at + 1);
     [shebang.as_bytes(), b"\n", &script[end..]].concat()
 }

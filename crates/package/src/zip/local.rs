@@ -3,10 +3,9 @@
 use std::fs::File;
 
 use super::{
-    Failure,
     bytes::{Bytes, Extra, read_at},
     directory::{DESCRIPTOR, Entry, WIDE},
-    invalid,
+    failure::{Failure, Style, invalid},
 };
 
 const LOCAL: u32 = 0x0403_4b50;
@@ -14,7 +13,11 @@ const DESCRIPTOR_SIGNATURE: u32 = 0x0807_4b50;
 
 /// Checks that the members fill the file up to `end`, each with a header of its own, and says where the data of each
 /// begins.
-pub(super) fn check(file: &File, (entries, end): (Vec<Entry>, u64)) -> Result<Vec<(Entry, u64)>, Failure> {
+pub(super) fn check(
+    file: &File,
+    (entries, end): (Vec<Entry>, u64),
+    style: Style,
+) -> Result<Vec<(Entry, u64)>, Failure> {
     let mut expected = 0;
     let mut checked = Vec::with_capacity(entries.len());
     let mut entries = entries.into_iter().peekable();
@@ -23,7 +26,7 @@ pub(super) fn check(file: &File, (entries, end): (Vec<Entry>, u64)) -> Result<Ve
             return invalid("the zip has bytes that belong to no member, or members that overlap");
         }
         let next = entries.peek().map_or(end, |next| next.header);
-        let start = header(file, &entry)?;
+        let start = header(file, &entry, style)?;
         let rest = start.checked_add(entry.packed).and_then(|data_end| next.checked_sub(data_end));
         match rest {
             Some(0) if entry.flags & DESCRIPTOR == 0 => {}
@@ -49,7 +52,7 @@ fn contradict<T>(entry: &Entry) -> Result<T, Failure> {
 }
 
 /// Where a member's data begins, after a header that agrees with the directory.
-fn header(file: &File, entry: &Entry) -> Result<u64, Failure> {
+fn header(file: &File, entry: &Entry, style: Style) -> Result<u64, Failure> {
     let head = read_at(file, entry.header, 30)?;
     let mut head = Bytes(&head);
     let Some((sums, name, extra)) = (|| {
@@ -68,7 +71,8 @@ fn header(file: &File, entry: &Entry) -> Result<u64, Failure> {
     let names = read_at(file, entry.header + 30, usize::from(name) + usize::from(extra))?;
     let (name, extra) = names.split_at(name.into());
     let agrees = name == entry.name.as_bytes()
-        && Extra::parse(extra).is_some_and(|extra| extra.agrees_with(name) && sums_agree(entry, sums, extra.wide));
+        && Extra::parse(extra)
+            .is_some_and(|extra| extra.agrees_with(name) && sums_agree(entry, sums, extra.wide, style));
     if !agrees {
         return contradict(entry);
     }
@@ -76,10 +80,11 @@ fn header(file: &File, entry: &Entry) -> Result<u64, Failure> {
 }
 
 /// Whether checksum, packed and unpacked size are those of the directory, or nothing where a descriptor follows.
-fn sums_agree(entry: &Entry, (crc, packed, size): (u32, u32, u32), wide: Option<&[u8]>) -> bool {
+fn sums_agree(entry: &Entry, (crc, packed, size): (u32, u32, u32), wide: Option<&[u8]>, style: Style) -> bool {
     let later = entry.flags & DESCRIPTOR != 0;
-    // Where stored data ends that only a descriptor gives the length of, every program guesses.
-    if later && !entry.deflated && entry.size != 0 {
+    // Where stored data ends that only a descriptor gives the length of, every program guesses. The tars of conda packages
+    // end by themselves.
+    if later && !entry.deflated && entry.size != 0 && style != Style::Stored {
         return false;
     }
     let said = |values: [u64; 2]| values == [entry.size, entry.packed] || (later && values == [0, 0]);

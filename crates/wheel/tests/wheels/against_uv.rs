@@ -17,7 +17,8 @@ use std::{
 };
 
 use pixi_oci_layer::{Mode, Node};
-use pixi_oci_package::{DirectUrl, PackageTree, Python, WheelExpected};
+use pixi_oci_package::{PackageTree, Python};
+use pixi_oci_wheel::{DirectUrl, WheelExpected};
 use tempfile::TempDir;
 use url::Url;
 

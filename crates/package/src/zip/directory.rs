@@ -3,11 +3,10 @@
 use std::{fs::File, ops::Range};
 
 use super::{
-    Failure,
     bytes::{Bytes, Extra, read_at},
-    invalid,
+    failure::{Failure, Style, invalid},
 };
-use crate::Refusal;
+use crate::error::Refusal;
 
 /// Ten times what the wheels with the most files have.
 const MAX_DIRECTORY: u64 = 128 << 20;
@@ -82,7 +81,7 @@ fn read_end(file: &File, len: u64) -> Result<(Range<u64>, u64), Failure> {
         return invalid("the zip has a 64-bit directory beside a 32-bit one");
     }
     if size > MAX_DIRECTORY {
-        return invalid("the zip has more members than a wheel can have");
+        return invalid("the zip has more members than a package can have");
     }
     if start.checked_add(size) != Some(directory_end) {
         return invalid("the zip's directory does not end the file: it is truncated, or something follows it");
@@ -117,14 +116,14 @@ fn read_end_64(file: &File, end: u64) -> Result<(u64, u64, u64, u64), Failure> {
 }
 
 /// The members in the order of the file, and where the directory begins.
-pub(super) fn read(file: &File, len: u64) -> Result<(Vec<Entry>, u64), Failure> {
+pub(super) fn read(file: &File, len: u64, style: Style) -> Result<(Vec<Entry>, u64), Failure> {
     let (range, count) = read_end(file, len)?;
     // At most MAX_DIRECTORY bytes.
     let bytes = read_at(file, range.start, (range.end - range.start) as usize)?;
     let mut bytes = Bytes(&bytes);
     let mut entries = Vec::new();
     for _ in 0..count {
-        entries.push(entry(&mut bytes)?);
+        entries.push(entry(&mut bytes, style)?);
     }
     if !bytes.0.is_empty() {
         return invalid("the zip's directory has more than its members");
@@ -163,7 +162,7 @@ impl Record {
     }
 }
 
-fn entry(bytes: &mut Bytes<'_>) -> Result<Entry, Failure> {
+fn entry(bytes: &mut Bytes<'_>, style: Style) -> Result<Entry, Failure> {
     let damaged = || Failure::Invalid("the zip's directory is damaged".into());
     let record = Record::parse(bytes).ok_or_else(damaged)?;
     let [Some(name), Some(extra), Some(_)] = record.lengths.map(|len| bytes.take(len.into())) else {
@@ -177,9 +176,12 @@ fn entry(bytes: &mut Bytes<'_>) -> Result<Entry, Failure> {
         return invalid(format!("the zip's member {text:?} is encrypted"));
     }
     if record.flags & !KNOWN != 0 {
-        return invalid(format!("the zip's member {text:?} has flags that no wheel has"));
+        return invalid(format!("the zip's member {text:?} has flags that no package has"));
     }
     let method = record.method;
+    if method != STORED && style == Style::Stored {
+        return invalid("the zip has a compressed member; members of a .conda package are stored");
+    }
     if !matches!(method, STORED | DEFLATED) {
         return invalid(format!("the zip's member {text:?} is compressed by method {method}; wheels use deflate"));
     }
@@ -204,7 +206,7 @@ fn entry(bytes: &mut Bytes<'_>) -> Result<Entry, Failure> {
         DIRECTORY if is_directory => {}
         REGULAR => return refuse(Refusal::Ambiguous("a directory's name and a file's mode")),
         DIRECTORY => return refuse(Refusal::Ambiguous("a file's name and a directory's mode")),
-        SYMLINK => return refuse(Refusal::Special("symbolic link, which wheels cannot have")),
+        SYMLINK => return refuse(Refusal::Special("symbolic link, which the zip of a package cannot have")),
         _ => return refuse(Refusal::Special("device or pipe")),
     }
     if record.external & DOS_DIRECTORY != 0 && !is_directory {

@@ -3,33 +3,31 @@
 use std::collections::{BTreeMap, HashSet};
 
 use pixi_oci_layer::TreePath;
-use serde::{Deserialize, Serialize};
+use pixi_oci_package::{Checker, Error, Member, Python, WheelPath, normalise};
 
-use super::{
-    DirectUrl, WheelInfo, WheelScript,
-    entry_points::{for_python, is_interpreter},
-    zip::Member,
+use crate::{
+    direct_url::DirectUrl,
+    entry_points::{WheelScript, for_python, is_interpreter},
+    info::WheelInfo,
 };
-use crate::{Error, Python, archive::Checker, path::normalise};
 
 /// What only an installer writes into `.dist-info`.
-pub(super) const RECORD: &str = "RECORD";
-pub(super) const INSTALLER: &str = "INSTALLER";
-pub(super) const REQUESTED: &str = "REQUESTED";
-pub(super) const DIRECT_URL: &str = "direct_url.json";
+pub(crate) const RECORD: &str = "RECORD";
+pub(crate) const INSTALLER: &str = "INSTALLER";
+pub(crate) const REQUESTED: &str = "REQUESTED";
+pub(crate) const DIRECT_URL: &str = "direct_url.json";
 const INSTALLER_FILES: [&str; 6] = [RECORD, INSTALLER, REQUESTED, DIRECT_URL, "uv_cache.json", "uv_build.json"];
 
-/// A path that a wheel has below the prefix.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct WheelPath {
-    /// Relative to the prefix.
-    pub path: TreePath,
-    /// Whether it is a directory that has nothing in it.
-    pub is_directory: bool,
+impl WheelInfo {
+    /// Everything that [`wheel_tree`](crate::wheel_tree) puts below the prefix of an environment with `python`, in the order of paths. Not
+    /// the directories above it.
+    pub fn paths(&self, python: &Python, direct_url: Option<&DirectUrl>) -> Result<Vec<WheelPath>, Error> {
+        Layout::new(self, python, direct_url).map(|layout| layout.paths())
+    }
 }
 
 /// The places of a wheel's files. All paths are relative to the prefix.
-pub(super) struct Layout {
+pub(crate) struct Layout {
     /// For each member of the zip, in their order.
     pub members: Vec<Option<Place>>,
     /// The scripts that are made.
@@ -39,7 +37,7 @@ pub(super) struct Layout {
 }
 
 /// The place of one member.
-pub(super) struct Place {
+pub(crate) struct Place {
     pub path: TreePath,
     pub is_directory: bool,
     /// Whether it comes from `.data`, so that `RECORD` has another path for it than the zip.
@@ -167,7 +165,7 @@ fn wrapped(name: &str) -> &str {
 }
 
 /// `python3.13`, or `python3.13t` without the global interpreter lock: the directory in `lib` and in `include`.
-pub(super) fn python_directory(python: &Python) -> String {
+pub(crate) fn python_directory(python: &Python) -> String {
     let (major, minor) = python.version;
     let plain = format!("python{major}.{minor}");
     let free_threaded = format!("{plain}t");
@@ -191,7 +189,7 @@ fn directories_above<'a>(paths: impl Iterator<Item = &'a TreePath>) -> HashSet<S
 }
 
 /// `path` as seen from the directory `from`.
-pub(super) fn relative(path: &TreePath, from: &TreePath) -> String {
+pub(crate) fn relative(path: &TreePath, from: &TreePath) -> String {
     let common = path.components().zip(from.components()).take_while(|(a, b)| a == b).count();
     let up = from.components().skip(common).map(|_| "..");
     up.chain(path.components().skip(common)).collect::<Vec<_>>().join("/")

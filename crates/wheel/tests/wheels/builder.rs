@@ -8,9 +8,8 @@ use std::{
 
 use flate2::{Compression, Crc, write::DeflateEncoder};
 use pixi_oci_layer::{ContentStore, MemoryBudget, TreePath};
-use pixi_oci_package::{
-    Change, DirectUrl, Error, PackageTree, Python, TargetPrefix, WheelExpected, WheelInfo, read_wheel, wheel_tree,
-};
+use pixi_oci_package::{Change, Error, PackageTree, Python, TargetPrefix};
+use pixi_oci_wheel::{DirectUrl, WheelExpected, WheelInfo, read_wheel, wheel_tree};
 use tempfile::TempDir;
 
 pub const PREFIX: &str = "/opt/pixi/env";

@@ -8,7 +8,7 @@ use std::{
 use pixi_oci_layer::TreePath;
 use zip::{CompressionMethod, DateTime, ZipWriter, write::SimpleFileOptions};
 
-use super::hash;
+use crate::hash;
 
 /// A file of a wheel that is written.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::Error;
+use pixi_oci_package::Error;
 
 const FILE: &str = "entry_points.txt";
 
@@ -22,7 +22,7 @@ pub struct WheelScript {
 
 /// The scripts of both kinds, each in the order of names.
 #[derive(Default)]
-pub(super) struct EntryPoints {
+pub(crate) struct EntryPoints {
     pub console_scripts: Vec<WheelScript>,
     pub gui_scripts: Vec<WheelScript>,
 }
@@ -68,7 +68,7 @@ fn check_name(name: &str) -> Result<(), &'static str> {
 }
 
 /// Whether a file of that name in `bin` would be run in place of Python. uv's list.
-pub(super) fn is_interpreter(name: &str) -> bool {
+pub(crate) fn is_interpreter(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let name = name.strip_suffix(".exe").unwrap_or(&name);
     let name = name.strip_suffix(".py").unwrap_or(name);
@@ -94,14 +94,14 @@ fn reference(value: &str) -> Option<(&str, &str)> {
 
 impl WheelScript {
     /// What is imported from the module.
-    pub(super) fn import(&self) -> &str {
+    pub(crate) fn import(&self) -> &str {
         self.function.split_once('.').map_or(&self.function, |(first, _)| first)
     }
 }
 
 /// The console scripts for a Python of this minor version. As pip and uv do it, pip's own versioned command follows the
 /// interpreter and not the machine that built the wheel.
-pub(super) fn for_python(scripts: &[WheelScript], minor: u64) -> Vec<WheelScript> {
+pub(crate) fn for_python(scripts: &[WheelScript], minor: u64) -> Vec<WheelScript> {
     let versioned = |name: &str| name.strip_prefix("pip3.").is_some_and(|minor| minor.parse::<u8>().is_ok());
     let mut scripts: Vec<_> = scripts.iter().filter(|script| !versioned(&script.name)).cloned().collect();
     if let Some(pip) = scripts.iter().find(|script| script.name == "pip3") {

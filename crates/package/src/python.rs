@@ -7,8 +7,10 @@ use rattler::install::PythonInfo;
 use rattler_conda_types::{PackageRecord, Subdir};
 use serde::Serialize;
 
-use super::PlanInput;
-use crate::{Error, Refusal, error::escape, path::normalise};
+use crate::{
+    error::{Error, Refusal, escape},
+    path::normalise,
+};
 
 /// What a `noarch: python` package needs to know of the environment's Python.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -52,7 +54,7 @@ impl Python {
     }
 
     /// Where a path of a `noarch: python` package goes (rattler's `PythonInfo::get_python_noarch_target_path`).
-    pub(super) fn place(&self, path: &TreePath) -> Result<TreePath, Refusal> {
+    pub(crate) fn place(&self, path: &TreePath) -> Result<TreePath, Refusal> {
         let path = path.as_str();
         let below =
             |directory: &str| path.strip_prefix(directory).filter(|rest| rest.is_empty() || rest.starts_with('/'));
@@ -64,12 +66,4 @@ impl Python {
             normalise(path)
         }
     }
-}
-
-/// The environment's Python, from the locked record of the package of that name.
-pub(super) fn find(packages: &[PlanInput<'_>]) -> Result<Option<Python>, Error> {
-    let Some(package) = packages.iter().find(|package| package.record.name.as_normalized() == "python") else {
-        return Ok(None);
-    };
-    Python::of(package.record, &package.facts.file_name).map(Some)
 }

@@ -1,0 +1,76 @@
+//! What a wheel says about itself, read without unpacking its contents.
+
+use std::path::Path;
+
+use pixi_oci_layer::TreePath;
+use pixi_oci_package::{Error, Member, Style, Zip, escape};
+
+use crate::{
+    entry_points::{EntryPoints, WheelScript},
+    metadata::{self, WheelExpected},
+    record::Record,
+};
+
+/// What a wheel says about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WheelInfo {
+    /// The wheel's file name, as in errors.
+    pub file_name: String,
+    /// The PEP 503 name.
+    pub name: String,
+    /// The version as `METADATA` spells it.
+    pub version: String,
+    /// `Root-Is-Purelib` of `WHEEL`. In a conda prefix `purelib` and `platlib` are one directory.
+    pub root_is_purelib: bool,
+    /// The directory of metadata, such as `rich-15.0.0.dist-info`.
+    pub dist_info: TreePath,
+    /// `console_scripts` and `gui_scripts` of `entry_points.txt`, each in the order of names.
+    pub console_scripts: Vec<WheelScript>,
+    /// See [`WheelInfo::console_scripts`].
+    pub gui_scripts: Vec<WheelScript>,
+    pub(crate) members: Vec<Member>,
+    pub(crate) record: Record,
+}
+
+/// Reads what the wheel at `archive` says about itself. It must be the one that `expected` names.
+///
+/// Contents are not unpacked, except `METADATA`, `WHEEL`, `RECORD` and `entry_points.txt`.
+pub fn read_wheel(archive: &Path, expected: &WheelExpected) -> Result<WheelInfo, Error> {
+    let file_name = escape(&expected.file_name);
+    let zip = Zip::open(archive, &file_name, Style::Deflated)?;
+    let members = zip.members()?;
+    let dist_info = metadata::dist_info(&file_name, &members, expected)?;
+    let find = |name: &str| {
+        let path = format!("{dist_info}/{name}");
+        members.iter().position(|member| !member.is_directory && member.path.as_str() == path)
+    };
+    let need = |name: &'static str| {
+        find(name)
+            .ok_or_else(|| Error::info(&file_name, name, "the wheel has no such file in its .dist-info directory"))
+    };
+    let record_bytes = zip.bytes(&members[need("RECORD")?])?;
+    let record = Record::parse(&file_name, &record_bytes, &members, &dist_info)?;
+    let read = |index: usize| {
+        let bytes = zip.bytes(&members[index])?;
+        record.verify(&file_name, &members, index, &bytes)?;
+        Ok::<_, Error>(bytes)
+    };
+
+    let version = metadata::check_metadata(&file_name, &read(need("METADATA")?)?, expected)?;
+    let root_is_purelib = metadata::check_wheel(&file_name, &read(need("WHEEL")?)?)?;
+    let EntryPoints { console_scripts, gui_scripts } = match find("entry_points.txt") {
+        Some(index) => EntryPoints::parse(&file_name, &read(index)?)?,
+        None => EntryPoints::default(),
+    };
+    Ok(WheelInfo {
+        name: expected.name.clone(),
+        file_name: file_name.clone(),
+        version,
+        root_is_purelib,
+        dist_info,
+        console_scripts,
+        gui_scripts,
+        members,
+        record,
+    })
+}
