@@ -21,6 +21,8 @@ use crate::{
     report::{Findings, PackageRecord, Rule, Severity},
 };
 
+pub(crate) use environment::ENTRYPOINT;
+
 /// What a layer of an image is for, as its history says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {

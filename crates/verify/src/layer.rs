@@ -23,6 +23,7 @@ use crate::{
     LayerReport, accounts, blob,
     layout::Image,
     report::{Findings, Rule, Severity, printable},
+    written,
 };
 
 /// Layers that could be read.
@@ -116,7 +117,10 @@ fn read_layer(
     let mut content = Content { digest, ours, budget, documents: Documents::new(), findings: Findings::default() };
     let (entries, malformed) = content.read(&mut tar);
     // What follows the entries belongs to the diff id as well, and a broken tar still has one.
-    let (diff_id, tar_size, _) = tar.finish().map_err(broken).ok()?;
+    let (diff_id, tar_size, hidden) = tar.finish().map_err(broken).ok()?;
+    if ours {
+        written::hidden(hidden, digest, findings);
+    }
     let Content { documents, findings: of_entries, .. } = content;
     findings.append(of_entries);
     if let Some(reason) = malformed {

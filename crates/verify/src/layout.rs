@@ -22,6 +22,7 @@ use crate::{
     layer::Layers,
     report::{Findings, Rule, printable},
     tree::Stacker,
+    written::{self, Kind},
 };
 
 /// An image whose documents could be read.
@@ -33,6 +34,8 @@ pub(crate) struct Image {
     pub layers: Vec<Descriptor>,
     /// How many of `layers` are the base image's; the others are held to stricter rules.
     pub base_layers: usize,
+    /// The base image that its manifest names.
+    base_digest: Option<String>,
 }
 
 /// What `index.json` leads to.
@@ -153,6 +156,7 @@ impl Walk<'_> {
         let parsed = document::parse(&bytes, Some(OCI_INDEX), &descriptor.digest, self.findings);
         let Some(Document::Index(Index { manifests, .. })) = parsed else { return };
         let mut platforms: BTreeMap<&Platform, &str> = BTreeMap::new();
+        let before = self.images.len();
         for child in &manifests {
             match &child.platform {
                 Some(platform) if platform.is_unknown() => {}
@@ -170,6 +174,9 @@ impl Walk<'_> {
                 None => self.findings.notice(Rule::Platform, &child.digest, "its image index names no platform"),
             }
             self.descriptor(child, &descriptor.digest, depth + 1);
+        }
+        if self.images[before..].iter().any(Image::is_ours) {
+            written::check(Kind::Index, &bytes, &descriptor.digest, self.findings);
         }
     }
 
@@ -192,17 +199,26 @@ impl Walk<'_> {
         if manifest.config.media_type != OCI_CONFIG {
             return self.artifact(descriptor, &manifest);
         }
-        let Some(bytes) = self.read(&manifest.config) else { return };
-        let Some(config) = document::parse_config(&bytes, &manifest.config.digest, self.findings) else { return };
+        let Some(config_bytes) = self.read(&manifest.config) else { return };
+        let parsed = document::parse_config(&config_bytes, &manifest.config.digest, self.findings);
+        let Some(config) = parsed else { return };
         config::check(&manifest.config.digest, &config, manifest.layers.len(), self.findings);
         check_platform(descriptor, &config, self.findings);
-        self.images.push(Image {
+        let image = Image {
             digest: descriptor.digest.clone(),
             config_digest: manifest.config.digest,
             base_layers: base_layers(&manifest.common.annotations, &config, manifest.layers.len()),
+            base_digest: manifest.common.annotations.get(BASE_DIGEST).cloned(),
             config,
             layers: manifest.layers,
-        });
+        };
+        if image.is_ours() {
+            written::check(Kind::Manifest, &bytes, &image.digest, self.findings);
+            written::check(Kind::Config, &config_bytes, &image.config_digest, self.findings);
+            written::settings(&image.config, accounts::ENTRYPOINT, &image.config_digest, self.findings);
+        }
+        image.base(self.findings);
+        self.images.push(image);
     }
 
     /// A manifest that is no image has blobs of any type; only their bytes can be checked.
@@ -254,6 +270,29 @@ fn check_platform(descriptor: &Descriptor, config: &ImageConfig, findings: &mut 
 }
 
 impl Image {
+    /// Whether a layer's history says that pixi-oci made it.
+    fn is_ours(&self) -> bool {
+        self.config
+            .layer_history()
+            .any(|step| Purpose::of(step.created_by.as_deref().unwrap_or("")) != Purpose::Unknown)
+    }
+
+    /// Says which layers nothing was compared with.
+    fn base(&self, findings: &mut Findings) {
+        if !self.is_ours() {
+            let text = "was not made by pixi-oci, so its files are not accounted for";
+            findings.notice(Rule::NotCompared, &self.digest, text);
+        } else if let (Some(base), 1..) = (&self.base_digest, self.base_layers) {
+            let (number, base) = (self.base_layers, printable(base.as_bytes()));
+            let layers = if number == 1 { "layer is" } else { "layers are" };
+            findings.notice(
+                Rule::NotCompared,
+                &self.digest,
+                format!("{number} base {layers} not checked against {base}"),
+            );
+        }
+    }
+
     /// Compares the image with what its layers really are, and says what they are.
     pub fn report(&self, layers: &Layers, stacker: &mut Stacker, findings: &mut Findings) -> ImageReport {
         let read: Vec<_> = self.layers.iter().map(|descriptor| layers.get(&descriptor.key())).collect();
@@ -286,7 +325,7 @@ impl Image {
     pub fn account(&self, layers: &Layers, findings: &mut Findings) -> Option<Vec<PackageRecord>> {
         let purposes: Vec<Purpose> =
             self.config.layer_history().map(|step| Purpose::of(step.created_by.as_deref().unwrap_or(""))).collect();
-        if purposes.iter().all(|purpose| *purpose == Purpose::Unknown) {
+        if !self.is_ours() {
             return None;
         }
         let settings = &self.config.config;

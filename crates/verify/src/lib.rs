@@ -34,6 +34,7 @@ mod report;
 mod run;
 mod tree;
 mod verdict;
+mod written;
 
 use std::path::{Path, PathBuf};
 

@@ -23,6 +23,11 @@ impl Report {
         self.errors().next().is_none()
     }
 
+    /// Makes errors of notices: nothing may be left that was not compared.
+    pub fn make_strict(&mut self) {
+        self.findings.iter_mut().for_each(|finding| finding.severity = Severity::Error);
+    }
+
     /// Adds what the lock file in an image has otherwise.
     pub fn not_locked(&mut self, image: &str, differences: Vec<String>) {
         self.findings.extend(differences.into_iter().map(|detail| Finding {
@@ -204,6 +209,12 @@ pub enum Rule {
     Inventory,
     /// The packages are those of the lock file in the image.
     NotLocked,
+    /// A document of an image of ours has no field that pixi-oci does not write.
+    ForeignField,
+    /// A blob of ours has no bytes outside its tar.
+    HiddenBytes,
+    /// What nothing in the image can be compared with is said.
+    NotCompared,
     /// The list of findings was cut.
     TooMany,
 }

@@ -2,6 +2,7 @@
 
 mod entries;
 pub(crate) mod fixture;
+mod written;
 
 use std::fs;
 

@@ -36,6 +36,9 @@ pub struct ImageArgs {
     /// The image: oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE, or docker://REF, which is fetched.
     #[arg(value_name = "IMAGE", default_value = "oci:dist/oci")]
     image: String,
+    /// Fail on notices, too: on everything odd, and on what could not be compared.
+    #[arg(long)]
+    strict: bool,
     /// Print one JSON document.
     #[arg(long)]
     json: bool,
@@ -51,6 +54,9 @@ pub fn run(args: &ImageArgs, output: &Output) -> Result<ExitCode, CliError> {
     let layout = Layout::find(&args.image, &args.registry, &surroundings.scratch, output)?;
     let mut report = verify_layout(&layout.dir, layout.tag.as_deref())?;
     let project = accounts::project(&layout.dir, &mut report, &surroundings.scratch)?;
+    if args.strict {
+        report.make_strict();
+    }
     let wrong = findings(&report, output);
     let interrupted = interrupt::flag();
     let runs = if args.run.wanted() && report.is_sound() {

@@ -11,7 +11,7 @@ use crate::report::{Rule, printable};
 /// The environment's variables for Apptainer.
 pub(super) const APPTAINER: &str = ".singularity.d/env/91-pixi-oci.sh";
 /// Activates the environment, where only a shell can.
-pub(super) const ENTRYPOINT: &str = "opt/pixi/entrypoint";
+pub(crate) const ENTRYPOINT: &str = "opt/pixi/entrypoint";
 
 /// What a path must be.
 enum Rules {
