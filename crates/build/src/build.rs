@@ -22,7 +22,8 @@ use crate::{
     packages::{Contents, with_archives},
     remote::{Published, RemoteMeans, RemoteRepository},
     reuse::{Knowledge, OnLayer, Remote, known},
-    sources::{Environments, Means, SourcesInput, build_sources, decide},
+    source_environments::{self, Environments},
+    sources::{SourcesInput, decide},
     target::targets,
 };
 
@@ -172,20 +173,7 @@ pub fn stage(
         on_layer,
         on_event,
     };
-    let environments = Environments { builder: &builder, targets: &targets };
-    let means = Means {
-        request,
-        configuration: &configuration,
-        targets: &targets,
-        client,
-        scratch: output.scratch(),
-        on_event,
-        infos: &|index| environments.infos(index),
-        base: &|index| environments.base(index),
-        environment: &|index, directory, label| environments.write(index, directory, label),
-        install: &|index, to, activate| environments.install(index, to, activate),
-    };
-    build_sources(&mut sources, &means)?;
+    Environments { builder: &builder, targets: &targets }.build(&mut sources)?;
     let mut archives = archives.into_iter();
     let contents: Vec<Contents<'_>> = targets
         .iter()
@@ -209,7 +197,7 @@ pub fn stage(
         environment: configuration.environment,
         lock_file_digest,
         images: reports,
-        sources: sources.reports(&targets),
+        sources: source_environments::reports(&sources, &targets),
         executed: sources.executed,
     };
     Ok(Staged { index, output, report, trim: layer_cache, facts, archives: (archive_cache, request.archive_cache) })

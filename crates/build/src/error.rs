@@ -65,9 +65,6 @@ pub enum Error {
     /// A wheel for another target.
     #[error(transparent)]
     Tags(#[from] pixi_oci_wheel::TagError),
-    /// A source that could not be built.
-    #[error(transparent)]
-    BuildSource(#[from] Box<crate::sources::BuildError>),
     /// Wheels without an interpreter.
     #[error(
         "environment for {platform}: these wheels need `python`, which is not among its conda packages: {wheels}; run `pixi add python`"
@@ -184,17 +181,24 @@ pub enum Error {
     },
 }
 
-impl From<crate::sources::SourceError> for Error {
-    fn from(error: crate::sources::SourceError) -> Self {
-        Self::Source(Box::new(error))
+impl From<crate::source_wheel::SourceWheelError> for Error {
+    fn from(error: crate::source_wheel::SourceWheelError) -> Self {
+        match error {
+            crate::source_wheel::SourceWheelError::Package(error) => Self::Package(error),
+            crate::source_wheel::SourceWheelError::Io { path, source } => Self::Io { action: "read", path, source },
+        }
     }
 }
 
-impl From<crate::sources::BuildError> for Error {
-    fn from(error: crate::sources::BuildError) -> Self {
+impl From<crate::sources::SourceError> for Error {
+    fn from(error: crate::sources::SourceError) -> Self {
         match error {
-            crate::sources::BuildError::Interrupted => Self::Interrupted,
-            error => Self::BuildSource(Box::new(error)),
+            crate::sources::SourceError::Interrupted => Self::Interrupted,
+            crate::sources::SourceError::Package(error) => Self::Package(error),
+            crate::sources::SourceError::Layer(error) => Self::Layer(error),
+            crate::sources::SourceError::Resolve(error) => Self::Resolve(error),
+            crate::sources::SourceError::Io { action, path, source } => Self::Io { action, path, source },
+            error => Self::Source(Box::new(error)),
         }
     }
 }

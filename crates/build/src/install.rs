@@ -23,7 +23,7 @@ use crate::{
     layers::{CONSTANT_TIME, ReadyPackage},
     packages::{Contents, Ready, activation_scripts, facts, has_path, ready_packages},
     platform,
-    sources::{SourceWheel, WheelOrigin},
+    source_wheel::{SourceWheel, WheelOrigin},
     target::Target,
     virtual_packages,
 };
@@ -228,7 +228,7 @@ fn source(entry: &PackageEntry, archive: &CachedArchive) -> Option<Result<Source
     };
     let name = entry.name.strip_prefix("pypi:")?;
     let directory = entry.directory.as_ref().map(PathBuf::from);
-    Some(SourceWheel::read(&archive.path, name, &entry.version, origin, directory))
+    Some(SourceWheel::read(&archive.path, name, &entry.version, origin, directory).map_err(Error::from))
 }
 
 /// Writes a package, and gives its `env_vars.d`.

@@ -44,6 +44,8 @@ mod request;
 mod reuse;
 mod secrets;
 mod settings;
+mod source_environments;
+mod source_wheel;
 mod sources;
 mod table;
 mod target;
@@ -87,7 +89,8 @@ pub use report::{
     BaseReport, BuildReport, ImageReport, LayerKind, LayerOrigin, LayerReport, SourceReport, WheelReport, WheelSource,
 };
 pub use request::{BuildPlace, BuildRequest, RequestError};
-pub use sources::{BuildError, SourceError, SourceWheel, Undecided, WheelOrigin};
+pub use source_wheel::{SourceWheel, WheelOrigin};
+pub use sources::{BuildError, SourceError, Undecided};
 pub use task::image_task;
 
 /// A runtime for the network, which ends with what it is used for.

@@ -20,7 +20,7 @@ use crate::{
     cache::{FactsCache, Known, wheel_key},
     layers::{PackageContent, PackageFactsOf, PackageLayer, ReadyPackage},
     previous::Previous,
-    sources::{SourceWheel, python_of},
+    source_wheel::SourceWheel,
     table::{LayerTable, TableLayer},
     target::Target,
     wheels::{TargetWheel, WheelFile, direct_url, in_order, overwritten_warnings, wheel_facts},
@@ -92,7 +92,7 @@ pub fn known_packages(
     cache: &dyn KnownPackages,
     workdir: &str,
 ) -> Result<Vec<Option<KnownPackage>>, Error> {
-    let python = python_of(target)?;
+    let python = target.python()?;
     let known = |package: &LockedPackage| {
         let sha256 = package.sha256()?;
         let (known, size) = match (package, &python) {
@@ -123,7 +123,7 @@ pub fn known_packages(
 
 /// Keeps what is known of packages of the target.
 pub fn keep(target: &Target, known: &[Option<KnownPackage>], cache: &FactsCache, workdir: &str) -> Result<(), Error> {
-    let python = python_of(target)?;
+    let python = target.python()?;
     for (package, known) in with_archives(&target.packages).zip(known) {
         match (package, package.sha256(), known, &python) {
             (LockedPackage::Conda(_), Some(sha256), Some(KnownPackage::Conda(known)), _) => {

@@ -12,30 +12,30 @@
 
 mod built;
 mod direct_url;
-mod environment;
 mod error;
 mod injected;
 mod listing;
 mod own;
 mod pyproject;
-mod wheel;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
 };
 
-use pixi_oci_package::Python;
 use pixi_oci_resolve::{ArchiveLocation, LockedPackage, PypiSourceKind, Sha256, Workspace};
 
 pub use self::{
-    built::{BuildError, ENVIRONMENT_TAG, Means, Pending, PendingKind, build_sources},
-    environment::Environments,
+    built::{BuildError, Builds, Means, Need, Pending, PendingKind, Place},
     error::{SourceError, Undecided},
-    wheel::{SourceWheel, WheelOrigin},
 };
 use self::{injected::Injected, own::own_wheel};
-use crate::{BuildRequest, Error, SourceReport, configuration::Configuration, target::Target};
+use crate::{
+    BuildRequest,
+    configuration::Configuration,
+    source_wheel::{SourceWheel, WheelOrigin},
+    target::Target,
+};
 
 /// What [`decide`] needs to know.
 pub struct SourcesInput<'a> {
@@ -56,7 +56,7 @@ pub struct SourcesInput<'a> {
 pub struct Decided {
     /// For each target, by [`LockedPackage::name`].
     pub wheels: Vec<BTreeMap<String, SourceWheel>>,
-    /// What has to be built first: [`build_sources`].
+    /// What has to be built first: [`Builds`].
     pub pending: Vec<Pending>,
     /// Package code that was run.
     pub executed: Vec<String>,
@@ -91,7 +91,7 @@ enum Kind {
 /// # Errors
 ///
 /// [`SourceError::Undecided`] lists all sources for which nothing was decided; the others name one source or wheel.
-pub fn decide(input: &SourcesInput<'_>) -> Result<Decided, Error> {
+pub fn decide(input: &SourcesInput<'_>) -> Result<Decided, SourceError> {
     let locked = locked(input.targets);
     let mut decided = Decided { wheels: vec![BTreeMap::new(); input.targets.len()], ..Decided::default() };
     let injected = Injected::read(input, &locked)?;
@@ -121,25 +121,9 @@ pub fn decide(input: &SourcesInput<'_>) -> Result<Decided, Error> {
     }
     if !undecided.is_empty() {
         undecided.sort();
-        return Err(SourceError::Undecided { undecided }.into());
+        return Err(SourceError::Undecided { undecided });
     }
     Ok(decided)
-}
-
-impl Decided {
-    /// What the report says of it.
-    pub fn reports(&self, targets: &[Target]) -> Vec<SourceReport> {
-        let all = targets.iter().zip(&self.wheels).flat_map(|(target, wheels)| {
-            wheels.iter().map(|(package, wheel)| SourceReport {
-                package: package.clone(),
-                conda_platform: target.platform.name.clone(),
-                wheel: wheel.file_name.clone(),
-                sha256: wheel.sha256.to_string(),
-                origin: wheel.origin,
-            })
-        });
-        all.collect()
-    }
 }
 
 /// All sources, by name.
@@ -227,7 +211,7 @@ impl<'a> OwnSources<'a> {
         &mut self,
         source: &Locked<'_>,
         warnings: &mut Vec<String>,
-    ) -> Result<Result<SourceWheel, Option<String>>, Error> {
+    ) -> Result<Result<SourceWheel, Option<String>>, SourceError> {
         if !matches!(source.kind, Kind::Pypi(PypiSourceKind::Directory) | Kind::Conda) {
             return Ok(Err(None));
         }
@@ -237,12 +221,15 @@ impl<'a> OwnSources<'a> {
         let Ok(real) = fs_err::canonicalize(directory) else {
             return Ok(Err(Some("there is no such directory".into())));
         };
-        let real_root =
-            fs_err::canonicalize(root).map_err(|source| Error::Io { action: "find", path: root.into(), source })?;
+        let real_root = fs_err::canonicalize(root).map_err(|source| SourceError::Io {
+            action: "find",
+            path: root.into(),
+            source,
+        })?;
         let Ok(below) = real.strip_prefix(&real_root) else {
             if source.kind != Kind::Conda && self.is_editable(source)? {
                 let directory = source.location.to_owned();
-                return Err(SourceError::EditableOutside { package: source.name.clone(), directory }.into());
+                return Err(SourceError::EditableOutside { package: source.name.clone(), directory });
             }
             return Ok(Err(Some("it is outside of the workspace".into())));
         };
@@ -253,7 +240,7 @@ impl<'a> OwnSources<'a> {
         }
         let name = (source.kind != Kind::Conda).then(|| source.python_name());
         let scratch = self.input.scratch.join("own");
-        fs_err::create_dir_all(&scratch).map_err(|source| Error::Io {
+        fs_err::create_dir_all(&scratch).map_err(|source| SourceError::Io {
             action: "make",
             path: scratch.clone(),
             source,
@@ -269,7 +256,7 @@ impl<'a> OwnSources<'a> {
         Ok(Ok(SourceWheel::read(&made.path, &made.name, &made.version, WheelOrigin::Own, directory)?))
     }
 
-    fn is_editable(&mut self, source: &Locked<'_>) -> Result<bool, Error> {
+    fn is_editable(&mut self, source: &Locked<'_>) -> Result<bool, SourceError> {
         for &index in &source.targets {
             let known = match self.editable[index].take() {
                 Some(known) => known,
@@ -302,16 +289,4 @@ fn conda_backend(directory: &Path) -> Option<String> {
         Some(other) => Some(format!("only {other} knows what it builds")),
         None => Some("it has no [package.build] with a backend".into()),
     }
-}
-
-/// The Python of a target.
-pub fn python_of(target: &Target) -> Result<Option<Python>, Error> {
-    for package in &target.packages {
-        if let LockedPackage::Conda(record) = package
-            && record.package_record.name.as_normalized() == "python"
-        {
-            return Ok(Some(Python::of(&record.package_record, &package.name())?));
-        }
-    }
-    Ok(None)
 }

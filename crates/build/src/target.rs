@@ -1,6 +1,7 @@
 //! Which platforms of the lock file are built.
 
 use pixi_oci_image::Architecture;
+use pixi_oci_package::Python;
 use pixi_oci_resolve::{LockFile, LockedPackage, LockedPlatform, PlatformWanted, VirtualPackage, Workspace};
 
 use crate::{BuildRequest, Error, RequestError, configuration::Configuration, platform, virtual_packages};
@@ -16,6 +17,29 @@ pub struct Target {
     pub packages: Vec<LockedPackage>,
     /// What the target is assumed to have.
     pub virtual_packages: Vec<VirtualPackage>,
+}
+
+/// What pixi assumes of a platform whose glibc is not named.
+const DEFAULT_GLIBC: (u64, u64) = (2, 28);
+
+impl Target {
+    /// Its Python, if it has one.
+    pub fn python(&self) -> Result<Option<Python>, pixi_oci_package::Error> {
+        for package in &self.packages {
+            if let LockedPackage::Conda(record) = package
+                && record.package_record.name.as_normalized() == "python"
+            {
+                return Ok(Some(Python::of(&record.package_record, &package.name())?));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The C library that it is assumed to have.
+    pub fn glibc(&self) -> (u64, u64) {
+        let said = self.virtual_packages.iter().find(|package| package.name == "__glibc");
+        said.and_then(|package| package.version.as_major_minor()).unwrap_or(DEFAULT_GLIBC)
+    }
 }
 
 /// The targets of a request, sorted by architecture.

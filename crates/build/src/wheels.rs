@@ -14,7 +14,7 @@ use url::Url;
 use crate::{
     Error, WheelReport, WheelSource,
     cache::{FactsCache, Known},
-    sources::{SourceWheel, WheelOrigin as WheelMaker},
+    source_wheel::{SourceWheel, WheelOrigin as WheelMaker},
     target::Target,
 };
 

@@ -178,7 +178,7 @@ fn sources(survey: &Survey<'_>, output: &Output, unpredicted: &mut Vec<Unpredict
         targets: survey.targets,
         scratch: output.scratch(),
     });
-    match decided {
+    match decided.map_err(Error::from) {
         Ok(decided) => {
             if !decided.pending.is_empty() {
                 let names: Vec<&str> = decided.pending.iter().map(|pending| pending.name.as_str()).collect();

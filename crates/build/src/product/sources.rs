@@ -7,11 +7,7 @@ use pixi_oci_publish::OciLayout;
 use pixi_oci_resolve::{Client, Workspace};
 
 use super::Environment;
-use crate::{
-    Error, OnEvent, WheelOrigin,
-    image::ImageBuilder,
-    sources::{Environments, Means, build_sources},
-};
+use crate::{Error, OnEvent, WheelOrigin, image::ImageBuilder, source_environments::Environments};
 
 /// What all environments of a product share.
 pub(super) struct Builds<'a> {
@@ -44,20 +40,7 @@ impl Builds<'_> {
             on_layer: &|_, _| (),
             on_event: self.on_event,
         };
-        let environments = Environments { builder: &builder, targets: &environment.targets };
-        let means = Means {
-            request: &environment.request,
-            configuration: &environment.configuration,
-            targets: &environment.targets,
-            client: self.client,
-            scratch: &scratch,
-            on_event: self.on_event,
-            infos: &|index| environments.infos(index),
-            base: &|index| environments.base(index),
-            environment: &|index, directory, label| environments.write(index, directory, label),
-            install: &|index, to, activate| environments.install(index, to, activate),
-        };
-        build_sources(&mut environment.sources, &means)?;
+        Environments { builder: &builder, targets: &environment.targets }.build(&mut environment.sources)?;
         Ok(std::mem::take(&mut environment.sources.executed))
     }
 }

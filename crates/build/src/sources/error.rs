@@ -1,6 +1,9 @@
 //! Why a source cannot become a wheel.
 
-use std::path::PathBuf;
+use std::{io, path::PathBuf};
+
+use super::BuildError;
+use crate::source_wheel::SourceWheelError;
 
 /// Each names the package or file, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -132,6 +135,49 @@ pub enum SourceError {
         /// The rule that found it.
         rule: &'static str,
     },
+    /// A source that could not be built.
+    #[error(transparent)]
+    Build(#[from] Box<BuildError>),
+    /// A package or a wheel.
+    #[error(transparent)]
+    Package(#[from] pixi_oci_package::Error),
+    /// The files of a source as a tar.
+    #[error("cannot make a layer")]
+    Layer(#[from] pixi_oci_layer::Error),
+    /// The manifest, or a source archive that was not fetched.
+    #[error(transparent)]
+    Resolve(#[from] pixi_oci_resolve::Error),
+    /// Files of ours.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// It was to end.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl From<SourceWheelError> for SourceError {
+    fn from(error: SourceWheelError) -> Self {
+        match error {
+            SourceWheelError::Package(error) => Self::Package(error),
+            SourceWheelError::Io { path, source } => Self::Io { action: "read", path, source },
+        }
+    }
+}
+
+impl From<BuildError> for SourceError {
+    fn from(error: BuildError) -> Self {
+        match error {
+            BuildError::Interrupted => Self::Interrupted,
+            error => Self::Build(Box::new(error)),
+        }
+    }
 }
 
 /// A source that nobody decided about.

@@ -10,8 +10,11 @@ use pep508_rs::{PackageName, pep440_rs::Version};
 use pixi_oci_package::Python;
 use pixi_oci_wheel::check_tags;
 
-use super::{Locked, SourceError, SourceWheel, SourcesInput, WheelOrigin, python_of};
-use crate::{Error, target::Target};
+use super::{Locked, SourceError, SourcesInput};
+use crate::{
+    source_wheel::{SourceWheel, WheelOrigin},
+    target::Target,
+};
 
 /// The wheels that were given, for each source and target.
 #[derive(Debug, Default)]
@@ -25,17 +28,14 @@ struct Given {
     version: Version,
 }
 
-/// What pixi assumes of a platform whose glibc nobody names.
-const DEFAULT_GLIBC: (u64, u64) = (2, 28);
-
 impl Injected {
     /// Reads the wheels that were given. Each must be of a locked source, and for one of the targets.
-    pub fn read(input: &SourcesInput<'_>, locked: &[Locked<'_>]) -> Result<Self, Error> {
+    pub fn read(input: &SourcesInput<'_>, locked: &[Locked<'_>]) -> Result<Self, SourceError> {
         let given = given(input)?;
         if given.is_empty() {
             return Ok(Self::default());
         }
-        let pythons = input.targets.iter().map(python_of).collect::<Result<Vec<_>, _>>()?;
+        let pythons = input.targets.iter().map(Target::python).collect::<Result<Vec<_>, _>>()?;
         let mut injected = Self::default();
         let mut used: BTreeSet<&Path> = BTreeSet::new();
         let mut reasons: BTreeMap<&Path, String> = BTreeMap::new();
@@ -58,7 +58,7 @@ impl Injected {
         match given.iter().find(|wheel| !used.contains(wheel.path.as_path())) {
             Some(wheel) => {
                 let reason = reasons.remove(wheel.path.as_path()).unwrap_or_default();
-                Err(SourceError::FitsNone { path: wheel.path.clone(), reason }.into())
+                Err(SourceError::FitsNone { path: wheel.path.clone(), reason })
             }
             None => Ok(injected),
         }
@@ -75,26 +75,26 @@ impl Injected {
     }
 
     /// Copies a wheel, once, so that it cannot change between its checks and its use.
-    fn copy(&self, input: &SourcesInput<'_>, wheel: &Given) -> Result<SourceWheel, Error> {
+    fn copy(&self, input: &SourcesInput<'_>, wheel: &Given) -> Result<SourceWheel, SourceError> {
         let path = input.scratch.join("injected").join(&wheel.file_name);
         if let Some(known) = self.0.values().find(|known| known.path == path) {
             return Ok(known.clone());
         }
         let copied =
             fs_err::create_dir_all(input.scratch.join("injected")).and_then(|()| fs_err::copy(&wheel.path, &path));
-        copied.map_err(|source| Error::Io { action: "copy", path: wheel.path.clone(), source })?;
-        SourceWheel::read(&path, &wheel.name, &wheel.version.to_string(), WheelOrigin::Injected, None)
+        copied.map_err(|source| SourceError::Io { action: "copy", path: wheel.path.clone(), source })?;
+        Ok(SourceWheel::read(&path, &wheel.name, &wheel.version.to_string(), WheelOrigin::Injected, None)?)
     }
 }
 
 /// Every file that was given: paths of the command line, patterns of the configuration.
-fn given(input: &SourcesInput<'_>) -> Result<Vec<Given>, Error> {
+fn given(input: &SourcesInput<'_>) -> Result<Vec<Given>, SourceError> {
     let mut paths: BTreeSet<PathBuf> = input.request.wheels.iter().cloned().collect();
     let root = &input.workspace.root;
     for pattern in input.configuration.oci.wheels.iter().flatten() {
         let found = matching(root, pattern)?;
         if found.is_empty() {
-            return Err(SourceError::NoMatch { pattern: pattern.clone(), workspace: root.clone() }.into());
+            return Err(SourceError::NoMatch { pattern: pattern.clone(), workspace: root.clone() });
         }
         paths.extend(found);
     }
@@ -102,7 +102,7 @@ fn given(input: &SourcesInput<'_>) -> Result<Vec<Given>, Error> {
 }
 
 /// The files that a pattern means: wild cards are in the last part of the path only.
-fn matching(root: &Path, pattern: &str) -> Result<Vec<PathBuf>, Error> {
+fn matching(root: &Path, pattern: &str) -> Result<Vec<PathBuf>, SourceError> {
     let path = root.join(pattern);
     let (Some(directory), Some(last)) = (path.parent(), path.file_name().and_then(|last| last.to_str())) else {
         return Ok(Vec::new());
@@ -117,7 +117,7 @@ fn matching(root: &Path, pattern: &str) -> Result<Vec<PathBuf>, Error> {
     Ok(names.filter(|name| glob.is_match(name)).map(|name| directory.join(name)).collect())
 }
 
-fn read_name(path: PathBuf) -> Result<Given, Error> {
+fn read_name(path: PathBuf) -> Result<Given, SourceError> {
     let parse = || {
         let file_name = path.file_name()?.to_str()?.to_owned();
         let parts: Vec<&str> = file_name.strip_suffix(".whl")?.split('-').collect();
@@ -129,7 +129,7 @@ fn read_name(path: PathBuf) -> Result<Given, Error> {
     };
     match parse() {
         Some((file_name, name, version)) => Ok(Given { file_name, name, version, path }),
-        None => Err(SourceError::NoWheel { path }.into()),
+        None => Err(SourceError::NoWheel { path }),
     }
 }
 
@@ -167,7 +167,7 @@ fn choose<'a>(
     let Some(python) = python else { return Err(SourceError::NoPython { package, platform }) };
     let (mut fitting, mut failures) = (Vec::new(), Vec::new());
     for wheel in wheels {
-        match check_tags(&wheel.file_name, python, target.platform.subdir, glibc(target)) {
+        match check_tags(&wheel.file_name, python, target.platform.subdir, target.glibc()) {
             Ok(()) => fitting.push(*wheel),
             Err(error) => {
                 failures.push(error.to_string());
@@ -182,10 +182,4 @@ fn choose<'a>(
         }
         [] => Err(SourceError::NoneFits { package, platform, reasons: failures.join("; ") }),
     }
-}
-
-/// The C library that the target is assumed to have.
-pub(super) fn glibc(target: &Target) -> (u64, u64) {
-    let said = target.virtual_packages.iter().find(|package| package.name == "__glibc");
-    said.and_then(|package| package.version.as_major_minor()).unwrap_or(DEFAULT_GLIBC)
 }

@@ -7,8 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::own::NotStatic;
-use crate::Error;
+use super::{SourceError, own::NotStatic};
 
 /// A project with more files is not one that somebody wrote; and the walk ends somewhere.
 const MAX_FILES: usize = 100_000;
@@ -49,14 +48,14 @@ pub struct Listing {
 
 impl Listing {
     /// Walks the directory. Links to files are followed, those to directories are only noted.
-    pub fn read(root: &Path) -> Result<Self, Error> {
+    pub fn read(root: &Path) -> Result<Self, SourceError> {
         let mut listing = Self { root: root.to_owned(), files: BTreeMap::new() };
         listing.walk(root, "")?;
         Ok(listing)
     }
 
-    fn walk(&mut self, directory: &Path, prefix: &str) -> Result<(), Error> {
-        let failed = |source| Error::Io { action: "read", path: directory.into(), source };
+    fn walk(&mut self, directory: &Path, prefix: &str) -> Result<(), SourceError> {
+        let failed = |source| SourceError::Io { action: "read", path: directory.into(), source };
         // An OCI layout: images that were built before.
         if !prefix.is_empty() && directory.join("oci-layout").is_file() {
             return Ok(());
@@ -79,10 +78,7 @@ impl Listing {
                 self.files.insert(path, found(&metadata));
             }
             if self.files.len() > MAX_FILES {
-                return Err(Error::Source(Box::new(super::SourceError::TooManyFiles {
-                    directory: self.root.clone(),
-                    limit: MAX_FILES,
-                })));
+                return Err(SourceError::TooManyFiles { directory: self.root.clone(), limit: MAX_FILES });
             }
         }
         Ok(())

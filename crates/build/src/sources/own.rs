@@ -19,10 +19,7 @@ use pixi_oci_wheel::{NewWheelFile, pack_wheel};
 
 use self::rule::Package;
 use super::{SourceError, listing::Listing, pyproject::PyProject};
-use crate::{
-    Error,
-    secrets::{secret_content, secret_name},
-};
+use crate::secrets::{secret_content, secret_name};
 
 /// Why a project's wheel cannot be known without its build backend.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -61,7 +58,7 @@ pub fn own_wheel(
     workspace: &Path,
     (name, locked): (Option<&str>, Option<&str>),
     scratch: &Path,
-) -> Result<Result<OwnWheel, NotStatic>, Error> {
+) -> Result<Result<OwnWheel, NotStatic>, SourceError> {
     let listing = Listing::read(directory)?;
     let plan = match plan(&listing, name, locked) {
         Ok(plan) => plan,
@@ -88,7 +85,7 @@ pub fn own_wheel(
         }
     }
     let path = scratch.join(format!("{}-py3-none-any.whl", plan.stem));
-    let failed = |source| Error::Io { action: "write", path: path.clone(), source };
+    let failed = |source| SourceError::Io { action: "write", path: path.clone(), source };
     let file = fs_err::File::create(&path).map_err(failed)?;
     pack_wheel(BufWriter::new(file), &dist_info, &files).map_err(failed)?;
     Ok(Ok(OwnWheel { path, name: plan.name, version: plan.version, left_out }))
@@ -144,21 +141,21 @@ fn secret(path: &str) -> Option<&'static str> {
     path.split('/').find_map(secret_name)
 }
 
-fn content(listing: &Listing, path: &str, workspace: &Path, budget: &mut u64) -> Result<NewWheelFile, Error> {
+fn content(listing: &Listing, path: &str, workspace: &Path, budget: &mut u64) -> Result<NewWheelFile, SourceError> {
     let file = listing.root.join(path);
-    let failed = |source| Error::Io { action: "read", path: file.clone(), source };
+    let failed = |source| SourceError::Io { action: "read", path: file.clone(), source };
     let real = fs_err::canonicalize(&file).map_err(failed)?;
     if !real.starts_with(fs_err::canonicalize(workspace).map_err(failed)?) {
-        return Err(SourceError::OutsideLink { path: file }.into());
+        return Err(SourceError::OutsideLink { path: file });
     }
     let found = listing.get(path).map_or(0, |found| found.len);
     let Some(left) = budget.checked_sub(found) else {
-        return Err(SourceError::TooBig { directory: listing.root.clone(), limit: MAX_BYTES }.into());
+        return Err(SourceError::TooBig { directory: listing.root.clone(), limit: MAX_BYTES });
     };
     *budget = left;
     let bytes = fs_err::read(&real).map_err(failed)?;
     if let Some(rule) = secret_content(&bytes) {
-        return Err(SourceError::Secret { path: file, rule }.into());
+        return Err(SourceError::Secret { path: file, rule });
     }
     Ok(NewWheelFile { bytes, executable: listing.get(path).is_some_and(|found| found.executable) })
 }

@@ -16,7 +16,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::super::wheel::hash;
+use crate::source_wheel::hash;
 
 /// The cache, while this process holds its lock: each source is built once, whoever asks.
 #[derive(Debug)]

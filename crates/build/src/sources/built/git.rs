@@ -12,7 +12,7 @@ use pixi_oci_resolve::redact;
 use url::Url;
 
 use super::BuildError;
-use crate::Error;
+use crate::sources::SourceError;
 
 /// Gets the files of the commit that `url` (`git+https://HOST/REPO?subdirectory=DIR#COMMIT`) names, and the directory of
 /// the project in them. `scratch` is an empty directory.
@@ -23,7 +23,7 @@ pub fn git_tree(
     url: &Url,
     scratch: &Path,
     store: &mut ContentStore,
-) -> Result<(FileTree, String), Error> {
+) -> Result<(FileTree, String), SourceError> {
     let project = |reason: String| BuildError::Project { package: package.to_owned(), reason };
     let commit = url.fragment().unwrap_or_default().to_ascii_lowercase();
     if !matches!(commit.len(), 40 | 64) || !commit.bytes().all(|byte| byte.is_ascii_hexdigit()) {

@@ -27,10 +27,9 @@ pub struct Host {
 }
 
 impl Host {
-    /// Takes an empty directory, which is removed in the end, whatever is in it.
-    pub fn new(directory: PathBuf, alone: bool) -> std::io::Result<Self> {
-        std::fs::create_dir(&directory)?;
-        Ok(Self { directory, alone })
+    /// An environment in a directory, which is removed in the end, whatever is in it.
+    pub fn new(directory: PathBuf, alone: bool) -> Self {
+        Self { directory, alone }
     }
 
     /// Whether the kernel lets this user have a network of his own.
@@ -47,19 +46,9 @@ impl Host {
         directory.join("env")
     }
 
-    /// Where the environment goes.
-    pub fn prefix(&self) -> PathBuf {
-        Self::prefix_in(&self.directory)
-    }
-
     /// The script that sets it up.
-    pub fn activate(&self) -> PathBuf {
-        self.directory.join("activate.sh")
-    }
-
-    /// What the build has of the network, to go after what was built.
-    pub fn network(&self) -> &'static str {
-        if self.alone { "without a network" } else { "with the network, which could not be cut off" }
+    pub fn activate_in(directory: &Path) -> PathBuf {
+        directory.join("activate.sh")
     }
 
     /// As an image of a container builds.
@@ -81,12 +70,12 @@ impl Host {
     }
 
     fn command(&self, run: &Run<'_>, place: &Path) -> Command {
-        let own = self.prefix().join("bin/bash");
+        let own = Self::prefix_in(&self.directory).join("bin/bash");
         let shell = [own.as_path(), Path::new("/bin/bash")].into_iter().find(|shell| shell.is_file());
         let words = ALONE.iter().filter(|_| self.alone).map(Path::new).chain([shell.unwrap_or(Path::new("/bin/sh"))]);
         let mut words = words.map(Path::as_os_str);
         let mut command = Command::new(words.next().unwrap_or_default());
-        command.args(words).args(["-c", ". \"$0\"; exec \"$@\""]).arg(self.activate());
+        command.args(words).args(["-c", ". \"$0\"; exec \"$@\""]).arg(Self::activate_in(&self.directory));
         command.args([run.python, "-c", DRIVER]);
         command.env_clear().env("PATH", PATH).env("TMPDIR", place.join("tmp"));
         command.envs(run.variables(&place.join("home").to_string_lossy()));
@@ -101,6 +90,11 @@ impl Drop for Host {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.directory);
     }
+}
+
+/// What a build has of the network, to go after what was built.
+pub fn network(alone: bool) -> &'static str {
+    if alone { "without a network" } else { "with the network, which could not be cut off" }
 }
 
 /// What a wheel depends on that no lock file names, as far as this machine says it in one word: the release of its system.

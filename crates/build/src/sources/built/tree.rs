@@ -11,12 +11,11 @@ use pixi_oci_package::source_tree;
 use pixi_oci_resolve::{ArchiveCache, ArchiveLocation, FetchItem, FetchOptions, RetryPolicy, Sha256};
 use serde::Deserialize;
 
-use super::{BuildError, Means, Order, Pending, PendingKind, git::git_tree};
+use super::{BuildError, Means, Pending, PendingKind, conversation::Order, git::git_tree};
 use crate::{
-    Error,
     layers::CONSTANT_TIME,
     secrets::secret_name,
-    sources::{listing::Listing, pyproject::BuildSystem},
+    sources::{SourceError, listing::Listing, pyproject::BuildSystem},
 };
 
 /// A source that is ready to go into a container.
@@ -40,7 +39,7 @@ struct OnlyBuildSystem {
 const MAX_PYPROJECT: u64 = 4 << 20;
 
 /// Gets the files of a source.
-pub fn source_tar(source: &Pending, means: &Means<'_>) -> Result<SourceTar, Error> {
+pub fn source_tar(source: &Pending, means: &Means<'_>) -> Result<SourceTar, SourceError> {
     let package = source.name.as_str();
     let failed = |error| BuildError::Io { package: package.to_owned(), source: error };
     let scratch = tempfile::tempdir_in(means.scratch).map_err(failed)?;
@@ -90,7 +89,7 @@ fn archive_tree(
     sha256: Option<Sha256>,
     means: &Means<'_>,
     store: &mut ContentStore,
-) -> Result<FileTree, Error> {
+) -> Result<FileTree, SourceError> {
     let item = FetchItem { name: source.name.clone(), location: location.clone(), sha256, md5: None, size: None };
     let options = FetchOptions {
         offline: means.request.offline,
@@ -99,7 +98,9 @@ fn archive_tree(
         on_event: &|_| {},
     };
     let cache = ArchiveCache::open(&means.request.cache_dir)?;
-    let archives = crate::runtime()?.block_on(cache.fetch(&[item], &options, means.client))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let failed = |error| BuildError::Io { package: source.name.clone(), source: error };
+    let archives = runtime.map_err(failed)?.block_on(cache.fetch(&[item], &options, means.client))?;
     let name = match location {
         ArchiveLocation::Path(path) => path.file_name().map(|name| name.to_string_lossy().into_owned()),
         ArchiveLocation::Url(url) => url.path_segments().and_then(|mut parts| parts.next_back()).map(str::to_owned),
@@ -112,7 +113,7 @@ fn archive_tree(
 }
 
 /// The files of a directory, without those whose names mean secrets.
-fn directory_tree(package: &str, directory: &Path) -> Result<FileTree, Error> {
+fn directory_tree(package: &str, directory: &Path) -> Result<FileTree, SourceError> {
     let listing = Listing::read(directory)?;
     let mut tree = FileTree::new();
     for path in listing.iter().filter(|path| path.split('/').all(|name| secret_name(name).is_none())) {
@@ -129,7 +130,7 @@ fn directory_tree(package: &str, directory: &Path) -> Result<FileTree, Error> {
     Ok(tree)
 }
 
-fn build_system(package: &str, tree: &FileTree, directory: &str) -> Result<Option<BuildSystem>, Error> {
+fn build_system(package: &str, tree: &FileTree, directory: &str) -> Result<Option<BuildSystem>, SourceError> {
     let project = |reason: String| BuildError::Project { package: package.to_owned(), reason };
     let path = if directory.is_empty() { "pyproject.toml".into() } else { format!("{directory}/pyproject.toml") };
     let path = TreePath::new(&path).map_err(|error| project(format!("{path:?}: {error}")))?;

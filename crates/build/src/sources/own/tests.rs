@@ -6,7 +6,7 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
 use super::{NotStatic, OwnWheel, own_wheel};
-use crate::{Error, sources::SourceError};
+use crate::sources::SourceError;
 
 /// Says what a wheel is: files with modes and contents, and the metadata that matters. In Python, so that it has no line
 /// in common with what it judges.
@@ -221,7 +221,7 @@ fn write(root: &Path, backend: &str, pyproject: &str, files: &[(&str, &str)]) {
     }
 }
 
-fn own(root: &Path, name: Option<&str>) -> Result<Result<OwnWheel, NotStatic>, Error> {
+fn own(root: &Path, name: Option<&str>) -> Result<Result<OwnWheel, NotStatic>, SourceError> {
     let scratch = root.with_extension("own");
     fs::create_dir_all(&scratch).unwrap();
     own_wheel(root, root, (name, None), &scratch)
@@ -400,13 +400,13 @@ fn secrets_and_links_out_are_not_packed() {
     let key = format!("-----BEGIN {} KEY-----\n", "PRIVATE");
     fs::write(root.join("my_app/settings.py"), key).unwrap();
     let failed = |root: &Path| match own(root, None) {
-        Err(Error::Source(error)) => error,
+        Err(error) => error,
         other => panic!("{other:?}"),
     };
-    assert!(matches!(*failed(&root), SourceError::Secret { .. }));
+    assert!(matches!(failed(&root), SourceError::Secret { .. }));
     fs::remove_file(root.join("my_app/settings.py")).unwrap();
     std::os::unix::fs::symlink("/etc/hostname", root.join("my_app/host")).unwrap();
-    assert!(matches!(*failed(&root), SourceError::OutsideLink { .. }));
+    assert!(matches!(failed(&root), SourceError::OutsideLink { .. }));
     fs::remove_file(root.join("my_app/host")).unwrap();
     std::os::unix::fs::symlink("/etc", root.join("my_app/host")).unwrap();
     assert!(own(&root, None).unwrap().unwrap_err().to_string().contains("link to a directory"));

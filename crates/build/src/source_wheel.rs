@@ -1,7 +1,7 @@
 //! A wheel that stands for a locked source.
 
 use std::{
-    fmt,
+    fmt, io,
     io::Read,
     path::{Path, PathBuf},
 };
@@ -10,8 +10,6 @@ use pixi_oci_resolve::Sha256;
 use pixi_oci_wheel::{DirectUrl, WheelExpected, read_wheel};
 use serde::Serialize;
 use sha2::Digest as _;
-
-use crate::Error;
 
 /// The wheel of a locked source. It was read once, so it is one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +46,22 @@ pub enum WheelOrigin {
     Own,
 }
 
+/// A file is not the wheel that it should be.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceWheelError {
+    /// What is in it.
+    #[error(transparent)]
+    Package(#[from] pixi_oci_package::Error),
+    /// The file itself.
+    #[error("cannot read {}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
 impl fmt::Display for WheelOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -66,12 +80,12 @@ impl SourceWheel {
         version: &str,
         origin: WheelOrigin,
         directory: Option<PathBuf>,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, SourceWheelError> {
         let file_name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let expected =
             WheelExpected { name: name.to_owned(), version: version.to_owned(), file_name: file_name.clone() };
         read_wheel(path, &expected)?;
-        let (sha256, size) = hash(path).map_err(|source| Error::Io { action: "read", path: path.into(), source })?;
+        let (sha256, size) = hash(path).map_err(|source| SourceWheelError::Io { path: path.into(), source })?;
         Ok(Self {
             name: name.to_owned(),
             version: version.to_owned(),
@@ -87,7 +101,7 @@ impl SourceWheel {
 }
 
 /// The sha256 of a file, and its length.
-pub(super) fn hash(path: &Path) -> std::io::Result<(Sha256, u64)> {
+pub fn hash(path: &Path) -> std::io::Result<(Sha256, u64)> {
     let mut file = fs_err::File::open(path)?;
     let mut hasher = sha2::Sha256::new();
     let mut buffer = vec![0; 256 << 10];

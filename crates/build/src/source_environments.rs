@@ -1,4 +1,4 @@
-//! Environments without their sources, as images and on this machine: what builds of sources run in.
+//! Environments without their sources, as images and on this machine: what builds of sources run in, and are given.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -7,9 +7,14 @@ use pixi_oci_package::{PackageInfo, TargetPrefix, read_info};
 use pixi_oci_publish::{OciLayout, publish};
 use pixi_oci_resolve::{CachedArchive, LockedPackage, OciConfig};
 
-use super::ENVIRONMENT_TAG;
 use crate::{
-    Error, base::Base, fetch::fetch_archives, image::ImageBuilder, install::Installation, packages::Contents,
+    Error, SourceReport,
+    base::Base,
+    fetch::fetch_archives,
+    image::ImageBuilder,
+    install::Installation,
+    packages::Contents,
+    sources::{Builds, Decided, Means, Need, Place},
     target::Target,
 };
 
@@ -22,8 +27,32 @@ pub struct Environments<'a> {
 }
 
 impl Environments<'_> {
+    /// Builds what is pending, and adds the wheels to what was decided.
+    pub fn build(&self, decided: &mut Decided) -> Result<(), Error> {
+        if decided.pending.is_empty() {
+            return Ok(());
+        }
+        let ImageBuilder { request, configuration, client, scratch, on_event, .. } = *self.builder;
+        let means = Means { request, configuration, targets: self.targets, client, scratch, on_event };
+        let mut builds = Builds::open(decided, &means)?;
+        while let Some(need) = builds.next()? {
+            match need {
+                Need::Base(index) => builds.base(index, self.base(index)?),
+                Need::Infos(index) => builds.infos(index, &self.infos(index)?),
+                Need::Environment(index, place) => {
+                    match &place {
+                        Place::Layout { directory, tag, label } => self.write(index, directory, tag, label)?,
+                        Place::Prefix { prefix, activate } => self.install(index, prefix, activate)?,
+                    }
+                    builds.environment(index, place)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// What a target's conda packages say about themselves.
-    pub fn infos(&self, index: usize) -> Result<Vec<PackageInfo>, Error> {
+    fn infos(&self, index: usize) -> Result<Vec<PackageInfo>, Error> {
         let conda = self.targets[index].packages.iter().filter_map(|package| match package {
             LockedPackage::Conda(record) => Some((package, record)),
             _ => None,
@@ -40,7 +69,7 @@ impl Environments<'_> {
     }
 
     /// The digest of a target's base image.
-    pub fn base(&self, index: usize) -> Result<Option<String>, Error> {
+    fn base(&self, index: usize) -> Result<Option<String>, Error> {
         let architecture = self.targets[index].architecture;
         let ImageBuilder { request, configuration, on_event, .. } = *self.builder;
         let base = Base::open(request, configuration, architecture, on_event)?;
@@ -48,7 +77,7 @@ impl Environments<'_> {
     }
 
     /// Writes a target's locked packages to a prefix on this machine, with a script for shells that sets them up.
-    pub fn install(&self, index: usize, to: &Path, activate: &Path) -> Result<(), Error> {
+    fn install(&self, index: usize, to: &Path, activate: &Path) -> Result<(), Error> {
         let target = self.locked(index);
         let packages: Vec<&LockedPackage> = target.packages.iter().collect();
         let mut archives = self.archives(&packages)?.into_iter();
@@ -78,14 +107,14 @@ impl Environments<'_> {
     }
 
     /// Writes the image of a target's locked packages into an empty directory, as an OCI layout.
-    pub fn write(&self, index: usize, directory: &Path, label: (&str, &str)) -> Result<(), Error> {
+    fn write(&self, index: usize, directory: &Path, tag: &str, label: &(&str, String)) -> Result<(), Error> {
         let target = self.locked(index);
         let mut configuration = self.builder.configuration.clone();
         configuration.include.clear();
         // Nothing of the application, and neither its user nor its command.
         configuration.oci = OciConfig {
             user: Some("0:0".into()),
-            labels: BTreeMap::from([(label.0.to_owned(), label.1.to_owned())]),
+            labels: BTreeMap::from([(label.0.to_owned(), label.1.clone())]),
             ..OciConfig::default()
         };
         let layout = OciLayout::open(directory)?;
@@ -100,7 +129,21 @@ impl Environments<'_> {
         let (image, _) = builder.image(&target, &contents)?;
         let index = Index::new(vec![image], &BTreeMap::new())?;
         // The layers are in the layout already.
-        publish(&index, &BTreeMap::new(), &layout, Some(ENVIRONMENT_TAG))?;
+        publish(&index, &BTreeMap::new(), &layout, Some(tag))?;
         Ok(())
     }
+}
+
+/// What the report says of the wheels that stand for sources.
+pub fn reports(decided: &Decided, targets: &[Target]) -> Vec<SourceReport> {
+    let all = targets.iter().zip(&decided.wheels).flat_map(|(target, wheels)| {
+        wheels.iter().map(|(package, wheel)| SourceReport {
+            package: package.clone(),
+            conda_platform: target.platform.name.clone(),
+            wheel: wheel.file_name.clone(),
+            sha256: wheel.sha256.to_string(),
+            origin: wheel.origin,
+        })
+    });
+    all.collect()
 }
