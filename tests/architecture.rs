@@ -5,22 +5,41 @@ use std::{collections::BTreeMap, process::Command};
 use serde_json::Value;
 
 /// Who may depend on whom. A new arrow is a decision: add it here and to the picture.
-const ARROWS: [(&str, &[&str]); 13] = [
-    ("pixi-oci", &["build", "publish", "verify"]),
-    ("pixi-oci-build", &["image", "layer", "oci-read", "package", "podman", "product", "publish", "resolve", "wheel"]),
+const ARROWS: [(&str, &[&str]); 16] = [
+    ("pixi-oci", &["build", "net", "publish", "verify", "workspace"]),
+    (
+        "pixi-oci-build",
+        &[
+            "fetch",
+            "image",
+            "layer",
+            "lock",
+            "net",
+            "oci-read",
+            "package",
+            "podman",
+            "product",
+            "publish",
+            "wheel",
+            "workspace",
+        ],
+    ),
+    ("pixi-oci-fetch", &["lock", "net"]),
     ("pixi-oci-image", &["layer"]),
     ("pixi-oci-layer", &[]),
+    ("pixi-oci-lock", &["net", "workspace"]),
+    ("pixi-oci-net", &[]),
     // Independent of what writes the bytes that it reads.
     ("pixi-oci-oci-read", &[]),
     ("pixi-oci-package", &["layer"]),
     ("pixi-oci-podman", &[]),
     ("pixi-oci-product", &["layer", "package"]),
     ("pixi-oci-publish", &["image", "layer", "oci-read"]),
-    ("pixi-oci-resolve", &[]),
     // A dependency of tests only, and itself independent of what it judges.
     ("pixi-oci-test-registry", &[]),
     ("pixi-oci-verify", &["oci-read", "podman"]),
     ("pixi-oci-wheel", &["layer", "package"]),
+    ("pixi-oci-workspace", &["net"]),
 ];
 
 /// Pure crates: no network and no runtime may come in, not even through others.

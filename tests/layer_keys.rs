@@ -9,7 +9,8 @@ use std::{
     path::Path,
 };
 
-use pixi_oci_build::{BuildRequest, Client, ClientSettings, LockMeans, build};
+use pixi_oci_build::{BuildRequest, LockMeans, build};
+use pixi_oci_net::{Client, ClientSettings};
 use pixi_oci_publish::registry::RegistryAccess;
 use serde_json::Value;
 

@@ -63,7 +63,7 @@ fn the_help_of_every_command() {
 
 #[test]
 fn the_reference_of_configuration_has_every_key() {
-    let source = fs::read_to_string(Path::new(ROOT).join("crates/resolve/src/config_reader.rs")).unwrap();
+    let source = fs::read_to_string(Path::new(ROOT).join("crates/workspace/src/oci/reader.rs")).unwrap();
     let list = source.split_once("const KEYS").unwrap().1.split_once("= [").unwrap().1.split_once("];").unwrap().0;
     let keys: Vec<&str> = list.split('"').skip(1).step_by(2).collect();
     assert!(keys.len() > 20 && keys.contains(&"max-layers"), "{keys:?}");

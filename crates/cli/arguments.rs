@@ -3,7 +3,8 @@
 use std::{io::IsTerminal, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use pixi_oci_build::{Architecture, BuildPlace, CompressionSetting, Include, OciConfig, VirtualPackage, split_plain};
+use pixi_oci_build::{Architecture, BuildPlace};
+use pixi_oci_workspace::{CompressionSetting, Include, OciConfig, VirtualPackage, split_plain};
 
 use crate::{
     commands::{

@@ -8,9 +8,10 @@ use std::{
 };
 
 use clap::Args;
-use pixi_oci_build::{
-    ClientSettings, ConfigPlaces, LockMeans, PixiConfig, Proxies, S3Environment, Url, Workspace, redact,
-};
+use pixi_oci_build::LockMeans;
+use pixi_oci_net::{ClientSettings, Proxies, S3Environment, redact};
+use pixi_oci_workspace::{ConfigPlaces, PixiConfig, Workspace};
+use url::Url;
 
 use crate::error::CliError;
 
@@ -63,7 +64,7 @@ impl Channels {
         let mut config = PixiConfig::default();
         for (path, needed) in places(workspace.as_ref(), args).files() {
             if let Some(text) = read(&path, needed)? {
-                config = PixiConfig::parse(&path, &text).map_err(pixi_oci_build::ResolveError::from)?.over(config);
+                config = PixiConfig::parse(&path, &text).map_err(pixi_oci_workspace::Error::from)?.over(config);
             }
         }
         config.s3.extend(workspace.into_iter().flat_map(|workspace| workspace.s3));
@@ -73,7 +74,7 @@ impl Channels {
                 |()| CliError::Usage(format!("PIXI_TLS_ROOT_CERTS={text:?} is neither \"system\" nor \"webpki\""));
             config.tls_root_certs = Some(text.parse().map_err(wrong)?);
         }
-        let mut client = ClientSettings::of(&config);
+        let mut client = config.client_settings();
         credentials(&mut client);
         if let Some(proxies) = proxies()? {
             client.proxies = proxies;

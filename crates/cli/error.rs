@@ -3,7 +3,8 @@
 use std::{io, path::PathBuf};
 
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Report};
-use pixi_oci_build::{ManifestError, PublishError, ResolveError};
+use pixi_oci_build::PublishError;
+use pixi_oci_workspace::ManifestError;
 
 use crate::{
     blockers,
@@ -16,9 +17,12 @@ pub enum CliError {
     /// The build or plan failed.
     #[error(transparent)]
     Build(#[from] pixi_oci_build::Error),
-    /// Workspace, lock file, network.
+    /// The workspace.
     #[error(transparent)]
-    Resolve(#[from] ResolveError),
+    Workspace(#[from] pixi_oci_workspace::Error),
+    /// The HTTP client.
+    #[error(transparent)]
+    Net(#[from] pixi_oci_net::Error),
     /// The layout cannot be read at all.
     #[error(transparent)]
     Verify(#[from] pixi_oci_verify::Error),
@@ -103,8 +107,8 @@ impl CliError {
 
     /// Shows the error on stderr; one in the manifest with the line and a caret.
     pub fn show(&self, output: &Output) {
-        if let Self::Build(pixi_oci_build::Error::Resolve(ResolveError::Manifest(error)))
-        | Self::Resolve(ResolveError::Manifest(error)) = self
+        use pixi_oci_workspace::Error::Manifest;
+        if let Self::Build(pixi_oci_build::Error::Workspace(Manifest(error))) | Self::Workspace(Manifest(error)) = self
         {
             return match output.shape() {
                 Shape::Json => output.error(self),

@@ -7,7 +7,7 @@ use std::{
 };
 
 use indicatif::MultiProgress;
-use pixi_oci_build::redact_text;
+use pixi_oci_net::redact_text;
 
 use crate::events::{self, Line};
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use globset::GlobBuilder;
 use ignore::WalkBuilder;
-use pixi_oci_build::is_workspace;
+use pixi_oci_workspace::is_workspace;
 
 use crate::{arguments::Selection, error::CliError};
 

@@ -9,7 +9,7 @@ use std::{
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use pixi_oci_layer::{Content, File, FileTree, Mode, Node, PathError, TreeError, TreePath};
-use pixi_oci_resolve::without_logins;
+use pixi_oci_net::without_logins;
 
 use crate::secrets::{secret_content, secret_name};
 

@@ -4,12 +4,12 @@ use std::{collections::BTreeMap, path::Path};
 
 use oci_spec::image::History;
 use pixi_oci_image::{Architecture, LayerEntry};
+use pixi_oci_lock::{VirtualRequirement, minimum};
 use pixi_oci_package::TargetPrefix;
 use pixi_oci_publish::{
     OciLayout,
     base::{BaseFiles, BaseImage, BaseOptions, BaseRef, Entry, resolve_base},
 };
-use pixi_oci_resolve::{VirtualRequirement, minimum};
 
 use crate::{
     BaseReport, BuildRequest, Error, Event, OnEvent, configuration::Configuration, layers::ReadyPackage,

@@ -5,10 +5,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use pixi_oci_fetch::ArchiveCache;
 use pixi_oci_image::{Image, Index, LayerEntry};
 use pixi_oci_layer::Digest;
+use pixi_oci_lock::LockedPackage;
+use pixi_oci_net::Client;
 use pixi_oci_publish::{Destination, registry::RepositoryRef};
-use pixi_oci_resolve::{ArchiveCache, Client, LockedPackage, Workspace};
+use pixi_oci_workspace::Workspace;
 
 use crate::{
     BuildReport, BuildRequest, Error, Event, ImageReport, OnEvent,

@@ -3,7 +3,7 @@
 use pixi_oci_image::Architecture;
 use pixi_oci_layer::{Compression, Mode};
 use pixi_oci_package::TargetPrefix;
-use pixi_oci_resolve::{CompressionAlgorithm, OciConfig, VirtualPackage, Workspace};
+use pixi_oci_workspace::{CompressionAlgorithm, OciConfig, VirtualPackage, Workspace};
 
 use crate::{BuildRequest, Error, RequestError, application::Include};
 

@@ -1,7 +1,7 @@
 //! One platform's packages, divided into layers that need not be there yet: what a build makes and a plan only names.
 
 use pixi_oci_layer::MemoryBudget;
-use pixi_oci_resolve::requirements;
+use pixi_oci_lock::requirements;
 
 use crate::{
     Error, LayerGroup,

@@ -5,12 +5,21 @@ use std::{io, path::PathBuf};
 /// Every error names the thing and the reason; most say what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Workspace, lock file or archives.
+    /// The workspace.
     #[error(transparent)]
-    Resolve(#[from] pixi_oci_resolve::Error),
+    Workspace(#[from] pixi_oci_workspace::Error),
+    /// The lock file.
+    #[error(transparent)]
+    LockFile(pixi_oci_lock::Error),
     /// There is no new lock file.
     #[error(transparent)]
-    Lock(#[from] pixi_oci_resolve::LockError),
+    Lock(#[from] pixi_oci_lock::LockError),
+    /// An archive that is not there.
+    #[error(transparent)]
+    Fetch(#[from] pixi_oci_fetch::Error),
+    /// The HTTP client.
+    #[error(transparent)]
+    Net(#[from] pixi_oci_net::Error),
     /// The lock file is not what the manifest says.
     #[error(transparent)]
     Stale(#[from] Box<crate::locked::Stale>),
@@ -190,13 +199,23 @@ impl From<crate::source_wheel::SourceWheelError> for Error {
     }
 }
 
+impl From<pixi_oci_lock::Error> for Error {
+    fn from(error: pixi_oci_lock::Error) -> Self {
+        match error {
+            pixi_oci_lock::Error::Workspace(error) => Self::Workspace(error),
+            error => Self::LockFile(error),
+        }
+    }
+}
+
 impl From<crate::sources::SourceError> for Error {
     fn from(error: crate::sources::SourceError) -> Self {
         match error {
             crate::sources::SourceError::Interrupted => Self::Interrupted,
             crate::sources::SourceError::Package(error) => Self::Package(error),
             crate::sources::SourceError::Layer(error) => Self::Layer(error),
-            crate::sources::SourceError::Resolve(error) => Self::Resolve(error),
+            crate::sources::SourceError::Workspace(error) => Self::Workspace(error),
+            crate::sources::SourceError::Fetch(error) => Self::Fetch(error),
             crate::sources::SourceError::Io { action, path, source } => Self::Io { action, path, source },
             error => Self::Source(Box::new(error)),
         }

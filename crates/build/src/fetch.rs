@@ -5,9 +5,9 @@ use std::{
     sync::Mutex,
 };
 
-use pixi_oci_resolve::{
-    ArchiveCache, CachedArchive, Client, FetchEvent, FetchItem, FetchOptions, LockedPackage, RetryPolicy,
-};
+use pixi_oci_fetch::{ArchiveCache, CachedArchive, FetchEvent, FetchItem, FetchOptions};
+use pixi_oci_lock::LockedPackage;
+use pixi_oci_net::{Client, RetryPolicy};
 
 use crate::{BuildRequest, Error, Event, OnEvent, network::Network};
 

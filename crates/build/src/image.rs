@@ -4,8 +4,10 @@ use std::{collections::BTreeMap, path::Path};
 
 use pixi_oci_image::{AssembleInput, Image, Platform, assemble, rfc3339};
 use pixi_oci_layer::{FileTree, Layer, MemoryBudget};
+use pixi_oci_lock::{VirtualRequirement, requirements};
+use pixi_oci_net::Client;
 use pixi_oci_publish::OciLayout;
-use pixi_oci_resolve::{Activation, Client, TaskArgv, VirtualRequirement, Workspace, requirements};
+use pixi_oci_workspace::{Activation, TaskArgv, Workspace};
 
 use crate::{
     BuildRequest, Error, Event, ImageReport, OnEvent, RequestError,
@@ -99,7 +101,7 @@ impl ImageBuilder<'_> {
         }
         base.check_interpreters(&seen.interpreters, target.architecture, &configuration.prefix, &packages)?;
 
-        let activation = self.workspace.activation(&configuration.environment, &target.platform)?;
+        let activation = self.workspace.activation(&configuration.environment, target.platform.target())?;
         let task = self.task(target)?;
         let task_env = task.as_ref().map(|task| task.env.clone()).unwrap_or_default();
         let written = Written { target, activation, task_env, packages: &packages, needs: &needs, base, seen };
@@ -276,7 +278,7 @@ impl ImageBuilder<'_> {
 
     fn task(&self, target: &Target) -> Result<Option<TaskArgv>, Error> {
         let Some(name) = &self.configuration.oci.task else { return Ok(None) };
-        let task = self.workspace.task(&self.configuration.environment, &target.platform, name)?;
+        let task = self.workspace.task(&self.configuration.environment, target.platform.target(), name)?;
         if task.cwd.is_some() {
             return Err(RequestError::Setting {
                 setting: "task",

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use pep508_rs::pep440_rs::Version;
 use pixi_oci_image::Architecture;
-use pixi_oci_resolve::{LockFile, LockedPackage};
+use pixi_oci_lock::{LockFile, LockedPackage};
 
 use crate::{Error, platform};
 

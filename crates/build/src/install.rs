@@ -8,12 +8,12 @@ use std::{
     sync::{Mutex, PoisonError, atomic::AtomicBool, atomic::Ordering},
 };
 
+use pixi_oci_fetch::CachedArchive;
 use pixi_oci_layer::{Content, ContentStore, DigestWriter, File, FileTree, MemoryBudget, Mode, Node};
+use pixi_oci_lock::{LockFile, LockedPackage, PlatformWanted, Sha256, VirtualRequirement, requirements};
 use pixi_oci_package::TargetPrefix;
 use pixi_oci_product::{NewPrefix, PackageEntry, ProductEnvironment, ProductManifest, read_manifest};
-use pixi_oci_resolve::{
-    CachedArchive, LockedPackage, PlatformWanted, Sha256, VirtualRequirement, Workspace, requirements,
-};
+use pixi_oci_workspace::Workspace;
 use rayon::prelude::*;
 
 use crate::{
@@ -154,7 +154,7 @@ fn find<'a>(
 }
 
 fn target(workspace: &Workspace, environment: &ProductEnvironment) -> Result<Target, Error> {
-    let lock = workspace.lock_file()?;
+    let lock = LockFile::of(workspace)?;
     let wanted = PlatformWanted::Name(environment.platform.clone());
     let platform = lock.select_platform(&environment.name, &wanted, &[])?;
     let contradiction = || ProductRequestError::Contradiction { package: environment.platform.clone() };
@@ -277,7 +277,7 @@ struct Activated<'a> {
 impl Activated<'_> {
     fn script(&self) -> Result<String, Error> {
         let prefix = self.prefix.as_str();
-        let activation = self.workspace.activation(self.environment, &self.target.platform)?;
+        let activation = self.workspace.activation(self.environment, self.target.platform.target())?;
         let mut package_env =
             virtual_packages::cuda_env(&self.target.packages, self.needs, &self.target.virtual_packages);
         let bundle = ["ssl/cert.pem", "ssl/cacert.pem"].into_iter().find(|path| has_path(self.packages, path));

@@ -12,12 +12,12 @@ use std::{
 };
 
 use pixi_oci_layer::{Compression, ContentStore, FileTree, Layer, LayerWriter, MemoryBudget, Node, TreePath};
+use pixi_oci_lock::Sha256;
 use pixi_oci_package::{
     Change, CompleteFacts, CondaMeta, LinkPlan, OutsideLink, PackageTree, Python, TargetPrefix, WheelFacts, file_tree,
     read_info,
 };
 use pixi_oci_publish::{OciLayout, StagedBlob};
-use pixi_oci_resolve::Sha256;
 use pixi_oci_wheel::{DirectUrl, WheelExpected, read_wheel, wheel_tree};
 use rattler_conda_types::RepoDataRecord;
 

@@ -66,11 +66,6 @@ pub use pin::{PinReport, PinRequest, pin_bases};
 pub use pixi_oci_image::Architecture;
 pub use pixi_oci_product::Problem;
 pub use pixi_oci_publish::{find_container_engine, load, registry::RepositoryRef};
-pub use pixi_oci_resolve::{
-    Client, ClientSettings, CompressionSetting, ConfigPlaces, Error as ResolveError, Include, ManifestError, OciConfig,
-    PixiConfig, Port, Proxies, S3Environment, TaskArgv, Url, VirtualPackage, Workspace, is_workspace, redact,
-    redact_text, split_plain,
-};
 pub use plan::{
     AgainstImage, ChangedPackage, Changes, DestinationPlan, DownloadPlan, EnvironmentPlan, LayerPlan, LayerState,
     LikelyLayer, OtherLayer, PackagePlan, PastRef, Plan, PlanError, PlanRequest, PlannedImage, Published, Reason,

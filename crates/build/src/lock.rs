@@ -9,9 +9,9 @@ use std::{
     },
 };
 
-use pixi_oci_resolve::{
-    Change, Client, Error as ResolveError, LockEvent, LockFile, LockOptions, NewLock, VirtualPackage, Workspace,
-};
+use pixi_oci_lock::{Change, LockEvent, LockFile, LockOptions, NewLock};
+use pixi_oci_net::Client;
+use pixi_oci_workspace::{VirtualPackage, Workspace};
 use serde::Serialize;
 
 use crate::{BuildRequest, Error, Event, OnEvent};
@@ -105,8 +105,8 @@ pub fn lock_file(
     client: &Client,
     on_event: OnEvent<'_>,
 ) -> Result<LockFile, Error> {
-    match workspace.lock_file() {
-        Err(ResolveError::NoLockFile { path }) if request.may_lock => {
+    match LockFile::of(workspace) {
+        Err(pixi_oci_lock::Error::NoLockFile { path }) if request.may_lock => {
             on_event(Event::Locking { path });
             let request = LockRequest {
                 workspace: request.workspace.clone(),
@@ -119,7 +119,7 @@ pub fn lock_file(
                 interrupted: request.interrupted.clone(),
             };
             solve(workspace, &request, client, on_event)?.write(&workspace.lock_path)?;
-            Ok(workspace.lock_file()?)
+            Ok(LockFile::of(workspace)?)
         }
         other => Ok(other?),
     }
@@ -142,7 +142,7 @@ fn solve(
         interrupted: &interrupted,
         on_event: &|LockEvent::Solving { environment, platform }| on_event(Event::Solving { environment, platform }),
     };
-    let locked = crate::runtime()?.block_on(pixi_oci_resolve::lock(workspace, client, options));
+    let locked = crate::runtime()?.block_on(pixi_oci_lock::lock(workspace, client, options));
     locked.map_err(|error| if error.is_interrupted() { Error::Interrupted } else { error.into() })
 }
 

@@ -2,7 +2,8 @@
 
 use std::{fmt, path::PathBuf};
 
-use pixi_oci_resolve::{Difference, LockFile, LockedPlatform, Workspace, differences};
+use pixi_oci_lock::{Difference, LockFile, LockedPlatform, differences};
+use pixi_oci_workspace::Workspace;
 
 use crate::{BuildRequest, Error, configuration::Configuration, target::Target, virtual_packages};
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pixi_oci_resolve::{VirtualRequirement, minimum};
+use pixi_oci_lock::{VirtualRequirement, minimum};
 use serde::Serialize;
 
 /// A virtual package that a machine must have, and the package that asks most of it.

@@ -5,12 +5,14 @@ use std::{
     path::PathBuf,
 };
 
+use pixi_oci_fetch::CachedArchive;
 use pixi_oci_layer::TreePath;
+use pixi_oci_lock::{LockedPackage, Sha256};
+use pixi_oci_net::{canonical_channel, canonical_url};
 use pixi_oci_package::{
     Change, CompleteFacts, CondaMeta, Links, PackageFacts, PathOwner, PlanInput, Python, WheelFacts, WheelPath,
     WheelPlanInput, environment_python, link_plan, read_info, read_links, wheel_plan,
 };
-use pixi_oci_resolve::{CachedArchive, LockedPackage, Sha256, canonical_channel, canonical_url};
 use pixi_oci_wheel::DirectUrl;
 use rattler_conda_types::{RepoDataRecord, package::PathType};
 use rayon::prelude::*;

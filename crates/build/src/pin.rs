@@ -11,7 +11,7 @@ use pixi_oci_publish::{
     base::{BaseOptions, BaseRef, present_digest, with_digest},
     registry::RegistryAccess,
 };
-use pixi_oci_resolve::{Workspace, with_bases, write_manifest};
+use pixi_oci_workspace::{Workspace, with_bases, write_manifest};
 use serde::Serialize;
 
 use crate::{
@@ -77,7 +77,7 @@ pub fn pin_bases(request: &PinRequest) -> Result<PinReport, Error> {
             bases.insert(name.to_owned(), with_digest(name, digest));
         }
     }
-    let text = with_bases(&workspace, DEFAULT_BASE, &bases)?;
+    let text = with_bases(&workspace.manifest_path, DEFAULT_BASE, &bases)?;
     let present = fs_err::read_to_string(&workspace.manifest_path).map_err(|source| Error::Io {
         action: "read",
         path: workspace.manifest_path.clone(),
@@ -85,7 +85,7 @@ pub fn pin_bases(request: &PinRequest) -> Result<PinReport, Error> {
     })?;
     let changed = text != present;
     if changed && request.write {
-        write_manifest(&workspace, &text)?;
+        write_manifest(&workspace.manifest_path, &text)?;
     }
     Ok(PinReport { manifest: workspace.manifest_path, changed, bases })
 }

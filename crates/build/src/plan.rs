@@ -16,7 +16,9 @@ mod since;
 mod survey;
 
 use pixi_oci_image::Architecture;
-use pixi_oci_resolve::{Client, LockFile, LockedPackage, LockedPlatform, Workspace};
+use pixi_oci_lock::{LockFile, LockedPackage, LockedPlatform};
+use pixi_oci_net::Client;
+use pixi_oci_workspace::Workspace;
 
 pub use self::report::{
     AgainstImage, DownloadPlan, EnvironmentPlan, LayerPlan, LayerState, LikelyLayer, OtherLayer, PackagePlan, Plan,

@@ -8,11 +8,14 @@ mod write;
 
 use std::{collections::BTreeMap, path::Path};
 
+use pixi_oci_fetch::{ArchiveCache, CachedArchive};
 use pixi_oci_layer::Digest;
+use pixi_oci_lock::{LockFile, LockedPackage};
+use pixi_oci_net::Client;
 use pixi_oci_product::{
     FORMAT, MANIFEST, Problem, Product, ProductManifest, ScriptInput, Staging, check, write_cache, write_scripts,
 };
-use pixi_oci_resolve::{ArchiveCache, CachedArchive, Client, LockFile, LockedPackage, Workspace};
+use pixi_oci_workspace::Workspace;
 
 pub(crate) use self::project::place;
 pub use self::request::{ProductReport, ProductReportEnvironment, ProductRequest, ProductRequestError};
@@ -203,6 +206,6 @@ fn subdirs(environments: &[Environment]) -> Vec<String> {
 }
 
 /// The digest as it is in products.
-fn digest_of(sha256: &pixi_oci_resolve::Sha256) -> Digest {
+fn digest_of(sha256: &pixi_oci_lock::Sha256) -> Digest {
     Digest::from_bytes(*sha256.as_bytes())
 }

@@ -8,7 +8,7 @@ use std::{
 
 use pixi_oci_image::Architecture;
 use pixi_oci_publish::registry::{RegistryAccess, RepositoryRef};
-use pixi_oci_resolve::{OciConfig, VirtualPackage};
+use pixi_oci_workspace::{OciConfig, VirtualPackage};
 
 /// What to build, of what, and with which means.
 #[derive(Debug, Clone)]

@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeMap, path::Path};
 
+use pixi_oci_fetch::CachedArchive;
 use pixi_oci_image::{Descriptor, LayerEntry};
 use pixi_oci_layer::Layer;
+use pixi_oci_lock::LockedPackage;
 use pixi_oci_publish::OciLayout;
-use pixi_oci_resolve::{CachedArchive, LockedPackage};
 
 use crate::{
     BuildRequest, Error, Event, LayerGroup, LayerOrigin, OnEvent,

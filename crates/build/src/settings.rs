@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use pixi_oci_image::ImageSettings;
-use pixi_oci_resolve::Workspace;
+use pixi_oci_workspace::Workspace;
 
 use crate::{configuration::Configuration, git::Source};
 

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use pixi_oci_resolve::Sha256;
+use pixi_oci_lock::Sha256;
 use pixi_oci_wheel::{DirectUrl, WheelExpected, read_wheel};
 use serde::Serialize;
 use sha2::Digest as _;

@@ -23,7 +23,8 @@ use std::{
     path::Path,
 };
 
-use pixi_oci_resolve::{ArchiveLocation, LockedPackage, PypiSourceKind, Sha256, Workspace};
+use pixi_oci_lock::{ArchiveLocation, LockedPackage, PypiSourceKind, Sha256};
+use pixi_oci_workspace::Workspace;
 
 pub use self::{
     built::{BuildError, Builds, Means, Need, Pending, PendingKind, Place},
@@ -262,7 +263,7 @@ impl<'a> OwnSources<'a> {
                 Some(known) => known,
                 None => self.input.workspace.editable_dependencies(
                     &self.input.configuration.environment,
-                    &self.input.targets[index].platform,
+                    self.input.targets[index].platform.target(),
                 )?,
             };
             let found = known.contains(source.python_name());

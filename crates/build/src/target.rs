@@ -1,8 +1,9 @@
 //! Which platforms of the lock file are built.
 
 use pixi_oci_image::Architecture;
+use pixi_oci_lock::{LockFile, LockedPackage, LockedPlatform, PlatformWanted};
 use pixi_oci_package::Python;
-use pixi_oci_resolve::{LockFile, LockedPackage, LockedPlatform, PlatformWanted, VirtualPackage, Workspace};
+use pixi_oci_workspace::{VirtualPackage, Workspace};
 
 use crate::{BuildRequest, Error, RequestError, configuration::Configuration, platform, virtual_packages};
 

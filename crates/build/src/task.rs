@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use pixi_oci_image::Architecture;
-use pixi_oci_resolve::{LockedPlatform, TaskArgv, Workspace};
+use pixi_oci_lock::LockedPlatform;
+use pixi_oci_workspace::{TaskArgv, Workspace};
 
 use crate::{Error, platform};
 
@@ -26,5 +27,5 @@ pub fn image_task(
         virtual_packages: Vec::new(),
         extras: Vec::new(),
     };
-    Ok(Workspace::open(workspace)?.task(environment, &locked, name)?)
+    Ok(Workspace::open(workspace)?.task(environment, locked.target(), name)?)
 }

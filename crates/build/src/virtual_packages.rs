@@ -2,7 +2,8 @@
 
 use std::cmp::Ordering;
 
-use pixi_oci_resolve::{LockedPackage, VirtualPackage, VirtualRequirement, minimum};
+use pixi_oci_lock::{LockedPackage, VirtualRequirement, minimum};
+use pixi_oci_workspace::VirtualPackage;
 
 /// A package that needs more than the target is assumed to have.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]

@@ -5,8 +5,10 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
+use pixi_oci_fetch::CachedArchive;
+use pixi_oci_lock::{ArchiveLocation, LockedWheel, Sha256, WheelOrigin};
+use pixi_oci_net::canonical_url;
 use pixi_oci_package::{Python, WheelFacts};
-use pixi_oci_resolve::{ArchiveLocation, CachedArchive, LockedWheel, Sha256, WheelOrigin, canonical_url};
 use pixi_oci_wheel::{DirectUrl, WheelExpected, check_tags, read_wheel};
 use rayon::prelude::*;
 use url::Url;

@@ -3,7 +3,8 @@
 use std::{env, process::ExitCode};
 
 use clap::Args;
-use pixi_oci_build::{BuildReport, BuildRequest, Client, build, find_container_engine, load};
+use pixi_oci_build::{BuildReport, BuildRequest, build, find_container_engine, load};
+use pixi_oci_net::Client;
 use pixi_oci_publish::registry::RegistryAccess;
 
 use crate::{
@@ -76,9 +77,10 @@ pub fn request(
         architectures: selection.arch.clone(),
         platforms: selection.platform.clone(),
         output: None,
-        overrides: image
-            .map(|image| image.overrides(selection))
-            .unwrap_or_else(|| pixi_oci_build::OciConfig { max_layers: selection.max_layers, ..Default::default() }),
+        overrides: image.map(|image| image.overrides(selection)).unwrap_or_else(|| pixi_oci_workspace::OciConfig {
+            max_layers: selection.max_layers,
+            ..Default::default()
+        }),
         virtual_packages: selection.all_virtual_packages()?,
         base_glibc: image.and_then(|image| image.base_glibc),
         epoch: epoch()?,

@@ -3,7 +3,9 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
-use pixi_oci_build::{Client, LockReport, LockRequest, PinRequest, VirtualPackage, lock, pin_bases};
+use pixi_oci_build::{LockReport, LockRequest, PinRequest, lock, pin_bases};
+use pixi_oci_net::Client;
+use pixi_oci_workspace::VirtualPackage;
 
 use crate::{
     arguments::with_overrides,

@@ -4,9 +4,11 @@ use std::process::ExitCode;
 
 use clap::Args;
 use pixi_oci_build::{
-    BuildRequest, Client, EnvironmentPlan, OciConfig, OnEvent, PastRef, PlanRequest, PublishRequest, PublishSource,
-    Published, images_since, plan, planned_images,
+    BuildRequest, EnvironmentPlan, OnEvent, PastRef, PlanRequest, PublishRequest, PublishSource, Published,
+    images_since, plan, planned_images,
 };
+use pixi_oci_net::Client;
+use pixi_oci_workspace::OciConfig;
 
 use crate::{
     arguments::{ImageArgs, Selection},

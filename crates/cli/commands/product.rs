@@ -9,9 +9,9 @@ use std::{
 };
 
 use clap::Args;
-use pixi_oci_build::{
-    Architecture, Client, Include, ProductReport, ProductRequest, VirtualPackage, check_product, product,
-};
+use pixi_oci_build::{Architecture, ProductReport, ProductRequest, check_product, product};
+use pixi_oci_net::Client;
+use pixi_oci_workspace::{Include, VirtualPackage};
 
 use crate::{
     arguments::{Selection, SourceArgs, architecture, include},

@@ -3,7 +3,8 @@
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use clap::Args;
-use pixi_oci_build::{Client, Leg, PublishError, PublishReport, PublishRequest, PublishSource, Status, publish_images};
+use pixi_oci_build::{Leg, PublishError, PublishReport, PublishRequest, PublishSource, Status, publish_images};
+use pixi_oci_net::Client;
 
 use crate::{
     arguments::{ImageArgs, Selection},

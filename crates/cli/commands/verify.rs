@@ -9,8 +9,9 @@ mod show;
 use std::{ffi::OsString, path::PathBuf, process::ExitCode, sync::atomic::AtomicBool};
 
 use clap::{Args, Subcommand};
-use pixi_oci_build::{Architecture, TaskArgv, image_task};
+use pixi_oci_build::{Architecture, image_task};
 use pixi_oci_verify::{Check, RunOptions};
+use pixi_oci_workspace::TaskArgv;
 
 use crate::{error::CliError, output::Output};
 

@@ -9,8 +9,8 @@ use std::{
 };
 
 use pixi_oci_layer::Digest;
+use pixi_oci_lock::Sha256;
 use pixi_oci_package::{CompleteFacts, Python, WheelFacts};
-use pixi_oci_resolve::Sha256;
 use pixi_oci_wheel::DirectUrl;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use pixi_oci_fetch::{ArchiveCache, FetchItem};
 use pixi_oci_layer::Digest;
-use pixi_oci_resolve::{ArchiveCache, FetchItem, LockedPackage};
+use pixi_oci_lock::LockedPackage;
 
 use super::{DownloadPlan, LayerPlan, LayerState};
 use crate::{Error, packages::with_archives};

@@ -1,6 +1,6 @@
 //! Layers as far as the lock file alone tells.
 
-use pixi_oci_resolve::LockedPackage;
+use pixi_oci_lock::LockedPackage;
 
 use super::{LayerPlan, LayerState, PackagePlan};
 use crate::{

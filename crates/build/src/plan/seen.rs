@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use pixi_oci_fetch::{ArchiveCache, CachedArchive, FetchItem};
 use pixi_oci_image::Image;
+use pixi_oci_lock::LockedPackage;
 use pixi_oci_publish::base::BaseRef;
-use pixi_oci_resolve::{ArchiveCache, CachedArchive, FetchItem, LockedPackage};
 
 use super::{LayerPlan, LayerState, OtherLayer, PackagePlan, Unpredicted, likely::add_likely, locked, report::Reason};
 use crate::{

@@ -3,8 +3,9 @@
 use std::str::FromStr;
 
 use pixi_oci_layer::Digest;
+use pixi_oci_net::Client;
 use pixi_oci_publish::registry::{Error as RegistryError, RepositoryRef};
-use pixi_oci_resolve::{Client, Workspace};
+use pixi_oci_workspace::Workspace;
 use serde_json::Value;
 
 use super::{

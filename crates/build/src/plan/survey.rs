@@ -2,9 +2,12 @@
 
 use std::{collections::BTreeMap, sync::atomic::Ordering};
 
+use pixi_oci_fetch::ArchiveCache;
 use pixi_oci_image::Index;
 use pixi_oci_layer::Digest;
-use pixi_oci_resolve::{ArchiveCache, Client, LockedPackage, LockedPlatform, Workspace, requirements};
+use pixi_oci_lock::{LockedPackage, LockedPlatform, requirements};
+use pixi_oci_net::Client;
+use pixi_oci_workspace::Workspace;
 
 use super::{
     AgainstImage, DownloadPlan, EnvironmentPlan, Plan, Unpredicted,

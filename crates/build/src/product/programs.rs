@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeMap, path::Path};
 
+use pixi_oci_fetch::CachedArchive;
 use pixi_oci_layer::Digest;
+use pixi_oci_lock::LockedPackage;
 use pixi_oci_package::{UnpackedKind, unpack};
 use pixi_oci_product::{BIN, Product, ProductFile, check_program};
-use pixi_oci_resolve::{CachedArchive, LockedPackage};
 
 use super::{Environment, ProductRequest, ProductRequestError, project::place};
 use crate::{Error, packages::with_archives};

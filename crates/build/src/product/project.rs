@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use pixi_oci_layer::{FileTree, Node, TreePath};
+use pixi_oci_lock::{LockedPackage, WheelOrigin};
 use pixi_oci_product::{Product, ProductFile, RESERVED, RESOURCES, Staging};
-use pixi_oci_resolve::{LockedPackage, WheelOrigin, Workspace};
+use pixi_oci_workspace::Workspace;
 
 use super::Environment;
 use crate::{
@@ -113,7 +114,8 @@ impl Project<'_> {
         let mut sources: Vec<String> = Vec::new();
         for environment in self.environments {
             for (target, wheels) in environment.targets.iter().zip(&environment.sources.wheels) {
-                let activation = self.workspace.activation(&environment.configuration.environment, &target.platform);
+                let activation =
+                    self.workspace.activation(&environment.configuration.environment, target.platform.target());
                 sources.extend(activation.into_iter().flat_map(|activation| activation.scripts));
                 let paths = target.packages.iter().filter_map(|package| match package {
                     LockedPackage::Wheel(wheel) => match &wheel.origin {

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use pixi_oci_net::Client;
 use pixi_oci_product::ProductEnvironment;
 use pixi_oci_publish::OciLayout;
-use pixi_oci_resolve::{Client, Workspace};
+use pixi_oci_workspace::Workspace;
 
 use super::Environment;
 use crate::{Error, OnEvent, WheelOrigin, image::ImageBuilder, source_environments::Environments};

@@ -2,8 +2,10 @@
 
 use std::{collections::BTreeMap, sync::atomic::Ordering};
 
+use pixi_oci_fetch::CachedArchive;
+use pixi_oci_lock::LockedPackage;
+use pixi_oci_net::canonical_url;
 use pixi_oci_product::{CondaPackage, PackageEntry, Product, ProductEnvironment, write_conda_package, write_wheel};
-use pixi_oci_resolve::{CachedArchive, LockedPackage, canonical_url};
 use rattler_conda_types::RepoDataRecord;
 use rayon::prelude::*;
 

@@ -18,13 +18,14 @@ use super::{
     settings::{Settings, settings},
 };
 use crate::{
-    Client, OnEvent,
+    OnEvent,
     build::{reference, stage},
     cache::Pushed,
     network::Network,
     remote::{Published, RemoteMeans, RemoteRepository},
     reuse::{OnLayer, Remote},
 };
+use pixi_oci_net::Client;
 
 /// A repository on the way.
 pub struct Stop {

@@ -1,12 +1,13 @@
 //! What the workspace says about publishing, the command line over it, and the defaults below.
 
 use pixi_oci_image::Architecture;
+use pixi_oci_lock::LockFile;
 use pixi_oci_publish::{
     base::BaseRef,
     registry::{Repository, RepositoryRef},
     tags::TagTemplate,
 };
-use pixi_oci_resolve::{OciConfig, Workspace};
+use pixi_oci_workspace::{OciConfig, Workspace};
 
 use super::{PublishError, PublishRequest, PublishSource};
 use crate::{BuildRequest, Error, configuration::configuration, target::locked_architectures};
@@ -44,7 +45,7 @@ pub fn settings(request: &PublishRequest) -> Result<Settings, PublishError> {
     let oci = &configuration.oci;
     let required = match (&build.architectures[..], &configuration.architectures[..], &request.source) {
         ([], [], PublishSource::Legs(_)) => {
-            let lock = workspace.lock_file().map_err(Error::from)?;
+            let lock = LockFile::of(&workspace).map_err(Error::from)?;
             Some((locked_architectures(&lock, &configuration.environment)?, "the lock file"))
         }
         ([], [], _) => None,

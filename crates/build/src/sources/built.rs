@@ -18,8 +18,9 @@ mod tree;
 use std::path::{Path, PathBuf};
 
 use pixi_oci_image::Architecture;
+use pixi_oci_lock::{ArchiveLocation, Sha256};
+use pixi_oci_net::Client;
 use pixi_oci_podman::Runs;
-use pixi_oci_resolve::{ArchiveLocation, Client, Sha256};
 use pixi_oci_wheel::DirectUrl;
 
 pub use self::{builds::Builds, error::BuildError};
@@ -34,7 +35,7 @@ use crate::{
 /// A source that is to be built.
 #[derive(Debug, Clone)]
 pub struct Pending {
-    /// [`LockedPackage::name`](pixi_oci_resolve::LockedPackage::name)
+    /// [`LockedPackage::name`](pixi_oci_lock::LockedPackage::name)
     pub name: String,
     /// The PEP 503 name.
     pub python_name: String,

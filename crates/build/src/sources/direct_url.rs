@@ -1,6 +1,6 @@
 //! What the `direct_url.json` of a source's wheel says: the same as uv writes for what the lock file names.
 
-use pixi_oci_resolve::{ArchiveLocation, PypiSourceKind};
+use pixi_oci_lock::{ArchiveLocation, PypiSourceKind};
 use pixi_oci_wheel::DirectUrl;
 use url::Url;
 

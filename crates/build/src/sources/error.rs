@@ -144,9 +144,12 @@ pub enum SourceError {
     /// The files of a source as a tar.
     #[error("cannot make a layer")]
     Layer(#[from] pixi_oci_layer::Error),
-    /// The manifest, or a source archive that was not fetched.
+    /// The manifest.
     #[error(transparent)]
-    Resolve(#[from] pixi_oci_resolve::Error),
+    Workspace(#[from] pixi_oci_workspace::Error),
+    /// An archive that is not there.
+    #[error(transparent)]
+    Fetch(#[from] pixi_oci_fetch::Error),
     /// Files of ours.
     #[error("cannot {action} {}", path.display())]
     Io {

@@ -7,7 +7,8 @@ use std::{
 };
 
 use clap::Args;
-use pixi_oci_build::{Architecture, BuildReport, BuildRequest, Client, Recorded, RecordedBase};
+use pixi_oci_build::{Architecture, BuildReport, BuildRequest, Recorded, RecordedBase};
+use pixi_oci_net::Client;
 use pixi_oci_verify::{
     Comparison, ImageComparison, Origin, Report, RunError, Sameness, Scratch, Verdict, compare, read_origin,
     read_project, verify_layout,

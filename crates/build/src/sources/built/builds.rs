@@ -7,8 +7,8 @@ use std::{
     sync::atomic::Ordering,
 };
 
+use pixi_oci_lock::Sha256;
 use pixi_oci_package::{PackageInfo, Python};
-use pixi_oci_resolve::Sha256;
 use pixi_oci_wheel::check_tags;
 use sha2::Digest as _;
 use tempfile::TempDir;

@@ -7,8 +7,8 @@ use std::{
 };
 
 use pixi_oci_layer::{ContentStore, FileTree};
+use pixi_oci_net::redact;
 use pixi_oci_package::source_tree;
-use pixi_oci_resolve::redact;
 use url::Url;
 
 use super::BuildError;

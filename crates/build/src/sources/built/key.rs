@@ -1,6 +1,6 @@
 //! Under what a wheel is kept: the hash of everything that it depends on.
 
-use pixi_oci_resolve::Sha256;
+use pixi_oci_lock::Sha256;
 use sha2::Digest as _;
 
 use super::{

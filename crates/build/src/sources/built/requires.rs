@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use pep508_rs::{MarkerEnvironment, MarkerEnvironmentBuilder, Requirement, VersionOrUrl, pep440_rs::Version};
+use pixi_oci_lock::LockedPackage;
 use pixi_oci_package::PackageInfo;
-use pixi_oci_resolve::LockedPackage;
 use rattler_conda_types::Subdir;
 
 use super::BuildError;

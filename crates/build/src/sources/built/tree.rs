@@ -6,9 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use pixi_oci_fetch::{ArchiveCache, FetchItem, FetchOptions};
 use pixi_oci_layer::{Compression, Content, ContentStore, FileTree, LayerWriter, MemoryBudget, Mode, Node, TreePath};
+use pixi_oci_lock::{ArchiveLocation, Sha256};
+use pixi_oci_net::RetryPolicy;
 use pixi_oci_package::source_tree;
-use pixi_oci_resolve::{ArchiveCache, ArchiveLocation, FetchItem, FetchOptions, RetryPolicy, Sha256};
 use serde::Deserialize;
 
 use super::{BuildError, Means, Pending, PendingKind, conversation::Order, git::git_tree};

@@ -1,0 +1,129 @@
+//! Brings one archive into the cache, from the network or from a file.
+//!
+//! What came of a download that was cut is kept for the next try, which asks for the rest. Whatever way the bytes came,
+//! the cache takes them only if hash and length are those of the lock file.
+
+use std::{io::Read, path::PathBuf};
+
+use reqwest::header::HeaderValue;
+
+use crate::{ArchiveCache, CachedArchive, Error, FetchEvent, FetchItem, FetchOptions, cache::Incoming};
+use pixi_oci_lock::ArchiveLocation;
+use pixi_oci_net::Client;
+
+mod attempt;
+mod failure;
+mod receive;
+
+use failure::Failure;
+
+/// An archive whose length the lock file does not give (a wheel) may not fill the disk.
+const MAX_ARCHIVE: u64 = 16 << 30;
+
+/// A try that got so many bytes further than any before does not count as a failure: a long download over a bad line is
+/// cut more often than a server is asked in vain.
+const PROGRESS: u64 = 1 << 20;
+
+/// What is known of a download between two tries.
+#[derive(Default)]
+struct Transfer {
+    /// The beginning of the archive.
+    incoming: Option<Incoming>,
+    /// What says that the server still has the same file.
+    validator: Option<HeaderValue>,
+    /// Whether the bytes are of more than one answer.
+    resumed: bool,
+    /// Bytes of the longest beginning so far.
+    farthest: u64,
+}
+
+impl Transfer {
+    fn position(&self) -> u64 {
+        self.incoming.as_ref().map_or(0, Incoming::size)
+    }
+
+    /// Forgets the beginning.
+    fn restart(&mut self) {
+        *self = Self { farthest: self.farthest, ..Self::default() };
+    }
+}
+
+/// Fetches an archive that is not in the cache.
+pub(crate) async fn download(
+    cache: &ArchiveCache,
+    index: usize,
+    item: &FetchItem,
+    options: &FetchOptions<'_>,
+    client: &Client,
+) -> Result<CachedArchive, Error> {
+    if let Some(path) = item.location.local_path() {
+        return copy(cache, item, path).await;
+    }
+    let url = match &item.location {
+        ArchiveLocation::Url(url) if matches!(url.scheme(), "http" | "https" | "oci" | "s3") => url,
+        _ => return Err(Error::UnsupportedScheme { package: item.name.clone(), url: item.shown_location() }),
+    };
+    let progress = |bytes| (options.on_event)(FetchEvent::Progress { item: index, bytes });
+    let download = attempt::Download { cache, item, url, client, progress: &progress };
+    let mut transfer = Transfer::default();
+    let mut failures = 0;
+    loop {
+        let farthest = transfer.farthest;
+        match download.attempt(&mut transfer).await {
+            Ok(archive) => return Ok(archive),
+            Err(Failure::Final(error)) => return Err(*error),
+            Err(Failure::Passing { error, retry_after }) => {
+                transfer.farthest = transfer.farthest.max(transfer.position());
+                if transfer.farthest - farthest < PROGRESS {
+                    failures += 1;
+                }
+                if failures >= options.retry.attempts {
+                    return Err(*error);
+                }
+                tokio::time::sleep(options.retry.wait(failures.saturating_sub(1), retry_after)).await;
+            }
+        }
+    }
+}
+
+/// Runs something that blocks on a thread made for that.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // Only when the runtime is being shut down, and then nobody waits for this future.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
+
+/// Copies a local archive. It is never used in place: what the sha256 was checked of must be what is read later.
+async fn copy(cache: &ArchiveCache, item: &FetchItem, path: PathBuf) -> Result<CachedArchive, Error> {
+    let (cache, item) = (cache.clone(), item.clone());
+    blocking(move || {
+        let error = |action| move |source| (action, source);
+        let copy = || {
+            // Looked at before it is opened: opening a pipe would wait for its writer.
+            let metadata = std::fs::metadata(&path).map_err(error("read"))?;
+            if !metadata.is_file() {
+                return Err(("read", std::io::Error::other("it is not a regular file")));
+            }
+            let mut file = std::fs::File::open(&path).map_err(error("read"))?;
+            let mut incoming = cache.incoming().map_err(error("make a file in the cache for"))?;
+            let mut buffer = vec![0; 1 << 16];
+            // One byte more than there may be is enough to see that there are too many.
+            while incoming.size() <= item.size.unwrap_or(MAX_ARCHIVE) {
+                match file.read(&mut buffer).map_err(error("read"))? {
+                    0 => break,
+                    read => incoming.write(&buffer[..read]).map_err(error("write the copy of"))?,
+                }
+            }
+            Ok((metadata.len(), incoming))
+        };
+        let (length, incoming) = copy().map_err(|(action, source)| item.io_error(action, &path, source))?;
+        item.check_size(length)?;
+        cache.accept(incoming, &item)
+    })
+    .await
+}

@@ -1,0 +1,194 @@
+//! Why a try failed, whether another may help, and how to say so.
+
+use std::time::Duration;
+
+use reqwest::{
+    Response, StatusCode,
+    header::{self, HeaderMap},
+};
+use url::Url;
+
+use super::attempt::Download;
+use crate::Error;
+use pixi_oci_net::{cause, redact, without_credentials};
+
+/// Why a try failed.
+pub(super) enum Failure {
+    /// It may go better the next time, but not before the server's `Retry-After`.
+    Passing { error: Box<Error>, retry_after: Option<Duration> },
+    /// It will not go better.
+    Final(Box<Error>),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Final(Box::new(error))
+    }
+}
+
+impl Failure {
+    pub(super) fn passing(error: Error) -> Self {
+        Self::Passing { error: Box::new(error), retry_after: None }
+    }
+}
+
+/// The URL as it may be shown, and the one that was asked in its place: a mirror's, or where a redirect went.
+pub(super) fn shown(url: &Url, asked: Option<&Url>) -> String {
+    let named = redact(url.as_str());
+    // A login that was added to the URL makes no other place of it.
+    match asked.filter(|asked| without_credentials(asked) != without_credentials(url)) {
+        Some(asked) => format!("{named} (asked of {})", redact(asked.as_str())),
+        None => named,
+    }
+}
+
+impl Download<'_> {
+    /// An answer that is no archive.
+    pub(super) fn failed(&self, response: &Response) -> Failure {
+        let status = response.status();
+        let error = self.refused(response);
+        let passing =
+            status.is_server_error() || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT);
+        if passing {
+            Failure::Passing { error: Box::new(error), retry_after: retry_after(response.headers()) }
+        } else {
+            error.into()
+        }
+    }
+
+    pub(super) fn refused(&self, response: &Response) -> Error {
+        let status = response.status();
+        let place = shown(self.url, Some(response.url()));
+        Error::Status {
+            package: self.item.name.clone(),
+            url: place,
+            status: status.to_string(),
+            hint: self.hint(status),
+        }
+    }
+
+    fn hint(&self, status: StatusCode) -> String {
+        let mirrors = self.client.mirrors_of(self.url);
+        let asked = mirrors.first().unwrap_or(self.url);
+        match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                let host = match asked.scheme() {
+                    "s3" => format!("s3://{}", asked.host_str().unwrap_or_default()),
+                    _ => asked.host_str().unwrap_or_default().to_owned(),
+                };
+                let known =
+                    if self.client.has_login(asked) { "the login for it is not enough; renew it" } else { "log in" };
+                format!(
+                    "; {known} with `pixi auth login {host}` (RATTLER_AUTH_FILE, ~/.rattler/credentials.json and .netrc are read, the keyring is not)"
+                )
+            }
+            StatusCode::NOT_FOUND | StatusCode::GONE if !mirrors.is_empty() => {
+                "; the mirror does not have the package: change `mirrors` in pixi's configuration".to_owned()
+            }
+            StatusCode::NOT_FOUND | StatusCode::GONE => {
+                "; the channel does not have the package any more: update the lock file with `pixi update`".to_owned()
+            }
+            _ if status.is_redirection() => "; it redirects to where packages are not fetched from".to_owned(),
+            _ => String::new(),
+        }
+    }
+
+    /// No answer at all.
+    pub(super) fn unanswered(&self, error: reqwest_middleware::Error) -> Failure {
+        match error {
+            reqwest_middleware::Error::Reqwest(error) => self.broke_off(error),
+            reqwest_middleware::Error::Middleware(error) => {
+                let answer = error.chain().find_map(|cause| cause.downcast_ref::<reqwest::Error>());
+                let hint = if answer.is_some_and(reqwest::Error::is_connect) { self.unreachable() } else { "" };
+                self.network(shown(self.url, None), cause(error.as_ref()) + hint, answer.is_some_and(may_pass))
+            }
+        }
+    }
+
+    /// An answer that ends in an error, or none.
+    pub(super) fn broke_off(&self, error: reqwest::Error) -> Failure {
+        let passing = may_pass(&error);
+        let place = shown(self.url, error.url());
+        let hint = if error.is_connect() { self.unreachable() } else { "" };
+        self.network(place, cause(&error.without_url()) + hint, passing)
+    }
+
+    /// What helps where there is nobody at an address.
+    fn unreachable(&self) -> &'static str {
+        if self.client.mirrors_of(self.url).is_empty() {
+            "; if it has another address from here, say so under [mirrors] in pixi's configuration, for instance in .pixi/config.toml"
+        } else {
+            "; that is the address under [mirrors] in pixi's configuration"
+        }
+    }
+
+    pub(super) fn ended_early(&self, received: u64, place: &str) -> Failure {
+        let expected = self.item.size.unwrap_or(received);
+        Failure::passing(self.wrong_size(place, received.to_string(), expected))
+    }
+
+    pub(super) fn too_slow(&self, place: &str, window: Duration) -> Failure {
+        let message = format!("too slow: less than {} bytes in {window:?}", pixi_oci_net::Patience::LEAST);
+        self.network(place.to_owned(), message, true)
+    }
+
+    pub(super) fn encoded(&self, place: &str, encoding: String) -> Failure {
+        Error::Encoded { package: self.item.name.clone(), url: place.to_owned(), encoding }.into()
+    }
+
+    pub(super) fn wrong_size(&self, place: &str, actual: String, expected: u64) -> Error {
+        Error::SizeMismatch { package: self.item.name.clone(), location: place.to_owned(), actual, expected }
+    }
+
+    fn network(&self, url: String, mut message: String, passing: bool) -> Failure {
+        // rustls says so, and is too far down to be asked.
+        let untrusted = message.contains("invalid peer certificate");
+        if untrusted {
+            message.push_str("; a private authority can be named with SSL_CERT_FILE");
+        }
+        let error = Error::Network { package: self.item.name.clone(), url, message };
+        if passing && !untrusted { Failure::passing(error) } else { error.into() }
+    }
+}
+
+fn may_pass(error: &reqwest::Error) -> bool {
+    !error.is_builder() && !error.is_redirect()
+}
+
+/// How long a server wants to be left alone: seconds, or a time, which is compared with the server's own clock because
+/// ours may be wrong.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let wanted = text(header::RETRY_AFTER)?;
+    if let Ok(seconds) = wanted.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let instant = |date| jiff::fmt::rfc2822::parse(date).ok().map(|time| time.timestamp());
+    let wait = instant(wanted)?.duration_since(instant(text(header::DATE)?)?);
+    // One that is over means now.
+    Some(Duration::try_from(wait).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date_by_the_servers_clock() {
+        let wait = |retry: &str, date: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::RETRY_AFTER, retry.parse().unwrap());
+            if let Some(date) = date {
+                headers.insert(header::DATE, date.parse().unwrap());
+            }
+            retry_after(&headers).map(|wait| wait.as_secs())
+        };
+        let now = Some("Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(wait(" 7 ", None), Some(7));
+        assert_eq!(wait("Sun, 06 Nov 1994 08:50:07 GMT", now), Some(30));
+        assert_eq!(wait("Sun, 06 Nov 1994 08:00:00 GMT", now), Some(0));
+        assert_eq!(wait("Sun, 06 Nov 1994 08:50:07 GMT", None), None);
+        assert_eq!(wait("soon", now), None);
+        assert_eq!(wait("-5", now), None);
+    }
+}

@@ -1,0 +1,15 @@
+//! Package archives on this machine: fetched once, verified by the lock file's hashes, kept by sha256.
+//!
+//! ```text
+//! LockedPackage… ─▶ FetchItem… ─▶ ArchiveCache::fetch ─▶ CachedArchive…
+//! ```
+
+mod cache;
+mod download;
+mod error;
+mod fetch;
+mod item;
+
+pub use cache::{ArchiveCache, CachedArchive, Held};
+pub use error::Error;
+pub use item::{ArchiveIdentity, FetchEvent, FetchItem, FetchOptions};

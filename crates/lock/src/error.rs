@@ -1,0 +1,96 @@
+//! Why a lock file cannot be used. URLs in it are always redacted.
+
+use std::path::PathBuf;
+
+use pixi_oci_workspace::{listed, meant};
+
+/// Why a lock file, or a package of it, cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The manifest, or a file that cannot be read.
+    #[error(transparent)]
+    Workspace(#[from] pixi_oci_workspace::Error),
+
+    /// The workspace has no lock file.
+    #[error("there is no lock file {}; run `pixi lock` or `pixi-oci lock` to make one", path.display())]
+    NoLockFile {
+        /// Where it was expected.
+        path: PathBuf,
+    },
+
+    /// A lock file of before multiple environments (format 1 to 3).
+    #[error("{}: lock file version {version} is too old, pixi-oci reads versions 4 to 7; run `pixi lock` to renew it", path.display())]
+    LockFileTooOld {
+        /// The lock file.
+        path: PathBuf,
+        /// Its format version.
+        version: u64,
+    },
+
+    /// A lock file of a format that did not exist when this program was made.
+    #[error("{}: lock file version {version} is newer than this pixi-oci reads (7); update pixi-oci, or lock with an older pixi", path.display())]
+    LockFileTooNew {
+        /// The lock file.
+        path: PathBuf,
+        /// Its format version.
+        version: u64,
+    },
+
+    /// The lock file cannot be parsed, or contradicts itself.
+    #[error("{}: {message}; run `pixi lock` to renew it", path.display())]
+    LockFile {
+        /// The lock file.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+
+    /// One package of the lock file cannot be used.
+    #[error("{}: package {package}: {message}", path.display())]
+    LockedPackage {
+        /// The lock file.
+        path: PathBuf,
+        /// The package, by name, or by location where it has no name.
+        package: String,
+        /// What is wrong, and what to do.
+        message: String,
+    },
+
+    /// The environment is not locked for the platform that was asked for.
+    #[error(
+        "environment `{environment}` is not locked for {wanted}; {}{}",
+        meant(wanted.split('`').nth(1).unwrap_or_default(), available),
+        listed("it is locked for", available)
+    )]
+    NoPlatform {
+        /// The environment.
+        environment: String,
+        /// What was asked for, e.g. "platform `linux-aarch64`".
+        wanted: String,
+        /// The linux platforms there are.
+        available: Vec<String>,
+    },
+
+    /// Several platforms of one architecture could be meant.
+    #[error(
+        "environment `{environment}` is locked for several platforms of {subdir}: {}; choose one with `--platform NAME`",
+        candidates.join(", ")
+    )]
+    AmbiguousPlatform {
+        /// The environment.
+        environment: String,
+        /// The architecture they share, e.g. `linux-64`.
+        subdir: String,
+        /// The platforms, each with what sets it apart, e.g. "`gpu` (__cuda=12)".
+        candidates: Vec<String>,
+    },
+
+    /// A platform for which no image can be made.
+    #[error("platform `{platform}` ({subdir}) is not supported: images can be made for linux-64 and linux-aarch64")]
+    UnsupportedPlatform {
+        /// The platform's name.
+        platform: String,
+        /// Its conda subdir.
+        subdir: String,
+    },
+}

@@ -1,0 +1,164 @@
+//! The HTTP client that packages, and whatever else a channel has, are fetched with.
+//!
+//! ```text
+//! request ─▶ offline? ─▶ mirrors ─▶ oci: ─▶ s3: ─▶ login ─▶ network
+//! ```
+//!
+//! The order is pixi's: a mirror may be an OCI registry or a bucket, and it is the mirror's host that is logged in to.
+//! Nothing is tried again here; that is up to who asked (see [`crate::RetryPolicy`]).
+
+use rattler_networking::{AuthenticationMiddleware, AuthenticationStorage, OciMiddleware, OfflineMiddleware};
+use reqwest::{NoProxy, Proxy, redirect::Policy};
+use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
+use url::Url;
+
+use crate::{
+    Error,
+    redact::{redact, redact_text, without_credentials},
+};
+
+mod credentials;
+mod mirror;
+mod s3;
+mod settings;
+mod tls;
+
+pub use settings::{
+    ClientSettings, CredentialFiles, Patience, Proxies, S3Bucket, S3Environment, S3Settings, Tls, TlsRootCerts,
+};
+
+const MAX_REDIRECTS: usize = 10;
+
+/// Whoever asks for these is this machine.
+const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.0/8", "::1"];
+
+/// An HTTP client that finds mirrors, logs in and trusts as pixi does. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: ClientWithMiddleware,
+    storage: AuthenticationStorage,
+    mirrors: Vec<(Url, Vec<Url>)>,
+    patience: Patience,
+}
+
+impl Client {
+    /// Makes a client. Files with logins and certificates are read now, hosts are asked later.
+    ///
+    /// # Errors
+    /// A file of logins or certificates that is there cannot be used, or a proxy's address makes no sense.
+    pub fn new(settings: &ClientSettings) -> Result<Self, Error> {
+        let storage = credentials::storage(&settings.credentials)?;
+        let plain = plain(settings)?;
+        let mut builder = ClientBuilder::new(plain.clone());
+        if settings.offline {
+            builder = builder.with(OfflineMiddleware);
+        }
+        if !settings.mirrors.is_empty() {
+            builder = builder
+                .with(mirror::KeepCredentials(settings.mirrors.keys().cloned().collect()))
+                .with(mirror::middleware(&settings.mirrors));
+        }
+        let http = builder
+            .with(OciMiddleware::new(plain).with_authentication_storage(storage.clone()))
+            .with(s3::S3 { settings: settings.s3.clone(), storage: storage.clone(), now: settings.now })
+            .with(AuthenticationMiddleware::from_auth_storage(storage.clone()))
+            .build();
+        let mirrors = settings.mirrors.iter().map(|(origin, targets)| (origin.clone(), targets.clone())).collect();
+        Ok(Self { http, storage, mirrors, patience: settings.patience })
+    }
+
+    /// The client itself, for asking a channel for something else than archives.
+    pub fn http(&self) -> &ClientWithMiddleware {
+        &self.http
+    }
+
+    /// When to give up waiting.
+    pub fn patience(&self) -> Patience {
+        self.patience
+    }
+
+    /// Whether there is a login for the host of a URL.
+    pub fn has_login(&self, url: &Url) -> bool {
+        credentials::knows(&self.storage, url)
+    }
+
+    /// Whether an OCI registry may be asked for a URL.
+    pub fn asks_registry(&self, url: &Url) -> bool {
+        let registry = |url: &Url| url.scheme() == "oci";
+        registry(url) || self.mirrors_of(url).iter().any(registry)
+    }
+
+    /// The mirrors that are asked in place of a URL; empty if it is asked for itself.
+    pub fn mirrors_of(&self, url: &Url) -> &[Url] {
+        let plain = without_credentials(url);
+        let longest = self.mirrors.iter().filter(|(origin, _)| plain.as_str().starts_with(origin.as_str()));
+        longest.max_by_key(|(origin, _)| origin.path().len()).map_or(&[], |(_, targets)| targets)
+    }
+}
+
+/// The client below mirrors and logins.
+fn plain(settings: &ClientSettings) -> Result<reqwest::Client, Error> {
+    let builder = reqwest::Client::builder()
+        .user_agent(concat!("pixi-oci/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(settings.patience.connect)
+        .read_timeout(settings.patience.silence)
+        // The archive's own bytes are hashed; some servers call `.tar.bz2` or `.gz` an encoding and would have it undone.
+        .no_gzip()
+        .no_brotli()
+        .no_zstd()
+        .no_deflate()
+        // The address asked first can carry a `/t/TOKEN/`.
+        .referer(false)
+        .redirect(redirects())
+        // The environment is the command line's business, which hands the proxies down.
+        .no_proxy();
+    let builder = with_proxies(builder, &settings.proxies)?;
+    let builder = tls::with_trust(builder, &settings.tls)?;
+    builder.build().map_err(|error| Error::Client { message: cause(&error) })
+}
+
+fn with_proxies(mut builder: reqwest::ClientBuilder, proxies: &Proxies) -> Result<reqwest::ClientBuilder, Error> {
+    let direct = proxies.direct.iter().map(String::as_str).chain(LOOPBACK).collect::<Vec<_>>().join(",");
+    let direct = NoProxy::from_string(&direct);
+    type Make = fn(Url) -> reqwest::Result<Proxy>;
+    for (url, make) in [(&proxies.http, Proxy::http as Make), (&proxies.https, Proxy::https as Make)] {
+        let Some(url) = url else { continue };
+        let proxy = make(url.clone()).map_err(|_| Error::Client {
+            message: format!("{} cannot be the address of a proxy", redact(url.as_str())),
+        })?;
+        builder = builder.proxy(proxy.no_proxy(direct.clone()));
+    }
+    Ok(builder)
+}
+
+/// Follows redirects, but not from https to http. Credentials do not go along to another host: the middleware adds them to
+/// the first request only, and reqwest drops the `Authorization` header when scheme, host or port change.
+fn redirects() -> Policy {
+    Policy::custom(|attempt| {
+        let insecure =
+            attempt.url().scheme() != "https" && attempt.previous().iter().any(|url| url.scheme() == "https");
+        if insecure {
+            attempt.error("it redirects from https to something that is not https")
+        } else if !matches!(attempt.url().scheme(), "http" | "https") {
+            attempt.error("it redirects to something that is not on the web")
+        } else if attempt.previous().len() > MAX_REDIRECTS {
+            attempt.error("it redirects too often")
+        } else {
+            attempt.follow()
+        }
+    })
+}
+
+/// The error and its causes in one line, without URLs' secrets.
+pub fn cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut message = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let text = cause.to_string();
+        if !message.contains(&text) {
+            message.push_str(&format!(": {text}"));
+        }
+        source = cause.source();
+    }
+    redact_text(&message)
+}
