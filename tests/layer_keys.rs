@@ -9,9 +9,10 @@ use std::{
     path::Path,
 };
 
-use pixi_oci_build::{BuildRequest, LockMeans, build};
+use pixi_oci_build::{Caches, Declared, Inputs, LockUse, Project, Resources, Session, build};
 use pixi_oci_net::{Client, ClientSettings};
 use pixi_oci_publish::registry::RegistryAccess;
+use pixi_oci_workspace::Workspace;
 use serde_json::Value;
 
 use crate::common::{
@@ -137,9 +138,10 @@ impl Built {
             }
             Builder::Library { threads, memory } => {
                 assert!(arguments.is_empty(), "what the program says in its own words");
-                let request = request(sandbox, threads, memory);
-                let client = Client::new(&ClientSettings::default()).unwrap();
-                serde_json::to_value(build(&request, &client, &|_| ()).unwrap()).unwrap()
+                let session = session(sandbox, threads, memory);
+                let project = project(sandbox, &session);
+                let to = format!("oci:{}", sandbox.path("out").display());
+                serde_json::to_value(build(&project, Some(&to), &session).unwrap()).unwrap()
             }
         };
         Self::read(&report)
@@ -172,37 +174,21 @@ impl Built {
     }
 }
 
-/// A build as the program asks for it without a word of the user, but for the means.
-fn request(sandbox: &Sandbox, threads: usize, memory: usize) -> BuildRequest {
+/// What the command line makes for a build without an argument, but for the resources.
+fn session(sandbox: &Sandbox, threads: usize, memory: usize) -> Session {
     let few = NonZeroUsize::MIN;
-    BuildRequest {
-        workspace: sandbox.path("ws"),
-        frozen: true,
-        environment: None,
-        architectures: Vec::new(),
-        platforms: Vec::new(),
-        output: Some(format!("oci:{}", sandbox.path("out").display())),
-        overrides: Default::default(),
-        virtual_packages: Vec::new(),
-        base_glibc: None,
-        epoch: None,
-        recorded: None,
-        registries: RegistryAccess::default(),
-        wheels: Vec::new(),
-        build_sdists: None,
-        cache_dir: sandbox.path("../cache/pixi-oci"),
-        layer_cache: 0,
-        archive_cache: u64::MAX,
-        cache_from: Vec::new(),
-        offline: true,
-        downloads: few,
-        may_lock: false,
-        lock_means: LockMeans { downloads: few, solves: few },
-        now: jiff::Timestamp::UNIX_EPOCH,
-        threads,
-        interrupted: Default::default(),
-        memory,
-    }
+    let client = Client::new(&ClientSettings::default()).unwrap();
+    let caches = Caches { dir: sandbox.path("../cache/pixi-oci"), layers: 0, archives: u64::MAX };
+    let resources = Resources { downloads: few, solves: few, threads, memory };
+    let mut session = Session::new(client, RegistryAccess::default(), caches, resources, Default::default());
+    session.offline = true;
+    session
+}
+
+fn project(sandbox: &Sandbox, session: &Session) -> Project {
+    let workspace = Workspace::open(&sandbox.path("ws")).unwrap();
+    let inputs = Inputs { lock_use: LockUse::Frozen, ..Inputs::default() };
+    Project::open(Declared::new(workspace.into(), inputs).unwrap(), session).unwrap()
 }
 
 /// Puts the packages of the lock file into another order: those of each platform, and their entries.

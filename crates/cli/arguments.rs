@@ -3,8 +3,12 @@
 use std::{io::IsTerminal, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use pixi_oci_build::{Architecture, BuildPlace};
-use pixi_oci_workspace::{CompressionSetting, Include, OciConfig, VirtualPackage, split_plain};
+use pixi_oci_build::{
+    Architecture, Assumed, BuildPlace, Inputs, LockUse, ProvenanceInputs, RepositoryRef, SourceInputs,
+};
+use pixi_oci_workspace::{
+    CompressionSetting, Include, OciConfig, VirtualPackage, Workspace as OpenWorkspace, split_plain,
+};
 
 use crate::{
     commands::{
@@ -193,6 +197,38 @@ impl Selection {
         self.manifest_path.is_some() || self.workspace.is_some()
     }
 
+    /// Opens the workspace: the one place where that is done.
+    pub fn open(&self) -> Result<OpenWorkspace, CliError> {
+        Ok(OpenWorkspace::open(&self.workspace())?)
+    }
+
+    /// Everything that the workspace's files do not say.
+    pub fn inputs(&self, image: Option<&ImageArgs>, cache_from: &[RepositoryRef]) -> Result<Inputs, CliError> {
+        let overrides = image
+            .map(|image| image.overrides(self))
+            .unwrap_or_else(|| OciConfig { max_layers: self.max_layers, ..OciConfig::default() });
+        let lock_use = match (self.frozen()?, self.locked) {
+            (true, _) => LockUse::Frozen,
+            (_, true) => LockUse::Locked,
+            _ => LockUse::Create,
+        };
+        Ok(Inputs {
+            lock_use,
+            environment: self.environment.clone(),
+            architectures: self.arch.clone(),
+            platforms: self.platform.clone(),
+            overrides,
+            assumed: Assumed {
+                virtual_packages: self.all_virtual_packages()?,
+                base_glibc: image.and_then(|image| image.base_glibc),
+            },
+            sources: image.map(|image| image.sources.inputs()).unwrap_or_default(),
+            provenance: ProvenanceInputs { epoch: epoch()?, recorded: None },
+            cache_from: cache_from.to_vec(),
+            now: jiff::Timestamp::now(),
+        })
+    }
+
     /// Whether the lock file is used as it is: `--locked` and `--frozen` over pixi's PIXI_LOCKED and PIXI_FROZEN.
     pub fn frozen(&self) -> Result<bool, CliError> {
         if self.locked || self.frozen {
@@ -323,12 +359,13 @@ enum SdistPlace {
 }
 
 impl SourceArgs {
-    /// Where sources are built, if they may be.
-    pub fn build_place(&self) -> Option<BuildPlace> {
-        self.build_sdists.map(|place| match place {
+    /// What is done about sources.
+    pub fn inputs(&self) -> SourceInputs {
+        let build = self.build_sdists.map(|place| match place {
             SdistPlace::Podman => BuildPlace::Container,
             SdistPlace::Host => BuildPlace::Host,
-        })
+        });
+        SourceInputs { wheels: self.wheels.clone(), build }
     }
 }
 
@@ -389,4 +426,13 @@ impl ImageArgs {
             ..OciConfig::default()
         }
     }
+}
+
+/// `SOURCE_DATE_EPOCH` (reproducible-builds.org): seconds since 1970.
+fn epoch() -> Result<Option<i64>, CliError> {
+    let Ok(text) = std::env::var("SOURCE_DATE_EPOCH") else { return Ok(None) };
+    let number = text.parse::<i64>().ok().filter(|seconds| *seconds >= 0);
+    number
+        .map(Some)
+        .ok_or_else(|| CliError::Usage(format!("SOURCE_DATE_EPOCH={text:?} is not a number of seconds since 1970")))
 }

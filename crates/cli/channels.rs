@@ -8,7 +8,6 @@ use std::{
 };
 
 use clap::Args;
-use pixi_oci_build::LockMeans;
 use pixi_oci_net::{ClientSettings, Proxies, S3Environment, redact};
 use pixi_oci_workspace::{ConfigPlaces, PixiConfig, Workspace};
 use url::Url;
@@ -50,24 +49,16 @@ const DOWNLOADS: NonZeroUsize = NonZeroUsize::new(50).expect("not zero");
 const MAX_CONFIG: u64 = 4 << 20;
 
 impl Channels {
-    /// Reads configuration and environment; `offline` is what the command line says.
-    pub fn read(workspace: &Path, args: &ConfigArgs, offline: Option<bool>) -> Result<Self, CliError> {
-        Self::read_of(Some(Workspace::open(workspace)?), args, offline)
-    }
-
-    /// The same where there is no workspace: what is in an OCI layout is published without one.
-    pub fn without_workspace(args: &ConfigArgs, offline: Option<bool>) -> Result<Self, CliError> {
-        Self::read_of(None, args, offline)
-    }
-
-    fn read_of(workspace: Option<Workspace>, args: &ConfigArgs, offline: Option<bool>) -> Result<Self, CliError> {
+    /// Reads configuration and environment; `offline` is what the command line says. Without a workspace, as for a layout
+    /// that is published as it is, there are only the files of the machine and the user.
+    pub fn read(workspace: Option<&Workspace>, args: &ConfigArgs, offline: Option<bool>) -> Result<Self, CliError> {
         let mut config = PixiConfig::default();
-        for (path, needed) in places(workspace.as_ref(), args).files() {
+        for (path, needed) in places(workspace, args).files() {
             if let Some(text) = read(&path, needed)? {
                 config = PixiConfig::parse(&path, &text).map_err(pixi_oci_workspace::Error::from)?.over(config);
             }
         }
-        config.s3.extend(workspace.into_iter().flat_map(|workspace| workspace.s3));
+        config.s3.extend(workspace.into_iter().flat_map(|workspace| workspace.s3.clone()));
         config.offline = offline.or(config.offline);
         if let Some(text) = variable("PIXI_TLS_ROOT_CERTS") {
             let wrong =
@@ -95,10 +86,10 @@ impl Channels {
         self.config.concurrent_downloads.unwrap_or(DOWNLOADS)
     }
 
-    /// With what lock files are made.
-    pub fn lock_means(&self) -> LockMeans {
+    /// So many environments are solved at a time.
+    pub fn solves(&self) -> NonZeroUsize {
         let solves = self.config.concurrent_solves.or_else(|| std::thread::available_parallelism().ok());
-        LockMeans { downloads: self.downloads(), solves: solves.unwrap_or(NonZeroUsize::MIN) }
+        solves.unwrap_or(NonZeroUsize::MIN)
     }
 }
 

@@ -1,17 +1,20 @@
 //! With what the work is done: the network, the cache, and layers that are there already.
 
-use std::{
-    env,
-    path::{Path, PathBuf},
-};
+use std::{env, path::PathBuf};
 
 use clap::Args;
-use pixi_oci_build::RepositoryRef;
+use pixi_oci_build::{Caches, RepositoryRef, Resources, Session};
+use pixi_oci_net::Client;
+use pixi_oci_publish::registry::RegistryAccess;
+use pixi_oci_workspace::Workspace;
 
 use crate::{
     channels::{Channels, ConfigArgs},
     error::CliError,
 };
+
+/// So much content of packages may wait in memory: enough for most packages whole. What exceeds it goes through the page cache.
+pub const MEMORY: usize = 128 << 20;
 
 /// Where packages come from, and where what was fetched is kept.
 #[derive(Debug, Args)]
@@ -47,14 +50,32 @@ pub struct Means {
 }
 
 impl Means {
-    /// Where packages come from.
-    pub fn channels(&self, workspace: &Path) -> Result<Channels, CliError> {
-        Channels::read(workspace, &self.config, self.offline)
-    }
-
-    /// Where packages come from; of no workspace, there are none.
-    pub fn channels_without_workspace(&self) -> Result<Channels, CliError> {
-        Channels::without_workspace(&self.config, self.offline)
+    /// The session of a command. `layers` is `None` for commands that neither take nor keep finished layers.
+    pub fn session(
+        &self,
+        workspace: Option<&Workspace>,
+        registries: RegistryAccess,
+        layers: Option<&LayerArgs>,
+    ) -> Result<Session, CliError> {
+        let channels = Channels::read(workspace, &self.config, self.offline)?;
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let caches = Caches {
+            dir: self.cache()?,
+            layers: layers.map_or(0, |layers| layers.layer_cache_size),
+            archives: self.archive_cache_size,
+        };
+        let resources = Resources {
+            downloads: channels.downloads(),
+            solves: channels.solves(),
+            // One more than cores, because a layer waits now and then while its pieces are compressed. Beyond 16, memory
+            // grows and the disk does not get faster.
+            threads: threads.min(16) + 1,
+            memory: MEMORY,
+        };
+        let client = Client::new(&channels.client)?;
+        let mut session = Session::new(client, registries, caches, resources, crate::interrupt::flag());
+        session.offline = channels.offline();
+        Ok(session)
     }
 
     /// The cache's directory.

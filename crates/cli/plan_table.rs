@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use pixi_oci_build::{Changes, EnvironmentPlan, LayerKind, LayerPlan, LayerState, Plan};
+use pixi_oci_build::{Changes, EnvironmentPlan, LayerKind, LayerState, Plan, PlannedLayerReport};
 
 use crate::progress::size;
 
@@ -168,7 +168,7 @@ fn counted(number: usize, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
-fn packages_of(layer: &LayerPlan) -> String {
+fn packages_of(layer: &PlannedLayerReport) -> String {
     match &layer.packages[..] {
         [only] => format!("{} {}", only.name, only.version),
         several => several.iter().map(|package| package.name.as_str()).collect::<Vec<_>>().join(", "),

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pixi_oci_build::Event;
+use pixi_oci_build::{Event, OnEvent};
 use pixi_oci_publish::registry::{Event as RegistryEvent, Events};
 
 use self::{bars::Bars, json::Json, phase::Phases, plain::Plain};
@@ -68,9 +68,10 @@ impl Progress {
         Self { shown, ticks }
     }
 
-    /// Takes an event of the build.
-    pub fn on_event(&self, event: Event) {
-        self.shown.on_event(event);
+    /// Takes the events of a session.
+    pub fn listener(&self) -> OnEvent {
+        let shown = self.shown.clone();
+        Arc::new(move |event| shown.on_event(event))
     }
 
     /// For what only speaks with a registry.

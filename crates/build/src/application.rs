@@ -11,7 +11,10 @@ use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use pixi_oci_layer::{Content, File, FileTree, Mode, Node, PathError, TreeError, TreePath};
 use pixi_oci_net::without_logins;
 
-use crate::secrets::{secret_content, secret_name};
+use crate::{
+    configuration::Include,
+    secrets::{secret_content, secret_name},
+};
 
 /// What goes into the application layer.
 #[derive(Debug, Clone)]
@@ -30,17 +33,6 @@ pub struct ApplicationInput<'a> {
     pub directories: &'a [String],
     /// What this build writes: never part of an image.
     pub outputs: &'a [PathBuf],
-}
-
-/// A file, directory or pattern of the workspace and where it goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Include {
-    /// A path or pattern below the root.
-    pub source: String,
-    /// Where it goes: absolute, or below the working directory; the same path as in the workspace if `None`.
-    pub destination: Option<String>,
-    /// The permissions of the files; by default 0755 or 0644 by the executable bit.
-    pub mode: Option<Mode>,
 }
 
 /// The layer's tree, and what was left out of it.

@@ -4,17 +4,14 @@ use std::{collections::BTreeMap, path::Path};
 
 use oci_spec::image::History;
 use pixi_oci_image::{Architecture, LayerEntry};
-use pixi_oci_lock::{VirtualRequirement, minimum};
+use pixi_oci_lock::{VirtualRequirement, minimum, requirements};
 use pixi_oci_package::TargetPrefix;
 use pixi_oci_publish::{
     OciLayout,
     base::{BaseFiles, BaseImage, BaseOptions, BaseRef, Entry, resolve_base},
 };
 
-use crate::{
-    BaseReport, BuildRequest, Error, Event, OnEvent, configuration::Configuration, layers::ReadyPackage,
-    network::Network, packages::has_path, settings::BaseSettings,
-};
+use crate::{BaseReport, Error, Event, Project, Session, settings::BaseSettings, target::Target, virtual_packages};
 
 /// A base image, or none.
 pub struct Base {
@@ -32,28 +29,29 @@ struct Found {
 
 impl Base {
     /// Finds the base image for an architecture.
-    pub fn open(
-        request: &BuildRequest,
-        configuration: &Configuration,
-        architecture: Architecture,
-        on_event: OnEvent<'_>,
-    ) -> Result<Self, Error> {
+    pub fn open(project: &Project, architecture: Architecture, session: &Session) -> Result<Self, Error> {
+        let configuration = &project.configuration;
         let reference = BaseRef::parse(&configuration.base)?;
-        let cache = request.cache_dir.join("base");
-        let mut network = Network::new(&request.interrupted, on_event)?;
+        let cache = session.caches.dir.join("base");
         let options = BaseOptions {
             cache_dir: &cache,
-            offline: request.offline,
+            offline: session.offline,
             compression: configuration.compression,
-            registries: &request.registries,
+            registries: &session.registries,
             skopeo: Path::new("skopeo"),
-            events: &network.events(),
+            events: &session.registry_events(),
         };
-        let recorded = request.recorded.as_ref().map(|recorded| recorded.base(&reference, architecture)).transpose()?;
+        let recorded = project
+            .inputs
+            .provenance
+            .recorded
+            .as_ref()
+            .map(|recorded| recorded.base(&reference, architecture))
+            .transpose()?;
         let meant = recorded.flatten().map(|text| BaseRef::parse(&text)).transpose()?;
         let meant = meant.as_ref().unwrap_or(&reference);
-        on_event(Event::BaseStarted { base: meant.to_string(), architecture });
-        let Some(image) = network.run(resolve_base(meant, architecture, &options))?? else {
+        session.emit(Event::BaseStarted { base: meant.to_string(), architecture });
+        let Some(image) = session.run(resolve_base(meant, architecture, &options))?? else {
             return Ok(Self { image: None, layers: Vec::new() });
         };
         // A path of this machine means nothing elsewhere, and would make the image depend on where it was built.
@@ -68,6 +66,17 @@ impl Base {
             stop_signal: image.config.stop_signal.clone(),
         };
         Ok(Self { image: Some(Found { image, name, files, settings }), layers })
+    }
+
+    /// The base image of a target, if the packages fit to it and to what the target is assumed to have.
+    pub fn of_target(project: &Project, target: &Target, session: &Session) -> Result<Self, Error> {
+        let (configuration, needs) = (&project.configuration, requirements(&target.packages));
+        virtual_packages::check(&needs, &target.virtual_packages)?;
+        let base = Self::open(project, target.architecture, session)?;
+        base.check_places(&[configuration.prefix.as_str(), &configuration.workdir])?;
+        base.check_prefix(&configuration.prefix)?;
+        base.check_glibc(&needs, project.inputs.assumed.base_glibc)?;
+        Ok(base)
     }
 
     /// Puts its layers into `layout`.
@@ -186,7 +195,7 @@ impl Base {
         interpreters: &BTreeMap<String, String>,
         architecture: Architecture,
         prefix: &TargetPrefix,
-        packages: &[ReadyPackage<'_>],
+        is_in_prefix: &dyn Fn(&str) -> bool,
     ) -> Result<(), Error> {
         let own = match architecture {
             Architecture::Amd64 => "/lib64/ld-linux-x86-64.so.2",
@@ -198,7 +207,7 @@ impl Base {
                 None => false,
             };
             let below = interpreter.strip_prefix(prefix.as_str()).and_then(|rest| rest.strip_prefix('/'));
-            if !in_base && !below.is_some_and(|path| has_path(packages, path)) {
+            if !in_base && !below.is_some_and(is_in_prefix) {
                 return Err(Error::NoInterpreter { program: format!("/{program}"), interpreter: interpreter.clone() });
             }
         }

@@ -1,65 +1,51 @@
-//! The pipeline: a locked workspace in, images and an index at a destination out.
+//! Builds a project: its plan is completed, layers are made or taken, and images and an index are put at a destination.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, path::PathBuf};
 
-use pixi_oci_fetch::ArchiveCache;
-use pixi_oci_image::{Image, Index, LayerEntry};
+use pixi_oci_image::{Index, LayerEntry};
 use pixi_oci_layer::Digest;
-use pixi_oci_lock::LockedPackage;
-use pixi_oci_net::Client;
 use pixi_oci_publish::{Destination, registry::RepositoryRef};
-use pixi_oci_workspace::Workspace;
 
 use crate::{
-    BuildReport, BuildRequest, Error, Event, ImageReport, OnEvent,
-    cache::{FactsCache, LayerCache},
-    configuration::configuration,
-    fetch::fetch_archives,
-    image::ImageBuilder,
-    lock::lock_file,
-    locked::checked,
+    BuildReport, Error, Project, Session,
+    base::Base,
+    image::Workshop,
+    image_plan::ImagePlan,
+    locate::{fetch_unknown, locked, recognise, with_wheels},
     output::Output,
-    packages::{Contents, with_archives},
-    remote::{Published, RemoteMeans, RemoteRepository},
-    reuse::{Knowledge, OnLayer, Remote, known},
-    source_environments::{self, Environments},
-    sources::{SourcesInput, decide},
-    target::targets,
+    package::Package,
+    remote::{Published, RemoteOptions, RemoteRepository},
+    source_environments::{self, build_sources},
+    sources::decide,
+    stock::{OnLayer, Remote, Stock},
 };
 
-/// Builds what `request` says, and gives the report of it. Nothing is visible at the destination before all is done.
+/// Builds a project into `output`, `oci:dist/oci` in the workspace if `None`, and gives the report of it. Nothing is visible
+/// at the destination before all is done.
 ///
 /// # Errors
 ///
 /// See [`Error`]. A failed build leaves the destination as it was.
-pub fn build(request: &BuildRequest, client: &Client, on_event: OnEvent<'_>) -> Result<BuildReport, Error> {
-    let remote = cache_from(request, on_event)?;
+pub fn build(project: &Project, output: Option<&str>, session: &Session) -> Result<BuildReport, Error> {
+    let remote = cache_from(project, session)?;
     let remote = remote.as_ref().map(|remote| remote as &dyn Remote);
-    stage(request, client, remote, &|_, _| (), on_event)?.publish()
+    stage(project, output, remote, &|_, _| (), session)?.publish()
 }
 
 /// The published images whose layers are to be taken, if any are named.
-pub fn cache_from<'a>(request: &'a BuildRequest, on_event: OnEvent<'a>) -> Result<Option<Published<'a>>, Error> {
-    if request.cache_from.is_empty() {
+pub fn cache_from(project: &Project, session: &Session) -> Result<Option<Published>, Error> {
+    let from = &project.inputs.cache_from;
+    if from.is_empty() {
         return Ok(None);
     }
-    let credentials = request.registries.credentials.for_reading();
-    let from = request.cache_from.iter().map(|from| RemoteRepository {
+    let credentials = session.registries.credentials.for_reading();
+    let from = from.iter().map(|from| RemoteRepository {
         repository: from.repository.clone(),
         reference: Some(reference(from)),
         credentials: credentials.clone(),
     });
-    let means = RemoteMeans {
-        options: &request.registries.options,
-        scratch: request.cache_dir.join("previous"),
-        may_link: false,
-        interrupted: &request.interrupted,
-        on_event,
-    };
-    Ok(Some(Published::new(from.collect(), Vec::new(), means)?))
+    let options = RemoteOptions { from: from.collect(), to: Vec::new(), may_mount: false };
+    Ok(Some(Published::new(options, session.clone())))
 }
 
 /// The tag or digest that a reference names.
@@ -69,18 +55,15 @@ pub fn reference(from: &RepositoryRef) -> String {
 }
 
 /// Images that are built, and not visible anywhere yet.
-pub struct Staged {
-    /// The images.
+pub struct Staged<'a> {
     pub index: Index,
     output: Output,
     report: BuildReport,
-    trim: Option<LayerCache>,
-    facts: [FactsCache; 2],
-    /// The archives, and how much of them is kept.
-    archives: (ArchiveCache, u64),
+    stock: Stock<'a>,
+    session: Session,
 }
 
-impl Staged {
+impl Staged<'_> {
     /// Whether all layers are on this machine; some may only be in repositories.
     pub fn is_whole(&self) -> Result<bool, Error> {
         let mut layers = self.index.images.iter().flat_map(|image| &image.layers);
@@ -103,147 +86,76 @@ impl Staged {
     /// Makes the images visible at the destination.
     pub fn publish(self) -> Result<BuildReport, Error> {
         let digest = self.output.publish(&self.index)?;
-        self.trim();
+        self.trim()?;
         Ok(BuildReport { digest, ..self.report })
     }
 
     /// Keeps the caches to their sizes.
-    pub fn trim(&self) {
-        let (archives, limit) = &self.archives;
-        archives.trim(*limit);
-        self.facts.iter().for_each(FactsCache::trim);
-        if let Some(cache) = &self.trim {
-            cache.trim();
-        }
+    pub fn trim(&self) -> Result<(), Error> {
+        self.session.archives()?.trim(self.session.caches.archives);
+        self.stock.trim();
+        Ok(())
     }
 }
 
-/// Builds what `request` says, but for making it visible. Layers may be taken from `remote`, and then need not be on this
-/// machine. Package layers are given to `on_layer` as soon as they are.
-pub fn stage(
-    request: &BuildRequest,
-    client: &Client,
-    remote: Option<&dyn Remote>,
+/// Builds a project, but for making it visible. Layers may be taken from `remote`, and then need not be on this machine.
+/// Package layers are handed to `on_layer` as soon as they are there.
+pub fn stage<'a>(
+    project: &Project,
+    output: Option<&str>,
+    remote: Option<&'a dyn Remote>,
     on_layer: OnLayer<'_>,
-    on_event: OnEvent<'_>,
-) -> Result<Staged, Error> {
-    let workspace = Workspace::open(&request.workspace)?;
-    let configuration = configuration(request, &workspace)?;
-    let lock = lock_file(&workspace, request, client, on_event)?;
-    let lock_file_digest = digest_of(lock.path())?;
-    let targets =
-        checked(request, &workspace, &lock, &configuration, || targets(request, &workspace, &lock, &configuration))?;
-    let default = || format!("oci:{}", workspace.root.join("dist/oci").display());
-    let output = Output::open(&request.output.clone().unwrap_or_else(default))?;
-    output.check(targets.len())?;
-    let mut sources = decide(&SourcesInput {
-        request,
-        workspace: &workspace,
-        configuration: &configuration,
-        targets: &targets,
-        scratch: output.scratch(),
-    })?;
-    sources.warnings.iter().for_each(|text| on_event(Event::Warning(text.clone())));
-    let facts = FactsCache::open(&request.cache_dir);
-    let archive_cache = ArchiveCache::open(&request.cache_dir)?;
-    // They are read until the last layer is made.
-    let _held = archive_cache.hold();
-    let known = known(&targets, &Knowledge::new(request, &facts), remote, &configuration.workdir)?;
-    let unknown: Vec<&LockedPackage> = targets
-        .iter()
-        .zip(&known)
-        .flat_map(|(target, known)| with_archives(&target.packages).zip(known))
-        .filter_map(|(package, known)| known.is_none().then_some(package))
-        .collect();
-    let archives = fetch_archives(request, client, &unknown, on_event)?;
-    let layer_cache = (request.layer_cache > 0).then(|| LayerCache::open(&request.cache_dir, request.layer_cache));
+    session: &Session,
+) -> Result<Staged<'a>, Error> {
+    let default = || format!("oci:{}", project.workspace.root.join("dist/oci").display());
+    let output = Output::open(&output.map_or_else(default, str::to_owned))?;
+    output.check(project.targets.len())?;
+    let mut sources = decide(project, output.scratch())?;
+    sources.warnings.iter().for_each(|text| session.warn(text.as_str()));
+    let stock = Stock::new(session, remote, !project.inputs.cache_from.is_empty());
+    // Archives are read until the last layer is made.
+    let archives = session.archives()?;
+    let _held = archives.hold();
 
-    let destination = std::path::absolute(output.reference().path()).map_err(|source| Error::Io {
-        action: "find",
-        path: output.reference().path().into(),
-        source,
-    })?;
-    let builder = ImageBuilder {
-        request,
-        workspace: &workspace,
-        configuration: &configuration,
+    let workdir = &project.configuration.workdir;
+    let mut packages: Vec<Vec<Package<'_>>> = Vec::new();
+    for target in &project.targets {
+        let mut locked = locked(&target.packages, workdir);
+        recognise(target, &mut locked, &stock)?;
+        packages.push(locked);
+    }
+    fetch_unknown(packages.iter_mut().flatten(), session)?;
+
+    let destination = output.absolute()?;
+    let workshop = Workshop {
+        project,
+        session,
+        stock: &stock,
         output: &destination,
         layout: output.staging(),
         scratch: output.scratch(),
-        client,
-        layer_cache: layer_cache.as_ref(),
-        remote,
         on_layer,
-        on_event,
     };
-    Environments { builder: &builder, targets: &targets }.build(&mut sources)?;
-    let mut archives = archives.into_iter();
-    let contents: Vec<Contents<'_>> = targets
-        .iter()
-        .zip(known)
-        .zip(&sources.wheels)
-        .map(|((target, known), sources)| Contents::new(target, known, &mut archives, sources, &configuration.workdir))
-        .collect();
-
-    let mut images: Vec<Image> = Vec::new();
-    let mut reports: Vec<ImageReport> = Vec::new();
-    for (target, contents) in targets.iter().zip(&contents) {
-        let (image, report) = builder.image(target, contents)?;
+    build_sources(&mut sources, &workshop)?;
+    let mut images = Vec::new();
+    let mut reports = Vec::new();
+    for ((target, packages), wheels) in project.targets.iter().zip(packages).zip(&sources.wheels) {
+        let base = Base::of_target(project, target, session)?;
+        let packages = with_wheels(packages, wheels, workdir);
+        let mut plan = ImagePlan::new(project, target, packages, Some(&base), &stock)?;
+        let (image, report) = workshop.image(&mut plan, &base)?;
         images.push(image);
         reports.push(report);
     }
-    let index = Index::new(images, &builder.annotations()?)?;
-    let facts = [facts, FactsCache::open_published(&request.cache_dir)];
+    let index = Index::new(images, &workshop.annotations()?)?;
     let report = BuildReport {
         reference: output.reference().to_string(),
         digest: index.descriptor.digest,
-        environment: configuration.environment,
-        lock_file_digest,
+        environment: project.configuration.environment.clone(),
+        lock_file_digest: project.lock_file_digest,
         images: reports,
-        sources: source_environments::reports(&sources, &targets),
+        sources: source_environments::reports(&sources, &project.targets),
         executed: sources.executed,
     };
-    Ok(Staged { index, output, report, trim: layer_cache, facts, archives: (archive_cache, request.archive_cache) })
-}
-
-fn digest_of(path: &Path) -> Result<Digest, Error> {
-    let bytes = fs_err::read(path).map_err(|source| Error::Io { action: "read", path: path.into(), source })?;
-    Ok(Digest::of(&bytes))
-}
-
-/// The name under which an image is handed to podman or docker: the workspace's, and the environment's unless it is
-/// `default`, as far as a reference can have their letters.
-///
-/// # Errors
-///
-/// The workspace cannot be read.
-pub fn image_name(request: &BuildRequest) -> Result<String, Error> {
-    let workspace = Workspace::open(&request.workspace)?;
-    let configuration = configuration(request, &workspace)?;
-    let letters = |text: &str| -> String {
-        let mapped =
-            text.to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect::<String>();
-        mapped.split('-').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-")
-    };
-    let name = match letters(&workspace.name) {
-        name if name.is_empty() => "workspace".to_string(),
-        name => name,
-    };
-    let tag = workspace.version.as_deref().map(letters_of_tag).filter(|tag| !tag.is_empty());
-    let suffix = if configuration.environment == "default" {
-        String::new()
-    } else {
-        format!("-{}", letters(&configuration.environment))
-    };
-    Ok(format!("localhost/{name}{suffix}:{}", tag.unwrap_or_else(|| "latest".into())))
-}
-
-/// The grammar of tags (OCI distribution-spec): letters, digits, `_`, `.`, `-`, not beginning with the last two.
-fn letters_of_tag(version: &str) -> String {
-    let mapped: String = version
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || "_.-".contains(c) { c } else { '-' })
-        .take(128)
-        .collect();
-    mapped.trim_start_matches(['.', '-']).to_string()
+    Ok(Staged { index, output, report, stock, session: session.clone() })
 }

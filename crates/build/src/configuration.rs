@@ -5,7 +5,7 @@ use pixi_oci_layer::{Compression, Mode};
 use pixi_oci_package::TargetPrefix;
 use pixi_oci_workspace::{CompressionAlgorithm, OciConfig, VirtualPackage, Workspace};
 
-use crate::{BuildRequest, Error, RequestError, application::Include};
+use crate::{Error, Inputs, RequestError};
 
 /// What a build is configured to do.
 #[derive(Debug, Clone)]
@@ -32,6 +32,17 @@ pub struct Configuration {
     pub oci: OciConfig,
 }
 
+/// A file, directory or pattern of the workspace and where it goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Include {
+    /// A path or pattern below the root.
+    pub source: String,
+    /// Where it goes: absolute, or below the working directory; the same path as in the workspace if `None`.
+    pub destination: Option<String>,
+    /// The permissions of the files; by default 0755 or 0644 by the executable bit.
+    pub mode: Option<Mode>,
+}
+
 /// The base image where none is configured.
 pub(crate) const DEFAULT_BASE: &str = "docker.io/library/ubuntu:24.04";
 /// The same for every project and environment, so that layers are shared.
@@ -40,12 +51,12 @@ const DEFAULT_WORKDIR: &str = "/app";
 const DEFAULT_MAX_LAYERS: u32 = 100;
 
 /// Puts the sources together.
-pub fn configuration(request: &BuildRequest, workspace: &Workspace) -> Result<Configuration, Error> {
-    let environment = request.environment.clone().or(workspace.oci.environment.clone()).unwrap_or("default".into());
+pub fn configuration(inputs: &Inputs, workspace: &Workspace) -> Result<Configuration, Error> {
+    let environment = inputs.environment.clone().or(workspace.oci.environment.clone()).unwrap_or("default".into());
     workspace.environment(&environment)?;
     let mut configured = workspace.oci.for_environment(&environment);
     // The command line overrides the environment's table in the way that one overrides the common one.
-    configured.environments.insert(environment.clone(), request.overrides.clone());
+    configured.environments.insert(environment.clone(), inputs.overrides.clone());
     let oci = configured.for_environment(&environment);
 
     let architectures = oci
@@ -72,7 +83,7 @@ pub fn configuration(request: &BuildRequest, workspace: &Workspace) -> Result<Co
     });
     Ok(Configuration {
         architectures: architectures.collect::<Result<_, _>>()?,
-        base: base(request, workspace, &oci),
+        base: base(inputs, workspace, &oci),
         prefix: prefix(oci.prefix.as_deref().unwrap_or(DEFAULT_PREFIX))?,
         workdir: workdir(oci.workdir.as_deref().unwrap_or(DEFAULT_WORKDIR))?,
         compression,
@@ -85,9 +96,9 @@ pub fn configuration(request: &BuildRequest, workspace: &Workspace) -> Result<Co
 }
 
 /// A path in the manifest is relative to the workspace, one on the command line to the working directory.
-fn base(request: &BuildRequest, workspace: &Workspace, oci: &OciConfig) -> String {
+fn base(inputs: &Inputs, workspace: &Workspace, oci: &OciConfig) -> String {
     let base = oci.base.clone().unwrap_or(DEFAULT_BASE.into());
-    if request.overrides.base.is_some() {
+    if inputs.overrides.base.is_some() {
         return base;
     }
     absolute_base(workspace, &base)

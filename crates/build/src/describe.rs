@@ -5,10 +5,7 @@ use std::collections::BTreeMap;
 use pixi_oci_image::{LayerEntry, OwnLayer};
 use pixi_oci_layer::Layer;
 
-use crate::{
-    LayerGroup, LayerKind, LayerReport,
-    layers::{PackageLayer, ReadyPackage},
-};
+use crate::{LayerKind, LayerReport, image_plan::PlannedLayer, layers::PackageLayer};
 
 /// The annotation of a package layer's descriptor that names its packages, one `NAME VERSION BUILD` after the other,
 /// separated by commas.
@@ -19,33 +16,28 @@ pub const KEY_ANNOTATION: &str = "dev.pixi-oci.layer-key";
 
 /// All layers of an image that are ours, bottom first.
 pub struct Described<'a> {
-    /// The groups, in the order of `layers`.
-    pub groups: &'a [LayerGroup],
-    /// What the groups' numbers mean.
-    pub packages: &'a [ReadyPackage<'a>],
-    /// The package layers.
+    pub planned: &'a [PlannedLayer<'a>],
+    /// The layers that were planned, in the same order.
     pub layers: &'a [PackageLayer],
-    /// The environment layer.
     pub environment: &'a Layer,
-    /// The application layer.
     pub application: &'a Layer,
 }
 
 impl Described<'_> {
-    fn labels(&self, group: &LayerGroup) -> Vec<String> {
-        group.packages.iter().map(|&package| self.packages[package].label.clone()).collect()
+    fn packages(&self) -> impl Iterator<Item = (&PlannedLayer<'_>, &PackageLayer)> {
+        self.planned.iter().zip(self.layers)
     }
 
     /// For the manifest and the history.
     pub fn own_layers(&self) -> Vec<OwnLayer> {
-        let packages = self.groups.iter().zip(self.layers).map(|(group, made)| {
-            let labels = self.labels(group).join(", ");
+        let packages = self.packages().map(|(planned, made)| {
+            let labels = planned.labels().join(", ");
             OwnLayer {
                 entry: LayerEntry::new(
                     &made.layer,
                     BTreeMap::from([
                         (PACKAGES_ANNOTATION.to_string(), labels.clone()),
-                        (KEY_ANNOTATION.to_string(), made.key.to_string()),
+                        (KEY_ANNOTATION.to_string(), planned.key.to_string()),
                     ]),
                 ),
                 created_by: format!("pixi-oci: {labels}"),
@@ -80,9 +72,9 @@ impl Described<'_> {
             key: None,
             origin: None,
         });
-        let packages = self.groups.iter().zip(self.layers).map(|(group, made)| LayerReport {
-            packages: self.labels(group),
-            key: Some(made.key.to_string()),
+        let packages = self.packages().map(|(planned, made)| LayerReport {
+            packages: planned.labels(),
+            key: Some(planned.key.to_string()),
             origin: Some(made.origin),
             ..own(LayerKind::Packages, &made.layer)
         });

@@ -128,6 +128,3 @@ pub enum Event {
     /// Something the user should know, though the build goes on.
     Warning(String),
 }
-
-/// Takes events; called from several threads.
-pub type OnEvent<'a> = &'a (dyn Fn(Event) + Send + Sync);

@@ -1,124 +1,106 @@
-//! One platform's image: from archives to documents. Its layers are in the layout when it is done.
+//! Assembles one image from its package layers: contents, documents, report.
 
 use std::{collections::BTreeMap, path::Path};
 
 use pixi_oci_image::{AssembleInput, Image, Platform, assemble, rfc3339};
-use pixi_oci_layer::{FileTree, Layer, MemoryBudget};
+use pixi_oci_layer::FileTree;
 use pixi_oci_lock::{VirtualRequirement, requirements};
-use pixi_oci_net::Client;
 use pixi_oci_publish::OciLayout;
-use pixi_oci_workspace::{Activation, TaskArgv, Workspace};
+use pixi_oci_workspace::{Activation, TaskArgv};
 
 use crate::{
-    BuildRequest, Error, Event, ImageReport, OnEvent, RequestError,
+    Error, ImageReport, Project, RequestError, Session,
     activation::{ActivatedEnv, ActivationInput, activate, apptainer_script, entrypoint_script},
     application::{ApplicationError, ApplicationInput, application},
     base::Base,
-    cache::LayerCache,
-    configuration::Configuration,
+    contents::{activation_scripts, has_path, layer_table},
     describe::Described,
-    divided::Divided,
     environment::{ENTRYPOINT, EnvironmentInput, environment_tree},
     file_list::with_file_list,
     git,
-    layers::{CONSTANT_TIME, PackageLayer, ReadyPackage, Seen, own_tree, write_tree},
-    packages::{Contents, activation_scripts, has_path, layer_table},
+    image_plan::ImagePlan,
+    layers::{Findings, LAYER_TIME, PackageLayer},
     places::Below,
-    reuse::{OnLayer, Remote},
     settings::{ImageInput, Provenance, image_settings, standard_annotations},
+    stock::{OnLayer, Stock},
     target::Target,
     virtual_packages,
-    wheels::TargetWheel,
+    wheel::wheel_reports,
 };
 
-/// What all images of a build share.
-pub struct ImageBuilder<'a> {
-    /// What was asked for.
-    pub request: &'a BuildRequest,
-    /// The workspace.
-    pub workspace: &'a Workspace,
-    /// Its configuration.
-    pub configuration: &'a Configuration,
+/// Where images of a project are made, and of what.
+pub struct Workshop<'a> {
+    pub project: &'a Project,
+    pub session: &'a Session,
+    pub stock: &'a Stock<'a>,
     /// What the build writes: never part of an image.
     pub output: &'a Path,
     /// Where layers are made.
     pub layout: &'a OciLayout,
     /// Where temporary files go.
     pub scratch: &'a Path,
-    /// Gets what is not here.
-    pub client: &'a Client,
-    /// The layers of earlier builds; `None` to make all anew.
-    pub layer_cache: Option<&'a LayerCache>,
-    /// The layers of published images.
-    pub remote: Option<&'a dyn Remote>,
-    /// Is given package layers as soon as they are there.
+    /// Takes package layers as soon as they are there.
     pub on_layer: OnLayer<'a>,
-    /// Is told what happens.
-    pub on_event: OnEvent<'a>,
 }
 
-/// What is known of one image when its package layers are written.
-struct Written<'a> {
-    target: &'a Target,
+/// What is known of one image when its package layers are there.
+struct Assembly<'p, 'a> {
+    plan: &'p ImagePlan<'a>,
+    base: &'p Base,
     activation: Activation,
-    /// Of the task that is the image's command.
-    task_env: Vec<(String, String)>,
-    packages: &'a [ReadyPackage<'a>],
-    needs: &'a [VirtualRequirement],
-    base: &'a Base,
-    seen: Seen,
+    task: Option<TaskArgv>,
+    needs: Vec<VirtualRequirement>,
+    findings: Findings,
 }
 
-impl ImageBuilder<'_> {
-    /// Builds the image of `target` of its `contents`.
-    pub fn image(&self, target: &Target, contents: &Contents<'_>) -> Result<(Image, ImageReport), Error> {
-        let base = self.base(target)?;
+impl Workshop<'_> {
+    /// Builds the image of a plan.
+    pub fn image(&self, plan: &mut ImagePlan<'_>, base: &Base) -> Result<(Image, ImageReport), Error> {
         base.put_layers(self.layout)?;
-        let mut divided = self.divide(target, contents, Some(&base))?;
-        let layers = self.package_layers(target, &mut divided)?;
-        self.assembled(target, contents, &base, divided, layers)
+        let layers = self.package_layers(&plan.target.platform.name, &mut plan.layers)?;
+        self.assemble(plan, base, layers)
     }
 
-    /// Makes the rest of the image, all of which follows from the `layers` of the `divided` packages.
-    pub fn assembled(
+    /// Makes the rest of the image, all of which follows from the package `layers`.
+    pub fn assemble(
         &self,
-        target: &Target,
-        contents: &Contents<'_>,
+        plan: &ImagePlan<'_>,
         base: &Base,
-        divided: Divided<'_>,
         mut layers: Vec<PackageLayer>,
     ) -> Result<(Image, ImageReport), Error> {
-        let configuration = self.configuration;
-        let needs = requirements(&target.packages);
-        let Divided { mut packages, groups, post_link_scripts, mut warnings } = divided;
-        let table = layer_table(&layers, &mut packages)?;
-        let mut seen = Seen::default();
-        layers.iter_mut().for_each(|layer| seen.extend(std::mem::take(&mut layer.seen)));
-        let (memory, facts) = (MemoryBudget::new(self.request.memory), self.facts_cache());
-        let own = own_tree(&packages, &self.options(&memory, &facts), &mut seen)?;
-        for (package, link) in &seen.outside_links {
+        let (configuration, target) = (&self.project.configuration, plan.target);
+        let mut warnings = plan.warnings.clone();
+        let table = layer_table(&layers, &plan.packages)?;
+        let mut findings = Findings::default();
+        layers.iter_mut().for_each(|layer| findings.extend(std::mem::take(&mut layer.findings)));
+        let own = self.own_tree(&plan.packages, &mut findings)?;
+        for (package, link) in &findings.outside_links {
             warnings.push(format!("{package} has a link that leaves the prefix: {} -> {}", link.path, link.target));
         }
-        base.check_interpreters(&seen.interpreters, target.architecture, &configuration.prefix, &packages)?;
+        let is_here = |path: &str| has_path(&plan.packages, path);
+        base.check_interpreters(&findings.interpreters, target.architecture, &configuration.prefix, &is_here)?;
 
-        let activation = self.workspace.activation(&configuration.environment, target.platform.target())?;
-        let task = self.task(target)?;
-        let task_env = task.as_ref().map(|task| task.env.clone()).unwrap_or_default();
-        let written = Written { target, activation, task_env, packages: &packages, needs: &needs, base, seen };
-        let env = self.activated(&written)?;
-        let entrypoint = self.entrypoint(&written, &env)?;
+        let assembly = Assembly {
+            plan,
+            base,
+            activation: self.project.workspace.activation(&configuration.environment, target.platform.target())?,
+            task: self.task(target)?,
+            needs: requirements(&target.packages),
+            findings,
+        };
+        let env = self.activated(&assembly)?;
+        let entrypoint = self.entrypoint(&assembly, &env)?;
         let has_entrypoint = entrypoint.is_some();
         let environment = self.environment(&env, entrypoint, table.to_bytes(), base.is_scratch())?;
-        let environment_layer = self.write(&environment)?;
-        let below = Below::new(base.files(), configuration.prefix.tree_path(), &packages, &environment);
-        let mut application = self.application(&written.activation, &mut warnings)?;
+        let environment_layer = self.write_tree(&environment, self.time())?;
+        let below = Below::new(base.files(), configuration.prefix.tree_path(), &plan.packages, &environment);
+        let mut application = self.application(&assembly.activation, &mut warnings)?;
         application.merge(own).map_err(ApplicationError::Tree)?;
         let application = with_file_list(below.settle(application)?)?;
-        let application_layer = self.write(&application)?;
+        let application_layer = self.write_tree(&application, self.time())?;
 
         let described = Described {
-            groups: &groups,
-            packages: &packages,
+            planned: &plan.layers,
             layers: &layers,
             environment: &environment_layer,
             application: &application_layer,
@@ -135,13 +117,13 @@ impl ImageBuilder<'_> {
                 base: base.settings(),
                 env: env.all,
                 entrypoint: has_entrypoint.then_some(ENTRYPOINT),
-                task: task.map(|task| task.argv),
+                task: assembly.task.map(|task| task.argv),
                 annotations,
             }),
             created: self.time(),
         })?;
-        let needs = crate::needs::needs(&needs);
-        warnings.iter().for_each(|text| (self.on_event)(Event::Warning(text.clone())));
+        let needs = crate::needs::needs(&assembly.needs);
+        warnings.iter().for_each(|text| self.session.warn(text.as_str()));
         let report = ImageReport {
             platform: image.platform.to_string(),
             conda_platform: target.platform.name.clone(),
@@ -149,8 +131,8 @@ impl ImageBuilder<'_> {
             config: image.config.digest,
             base: base.report(),
             layers: described.reports(base.layers()),
-            wheels: contents.wheels.iter().map(TargetWheel::report).collect(),
-            post_link_scripts,
+            wheels: wheel_reports(&plan.packages),
+            post_link_scripts: plan.post_link_scripts(),
             requires: needs.iter().map(crate::needs::Need::text).collect(),
             needs,
             warnings,
@@ -161,34 +143,39 @@ impl ImageBuilder<'_> {
     /// The annotations of the index, and of each image.
     pub fn annotations(&self) -> Result<BTreeMap<String, String>, Error> {
         Ok(standard_annotations(&Provenance {
-            workspace: self.workspace,
-            environment: &self.configuration.environment,
+            workspace: &self.project.workspace,
+            environment: &self.project.configuration.environment,
             source: &self.source(),
             created: &rfc3339(self.time())?,
         }))
     }
 
     fn source(&self) -> git::Source {
-        match &self.request.recorded {
-            None => git::source(&self.workspace.root),
+        match &self.project.inputs.provenance.recorded {
+            None => git::source(&self.project.workspace.root),
             Some(recorded) => git::Source { url: recorded.source.clone(), revision: recorded.revision.clone() },
         }
     }
 
     fn time(&self) -> i64 {
-        self.request.epoch.unwrap_or(CONSTANT_TIME)
+        self.project.inputs.provenance.epoch.unwrap_or(LAYER_TIME)
     }
 
-    fn activated(&self, written: &Written<'_>) -> Result<ActivatedEnv, Error> {
-        let configuration = self.configuration;
-        let mut package_env =
-            virtual_packages::cuda_env(&written.target.packages, written.needs, &written.target.virtual_packages);
-        let base_env = written.base.settings().map(|settings| settings.env.clone()).unwrap_or_default();
+    fn activated(&self, assembly: &Assembly<'_, '_>) -> Result<ActivatedEnv, Error> {
+        let configuration = &self.project.configuration;
+        let task_env = assembly.task.as_ref().map(|task| task.env.clone()).unwrap_or_default();
+        let mut package_env = virtual_packages::cuda_env(
+            &assembly.plan.target.packages,
+            &assembly.needs,
+            &assembly.plan.target.virtual_packages,
+        );
+        let base_env = assembly.base.settings().map(|settings| settings.env.clone()).unwrap_or_default();
         if !base_env.iter().any(|(name, _)| name == "LANG") {
             package_env.push(("LANG".into(), "C.UTF-8".into()));
         }
         // OpenSSL looks where it was built, which is not always the prefix; and curl, git and Python ask this variable.
-        let bundle = ["ssl/cert.pem", "ssl/cacert.pem"].into_iter().find(|path| has_path(written.packages, path));
+        let bundle =
+            ["ssl/cert.pem", "ssl/cacert.pem"].into_iter().find(|path| has_path(&assembly.plan.packages, path));
         if let Some(bundle) = bundle {
             package_env.push(("SSL_CERT_FILE".into(), format!("{}/{bundle}", configuration.prefix.as_str())));
         }
@@ -196,38 +183,35 @@ impl ImageBuilder<'_> {
             prefix: configuration.prefix.as_str(),
             workdir: &configuration.workdir,
             environment: &configuration.environment,
-            platforms: &self.workspace.platforms.iter().map(|p| p.name.clone()).collect::<Vec<_>>(),
-            workspace_name: &self.workspace.name,
-            workspace_version: self.workspace.version.as_deref(),
-            manifest_file_name: &self.workspace.manifest_file_name,
+            platforms: &self.project.workspace.platforms.iter().map(|p| p.name.clone()).collect::<Vec<_>>(),
+            workspace_name: &self.project.workspace.name,
+            workspace_version: self.project.workspace.version.as_deref(),
+            manifest_file_name: &self.project.workspace.manifest_file_name,
             base_env: &base_env,
-            env_vars_d: &written.seen.env_vars_d,
-            manifest_env: &written.activation.env,
-            image_env: &[written.task_env.clone(), configuration.oci.env.clone()].concat(),
+            env_vars_d: &assembly.findings.env_vars_d,
+            manifest_env: &assembly.activation.env,
+            image_env: &[task_env, configuration.oci.env.clone()].concat(),
             package_env: &package_env,
         })?)
     }
 
     /// The entrypoint's script, if there is something that only a shell can do.
-    fn entrypoint(&self, written: &Written<'_>, env: &ActivatedEnv) -> Result<Option<String>, Error> {
-        let prefix = self.configuration.prefix.as_str();
-        let of_packages = activation_scripts(written.packages).into_iter().map(|path| format!("{prefix}/{path}"));
+    fn entrypoint(&self, assembly: &Assembly<'_, '_>, env: &ActivatedEnv) -> Result<Option<String>, Error> {
+        let prefix = self.project.configuration.prefix.as_str();
+        let of_packages =
+            activation_scripts(&assembly.plan.packages).into_iter().map(|path| format!("{prefix}/{path}"));
         let of_workspace =
-            written.activation.scripts.iter().map(|path| format!("{}/{path}", self.configuration.workdir));
+            assembly.activation.scripts.iter().map(|path| format!("{}/{path}", self.project.configuration.workdir));
         let scripts: Vec<String> = of_packages.chain(of_workspace).collect();
         if scripts.is_empty() {
             return Ok(None);
         }
-        let shell = if has_path(written.packages, "bin/bash") {
+        let shell = if has_path(&assembly.plan.packages, "bin/bash") {
             format!("{prefix}/bin/bash")
         } else {
-            written.base.bash().ok_or_else(|| Error::NoShell { scripts: scripts.join(", ") })?
+            assembly.base.bash().ok_or_else(|| Error::NoShell { scripts: scripts.join(", ") })?
         };
         Ok(Some(entrypoint_script(&shell, &scripts, env)))
-    }
-
-    fn write(&self, tree: &FileTree) -> Result<Layer, Error> {
-        write_tree(tree, self.layout, self.configuration.compression, self.time(), &self.request.interrupted)
     }
 
     fn environment(
@@ -238,9 +222,9 @@ impl ImageBuilder<'_> {
         scratch: bool,
     ) -> Result<FileTree, Error> {
         Ok(environment_tree(&EnvironmentInput {
-            prefix: self.configuration.prefix.tree_path(),
-            workdir: &self.configuration.workdir,
-            environment: &self.configuration.environment,
+            prefix: self.project.configuration.prefix.tree_path(),
+            workdir: &self.project.configuration.workdir,
+            environment: &self.project.configuration.environment,
             apptainer: apptainer_script(env),
             entrypoint,
             table,
@@ -249,17 +233,17 @@ impl ImageBuilder<'_> {
     }
 
     fn application(&self, activation: &Activation, warnings: &mut Vec<String>) -> Result<FileTree, Error> {
-        let mut always = vec![self.workspace.manifest_file_name.clone(), "pixi.lock".to_string()];
+        let mut always = vec![self.project.workspace.manifest_file_name.clone(), "pixi.lock".to_string()];
         always.extend(activation.scripts.iter().cloned());
-        let mut outputs = vec![self.output.to_path_buf(), self.workspace.root.join("dist/oci")];
-        outputs.extend(self.request.recorded.iter().filter_map(|recorded| recorded.place.clone()));
+        let mut outputs = vec![self.output.to_path_buf(), self.project.workspace.root.join("dist/oci")];
+        outputs.extend(self.project.inputs.provenance.recorded.iter().filter_map(|recorded| recorded.place.clone()));
         let application = application(&ApplicationInput {
-            root: &self.workspace.root,
-            workdir: &self.configuration.workdir,
+            root: &self.project.workspace.root,
+            workdir: &self.project.configuration.workdir,
             always: &always,
-            include: &self.configuration.include,
-            exclude: self.configuration.oci.exclude.as_deref().unwrap_or_default(),
-            directories: self.configuration.oci.directories.as_deref().unwrap_or_default(),
+            include: &self.project.configuration.include,
+            exclude: self.project.configuration.oci.exclude.as_deref().unwrap_or_default(),
+            directories: self.project.configuration.oci.directories.as_deref().unwrap_or_default(),
             outputs: &outputs,
         })?;
         for (path, what) in &application.left_out {
@@ -270,15 +254,16 @@ impl ImageBuilder<'_> {
         for path in application.cleaned.keys() {
             warnings.push(format!(
                 "{}: the logins in its URLs are left out of the image; `pixi auth login HOST` keeps them out of the file, too",
-                path.strip_prefix(&self.workspace.root).unwrap_or(path).display()
+                path.strip_prefix(&self.project.workspace.root).unwrap_or(path).display()
             ));
         }
         Ok(application.tree)
     }
 
     fn task(&self, target: &Target) -> Result<Option<TaskArgv>, Error> {
-        let Some(name) = &self.configuration.oci.task else { return Ok(None) };
-        let task = self.workspace.task(&self.configuration.environment, target.platform.target(), name)?;
+        let Some(name) = &self.project.configuration.oci.task else { return Ok(None) };
+        let task =
+            self.project.workspace.task(&self.project.configuration.environment, target.platform.target(), name)?;
         if task.cwd.is_some() {
             return Err(RequestError::Setting {
                 setting: "task",

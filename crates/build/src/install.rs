@@ -5,7 +5,10 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError, atomic::AtomicBool, atomic::Ordering},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use pixi_oci_fetch::CachedArchive;
@@ -20,8 +23,11 @@ use crate::{
     Error, ProductRequestError,
     activation::{ActivationInput, activate_for_shell, activate_script},
     cache::FactsCache,
-    layers::{CONSTANT_TIME, ReadyPackage},
-    packages::{Contents, Ready, activation_scripts, facts, has_path, ready_packages},
+    contents::{activation_scripts, has_path},
+    layers::LAYER_TIME,
+    locate::{locked, with_wheels},
+    package::Package,
+    place::place,
     platform,
     source_wheel::{SourceWheel, WheelOrigin},
     target::Target,
@@ -65,10 +71,7 @@ pub fn install_product(request: &InstallRequest<'_>) -> Result<PathBuf, Error> {
     let (to, project) = (absolute(&request.prefix)?, absolute(request.project.as_deref().unwrap_or(&root))?);
     let prefix = TargetPrefix::new(&to.to_string_lossy())?;
     let target = target(&workspace, environment)?;
-    let (archives, sources) = archives(&request.product, &target, environment)?;
-    let none_known = archives.iter().map(|_| None).collect();
-    let workdir = project.to_string_lossy();
-    let contents = Contents::new(&target, none_known, &mut archives.into_iter(), &sources, &workdir);
+    let packages = packages(&request.product, &target, environment, &project.to_string_lossy())?;
     Installation {
         workspace: &workspace,
         environment: &environment.name,
@@ -77,9 +80,9 @@ pub fn install_product(request: &InstallRequest<'_>) -> Result<PathBuf, Error> {
         project: &project,
         activate: request.activate.as_deref(),
         memory: request.memory,
-        interrupted: request.interrupted,
+        cancelled: request.interrupted,
     }
-    .write(&contents)
+    .write(packages)
 }
 
 /// Where an environment goes on this machine.
@@ -95,21 +98,21 @@ pub(crate) struct Installation<'a> {
     pub activate: Option<&'a Path>,
     /// Bytes of unpacked files that may wait in memory.
     pub memory: usize,
-    pub interrupted: &'a AtomicBool,
+    pub cancelled: &'a AtomicBool,
 }
 
 impl Installation<'_> {
     /// Writes everything, and gives the prefix.
-    pub(crate) fn write(&self, contents: &Contents<'_>) -> Result<PathBuf, Error> {
+    pub(crate) fn write(&self, mut packages: Vec<Package<'_>>) -> Result<PathBuf, Error> {
         let Self { workspace, target, prefix, .. } = *self;
-        let new = NewPrefix::create(Path::new(prefix.as_str()), prefix.tree_path(), CONSTANT_TIME)?;
+        let new = NewPrefix::create(Path::new(prefix.as_str()), prefix.tree_path(), LAYER_TIME)?;
         // The glibc of this machine is not asked: what does not run here says so itself.
-        let facts = facts(target, contents, None, &FactsCache::open(new.scratch()))?;
-        let Ready { packages, .. } = ready_packages(target, contents, &facts)?;
+        place(target, &mut packages, None, &FactsCache::open(new.scratch()))?;
+        let packages: Vec<Arc<Package<'_>>> = packages.into_iter().map(Arc::new).collect();
         let env_vars_d = Mutex::new(BTreeMap::new());
         let memory = MemoryBudget::new(self.memory);
         packages.par_iter().try_for_each(|package| {
-            if self.interrupted.load(Ordering::Relaxed) {
+            if self.cancelled.load(Ordering::Relaxed) {
                 return Err(Error::Interrupted);
             }
             let tree = write(&new, package, prefix, &memory)?;
@@ -166,40 +169,41 @@ fn target(workspace: &Workspace, environment: &ProductEnvironment) -> Result<Tar
     })
 }
 
-type Sources = BTreeMap<String, SourceWheel>;
-
-/// The archives of the locked packages in the product, and the wheels of sources.
-fn archives(
+/// The packages of a target with their archives in the product.
+fn packages<'a>(
     product: &Path,
-    target: &Target,
+    target: &'a Target,
     environment: &ProductEnvironment,
-) -> Result<(Vec<CachedArchive>, Sources), Error> {
+    workdir: &str,
+) -> Result<Vec<Package<'a>>, Error> {
     let entries: BTreeMap<&str, &PackageEntry> =
         environment.packages.iter().map(|entry| (entry.name.as_str(), entry)).collect();
-    let found: Result<Vec<_>, Error> = target
-        .packages
-        .par_iter()
-        .map(|package| {
-            let name = package.name();
-            let contradiction = || Error::from(ProductRequestError::Contradiction { package: name.clone() });
-            // A conda source package is installed as the wheel that was made of it.
-            let python = format!("pypi:{name}");
-            let entry =
-                entries.get(name.as_str()).or_else(|| entries.get(python.as_str())).ok_or_else(contradiction)?;
-            let archive = archive(product, entry)?;
-            match package {
-                LockedPackage::Conda(_) | LockedPackage::Wheel(_) => {
-                    if package.sha256().is_some_and(|locked| locked != archive.sha256) {
-                        return Err(contradiction());
-                    }
-                    Ok((Some(archive), None))
-                }
-                _ => Ok((None, Some((name.clone(), source(entry, &archive).ok_or_else(contradiction)??)))),
-            }
-        })
-        .collect();
-    let (archives, sources): (Vec<_>, Vec<_>) = found?.into_iter().unzip();
-    Ok((archives.into_iter().flatten().collect(), sources.into_iter().flatten().collect()))
+    let contradiction = |package: &str| Error::from(ProductRequestError::Contradiction { package: package.to_owned() });
+    let find = |name: &str| {
+        let entry = *entries.get(name).ok_or_else(|| contradiction(name))?;
+        Ok::<_, Error>((entry, archive(product, entry)?))
+    };
+    let mut packages = locked(&target.packages, workdir);
+    packages.par_iter_mut().try_for_each(|package| {
+        let (_, archive) = find(&package.name)?;
+        if package.sha256().is_some_and(|locked| locked != archive.sha256) {
+            return Err(contradiction(&package.name));
+        }
+        package.archive = Some(archive.into());
+        Ok(())
+    })?;
+    let mut wheels = BTreeMap::new();
+    for name in target.packages.iter().filter(|package| is_source(package)).map(LockedPackage::name) {
+        // A conda source package is installed as the wheel that was made of it.
+        let python = if name.starts_with("pypi:") { name.clone() } else { format!("pypi:{name}") };
+        let (entry, archive) = find(&python)?;
+        wheels.insert(name.clone(), source(entry, &archive).ok_or_else(|| contradiction(&name))??);
+    }
+    Ok(with_wheels(packages, &wheels, workdir))
+}
+
+fn is_source(package: &LockedPackage) -> bool {
+    matches!(package, LockedPackage::CondaSource { .. } | LockedPackage::PypiSource { .. })
 }
 
 /// An archive of the product that is what the manifest says.
@@ -234,12 +238,12 @@ fn source(entry: &PackageEntry, archive: &CachedArchive) -> Option<Result<Source
 /// Writes a package, and gives its `env_vars.d`.
 fn write(
     new: &NewPrefix,
-    package: &ReadyPackage<'_>,
+    package: &Package<'_>,
     prefix: &TargetPrefix,
     memory: &MemoryBudget,
 ) -> Result<BTreeMap<String, Vec<u8>>, Error> {
     let mut store = ContentStore::new(memory, new.scratch());
-    let tree = package.tree(prefix, &mut store, new.scratch())?.0.tree;
+    let tree = package.tree(prefix, &mut store, new.scratch())?.tree;
     new.add(&tree)?;
     let directory = format!("{}/etc/conda/env_vars.d/", prefix.tree_path());
     let mut found = BTreeMap::new();
@@ -268,7 +272,7 @@ struct Activated<'a> {
     environment: &'a str,
     target: &'a Target,
     needs: &'a [VirtualRequirement],
-    packages: &'a [ReadyPackage<'a>],
+    packages: &'a [Arc<Package<'a>>],
     prefix: &'a TargetPrefix,
     project: &'a str,
     env_vars_d: &'a BTreeMap<String, Vec<u8>>,

@@ -9,7 +9,7 @@ use pixi_oci_layer::{Compression, Digest, LAYER_FORMAT_VERSION};
 use pixi_oci_package::{Change, PACKAGE_TREE_VERSION, Python, TargetPrefix};
 use serde::Serialize;
 
-use crate::layers::CONSTANT_TIME;
+use crate::layers::LAYER_TIME;
 
 /// The version of the document.
 const VERSION: u32 = 1;
@@ -65,7 +65,7 @@ impl LayerKey {
             layer_format: LAYER_FORMAT_VERSION,
             package_tree: PACKAGE_TREE_VERSION,
             compression: &compression,
-            time: CONSTANT_TIME,
+            time: LAYER_TIME,
             prefix: prefix.as_str(),
             packages,
         };

@@ -1,195 +1,41 @@
-//! Writes the package layers of one platform, several at a time.
+//! Gets the package layers of an image: from the cache, from published images, or by making them, several at a time.
 
 use std::{
-    borrow::Cow,
     collections::BTreeMap,
     io::{self, BufWriter, Write},
-    path::{Path, PathBuf},
     sync::{
-        Mutex,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
-use pixi_oci_layer::{Compression, ContentStore, FileTree, Layer, LayerWriter, MemoryBudget, Node, TreePath};
-use pixi_oci_lock::Sha256;
-use pixi_oci_package::{
-    Change, CompleteFacts, CondaMeta, LinkPlan, OutsideLink, PackageTree, Python, TargetPrefix, WheelFacts, file_tree,
-    read_info,
-};
+use pixi_oci_image::{Descriptor, LayerEntry};
+use pixi_oci_layer::{Compression, ContentStore, FileTree, Layer, LayerWriter, MemoryBudget, Node};
+use pixi_oci_package::{OutsideLink, TargetPrefix};
 use pixi_oci_publish::{OciLayout, StagedBlob};
-use pixi_oci_wheel::{DirectUrl, WheelExpected, read_wheel, wheel_tree};
-use rattler_conda_types::RepoDataRecord;
 
 use crate::{
-    Error, LayerGroup, LayerOrigin,
-    cache::{FactsCache, Known, LayerCache, LayerRecord},
+    Error, Event, LayerOrigin, Session,
+    cache::LayerRecord,
     elf,
-    layer_key::{KeyPackage, LayerKey},
+    image::Workshop,
+    image_plan::{LayerSource, PlannedLayer, candidates},
+    locate::fetch_known,
+    package::Package,
 };
 
-/// A package that is ready to be written.
-pub struct ReadyPackage<'a> {
-    /// The conda name, or `pypi:NAME`.
-    pub name: String,
-    /// `NAME VERSION BUILD`, or `pypi:NAME VERSION`.
-    pub label: String,
-    /// Its archive in the cache, if it was needed so far.
-    pub archive: Option<PathBuf>,
-    /// The archive's sha256.
-    pub sha256: Sha256,
-    /// The archive's length in bytes.
-    pub size: u64,
-    /// What it has below the prefix, and whether that is a directory of its own.
-    pub paths: Vec<(TreePath, bool)>,
-    /// Whether it is the workspace's own, and goes into the application layer.
-    pub is_own: bool,
-    /// Whether it has a script that conda would run after linking.
-    pub has_post_link: bool,
-    /// What its tree is made of.
-    pub content: PackageContent<'a>,
-    /// What is known of it when its archive is not here; of a conda package that was just fetched, after its layer was
-    /// made.
-    pub facts: PackageFactsOf,
-}
-
-/// What is known of a package without its archive.
-#[derive(Debug, Clone)]
-pub enum PackageFactsOf {
-    /// A conda package.
-    Conda(Option<Known<CompleteFacts>>),
-    /// A wheel.
-    Wheel(Known<WheelFacts>),
-}
-
-/// What a package's tree is made of beside its archive.
-pub enum PackageContent<'a> {
-    /// A conda package.
-    Conda {
-        /// The locked record.
-        record: &'a RepoDataRecord,
-        /// Where its paths go.
-        plan: LinkPlan,
-        /// What its record says that is not in the archive.
-        meta: Box<CondaMeta>,
-    },
-    /// A wheel.
-    Wheel {
-        /// The wheel that the archive must be.
-        expected: WheelExpected,
-        /// The environment's interpreter.
-        python: Python,
-        /// Where it is from, if not from an index.
-        direct_url: Option<&'a DirectUrl>,
-        /// What other packages changed about its paths.
-        changes: Vec<Change>,
-    },
-}
-
-impl ReadyPackage<'_> {
-    /// The package's files, and what is to be known of a conda package when its archive is not here.
-    pub fn tree(
-        &self,
-        prefix: &TargetPrefix,
-        store: &mut ContentStore,
-        scratch: &Path,
-    ) -> Result<(PackageTree, Option<CompleteFacts>), Error> {
-        let Some(archive) = &self.archive else { return Err(Error::NotFetched { package: self.label.clone() }) };
-        Ok(match &self.content {
-            PackageContent::Conda { record, plan, meta } => {
-                let info = read_info(archive, &record.package_record)?;
-                store.reserve(info.unpacked_size());
-                let made = file_tree(archive, &info, plan, prefix, meta, store, scratch)?;
-                let facts = info.complete_facts(&made);
-                (made, Some(facts))
-            }
-            PackageContent::Wheel { expected, python, direct_url, changes } => {
-                let info = read_wheel(archive, expected)?;
-                (wheel_tree(archive, &info, python, prefix, *direct_url, changes, store)?, None)
-            }
-        })
-    }
-
-    /// What its layer's bytes depend on.
-    fn key(&self) -> KeyPackage<'_> {
-        let sha256 = Cow::Owned(self.sha256.to_string());
-        match &self.content {
-            PackageContent::Conda { record, plan, meta } => KeyPackage {
-                sha256,
-                url: Some(meta.url.as_str().into()),
-                subdir: Some(record.package_record.subdir.as_str().into()),
-                channel: meta.channel.as_deref().map(Into::into),
-                python: plan.python.as_ref(),
-                changes: &plan.changes,
-            },
-            PackageContent::Wheel { python, direct_url, changes, .. } => KeyPackage {
-                sha256,
-                url: direct_url.map(|url| String::from_utf8_lossy(&url.json()).into_owned().into()),
-                subdir: None,
-                channel: None,
-                python: Some(python),
-                changes,
-            },
-        }
-    }
-}
-
-/// The key of a group's layer.
-pub fn layer_key(
-    group: &LayerGroup,
-    packages: &[ReadyPackage<'_>],
-    prefix: &TargetPrefix,
-    compression: Compression,
-) -> LayerKey {
-    let keys: Vec<KeyPackage<'_>> = group.packages.iter().map(|&index| packages[index].key()).collect();
-    LayerKey::new(&keys, prefix, compression)
-}
-
-/// How layers are written.
-pub struct LayerOptions<'a> {
-    /// Where packages live in the image.
-    pub prefix: &'a TargetPrefix,
-    /// gzip or zstd.
-    pub compression: Compression,
-    /// How many layers are written at a time.
-    pub threads: usize,
-    /// How much content may wait in memory.
-    pub memory: &'a MemoryBudget,
-    /// Where it waits otherwise.
-    pub scratch: &'a Path,
-    /// Whether to give up.
-    pub interrupted: &'a AtomicBool,
-    /// The layout that the blobs go to.
-    pub layout: &'a OciLayout,
-    /// Where what is known of packages is kept.
-    pub facts: &'a FactsCache,
-}
-
-/// A package layer that is in the layout, and what was seen on the way.
+/// A package layer that is in the layout, or where the image will be.
 #[derive(Debug)]
 pub struct PackageLayer {
-    /// Its digests and sizes.
     pub layer: Layer,
     /// What its files say about the environment.
-    pub seen: Seen,
-    /// What it is known by.
-    pub key: LayerKey,
-    /// Where it is from.
+    pub findings: Findings,
     pub origin: LayerOrigin,
-    /// What was found out about its conda packages, by their position in the list of all packages.
-    pub facts: Vec<(usize, Known<CompleteFacts>)>,
-}
-
-impl PackageLayer {
-    /// A layer that is there already.
-    pub fn known(record: &LayerRecord, key: LayerKey, compression: Compression, origin: LayerOrigin) -> Self {
-        Self { layer: record.layer(compression), seen: record.seen(), key, origin, facts: Vec::new() }
-    }
 }
 
 /// What the files of packages say about the environment as a whole.
 #[derive(Debug, Default)]
-pub struct Seen {
+pub struct Findings {
     /// The contents of `etc/conda/env_vars.d/*.json`, by file name.
     pub env_vars_d: BTreeMap<String, Vec<u8>>,
     /// Links that point out of the prefix, with their package.
@@ -198,7 +44,7 @@ pub struct Seen {
     pub interpreters: BTreeMap<String, String>,
 }
 
-impl Seen {
+impl Findings {
     /// Adds what another layer showed.
     pub fn extend(&mut self, other: Self) {
         self.env_vars_d.extend(other.env_vars_d);
@@ -210,118 +56,197 @@ impl Seen {
 }
 
 /// Times of nodes that have none: 2020-01-01, after the year 1980 in which zip files begin.
-pub const CONSTANT_TIME: i64 = 1_577_836_800;
+pub const LAYER_TIME: i64 = 1_577_836_800;
 
-/// Writes the groups' layers, keeps them in `cache`, and gives them in the order of the groups. The first error stops all
-/// others.
-pub fn write_package_layers(
-    groups: &[(&LayerGroup, LayerKey)],
-    packages: &[ReadyPackage<'_>],
-    options: &LayerOptions<'_>,
-    cache: Option<&LayerCache>,
-    on_done: &(dyn Fn(&LayerGroup, &Layer) + Sync),
-) -> Result<Vec<PackageLayer>, Error> {
-    let next = AtomicUsize::new(0);
-    let failed = AtomicBool::new(false);
-    let results: Mutex<Vec<Option<Result<PackageLayer, Error>>>> = Mutex::new(groups.iter().map(|_| None).collect());
-    let work = || {
-        // Groups are sorted biggest first: the long ones do not come last.
-        while !failed.load(Ordering::Relaxed) {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some((group, key)) = groups.get(index) else { return };
-            let result = write_group(group, *key, packages, options);
-            if let (Ok(made), Some(cache)) = (&result, cache) {
-                let blob = options.layout.blob_path(&made.layer.digest);
-                cache.put(key, &LayerRecord::new(&made.layer, &made.seen), &blob);
-            }
-            match &result {
-                Ok(made) => on_done(group, &made.layer),
-                Err(_) => failed.store(true, Ordering::Relaxed),
-            }
-            if let Ok(mut results) = results.lock() {
-                results[index] = Some(result);
-            }
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 0..options.threads.min(groups.len()) {
-            scope.spawn(work);
-        }
-    });
-    let results = results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let mut layers = Vec::with_capacity(groups.len());
-    for result in results.into_iter().flatten() {
-        layers.push(result?);
+impl PackageLayer {
+    /// A layer that exists.
+    pub fn known(record: &LayerRecord, compression: Compression, origin: LayerOrigin) -> Self {
+        Self { layer: record.layer(compression), findings: record.findings(), origin }
     }
-    // Groups that nobody took after a failure are missing, but then there was an error above.
-    Ok(layers)
+
+    /// A layer that was found, by its source; `None` for one that has to be made.
+    pub fn found(planned: &PlannedLayer<'_>, compression: Compression) -> Option<Self> {
+        let origin = match planned.source {
+            LayerSource::Make => return None,
+            LayerSource::Cache(_) => LayerOrigin::Cache,
+            LayerSource::Registry(..) => LayerOrigin::Registry,
+        };
+        Some(Self::known(planned.source.record()?, compression, origin))
+    }
 }
 
-fn write_group(
-    group: &LayerGroup,
-    key: LayerKey,
-    packages: &[ReadyPackage<'_>],
-    options: &LayerOptions<'_>,
-) -> Result<PackageLayer, Error> {
-    let mut writer = Staged::new(options.layout, options.compression, CONSTANT_TIME, options.interrupted)?;
-    let mut seen = Seen::default();
-    let mut known = Vec::new();
-    for (index, package) in group.packages.iter().map(|&i| (i, &packages[i])) {
-        if options.interrupted.load(Ordering::Relaxed) {
-            return Err(Error::Interrupted);
+/// A layer that is wanted, and the place for it.
+struct Slot<'p, 'a> {
+    planned: &'p PlannedLayer<'a>,
+    layer: Option<PackageLayer>,
+}
+
+impl Workshop<'_> {
+    /// The layers, in their order. All of them are in the layout then, or where the image will be.
+    pub fn package_layers(&self, platform: &str, planned: &mut [PlannedLayer<'_>]) -> Result<Vec<PackageLayer>, Error> {
+        candidates(planned, self.stock)?;
+        let mut slots: Vec<Slot<'_, '_>> = planned.iter().map(|planned| Slot { planned, layer: None }).collect();
+        for slot in &mut slots {
+            slot.layer = self.cached(slot.planned)?;
         }
-        let mut store = ContentStore::new(options.memory, options.scratch);
-        let (made, facts) = package.tree(options.prefix, &mut store, options.scratch)?;
-        look(&made.tree, options.prefix, &mut seen)
+        self.published(&mut slots)?;
+        let total: u64 = slots.iter().map(|slot| slot.planned.bytes).sum();
+        let count = slots.len();
+        let mut missing: Vec<&mut Slot<'_, '_>> = slots.iter_mut().filter(|slot| slot.layer.is_none()).collect();
+        let packages = missing.iter().flat_map(|slot| &slot.planned.packages).map(Arc::as_ref);
+        fetch_known(packages, self.session)?;
+        let bytes: u64 = missing.iter().map(|slot| slot.planned.bytes).sum();
+        self.session.emit(Event::LayersStarted {
+            platform: platform.to_owned(),
+            layers: missing.len(),
+            bytes,
+            reused: count - missing.len(),
+            reused_bytes: total - bytes,
+        });
+        self.make(platform, &mut missing)?;
+        // Slots that nobody filled after a failure are missing, but then there was an error above.
+        Ok(slots.into_iter().filter_map(|slot| slot.layer).collect())
+    }
+
+    /// A layer that an earlier build on this machine made.
+    fn cached(&self, planned: &PlannedLayer<'_>) -> Result<Option<PackageLayer>, Error> {
+        let Some(cache) = &self.stock.layers else { return Ok(None) };
+        let compression = self.project.configuration.compression;
+        let record = cache.take(&planned.key, compression, self.layout)?;
+        let layer = record.map(|record| PackageLayer::known(&record, compression, LayerOrigin::Cache));
+        layer.iter().for_each(|layer| self.hand_on(&layer.layer));
+        Ok(layer)
+    }
+
+    /// Adds the layers that published images have, all at once.
+    fn published(&self, slots: &mut [Slot<'_, '_>]) -> Result<(), Error> {
+        let Some(remote) = self.stock.remote.filter(|_| slots.iter().any(|slot| slot.layer.is_none())) else {
+            return Ok(());
+        };
+        let previous = remote.previous()?;
+        let mut there: Vec<(&mut Slot<'_, '_>, &LayerRecord, &Descriptor)> = slots
+            .iter_mut()
+            .filter(|slot| slot.layer.is_none())
+            .filter_map(|slot| {
+                let (record, blob) = previous.layers.get(&slot.planned.key.to_string())?;
+                Some((slot, record, blob))
+            })
+            .collect();
+        let blobs: Vec<&Descriptor> = there.iter().map(|(_, _, blob)| *blob).collect();
+        for ((slot, record, _), is_there) in there.iter_mut().zip(remote.provide(&blobs, self.layout)?) {
+            if !is_there {
+                continue;
+            }
+            let path = self.layout.blob_path(&record.digest);
+            if let Some(cache) = self.stock.layers.as_ref().filter(|_| path.exists()) {
+                cache.put(&slot.planned.key, record, &path);
+            }
+            let compression = self.project.configuration.compression;
+            slot.layer = Some(PackageLayer::known(record, compression, LayerOrigin::Registry));
+        }
+        Ok(())
+    }
+
+    /// Makes layers, and keeps them in the cache. The first error stops all others.
+    fn make(&self, platform: &str, missing: &mut [&mut Slot<'_, '_>]) -> Result<(), Error> {
+        let memory = MemoryBudget::new(self.session.resources.memory);
+        let threads = self.session.resources.threads.min(missing.len());
+        // Layers are sorted biggest first: the long ones do not come last.
+        let next = AtomicUsize::new(0);
+        let failed = AtomicBool::new(false);
+        let slots: Vec<Mutex<&mut Slot<'_, '_>>> = missing.iter_mut().map(|slot| Mutex::new(&mut **slot)).collect();
+        let work = || -> Result<(), Error> {
+            while !failed.load(Ordering::Relaxed) {
+                let Some(slot) = slots.get(next.fetch_add(1, Ordering::Relaxed)) else { return Ok(()) };
+                let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+                let made =
+                    self.make_one(slot.planned, &memory).inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
+                self.made(platform, slot.planned, &made);
+                slot.layer = Some(made);
+            }
+            Ok(())
+        };
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+            let results =
+                workers.into_iter().map(|worker| worker.join().unwrap_or_else(|p| std::panic::resume_unwind(p)));
+            results.collect::<Vec<_>>().into_iter().collect()
+        })
+    }
+
+    fn made(&self, platform: &str, planned: &PlannedLayer<'_>, made: &PackageLayer) {
+        let layer = &made.layer;
+        if let Some(cache) = &self.stock.layers {
+            let blob = self.layout.blob_path(&layer.digest);
+            cache.put(&planned.key, &LayerRecord::new(layer, &made.findings), &blob);
+        }
+        self.hand_on(layer);
+        self.session.emit(Event::LayerFinished {
+            platform: platform.to_owned(),
+            digest: layer.digest,
+            size: layer.size,
+            bytes: planned.bytes,
+            packages: planned.labels(),
+        });
+    }
+
+    fn make_one(&self, planned: &PlannedLayer<'_>, memory: &MemoryBudget) -> Result<PackageLayer, Error> {
+        let mut writer =
+            BlobWriter::new(self.layout, self.project.configuration.compression, LAYER_TIME, self.session)?;
+        let mut findings = Findings::default();
+        for package in &planned.packages {
+            self.session.check()?;
+            writer.add_last(self.tree(package, memory, &mut findings)?)?;
+            if let (Some(archive), Some(facts)) = (&package.archive, package.complete_facts()?) {
+                self.stock.facts.put_conda(&archive.sha256, &facts);
+            }
+        }
+        Ok(PackageLayer { layer: writer.finish(self.layout)?, findings, origin: LayerOrigin::Made })
+    }
+
+    /// A package's files, after a look at what they say about the environment.
+    fn tree(&self, package: &Package<'_>, memory: &MemoryBudget, findings: &mut Findings) -> Result<FileTree, Error> {
+        let prefix = &self.project.configuration.prefix;
+        let mut store = ContentStore::new(memory, self.scratch);
+        let made = package.tree(prefix, &mut store, self.scratch)?;
+        scan(&made.tree, prefix, findings)
             .map_err(|source| Error::Unreadable { package: package.label.clone(), source })?;
-        if let Some(facts) = facts {
-            let facts = Known { size: package.size, facts };
-            options.facts.put_conda(&package.sha256, &facts);
-            known.push((index, facts));
+        findings.outside_links.extend(made.outside_links.into_iter().map(|link| (package.label.clone(), link)));
+        Ok(made.tree)
+    }
+
+    /// The trees of the workspace's own packages, which go into the application layer.
+    pub fn own_tree(&self, packages: &[Arc<Package<'_>>], findings: &mut Findings) -> Result<FileTree, Error> {
+        let memory = MemoryBudget::new(self.session.resources.memory);
+        let mut all = FileTree::new();
+        for package in packages.iter().filter(|package| package.is_own()) {
+            // Links of the workspace's own files are not reported.
+            let outside_links = std::mem::take(&mut findings.outside_links);
+            all.merge(self.tree(package, &memory, findings)?).map_err(crate::application::ApplicationError::Tree)?;
+            findings.outside_links = outside_links;
         }
-        seen.outside_links.extend(made.outside_links.into_iter().map(|link| (package.label.clone(), link)));
-        writer.add_last(made.tree)?;
+        Ok(all)
     }
-    Ok(PackageLayer { layer: writer.finish(options.layout)?, seen, key, origin: LayerOrigin::Made, facts: known })
-}
 
-/// The trees of the workspace's own packages, which go into the application layer.
-pub fn own_tree(packages: &[ReadyPackage<'_>], options: &LayerOptions<'_>, seen: &mut Seen) -> Result<FileTree, Error> {
-    let mut all = FileTree::new();
-    for package in packages.iter().filter(|package| package.is_own) {
-        let mut store = ContentStore::new(options.memory, options.scratch);
-        let (made, _) = package.tree(options.prefix, &mut store, options.scratch)?;
-        look(&made.tree, options.prefix, seen)
-            .map_err(|source| Error::Unreadable { package: package.label.clone(), source })?;
-        all.merge(made.tree).map_err(crate::application::ApplicationError::Tree)?;
+    /// Writes a tree that is no package's: the environment or application layer.
+    pub fn write_tree(&self, tree: &FileTree, time: i64) -> Result<Layer, Error> {
+        let mut writer = BlobWriter::new(self.layout, self.project.configuration.compression, time, self.session)?;
+        writer.add(tree)?;
+        writer.finish(self.layout)
     }
-    Ok(all)
-}
 
-/// Writes a tree that is no package's: the environment or application layer.
-pub fn write_tree(
-    tree: &FileTree,
-    layout: &OciLayout,
-    compression: Compression,
-    time: i64,
-    interrupted: &AtomicBool,
-) -> Result<Layer, Error> {
-    let mut writer = Staged::new(layout, compression, time, interrupted)?;
-    writer.add(tree)?;
-    writer.finish(layout)
+    fn hand_on(&self, layer: &Layer) {
+        let descriptor = LayerEntry::new(layer, BTreeMap::new()).descriptor;
+        (self.on_layer)(&descriptor, &self.layout.blob_path(&descriptor.digest));
+    }
 }
 
 /// A layer that is written straight into the file system of its layout, and gets its name there when it is whole.
-struct Staged<'a>(LayerWriter<BufWriter<Interruptible<'a>>>);
+struct BlobWriter<'a>(LayerWriter<BufWriter<Cancellable<'a>>>);
 
-impl<'a> Staged<'a> {
-    fn new(
-        layout: &OciLayout,
-        compression: Compression,
-        time: i64,
-        interrupted: &'a AtomicBool,
-    ) -> Result<Self, Error> {
-        let sink = BufWriter::with_capacity(256 << 10, Interruptible { blob: layout.staging()?, interrupted });
+impl<'a> BlobWriter<'a> {
+    fn new(layout: &OciLayout, compression: Compression, time: i64, session: &'a Session) -> Result<Self, Error> {
+        let sink = BufWriter::with_capacity(256 << 10, Cancellable { blob: layout.staging()?, session });
         Ok(Self(LayerWriter::new(sink, compression, time)))
     }
 
@@ -342,18 +267,16 @@ impl<'a> Staged<'a> {
     }
 }
 
-/// A layer of some gigabytes takes minutes, and whoever wants an end wants it now.
-struct Interruptible<'a> {
+/// Large layers take minutes to write: every write checks for cancellation.
+struct Cancellable<'a> {
     blob: StagedBlob,
-    interrupted: &'a AtomicBool,
+    session: &'a Session,
 }
 
-impl Write for Interruptible<'_> {
+impl Write for Cancellable<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.interrupted.load(Ordering::Relaxed) {
-            // Not `ErrorKind::Interrupted`, after which writers try again.
-            return Err(io::Error::other(Error::Interrupted));
-        }
+        // Not `ErrorKind::Interrupted`, after which writers try again.
+        self.session.check().map_err(io::Error::other)?;
         self.blob.write(bytes)
     }
 
@@ -363,19 +286,19 @@ impl Write for Interruptible<'_> {
 }
 
 /// Notes what the image's settings depend on.
-fn look(tree: &FileTree, prefix: &TargetPrefix, seen: &mut Seen) -> io::Result<()> {
+fn scan(tree: &FileTree, prefix: &TargetPrefix, findings: &mut Findings) -> io::Result<()> {
     // The interpreter's name stands near the beginning of every ELF file that a linker made.
     const HEAD: usize = 4096;
     for (path, node) in tree.iter() {
         let Node::File(file) = node else { continue };
         let below = path.as_str().strip_prefix(prefix.tree_path().as_str()).unwrap_or_default();
         if let Some(name) = below.strip_prefix("/etc/conda/env_vars.d/").filter(|name| name.ends_with(".json")) {
-            seen.env_vars_d.insert(name.to_string(), file.content.to_vec()?);
+            findings.env_vars_d.insert(name.to_string(), file.content.to_vec()?);
         }
         if file.mode == pixi_oci_layer::Mode::EXECUTABLE
             && let Some(interpreter) = elf::interpreter(&file.content.prefix(HEAD)?)
         {
-            seen.interpreters.entry(interpreter.to_string()).or_insert_with(|| path.to_string());
+            findings.interpreters.entry(interpreter.to_string()).or_insert_with(|| path.to_string());
         }
     }
     Ok(())

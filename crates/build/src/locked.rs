@@ -2,10 +2,9 @@
 
 use std::{fmt, path::PathBuf};
 
-use pixi_oci_lock::{Difference, LockFile, LockedPlatform, differences};
-use pixi_oci_workspace::Workspace;
+use pixi_oci_lock::{Difference, LockedPlatform, differences};
 
-use crate::{BuildRequest, Error, configuration::Configuration, target::Target, virtual_packages};
+use crate::{Error, Project, target::Target, virtual_packages};
 
 /// So many differences are told; the others are counted.
 const SHOWN: usize = 20;
@@ -39,40 +38,31 @@ impl fmt::Display for Stale {
 ///
 /// What a stale lock file lacks may be the very platform that is asked for, so its staleness is the better answer than
 /// that it has no such platform.
-pub fn checked(
-    request: &BuildRequest,
-    workspace: &Workspace,
-    lock: &LockFile,
-    configuration: &Configuration,
-    choose: impl FnOnce() -> Result<Vec<Target>, Error>,
-) -> Result<Vec<Target>, Error> {
-    let environment = configuration.environment.as_str();
-    if request.frozen || !workspace.environments.contains_key(environment) {
+pub fn checked(project: &Project, choose: impl FnOnce() -> Result<Vec<Target>, Error>) -> Result<Vec<Target>, Error> {
+    if project.is_frozen() || !project.workspace.environments.contains_key(&project.configuration.environment) {
         return choose();
     }
     let targets = choose();
     let platforms: Vec<LockedPlatform> = targets.iter().flatten().map(|target| target.platform.clone()).collect();
-    check(request, workspace, lock, configuration, &platforms)?;
+    check(project, &platforms)?;
     targets
 }
 
-/// Compares the lock file with the manifest for an environment on some of its locked platforms.
+/// Compares the lock file with the manifest for the project's environment on some of its locked platforms.
 ///
 /// # Errors
-/// [`Stale`]; the manifest says something that cannot be meant.
-pub fn check(
-    request: &BuildRequest,
-    workspace: &Workspace,
-    lock: &LockFile,
-    configuration: &Configuration,
-    platforms: &[LockedPlatform],
-) -> Result<(), Error> {
-    if request.frozen {
+/// [`Stale`]; the manifest contradicts itself.
+pub fn check(project: &Project, platforms: &[LockedPlatform]) -> Result<(), Error> {
+    if project.is_frozen() {
         return Ok(());
     }
-    let environment = configuration.environment.as_str();
-    let assumed = virtual_packages::unite([configuration.virtual_packages.clone(), request.virtual_packages.clone()]);
-    let differences = differences(workspace, lock, environment, platforms, &assumed, request.now)?;
+    let environment = project.configuration.environment.as_str();
+    let assumed = virtual_packages::unite([
+        project.configuration.virtual_packages.clone(),
+        project.inputs.assumed.virtual_packages.clone(),
+    ]);
+    let lock = &project.lock;
+    let differences = differences(&project.workspace, lock, environment, platforms, &assumed, project.inputs.now)?;
     if differences.is_empty() {
         return Ok(());
     }

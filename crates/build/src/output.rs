@@ -72,6 +72,16 @@ impl Output {
         &self.reference
     }
 
+    /// Its path, absolute.
+    ///
+    /// # Errors
+    ///
+    /// The working directory is gone.
+    pub fn absolute(&self) -> Result<PathBuf, Error> {
+        let path = self.reference.path();
+        std::path::absolute(path).map_err(|source| Error::Io { action: "find", path: path.into(), source })
+    }
+
     /// Says before the work, and not after, that so many images have no place there.
     ///
     /// # Errors

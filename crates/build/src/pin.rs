@@ -3,39 +3,17 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicBool},
 };
 
 use pixi_oci_layer::Compression;
-use pixi_oci_publish::{
-    base::{BaseOptions, BaseRef, present_digest, with_digest},
-    registry::RegistryAccess,
-};
+use pixi_oci_publish::base::{BaseOptions, BaseRef, present_digest, with_digest};
 use pixi_oci_workspace::{Workspace, with_bases, write_manifest};
 use serde::Serialize;
 
 use crate::{
-    Error,
+    Error, Session,
     configuration::{DEFAULT_BASE, absolute_base},
-    network::Network,
 };
-
-/// Which workspace, and with which means.
-#[derive(Debug, Clone)]
-pub struct PinRequest {
-    /// The workspace's directory or manifest.
-    pub workspace: PathBuf,
-    /// Our cache.
-    pub cache_dir: PathBuf,
-    /// Whether registries must not be asked: the digests are then those of the last time.
-    pub offline: bool,
-    /// How registries are reached, and who we are there.
-    pub registries: RegistryAccess,
-    /// Whether the manifest is written.
-    pub write: bool,
-    /// Whether to give up.
-    pub interrupted: Arc<AtomicBool>,
-}
 
 /// What was pinned.
 #[derive(Debug, Clone, Serialize)]
@@ -55,25 +33,23 @@ pub struct PinReport {
 /// # Errors
 ///
 /// See [`Error`]. The manifest is then as it was.
-pub fn pin_bases(request: &PinRequest) -> Result<PinReport, Error> {
-    let workspace = Workspace::open(&request.workspace)?;
+pub fn pin_bases(workspace: &Workspace, write: bool, session: &Session) -> Result<PinReport, Error> {
     let common = workspace.oci.base.as_deref().unwrap_or(DEFAULT_BASE);
     let own = workspace.oci.environments.values().filter_map(|environment| environment.base.as_deref());
     let names: BTreeSet<&str> = own.chain([common]).collect();
-    let cache = request.cache_dir.join("base");
-    let mut network = Network::new(&request.interrupted, &|_| ())?;
+    let cache = session.caches.dir.join("base");
     let options = BaseOptions {
         cache_dir: &cache,
-        offline: request.offline,
+        offline: session.offline,
         compression: Compression::default(),
-        registries: &request.registries,
+        registries: &session.registries,
         skopeo: Path::new("skopeo"),
-        events: &network.events(),
+        events: &session.registry_events(),
     };
     let mut bases = BTreeMap::new();
     for name in names {
-        let reference = BaseRef::parse(&absolute_base(&workspace, name))?;
-        if let Some(digest) = network.run(present_digest(&reference, &options))?? {
+        let reference = BaseRef::parse(&absolute_base(workspace, name))?;
+        if let Some(digest) = session.run(present_digest(&reference, &options))?? {
             bases.insert(name.to_owned(), with_digest(name, digest));
         }
     }
@@ -84,8 +60,8 @@ pub fn pin_bases(request: &PinRequest) -> Result<PinReport, Error> {
         source,
     })?;
     let changed = text != present;
-    if changed && request.write {
+    if changed && write {
         write_manifest(&workspace.manifest_path, &text)?;
     }
-    Ok(PinReport { manifest: workspace.manifest_path, changed, bases })
+    Ok(PinReport { manifest: workspace.manifest_path.clone(), changed, bases })
 }

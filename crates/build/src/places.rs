@@ -13,7 +13,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use pixi_oci_layer::{DirectoryAttributes, FileTree, Mode, Node, TreePath};
 use pixi_oci_publish::base::{BaseFiles, Entry};
 
-use crate::layers::ReadyPackage;
+use std::sync::Arc;
+
+use crate::package::Package;
 
 /// Something is in the way of a file or directory of the application layer.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -40,12 +42,12 @@ impl<'a> Below<'a> {
     pub fn new(
         base: Option<&'a BaseFiles>,
         prefix: &TreePath,
-        packages: &[ReadyPackage<'_>],
+        packages: &[Arc<Package<'_>>],
         environment: &FileTree,
     ) -> Self {
         let mut below = Self { base, ours: HashMap::new(), environment: BTreeMap::new() };
-        for package in packages.iter().filter(|package| !package.is_own) {
-            for (path, is_directory) in &package.paths {
+        for package in packages.iter().filter(|package| !package.is_own()) {
+            for (path, is_directory) in package.paths() {
                 below.insert(&format!("{prefix}/{path}"), *is_directory);
             }
         }

@@ -6,81 +6,91 @@ mod request;
 mod sources;
 mod write;
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
-use pixi_oci_fetch::{ArchiveCache, CachedArchive};
 use pixi_oci_layer::Digest;
-use pixi_oci_lock::{LockFile, LockedPackage};
-use pixi_oci_net::Client;
 use pixi_oci_product::{
     FORMAT, MANIFEST, Problem, Product, ProductManifest, ScriptInput, Staging, check, write_cache, write_scripts,
 };
-use pixi_oci_workspace::Workspace;
 
 pub(crate) use self::project::place;
 pub use self::request::{ProductReport, ProductReportEnvironment, ProductRequest, ProductRequestError};
 use self::{
-    project::Project,
-    sources::Builds,
+    project::Files,
     write::{Written, write_environment},
 };
 use crate::{
-    BuildRequest, Error, Event, OnEvent,
-    configuration::{Configuration, configuration},
-    fetch::fetch_archives,
-    lock::lock_file,
-    locked::checked,
-    packages::with_archives,
-    sources::{Decided, SourcesInput, decide},
-    target::{Target, targets},
+    Error, Project, Session, SourceWheel,
+    locate::{fetch_unknown, find_archives, locked, with_wheels},
+    package::Package,
+    sources::{Decided, decide},
+    target::Target,
 };
 
 /// One environment of a product.
 struct Environment {
-    request: BuildRequest,
-    configuration: Configuration,
-    targets: Vec<Target>,
+    project: Project,
     sources: Decided,
-    /// For each target, of its packages that have archives.
-    archives: Vec<Vec<CachedArchive>>,
 }
 
-/// Makes the product that `request` says, and gives the report of it. A product that was there is there until the new one
-/// takes its place.
+/// An environment on one platform, with its packages' archives.
+struct Platform<'a> {
+    environment: &'a str,
+    target: &'a Target,
+    packages: Vec<Package<'a>>,
+    /// The wheels that stand for its sources, by package name.
+    wheels: &'a BTreeMap<String, SourceWheel>,
+}
+
+/// Makes the product of environments of a workspace, at least one, and gives the report of it. A product that was there is
+/// there until the new one takes its place.
 ///
 /// # Errors
 ///
 /// See [`Error`].
-pub fn product(request: &ProductRequest, client: &Client, on_event: OnEvent<'_>) -> Result<ProductReport, Error> {
-    let workspace = Workspace::open(&request.build.workspace)?;
-    let lock = lock_file(&workspace, &request.build, client, on_event)?;
+pub fn product(projects: Vec<Project>, request: &ProductRequest, session: &Session) -> Result<ProductReport, Error> {
     let workdir = std::path::absolute(&request.workdir).map_err(|source| Error::Io {
         action: "find",
         path: request.workdir.clone(),
         source,
     })?;
     let staging = Staging::beside(&workdir.join("product"))?;
-    let cache = ArchiveCache::open(&request.build.cache_dir)?;
+    let cache = session.archives()?;
     let held = cache.hold();
-    let mut environments = environments(request, &workspace, &lock, staging.scratch(), on_event)?;
-    fetch(request, client, &mut environments, on_event)?;
-    let builds = Builds { workspace: &workspace, client, scratch: staging.scratch(), on_event };
+    let mut environments = Vec::new();
+    for (number, project) in projects.into_iter().enumerate() {
+        environments.push(environment(project, &staging.scratch().join(number.to_string()), session)?);
+    }
+    let mut packages: Vec<Package<'_>> = Vec::new();
+    for target in environments.iter().flat_map(|environment| &environment.project.targets) {
+        packages.extend(locked(&target.packages, ""));
+    }
+    fetch_unknown(packages.iter_mut(), session)?;
+    drop(packages);
     let mut executed = Vec::new();
     for (number, environment) in environments.iter_mut().enumerate() {
-        executed.extend(builds.run(number, environment)?);
+        let scratch = staging.scratch().join(format!("sources-{number}"));
+        executed.extend(sources::build(environment, &scratch, session)?);
     }
-
+    let platforms = platforms(&environments, session)?;
+    let first = environments.first().ok_or(ProductRequestError::NoEnvironments)?;
+    let (workspace, lock) = (&first.project.workspace, &first.project.lock);
     let name = project::name(&workspace.name);
     let product = Product::new(staging.path());
     let mut written = Written::default();
-    for environment in &environments {
-        write_environment(&product, environment, &mut written, on_event)?;
-    }
-    let interrupted = || request.build.interrupted.load(std::sync::atomic::Ordering::Relaxed);
-    if interrupted() {
-        return Err(Error::Interrupted);
-    }
-    let project = Project { workspace: &workspace, name: &name, workdir: &workdir, environments: &environments };
+    let subdirs = subdirs(&platforms);
+    let programs = {
+        let programs = programs::find(request, &subdirs, &platforms)?;
+        for platform in platforms {
+            write_environment(&product, platform, &mut written, session)?;
+        }
+        programs
+    };
+    session.check()?;
+    let project = Files { workspace, name: &name, workdir: &workdir, environments: &environments };
     let files = project.write(&product, &mut written.warnings)?;
     let lock_file_digest = files
         .iter()
@@ -88,12 +98,11 @@ pub fn product(request: &ProductRequest, client: &Client, on_event: OnEvent<'_>)
         .and_then(|file| file.digest)
         .ok_or_else(|| ProductRequestError::NoLockFile { path: lock.path().into() })?;
     let resources = project.resources(&product, request.resources.as_deref(), &mut written.warnings)?;
-    let subdirs = subdirs(&environments);
     for subdir in &subdirs {
         // Also for an environment without packages: it says that the product is for the platform.
         write_cache(&product, subdir)?;
     }
-    let programs = programs::write(&product, request, &subdirs, &environments)?;
+    let programs = programs.write(&product)?;
     let manifest = ProductManifest {
         format: FORMAT,
         pixi_oci: request.version.clone(),
@@ -108,21 +117,19 @@ pub fn product(request: &ProductRequest, client: &Client, on_event: OnEvent<'_>)
         resources,
         programs: programs.files,
     };
-    let names: Vec<String> = environments.iter().map(|e| e.configuration.environment.clone()).collect();
+    let names: Vec<String> = environments.iter().map(|e| e.project.configuration.environment.clone()).collect();
     let input = ScriptInput { name: &name, workspace_manifest: &workspace.manifest_file_name, environments: &names };
     write_scripts(&product, &input)?;
     product.bytes(&place(MANIFEST)?, false, &manifest.to_json()?)?;
     let digest = product.finish()?;
-    if interrupted() {
-        return Err(Error::Interrupted);
-    }
+    session.check()?;
     project.copy(staging.scratch())?;
     let path = staging.replace()?;
     drop(held);
-    cache.trim(request.build.archive_cache);
+    cache.trim(session.caches.archives);
     written.warnings.sort();
     written.warnings.dedup();
-    written.warnings.iter().for_each(|text| on_event(Event::Warning(text.clone())));
+    written.warnings.iter().for_each(|text| session.warn(text.as_str()));
     Ok(ProductReport {
         product: path,
         digest,
@@ -143,66 +150,32 @@ pub fn check_product(directory: &Path, version: &str) -> Result<Vec<Problem>, Er
     Ok(check(directory, version)?)
 }
 
-fn environments(
-    request: &ProductRequest,
-    workspace: &Workspace,
-    lock: &LockFile,
-    scratch: &Path,
-    on_event: OnEvent<'_>,
-) -> Result<Vec<Environment>, Error> {
-    let mut names: Vec<Option<String>> = request.environments.iter().cloned().map(Some).collect();
-    names.sort();
-    names.dedup();
-    if names.is_empty() {
-        names.push(None);
-    }
-    let mut environments = Vec::new();
-    for (number, name) in names.into_iter().enumerate() {
-        let own = BuildRequest { environment: name, ..request.build.clone() };
-        let configuration = configuration(&own, workspace)?;
-        request::check_name(&configuration.environment)?;
-        let choose = || targets(&own, workspace, lock, &configuration);
-        let targets = checked(&own, workspace, lock, &configuration, choose)?;
-        let scratch = scratch.join(number.to_string());
-        fs_err::create_dir_all(&scratch).map_err(|source| Error::Io {
-            action: "make",
-            path: scratch.clone(),
-            source,
-        })?;
-        let sources = decide(&SourcesInput {
-            request: &own,
-            workspace,
-            configuration: &configuration,
-            targets: &targets,
-            scratch: &scratch,
-        })?;
-        sources.warnings.iter().for_each(|text| on_event(Event::Warning(text.clone())));
-        environments.push(Environment { request: own, configuration, targets, sources, archives: Vec::new() });
-    }
-    Ok(environments)
+fn environment(project: Project, scratch: &Path, session: &Session) -> Result<Environment, Error> {
+    request::check_name(&project.configuration.environment)?;
+    fs_err::create_dir_all(scratch).map_err(|source| Error::Io { action: "make", path: scratch.into(), source })?;
+    let sources = decide(&project, scratch)?;
+    sources.warnings.iter().for_each(|text| session.warn(text.as_str()));
+    Ok(Environment { project, sources })
 }
 
-fn fetch(
-    request: &ProductRequest,
-    client: &Client,
-    environments: &mut [Environment],
-    on_event: OnEvent<'_>,
-) -> Result<(), Error> {
-    let packages: Vec<&LockedPackage> =
-        environments.iter().flat_map(|e| &e.targets).flat_map(|target| &target.packages).collect();
-    let mut archives = fetch_archives(&request.build, client, &packages, on_event)?.into_iter();
-    for environment in environments {
-        for target in &environment.targets {
-            let own = archives.by_ref().take(with_archives(&target.packages).count()).collect();
-            environment.archives.push(own);
+/// All environments on all their platforms; every archive is on this machine.
+fn platforms<'a>(environments: &'a [Environment], session: &Session) -> Result<Vec<Platform<'a>>, Error> {
+    let mut platforms = Vec::new();
+    for Environment { project, sources } in environments {
+        let workdir = &project.configuration.workdir;
+        for (target, wheels) in project.targets.iter().zip(&sources.wheels) {
+            let mut packages = locked(&target.packages, workdir);
+            find_archives(&mut packages, session)?;
+            let packages = with_wheels(packages, wheels, workdir);
+            platforms.push(Platform { environment: &project.configuration.environment, target, packages, wheels });
         }
     }
-    Ok(())
+    Ok(platforms)
 }
 
-fn subdirs(environments: &[Environment]) -> Vec<String> {
-    let all = environments.iter().flat_map(|e| &e.targets).map(|target| (target.platform.subdir.to_string(), ()));
-    all.collect::<BTreeMap<_, _>>().into_keys().collect()
+fn subdirs(platforms: &[Platform<'_>]) -> Vec<String> {
+    let all: BTreeSet<String> = platforms.iter().map(|platform| platform.target.platform.subdir.to_string()).collect();
+    all.into_iter().collect()
 }
 
 /// The digest as it is in products.

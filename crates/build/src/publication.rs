@@ -4,26 +4,27 @@
 //! and nothing is published anywhere. After that repositories are served one after another; one that fails does not
 //! keep the others from being served. [`prune`] removes what only publishing needed.
 
-mod ahead;
-mod asked;
+mod early;
+
 mod content;
 mod error;
 mod fleet;
 mod join;
 mod leg;
 mod mount;
+mod preflight;
 mod prune;
 mod publish;
 mod report;
 mod request;
 mod settings;
 
-pub use asked::{Stock, Wanted, ask};
-pub use error::{PublishError, in_one_line};
+pub use error::PublishError;
 pub use fleet::check_apart;
 pub use leg::Leg;
+pub use preflight::{RepositoryState, Wanted, preflight};
 pub use prune::{PruneReport, PrunedRepository, PrunedTag, prune};
 pub use publish::publish_images;
 pub use report::{DestinationReport, FailureReport, KeptTag, PublishReport, PublishedImage, PublishedTag, Status};
 pub use request::{PublishRequest, PublishSource, VersionFacts};
-pub use settings::{first_repository, tag_suffix};
+pub use settings::{Settings, first_repository, tag_suffix};

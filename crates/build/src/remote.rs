@@ -13,7 +13,7 @@ use std::{
     collections::BTreeSet,
     path::PathBuf,
     sync::{
-        Mutex, OnceLock, PoisonError,
+        Mutex, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -23,14 +23,13 @@ use pixi_oci_image::Descriptor;
 use pixi_oci_layer::Digest;
 use pixi_oci_publish::{
     OciLayout,
-    registry::{Access, CredentialSources, Error as RegistryError, Events, Registry, RegistryOptions, Repository},
+    registry::{Access, CredentialSources, Error as RegistryError, Registry, Repository},
 };
 
 use crate::{
-    Error, Event, OnEvent,
-    network::Network,
+    Error, Session,
     previous::{Previous, read_previous},
-    reuse::Remote,
+    stock::Remote,
 };
 
 /// So many layers are asked for or fetched at once, from all registries together; no registry minds three.
@@ -47,33 +46,26 @@ pub struct RemoteRepository {
     pub credentials: CredentialSources,
 }
 
-/// With what published images are reached.
-pub struct RemoteMeans<'a> {
-    /// How registries are reached.
-    pub options: &'a RegistryOptions,
-    /// A directory for temporary files.
-    pub scratch: PathBuf,
-    /// Whether registries may be asked to link layers between their repositories. It is the only thing that is written.
-    pub may_link: bool,
-    /// Set by somebody else when the build is to end.
-    pub interrupted: &'a AtomicBool,
-    /// Is told what goes wrong.
-    pub on_event: OnEvent<'a>,
+/// Which published images are looked at.
+pub struct RemoteOptions {
+    /// Where layers are taken from.
+    pub from: Vec<RemoteRepository>,
+    /// The repositories that layers have to be in; none where they are fetched.
+    pub to: Vec<RemoteRepository>,
+    /// Whether registries may be asked to mount layers from their other repositories. It is the only thing that is written.
+    pub may_mount: bool,
 }
 
 /// Published images.
-pub struct Published<'a> {
-    network: Mutex<Network<'a>>,
-    events: Events,
-    means: RemoteMeans<'a>,
-    from: Vec<RemoteRepository>,
-    to: Vec<RemoteRepository>,
+pub struct Published {
+    session: Session,
+    options: RemoteOptions,
     previous: OnceLock<Previous>,
     /// The connections to `from` that could be made, once they are needed.
     sources: OnceLock<Vec<Registry>>,
     /// The connections to `to`, once they are needed.
     targets: tokio::sync::OnceCell<Vec<Registry>>,
-    /// Somebody did not answer: nobody is asked again.
+    /// A repository did not answer: none is asked again.
     useless: AtomicBool,
     links: Mutex<Links>,
 }
@@ -87,42 +79,38 @@ struct Links {
     refused: BTreeSet<(Repository, Repository)>,
 }
 
-impl<'a> Published<'a> {
-    /// Layers of the images `from`. With repositories in `to`, they have to be there; else they are fetched. Asks nobody
-    /// yet.
-    pub fn new(from: Vec<RemoteRepository>, to: Vec<RemoteRepository>, means: RemoteMeans<'a>) -> Result<Self, Error> {
-        let network = Network::new(means.interrupted, means.on_event)?;
-        Ok(Self {
-            events: network.events(),
-            network: Mutex::new(network),
-            means,
-            from,
-            to,
+impl Published {
+    /// Layers of published images. Asks no registry yet.
+    pub fn new(options: RemoteOptions, session: Session) -> Self {
+        Self {
+            session,
+            options,
             previous: OnceLock::new(),
             sources: OnceLock::new(),
             targets: tokio::sync::OnceCell::new(),
             useless: AtomicBool::new(false),
             links: Mutex::default(),
-        })
+        }
     }
 
-    fn run<T>(&self, future: impl Future<Output = T>) -> Result<T, Error> {
-        self.network.lock().unwrap_or_else(PoisonError::into_inner).run(future)
+    fn scratch(&self) -> PathBuf {
+        self.session.caches.dir.join("previous")
     }
 
     async fn connect(&self, remote: &RemoteRepository, access: Access) -> Result<Registry, RegistryError> {
         let credentials = remote.credentials.find(&remote.repository).await?;
-        Registry::connect(&remote.repository, access, self.means.options, credentials, self.events.clone())
+        let options = &self.session.registries.options;
+        Registry::connect(&remote.repository, access, options, credentials, self.session.registry_events())
     }
 
     async fn read(&self) -> Previous {
         let mut all = Previous::default();
         let mut sources = Vec::new();
-        for remote in &self.from {
+        for remote in &self.options.from {
             let Some(reference) = &remote.reference else { continue };
             let read = async {
                 let registry = self.connect(remote, Access::Pull).await?;
-                let previous = read_previous(&registry, reference, &self.means.scratch).await?;
+                let previous = read_previous(&registry, reference, &self.scratch()).await?;
                 sources.push(registry);
                 Ok(previous)
             };
@@ -153,7 +141,7 @@ impl<'a> Published<'a> {
     }
 
     fn warn(&self, repository: &Repository, error: &RegistryError) {
-        (self.means.on_event)(Event::Warning(format!("no layers are taken from {repository}: {error}")));
+        self.session.warn(format!("no layers are taken from {repository}: {error}"));
     }
 
     /// Whether a layer is where the image will be, or could be fetched from where it is.
@@ -161,8 +149,11 @@ impl<'a> Published<'a> {
         if self.useless.load(Ordering::Relaxed) {
             return false;
         }
-        let found =
-            if self.to.is_empty() { self.is_at_a_source(blob).await } else { self.is_at_all_targets(blob).await };
+        let found = if self.options.to.is_empty() {
+            self.is_at_a_source(blob).await
+        } else {
+            self.is_at_all_targets(blob).await
+        };
         found.unwrap_or_else(|(repository, error)| {
             self.give_up(&repository, &error);
             false
@@ -182,7 +173,7 @@ impl<'a> Published<'a> {
         if self.useless.load(Ordering::Relaxed) {
             return Ok(false);
         }
-        if self.to.is_empty() {
+        if self.options.to.is_empty() {
             return self.fetch(blob, layout).await;
         }
         Ok(self.is_at_all_targets(blob).await.unwrap_or_else(|(repository, error)| {
@@ -192,29 +183,29 @@ impl<'a> Published<'a> {
     }
 }
 
-impl Remote for Published<'_> {
+impl Remote for Published {
     fn previous(&self) -> Result<&Previous, Error> {
         if let Some(previous) = self.previous.get() {
             return Ok(previous);
         }
-        let scratch = &self.means.scratch;
-        fs_err::create_dir_all(scratch).map_err(|source| Error::Io {
+        let scratch = self.scratch();
+        fs_err::create_dir_all(&scratch).map_err(|source| Error::Io {
             action: "create",
             path: scratch.clone(),
             source,
         })?;
-        let read = self.run(self.read())?;
+        let read = self.session.run(self.read())?;
         Ok(self.previous.get_or_init(|| read))
     }
 
     fn has(&self, blobs: &[&Descriptor]) -> Result<Vec<bool>, Error> {
         let all = stream::iter(blobs.iter().copied().map(|blob| self.has_one(blob)));
-        self.run(all.buffered(PARALLEL).collect())
+        self.session.run(all.buffered(PARALLEL).collect())
     }
 
     fn provide(&self, blobs: &[&Descriptor], layout: &OciLayout) -> Result<Vec<bool>, Error> {
         let all = stream::iter(blobs.iter().copied().map(|blob| self.provide_one(blob, layout)));
         let all = all.buffered(PARALLEL).try_collect();
-        self.run(all)?
+        self.session.run(all)?
     }
 }

@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use pixi_oci_fetch::CachedArchive;
 use pixi_oci_image::Index;
 use pixi_oci_lock::LockedPackage;
 use pixi_oci_package::{PackageInfo, TargetPrefix, read_info};
@@ -13,127 +12,115 @@ use crate::{
     Error, SourceReport,
     base::Base,
     fetch::fetch_archives,
-    image::ImageBuilder,
+    image::Workshop,
+    image_plan::ImagePlan,
     install::Installation,
-    packages::Contents,
+    locate::{fetch_unknown, locked},
+    package::Package,
+    project::Project,
     sources::{Builds, Decided, Means, Need, Place},
     target::Target,
 };
 
-/// The targets of a build with their archives, before sources are built.
-pub struct Environments<'a> {
-    /// How images are made.
-    pub builder: &'a ImageBuilder<'a>,
-    /// What is built.
-    pub targets: &'a [Target],
-}
-
-impl Environments<'_> {
-    /// Builds what is pending, and adds the wheels to what was decided.
-    pub fn build(&self, decided: &mut Decided) -> Result<(), Error> {
-        if decided.pending.is_empty() {
-            return Ok(());
-        }
-        let ImageBuilder { request, configuration, client, scratch, on_event, .. } = *self.builder;
-        let means = Means { request, configuration, targets: self.targets, client, scratch, on_event };
-        let mut builds = Builds::open(decided, &means)?;
-        while let Some(need) = builds.next()? {
-            match need {
-                Need::Base(index) => builds.base(index, self.base(index)?),
-                Need::Infos(index) => builds.infos(index, &self.infos(index)?),
-                Need::Environment(index, place) => {
-                    match &place {
-                        Place::Layout { directory, tag, label } => self.write(index, directory, tag, label)?,
-                        Place::Prefix { prefix, activate } => self.install(index, prefix, activate)?,
-                    }
-                    builds.environment(index, place)?;
+/// Builds what is pending, and adds the wheels to what was decided.
+pub fn build_sources(decided: &mut Decided, workshop: &Workshop<'_>) -> Result<(), Error> {
+    if decided.pending.is_empty() {
+        return Ok(());
+    }
+    let Workshop { project, session, scratch, .. } = *workshop;
+    let means = Means { project, session, scratch };
+    let mut builds = Builds::open(decided, &means)?;
+    while let Some(need) = builds.next()? {
+        match need {
+            Need::Base(index) => builds.base(index, base_digest(workshop, index)?),
+            Need::Infos(index) => builds.infos(index, &infos(workshop, index)?),
+            Need::Environment(index, place) => {
+                match &place {
+                    Place::Layout { directory, tag, label } => write(workshop, index, directory, tag, label)?,
+                    Place::Prefix { prefix, activate } => install(workshop, index, prefix, activate)?,
                 }
+                builds.environment(index, place)?;
             }
         }
-        Ok(())
     }
+    Ok(())
+}
 
-    /// What a target's conda packages say about themselves.
-    fn infos(&self, index: usize) -> Result<Vec<PackageInfo>, Error> {
-        let conda = self.targets[index].packages.iter().filter_map(|package| match package {
-            LockedPackage::Conda(record) => Some((package, record)),
-            _ => None,
-        });
-        let (packages, records): (Vec<_>, Vec<_>) = conda.unzip();
-        let archives = self.archives(&packages)?;
-        let infos =
-            records.iter().zip(&archives).map(|(record, archive)| read_info(&archive.path, &record.package_record));
-        Ok(infos.collect::<Result<_, _>>()?)
-    }
+/// What a target's conda packages say about themselves.
+fn infos(workshop: &Workshop<'_>, index: usize) -> Result<Vec<PackageInfo>, Error> {
+    let conda = workshop.project.targets[index].packages.iter().filter_map(|package| match package {
+        LockedPackage::Conda(record) => Some((package, record)),
+        _ => None,
+    });
+    let (packages, records): (Vec<_>, Vec<_>) = conda.unzip();
+    let archives = fetch_archives(&packages, workshop.session)?;
+    let infos = records.iter().zip(&archives).map(|(record, archive)| read_info(&archive.path, &record.package_record));
+    Ok(infos.collect::<Result<_, _>>()?)
+}
 
-    fn archives(&self, packages: &[&LockedPackage]) -> Result<Vec<CachedArchive>, Error> {
-        fetch_archives(self.builder.request, self.builder.client, packages, self.builder.on_event)
-    }
+/// The digest of a target's base image; `None` for `scratch`.
+fn base_digest(workshop: &Workshop<'_>, index: usize) -> Result<Option<String>, Error> {
+    let architecture = workshop.project.targets[index].architecture;
+    let base = Base::open(workshop.project, architecture, workshop.session)?;
+    Ok(base.report().map(|report| report.digest.to_string()))
+}
 
-    /// The digest of a target's base image.
-    fn base(&self, index: usize) -> Result<Option<String>, Error> {
-        let architecture = self.targets[index].architecture;
-        let ImageBuilder { request, configuration, on_event, .. } = *self.builder;
-        let base = Base::open(request, configuration, architecture, on_event)?;
-        Ok(base.report().map(|report| report.digest.to_string()))
-    }
+/// Writes a target's locked packages to a prefix on this machine, and a script for shells that sets them up.
+fn install(workshop: &Workshop<'_>, index: usize, to: &Path, activate: &Path) -> Result<(), Error> {
+    let (project, session) = (workshop.project, workshop.session);
+    let target = without_sources(project, index);
+    let installation = Installation {
+        workspace: &project.workspace,
+        environment: &project.configuration.environment,
+        target: &target,
+        prefix: &TargetPrefix::new(&to.to_string_lossy())?,
+        project: &project.workspace.root,
+        activate: Some(activate),
+        memory: session.resources.memory,
+        cancelled: &session.cancelled,
+    };
+    installation.write(packages(&target, workshop)?)?;
+    Ok(())
+}
 
-    /// Writes a target's locked packages to a prefix on this machine, with a script for shells that sets them up.
-    fn install(&self, index: usize, to: &Path, activate: &Path) -> Result<(), Error> {
-        let target = self.locked(index);
-        let packages: Vec<&LockedPackage> = target.packages.iter().collect();
-        let mut archives = self.archives(&packages)?.into_iter();
-        let nothing_known = packages.iter().map(|_| None).collect();
-        let (no_sources, workdir) = (BTreeMap::new(), &self.builder.configuration.workdir);
-        let contents = Contents::new(&target, nothing_known, &mut archives, &no_sources, workdir);
-        let ImageBuilder { request, workspace, configuration, .. } = *self.builder;
-        let installation = Installation {
-            workspace,
-            environment: &configuration.environment,
-            target: &target,
-            prefix: &TargetPrefix::new(&to.to_string_lossy())?,
-            project: &workspace.root,
-            activate: Some(activate),
-            memory: request.memory,
-            interrupted: &request.interrupted,
-        };
-        installation.write(&contents)?;
-        Ok(())
-    }
+/// Writes the image of a target's locked packages into an empty directory, as an OCI layout.
+fn write(
+    workshop: &Workshop<'_>,
+    index: usize,
+    directory: &Path,
+    tag: &str,
+    label: &(&str, String),
+) -> Result<(), Error> {
+    let target = without_sources(workshop.project, index);
+    let mut project = workshop.project.clone();
+    // Nothing of the application, and neither its user nor its command.
+    project.set_plain_image(OciConfig {
+        user: Some("0:0".into()),
+        labels: BTreeMap::from([(label.0.to_owned(), label.1.clone())]),
+        ..OciConfig::default()
+    });
+    let layout = OciLayout::open(directory)?;
+    // Its layers are for this machine only.
+    let workshop = Workshop { project: &project, layout: &layout, on_layer: &|_, _| (), ..*workshop };
+    let base = Base::of_target(&project, &target, workshop.session)?;
+    let mut plan = ImagePlan::new(&project, &target, packages(&target, &workshop)?, Some(&base), workshop.stock)?;
+    let (image, _) = workshop.image(&mut plan, &base)?;
+    let index = Index::new(vec![image], &BTreeMap::new())?;
+    // The layers are in the layout already.
+    publish(&index, &BTreeMap::new(), &layout, Some(tag))?;
+    Ok(())
+}
 
-    /// A target without its sources.
-    fn locked(&self, index: usize) -> Target {
-        let mut target = self.targets[index].clone();
-        target.packages.retain(|package| matches!(package, LockedPackage::Conda(_) | LockedPackage::Wheel(_)));
-        target
-    }
+fn without_sources(project: &Project, index: usize) -> Target {
+    let mut target = project.targets[index].clone();
+    target.packages.retain(|package| matches!(package, LockedPackage::Conda(_) | LockedPackage::Wheel(_)));
+    target
+}
 
-    /// Writes the image of a target's locked packages into an empty directory, as an OCI layout.
-    fn write(&self, index: usize, directory: &Path, tag: &str, label: &(&str, String)) -> Result<(), Error> {
-        let target = self.locked(index);
-        let mut configuration = self.builder.configuration.clone();
-        configuration.include.clear();
-        // Nothing of the application, and neither its user nor its command.
-        configuration.oci = OciConfig {
-            user: Some("0:0".into()),
-            labels: BTreeMap::from([(label.0.to_owned(), label.1.clone())]),
-            ..OciConfig::default()
-        };
-        let layout = OciLayout::open(directory)?;
-        // It is no image for anybody else.
-        let on_layer = &|_: &_, _: &_| ();
-        let builder = ImageBuilder { configuration: &configuration, layout: &layout, on_layer, ..*self.builder };
-        let packages: Vec<&LockedPackage> = target.packages.iter().collect();
-        let mut archives = self.archives(&packages)?.into_iter();
-        let nothing_known = packages.iter().map(|_| None).collect();
-        let (no_sources, workdir) = (BTreeMap::new(), &configuration.workdir);
-        let contents = Contents::new(&target, nothing_known, &mut archives, &no_sources, workdir);
-        let (image, _) = builder.image(&target, &contents)?;
-        let index = Index::new(vec![image], &BTreeMap::new())?;
-        // The layers are in the layout already.
-        publish(&index, &BTreeMap::new(), &layout, Some(tag))?;
-        Ok(())
-    }
+fn packages<'a>(target: &'a Target, workshop: &Workshop<'_>) -> Result<Vec<Package<'a>>, Error> {
+    let mut packages = locked(&target.packages, &workshop.project.configuration.workdir);
+    fetch_unknown(packages.iter_mut(), workshop.session)?;
+    Ok(packages)
 }
 
 /// What the report says of the wheels that stand for sources.

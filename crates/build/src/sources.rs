@@ -24,7 +24,6 @@ use std::{
 };
 
 use pixi_oci_lock::{ArchiveLocation, LockedPackage, PypiSourceKind, Sha256};
-use pixi_oci_workspace::Workspace;
 
 pub use self::{
     built::{BuildError, Builds, Means, Need, Pending, PendingKind, Place},
@@ -32,25 +31,10 @@ pub use self::{
 };
 use self::{injected::Injected, own::own_wheel};
 use crate::{
-    BuildRequest,
-    configuration::Configuration,
+    Project,
     source_wheel::{SourceWheel, WheelOrigin},
     target::Target,
 };
-
-/// What [`decide`] needs to know.
-pub struct SourcesInput<'a> {
-    /// What was asked for.
-    pub request: &'a BuildRequest,
-    /// The workspace.
-    pub workspace: &'a Workspace,
-    /// Its configuration.
-    pub configuration: &'a Configuration,
-    /// What is built.
-    pub targets: &'a [Target],
-    /// A directory for wheels that are made, which lives as long as the build.
-    pub scratch: &'a Path,
-}
 
 /// Where the wheels of sources come from.
 #[derive(Debug, Default)]
@@ -92,16 +76,17 @@ enum Kind {
 /// # Errors
 ///
 /// [`SourceError::Undecided`] lists all sources for which nothing was decided; the others name one source or wheel.
-pub fn decide(input: &SourcesInput<'_>) -> Result<Decided, SourceError> {
-    let locked = locked(input.targets);
-    let mut decided = Decided { wheels: vec![BTreeMap::new(); input.targets.len()], ..Decided::default() };
-    let injected = Injected::read(input, &locked)?;
+/// `scratch` is a directory for wheels that are made, which lives as long as the build.
+pub fn decide(project: &Project, scratch: &Path) -> Result<Decided, SourceError> {
+    let locked = locked(&project.targets);
+    let mut decided = Decided { wheels: vec![BTreeMap::new(); project.targets.len()], ..Decided::default() };
+    let injected = Injected::read(project, scratch, &locked)?;
     let mut undecided = Vec::new();
-    let mut own_sources = OwnSources::new(input);
+    let mut own_sources = OwnSources::new(project, scratch);
     for source in &locked {
         if let Some(wheels) = injected.wheels_for(source) {
             for (target, wheel) in wheels {
-                let direct_url = source.direct_url(&input.configuration.workdir);
+                let direct_url = source.direct_url(&project.configuration.workdir);
                 decided.wheels[target].insert(source.name.clone(), SourceWheel { direct_url, ..wheel });
             }
             continue;
@@ -113,7 +98,8 @@ pub fn decide(input: &SourcesInput<'_>) -> Result<Decided, SourceError> {
                 }
             }
             Err(reason) => {
-                match source.pending(&input.configuration.workdir).filter(|_| input.request.build_sdists.is_some()) {
+                match source.pending(&project.configuration.workdir).filter(|_| project.inputs.sources.build.is_some())
+                {
                     Some(pending) => decided.pending.push(pending),
                     None => undecided.push(source.undecided(reason)),
                 }
@@ -197,14 +183,15 @@ impl Locked<'_> {
 
 /// The directories of the workspace that are installed from their files.
 struct OwnSources<'a> {
-    input: &'a SourcesInput<'a>,
+    project: &'a Project,
+    scratch: &'a Path,
     /// For each target, what the manifest wants installed as editable.
     editable: Vec<Option<BTreeSet<String>>>,
 }
 
 impl<'a> OwnSources<'a> {
-    fn new(input: &'a SourcesInput<'a>) -> Self {
-        Self { input, editable: vec![None; input.targets.len()] }
+    fn new(project: &'a Project, scratch: &'a Path) -> Self {
+        Self { project, scratch, editable: vec![None; project.targets.len()] }
     }
 
     /// The wheel of a source of the workspace, or why there is none, where there is something to say.
@@ -217,7 +204,7 @@ impl<'a> OwnSources<'a> {
             return Ok(Err(None));
         }
         let ArchiveLocation::Path(place) = source.place else { return Ok(Err(None)) };
-        let root = self.input.workspace.root.as_path();
+        let root = self.project.workspace.root.as_path();
         let directory = if place.is_file() { place.parent().unwrap_or(place) } else { place };
         let Ok(real) = fs_err::canonicalize(directory) else {
             return Ok(Err(Some("there is no such directory".into())));
@@ -240,7 +227,7 @@ impl<'a> OwnSources<'a> {
             return Ok(Err(Some(reason)));
         }
         let name = (source.kind != Kind::Conda).then(|| source.python_name());
-        let scratch = self.input.scratch.join("own");
+        let scratch = self.scratch.join("own");
         fs_err::create_dir_all(&scratch).map_err(|source| SourceError::Io {
             action: "make",
             path: scratch.clone(),
@@ -261,9 +248,9 @@ impl<'a> OwnSources<'a> {
         for &index in &source.targets {
             let known = match self.editable[index].take() {
                 Some(known) => known,
-                None => self.input.workspace.editable_dependencies(
-                    &self.input.configuration.environment,
-                    self.input.targets[index].platform.target(),
+                None => self.project.workspace.editable_dependencies(
+                    &self.project.configuration.environment,
+                    self.project.targets[index].platform.target(),
                 )?,
             };
             let found = known.contains(source.python_name());

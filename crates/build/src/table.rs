@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     cache::{Known, LayerRecord},
-    layers::Seen,
+    layers::Findings,
 };
 
 /// Where it is in the image.
@@ -70,12 +70,12 @@ impl LayerTable {
 
 impl TableLayer {
     /// Describes a layer.
-    pub fn new(tar_size: u64, seen: &Seen) -> Self {
+    pub fn new(tar_size: u64, findings: &Findings) -> Self {
         Self {
             tar_size,
-            env_vars_d: seen.env_vars_d.clone(),
-            outside_links: seen.outside_links.clone(),
-            interpreters: seen.interpreters.clone(),
+            env_vars_d: findings.env_vars_d.clone(),
+            outside_links: findings.outside_links.clone(),
+            interpreters: findings.interpreters.clone(),
         }
     }
 

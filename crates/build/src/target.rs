@@ -3,9 +3,9 @@
 use pixi_oci_image::Architecture;
 use pixi_oci_lock::{LockFile, LockedPackage, LockedPlatform, PlatformWanted};
 use pixi_oci_package::Python;
-use pixi_oci_workspace::{VirtualPackage, Workspace};
+use pixi_oci_workspace::VirtualPackage;
 
-use crate::{BuildRequest, Error, RequestError, configuration::Configuration, platform, virtual_packages};
+use crate::{Error, Project, RequestError, platform, virtual_packages};
 
 /// One platform that is built.
 #[derive(Debug, Clone)]
@@ -38,34 +38,30 @@ impl Target {
 
     /// The C library that it is assumed to have.
     pub fn glibc(&self) -> (u64, u64) {
-        let said = self.virtual_packages.iter().find(|package| package.name == "__glibc");
-        said.and_then(|package| package.version.as_major_minor()).unwrap_or(DEFAULT_GLIBC)
+        let glibc = self.virtual_packages.iter().find(|package| package.name == "__glibc");
+        glibc.and_then(|package| package.version.as_major_minor()).unwrap_or(DEFAULT_GLIBC)
     }
 }
 
-/// The targets of a request, sorted by architecture.
-pub fn targets(
-    request: &BuildRequest,
-    workspace: &Workspace,
-    lock: &LockFile,
-    configuration: &Configuration,
-) -> Result<Vec<Target>, Error> {
-    let environment = configuration.environment.as_str();
-    let configured = &configuration.architectures[..];
-    let wanted: Vec<PlatformWanted> = if request.platforms.is_empty() {
-        let asked = if request.architectures.is_empty() { configured } else { &request.architectures[..] };
-        let architectures = match asked {
+/// The targets of a project, sorted by architecture.
+pub fn targets(project: &Project) -> Result<Vec<Target>, Error> {
+    let environment = project.configuration.environment.as_str();
+    let (lock, inputs) = (&project.lock, &project.inputs);
+    let wanted: Vec<PlatformWanted> = if inputs.platforms.is_empty() {
+        let chosen =
+            if inputs.architectures.is_empty() { &project.configuration.architectures } else { &inputs.architectures };
+        let architectures = match &chosen[..] {
             [] => locked_architectures(lock, environment)?,
-            asked => asked.to_vec(),
+            chosen => chosen.to_vec(),
         };
         architectures.into_iter().map(|a| PlatformWanted::Subdir(platform::subdir(a))).collect()
     } else {
-        request.platforms.iter().cloned().map(PlatformWanted::Name).collect()
+        inputs.platforms.iter().cloned().map(PlatformWanted::Name).collect()
     };
-    let said = assumed(request, workspace, configuration)?;
+    let assumed = assumed(project)?;
     let mut targets: Vec<Target> = Vec::new();
     for wanted in wanted {
-        let locked = lock.select_platform(environment, &wanted, &said)?;
+        let locked = lock.select_platform(environment, &wanted, &assumed)?;
         let Some(architecture) = platform::architecture(locked.subdir) else {
             return Err(RequestError::NoLinux { environment: environment.into() }.into());
         };
@@ -81,28 +77,24 @@ pub fn targets(
             .into());
         }
         // A request for one architecture asks the other nothing: platforms named on the command line may be filtered.
-        if !request.platforms.is_empty()
-            && !request.architectures.is_empty()
-            && !request.architectures.contains(&architecture)
+        if !inputs.platforms.is_empty()
+            && !inputs.architectures.is_empty()
+            && !inputs.architectures.contains(&architecture)
         {
             continue;
         }
-        targets.extend(target(lock, environment, &locked, &said)?);
+        targets.extend(target(lock, environment, &locked, &assumed)?);
     }
     targets.sort_by_key(|target| target.architecture);
     Ok(targets)
 }
 
-/// What the machines that run the image are said to have.
-pub fn assumed(
-    request: &BuildRequest,
-    workspace: &Workspace,
-    configuration: &Configuration,
-) -> Result<Vec<VirtualPackage>, Error> {
+/// What the machines that run the image are assumed to have.
+pub fn assumed(project: &Project) -> Result<Vec<VirtualPackage>, Error> {
     Ok(virtual_packages::unite([
-        workspace.system_requirements(&configuration.environment)?,
-        configuration.virtual_packages.clone(),
-        request.virtual_packages.clone(),
+        project.workspace.system_requirements(&project.configuration.environment)?,
+        project.configuration.virtual_packages.clone(),
+        project.inputs.assumed.virtual_packages.clone(),
     ]))
 }
 
@@ -111,13 +103,13 @@ pub fn target(
     lock: &LockFile,
     environment: &str,
     platform: &LockedPlatform,
-    said: &[VirtualPackage],
+    assumed: &[VirtualPackage],
 ) -> Result<Option<Target>, Error> {
     let Some(architecture) = platform::architecture(platform.subdir) else { return Ok(None) };
     Ok(Some(Target {
         architecture,
         packages: lock.packages(environment, platform)?,
-        virtual_packages: virtual_packages::unite([platform.extras.clone(), said.to_vec()]),
+        virtual_packages: virtual_packages::unite([platform.extras.clone(), assumed.to_vec()]),
         platform: platform.clone(),
     }))
 }

@@ -3,13 +3,10 @@
 use std::{env, process::ExitCode};
 
 use clap::Args;
-use pixi_oci_build::{BuildReport, BuildRequest, build, find_container_engine, load};
-use pixi_oci_net::Client;
-use pixi_oci_publish::registry::RegistryAccess;
+use pixi_oci_build::{BuildReport, Declared, Project, Session, build, find_container_engine, load};
 
 use crate::{
     arguments::{ImageArgs, Selection},
-    channels::Channels,
     error::CliError,
     means::{LayerArgs, Means},
     output::Output,
@@ -50,86 +47,29 @@ pub struct BuildArgs {
     pub layers: LayerArgs,
 }
 
-impl BuildArgs {
-    fn request(&self, channels: &Channels) -> Result<BuildRequest, CliError> {
-        request(&self.selection, Some(&self.image), Some(&self.layers), &self.means, channels, self.registry.access())
-    }
-}
-
-/// So much content of packages may wait in memory: enough for most packages whole. What exceeds it goes through the page cache.
-pub const MEMORY: usize = 128 << 20;
-
-/// The request of every command that builds, without a destination. Those that make images say how, and which layers are
-/// not made.
-pub fn request(
-    selection: &Selection,
-    image: Option<&ImageArgs>,
-    layers: Option<&LayerArgs>,
-    means: &Means,
-    channels: &Channels,
-    registries: RegistryAccess,
-) -> Result<BuildRequest, CliError> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    Ok(BuildRequest {
-        workspace: selection.workspace(),
-        frozen: selection.frozen()?,
-        environment: selection.environment.clone(),
-        architectures: selection.arch.clone(),
-        platforms: selection.platform.clone(),
-        output: None,
-        overrides: image.map(|image| image.overrides(selection)).unwrap_or_else(|| pixi_oci_workspace::OciConfig {
-            max_layers: selection.max_layers,
-            ..Default::default()
-        }),
-        virtual_packages: selection.all_virtual_packages()?,
-        base_glibc: image.and_then(|image| image.base_glibc),
-        epoch: epoch()?,
-        recorded: None,
-        registries,
-        wheels: image.map(|image| image.sources.wheels.clone()).unwrap_or_default(),
-        build_sdists: image.and_then(|image| image.sources.build_place()),
-        cache_dir: means.cache()?,
-        layer_cache: layers.map_or(0, |layers| layers.layer_cache_size),
-        archive_cache: means.archive_cache_size,
-        cache_from: layers.map(|layers| layers.cache_from.clone()).unwrap_or_default(),
-        offline: channels.offline(),
-        downloads: channels.downloads(),
-        interrupted: crate::interrupt::flag(),
-        // One more than cores, because a layer waits now and then while its pieces are compressed. Beyond 16, memory grows
-        // and the disk does not get faster.
-        may_lock: !selection.locked && !selection.frozen()?,
-        lock_means: channels.lock_means(),
-        now: jiff::Timestamp::now(),
-        threads: threads.min(16) + 1,
-        memory: MEMORY,
-    })
-}
-
-/// `SOURCE_DATE_EPOCH` (reproducible-builds.org): seconds since 1970.
-fn epoch() -> Result<Option<i64>, CliError> {
-    let Ok(text) = env::var("SOURCE_DATE_EPOCH") else { return Ok(None) };
-    let number = text.parse::<i64>().ok().filter(|seconds| *seconds >= 0);
-    number
-        .map(Some)
-        .ok_or_else(|| CliError::Usage(format!("SOURCE_DATE_EPOCH={text:?} is not a number of seconds since 1970")))
-}
-
 /// Runs the command.
 pub fn run(args: BuildArgs, output: &Output) -> Result<ExitCode, CliError> {
-    let channels = args.means.channels(&args.selection.workspace())?;
-    let client = Client::new(&channels.client)?;
+    let workspace = args.selection.open()?;
+    let session = args.means.session(Some(&workspace), args.registry.access(), Some(&args.layers))?;
+    let inputs = args.selection.inputs(Some(&args.image), &args.layers.cache_from)?;
+    let declared = Declared::new(workspace.into(), inputs)?;
     if let Some(name) = &args.load {
-        return load_image(&args, name, &channels, &client, output);
+        return load_image(name, args.json, declared, &session, output);
     }
-    let request = BuildRequest { output: args.output.clone(), ..args.request(&channels)? };
-    let report = build_with_progress(&request, &client, output)?;
+    let report = build_with_progress(declared, args.output.as_deref(), &session, output)?;
     show(&report, args.json, output)
 }
 
 /// Builds, and shows what is done.
-pub fn build_with_progress(request: &BuildRequest, client: &Client, output: &Output) -> Result<BuildReport, CliError> {
+pub fn build_with_progress(
+    declared: Declared,
+    to: Option<&str>,
+    session: &Session,
+    output: &Output,
+) -> Result<BuildReport, CliError> {
     let progress = Progress::new(output);
-    let result = build(request, client, &|event| progress.on_event(event));
+    let session = session.with_events(progress.listener());
+    let result = Project::open(declared, &session).and_then(|project| build(&project, to, &session));
     progress.finish();
     let report = result?;
     for image in &report.images {
@@ -148,10 +88,10 @@ fn show(report: &BuildReport, json: bool, output: &Output) -> Result<ExitCode, C
 
 /// Through an archive, because podman and docker both read one, and neither reads a layout from elsewhere.
 fn load_image(
-    args: &BuildArgs,
     name: &str,
-    channels: &Channels,
-    client: &Client,
+    json: bool,
+    mut declared: Declared,
+    session: &Session,
     output: &Output,
 ) -> Result<ExitCode, CliError> {
     let engine = find_container_engine(&env::var_os("PATH").unwrap_or_default())?;
@@ -163,20 +103,19 @@ fn load_image(
     let io = |source| CliError::Io { action: "make a temporary directory".into(), source };
     let directory = tempfile::tempdir().map_err(io)?;
     let archive = directory.path().join("image.tar");
-    let mut request = args.request(channels)?;
-    if request.architectures.is_empty() && request.platforms.is_empty() {
-        request.architectures = vec![host];
+    if declared.inputs.architectures.is_empty() && declared.inputs.platforms.is_empty() {
+        declared.inputs.architectures = vec![host];
     }
     let reference = match name {
-        "" => pixi_oci_build::image_name(&request)?,
+        "" => declared.image_name(),
         name => name.to_string(),
     };
-    request.output = Some(format!("docker-archive:{}:{reference}", archive.display()));
-    let mut report = build_with_progress(&request, client, output)?;
+    let to = format!("docker-archive:{}:{reference}", archive.display());
+    let mut report = build_with_progress(declared, Some(&to), session, output)?;
     let said = load(&engine, &archive)?;
     output.note(said.trim());
     report.reference = reference.clone();
-    if args.json {
+    if json {
         return show(&report, true, output);
     }
     output.result(&reference).map_err(|source| CliError::Io { action: "write to stdout".into(), source })?;

@@ -5,11 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Args;
 use pixi_oci_build::{InstallRequest, install_product};
 
-use crate::{
-    commands::{build::MEMORY, product::own_platform},
-    error::CliError,
-    output::Output,
-};
+use crate::{commands::product::own_platform, error::CliError, means::MEMORY, output::Output};
 
 /// Install an environment of an air-gap product, without pixi and without a network.
 ///

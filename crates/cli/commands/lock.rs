@@ -3,12 +3,11 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
-use pixi_oci_build::{LockReport, LockRequest, PinRequest, lock, pin_bases};
-use pixi_oci_net::Client;
+use pixi_oci_build::{Assumed, Inputs, LockReport, PinReport, lock, pin_bases};
 use pixi_oci_workspace::VirtualPackage;
 
 use crate::{
-    arguments::with_overrides,
+    arguments::{Selection, with_overrides},
     error::CliError,
     means::Means,
     output::{Output, printable},
@@ -59,33 +58,21 @@ const LISTED: usize = 20;
 
 /// Runs the command.
 pub fn run(args: LockArgs, output: &Output) -> Result<ExitCode, CliError> {
-    let workspace = args.manifest_path.unwrap_or(args.workspace);
-    let channels = args.means.channels(&workspace)?;
+    let selection = Selection { workspace: Some(args.manifest_path.unwrap_or(args.workspace)), ..Selection::default() };
+    let workspace = selection.open()?;
+    let session = args.means.session(Some(&workspace), args.registry.access(), None)?;
     let write = !args.check && !args.dry_run;
     if args.base {
-        let request = PinRequest {
-            workspace,
-            cache_dir: args.means.cache()?,
-            offline: channels.offline(),
-            registries: args.registry.access(),
-            write,
-            interrupted: crate::interrupt::flag(),
-        };
-        return pin(&request, args.json, args.check, output);
+        let report = pin_bases(&workspace, write, &session)?;
+        return pinned(&report, args.json, args.check, output);
     }
-    let request = LockRequest {
-        workspace,
-        cache_dir: args.means.cache()?,
-        offline: channels.offline(),
-        virtual_packages: with_overrides(&args.virtual_packages)?,
-        means: channels.lock_means(),
+    let inputs = Inputs {
+        assumed: Assumed { virtual_packages: with_overrides(&args.virtual_packages)?, base_glibc: None },
         now: jiff::Timestamp::now(),
-        write,
-        interrupted: crate::interrupt::flag(),
+        ..Inputs::default()
     };
-    let client = Client::new(&channels.client)?;
     let progress = Progress::new(output);
-    let result = lock(&request, &client, &|event| progress.on_event(event));
+    let result = lock(&workspace, &inputs, write, &session.with_events(progress.listener()));
     progress.finish();
     let report = result?;
     let changes = changes(&report);
@@ -108,15 +95,14 @@ pub fn run(args: LockArgs, output: &Output) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn pin(request: &PinRequest, json: bool, check: bool, output: &Output) -> Result<ExitCode, CliError> {
-    let report = pin_bases(request)?;
+fn pinned(report: &PinReport, json: bool, check: bool, output: &Output) -> Result<ExitCode, CliError> {
     for (name, pinned) in report.bases.iter().filter(|(name, pinned)| name != pinned) {
         output.say(&format!("{name} -> {pinned}"));
     }
-    let text = if json { serde_json::to_string_pretty(&report)? } else { report.manifest.display().to_string() };
+    let text = if json { serde_json::to_string_pretty(report)? } else { report.manifest.display().to_string() };
     output.result(&text).map_err(|source| CliError::Io { action: "write to stdout".into(), source })?;
     if check && report.changed {
-        return Err(CliError::BaseChanged { path: report.manifest });
+        return Err(CliError::BaseChanged { path: report.manifest.clone() });
     }
     Ok(ExitCode::SUCCESS)
 }

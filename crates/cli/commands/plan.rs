@@ -4,16 +4,13 @@ use std::process::ExitCode;
 
 use clap::Args;
 use pixi_oci_build::{
-    BuildRequest, EnvironmentPlan, OnEvent, PastRef, PlanRequest, PublishRequest, PublishSource, Published,
-    images_since, plan, planned_images,
+    Declared, EnvironmentPlan, PastRef, PlanOptions, Project, PublishRequest, PublishSource, PublishedRef, Session,
+    Settings, images_since, plan, planned_images,
 };
-use pixi_oci_net::Client;
-use pixi_oci_workspace::OciConfig;
 
 use crate::{
     arguments::{ImageArgs, Selection},
     changed::has_changed,
-    commands::{build::request, publish::publish_request},
     error::CliError,
     matrix,
     means::{LayerArgs, Means},
@@ -21,6 +18,7 @@ use crate::{
     plan_table,
     progress::Progress,
     registries::PublishingArgs,
+    version::facts,
     workspaces::Workspaces,
 };
 
@@ -96,10 +94,10 @@ fn jobs(args: &PlanArgs, system: matrix::System, output: &Output) -> Result<Exit
         let selection = Selection { workspace: Some(workspace.clone()), manifest_path: None, ..args.selection.clone() };
         let images = match &since {
             Some(Since::Commit(commit)) if !has_changed(&workspace, commit)? => Vec::new(),
-            Some(Since::Published(published)) => ask(args, &selection, output, |request, client, on_event| {
-                images_since(request, published, client, on_event)
-            })?,
-            _ => ask(args, &selection, output, |request, client, on_event| planned_images(request, client, on_event))?,
+            Some(Since::Published(published)) => {
+                ask(args, &selection, output, |projects, session, _| images_since(projects, published, session))?
+            }
+            _ => ask(args, &selection, output, |projects, _, _| Ok(planned_images(projects)))?,
         };
         if images.is_empty() {
             output.note(&format!("{}: nothing changed", workspace.display()));
@@ -112,7 +110,7 @@ fn jobs(args: &PlanArgs, system: matrix::System, output: &Output) -> Result<Exit
 /// Since what something may have changed.
 enum Since {
     Commit(String),
-    Published(Published),
+    Published(PublishedRef),
 }
 
 impl Since {
@@ -131,35 +129,49 @@ fn show(text: &str, output: &Output) -> Result<ExitCode, CliError> {
 }
 
 fn plans(args: &PlanArgs, output: &Output) -> Result<Vec<EnvironmentPlan>, CliError> {
-    ask(args, &args.selection, output, |request, client, on_event| plan(request, client, on_event))
+    let against = args.against.as_ref();
+    ask(args, &args.selection, output, |projects, session, push| {
+        plan(projects, PlanOptions { all: args.all, push, against }, session)
+    })
 }
 
-/// The dry run of a publication of the same build.
-fn publication(args: &PlanArgs, selection: &Selection, build: &BuildRequest) -> Result<PublishRequest, CliError> {
-    let source = PublishSource::Workspace;
-    let (request, _) =
-        publish_request(selection, Some((&args.image, &args.layers)), &args.means, &args.registry, source)?;
-    let repositories = request.build.overrides.repositories.clone();
-    let overrides = OciConfig { repositories, ..build.overrides.clone() };
-    Ok(PublishRequest { build: BuildRequest { overrides, ..build.clone() }, takes_published: true, ..request })
-}
-
-/// Puts a request together, and asks with progress.
+/// The workspace's environments, opened with progress, and an answer about them.
 fn ask<T>(
     args: &PlanArgs,
     selection: &Selection,
     output: &Output,
-    question: impl FnOnce(&PlanRequest, &Client, OnEvent<'_>) -> Result<T, pixi_oci_build::Error>,
+    question: impl FnOnce(&[Project], &Session, Option<&PublishRequest>) -> Result<T, pixi_oci_build::Error>,
 ) -> Result<T, CliError> {
-    let channels = args.means.channels(&selection.workspace())?;
-    let (image, layers) = (Some(&args.image), Some(&args.layers));
-    let build = request(selection, image, layers, &args.means, &channels, args.registry.access())?;
-    let push = (args.push || !args.registry.to.is_empty()).then(|| publication(args, selection, &build)).transpose()?;
-    let request =
-        PlanRequest { build, all_environments: args.all, push, against: args.against.clone(), asks_for_base: false };
-    let client = Client::new(&channels.client)?;
+    let workspace = selection.open()?;
+    let session = args.means.session(Some(&workspace), args.registry.access(), Some(&args.layers))?;
+    let mut inputs = selection.inputs(Some(&args.image), &args.layers.cache_from)?;
+    inputs.overrides.repositories = (!args.registry.to.is_empty()).then(|| args.registry.to.clone());
+    let declared = Declared::new(workspace.into(), inputs)?;
+    let asks = args.push || !args.registry.to.is_empty();
+    if asks && session.offline {
+        return Err(CliError::Usage("a registry cannot be reached offline; leave out --offline".into()));
+    }
+    let push = asks.then(|| publication(&declared, selection)).transpose()?;
     let progress = Progress::new(output);
-    let answer = question(&request, &client, &|event| progress.on_event(event));
+    let session = session.with_events(progress.listener());
+    let projects = if args.all {
+        Project::open_all(declared, &session)
+    } else {
+        Project::open(declared, &session).map(|project| vec![project])
+    };
+    let answer = projects.and_then(|projects| question(&projects, &session, push.as_ref()));
     progress.finish();
     Ok(answer?)
+}
+
+/// The dry run of a publication of the same build.
+fn publication(declared: &Declared, selection: &Selection) -> Result<PublishRequest, CliError> {
+    Ok(PublishRequest {
+        source: PublishSource::Workspace,
+        settings: Settings::of(declared)?,
+        tags: Vec::new(),
+        facts: facts(&selection.workspace()),
+        takes_published: true,
+        dry_run: true,
+    })
 }

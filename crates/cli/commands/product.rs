@@ -3,19 +3,20 @@
 mod from;
 
 use std::{
+    collections::BTreeSet,
     env,
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use clap::Args;
-use pixi_oci_build::{Architecture, ProductReport, ProductRequest, check_product, product};
-use pixi_oci_net::Client;
+use pixi_oci_build::{
+    Architecture, Declared, Inputs, ProductReport, ProductRequest, Project, Session, check_product, product,
+};
 use pixi_oci_workspace::{Include, VirtualPackage};
 
 use crate::{
     arguments::{Selection, SourceArgs, architecture, include},
-    commands::build::request,
     error::CliError,
     means::Means,
     output::Output,
@@ -106,16 +107,19 @@ pub fn own_platform() -> Option<&'static str> {
 
 /// Runs the command.
 pub fn run(mut args: ProductArgs, output: &Output) -> Result<ExitCode, CliError> {
-    let offline = args.means.channels_without_workspace()?.offline();
-    let taken = args.from.take(&args.means, args.registry.access(), offline)?;
+    let beside = args.means.session(None, args.registry.access(), None)?;
+    let taken = args.from.take(&beside)?;
     if let Some(taken) = &taken {
         args.workspace.clone_from(&taken.workspace);
     }
-    let request = product_request(&args)?;
-    let channels = args.means.channels(&args.workspace)?;
-    let client = Client::new(&channels.client)?;
+    let selection = args.selection();
+    let workspace = selection.open()?;
+    let session = args.means.session(Some(&workspace), args.registry.access(), None)?;
+    let declared = Declared::new(workspace.into(), args.inputs(&selection)?)?;
     let progress = Progress::new(output);
-    let result = product(&request, &client, &|event| progress.on_event(event));
+    let session = session.with_events(progress.listener());
+    let result = projects(declared, &args.environments, &session)
+        .and_then(|projects| product(projects, &args.request(), &session));
     progress.finish();
     let report = result?;
     for environment in &report.environments {
@@ -138,33 +142,48 @@ pub fn run(mut args: ProductArgs, output: &Output) -> Result<ExitCode, CliError>
     Ok(ExitCode::SUCCESS)
 }
 
-fn product_request(args: &ProductArgs) -> Result<ProductRequest, CliError> {
-    let selection = Selection {
-        workspace: Some(args.workspace.clone()),
-        arch: args.arch.clone(),
-        platform: args.platform.clone(),
-        locked: args.locked,
-        frozen: args.frozen,
-        virtual_packages: args.virtual_packages.clone(),
-        ..Selection::default()
-    };
-    let channels = args.means.channels(&args.workspace)?;
-    let mut build = request(&selection, None, None, &args.means, &channels, args.registry.access())?;
-    build.wheels = args.sources.wheels.clone();
-    build.build_sdists = args.sources.build_place();
-    build.overrides.base = args.base.clone();
-    build.overrides.include = (!args.include.is_empty()).then(|| args.include.clone());
-    build.overrides.exclude = (!args.exclude.is_empty()).then(|| args.exclude.clone());
-    Ok(ProductRequest {
-        build,
-        environments: args.environments.clone(),
-        workdir: args.workdir.clone(),
-        resources: args.resources.clone(),
-        with_pixi: args.with_pixi,
-        own_installer: own_platform().zip(env::current_exe().ok()).map(|(name, path)| (name.to_string(), path)),
-        installers: args.installers.clone(),
-        version: env!("CARGO_PKG_VERSION").into(),
-    })
+impl ProductArgs {
+    fn selection(&self) -> Selection {
+        Selection {
+            workspace: Some(self.workspace.clone()),
+            arch: self.arch.clone(),
+            platform: self.platform.clone(),
+            locked: self.locked,
+            frozen: self.frozen,
+            virtual_packages: self.virtual_packages.clone(),
+            ..Selection::default()
+        }
+    }
+
+    fn inputs(&self, selection: &Selection) -> Result<Inputs, CliError> {
+        let mut inputs = Inputs { sources: self.sources.inputs(), ..selection.inputs(None, &[])? };
+        inputs.overrides.base = self.base.clone();
+        inputs.overrides.include = (!self.include.is_empty()).then(|| self.include.clone());
+        inputs.overrides.exclude = (!self.exclude.is_empty()).then(|| self.exclude.clone());
+        Ok(inputs)
+    }
+
+    fn request(&self) -> ProductRequest {
+        ProductRequest {
+            workdir: self.workdir.clone(),
+            resources: self.resources.clone(),
+            with_pixi: self.with_pixi,
+            own_installer: own_platform().zip(env::current_exe().ok()).map(|(name, path)| (name.to_string(), path)),
+            installers: self.installers.clone(),
+            version: env!("CARGO_PKG_VERSION").into(),
+        }
+    }
+}
+
+/// The environments, by name, each once; the configured one if none is named.
+fn projects(declared: Declared, names: &[String], session: &Session) -> Result<Vec<Project>, pixi_oci_build::Error> {
+    let names: BTreeSet<&String> = names.iter().collect();
+    let mut names = names.into_iter();
+    let Some(first) = names.next() else { return Ok(vec![Project::open(declared, session)?]) };
+    let inputs = Inputs { environment: Some(first.clone()), ..declared.inputs.clone() };
+    let first = Project::open(Declared::new(declared.workspace, inputs)?, session)?;
+    let others = names.map(|name| first.environment(Some(name.clone()))).collect::<Result<Vec<_>, _>>()?;
+    Ok(std::iter::once(first).chain(others).collect())
 }
 
 /// For whoever comes later to see what was made.

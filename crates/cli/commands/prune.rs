@@ -6,7 +6,7 @@ use clap::Args;
 use pixi_oci_build::{PublishRequest, PublishSource, prune};
 
 use crate::{
-    arguments::Workspace, blockers, commands::publish::publish_request, error::CliError, means::Means, output::Output,
+    arguments::Workspace, blockers, commands::publish::Publication, error::CliError, means::Means, output::Output,
     progress::Progress, registries::PublishingArgs,
 };
 
@@ -39,12 +39,12 @@ pub struct PruneArgs {
 /// Runs the command.
 pub fn run(args: PruneArgs, output: &Output) -> Result<ExitCode, CliError> {
     let selection = args.workspace.selection();
-    // What is in the repositories is all that counts; the source only says that no workspace is needed with --to.
-    let source = PublishSource::Layout(String::new());
-    let (request, _) = publish_request(&selection, None, &args.means, &args.registry, source)?;
+    // What is in the repositories is all that counts.
+    let work = Publication::new(&selection, None, &args.means, &args.registry, true)?;
     let progress = Progress::new(output);
+    let request = work.request(PublishSource::Workspace)?;
     let request = PublishRequest { tags: args.tag.clone(), dry_run: !args.delete, ..request };
-    let report = prune(&request, &|event| progress.on_event(event));
+    let report = prune(&request, &work.session.with_events(progress.listener()));
     progress.finish();
     let report = report?;
     let mut lines = Vec::new();

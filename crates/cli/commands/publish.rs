@@ -3,14 +3,15 @@
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use clap::Args;
-use pixi_oci_build::{Leg, PublishError, PublishReport, PublishRequest, PublishSource, Status, publish_images};
-use pixi_oci_net::Client;
+use pixi_oci_build::{
+    Declared, Inputs, Leg, Project, PublishError, PublishReport, PublishRequest, PublishSource, Session, Settings,
+    Status, publish_images,
+};
 
 use crate::{
     arguments::{ImageArgs, Selection},
     blockers,
-    channels::Channels,
-    commands::{build::request, publish_fleet},
+    commands::publish_fleet,
     error::CliError,
     means::{LayerArgs, Means},
     output::Output,
@@ -82,58 +83,92 @@ pub fn run(args: PublishArgs, output: &Output) -> Result<ExitCode, CliError> {
         (None, Some(layout)) => PublishSource::Layout(layout.clone()),
         (None, None) => PublishSource::Workspace,
     };
-    let (request, channels) =
-        publish_request(&args.selection, Some((&args.image, &args.layers)), &args.means, &args.registry, source)?;
-    let request = PublishRequest { tags: args.tag.clone(), takes_published: !args.no_cache_from, dry_run, ..request };
-    let report = publish(&request, &channels, output)?;
+    let work = Publication::new(
+        &args.selection,
+        Some((&args.image, &args.layers)),
+        &args.means,
+        &args.registry,
+        matches!(source, PublishSource::Layout(_)),
+    )?;
+    let request = PublishRequest {
+        tags: args.tag.clone(),
+        takes_published: !args.no_cache_from,
+        dry_run,
+        ..work.request(source)?
+    };
+    let report = work.publish(&request, output)?;
     if let (Some(path), Some(leg)) = (&args.leg_file, &report.leg) {
         write_leg(path, leg)?;
     }
     show(&report, args.json, output)
 }
 
-/// The request of all commands that publish, and where packages come from.
-pub fn publish_request(
-    selection: &Selection,
-    image: Option<(&ImageArgs, &LayerArgs)>,
-    means: &Means,
-    registry: &PublishingArgs,
-    source: PublishSource,
-) -> Result<(PublishRequest, Channels), CliError> {
-    let needs_workspace = registry.to.is_empty() || !matches!(source, PublishSource::Layout(_));
-    let channels = match means.channels(&selection.workspace()) {
-        Err(_) if !needs_workspace => means.channels_without_workspace()?,
-        channels => channels?,
-    };
-    let access = registry.access();
-    let (image, layers) = image.unzip();
-    let mut build = request(selection, image, layers, means, &channels, access.clone())?;
-    if build.offline {
-        return Err(CliError::Usage("a registry cannot be reached offline; leave out --offline".into()));
-    }
-    build.overrides.repositories = (!registry.to.is_empty()).then(|| registry.to.clone());
-    let request = PublishRequest {
-        build,
-        source,
-        tags: Vec::new(),
-        facts: facts(&selection.workspace()),
-        access,
-        takes_published: false,
-        dry_run: true,
-    };
-    Ok((request, channels))
+/// What all commands that publish have: the workspace, if there is one, and a session.
+pub struct Publication {
+    pub path: PathBuf,
+    pub inputs: Inputs,
+    pub declared: Option<Declared>,
+    pub session: Session,
 }
 
-/// Publishes with progress. What blocks everywhere is said, and is an error.
-pub fn publish(request: &PublishRequest, channels: &Channels, output: &Output) -> Result<PublishReport, CliError> {
-    let client = Client::new(&channels.client)?;
-    let progress = Progress::new(output);
-    let result = publish_images(request, &client, &|event| progress.on_event(event));
-    progress.finish();
-    if let Err(PublishError::Blocked(destinations)) = &result {
-        failures(destinations, output);
+impl Publication {
+    /// Opens the workspace. What is published as it is needs none where the command line says where to.
+    pub fn new(
+        selection: &Selection,
+        image: Option<(&ImageArgs, &LayerArgs)>,
+        means: &Means,
+        registry: &PublishingArgs,
+        without_workspace: bool,
+    ) -> Result<Self, CliError> {
+        let workspace = match selection.open() {
+            Err(_) if without_workspace && !registry.to.is_empty() => None,
+            workspace => Some(workspace?),
+        };
+        let (image, layers) = image.unzip();
+        let session = means.session(workspace.as_ref(), registry.access(), layers)?;
+        if session.offline {
+            return Err(CliError::Usage("a registry cannot be reached offline; leave out --offline".into()));
+        }
+        let cache_from = layers.map(|layers| layers.cache_from.as_slice()).unwrap_or_default();
+        let mut inputs = selection.inputs(image, cache_from)?;
+        inputs.overrides.repositories = (!registry.to.is_empty()).then(|| registry.to.clone());
+        let declared = workspace.map(|workspace| Declared::new(workspace.into(), inputs.clone())).transpose()?;
+        Ok(Self { path: selection.workspace(), inputs, declared, session })
     }
-    Ok(result?)
+
+    /// A dry run of a publication.
+    pub fn request(&self, source: PublishSource) -> Result<PublishRequest, CliError> {
+        let settings = match (&self.declared, &source) {
+            (Some(declared), PublishSource::Legs(_)) => Settings::for_legs(declared, &self.session),
+            (Some(declared), _) => Settings::of(declared),
+            (None, _) => Settings::without_workspace(&self.inputs),
+        }?;
+        Ok(PublishRequest {
+            source,
+            settings,
+            tags: Vec::new(),
+            facts: facts(&self.path),
+            takes_published: false,
+            dry_run: true,
+        })
+    }
+
+    /// Publishes with progress. What blocks everywhere is said, and is an error.
+    pub fn publish(&self, request: &PublishRequest, output: &Output) -> Result<PublishReport, CliError> {
+        let progress = Progress::new(output);
+        let session = self.session.with_events(progress.listener());
+        let builds = matches!(request.source, PublishSource::Workspace | PublishSource::Leg);
+        let project = self.declared.clone().filter(|_| builds).map(|declared| Project::open(declared, &session));
+        let result = project
+            .transpose()
+            .map_err(PublishError::from)
+            .and_then(|project| publish_images(request, project.as_ref(), &session));
+        progress.finish();
+        if let Err(PublishError::Blocked(destinations)) = &result {
+            failures(destinations, output);
+        }
+        Ok(result?)
+    }
 }
 
 /// Says how it went, and prints the result.

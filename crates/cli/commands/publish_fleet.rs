@@ -2,10 +2,10 @@
 
 use std::{path::Path, process::ExitCode, sync::atomic::Ordering};
 
-use pixi_oci_build::{PublishReport, PublishSource, check_apart};
+use pixi_oci_build::{PublishReport, PublishRequest, PublishSource, check_apart};
 use serde::Serialize;
 
-use super::publish::{PublishArgs, announce, publish, publish_request, references};
+use super::publish::{Publication, PublishArgs, announce, references};
 use crate::{arguments::Selection, error::CliError, interrupt, output::Output};
 
 /// How it ended for one workspace, in the order of the command line.
@@ -29,22 +29,21 @@ pub fn run(args: &PublishArgs, dry_run: bool, output: &Output) -> Result<ExitCod
     let mut requests = Vec::new();
     for workspace in &workspaces {
         let selection = Selection { workspace: Some(workspace.clone()), manifest_path: None, ..args.selection.clone() };
-        let source = PublishSource::Workspace;
-        let (mut request, channels) =
-            publish_request(&selection, Some((&args.image, &args.layers)), &args.means, &args.registry, source)?;
-        request.tags = args.tag.clone();
-        request.takes_published = !args.no_cache_from;
-        request.dry_run = dry_run;
-        requests.push(request);
-        work.push((workspace, channels));
+        let image = Some((&args.image, &args.layers));
+        let publication = Publication::new(&selection, image, &args.means, &args.registry, false)?;
+        let request = publication.request(PublishSource::Workspace)?;
+        let takes_published = !args.no_cache_from;
+        requests.push(PublishRequest { tags: args.tag.clone(), takes_published, dry_run, ..request });
+        work.push(publication);
     }
     check_apart(&requests)?;
     let mut all = Vec::new();
     let mut complete = true;
-    for ((workspace, channels), request) in work.iter().zip(&requests) {
+    for (publication, request) in work.iter().zip(&requests) {
+        let workspace = publication.path.as_path();
         output.say(&format!("{}:", workspace.display()));
         let mut published = Published { workspace, report: None, error: None };
-        match publish(request, channels, output) {
+        match publication.publish(request, output) {
             Ok(report) => {
                 announce(&report, output);
                 complete &= report.is_complete();

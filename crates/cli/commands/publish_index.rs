@@ -7,7 +7,7 @@ use pixi_oci_build::{PublishRequest, PublishSource};
 
 use crate::{
     arguments::Workspace,
-    commands::publish::{publish, publish_request, show},
+    commands::publish::{Publication, show},
     error::CliError,
     means::Means,
     output::Output,
@@ -49,7 +49,8 @@ pub fn run(args: PublishIndexArgs, output: &Output) -> Result<ExitCode, CliError
     let dry_run = !publishes(args.publish)?;
     let source = PublishSource::Legs(args.legs.clone());
     let selection = args.workspace.selection();
-    let (request, channels) = publish_request(&selection, None, &args.means, &args.registry, source)?;
-    let report = publish(&PublishRequest { tags: args.tag.clone(), dry_run, ..request }, &channels, output)?;
+    let work = Publication::new(&selection, None, &args.means, &args.registry, false)?;
+    let request = PublishRequest { tags: args.tag.clone(), dry_run, ..work.request(source)? };
+    let report = work.publish(&request, output)?;
     show(&report, args.json, output)
 }

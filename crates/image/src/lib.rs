@@ -5,6 +5,8 @@
 //! space). From here on a document is bytes with a [`Descriptor`]; no later crate parses and writes it again, so a
 //! digest cannot move.
 
+#![warn(missing_docs)]
+
 mod assemble;
 mod descriptor;
 mod error;

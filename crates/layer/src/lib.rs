@@ -8,6 +8,8 @@
 //! thread count is read; what may not vary (owner, device numbers, access times, extended attributes) cannot be
 //! expressed by a [`Node`].
 
+#![warn(missing_docs)]
+
 mod compress;
 mod content;
 mod digest;

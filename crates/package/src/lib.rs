@@ -16,6 +16,8 @@
 //! **Invariant:** an archive is hostile until checked. Whatever it holds, the answer is a tree whose paths are below
 //! the prefix, or an [`Error`] that names the package and the path; memory and disk are bounded by the archive's length.
 
+#![warn(missing_docs)]
+
 mod archive;
 mod check;
 mod error;

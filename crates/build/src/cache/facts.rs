@@ -46,7 +46,7 @@ impl FactsCache {
         Self { directory: directory.join("facts").join(VERSION), now: OnceLock::new() }
     }
 
-    /// What published images said of archives that this machine has not seen. Whoever uses it trusts these images, as
+    /// What published images said of archives that this machine has not findings. Whoever uses it trusts these images, as
     /// whoever takes layers from the layer cache does.
     pub fn open_published(directory: &Path) -> Self {
         Self { directory: directory.join("facts").join(format!("{VERSION}-published")), now: OnceLock::new() }

@@ -6,7 +6,7 @@ use pixi_oci_layer::{Compression, DiffId, Digest, Layer};
 use pixi_oci_package::OutsideLink;
 use serde::{Deserialize, Serialize};
 
-use crate::layers::Seen;
+use crate::layers::Findings;
 
 /// A layer and what its files say about the environment: a function of the layer's key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,15 +33,15 @@ pub struct LayerRecord {
 
 impl LayerRecord {
     /// What is to be kept of a layer that was made.
-    pub fn new(layer: &Layer, seen: &Seen) -> Self {
+    pub fn new(layer: &Layer, findings: &Findings) -> Self {
         Self {
             digest: layer.digest,
             size: layer.size,
             diff_id: layer.diff_id,
             tar_size: layer.tar_size,
-            env_vars_d: seen.env_vars_d.clone(),
-            outside_links: seen.outside_links.clone(),
-            interpreters: seen.interpreters.clone(),
+            env_vars_d: findings.env_vars_d.clone(),
+            outside_links: findings.outside_links.clone(),
+            interpreters: findings.interpreters.clone(),
         }
     }
 
@@ -51,8 +51,8 @@ impl LayerRecord {
     }
 
     /// What its files say about the environment.
-    pub fn seen(&self) -> Seen {
-        Seen {
+    pub fn findings(&self) -> Findings {
+        Findings {
             env_vars_d: self.env_vars_d.clone(),
             outside_links: self.outside_links.clone(),
             interpreters: self.interpreters.clone(),

@@ -6,7 +6,7 @@ use pixi_oci_image::Image;
 use pixi_oci_layer::Digest;
 use serde::Serialize;
 
-use super::{LayerPlan, OtherLayer, PackagePlan, past::PastImage, since::is_same};
+use super::{OtherLayer, PackagePlan, PlannedLayerReport, past::PastImage, since::is_same};
 use crate::LayerKind;
 
 /// The differences of one platform's image.
@@ -55,7 +55,7 @@ pub struct Present<'a> {
     /// The image, if it is known.
     pub image: Option<&'a Image>,
     /// The package layers.
-    pub layers: &'a [LayerPlan],
+    pub layers: &'a [PlannedLayerReport],
     /// The environment and application layers, if they are known.
     pub other: &'a [OtherLayer],
     /// The base image's layers, if they are known.
@@ -141,7 +141,7 @@ fn is_rebuilt(package: &PackagePlan, past: Option<&PastImage>) -> bool {
 }
 
 /// Whether the image lacks the layer. Without a key it has it if it has one of the same packages.
-fn is_moved(layer: &LayerPlan, past: Option<&PastImage>, is_other: &dyn Fn(&str) -> bool) -> bool {
+fn is_moved(layer: &PlannedLayerReport, past: Option<&PastImage>, is_other: &dyn Fn(&str) -> bool) -> bool {
     let Some(past) = past else { return true };
     if let Some(digest) = layer.digest {
         return past.layers.iter().all(|old| old.digest != digest);
@@ -156,7 +156,7 @@ fn is_moved(layer: &LayerPlan, past: Option<&PastImage>, is_other: &dyn Fn(&str)
 }
 
 /// The lengths of layers, or of their archives.
-fn sum(layers: &[LayerPlan], wanted: &[usize]) -> (u64, bool) {
+fn sum(layers: &[PlannedLayerReport], wanted: &[usize]) -> (u64, bool) {
     let wanted = || wanted.iter().filter_map(|&index| layers.get(index));
     (wanted().map(|layer| layer.size.unwrap_or(layer.bytes)).sum(), wanted().all(|layer| layer.size.is_some()))
 }

@@ -6,8 +6,8 @@ use pixi_oci_fetch::{ArchiveCache, FetchItem};
 use pixi_oci_layer::Digest;
 use pixi_oci_lock::LockedPackage;
 
-use super::{DownloadPlan, LayerPlan, LayerState};
-use crate::{Error, packages::with_archives};
+use super::{DownloadPlan, LayerState, PlannedLayerReport};
+use crate::Error;
 
 /// What is to be fetched for all targets of a build, each archive once.
 pub struct Downloads<'a> {
@@ -26,13 +26,18 @@ impl<'a> Downloads<'a> {
 
     /// Adds what a target needs for its `layers`: archives of layers that have to be made, and those of which nobody knows
     /// what is in them.
-    pub fn add(&mut self, packages: &[LockedPackage], layers: &[LayerPlan], unknown: &[String]) -> Result<(), Error> {
+    pub fn add(
+        &mut self,
+        packages: &[LockedPackage],
+        layers: &[PlannedLayerReport],
+        unknown: &[String],
+    ) -> Result<(), Error> {
         let names = |state: LayerState| -> BTreeSet<&str> {
             let layers = layers.iter().filter(|layer| layer.state == state);
             layers.flat_map(|layer| &layer.packages).map(|package| package.name.as_str()).collect()
         };
         let (to_build, perhaps) = (names(LayerState::ToBuild), names(LayerState::Unknown));
-        for package in with_archives(packages) {
+        for package in packages {
             let name = package.name();
             let is_certain = to_build.contains(name.as_str()) || unknown.contains(&name);
             let Some(item) = FetchItem::for_package(package) else { continue };

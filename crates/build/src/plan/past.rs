@@ -7,15 +7,15 @@ use pixi_oci_layer::Digest;
 use pixi_oci_publish::{
     base::{BaseRef, LayoutImage},
     platform_in, read_stored,
-    registry::{Access, Registry, RegistryAccess, RepositoryRef, no_events},
+    registry::{Access, Registry, RepositoryRef, no_events},
 };
 use serde_json::Value;
 
 use super::PlanError;
 use crate::{
+    Session,
     build::reference,
     describe::{KEY_ANNOTATION, PACKAGES_ANNOTATION},
-    network::Network,
     previous::{documents, environment, package_layers, table},
 };
 
@@ -97,15 +97,10 @@ struct Documents {
 }
 
 /// With what it is read.
-pub struct PastMeans<'a> {
-    /// Whether registries must not be asked.
-    pub offline: bool,
-    /// How registries are reached, and who we are there.
-    pub registries: &'a RegistryAccess,
+pub struct PastOptions<'a> {
+    pub session: &'a Session,
     /// A directory for temporary files, which is there.
     pub scratch: &'a Path,
-    /// Set by somebody else when the work is to end.
-    pub interrupted: &'a std::sync::atomic::AtomicBool,
 }
 
 /// Reads the image that `from` names. Of a registry's layers only the environment layers are fetched.
@@ -113,11 +108,13 @@ pub struct PastMeans<'a> {
 /// # Errors
 ///
 /// It cannot be read, or was not made by pixi-oci.
-pub fn read_past(from: &PastRef, means: &PastMeans<'_>) -> Result<Past, crate::Error> {
+pub fn read_past(from: &PastRef, options: &PastOptions<'_>) -> Result<Past, crate::Error> {
     let (digest, documents) = match from {
         PastRef::Layout(dir, image) => layout(dir, image)?,
-        PastRef::Registry(_) if means.offline => return Err(PlanError::Offline { reference: from.to_string() }.into()),
-        PastRef::Registry(reference) => Network::new(means.interrupted, &|_| ())?.run(registry(reference, means))??,
+        PastRef::Registry(_) if options.session.offline => {
+            return Err(PlanError::Offline { reference: from.to_string() }.into());
+        }
+        PastRef::Registry(reference) => options.session.run(registry(reference, options))??,
     };
     let images: Vec<PastImage> = documents.into_iter().filter_map(image).collect();
     if !images.iter().flat_map(|image| &image.layers).any(|layer| layer.key.is_some()) {
@@ -149,11 +146,17 @@ fn layout(dir: &Path, image: &LayoutImage) -> Result<(Digest, Vec<Documents>), c
     Ok((digest, documents.collect::<Result<_, crate::Error>>()?))
 }
 
-async fn registry(named: &RepositoryRef, means: &PastMeans<'_>) -> Result<(Digest, Vec<Documents>), crate::Error> {
+async fn registry(named: &RepositoryRef, options: &PastOptions<'_>) -> Result<(Digest, Vec<Documents>), crate::Error> {
     let failed = |source| PlanError::Registry { reference: named.to_string(), source: Box::new(source) };
     let connect = async {
-        let credentials = means.registries.credentials.for_reading().find(&named.repository).await?;
-        Registry::connect(&named.repository, Access::Pull, &means.registries.options, credentials, no_events())
+        let credentials = options.session.registries.credentials.for_reading().find(&named.repository).await?;
+        Registry::connect(
+            &named.repository,
+            Access::Pull,
+            &options.session.registries.options,
+            credentials,
+            no_events(),
+        )
     };
     let registry = connect.await.map_err(failed)?;
     let (root, bytes) = registry.manifest(&reference(named)).await.map_err(failed)?;
@@ -175,8 +178,8 @@ async fn registry(named: &RepositoryRef, means: &PastMeans<'_>) -> Result<(Diges
         let config = registry.fetch_document(&config).await.map_err(failed)?;
         let mut environment = None;
         if let Some(wanted) = environment_of(&manifest) {
-            let io = |source| crate::Error::Io { action: "make a file in", path: means.scratch.into(), source };
-            let mut file = tempfile::tempfile_in(means.scratch).map_err(io)?;
+            let io = |source| crate::Error::Io { action: "make a file in", path: options.scratch.into(), source };
+            let mut file = tempfile::tempfile_in(options.scratch).map_err(io)?;
             registry.fetch_blob(&wanted, &mut file).await.map_err(failed)?;
             environment = Some((file, wanted));
         }

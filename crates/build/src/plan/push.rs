@@ -6,8 +6,8 @@ use pixi_oci_image::{Architecture, Descriptor, MediaType};
 use pixi_oci_layer::Digest;
 use serde::Serialize;
 
-use super::{LayerPlan, OtherLayer};
-use crate::{publication::Stock, remote::Published};
+use super::{OtherLayer, PlannedLayerReport};
+use crate::{publication::RepositoryState, remote::Published};
 
 /// What would be sent to a repository.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -52,7 +52,7 @@ impl Blobs {
     /// Adds those of a platform's image. Of `base` and `image` nothing is known if they are `None`.
     pub fn add(
         &mut self,
-        layers: &[LayerPlan],
+        layers: &[PlannedLayerReport],
         base: Option<&[OtherLayer]>,
         image: Option<(&Descriptor, &[OtherLayer])>,
     ) {
@@ -104,7 +104,7 @@ impl Blobs {
     }
 
     /// What would be sent to a repository that has some of the [`known`](Self::known) ones.
-    pub fn push(&self, stock: Stock, remote: Option<&Published<'_>>) -> DestinationPlan {
+    pub fn push(&self, stock: RepositoryState, remote: Option<&Published>) -> DestinationPlan {
         let linked = remote.map(|remote| remote.linked(&stock.repository)).unwrap_or_default();
         let nothing = DestinationPlan {
             repository: stock.repository.to_string(),

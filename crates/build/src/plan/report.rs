@@ -118,7 +118,7 @@ pub struct Plan {
     /// The same, with the packages that ask for it.
     pub needs: Vec<Need>,
     /// The package layers, bottom first.
-    pub layers: Vec<LayerPlan>,
+    pub layers: Vec<PlannedLayerReport>,
     /// The environment and application layers, which are above them and made by every build; where the image is known.
     pub other_layers: Vec<OtherLayer>,
     /// What is different from the image that is compared with.
@@ -129,7 +129,7 @@ pub struct Plan {
 /// One package layer.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct LayerPlan {
+pub struct PlannedLayerReport {
     /// The sum of the archives' lengths in bytes, as far as they are known.
     pub bytes: u64,
     /// What the layer is found by, if it is known.

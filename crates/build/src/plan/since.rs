@@ -3,26 +3,24 @@
 use std::str::FromStr;
 
 use pixi_oci_layer::Digest;
-use pixi_oci_net::Client;
 use pixi_oci_publish::registry::{Error as RegistryError, RepositoryRef};
-use pixi_oci_workspace::Workspace;
 use serde_json::Value;
 
 use super::{
-    Chosen, EnvironmentPlan, PastRef, PlanError, PlanRequest, PlannedImage, Reason, chosen, past,
+    EnvironmentPlan, PastRef, PlanError, PlannedImage, Reason, past,
     past::{Past, PastImage},
     survey::{Survey, survey},
 };
 use crate::{
-    BuildRequest, Error, Event, OnEvent,
+    Error, Project, Session,
     build::cache_from,
     publication::{first_repository, tag_suffix},
-    reuse::Remote,
+    stock::Remote,
 };
 
 /// What is published, of one or of many workspaces.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Published {
+pub enum PublishedRef {
     /// `docker://HOST/REPOSITORY[:TAG][@DIGEST]`
     Image(RepositoryRef),
     /// `:TAG` in the first repository that the workspace configures; with the suffix that the environment's tags have.
@@ -31,7 +29,7 @@ pub enum Published {
     Digest(Digest),
 }
 
-impl FromStr for Published {
+impl FromStr for PublishedRef {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -56,21 +54,14 @@ impl FromStr for Published {
 /// # Errors
 ///
 /// Workspace or lock file cannot be read; it configures no repository.
-pub fn images_since(
-    request: &PlanRequest,
-    since: &Published,
-    client: &Client,
-    on_event: OnEvent<'_>,
-) -> Result<Vec<PlannedImage>, Error> {
-    let workspace = Workspace::open(&request.build.workspace)?;
-    let lock = crate::lock::lock_file(&workspace, &request.build, client, on_event)?;
+pub fn images_since(projects: &[Project], since: &PublishedRef, session: &Session) -> Result<Vec<PlannedImage>, Error> {
     let mut images = Vec::new();
-    for chosen in chosen(request, &workspace, &lock)? {
-        let reference = reference(since, &chosen, &workspace)?;
-        let is_same = same(&chosen, &reference, &workspace, client, on_event)?;
-        for target in &chosen.targets {
+    for project in projects {
+        let reference = reference(since, project)?;
+        let is_same = same(project, &reference, session)?;
+        for target in &project.targets {
             if !is_same.contains(&target.platform.name) {
-                let environment = chosen.configuration.environment.clone();
+                let environment = project.configuration.environment.clone();
                 images.push(PlannedImage { environment, architecture: target.architecture });
             }
         }
@@ -80,15 +71,15 @@ pub fn images_since(
 }
 
 /// Where the workspace's environment is published.
-fn reference(since: &Published, chosen: &Chosen, workspace: &Workspace) -> Result<RepositoryRef, Error> {
+fn reference(since: &PublishedRef, project: &Project) -> Result<RepositoryRef, Error> {
     let (tag, digest) = match since {
-        Published::Image(reference) => return Ok(reference.clone()),
-        Published::Tag(tag) => (Some(tag), None),
-        Published::Digest(digest) => (None, Some(*digest)),
+        PublishedRef::Image(reference) => return Ok(reference.clone()),
+        PublishedRef::Tag(tag) => (Some(tag), None),
+        PublishedRef::Digest(digest) => (None, Some(*digest)),
     };
-    let no_repository = || PlanError::NoRepository { workspace: workspace.root.clone() };
-    let repository = first_repository(&chosen.configuration.oci).ok_or_else(no_repository)?;
-    let suffix = tag_suffix(workspace, &chosen.configuration.environment);
+    let no_repository = || PlanError::NoRepository { workspace: project.workspace.root.clone() };
+    let repository = first_repository(&project.configuration.oci).ok_or_else(no_repository)?;
+    let suffix = tag_suffix(project);
     let tag = tag.map(|tag| format!(":{tag}{suffix}")).unwrap_or_default();
     let digest = digest.map(|digest| format!("@{digest}")).unwrap_or_default();
     let text = format!("docker://{repository}{tag}{digest}");
@@ -96,20 +87,12 @@ fn reference(since: &Published, chosen: &Chosen, workspace: &Workspace) -> Resul
 }
 
 /// The platforms whose images are what is published.
-fn same(
-    chosen: &Chosen,
-    reference: &RepositoryRef,
-    workspace: &Workspace,
-    client: &Client,
-    on_event: OnEvent<'_>,
-) -> Result<Vec<String>, Error> {
-    let environment = &chosen.configuration.environment;
+fn same(project: &Project, reference: &RepositoryRef, session: &Session) -> Result<Vec<String>, Error> {
+    let environment = &project.configuration.environment;
     let doubt = |why: &str| {
-        on_event(Event::Warning(format!(
-            "{environment}: cannot be compared with {reference}, so it counts as changed: {why}"
-        )));
+        session.warn(format!("{environment}: cannot be compared with {reference}, so it counts as changed: {why}"));
     };
-    let past = match past(&PastRef::Registry(reference.clone()), &chosen.request) {
+    let past = match past(&PastRef::Registry(reference.clone()), session) {
         Ok(past) => past,
         // Nothing was published yet.
         Err(Error::Plan(PlanError::Registry { source, .. })) if matches!(*source, RegistryError::NotFound { .. }) => {
@@ -117,25 +100,16 @@ fn same(
         }
         Err(Error::Interrupted) => return Err(Error::Interrupted),
         Err(error) => {
-            doubt(&crate::publication::in_one_line(&error));
+            doubt(&crate::error::in_one_line(&error));
             return Ok(Vec::new());
         }
     };
     // What is known of its packages and layers is what makes a comparison possible on a machine that has nothing.
-    let mut request = BuildRequest { cache_from: vec![reference.clone()], ..chosen.request.clone() };
-    request.cache_from.extend(chosen.request.cache_from.iter().cloned());
-    let remote = cache_from(&request, on_event)?;
-    let (plan, _) = survey(&Survey {
-        request: &request,
-        workspace,
-        configuration: &chosen.configuration,
-        platforms: &chosen.platforms,
-        targets: &chosen.targets,
-        asks_for_base: true,
-        client,
-        remote: remote.as_ref().map(|remote| remote as &dyn Remote),
-        past: Some(&past),
-    })?;
+    let project = project.with_cache_from(reference);
+    let remote = cache_from(&project, session)?;
+    let remote = remote.as_ref().map(|remote| remote as &dyn Remote);
+    let (plan, _) =
+        survey(&Survey { project: &project, all: false, asks_for_base: true, remote, past: Some(&past), session })?;
     for unpredicted in &plan.unpredicted {
         if !matches!(unpredicted.reason, Reason::LayersToBuild | Reason::UnknownPackages) {
             doubt(&unpredicted.message);

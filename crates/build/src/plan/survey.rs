@@ -1,187 +1,136 @@
 //! One environment: the build's stages up to the layers, and the rest of them where no layer has to be made.
 
-use std::{collections::BTreeMap, sync::atomic::Ordering};
-
 use pixi_oci_fetch::ArchiveCache;
 use pixi_oci_image::Index;
 use pixi_oci_layer::Digest;
 use pixi_oci_lock::{LockedPackage, LockedPlatform, requirements};
-use pixi_oci_net::Client;
-use pixi_oci_workspace::Workspace;
 
 use super::{
     AgainstImage, DownloadPlan, EnvironmentPlan, Plan, Unpredicted,
     changes::{Present, base_layers, changes},
     download::Downloads,
-    locked,
+    layers::from_lock,
     past::Past,
     push::Blobs,
     report::Reason,
-    seen::{Here, Seen, look, unseen, without_wheel},
+    seen::{Seen, Wheels, look, unseen, without_wheel},
 };
 use crate::{
-    BuildRequest, Error, SourceWheel,
+    Error, Project, Session,
     base::Base,
-    cache::{FactsCache, LayerCache},
-    configuration::Configuration,
-    image::ImageBuilder,
+    image::Workshop,
     needs::{Need, needs},
     output::Output,
     platform,
-    reuse::{Knowledge, Remote, known},
-    sources::{SourceError, SourcesInput, decide},
+    sources::{SourceError, decide},
+    stock::{Remote, Stock},
     target::Target,
 };
 
 /// What is looked at.
 pub struct Survey<'a> {
-    /// What would be built.
-    pub request: &'a BuildRequest,
-    /// The workspace.
-    pub workspace: &'a Workspace,
-    /// The configuration of the environment.
-    pub configuration: &'a Configuration,
-    /// The platforms that are shown.
-    pub platforms: &'a [(LockedPlatform, Vec<LockedPackage>)],
-    /// Those of them that images can be made for.
-    pub targets: &'a [Target],
+    pub project: &'a Project,
+    /// Whether platforms without images are shown, too.
+    pub all: bool,
     /// Whether the base image is asked for, and fetched, as a build does it. Else what is on this machine counts.
     pub asks_for_base: bool,
-    /// Never used for packages.
-    pub client: &'a Client,
     /// The layers of published images.
     pub remote: Option<&'a dyn Remote>,
-    /// What is compared with.
+    /// The image that the plan is compared with.
     pub past: Option<&'a Past>,
+    pub session: &'a Session,
 }
 
-/// Wheels that stand for sources, by target.
-type SourceWheels = Vec<BTreeMap<String, SourceWheel>>;
+/// A target and what was found out about it.
+struct Found<'a> {
+    target: &'a Target,
+    wheels: Wheels,
+    seen: Seen,
+}
 
 /// Plans an environment, and gives the blobs of its images.
 pub fn survey(survey: &Survey<'_>) -> Result<(EnvironmentPlan, Blobs), Error> {
-    let Survey { request, configuration, targets, .. } = *survey;
+    let Survey { project, session, .. } = *survey;
     let mut unpredicted = Vec::new();
-    let nothing = BTreeMap::new();
-    // A plan makes no cache: where there is none, nothing is known.
-    let found = if survey.remote.is_some() || request.cache_dir.exists() {
-        with_cache(survey, &mut unpredicted)?
-    } else {
-        let sources = without_cache(survey, &mut unpredicted)?;
-        let mut seen = Vec::new();
-        for (index, target) in targets.iter().enumerate() {
-            seen.push(unseen(configuration, target, sources.get(index).unwrap_or(&nothing), &mut unpredicted)?);
-        }
-        let mut found = Found { seen, sources, digest: None, download: DownloadPlan::default() };
-        found.download = downloads(None, targets, &found.seen)?;
-        found
+    // A plan makes no cache: where there is none, nothing is known, and there is room beside it for wheels of the
+    // workspace's own packages.
+    let has_cache = survey.remote.is_some() || session.caches.dir.exists();
+    let beside = if has_cache { None } else { Some(temporary()?) };
+    let room = beside.as_ref().map_or(session.caches.dir.as_path(), |directory| directory.path());
+    let output = Output::scratch_in(room)?;
+    let archives = if has_cache { Some(session.archives()?) } else { None };
+    let _held = archives.as_ref().map(ArchiveCache::hold);
+    // Without the network nothing can be fetched by mistake, but for a base image that is asked for. A build repeats the
+    // events.
+    let quiet = session.quiet(session.offline || !survey.asks_for_base);
+    // A plan leaves nothing behind.
+    let stock = Stock::new(&quiet, survey.remote, false);
+    let workshop = Workshop {
+        project,
+        session: &quiet,
+        stock: &stock,
+        output: &project.workspace.root.join("dist/oci"),
+        layout: output.staging(),
+        scratch: output.scratch(),
+        on_layer: &|_, _| (),
     };
-    let Found { seen, sources, digest, download } = found;
+    let mut wheels = sources(&workshop, has_cache, &mut unpredicted)?.into_iter();
+    let mut found = Vec::new();
+    for target in &project.targets {
+        session.check()?;
+        let wheels = wheels.next().unwrap_or_default();
+        let seen = if has_cache {
+            look(&workshop, target, &wheels, survey.asks_for_base, &mut unpredicted)?
+        } else {
+            unseen(&workshop, target, &wheels, &mut unpredicted)?
+        };
+        found.push(Found { target, wheels, seen });
+    }
+    let digest = if has_cache { index(&workshop, &found, &mut unpredicted)? } else { None };
+    let download = downloads(archives.as_ref(), &found)?;
     let mut blobs = Blobs::default();
     blobs.set_index(digest);
-    for (target, seen) in targets.iter().zip(&seen) {
+    for Found { target, seen, .. } in &found {
         blobs.add_image(target.architecture, seen.image.as_ref().map(|(image, _)| image.manifest.digest));
         let image = seen.image.as_ref().map(|(image, other)| (&image.config, other.as_slice()));
         blobs.add(&seen.layers, seen.base.as_ref().map(base_layers).as_deref(), image);
     }
-    let mut seen: BTreeMap<&str, Seen> = targets.iter().map(|target| target.platform.name.as_str()).zip(seen).collect();
-    let plans = survey.platforms.iter().map(|(platform, packages)| {
-        let index = targets.iter().position(|target| target.platform.name == platform.name);
-        let wheels = index.and_then(|index| sources.get(index)).unwrap_or(&nothing);
-        plan(survey, platform, packages, wheels, seen.remove(platform.name.as_str()))
-    });
+    let mut plans = Vec::new();
+    for (platform, packages) in project.platforms(survey.all)? {
+        let known = found.iter().position(|found| found.target.platform.name == platform.name);
+        plans.push(plan(survey, &platform, &packages, known.map(|known| found.swap_remove(known)))?);
+    }
     let plan = EnvironmentPlan {
-        environment: configuration.environment.clone(),
+        environment: project.configuration.environment.clone(),
         digest,
         against: survey.past.map(|past| AgainstImage { reference: past.reference.clone(), digest: past.digest }),
         download,
-        platforms: plans.collect::<Result<_, _>>()?,
+        platforms: plans,
         unpredicted,
         push: Vec::new(),
     };
     Ok((plan, blobs))
 }
 
-/// What came of it, in the order of the targets.
-struct Found {
-    seen: Vec<Seen>,
-    sources: SourceWheels,
-    digest: Option<Digest>,
-    download: DownloadPlan,
+fn temporary() -> Result<tempfile::TempDir, Error> {
+    tempfile::tempdir().map_err(|source| Error::Io { action: "make", path: "a temporary directory".into(), source })
 }
 
-/// Looks at all targets as a build does.
-fn with_cache(survey: &Survey<'_>, unpredicted: &mut Vec<Unpredicted>) -> Result<Found, Error> {
-    let Survey { request, configuration, targets, .. } = *survey;
-    let output = Output::scratch_in(&request.cache_dir)?;
-    let sources = sources(survey, &output, unpredicted)?;
-    let archives = ArchiveCache::open(&request.cache_dir)?;
-    let _held = archives.hold();
-    let facts = FactsCache::open(&request.cache_dir);
-    // A plan leaves nothing behind.
-    let knowledge = Knowledge { keeps: false, ..Knowledge::new(request, &facts) };
-    let known = known(targets, &knowledge, survey.remote, &configuration.workdir)?;
-    let layer_cache = (request.layer_cache > 0).then(|| LayerCache::open(&request.cache_dir, request.layer_cache));
-    // Without the network nothing can be fetched by mistake; a base image is the one thing that may be.
-    let request = BuildRequest { offline: request.offline || !survey.asks_for_base, ..request.clone() };
-    let builder = ImageBuilder {
-        request: &request,
-        workspace: survey.workspace,
-        configuration,
-        output: &survey.workspace.root.join("dist/oci"),
-        layout: output.staging(),
-        scratch: output.scratch(),
-        client: survey.client,
-        layer_cache: layer_cache.as_ref(),
-        remote: survey.remote,
-        on_layer: &|_, _| (),
-        // A build says again what there is to say.
-        on_event: &|_| (),
-    };
-    let mut seen = Vec::new();
-    let nothing = BTreeMap::new();
-    for ((index, target), known) in targets.iter().enumerate().zip(known) {
-        if request.interrupted.load(Ordering::Relaxed) {
-            return Err(Error::Interrupted);
-        }
-        let wheels = sources.get(index).unwrap_or(&nothing);
-        let here = Here::find(target, known, wheels, &archives)?;
-        seen.push(look(&builder, target, here, wheels, survey.asks_for_base, unpredicted)?);
-    }
-    let digest = index(&builder, targets, &seen, unpredicted)?;
-    let download = downloads(Some(&archives), targets, &seen)?;
-    Ok(Found { seen, sources, digest, download })
-}
-
-fn downloads(cache: Option<&ArchiveCache>, targets: &[Target], seen: &[Seen]) -> Result<DownloadPlan, Error> {
+fn downloads(cache: Option<&ArchiveCache>, found: &[Found<'_>]) -> Result<DownloadPlan, Error> {
     let mut downloads = Downloads::new(cache);
-    for (target, seen) in targets.iter().zip(seen) {
+    for Found { target, seen, .. } in found {
         downloads.add(&target.packages, &seen.layers, &seen.unknown)?;
     }
     Ok(downloads.plan())
 }
 
-/// Sources can be decided about all the same, with room beside the cache's place for wheels of the workspace's own packages.
-fn without_cache(survey: &Survey<'_>, unpredicted: &mut Vec<Unpredicted>) -> Result<SourceWheels, Error> {
-    let has_archive = |package: &LockedPackage| matches!(package, LockedPackage::Conda(_) | LockedPackage::Wheel(_));
-    if survey.targets.iter().flat_map(|target| &target.packages).all(has_archive) {
+/// The wheels of sources that need not be built, for each target.
+fn sources(workshop: &Workshop<'_>, has_cache: bool, unpredicted: &mut Vec<Unpredicted>) -> Result<Vec<Wheels>, Error> {
+    let is_archive = |package: &LockedPackage| matches!(package, LockedPackage::Conda(_) | LockedPackage::Wheel(_));
+    if !has_cache && workshop.project.targets.iter().flat_map(|target| &target.packages).all(is_archive) {
         return Ok(Vec::new());
     }
-    let cache = &survey.request.cache_dir;
-    let above = cache.ancestors().find(|above| above.is_dir()).unwrap_or(cache);
-    sources(survey, &Output::scratch_in(above)?, unpredicted)
-}
-
-/// The wheels of sources that need not be built.
-fn sources(survey: &Survey<'_>, output: &Output, unpredicted: &mut Vec<Unpredicted>) -> Result<SourceWheels, Error> {
-    let decided = decide(&SourcesInput {
-        request: survey.request,
-        workspace: survey.workspace,
-        configuration: survey.configuration,
-        targets: survey.targets,
-        scratch: output.scratch(),
-    });
-    match decided.map_err(Error::from) {
+    match decide(workshop.project, workshop.scratch).map_err(Error::from) {
         Ok(decided) => {
             if !decided.pending.is_empty() {
                 let names: Vec<&str> = decided.pending.iter().map(|pending| pending.name.as_str()).collect();
@@ -199,31 +148,30 @@ fn sources(survey: &Survey<'_>, output: &Output, unpredicted: &mut Vec<Unpredict
         Err(error) => Err(error),
     }
 }
-
 /// The digest of the image index, if every image is known.
 fn index(
-    builder: &ImageBuilder<'_>,
-    targets: &[Target],
-    seen: &[Seen],
+    workshop: &Workshop<'_>,
+    found: &[Found<'_>],
     unpredicted: &mut Vec<Unpredicted>,
 ) -> Result<Option<Digest>, Error> {
-    if targets.is_empty() {
-        let message = format!("no image can be made for the platforms of `{}`", builder.configuration.environment);
+    if found.is_empty() {
+        let message =
+            format!("no image can be made for the platforms of `{}`", workshop.project.configuration.environment);
         unpredicted.push(Unpredicted { reason: Reason::NoImage, message });
     }
-    if let Some(pair) = targets.windows(2).find(|pair| pair[0].architecture == pair[1].architecture) {
-        let (first, second) = (&pair[0].platform.name, &pair[1].platform.name);
+    if let Some(pair) = found.windows(2).find(|pair| pair[0].target.architecture == pair[1].target.architecture) {
+        let (first, second) = (&pair[0].target.platform.name, &pair[1].target.platform.name);
         let message = format!(
             "{first} and {second} are both for {}, and an index holds one image an architecture; choose with --platform",
-            pair[0].architecture
+            pair[0].target.architecture
         );
         unpredicted.push(Unpredicted { reason: Reason::SeveralOfOneArchitecture, message });
     }
     if !unpredicted.is_empty() {
         return Ok(None);
     }
-    let images = seen.iter().filter_map(|seen| Some(seen.image.as_ref()?.0.clone()));
-    Ok(Some(Index::new(images.collect(), &builder.annotations()?)?.descriptor.digest))
+    let images = found.iter().filter_map(|found| Some(found.seen.image.as_ref()?.0.clone()));
+    Ok(Some(Index::new(images.collect(), &workshop.annotations()?)?.descriptor.digest))
 }
 
 /// What is said of a platform.
@@ -231,19 +179,13 @@ fn plan(
     survey: &Survey<'_>,
     platform: &LockedPlatform,
     packages: &[LockedPackage],
-    wheels: &BTreeMap<String, SourceWheel>,
-    seen: Option<Seen>,
+    found: Option<Found<'_>>,
 ) -> Result<Plan, Error> {
     let needs = needs(&requirements(packages));
-    let seen = match seen {
-        Some(seen) => seen,
-        // No image can be made for it, so nobody asks what is in its packages.
-        None => Seen {
-            layers: locked::layers(survey.configuration, packages)?,
-            unknown: Vec::new(),
-            base: None,
-            image: None,
-        },
+    let (wheels, seen) = match found {
+        Some(found) => (found.wheels, found.seen),
+        // No image can be made for it, so the contents of its packages do not matter.
+        None => (Wheels::new(), Seen { layers: from_lock(survey.project, packages)?, ..Seen::default() }),
     };
     let oci_platform = platform::architecture(platform.subdir).map(|architecture| format!("linux/{architecture}"));
     let other_layers = seen.image.as_ref().map(|(_, layers)| layers.clone()).unwrap_or_default();
@@ -267,7 +209,7 @@ fn plan(
             .map(|package| package.name.clone())
             .collect(),
         unknown_packages: seen.unknown,
-        sources: without_wheel(packages, wheels).collect(),
+        sources: without_wheel(packages, &wheels).collect(),
         requires: needs.iter().map(Need::text).collect(),
         needs,
         other_layers,

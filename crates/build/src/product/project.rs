@@ -10,11 +10,12 @@ use pixi_oci_workspace::Workspace;
 use super::Environment;
 use crate::{
     Error,
-    application::{Application, ApplicationError, ApplicationInput, Include, application},
+    application::{Application, ApplicationError, ApplicationInput, application},
+    configuration::Include,
 };
 
 /// The files of a workspace.
-pub(super) struct Project<'a> {
+pub(super) struct Files<'a> {
     pub workspace: &'a Workspace,
     /// Its directory.
     pub name: &'a str,
@@ -39,7 +40,7 @@ pub(crate) fn place(path: &str) -> Result<TreePath, Error> {
     TreePath::new(path).map_err(|source| ApplicationError::Destination { destination: path.into(), source }.into())
 }
 
-impl Project<'_> {
+impl Files<'_> {
     /// Writes manifest, lock file, activation scripts, `include`, and the directories of own packages.
     pub fn write(&self, product: &Product, warnings: &mut Vec<String>) -> Result<Vec<ProductFile>, Error> {
         let application = self.application(&self.needed())?;
@@ -113,9 +114,9 @@ impl Project<'_> {
     fn needed(&self) -> Vec<Include> {
         let mut sources: Vec<String> = Vec::new();
         for environment in self.environments {
-            for (target, wheels) in environment.targets.iter().zip(&environment.sources.wheels) {
+            for (target, wheels) in environment.project.targets.iter().zip(&environment.sources.wheels) {
                 let activation =
-                    self.workspace.activation(&environment.configuration.environment, target.platform.target());
+                    self.workspace.activation(&environment.project.configuration.environment, target.platform.target());
                 sources.extend(activation.into_iter().flat_map(|activation| activation.scripts));
                 let paths = target.packages.iter().filter_map(|package| match package {
                     LockedPackage::Wheel(wheel) => match &wheel.origin {
@@ -137,14 +138,17 @@ impl Project<'_> {
             Include { source, destination: None, mode: None }
         });
         // Every file has its place in the project, whatever its place in an image is.
-        let chosen = self.environments.iter().flat_map(|environment| &environment.configuration.include);
+        let chosen = self.environments.iter().flat_map(|environment| &environment.project.configuration.include);
         let chosen = chosen.map(|include| Include { destination: None, ..include.clone() });
         needed.chain(chosen).collect()
     }
 
     fn application(&self, include: &[Include]) -> Result<Application, Error> {
-        let exclude: Vec<String> =
-            self.environments.iter().flat_map(|e| e.configuration.oci.exclude.clone().unwrap_or_default()).collect();
+        let exclude: Vec<String> = self
+            .environments
+            .iter()
+            .flat_map(|e| e.project.configuration.oci.exclude.clone().unwrap_or_default())
+            .collect();
         Ok(application(&ApplicationInput {
             root: &self.workspace.root,
             workdir: self.name,

@@ -6,15 +6,9 @@ use pixi_oci_layer::Digest;
 use pixi_oci_product::ProductEnvironment;
 use serde::Serialize;
 
-use crate::BuildRequest;
-
 /// Which product, of what, and with which means.
 #[derive(Debug, Clone)]
 pub struct ProductRequest {
-    /// As for a build; what is about images in it is not looked at.
-    pub build: BuildRequest,
-    /// The environments; the configured one, else `default`, if empty.
-    pub environments: Vec<String>,
     /// The directory that `product/` and its companions go to.
     pub workdir: PathBuf,
     /// A directory for `res/`; `resources/` of the work directory, if it has files, else none.
@@ -79,6 +73,8 @@ impl ProductReportEnvironment {
 /// Why there is no product of that kind.
 #[derive(Debug, thiserror::Error)]
 pub enum ProductRequestError {
+    #[error("a product needs at least one environment")]
+    NoEnvironments,
     /// An environment whose name is no word of a shell.
     #[error("environment {name:?} cannot be in a product: its scripts take names of A-Z a-z 0-9 . _ - only")]
     Name {

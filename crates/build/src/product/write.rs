@@ -1,22 +1,20 @@
 //! The packages of an environment, checked as for an image and written to a product.
 
-use std::{collections::BTreeMap, sync::atomic::Ordering};
+use std::collections::BTreeMap;
 
-use pixi_oci_fetch::CachedArchive;
-use pixi_oci_lock::LockedPackage;
 use pixi_oci_net::canonical_url;
 use pixi_oci_product::{CondaPackage, PackageEntry, Product, ProductEnvironment, write_conda_package, write_wheel};
 use rattler_conda_types::RepoDataRecord;
 use rayon::prelude::*;
 
-use super::{Environment, digest_of};
+use super::{Platform, digest_of};
 use crate::{
-    BuildRequest, Error, Event, OnEvent, WheelSource,
+    Error, Event, Session, WheelSource,
     cache::FactsCache,
-    packages::{Contents, Ready, facts, label, ready_packages, with_archives, with_post_link},
-    target::Target,
+    package::{Kind, Package},
+    place::place,
     virtual_packages,
-    wheels::{TargetWheel, WheelFile},
+    wheel::Wheel,
 };
 
 /// What was written.
@@ -26,96 +24,64 @@ pub(super) struct Written {
     pub warnings: Vec<String>,
 }
 
-/// Writes the packages of all platforms of an environment.
+/// Writes the packages of an environment on one platform.
 pub(super) fn write_environment(
     product: &Product,
-    environment: &Environment,
+    platform: Platform<'_>,
     written: &mut Written,
-    on_event: OnEvent<'_>,
+    session: &Session,
 ) -> Result<(), Error> {
-    let per_target = environment.targets.iter().zip(&environment.archives).zip(&environment.sources.wheels);
-    for ((target, archives), sources) in per_target {
-        on_event(Event::PackagesStarted {
-            environment: environment.configuration.environment.clone(),
-            platform: target.platform.name.clone(),
-            packages: archives.len(),
-            bytes: archives.iter().map(|archive| archive.size).sum(),
-        });
-        let none_known = archives.iter().map(|_| None).collect();
-        let workdir = &environment.configuration.workdir;
-        let contents = Contents::new(target, none_known, &mut archives.iter().cloned(), sources, workdir);
-        // What cannot be installed should not get into the air gap.
-        let glibc = virtual_packages::glibc(&target.virtual_packages);
-        let cache = FactsCache::open(&environment.request.cache_dir);
-        let facts = facts(target, &contents, glibc, &cache)?;
-        let Ready { packages, warnings } = ready_packages(target, &contents, &facts)?;
-        written.warnings.extend(warnings);
-        for package in with_post_link(&packages) {
-            written.warnings.push(format!("{package} has a post-link script; --no-pixi does not run it"));
-        }
-        let directories: BTreeMap<String, String> = sources
-            .values()
-            .filter_map(|wheel| Some((format!("pypi:{}", wheel.name), wheel.directory.as_ref()?.display().to_string())))
-            .collect();
-        let packages = Packages { target, archives, wheels: &contents.wheels, directories: &directories };
-        let entries = packages.write(product, &environment.request, on_event)?;
-        written.environments.push(ProductEnvironment {
-            name: environment.configuration.environment.clone(),
-            platform: target.platform.name.clone(),
-            subdir: target.platform.subdir.to_string(),
-            packages: entries,
-        });
+    let Platform { environment, target, mut packages, wheels } = platform;
+    let locked = || packages.iter().filter(|package| package.locked.is_some());
+    session.emit(Event::PackagesStarted {
+        environment: environment.to_owned(),
+        platform: target.platform.name.clone(),
+        packages: locked().count(),
+        bytes: locked().filter_map(Package::size).sum(),
+    });
+    // What cannot be installed should not get into the air gap.
+    let glibc = virtual_packages::glibc(&target.virtual_packages);
+    let warnings = place(target, &mut packages, glibc, &FactsCache::open(&session.caches.dir))?;
+    written.warnings.extend(warnings);
+    for package in packages.iter().filter(|package| package.has_post_link()) {
+        let package = &package.label;
+        written.warnings.push(format!("{package} has a post-link script; --no-pixi does not run it"));
     }
+    let directories: BTreeMap<String, String> = wheels
+        .values()
+        .filter_map(|wheel| Some((format!("pypi:{}", wheel.name), wheel.directory.as_ref()?.display().to_string())))
+        .collect();
+    let subdir = target.platform.subdir.to_string();
+    let write = |package: &Package<'_>| {
+        session.check()?;
+        let entry = match &package.kind {
+            Kind::Conda(record) => conda_entry(product, &subdir, record, package)?,
+            Kind::Wheel(wheel) => wheel_entry(product, &subdir, wheel, package, &directories)?,
+        };
+        let name = match &package.kind {
+            Kind::Conda(_) => &package.label,
+            Kind::Wheel(_) => &package.name,
+        };
+        session.emit(Event::PackageWritten { name: name.clone(), bytes: entry.size });
+        Ok(entry)
+    };
+    let entries: Result<Vec<PackageEntry>, Error> = packages.par_iter().map(write).collect();
+    written.environments.push(ProductEnvironment {
+        name: environment.to_owned(),
+        platform: target.platform.name.clone(),
+        subdir,
+        packages: entries?,
+    });
     Ok(())
-}
-
-/// What an environment is made of on one platform.
-struct Packages<'a> {
-    target: &'a Target,
-    /// Of its packages that have one.
-    archives: &'a [CachedArchive],
-    wheels: &'a [TargetWheel],
-    /// The directories that wheels were made of, by package name.
-    directories: &'a BTreeMap<String, String>,
-}
-
-impl Packages<'_> {
-    fn write(
-        &self,
-        product: &Product,
-        request: &BuildRequest,
-        on_event: OnEvent<'_>,
-    ) -> Result<Vec<PackageEntry>, Error> {
-        let subdir = self.target.platform.subdir.to_string();
-        let done = |bytes, name: String| on_event(Event::PackageWritten { name, bytes });
-        let locked: Vec<_> = with_archives(&self.target.packages).zip(self.archives).collect();
-        let conda = locked.par_iter().filter_map(|(package, archive)| match package {
-            LockedPackage::Conda(record) => Some((record, archive)),
-            _ => None,
-        });
-        let entries = conda.map(|(record, archive)| {
-            if request.interrupted.load(Ordering::Relaxed) {
-                return Err(Error::Interrupted);
-            }
-            let entry = conda_entry(product, &subdir, record, archive)?;
-            done(archive.size, label(record));
-            Ok(entry)
-        });
-        let mut entries: Vec<PackageEntry> = entries.collect::<Result<_, Error>>()?;
-        for wheel in self.wheels {
-            entries.push(wheel_entry(product, &subdir, wheel, self.directories)?);
-            done(wheel.size, wheel.package_name());
-        }
-        Ok(entries)
-    }
 }
 
 fn conda_entry(
     product: &Product,
     subdir: &str,
     record: &RepoDataRecord,
-    archive: &CachedArchive,
+    package: &Package<'_>,
 ) -> Result<PackageEntry, Error> {
+    let (archive, path) = package.file()?;
     let package = &record.package_record;
     let digest = digest_of(&archive.sha256);
     let name = package.name.as_normalized();
@@ -125,7 +91,7 @@ fn conda_entry(
         &CondaPackage {
             key: &format!("{name}-{}-{}", package.version, package.build),
             file_name: &record.identifier.to_file_name(),
-            archive: &archive.path,
+            archive: path,
             digest,
         },
     )?;
@@ -145,13 +111,12 @@ fn conda_entry(
 fn wheel_entry(
     product: &Product,
     subdir: &str,
-    wheel: &TargetWheel,
+    wheel: &Wheel,
+    package: &Package<'_>,
     directories: &BTreeMap<String, String>,
 ) -> Result<PackageEntry, Error> {
-    let digest = digest_of(&wheel.sha256);
-    let WheelFile::Here(path) = &wheel.file else {
-        return Err(Error::NotFetched { package: wheel.package_name() });
-    };
+    let (archive, path) = package.file()?;
+    let (digest, size) = (digest_of(&archive.sha256), archive.size);
     let archive = write_wheel(product, subdir, &wheel.file_name, path, digest)?;
     let source = match wheel.source {
         WheelSource::Lock => "lock",
@@ -166,7 +131,7 @@ fn wheel_entry(
         url: wheel.url.clone(),
         archive: archive.to_string(),
         digest,
-        size: wheel.size,
+        size,
         source: Some(source.into()),
         directory: directories.get(&wheel.package_name()).cloned(),
     })

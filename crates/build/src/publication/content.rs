@@ -16,7 +16,7 @@ use super::{PublishError, PublishRequest, PublishSource, PublishedImage, join, l
 use crate::{BuildReport, Error, build::Staged};
 
 /// What is published.
-pub struct Content {
+pub struct Content<'a> {
     /// Documents and layers, without tags yet.
     pub plan: PushPlan,
     /// What the tags of the version name.
@@ -30,16 +30,15 @@ pub struct Content {
     /// What is in the layout, unless the images are in the repositories only.
     pub stored: Option<StoredImages>,
     /// Keeps the files of layers for as long as they may be sent.
-    staged: Option<Staged>,
+    staged: Option<Staged<'a>>,
 }
 
 /// Reads what is published, or has `build` make it.
-pub fn content(
+pub fn content<'a>(
     request: &PublishRequest,
-    settings: &Settings,
     legs: &[CheckedLeg],
-    build: impl FnOnce() -> Result<Staged, Error>,
-) -> Result<Content, PublishError> {
+    build: impl FnOnce() -> Result<Staged<'a>, PublishError>,
+) -> Result<Content<'a>, PublishError> {
     match &request.source {
         PublishSource::Workspace | PublishSource::Leg => {
             let staged = build()?;
@@ -49,7 +48,7 @@ pub fn content(
                 (read_stored(destination.path(), &LayoutImage::Digest(report.digest))?, report, None)
             } else {
                 // A layout must not lack layers; the repositories have them.
-                staged.trim();
+                staged.trim()?;
                 (stored_images(&staged), staged.report().clone(), Some(staged))
             };
             if request.source == PublishSource::Leg && stored.images.len() != 1 {
@@ -65,18 +64,18 @@ pub fn content(
                 return Err(PublishError::NoLayout { text: text.chars().take(300).collect() });
             };
             let content = of_stored(read_stored(&dir, &image)?, false);
-            require(settings, &content.architectures.iter().map(|(a, _)| *a).collect())?;
+            require(&request.settings, &content.architectures.iter().map(|(a, _)| *a).collect())?;
             Ok(content)
         }
         PublishSource::Legs(_) => {
-            require(settings, &legs.iter().map(|leg| leg.platform.architecture).collect())?;
+            require(&request.settings, &legs.iter().map(|leg| leg.platform.architecture).collect())?;
             Ok(join::content(legs)?)
         }
     }
 }
 
 /// Images that are in no layout.
-fn stored_images(staged: &Staged) -> StoredImages {
+fn stored_images(staged: &Staged<'_>) -> StoredImages {
     let (index, blobs) = (&staged.index, staged.blobs());
     let images = index
         .images
@@ -95,7 +94,7 @@ fn require(settings: &Settings, there: &BTreeSet<Architecture>) -> Result<(), Pu
     Err(PublishError::ArchMissing { missing: missing.join(", "), required_by })
 }
 
-fn of_stored(stored: StoredImages, is_leg: bool) -> Content {
+fn of_stored(stored: StoredImages, is_leg: bool) -> Content<'static> {
     let mut plan = stored.push_plan();
     let mut root = stored.root.descriptor.clone();
     if is_leg {
@@ -136,7 +135,7 @@ pub fn sizes(plan: &PushPlan) -> BTreeMap<Digest, u64> {
     blobs.map(|blob| (blob.digest, blob.size)).collect()
 }
 
-impl Content {
+impl Content<'_> {
     /// An index of images that are in the repositories already.
     pub fn of_index(plan: PushPlan, root: Descriptor, images: Vec<PublishedImage>) -> Self {
         Self { plan, root, architectures: Vec::new(), images, build: None, stored: None, staged: None }

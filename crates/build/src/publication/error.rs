@@ -12,6 +12,8 @@ use pixi_oci_publish::{
 /// Why nothing is published. Those with a [`name`](Self::name) are refusals that a pipeline can tell apart.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
+    #[error("nothing to build: this publication has no workspace")]
+    NoProject,
     /// The build failed.
     #[error(transparent)]
     Build(#[from] crate::Error),
@@ -129,19 +131,4 @@ impl PublishError {
             _ => return None,
         })
     }
-}
-
-/// The error with its causes, as one line.
-pub fn in_one_line(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        // Many errors show their source in their own text.
-        if !text.contains(&cause_text) {
-            text.push_str(&format!(": {cause_text}"));
-        }
-        source = cause.source();
-    }
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

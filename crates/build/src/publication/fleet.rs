@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{PublishError, PublishRequest, settings::settings};
+use super::{PublishError, PublishRequest};
 
 /// Refuses workspaces that would take each other's tags away. It is asked before the first of them is published.
 ///
@@ -12,7 +12,8 @@ use super::{PublishError, PublishRequest, settings::settings};
 pub fn check_apart(requests: &[PublishRequest]) -> Result<(), PublishError> {
     let mut taken = BTreeMap::new();
     for request in requests {
-        let Ok(settings) = settings(request) else { continue };
+        let settings = &request.settings;
+        let workspace = settings.workspace.clone().unwrap_or_default();
         let tags: Vec<String> = if request.tags.is_empty() {
             settings.templates.iter().map(|tag| format!("{}{}", tag.as_str(), settings.suffix)).collect()
         } else {
@@ -21,10 +22,10 @@ pub fn check_apart(requests: &[PublishRequest]) -> Result<(), PublishError> {
         for repository in &settings.repositories {
             for tag in &tags {
                 let place = (repository.to_string(), tag.clone());
-                if let Some(first) = taken.insert(place, &request.build.workspace) {
+                if let Some(first) = taken.insert(place, workspace.clone()) {
                     return Err(PublishError::SharedTag {
-                        first: first.clone(),
-                        second: request.build.workspace.clone(),
+                        first,
+                        second: workspace.clone(),
                         repository: repository.to_string(),
                         tag: tag.clone(),
                     });

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::{PublishedImage, content::Content, leg::CheckedLeg};
 
 /// The index that names the legs, and nothing else: their blobs are where they have to be.
-pub fn content(legs: &[CheckedLeg]) -> Result<Content, crate::Error> {
+pub fn content(legs: &[CheckedLeg]) -> Result<Content<'static>, crate::Error> {
     let children: Vec<_> = legs.iter().map(|leg| (&leg.manifest, &leg.platform)).collect();
     let annotations = legs.first().map(|leg| leg.leg.index_annotations.clone()).unwrap_or_default();
     let bytes = index_document(&children, &annotations)?;

@@ -13,7 +13,7 @@ use super::content::Content;
 use crate::{LayerKind, report::ImageReport};
 
 /// The base images that are in the same registry, with their layers.
-pub fn base(content: &Content, to: &Repository) -> Vec<MountFrom> {
+pub fn base(content: &Content<'_>, to: &Repository) -> Vec<MountFrom> {
     let images = content.build.iter().flat_map(|build| &build.images);
     images.filter_map(|image| of_image(image, to)).collect()
 }

@@ -3,15 +3,14 @@
 use pixi_oci_image::MediaType;
 use pixi_oci_layer::Digest;
 use pixi_oci_publish::{
-    registry::{Access, Error, Registry, Repository},
+    registry::{Error, Registry, Repository},
     tags::{Prune, StagedTag, prune_plan},
 };
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{FailureReport, PublishError, PublishRequest, publish::credentials, settings::settings};
-use crate::OnEvent;
-use crate::network::Network;
+use super::{FailureReport, PublishError, PublishRequest, publish::connect};
+use crate::Session;
 
 /// What was removed, or would be.
 #[derive(Debug, Clone, Serialize)]
@@ -57,22 +56,15 @@ pub struct PrunedTag {
 /// # Errors
 ///
 /// The configuration. What fails at one repository is in the report.
-pub fn prune(request: &PublishRequest, on_event: OnEvent<'_>) -> Result<PruneReport, PublishError> {
+pub fn prune(request: &PublishRequest, session: &Session) -> Result<PruneReport, PublishError> {
     if let (false, Some((system, change))) = (request.dry_run, request.facts.unmerged()) {
         return Err(PublishError::PullRequest { system, change: change.to_owned() });
     }
-    let settings = settings(request)?;
-    let mut network = Network::new(&request.build.interrupted, on_event)?;
     let mut repositories = Vec::new();
-    for repository in &settings.repositories {
-        let sources = credentials(request, &settings, repository);
-        let events = network.events();
+    for repository in &request.settings.repositories {
         let mut pruned = PrunedRepository { repository: repository.to_string(), tags: Vec::new(), failure: None };
-        let outcome = network.run(async {
-            let credentials = sources.find(repository).await?;
-            let access = if request.dry_run { Access::Pull } else { Access::Push };
-            let registry = Registry::connect(repository, access, &request.access.options, credentials, events)?;
-            registry.ping().await?;
+        let outcome = session.run(async {
+            let registry = connect(request, repository, session).await?;
             prune_one(request, &registry, repository, &mut pruned.tags).await
         })?;
         pruned.failure = outcome.err().map(|error| FailureReport::new(&error));

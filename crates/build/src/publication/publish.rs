@@ -10,32 +10,29 @@ use pixi_oci_publish::{
 use super::{
     DestinationReport, FailureReport, KeptTag, Leg, PublishError, PublishReport, PublishRequest, PublishSource,
     PublishedTag, Status,
-    ahead::{Way, publish_started},
     content::{Content, content},
+    early::{EarlyUpload, publish_started},
     join,
     leg::{CheckedLeg, read_legs},
     mount,
-    settings::{Settings, settings},
 };
 use crate::{
-    OnEvent,
+    Project, Session,
     build::{reference, stage},
     cache::Pushed,
-    network::Network,
-    remote::{Published, RemoteMeans, RemoteRepository},
-    reuse::{OnLayer, Remote},
+    remote::{Published, RemoteOptions, RemoteRepository},
+    stock::{OnLayer, Remote},
 };
-use pixi_oci_net::Client;
 
 /// A repository on the way.
-pub struct Stop {
+pub struct Destination {
     pub(super) repository: Repository,
     /// `Err`: what blocks.
-    pub(super) state: Result<Open, Error>,
+    pub(super) state: Result<Connection, Error>,
 }
 
 /// A repository that answers.
-pub struct Open {
+pub struct Connection {
     pub(super) registry: Registry,
     pub(super) existing: Vec<String>,
 }
@@ -50,54 +47,53 @@ pub struct Open {
 /// See [`PublishError`]: nothing was published then. What fails at one repository is in the report.
 pub fn publish_images(
     request: &PublishRequest,
-    client: &Client,
-    on_event: OnEvent<'_>,
+    project: Option<&Project>,
+    session: &Session,
 ) -> Result<PublishReport, PublishError> {
     if let (false, Some((system, change))) = (request.dry_run, request.facts.unmerged()) {
         return Err(PublishError::PullRequest { system, change: change.to_owned() });
     }
-    let settings = settings(request)?;
     let legs = match &request.source {
         PublishSource::Legs(paths) => read_legs(paths)?,
         _ => Vec::new(),
     };
     let version = version(request, &legs)?;
     // What can be known without asking anybody is said before anything is done.
-    let first = tags(request, &settings, version.as_ref(), &[], &[])?;
-    check_base(request, &settings, version.as_ref(), &first)?;
+    let first = tags(request, version.as_ref(), &[], &[])?;
+    check_base(request, version.as_ref(), &first)?;
 
-    let mut network = Network::new(&request.build.interrupted, on_event)?;
-    let mut stops = open(request, &settings, &legs, &mut network)?;
-    if stops.iter().any(|stop| stop.state.is_err()) {
+    let mut destinations = open(request, &legs, session)?;
+    if destinations.iter().any(|destination| destination.state.is_err()) {
         // Nobody has to wait for a build that cannot be published.
-        return Err(PublishError::Blocked(blocked(stops)));
+        return Err(PublishError::Blocked(blocked(destinations)));
     }
-    let remote = remote(request, &settings, version.as_ref(), &first, &stops, on_event)?;
+    let remote = remote(request, project, version.as_ref(), &first, &destinations, session);
     let layers = remote.as_ref().map(|remote| remote as &dyn Remote);
-    let all_tags = tags(request, &settings, version.as_ref(), &[Architecture::Amd64, Architecture::Arm64], &[])?;
-    let way = Way::find(request, &all_tags, &stops, remote.as_ref());
+    let all_tags = tags(request, version.as_ref(), &[Architecture::Amd64, Architecture::Arm64], &[])?;
+    let early = EarlyUpload::find(request, &all_tags, &destinations, remote.as_ref(), session);
     let mut ahead = None;
-    let content = content(request, &settings, &legs, || {
-        let build = |on_layer: OnLayer<'_>| stage(&request.build, client, layers, on_layer, on_event);
-        let Some(way) = way else { return build(&|_, _| ()) };
-        let (staged, sent) = way.send_while(&mut network, on_event, build)?;
+    let content = content(request, &legs, || {
+        let project = project.ok_or(PublishError::NoProject)?;
+        let build = |on_layer: OnLayer<'_>| stage(project, None, layers, on_layer, session);
+        let Some(early) = early else { return Ok(build(&|_, _| ())?) };
+        let (staged, sent) = early.upload_while(session, build)?;
         ahead = Some(sent);
         Ok(staged)
     })?;
     let architectures: Vec<Architecture> =
         content.architectures.iter().map(|(architecture, _)| *architecture).collect();
     let mut plans = Vec::new();
-    for stop in &mut stops {
-        let Ok(open) = &stop.state else { continue };
-        let tags = tags(request, &settings, version.as_ref(), &architectures, &open.existing)?;
+    for destination in &mut destinations {
+        let Ok(open) = &destination.state else { continue };
+        let tags = tags(request, version.as_ref(), &architectures, &open.existing)?;
         let plan = PushPlan {
             tags: content.tag_steps(&tags, request.source == PublishSource::Leg),
             dry_run: request.dry_run,
             ..content.plan.clone()
         };
-        let guarded = network.run(guard(&plan, &open.registry, &stop.repository))?;
+        let guarded = session.run(guard(&plan, &open.registry, &destination.repository))?;
         if let Err(error) = guarded {
-            stop.state = Err(error);
+            destination.state = Err(error);
         }
         plans.push((plan, tags));
     }
@@ -111,44 +107,44 @@ pub fn publish_images(
         leg: None,
         build: None,
     };
-    if stops.iter().any(|stop| stop.state.is_err()) {
-        report.destinations = blocked(stops);
+    if destinations.iter().any(|destination| destination.state.is_err()) {
+        report.destinations = blocked(destinations);
         report.build = content.build;
         return Ok(report);
     }
     let mut served: Vec<Repository> = Vec::new();
-    let sent = Pushed::open(&request.build.cache_dir);
-    for (stop, (mut plan, tags)) in stops.iter().zip(plans) {
-        let Ok(open) = &stop.state else { continue };
+    let sent = Pushed::open(&session.caches.dir);
+    for (destination, (mut plan, tags)) in destinations.iter().zip(plans) {
+        let Ok(open) = &destination.state else { continue };
         let Ahead { arrived, failure } = match ahead.take() {
             Some(ahead) => ahead,
             None => {
-                on_event(publish_started(&stop.repository, &plan));
+                session.emit(publish_started(&destination.repository, &plan));
                 Ahead::default()
             }
         };
         plan.arrived = arrived;
-        let same_host = served.iter().filter(|other| other.host() == stop.repository.host());
+        let same_host = served.iter().filter(|other| other.host() == destination.repository.host());
         plan.mount_from = same_host.map(|other| other.path().into()).collect();
-        plan.mount_from.extend(remote.iter().flat_map(|remote| remote.mount_from(&stop.repository)));
-        plan.mount_from.extend(mount::base(&content, &stop.repository));
+        plan.mount_from.extend(remote.iter().flat_map(|remote| remote.mount_from(&destination.repository)));
+        plan.mount_from.extend(mount::base(&content, &destination.repository));
         let asked = |path: &str| plan.mount_from.iter().any(|from| from.path == path && from.blobs.is_none());
-        let mut from = sent.mount_from(&stop.repository, &content.blobs());
+        let mut from = sent.mount_from(&destination.repository, &content.blobs());
         from.retain(|from| !asked(&from.path));
         plan.mount_from.extend(from);
         let pushed = match failure {
             Some(error) => Err(error),
-            None => network.run(push(&plan, &open.registry))?,
+            None => session.run(push(&plan, &open.registry))?,
         };
-        let linked = remote.as_ref().map(|remote| remote.linked(&stop.repository)).unwrap_or_default();
+        let linked = remote.as_ref().map(|remote| remote.linked(&destination.repository)).unwrap_or_default();
         let pushed = pushed.map(|pushed| mount::with_linked(pushed, &linked));
         if pushed.is_ok() {
             if !request.dry_run {
-                sent.put(&stop.repository, &content.blobs());
+                sent.put(&destination.repository, &content.blobs());
             }
-            served.push(stop.repository.clone());
+            served.push(destination.repository.clone());
         }
-        report.destinations.push(destination(request, &stop.repository, &content, &tags, pushed));
+        report.destinations.push(destination_report(request, &destination.repository, &content, &tags, pushed));
     }
     report.leg = leg(request, &report, &content);
     report.build = content.build;
@@ -157,48 +153,33 @@ pub fn publish_images(
 
 /// The images whose layers are taken: those that were named, else what is published in the first repository already. A
 /// release is made anew unless images were named.
-pub fn remote<'a>(
-    request: &'a PublishRequest,
-    settings: &Settings,
+pub fn remote(
+    request: &PublishRequest,
+    project: Option<&Project>,
     version: Option<&Version>,
     tags: &TagPlan,
-    stops: &[Stop],
-    on_event: OnEvent<'a>,
-) -> Result<Option<Published<'a>>, PublishError> {
-    let builds = matches!(request.source, PublishSource::Workspace | PublishSource::Leg);
+    destinations: &[Destination],
+    session: &Session,
+) -> Option<Published> {
+    let project = project?;
     let is_release = version.and_then(Version::release).is_some();
-    let named = &request.build.cache_from;
-    // Without a layer cache all layers are to be made anew.
-    let by_itself = request.takes_published && !is_release && request.build.layer_cache > 0;
-    if !builds || (named.is_empty() && !by_itself) {
-        return Ok(None);
-    }
+    let named = &project.inputs.cache_from;
     let remote = |repository: &Repository, reference| RemoteRepository {
         repository: repository.clone(),
         reference,
-        credentials: credentials(request, settings, repository),
+        credentials: credentials(request, repository, session),
     };
     let from: Vec<RemoteRepository> = if named.is_empty() {
-        let first = stops.first().and_then(|stop| Some((&stop.repository, stop.state.as_ref().ok()?)));
-        first
-            .and_then(|(repository, open)| Some(remote(repository, Some(last_published(tags, &open.existing)?))))
-            .into_iter()
-            .collect()
+        // Without a layer cache all layers are to be made anew.
+        let by_default = request.takes_published && !is_release && session.caches.layers > 0;
+        let first = destinations.first().filter(|_| by_default)?;
+        let connection = first.state.as_ref().ok()?;
+        vec![remote(&first.repository, Some(last_published(tags, &connection.existing)?))]
     } else {
         named.iter().map(|from| remote(&from.repository, Some(reference(from)))).collect()
     };
-    if from.is_empty() {
-        return Ok(None);
-    }
-    let to = settings.repositories.iter().map(|repository| remote(repository, None)).collect();
-    let means = RemoteMeans {
-        options: &request.access.options,
-        scratch: request.build.cache_dir.join("previous"),
-        may_link: !request.dry_run,
-        interrupted: &request.build.interrupted,
-        on_event,
-    };
-    Ok(Some(Published::new(from, to, means)?))
+    let to = request.settings.repositories.iter().map(|repository| remote(repository, None)).collect();
+    Some(Published::new(RemoteOptions { from, to, may_mount: !request.dry_run }, session.clone()))
 }
 
 /// The tag of what was published before: one that is put again, else `latest`, else that of the newest release.
@@ -226,7 +207,6 @@ fn version(request: &PublishRequest, legs: &[CheckedLeg]) -> Result<Option<Versi
 /// The tags that a repository gets that has some already. Images of these architectures get tags of their own.
 pub fn tags(
     request: &PublishRequest,
-    settings: &Settings,
     version: Option<&Version>,
     architectures: &[Architecture],
     existing: &[String],
@@ -234,8 +214,8 @@ pub fn tags(
     Ok(tag_plan(&TagPlanInput {
         version,
         sha: request.facts.commit(),
-        templates: &settings.templates,
-        suffix: &settings.suffix,
+        templates: &request.settings.templates,
+        suffix: &request.settings.suffix,
         explicit: &request.tags,
         existing,
         architectures,
@@ -243,18 +223,13 @@ pub fn tags(
 }
 
 /// A release is what it is for ever, and so must be what it is made of.
-fn check_base(
-    request: &PublishRequest,
-    settings: &Settings,
-    version: Option<&Version>,
-    tags: &TagPlan,
-) -> Result<(), PublishError> {
+fn check_base(request: &PublishRequest, version: Option<&Version>, tags: &TagPlan) -> Result<(), PublishError> {
     let builds = matches!(request.source, PublishSource::Workspace | PublishSource::Leg);
     let release = || {
         let asked = tags.tags.iter().find_map(|planned| planned.tag.parse::<Release>().ok());
         version.and_then(Version::release).or(asked)
     };
-    match (&settings.unpinned_base, release()) {
+    match (&request.settings.unpinned_base, release()) {
         (Some(base), Some(release)) if builds => {
             Err(PublishError::UnpinnedBase { version: release.to_string(), base: base.clone() })
         }
@@ -265,30 +240,39 @@ fn check_base(
 /// Asks every registry whether it is there, and what tags it has.
 pub fn open(
     request: &PublishRequest,
-    settings: &Settings,
     legs: &[CheckedLeg],
-    network: &mut Network<'_>,
-) -> Result<Vec<Stop>, PublishError> {
-    let mut stops = Vec::new();
-    for repository in &settings.repositories {
-        let sources = credentials(request, settings, repository);
-        let events = network.events();
-        let opened = network.run(async {
-            let credentials = sources.find(repository).await?;
-            let access = if request.dry_run { Access::Pull } else { Access::Push };
-            let registry = Registry::connect(repository, access, &request.access.options, credentials, events)?;
-            registry.ping().await?;
+    session: &Session,
+) -> Result<Vec<Destination>, PublishError> {
+    let mut destinations = Vec::new();
+    for repository in &request.settings.repositories {
+        let opened = session.run(async {
+            let registry = connect(request, repository, session).await?;
             join::check(legs, &registry, repository).await?;
-            Ok(Open { existing: registry.tags().await?, registry })
+            Ok(Connection { existing: registry.tags().await?, registry })
         })?;
-        stops.push(Stop { repository: repository.clone(), state: opened });
+        destinations.push(Destination { repository: repository.clone(), state: opened });
     }
-    Ok(stops)
+    Ok(destinations)
+}
+
+/// A connection to a repository that answers.
+pub(super) async fn connect(
+    request: &PublishRequest,
+    repository: &Repository,
+    session: &Session,
+) -> Result<Registry, Error> {
+    let credentials = credentials(request, repository, session).find(repository).await?;
+    let access = if request.dry_run { Access::Pull } else { Access::Push };
+    let options = &session.registries.options;
+    let registry = Registry::connect(repository, access, options, credentials, session.registry_events())?;
+    registry.ping().await?;
+    Ok(registry)
 }
 
 /// A token is for one registry: the first one. The others find theirs by their host.
-pub(super) fn credentials(request: &PublishRequest, settings: &Settings, repository: &Repository) -> CredentialSources {
-    let mut sources = request.access.credentials.clone();
+fn credentials(request: &PublishRequest, repository: &Repository, session: &Session) -> CredentialSources {
+    let settings = &request.settings;
+    let mut sources = session.registries.credentials.clone();
     sources.token_command = sources.token_command.or_else(|| settings.token_command.clone());
     if settings.repositories.first().is_some_and(|first| first.host() != repository.host()) {
         sources.token = None;
@@ -315,13 +299,13 @@ async fn guard(plan: &PushPlan, registry: &Registry, repository: &Repository) ->
     Ok(())
 }
 
-fn blocked(stops: Vec<Stop>) -> Vec<DestinationReport> {
-    let report = |stop: Stop| {
-        let failure = stop.state.err().map(|error| FailureReport::new(&error));
+fn blocked(destinations: Vec<Destination>) -> Vec<DestinationReport> {
+    let report = |destination: Destination| {
+        let failure = destination.state.err().map(|error| FailureReport::new(&error));
         let status = if failure.is_some() { Status::Failed } else { Status::NotTried };
-        DestinationReport { failure, ..empty(&stop.repository, status) }
+        DestinationReport { failure, ..empty(&destination.repository, status) }
     };
-    stops.into_iter().map(report).collect()
+    destinations.into_iter().map(report).collect()
 }
 
 fn empty(repository: &Repository, status: Status) -> DestinationReport {
@@ -341,10 +325,10 @@ fn empty(repository: &Repository, status: Status) -> DestinationReport {
     }
 }
 
-fn destination(
+fn destination_report(
     request: &PublishRequest,
     repository: &Repository,
-    content: &Content,
+    content: &Content<'_>,
     tags: &TagPlan,
     pushed: Result<PushReport, Error>,
 ) -> DestinationReport {
@@ -378,7 +362,7 @@ fn destination(
 }
 
 /// For the job that joins: only of what is published wherever it should be.
-fn leg(request: &PublishRequest, report: &PublishReport, content: &Content) -> Option<Leg> {
+fn leg(request: &PublishRequest, report: &PublishReport, content: &Content<'_>) -> Option<Leg> {
     if request.source != PublishSource::Leg || request.dry_run || !report.is_complete() {
         return None;
     }

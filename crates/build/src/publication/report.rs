@@ -4,8 +4,8 @@ use pixi_oci_layer::Digest;
 use pixi_oci_publish::registry;
 use serde::Serialize;
 
-use super::{Leg, error::in_one_line};
-use crate::BuildReport;
+use super::Leg;
+use crate::{BuildReport, error::in_one_line};
 
 /// The result of a publication. Its JSON form is what `--json` prints.
 #[derive(Debug, Clone, Serialize)]

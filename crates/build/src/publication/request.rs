@@ -2,29 +2,22 @@
 
 use std::path::PathBuf;
 
-use pixi_oci_publish::{
-    registry::RegistryAccess,
-    tags::{CiContext, CiEvent, Version, VersionInput, find_version},
-};
+use pixi_oci_publish::tags::{CiContext, CiEvent, Version, VersionInput, find_version};
 
-use crate::BuildRequest;
+use super::Settings;
 
 /// What to publish, and where.
 #[derive(Debug, Clone)]
 pub struct PublishRequest {
-    /// The workspace and its configuration; `overrides.repositories` are those of the command line.
-    pub build: BuildRequest,
-    /// What is published.
     pub source: PublishSource,
+    pub settings: Settings,
     /// Tags of the command line, instead of the configured ones.
     pub tags: Vec<String>,
     /// Where the version comes from.
     pub facts: VersionFacts,
-    /// How registries are reached. Its token and token command are for the registry of the first repository only.
-    pub access: RegistryAccess,
     /// Whether layers are taken from what is published in the first repository already, if nothing else is named.
     pub takes_published: bool,
-    /// Only say what would be done: nothing is written to a registry.
+    /// Only report what would be done: nothing is written to a registry.
     pub dry_run: bool,
 }
 

@@ -1,22 +1,26 @@
 //! What the workspace says about publishing, the command line over it, and the defaults below.
 
+use std::path::PathBuf;
+
 use pixi_oci_image::Architecture;
-use pixi_oci_lock::LockFile;
 use pixi_oci_publish::{
     base::BaseRef,
     registry::{Repository, RepositoryRef},
     tags::TagTemplate,
 };
-use pixi_oci_workspace::{OciConfig, Workspace};
+use pixi_oci_workspace::OciConfig;
 
-use super::{PublishError, PublishRequest, PublishSource};
-use crate::{BuildRequest, Error, configuration::configuration, target::locked_architectures};
+use super::PublishError;
+use crate::{Declared, Inputs, Session};
 
 /// The tags where none are configured.
 const DEFAULT_TAGS: [&str; 3] = ["{version}", "sha-{sha}", "latest"];
 
 /// How a workspace is published.
+#[derive(Debug, Clone)]
 pub struct Settings {
+    /// The workspace; none where a layout or legs are published without one.
+    pub workspace: Option<PathBuf>,
     /// Where to, without repetition.
     pub repositories: Vec<Repository>,
     /// The configured tags, or the default ones.
@@ -27,57 +31,74 @@ pub struct Settings {
     pub token_command: Option<Vec<String>>,
     /// The base image that is not pinned by its digest.
     pub unpinned_base: Option<String>,
-    /// The architectures that an index must have, and who says so.
+    /// The architectures that an index must have, and who requires them.
     pub required: Option<(Vec<Architecture>, &'static str)>,
 }
 
-/// Puts the sources together. A layout that is published with `--to` needs no workspace.
-pub fn settings(request: &PublishRequest) -> Result<Settings, PublishError> {
-    let build = &request.build;
-    let workspace = match Workspace::open(&build.workspace) {
-        Ok(workspace) => workspace,
-        Err(_) if matches!(request.source, PublishSource::Layout(_)) && build.overrides.repositories.is_some() => {
-            return without_workspace(build);
-        }
-        Err(error) => return Err(Error::from(error).into()),
-    };
-    let configuration = configuration(build, &workspace)?;
-    let oci = &configuration.oci;
-    let required = match (&build.architectures[..], &configuration.architectures[..], &request.source) {
-        ([], [], PublishSource::Legs(_)) => {
-            let lock = LockFile::of(&workspace).map_err(Error::from)?;
-            Some((locked_architectures(&lock, &configuration.environment)?, "the lock file"))
-        }
-        ([], [], _) => None,
-        ([], configured, _) => Some((configured.to_vec(), "`arch`")),
-        (said, _, _) => Some((said.to_vec(), "--arch")),
-    };
-    let unpinned_base = match BaseRef::parse(&configuration.base) {
-        Ok(base) if !base.is_pinned() => Some(configuration.base.clone()),
-        // What is no base image is said by the build.
-        _ => None,
-    };
-    Ok(Settings {
-        repositories: repositories(oci.repositories.as_deref().unwrap_or_default())?,
-        templates: templates(oci)?,
-        suffix: tag_suffix(&workspace, &configuration.environment),
-        token_command: oci.token_command.clone(),
-        unpinned_base,
-        required,
-    })
-}
+impl Settings {
+    /// What a workspace declares.
+    ///
+    /// # Errors
+    ///
+    /// A repository or tag is wrong, or there is none.
+    pub fn of(declared: &Declared) -> Result<Self, PublishError> {
+        let Declared { inputs, workspace, configuration } = declared;
+        let oci = &configuration.oci;
+        let required = match (&inputs.architectures[..], &configuration.architectures[..]) {
+            ([], []) => None,
+            ([], configured) => Some((configured.to_vec(), "`arch`")),
+            (chosen, _) => Some((chosen.to_vec(), "--arch")),
+        };
+        let unpinned_base = match BaseRef::parse(&configuration.base) {
+            Ok(base) if !base.is_pinned() => Some(configuration.base.clone()),
+            // The build reports what is wrong with the name.
+            _ => None,
+        };
+        Ok(Self {
+            workspace: Some(workspace.manifest_path.clone()),
+            suffix: tag_suffix(declared),
+            unpinned_base,
+            required,
+            ..Self::of_config(oci)?
+        })
+    }
 
-fn without_workspace(build: &BuildRequest) -> Result<Settings, PublishError> {
-    let said = &build.overrides;
-    let architectures = &build.architectures;
-    Ok(Settings {
-        repositories: repositories(said.repositories.as_deref().unwrap_or_default())?,
-        templates: templates(said)?,
-        suffix: String::new(),
-        token_command: said.token_command.clone(),
-        unpinned_base: None,
-        required: (!architectures.is_empty()).then(|| (architectures.clone(), "--arch")),
-    })
+    /// Settings of the command line alone, for a layout that is published without a workspace.
+    ///
+    /// # Errors
+    ///
+    /// As [`of`](Self::of).
+    pub fn without_workspace(inputs: &Inputs) -> Result<Self, PublishError> {
+        let architectures = &inputs.architectures;
+        let required = (!architectures.is_empty()).then(|| (architectures.clone(), "--arch"));
+        Ok(Self { required, ..Self::of_config(&inputs.overrides)? })
+    }
+
+    /// Settings for legs: where neither command line nor configuration name architectures, the lock file does.
+    ///
+    /// # Errors
+    ///
+    /// As [`of`](Self::of); the lock file cannot be read.
+    pub fn for_legs(declared: &Declared, session: &Session) -> Result<Self, PublishError> {
+        let settings = Self::of(declared)?;
+        let required = match settings.required {
+            Some(required) => required,
+            None => (declared.locked_architectures(session)?, "the lock file"),
+        };
+        Ok(Self { required: Some(required), ..settings })
+    }
+
+    fn of_config(oci: &OciConfig) -> Result<Self, PublishError> {
+        Ok(Self {
+            workspace: None,
+            repositories: repositories(oci.repositories.as_deref().unwrap_or_default())?,
+            templates: templates(oci)?,
+            suffix: String::new(),
+            token_command: oci.token_command.clone(),
+            unpinned_base: None,
+            required: None,
+        })
+    }
 }
 
 /// The first repository that is configured, if it is one.
@@ -110,7 +131,8 @@ fn templates(oci: &OciConfig) -> Result<Vec<TagTemplate>, PublishError> {
 
 /// Two environments of a workspace in one repository would take each other's tags away: one that is not the workspace's
 /// usual one, and has neither tags nor repositories of its own, has its name at the end of its tags.
-pub fn tag_suffix(workspace: &Workspace, environment: &str) -> String {
+pub fn tag_suffix(declared: &Declared) -> String {
+    let (workspace, environment) = (&declared.workspace, declared.configuration.environment.as_str());
     let usual = workspace.oci.environment.as_deref().unwrap_or("default");
     let own = workspace.oci.environments.get(environment);
     let is_told_apart = own.is_some_and(|own| own.tags.is_some() || own.repositories.is_some());

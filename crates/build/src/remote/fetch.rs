@@ -6,7 +6,7 @@ use pixi_oci_publish::{Destination, OciLayout};
 use super::Published;
 use crate::Error;
 
-impl Published<'_> {
+impl Published {
     /// Fetches a layer from the first image that has it. It has no name in the layout before its digest is right, and a
     /// fetch that is dropped leaves nothing.
     pub(super) async fn fetch(&self, blob: &Descriptor, layout: &OciLayout) -> Result<bool, Error> {

@@ -14,7 +14,7 @@ use super::{Links, Published};
 /// What went wrong, and where.
 type Failed = (Repository, RegistryError);
 
-impl Published<'_> {
+impl Published {
     /// Whether all repositories that are published to have the layer, or get it from another repository of their registry.
     pub(super) async fn is_at_all_targets(&self, blob: &Descriptor) -> Result<bool, Failed> {
         let targets = self.targets.get_or_try_init(|| self.connect_targets()).await?;
@@ -28,9 +28,9 @@ impl Published<'_> {
     }
 
     async fn connect_targets(&self) -> Result<Vec<Registry>, Failed> {
-        let access = if self.means.may_link { Access::Push } else { Access::Pull };
+        let access = if self.options.may_mount { Access::Push } else { Access::Pull };
         let mut targets = Vec::new();
-        for remote in &self.to {
+        for remote in &self.options.to {
             targets.push(self.connect(remote, access).await.map_err(|error| (remote.repository.clone(), error))?);
         }
         Ok(targets)
@@ -48,7 +48,7 @@ impl Published<'_> {
             // One that is not ours to read has no layers for us; the registry itself is fine.
             let linked = match from.has_blob(blob).await {
                 Ok(false) => continue,
-                Ok(true) => !self.means.may_link || mount(blob, target, from).await?,
+                Ok(true) => !self.options.may_mount || mount(blob, target, from).await?,
                 Err(_) => false,
             };
             self.links(|links| match linked {
@@ -73,10 +73,10 @@ impl Published<'_> {
 
     /// From where a repository may get blobs without their being sent: the images of its registry whose layers are taken.
     pub fn mount_from(&self, repository: &Repository) -> Vec<MountFrom> {
-        let from = self.from.iter().map(|remote| &remote.repository);
+        let from = self.options.from.iter().map(|remote| &remote.repository);
         // What is only thought of is in the plan, so that a dry run does not look for the files of layers.
-        let thought_of = (!self.means.may_link).then(|| self.linked(repository));
-        let to = self.to.iter().map(|remote| &remote.repository).filter(|_| thought_of.is_some());
+        let thought_of = (!self.options.may_mount).then(|| self.linked(repository));
+        let to = self.options.to.iter().map(|remote| &remote.repository).filter(|_| thought_of.is_some());
         let same = from.chain(to).filter(|other| other.host() == repository.host() && *other != repository);
         same.map(|other| MountFrom { path: other.path().to_owned(), blobs: thought_of.clone() }).collect()
     }

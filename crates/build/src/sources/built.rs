@@ -19,17 +19,14 @@ use std::path::{Path, PathBuf};
 
 use pixi_oci_image::Architecture;
 use pixi_oci_lock::{ArchiveLocation, Sha256};
-use pixi_oci_net::Client;
 use pixi_oci_podman::Runs;
 use pixi_oci_wheel::DirectUrl;
 
 pub use self::{builds::Builds, error::BuildError};
 use super::SourceError;
 use crate::{
-    BuildPlace, BuildRequest, OnEvent,
-    configuration::Configuration,
+    BuildPlace, Project, Session,
     source_wheel::{SourceWheel, WheelOrigin},
-    target::Target,
 };
 
 /// A source that is to be built.
@@ -62,18 +59,10 @@ pub enum PendingKind {
 
 /// What all builds share.
 pub struct Means<'a> {
-    /// What was asked for.
-    pub request: &'a BuildRequest,
-    /// The configuration.
-    pub configuration: &'a Configuration,
-    /// What is built.
-    pub targets: &'a [Target],
-    /// Fetches source archives.
-    pub client: &'a Client,
+    pub project: &'a Project,
+    pub session: &'a Session,
     /// A directory for temporary files.
     pub scratch: &'a Path,
-    /// Is told what happens.
-    pub on_event: OnEvent<'a>,
 }
 
 /// What a build needs to go on. Each names the position of a target.

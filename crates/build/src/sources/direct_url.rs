@@ -5,7 +5,7 @@ use pixi_oci_wheel::DirectUrl;
 use url::Url;
 
 use super::{Kind, Locked};
-use crate::wheels::in_image;
+use crate::wheel::in_image;
 
 impl Locked<'_> {
     /// `None` for a source archive of an index, and for conda's sources.

@@ -10,8 +10,9 @@ use pep508_rs::{PackageName, pep440_rs::Version};
 use pixi_oci_package::Python;
 use pixi_oci_wheel::check_tags;
 
-use super::{Locked, SourceError, SourcesInput};
+use super::{Locked, SourceError};
 use crate::{
+    Project,
     source_wheel::{SourceWheel, WheelOrigin},
     target::Target,
 };
@@ -30,12 +31,12 @@ struct Given {
 
 impl Injected {
     /// Reads the wheels that were given. Each must be of a locked source, and for one of the targets.
-    pub fn read(input: &SourcesInput<'_>, locked: &[Locked<'_>]) -> Result<Self, SourceError> {
-        let given = given(input)?;
+    pub fn read(project: &Project, scratch: &Path, locked: &[Locked<'_>]) -> Result<Self, SourceError> {
+        let given = given(project)?;
         if given.is_empty() {
             return Ok(Self::default());
         }
-        let pythons = input.targets.iter().map(Target::python).collect::<Result<Vec<_>, _>>()?;
+        let pythons = project.targets.iter().map(Target::python).collect::<Result<Vec<_>, _>>()?;
         let mut injected = Self::default();
         let mut used: BTreeSet<&Path> = BTreeSet::new();
         let mut reasons: BTreeMap<&Path, String> = BTreeMap::new();
@@ -48,10 +49,10 @@ impl Injected {
                 continue;
             }
             for &index in &source.targets {
-                let target = &input.targets[index];
+                let target = &project.targets[index];
                 let chosen = choose(source, &wheels, target, pythons[index].as_ref(), &mut reasons)?;
                 used.insert(&chosen.path);
-                let wheel = injected.copy(input, chosen)?;
+                let wheel = injected.copy(scratch, chosen)?;
                 injected.0.insert((source.name.clone(), index), wheel);
             }
         }
@@ -75,23 +76,22 @@ impl Injected {
     }
 
     /// Copies a wheel, once, so that it cannot change between its checks and its use.
-    fn copy(&self, input: &SourcesInput<'_>, wheel: &Given) -> Result<SourceWheel, SourceError> {
-        let path = input.scratch.join("injected").join(&wheel.file_name);
+    fn copy(&self, scratch: &Path, wheel: &Given) -> Result<SourceWheel, SourceError> {
+        let path = scratch.join("injected").join(&wheel.file_name);
         if let Some(known) = self.0.values().find(|known| known.path == path) {
             return Ok(known.clone());
         }
-        let copied =
-            fs_err::create_dir_all(input.scratch.join("injected")).and_then(|()| fs_err::copy(&wheel.path, &path));
+        let copied = fs_err::create_dir_all(scratch.join("injected")).and_then(|()| fs_err::copy(&wheel.path, &path));
         copied.map_err(|source| SourceError::Io { action: "copy", path: wheel.path.clone(), source })?;
         Ok(SourceWheel::read(&path, &wheel.name, &wheel.version.to_string(), WheelOrigin::Injected, None)?)
     }
 }
 
 /// Every file that was given: paths of the command line, patterns of the configuration.
-fn given(input: &SourcesInput<'_>) -> Result<Vec<Given>, SourceError> {
-    let mut paths: BTreeSet<PathBuf> = input.request.wheels.iter().cloned().collect();
-    let root = &input.workspace.root;
-    for pattern in input.configuration.oci.wheels.iter().flatten() {
+fn given(project: &Project) -> Result<Vec<Given>, SourceError> {
+    let mut paths: BTreeSet<PathBuf> = project.inputs.sources.wheels.iter().cloned().collect();
+    let root = &project.workspace.root;
+    for pattern in project.configuration.oci.wheels.iter().flatten() {
         let found = matching(root, pattern)?;
         if found.is_empty() {
             return Err(SourceError::NoMatch { pattern: pattern.clone(), workspace: root.clone() });

@@ -6,15 +6,15 @@ use std::{
 };
 
 use clap::Args;
-use pixi_oci_build::{Architecture, find_container_engine};
+use pixi_oci_build::{Architecture, Session, find_container_engine};
 use pixi_oci_publish::{
     base::{BaseOptions, BaseRef, resolve_base, take_out},
-    registry::{RegistryAccess, no_events},
+    registry::no_events,
     take_from_container,
 };
 use pixi_oci_verify::{RunError, Scratch};
 
-use crate::{error::CliError, interrupt, means::Means};
+use crate::error::CliError;
 
 /// Where the project is, if it is in no directory of this machine.
 #[derive(Debug, Args)]
@@ -39,7 +39,7 @@ pub struct Taken {
 
 impl FromArgs {
     /// Takes the project out, if it is to be taken out.
-    pub fn take(&self, means: &Means, registries: RegistryAccess, offline: bool) -> Result<Option<Taken>, CliError> {
+    pub fn take(&self, session: &Session) -> Result<Option<Taken>, CliError> {
         let Some(path) = self.project_path.as_deref() else { return Ok(None) };
         let name = path.trim_end_matches('/').rsplit('/').next().filter(|name| !matches!(*name, "" | "." | ".."));
         let (true, Some(name)) = (path.starts_with('/'), name) else {
@@ -52,7 +52,7 @@ impl FromArgs {
         let made = fs::create_dir(&workspace);
         made.map_err(|source| CliError::Io { action: format!("write {}", workspace.display()), source })?;
         match (&self.from_image, &self.from_container) {
-            (Some(image), _) => from_image(image, path, &workspace, means, &registries, offline)?,
+            (Some(image), _) => from_image(image, path, &workspace, session)?,
             (_, Some(container)) => {
                 let engine = find_container_engine(&env::var_os("PATH").unwrap_or_default())?;
                 take_from_container(engine.as_os_str(), container, path, &workspace)?;
@@ -63,38 +63,28 @@ impl FromArgs {
     }
 }
 
-fn from_image(
-    image: &str,
-    path: &str,
-    to: &Path,
-    means: &Means,
-    registries: &RegistryAccess,
-    offline: bool,
-) -> Result<(), CliError> {
+fn from_image(image: &str, path: &str, to: &Path, session: &Session) -> Result<(), CliError> {
     let base = BaseRef::parse(image)?;
-    let cache = means.cache()?.join("base");
+    let cache = session.caches.dir.join("base");
     let options = BaseOptions {
         cache_dir: &cache,
-        offline,
+        offline: session.offline,
         compression: Default::default(),
-        registries,
+        registries: &session.registries,
         skopeo: Path::new("skopeo"),
         events: &no_events(),
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let runtime = runtime.map_err(|source| CliError::Io { action: "use the network".into(), source })?;
     // A project is the same on all architectures; an image may be there for the other one only.
     let [own, other] = match env::consts::ARCH {
         "aarch64" => [Architecture::Arm64, Architecture::Amd64],
         _ => [Architecture::Amd64, Architecture::Arm64],
     };
-    let found = runtime.block_on(interrupt::until(async {
+    let found = session.run(async {
         match resolve_base(&base, own, &options).await {
             Ok(found) => Ok(found),
             Err(error) => resolve_base(&base, other, &options).await.map_err(|_| error),
         }
-    }));
-    let found = found.ok_or(pixi_oci_build::Error::Interrupted)??;
+    })??;
     let found = found.ok_or_else(|| CliError::Usage("`scratch` has no project in it".into()))?;
     take_out(&found, path, to)?;
     Ok(())

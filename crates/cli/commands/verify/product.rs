@@ -85,14 +85,12 @@ fn bootstrap(args: &ProductArgs, manifest: &ProductManifest, output: &Output) ->
     let base = args.base.as_deref().unwrap_or(DEFAULT_BASE);
     let base = BaseRef::parse(base)?;
     let scratch = Scratch::new(&surroundings.scratch).map_err(RunError::from)?;
-    let cache = args.means.cache()?.join("base");
-    let offline = args.means.channels_without_workspace()?.offline();
-    let registries = args.registry.access();
+    let session = args.means.session(None, args.registry.access(), None)?;
     let options = BaseOptions {
-        cache_dir: &cache,
-        offline,
+        cache_dir: &session.caches.dir.join("base"),
+        offline: session.offline,
         compression: Default::default(),
-        registries: &registries,
+        registries: &session.registries,
         skopeo: Path::new("skopeo"),
         events: &events,
     };

@@ -7,8 +7,7 @@ use std::{
 };
 
 use clap::Args;
-use pixi_oci_build::{Architecture, BuildReport, BuildRequest, Recorded, RecordedBase};
-use pixi_oci_net::Client;
+use pixi_oci_build::{Architecture, BuildReport, Declared, Inputs, LockUse, ProvenanceInputs, Recorded, RecordedBase};
 use pixi_oci_verify::{
     Comparison, ImageComparison, Origin, Report, RunError, Sameness, Scratch, Verdict, compare, read_origin,
     read_project, verify_layout,
@@ -93,9 +92,13 @@ pub fn run(args: &RebuildArgs, output: &Output) -> Result<ExitCode, CliError> {
     let wanted = architectures(args, &report)?;
     let scratch = Scratch::new(&surroundings.scratch).map_err(RunError::from)?;
     let again = scratch.path().join("again");
-    let request = request(args, &layout.dir, &report, &wanted, &again)?;
-    let client = Client::new(&args.means.channels(&args.selection.workspace())?.client)?;
-    let built = build::build_with_progress(&request, &client, output)?;
+    let workspace = args.selection.open()?;
+    let session = args.means.session(Some(&workspace), args.registry.access(), None)?;
+    let inputs = inputs(args, &layout.dir, &report, &wanted)?;
+    let provenance = inputs.provenance.clone();
+    let to = format!("oci:{}", again.display());
+    let declared = Declared::new(workspace.into(), inputs)?;
+    let built = build::build_with_progress(declared, Some(&to), &session, output)?;
     let made = verify_layout(&again, None)?;
     let wants = |platform: &str| architecture(platform).is_some_and(|architecture| wanted.contains(&architecture));
     let comparison = compare((&layout.dir, &report), (&again, &made), &wants)?;
@@ -104,7 +107,7 @@ pub fn run(args: &RebuildArgs, output: &Output) -> Result<ExitCode, CliError> {
     }
     let summary = summary(&args.image, &comparison);
     let lock_file = Some(built.lock_file_digest.to_string());
-    let made_with = Some(made_with(&request, &built));
+    let made_with = Some(made_with(&provenance, &built));
     let rebuilt = Rebuilt { image: report, made_with, comparison: Some(comparison) };
     finish(args, lock_file, rebuilt, &summary, output)
 }
@@ -141,17 +144,9 @@ fn architectures(args: &RebuildArgs, report: &Report) -> Result<Vec<Architecture
     Ok(there)
 }
 
-/// The build that made the image, as far as it can be known.
-fn request(
-    args: &RebuildArgs,
-    dir: &Path,
-    report: &Report,
-    wanted: &[Architecture],
-    again: &Path,
-) -> Result<BuildRequest, CliError> {
-    let channels = args.means.channels(&args.selection.workspace())?;
-    let access = args.registry.access();
-    let request = build::request(&args.selection, Some(&args.settings), None, &args.means, &channels, access)?;
+/// The inputs of the build that made the image, as far as they can be known.
+fn inputs(args: &RebuildArgs, dir: &Path, report: &Report, wanted: &[Architecture]) -> Result<Inputs, CliError> {
+    let inputs = args.selection.inputs(Some(&args.settings), &[])?;
     let read = |source| CliError::Io { action: "read what the image says of itself".into(), source };
     let (mut recorded, mut epoch, mut environment) = (Recorded::default(), None, None);
     for image in &report.images {
@@ -168,15 +163,13 @@ fn request(
         }
     }
     recorded.place = Some(std::path::absolute(dir).map_err(read)?);
-    Ok(BuildRequest {
-        environment: request.environment.or(environment),
+    Ok(Inputs {
+        environment: inputs.environment.or(environment),
         architectures: wanted.to_vec(),
-        output: Some(format!("oci:{}", again.display())),
         // What it was made at is known best by itself.
-        epoch: epoch.or(request.epoch),
-        recorded: Some(recorded),
-        may_lock: false,
-        ..request
+        provenance: ProvenanceInputs { epoch: epoch.or(inputs.provenance.epoch), recorded: Some(recorded) },
+        lock_use: if inputs.lock_use == LockUse::Frozen { LockUse::Frozen } else { LockUse::Locked },
+        ..inputs
     })
 }
 
@@ -185,7 +178,7 @@ fn epoch_of(origin: &Origin) -> Option<i64> {
     Some(time.as_second()).filter(|seconds| *seconds >= 0)
 }
 
-fn made_with(request: &BuildRequest, built: &BuildReport) -> MadeWith {
+fn made_with(provenance: &ProvenanceInputs, built: &BuildReport) -> MadeWith {
     let base = |image: &pixi_oci_build::ImageReport| {
         let base = image.base.as_ref()?;
         let name = base.reference.split('@').next().unwrap_or_default();
@@ -195,8 +188,8 @@ fn made_with(request: &BuildRequest, built: &BuildReport) -> MadeWith {
         pixi_oci: env!("CARGO_PKG_VERSION"),
         lock_file_digest: built.lock_file_digest.to_string(),
         environment: built.environment.clone(),
-        created: request.epoch,
-        revision: request.recorded.as_ref().and_then(|recorded| recorded.revision.clone()),
+        created: provenance.epoch,
+        revision: provenance.recorded.as_ref().and_then(|recorded| recorded.revision.clone()),
         bases: built.images.iter().filter_map(base).collect(),
     }
 }

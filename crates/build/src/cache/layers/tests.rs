@@ -3,7 +3,7 @@ use pixi_oci_package::TargetPrefix;
 use tempfile::TempDir;
 
 use super::*;
-use crate::{layer_key::KeyPackage, layers::Seen};
+use crate::{layer_key::KeyPackage, layers::Findings};
 
 struct World {
     directory: TempDir,
@@ -30,7 +30,7 @@ impl World {
         };
         let blob = self.layout.blob_path(&layer.digest);
         fs::write(&blob, bytes).unwrap();
-        let record = LayerRecord::new(&layer, &Seen::default());
+        let record = LayerRecord::new(&layer, &Findings::default());
         self.cache.put(&key(name), &record, &blob);
         record
     }

@@ -75,17 +75,17 @@ impl<'a> Builds<'a> {
     /// # Errors
     /// The cache of wheels cannot be used.
     pub fn open(decided: &'a mut Decided, means: &'a Means<'a>) -> Result<Self, SourceError> {
-        let cache = WheelCache::open(&means.request.cache_dir).map_err(|source| SourceError::Io {
+        let cache = WheelCache::open(&means.session.caches.dir).map_err(|source| SourceError::Io {
             action: "open",
-            path: means.request.cache_dir.join("wheels"),
+            path: means.session.caches.dir.join("wheels"),
             source,
         })?;
-        let place = means.request.build_sdists.unwrap_or(BuildPlace::Container);
+        let place = means.project.inputs.sources.build.unwrap_or(BuildPlace::Container);
         let alone = place == BuildPlace::Host && Host::can_be_alone();
         let jobs = std::mem::take(&mut decided.pending).into_iter().rev().map(|source| {
             let mut targets = source.targets.clone();
             // A machine's own architecture first: a pure wheel that is built there is for the others, too.
-            targets.sort_by_key(|index| !runs(place, means.targets[*index].architecture));
+            targets.sort_by_key(|index| !runs(place, means.project.targets[*index].architecture));
             targets.reverse();
             Job { source, tar: None, targets, made: Vec::new() }
         });
@@ -128,7 +128,7 @@ impl<'a> Builds<'a> {
 
     /// What a target's conda packages say about themselves.
     pub fn infos(&mut self, target: usize, infos: &[PackageInfo]) {
-        let installed = Installed::of(&self.means.targets[target], infos);
+        let installed = Installed::of(&self.means.project.targets[target], infos);
         self.known.entry(target).or_default().installed = Some(installed);
     }
 
@@ -140,7 +140,7 @@ impl<'a> Builds<'a> {
         let environment = match place {
             Place::Prefix { .. } => Environment::Host(Host::new(self.cache.host_directory(), self.alone)),
             Place::Layout { directory, .. } => {
-                let architecture = self.means.targets[target].architecture.to_string();
+                let architecture = self.means.project.targets[target].architecture.to_string();
                 let parent = directory.parent().unwrap_or(&directory).to_owned();
                 Environment::Container(self.podman()?.image(&parent, ENVIRONMENT_TAG, &architecture)?)
             }
@@ -152,7 +152,7 @@ impl<'a> Builds<'a> {
 
     /// The wheel of a source for a target, from the cache or newly built, or what is needed to build it.
     fn wheel(&mut self, job: &Job, tar: &SourceTar, index: usize) -> Result<Result<SourceWheel, Need>, SourceError> {
-        let (source, target) = (&job.source, &self.means.targets[index]);
+        let (source, target) = (&job.source, &self.means.project.targets[index]);
         let python = target.python()?.ok_or_else(|| SourceError::NoPython {
             package: source.name.clone(),
             platform: target.platform.name.clone(),
@@ -184,7 +184,7 @@ impl<'a> Builds<'a> {
         index: usize,
         python: &Python,
     ) -> Result<Result<(TempDir, PathBuf), Need>, SourceError> {
-        let target = &self.means.targets[index];
+        let target = &self.means.project.targets[index];
         if !runs(self.place, target.architecture) {
             let (package, architecture) = (source.name.clone(), target.architecture.to_string());
             return Err(match self.place {
@@ -202,13 +202,13 @@ impl<'a> Builds<'a> {
         let failed = |error| BuildError::Io { package: source.name.clone(), source: error };
         let directory = self.cache.build_directory().map_err(failed)?;
         let (name, platform) = (source.name.clone(), target.platform.name.clone());
-        (self.means.on_event)(Event::SourceStarted { name, platform });
+        self.means.session.emit(Event::SourceStarted { name, platform });
         let run = Run {
             package: &source.name,
             python: &format!("{}/{}", self.prefix(), python.executable),
             group: self.place == BuildPlace::Host,
             epoch: self.epoch(),
-            interrupted: &self.means.request.interrupted,
+            interrupted: &self.means.session.cancelled,
         };
         let mut file = File::open(&tar.path).map_err(failed)?;
         let check = |requires: &[String]| installed.check(&source.name, requires);
@@ -234,9 +234,9 @@ impl<'a> Builds<'a> {
         let failed = |error| BuildError::Io { package: source.name.clone(), source: error };
         let path = self.cache.put(key, directory, path).map_err(failed)?;
         let wheel = read(source, &path)?;
-        let target = &self.means.targets[index];
+        let target = &self.means.project.targets[index];
         let (name, platform) = (source.name.clone(), target.platform.name.clone());
-        (self.means.on_event)(Event::SourceFinished { name, platform, wheel: wheel.file_name.clone() });
+        self.means.session.emit(Event::SourceFinished { name, platform, wheel: wheel.file_name.clone() });
         let place = match self.place {
             BuildPlace::Container => "in a container".to_owned(),
             BuildPlace::Host => "on the host".to_owned(),
@@ -254,7 +254,7 @@ impl<'a> Builds<'a> {
 
     /// Where a target's environment is to be written.
     fn place(&mut self, index: usize) -> Result<Place, SourceError> {
-        if self.means.request.interrupted.load(Ordering::Relaxed) {
+        if self.means.session.cancelled.load(Ordering::Relaxed) {
             return Err(SourceError::Interrupted);
         }
         if self.place == BuildPlace::Host {
@@ -264,7 +264,7 @@ impl<'a> Builds<'a> {
                 path: directory.clone(),
                 source,
             })?;
-            (self.means.on_event)(Event::Warning(format!(
+            self.means.session.emit(Event::Warning(format!(
                 "sources are built on this machine, {}; they can read what you can",
                 network(self.alone)
             )));
@@ -273,7 +273,7 @@ impl<'a> Builds<'a> {
         let scratch = self.means.scratch;
         let made = tempfile::Builder::new().prefix("environment-").tempdir_in(scratch);
         let made = made.map_err(|source| SourceError::Io { action: "write to", path: scratch.into(), source })?;
-        let architecture = self.means.targets[index].architecture.to_string();
+        let architecture = self.means.project.targets[index].architecture.to_string();
         let podman = self.podman()?;
         let (directory, label) = (made.path().join(podman.directory(&architecture)), podman.label());
         let label = (label.0, label.1.to_owned());
@@ -283,7 +283,7 @@ impl<'a> Builds<'a> {
 
     fn podman(&mut self) -> Result<&Podman, SourceError> {
         if self.podman.is_none() {
-            let mark = sha2::Sha256::digest(self.means.request.cache_dir.as_os_str().as_encoded_bytes());
+            let mark = sha2::Sha256::digest(self.means.session.caches.dir.as_os_str().as_encoded_bytes());
             let podman = Podman::new(Sha256::from_bytes(mark.into()).to_string())?;
             podman.sweep();
             self.podman = Some(podman);

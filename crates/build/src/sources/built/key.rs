@@ -9,17 +9,17 @@ use super::{
     host::{Host, system},
     tree::SourceTar,
 };
-use crate::{BuildPlace, layers::CONSTANT_TIME, sources::SourceError};
+use crate::{BuildPlace, layers::LAYER_TIME, sources::SourceError};
 
 impl Builds<'_> {
     pub(super) fn epoch(&self) -> i64 {
-        self.means.request.epoch.unwrap_or(CONSTANT_TIME)
+        self.means.project.inputs.provenance.epoch.unwrap_or(LAYER_TIME)
     }
 
     /// Where the environment is when a build runs in it.
     pub(super) fn prefix(&self) -> String {
         match self.place {
-            BuildPlace::Container => self.means.configuration.prefix.as_str().to_owned(),
+            BuildPlace::Container => self.means.project.configuration.prefix.as_str().to_owned(),
             BuildPlace::Host => Host::prefix_in(&self.cache.host_directory()).to_string_lossy().into_owned(),
         }
     }
@@ -40,7 +40,7 @@ impl Builds<'_> {
 
     /// The hash of everything that a wheel depends on.
     pub(super) fn key(&self, tar: &SourceTar, index: usize, surroundings: &str) -> String {
-        let target = &self.means.targets[index];
+        let target = &self.means.project.targets[index];
         let mut packages: Vec<String> = target
             .packages
             .iter()

@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use super::{BuildError, Means, Pending, PendingKind, conversation::Order, git::git_tree};
 use crate::{
-    layers::CONSTANT_TIME,
+    layers::LAYER_TIME,
     secrets::secret_name,
     sources::{SourceError, listing::Listing, pyproject::BuildSystem},
 };
@@ -45,12 +45,12 @@ pub fn source_tar(source: &Pending, means: &Means<'_>) -> Result<SourceTar, Sour
     let package = source.name.as_str();
     let failed = |error| BuildError::Io { package: package.to_owned(), source: error };
     let scratch = tempfile::tempdir_in(means.scratch).map_err(failed)?;
-    let mut store = ContentStore::new(&MemoryBudget::new(means.request.memory), means.scratch);
+    let mut store = ContentStore::new(&MemoryBudget::new(means.session.resources.memory), means.scratch);
     let (tree, directory) = match &source.kind {
         PendingKind::Archive(location, sha256) => {
             (archive_tree(source, location, *sha256, means, &mut store)?, String::new())
         }
-        PendingKind::Git(_) if means.request.offline => {
+        PendingKind::Git(_) if means.session.offline => {
             let reason = "its git repository cannot be reached offline".into();
             return Err(BuildError::Project { package: package.to_owned(), reason }.into());
         }
@@ -60,7 +60,7 @@ pub fn source_tar(source: &Pending, means: &Means<'_>) -> Result<SourceTar, Sour
     let system = build_system(package, &tree, &directory)?;
     let path = tempfile::Builder::new().prefix("source-").tempfile_in(means.scratch).map_err(failed)?;
     let (file, path) = path.keep().map_err(|error| failed(error.error))?;
-    let mut writer = LayerWriter::new(BufWriter::new(file), Compression::Gzip { level: 1 }, CONSTANT_TIME);
+    let mut writer = LayerWriter::new(BufWriter::new(file), Compression::Gzip { level: 1 }, LAYER_TIME);
     writer.add(&tree)?;
     let (layer, mut sink) = writer.finish()?;
     sink.flush().map_err(failed)?;
@@ -94,15 +94,15 @@ fn archive_tree(
 ) -> Result<FileTree, SourceError> {
     let item = FetchItem { name: source.name.clone(), location: location.clone(), sha256, md5: None, size: None };
     let options = FetchOptions {
-        offline: means.request.offline,
+        offline: means.session.offline,
         concurrency: NonZeroUsize::MIN,
         retry: RetryPolicy::default(),
         on_event: &|_| {},
     };
-    let cache = ArchiveCache::open(&means.request.cache_dir)?;
+    let cache = ArchiveCache::open(&means.session.caches.dir)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let failed = |error| BuildError::Io { package: source.name.clone(), source: error };
-    let archives = runtime.map_err(failed)?.block_on(cache.fetch(&[item], &options, means.client))?;
+    let archives = runtime.map_err(failed)?.block_on(cache.fetch(&[item], &options, &means.session.client))?;
     let name = match location {
         ArchiveLocation::Path(path) => path.file_name().map(|name| name.to_string_lossy().into_owned()),
         ArchiveLocation::Url(url) => url.path_segments().and_then(|mut parts| parts.next_back()).map(str::to_owned),

@@ -14,37 +14,40 @@ use pixi_oci_publish::{
 };
 use tokio::sync::{mpsc::unbounded_channel, oneshot};
 
-use super::{PublishRequest, PublishSource, content::sizes, publish::Stop};
-use crate::{Error, Event, OnEvent, build::Staged, cache::Pushed, network::Network, remote::Published, reuse::OnLayer};
+use super::{PublishRequest, PublishSource, content::sizes, publish::Destination};
+use crate::{Error, Event, Session, build::Staged, cache::Pushed, remote::Published, stock::OnLayer};
 
 /// A repository that gets layers ahead of their image.
-pub struct Way<'a> {
+pub struct EarlyUpload<'a> {
     repository: &'a Repository,
     registry: &'a Registry,
     /// What may be linked to it is not sent.
     elsewhere: BTreeSet<Digest>,
 }
 
-impl<'a> Way<'a> {
+impl<'a> EarlyUpload<'a> {
     /// The repository that may get them, if there is one. `tags` are those of all architectures.
     pub fn find(
         request: &PublishRequest,
         tags: &TagPlan,
-        stops: &'a [Stop],
-        remote: Option<&Published<'_>>,
+        destinations: &'a [Destination],
+        remote: Option<&Published>,
+        session: &Session,
     ) -> Option<Self> {
         let builds = matches!(request.source, PublishSource::Workspace | PublishSource::Leg);
-        let first = stops.first()?;
-        let way = Self {
+        let first = destinations.first()?;
+        let early = Self {
             repository: &first.repository,
             registry: &first.state.as_ref().ok()?.registry,
-            elsewhere: Pushed::open(&request.build.cache_dir).elsewhere(&first.repository),
+            elsewhere: Pushed::open(&session.caches.dir).elsewhere(&first.repository),
         };
         // What can be linked is not to be sent.
-        let links = remote.is_some_and(|remote| !remote.mount_from(way.repository).is_empty());
-        let is_fixed =
-            stops.iter().filter_map(|stop| stop.state.as_ref().ok()).any(|open| has_fixed(tags, &open.existing));
-        (builds && !request.dry_run && !links && !is_fixed).then_some(way)
+        let links = remote.is_some_and(|remote| !remote.mount_from(early.repository).is_empty());
+        let is_fixed = destinations
+            .iter()
+            .filter_map(|destination| destination.state.as_ref().ok())
+            .any(|open| has_fixed(tags, &open.existing));
+        (builds && !request.dry_run && !links && !is_fixed).then_some(early)
     }
 
     /// Runs `build`, and sends the layers that it gives away; all of them are there in the end, or one could not be sent.
@@ -52,13 +55,12 @@ impl<'a> Way<'a> {
     /// # Errors
     ///
     /// Those of the build, which end the sending, and interruptions.
-    pub fn send_while(
+    pub fn upload_while<'b>(
         &self,
-        network: &mut Network<'_>,
-        on_event: OnEvent<'_>,
-        build: impl FnOnce(OnLayer<'_>) -> Result<Staged, Error>,
-    ) -> Result<(Staged, Ahead), Error> {
-        on_event(Event::SendingStarted { repository: self.repository.to_string() });
+        session: &Session,
+        build: impl FnOnce(OnLayer<'_>) -> Result<Staged<'b>, Error>,
+    ) -> Result<(Staged<'b>, Ahead), Error> {
+        session.emit(Event::SendingStarted { repository: self.repository.to_string() });
         let (sender, layers) = unbounded_channel();
         let (goes_on, given_up) = oneshot::channel::<()>();
         let send = async || {
@@ -68,7 +70,7 @@ impl<'a> Way<'a> {
             }
         };
         std::thread::scope(|scope| {
-            let sending = scope.spawn(|| network.run(send()));
+            let sending = scope.spawn(|| session.run(send()));
             let built = build(&|blob, file| {
                 if self.elsewhere.contains(&blob.digest) {
                     return;
@@ -79,7 +81,7 @@ impl<'a> Way<'a> {
             drop(sender);
             match &built {
                 Ok(staged) => {
-                    on_event(publish_started(self.repository, &PushPlan::new(&staged.index, &BTreeMap::new())))
+                    session.emit(publish_started(self.repository, &PushPlan::new(&staged.index, &BTreeMap::new())))
                 }
                 Err(_) => drop(goes_on),
             }

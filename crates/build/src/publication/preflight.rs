@@ -9,22 +9,20 @@ use pixi_oci_publish::{
 };
 
 use super::{
-    PublishError, PublishRequest, in_one_line,
-    publish::{Open, Stop, open, remote, tags},
-    settings::{Settings, settings},
+    PublishError, PublishRequest,
+    publish::{Connection, Destination, open, remote, tags},
 };
-use crate::{OnEvent, network::Network, remote::Published};
+use crate::{Project, Session, error::in_one_line, remote::Published};
 
 /// So many questions at a time; no registry minds three.
 const PARALLEL: usize = 3;
 
 /// Repositories that were asked whether they are there.
-pub struct Asked<'a> {
+pub struct Preflight<'a> {
     request: &'a PublishRequest,
-    settings: Settings,
+    session: &'a Session,
     version: Option<Version>,
-    network: Network<'a>,
-    stops: Vec<Stop>,
+    destinations: Vec<Destination>,
 }
 
 /// What would be published, as far as it is known.
@@ -38,15 +36,15 @@ pub struct Wanted<'a> {
 }
 
 /// What a repository has.
-pub struct Stock {
+pub struct RepositoryState {
     /// Which one.
     pub repository: Repository,
     /// Or why it is not known.
-    pub has: Result<Has, String>,
+    pub has: Result<Holdings, String>,
 }
 
 /// What there is of what would be published.
-pub struct Has {
+pub struct Holdings {
     /// Of each blob whether it is there.
     pub blobs: Vec<bool>,
     /// How many manifests, the index among them, are there.
@@ -61,49 +59,47 @@ pub struct Has {
 /// # Errors
 ///
 /// No repository is configured. One that does not answer is no error.
-pub fn ask<'a>(
+pub fn preflight<'a>(
     request: &'a PublishRequest,
-    on_event: OnEvent<'a>,
-) -> Result<(Asked<'a>, Option<Published<'a>>), PublishError> {
-    let settings: Settings = settings(request)?;
+    project: &Project,
+    session: &'a Session,
+) -> Result<(Preflight<'a>, Option<Published>), PublishError> {
     let version = request.facts.version();
-    let mut network = Network::new(&request.build.interrupted, on_event)?;
-    let stops = open(request, &settings, &[], &mut network)?;
+    let destinations = open(request, &[], session)?;
     // Without a version nobody knows which tag is put again.
-    let remote = match tags(request, &settings, version.as_ref(), &[], &[]) {
-        Ok(tags) => remote(request, &settings, version.as_ref(), &tags, &stops, on_event)?,
+    let remote = match tags(request, version.as_ref(), &[], &[]) {
+        Ok(tags) => remote(request, Some(project), version.as_ref(), &tags, &destinations, session),
         Err(_) => None,
     };
-    Ok((Asked { request, settings, version, network, stops }, remote))
+    Ok((Preflight { request, session, version, destinations }, remote))
 }
 
-impl Asked<'_> {
+impl Preflight<'_> {
     /// Asks every repository what it has.
     ///
     /// # Errors
     ///
     /// Somebody wants it to end.
-    pub fn stock(&mut self, wanted: &Wanted<'_>) -> Result<Vec<Stock>, crate::Error> {
+    pub fn stock(&mut self, wanted: &Wanted<'_>) -> Result<Vec<RepositoryState>, crate::Error> {
         let mut stocks = Vec::new();
-        for stop in &self.stops {
-            let has: Result<Has, String> = match &stop.state {
+        for destination in &self.destinations {
+            let has: Result<Holdings, String> = match &destination.state {
                 Err(error) => Err(in_one_line(error)),
                 Ok(open) => {
                     let architectures: Vec<_> = wanted.images.iter().map(|(architecture, _)| *architecture).collect();
                     // Without a version nobody knows the tags.
-                    let tags =
-                        tags(self.request, &self.settings, self.version.as_ref(), &architectures, &open.existing).ok();
-                    let has: Result<_, Error> = self.network.run(has(open, wanted, tags.as_ref()))?;
+                    let tags = tags(self.request, self.version.as_ref(), &architectures, &open.existing).ok();
+                    let has: Result<_, Error> = self.session.run(has(open, wanted, tags.as_ref()))?;
                     has.map_err(|error| in_one_line(&error))
                 }
             };
-            stocks.push(Stock { repository: stop.repository.clone(), has });
+            stocks.push(RepositoryState { repository: destination.repository.clone(), has });
         }
         Ok(stocks)
     }
 }
 
-async fn has(open: &Open, wanted: &Wanted<'_>, tags: Option<&TagPlan>) -> Result<Has, Error> {
+async fn has(open: &Connection, wanted: &Wanted<'_>, tags: Option<&TagPlan>) -> Result<Holdings, Error> {
     let registry = &open.registry;
     let ask = stream::iter(wanted.blobs.iter().map(|blob| registry.has_blob(blob)));
     let blobs = ask.buffered(PARALLEL).try_collect().await?;
@@ -111,7 +107,7 @@ async fn has(open: &Open, wanted: &Wanted<'_>, tags: Option<&TagPlan>) -> Result
     for digest in wanted.images.iter().map(|(_, digest)| digest).chain([&wanted.index]).flatten() {
         manifests += usize::from(registry.head_manifest(&digest.to_string()).await?.is_some());
     }
-    let Some(plan) = tags else { return Ok(Has { blobs, manifests, tags: None }) };
+    let Some(plan) = tags else { return Ok(Holdings { blobs, manifests, tags: None }) };
     let mut new = Vec::new();
     for planned in &plan.tags {
         let target = match planned.target {
@@ -124,7 +120,7 @@ async fn has(open: &Open, wanted: &Wanted<'_>, tags: Option<&TagPlan>) -> Result
             new.push(planned.tag.clone());
         }
     }
-    Ok(Has { blobs, manifests, tags: Some(new) })
+    Ok(Holdings { blobs, manifests, tags: Some(new) })
 }
 
 /// Whether a tag names this.
