@@ -28,6 +28,7 @@ mod manual;
 mod matrix;
 mod neutral_index;
 mod plan;
+mod platform;
 mod product;
 mod progress;
 mod publish;

@@ -17,7 +17,7 @@ const HINTS: [(&str, &str); 15] = [
         "digest-mismatch",
         "what is stored or sent is not what its digest says; try again with --layer-cache-size 0, and if that does not help, report it to the registry's operators",
     ),
-    ("disk-full", "free space on this machine, then try again"),
+    ("disk-full", "free space on this machine, or raise the limit of file sizes (`ulimit -f`), then try again"),
     ("too-large", "raise the limit of the proxy before the registry, or use --chunk-size"),
     ("pull-request", "pipelines of pull requests publish nothing; leave out --publish and PUBLISH there"),
     ("unpinned-base", "a release must not change with its base; pin it by digest"),

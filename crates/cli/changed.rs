@@ -5,8 +5,12 @@ use std::{
     process::{Command, Stdio},
 };
 
+use pixi_oci_platform::{Links, read};
+
 use crate::error::CliError;
 
+/// As large as a lock file may be.
+const MAX_NAMING: u64 = 128 << 20;
 /// Files of a workspace that may name files outside of it.
 const NAMING: [&str; 3] = ["pixi.toml", "pyproject.toml", "pixi.lock"];
 
@@ -30,7 +34,8 @@ pub fn has_changed(workspace: &Path, since: &str) -> Result<bool, CliError> {
     let directory = if workspace.is_dir() { workspace } else { workspace.parent().unwrap_or(Path::new(".")) };
     let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
     let reaches_out = NAMING.iter().any(|name| {
-        std::fs::read(directory.join(name)).is_ok_and(|bytes| bytes.windows(3).any(|window| window == b"../"))
+        read(&directory.join(name), Links::Follow, MAX_NAMING)
+            .is_ok_and(|bytes| bytes.windows(3).any(|window| window == b"../"))
     });
     // `:/` is the whole repository.
     let place = if reaches_out { ":/" } else { "." };

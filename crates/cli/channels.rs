@@ -1,7 +1,7 @@
 //! Where packages come from: pixi's configuration files and the environment, read here and handed down as values.
 
 use std::{
-    env, fs, io,
+    env, io,
     num::NonZeroUsize,
     path::{Path, PathBuf},
     time::SystemTime,
@@ -9,6 +9,7 @@ use std::{
 
 use clap::Args;
 use pixi_oci_net::{ClientSettings, Proxies, S3Environment, redact};
+use pixi_oci_platform::{Links, read_text};
 use pixi_oci_workspace::{ConfigPlaces, PixiConfig, Workspace};
 use url::Url;
 
@@ -116,11 +117,8 @@ fn places(workspace: Option<&Workspace>, args: &ConfigArgs) -> ConfigPlaces {
 
 fn read(path: &Path, needed: bool) -> Result<Option<String>, CliError> {
     let failed = |source| CliError::Io { action: format!("read pixi's configuration {}", path.display()), source };
-    match fs::metadata(path) {
-        Ok(metadata) if metadata.len() > MAX_CONFIG => {
-            Err(failed(io::Error::other(format!("it has {} bytes", metadata.len()))))
-        }
-        Ok(_) => fs::read_to_string(path).map(Some).map_err(failed),
+    match read_text(path, Links::Follow, MAX_CONFIG) {
+        Ok(text) => Ok(Some(text)),
         Err(error) if !needed && matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             Ok(None)
         }

@@ -18,7 +18,6 @@ mod events;
 mod interrupt;
 mod matrix;
 mod means;
-mod memory;
 mod output;
 mod plan_table;
 mod progress;
@@ -33,7 +32,8 @@ use clap::Parser;
 use crate::{arguments::Cli, events::Line};
 
 fn main() -> ExitCode {
-    memory::one_heap_a_cpu();
+    pixi_oci_platform::one_heap_a_cpu();
+    pixi_oci_platform::large_files_are_errors();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return output::parsing_failed(&error),

@@ -60,6 +60,15 @@ fn found(pattern: &str, root: &Path) -> Result<Vec<PathBuf>, CliError> {
     let mut walk = WalkBuilder::new(root);
     // What is found must not depend on whose machine it is.
     walk.git_global(false).require_git(false).parents(false).sort_by_file_path(Ord::cmp);
+    // The walk opens them; a named pipe would wait for ever.
+    let is_special = |directory: &Path| {
+        let mut files = [".gitignore", ".ignore", ".git/info/exclude"].iter().map(|name| directory.join(name));
+        files.any(|file| file.metadata().is_ok_and(|metadata| !metadata.is_file()))
+    };
+    if is_special(root) {
+        return Err(CliError::Usage(format!("an ignore file of {} is not a regular file", root.display())));
+    }
+    walk.filter_entry(move |entry| !is_special(entry.path()));
     let mut found = Vec::new();
     for entry in walk.build() {
         let entry = entry.map_err(|error| CliError::Usage(format!("--workspace-glob {pattern}: {error}")))?;

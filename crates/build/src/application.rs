@@ -10,6 +10,7 @@ use globset::{Glob, GlobSet, GlobSetBuilder};
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use pixi_oci_layer::{Content, File, FileTree, Mode, Node, PathError, TreeError, TreePath};
 use pixi_oci_net::without_logins;
+use pixi_oci_platform::{Links, read};
 
 use crate::{
     configuration::Include,
@@ -189,6 +190,9 @@ impl Collector<'_> {
             return Err(ApplicationError::NoMatch { include: include.source.clone(), root: self.root.into() });
         }
         self.stays_inside(&top, &include.source)?;
+        if let Some(path) = special_ignore_file(&top) {
+            return Err(ApplicationError::Special { path });
+        }
         let mut found = false;
         let mut walk = ignore::WalkBuilder::new(&top);
         walk.hidden(false).git_global(false).git_exclude(false).require_git(false).parents(false).follow_links(false);
@@ -199,6 +203,8 @@ impl Collector<'_> {
         let (root, outputs, exclude) = (self.root.to_path_buf(), self.outputs.to_vec(), self.exclude.clone());
         let left_out = std::sync::Arc::new(std::sync::Mutex::new(BTreeMap::new()));
         let noted = left_out.clone();
+        let special = std::sync::Arc::new(std::sync::OnceLock::new());
+        let found_special = special.clone();
         walk.filter_entry(move |entry| {
             let relative = entry.path().strip_prefix(&root).unwrap_or(entry.path());
             if entry.depth() == 0 {
@@ -210,6 +216,10 @@ impl Collector<'_> {
             let is_directory = entry.file_type().is_some_and(|kind| kind.is_dir());
             let matches = above.iter().rev().map(|ignored| ignored.matched(entry.path(), is_directory));
             if matches.into_iter().find(|matched| !matched.is_none()).is_some_and(|matched| matched.is_ignore()) {
+                return false;
+            }
+            if let Some(special) = is_directory.then(|| special_ignore_file(entry.path())).flatten() {
+                let _ = found_special.set(special);
                 return false;
             }
             let name = entry.file_name().to_str();
@@ -244,6 +254,9 @@ impl Collector<'_> {
             }
             self.insert(entry.path(), &destination, include.mode)?;
         }
+        if let Some(path) = special.get() {
+            return Err(ApplicationError::Special { path: path.clone() });
+        }
         if let Ok(left_out) = left_out.lock() {
             self.result.left_out.extend(left_out.clone());
         }
@@ -268,11 +281,10 @@ impl Collector<'_> {
 
     fn check_content(&self, path: &Path) -> Result<(), ApplicationError> {
         let metadata = fs_err::symlink_metadata(path)?;
-        // Keys and tokens are in small files; models and data sets are not read twice.
-        if !metadata.is_file() || metadata.len() > 1 << 20 {
+        if !metadata.is_file() || metadata.len() > MAX_SCANNED {
             return Ok(());
         }
-        match secret_content(&fs_err::read(path)?) {
+        match secret_content(&read(path, Links::Refuse, MAX_SCANNED)?) {
             Some(rule) => Err(ApplicationError::Secret { path: path.into(), rule }),
             None => Ok(()),
         }
@@ -285,7 +297,7 @@ impl Collector<'_> {
             return Ok(());
         }
         // What is not text has no URLs.
-        let Ok(text) = String::from_utf8(fs_err::read(path)?) else { return Ok(()) };
+        let Ok(text) = String::from_utf8(read(path, Links::Refuse, MAX_TEXT)?) else { return Ok(()) };
         if let Some(clean) = without_logins(&text) {
             self.result.cleaned.insert(path.into(), Content::from_bytes(clean));
         }
@@ -328,12 +340,25 @@ impl Collector<'_> {
     }
 }
 
+/// Keys and tokens are in small files; models and data sets are not read twice.
+const MAX_SCANNED: u64 = 1 << 20;
+/// As large as a lock file may be.
+const MAX_TEXT: u64 = 128 << 20;
+/// The files of a directory in which the walk looks for patterns.
+const IGNORE_FILES: [&str; 2] = [".gitignore", ".ignore"];
+
+/// An ignore file that cannot be opened without harm, such as a named pipe.
+fn special_ignore_file(directory: &Path) -> Option<PathBuf> {
+    let mut files = IGNORE_FILES.iter().map(|name| directory.join(name));
+    files.find(|file| file.metadata().is_ok_and(|metadata| !metadata.is_file()))
+}
+
 /// The ignore files of the directories from the workspace's root down to the one that has `start`.
 fn ignore_files_above(root: &Path, start: &str) -> Result<Vec<Gitignore>, ApplicationError> {
     let mut found = Vec::new();
     let mut directory = PathBuf::from(root);
     for part in Path::new(start).components() {
-        for name in [".gitignore", ".ignore"] {
+        for name in IGNORE_FILES {
             let file = directory.join(name);
             if file.is_file() {
                 let mut builder = GitignoreBuilder::new(&directory);

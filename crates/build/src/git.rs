@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use pixi_oci_platform::{Links, read_text};
+
 /// What the image's annotations say of the source.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Source {
@@ -33,8 +35,11 @@ fn git_directory(directory: &Path) -> Option<PathBuf> {
     Some(directory.join(read(&dot_git)?.trim().strip_prefix("gitdir: ")?))
 }
 
+/// Of each file; packed refs of the largest repositories have some ten MiB.
+const MAX: u64 = 64 << 20;
+
 fn read(path: &Path) -> Option<String> {
-    fs_err::read_to_string(path).ok()
+    read_text(path, Links::Follow, MAX).ok()
 }
 
 fn revision(git: &Path, common: &Path) -> Option<String> {

@@ -15,6 +15,7 @@ use pixi_oci_fetch::CachedArchive;
 use pixi_oci_layer::{Content, ContentStore, DigestWriter, File, FileTree, MemoryBudget, Mode, Node};
 use pixi_oci_lock::{LockFile, LockedPackage, PlatformWanted, Sha256, VirtualRequirement, requirements};
 use pixi_oci_package::TargetPrefix;
+use pixi_oci_platform::{Links, open};
 use pixi_oci_product::{NewPrefix, PackageEntry, ProductEnvironment, ProductManifest, read_manifest};
 use pixi_oci_workspace::Workspace;
 use rayon::prelude::*;
@@ -212,7 +213,7 @@ fn archive(product: &Path, entry: &PackageEntry) -> Result<CachedArchive, Error>
     let path = product.join(place.as_str());
     let read = || {
         let mut writer = DigestWriter::new(std::io::sink());
-        std::io::copy(&mut std::fs::File::open(&path)?, &mut writer)?;
+        std::io::copy(&mut open(&path, Links::Refuse)?, &mut writer)?;
         Ok(writer.finish())
     };
     let (actual, size, _) = read().map_err(|source| Error::Io { action: "read", path: path.clone(), source })?;

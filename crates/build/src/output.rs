@@ -12,6 +12,7 @@ use std::{
 
 use pixi_oci_image::Index;
 use pixi_oci_layer::Digest;
+use pixi_oci_platform::{Links, open, open_lock};
 use pixi_oci_publish::{DestinationRef, OciLayout, publish};
 use tempfile::TempDir;
 
@@ -132,7 +133,7 @@ fn locked_directory(parent: &Path) -> io::Result<(TempDir, File)> {
     loop {
         let directory = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;
         let path = directory.path().join(LOCK);
-        let lock = match File::create(&path) {
+        let lock = match open_lock(&path) {
             // Whoever swept took it for one of a killed build: it was not locked yet.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             lock => lock?,
@@ -151,7 +152,7 @@ fn sweep(parent: &Path) {
         let path = entry.path();
         let ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
         if ours && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            match File::open(path.join(LOCK)) {
+            match open(&path.join(LOCK), Links::Refuse) {
                 // Removed under its lock, so that an owner who gets the lock sees that it is gone.
                 Ok(lock) if lock.try_lock().is_ok() => drop(fs_err::remove_dir_all(&path)),
                 Ok(_) => {}

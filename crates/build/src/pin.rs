@@ -6,6 +6,7 @@ use std::{
 };
 
 use pixi_oci_layer::Compression;
+use pixi_oci_platform::{Links, read_text};
 use pixi_oci_publish::base::{BaseOptions, BaseRef, present_digest, with_digest};
 use pixi_oci_workspace::{Workspace, with_bases, write_manifest};
 use serde::Serialize;
@@ -14,6 +15,9 @@ use crate::{
     Error, Session,
     configuration::{DEFAULT_BASE, absolute_base},
 };
+
+/// No manifest written by people comes near this.
+const MAX_MANIFEST: u64 = 8 << 20;
 
 /// What was pinned.
 #[derive(Debug, Clone, Serialize)]
@@ -54,7 +58,7 @@ pub fn pin_bases(workspace: &Workspace, write: bool, session: &Session) -> Resul
         }
     }
     let text = with_bases(&workspace.manifest_path, DEFAULT_BASE, &bases)?;
-    let present = fs_err::read_to_string(&workspace.manifest_path).map_err(|source| Error::Io {
+    let present = read_text(&workspace.manifest_path, Links::Follow, MAX_MANIFEST).map_err(|source| Error::Io {
         action: "read",
         path: workspace.manifest_path.clone(),
         source,

@@ -5,6 +5,7 @@ use std::{ops::Deref, path::Path, sync::Arc};
 use pixi_oci_image::Architecture;
 use pixi_oci_layer::Digest;
 use pixi_oci_lock::{LockFile, LockedPackage, LockedPlatform};
+use pixi_oci_platform::{Links, read};
 use pixi_oci_publish::registry::RepositoryRef;
 use pixi_oci_workspace::{OciConfig, Workspace};
 
@@ -188,7 +189,14 @@ fn letters_of_tag(version: &str) -> String {
     mapped.trim_start_matches(['.', '-']).to_string()
 }
 
+/// As large as a lock file may be.
+const MAX_LOCK_FILE: u64 = 128 << 20;
+
 fn digest_of(path: &Path) -> Result<Digest, Error> {
-    let bytes = fs_err::read(path).map_err(|source| Error::Io { action: "read", path: path.into(), source })?;
+    let bytes = read(path, Links::Follow, MAX_LOCK_FILE).map_err(|source| Error::Io {
+        action: "read",
+        path: path.into(),
+        source,
+    })?;
     Ok(Digest::of(&bytes))
 }

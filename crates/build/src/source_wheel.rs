@@ -7,6 +7,7 @@ use std::{
 };
 
 use pixi_oci_lock::Sha256;
+use pixi_oci_platform::{Links, open};
 use pixi_oci_wheel::{DirectUrl, WheelExpected, read_wheel};
 use serde::Serialize;
 use sha2::Digest as _;
@@ -102,7 +103,7 @@ impl SourceWheel {
 
 /// The sha256 of a file, and its length.
 pub fn hash(path: &Path) -> std::io::Result<(Sha256, u64)> {
-    let mut file = fs_err::File::open(path)?;
+    let mut file = open(path, Links::Follow)?;
     let mut hasher = sha2::Sha256::new();
     let mut buffer = vec![0; 256 << 10];
     let mut size = 0;

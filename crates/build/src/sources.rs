@@ -24,6 +24,7 @@ use std::{
 };
 
 use pixi_oci_lock::{ArchiveLocation, LockedPackage, PypiSourceKind, Sha256};
+use pixi_oci_platform::{Links, read_text};
 
 pub use self::{
     built::{BuildError, Builds, Means, Need, Pending, PendingKind, Place},
@@ -263,9 +264,12 @@ impl<'a> OwnSources<'a> {
     }
 }
 
+/// No manifest written by people comes near this.
+const MAX_MANIFEST: u64 = 8 << 20;
+
 /// Why a conda source package is not one of Python files only. `None`: it is.
 fn conda_backend(directory: &Path) -> Option<String> {
-    let read = |file: &str| fs_err::read_to_string(directory.join(file)).ok();
+    let read = |file: &str| read_text(&directory.join(file), Links::Follow, MAX_MANIFEST).ok();
     let parse = |text: String| toml_edit::de::from_str::<serde_json::Value>(&text).ok();
     let package = match (read("pixi.toml").and_then(parse), read("pyproject.toml").and_then(parse)) {
         (Some(pixi), _) if !pixi["package"].is_null() => pixi["package"].clone(),

@@ -20,18 +20,22 @@
 mod trim;
 
 use std::{
-    fs::{File, Permissions, TryLockError},
+    fs::{Permissions, TryLockError},
     io::{self, Read},
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
+use pixi_oci_platform::{Links, open, read_text};
 use rattler_digest::digest::Digest as _;
 use tempfile::NamedTempFile;
 
 pub use self::trim::Held;
 use crate::{Error, FetchItem};
 use pixi_oci_lock::{ArchiveLocation, Sha256, hex};
+
+/// The notes beside archives have a few lines.
+const MAX_NOTE: u64 = 4096;
 
 /// A cache of package archives. Cheap to clone; any number may be open on one directory, in any number of processes.
 #[derive(Debug, Clone)]
@@ -127,7 +131,7 @@ impl ArchiveCache {
 
     /// What an item without a hash was when it was fetched last. A file on this machine is read anew each time.
     fn given_by(&self, item: &FetchItem) -> Option<Sha256> {
-        std::fs::read_to_string(self.note_of(item)?).ok()?.trim_end().parse().ok()
+        read_text(&self.note_of(item)?, Links::Refuse, MAX_NOTE).ok()?.trim_end().parse().ok()
     }
 
     fn note_url(&self, item: &FetchItem, sha256: &Sha256) -> io::Result<()> {
@@ -163,7 +167,7 @@ impl ArchiveCache {
             Err(error) => return Err(error),
         };
         if metadata.is_file() {
-            let seen = std::fs::read_to_string(seen_path(path)).unwrap_or_default();
+            let seen = read_text(&seen_path(path), Links::Refuse, MAX_NOTE).unwrap_or_default();
             if let Some(md5) = seen.strip_prefix(&fingerprint(&metadata)).and_then(|rest| rest.strip_prefix("md5 ")) {
                 let md5 = md5.trim_end().to_owned();
                 // A cache of somebody else cannot be told.
@@ -211,7 +215,7 @@ impl ArchiveCache {
     fn remove_abandoned(&self) {
         let Ok(entries) = std::fs::read_dir(self.tmp()) else { return };
         for entry in entries.flatten() {
-            let Ok(file) = File::open(entry.path()) else { continue };
+            let Ok(file) = open(&entry.path(), Links::Refuse) else { continue };
             if file.try_lock().is_ok() {
                 let _ = std::fs::remove_file(entry.path());
             }
@@ -269,7 +273,7 @@ impl Hashers {
 }
 
 fn hash_file(path: &Path) -> io::Result<(Sha256, String)> {
-    let mut file = File::open(path)?;
+    let mut file = open(path, Links::Refuse)?;
     let mut hashers = Hashers::default();
     let mut buffer = vec![0; 1 << 16];
     loop {

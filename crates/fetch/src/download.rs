@@ -5,6 +5,7 @@
 
 use std::{io::Read, path::PathBuf};
 
+use pixi_oci_platform::{Links, open};
 use reqwest::header::HeaderValue;
 
 use crate::{ArchiveCache, CachedArchive, Error, FetchEvent, FetchItem, FetchOptions, cache::Incoming};
@@ -104,12 +105,8 @@ async fn copy(cache: &ArchiveCache, item: &FetchItem, path: PathBuf) -> Result<C
     blocking(move || {
         let error = |action| move |source| (action, source);
         let copy = || {
-            // Looked at before it is opened: opening a pipe would wait for its writer.
-            let metadata = std::fs::metadata(&path).map_err(error("read"))?;
-            if !metadata.is_file() {
-                return Err(("read", std::io::Error::other("it is not a regular file")));
-            }
-            let mut file = std::fs::File::open(&path).map_err(error("read"))?;
+            let mut file = open(&path, Links::Follow).map_err(error("read"))?;
+            let length = file.metadata().map_err(error("read"))?.len();
             let mut incoming = cache.incoming().map_err(error("make a file in the cache for"))?;
             let mut buffer = vec![0; 1 << 16];
             // One byte more than there may be is enough to see that there are too many.
@@ -119,7 +116,7 @@ async fn copy(cache: &ArchiveCache, item: &FetchItem, path: PathBuf) -> Result<C
                     read => incoming.write(&buffer[..read]).map_err(error("write the copy of"))?,
                 }
             }
-            Ok((metadata.len(), incoming))
+            Ok((length, incoming))
         };
         let (length, incoming) = copy().map_err(|(action, source)| item.io_error(action, &path, source))?;
         item.check_size(length)?;

@@ -13,6 +13,7 @@ use std::{
 };
 
 use memmap2::MmapMut;
+use pixi_oci_platform::{Links, open};
 
 /// The bytes of one file, wherever they are. Clones share them.
 #[derive(Debug, Clone)]
@@ -82,7 +83,7 @@ impl Content {
             Kind::Memory(held) => sink.write_all(&held.bytes),
             Kind::Spool { file, offset, len } => copy_range(file, *offset, *len, sink),
             Kind::Path { path, len } => {
-                let file = fs::File::open(path).map_err(|e| at(path, e))?;
+                let file = open(path, Links::Follow).map_err(|e| at(path, e))?;
                 if file.metadata().map_err(|e| at(path, e))?.len() != *len {
                     return Err(at(path, io::Error::other("its length changed while it was read")));
                 }
@@ -107,7 +108,7 @@ impl Content {
             Kind::Memory(held) => bytes.extend_from_slice(&held.bytes[..len as usize]),
             Kind::Spool { file, offset, .. } => copy_range(file, *offset, len, &mut bytes)?,
             Kind::Path { path, .. } => {
-                let file = fs::File::open(path).map_err(|e| at(path, e))?;
+                let file = open(path, Links::Follow).map_err(|e| at(path, e))?;
                 copy_range(&file, 0, len, &mut bytes).map_err(|e| at(path, e))?;
             }
         }

@@ -13,6 +13,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use pixi_oci_platform::{Links, open};
 use rattler_conda_types::PackageRecord;
 
 use self::limit::{Limit, Limited};
@@ -71,7 +72,7 @@ impl Archive {
     /// Opens a source archive of that file name.
     pub fn open_source(path: &Path, name: String) -> Result<Self, Error> {
         let read = |source| Error::Read { package: name.clone(), archive: path.display().to_string(), source };
-        let mut file = File::open(path).map_err(read)?;
+        let mut file = open(path, Links::Follow).map_err(read)?;
         let len = file.metadata().map_err(read)?.len();
         let mut magic = [0; 3];
         let filled = file.by_ref().take(3).read(&mut magic).map_err(read)?;
@@ -86,7 +87,7 @@ impl Archive {
     /// Opens the archive of the package that errors call `stem`.
     pub fn open_named(path: &Path, stem: String) -> Result<Self, Error> {
         let read = |source| Error::Read { package: stem.clone(), archive: path.display().to_string(), source };
-        let mut file = File::open(path).map_err(read)?;
+        let mut file = open(path, Links::Follow).map_err(read)?;
         let len = file.metadata().map_err(read)?.len();
         let mut magic = [0; 4];
         let filled = file.by_ref().take(4).read(&mut magic).map_err(read)?;
@@ -141,7 +142,7 @@ impl Archive {
 
     fn section(&self, range: Range<u64>) -> Result<BufReader<io::Take<File>>, Error> {
         let open = || {
-            let mut file = File::open(&self.path)?;
+            let mut file = open(&self.path, Links::Follow)?;
             file.seek(SeekFrom::Start(range.start))?;
             Ok(BufReader::with_capacity(64 * 1024, file.take(range.end - range.start)))
         };

@@ -19,6 +19,7 @@ pub use self::{
     reader::{Member, MemberReader},
 };
 use crate::{check::Checker, error::Error, path::normalise};
+use pixi_oci_platform::{Links, open};
 
 /// The most bytes of one of the files that are read into memory: `RECORD` of the largest wheels has a few.
 const MAX_METADATA: u64 = 64 << 20;
@@ -38,7 +39,7 @@ impl<'a> Zip<'a> {
     /// # Errors
     /// It cannot be opened.
     pub fn open(path: &'a Path, name: &'a str, style: Style) -> Result<Self, Error> {
-        let file = File::open(path).map_err(|source| Error::Read {
+        let file = open(path, Links::Follow).map_err(|source| Error::Read {
             package: name.into(),
             archive: path.display().to_string(),
             source,

@@ -7,6 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use pixi_oci_platform::{MaxOf, maximum};
+
 use crate::{Error, HARDENING, Log, Session};
 
 /// A user and group that no image knows, and that are in every range of 65536 subordinate users.
@@ -174,22 +176,14 @@ pub(crate) struct Limits {
 
 impl Limits {
     pub(crate) fn of_this_process() -> Self {
-        let text = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
-        Self {
-            files: hard_limit(&text, "Max open files").map_or(MAX_FILES, |hard| hard.min(MAX_FILES)),
-            processes: hard_limit(&text, "Max processes").map_or(MAX_PROCESSES, |hard| hard.min(MAX_PROCESSES)),
-        }
+        let at_most = |of, most| maximum(of).map_or(most, |maximum| maximum.min(most));
+        Self { files: at_most(MaxOf::Files, MAX_FILES), processes: at_most(MaxOf::Processes, MAX_PROCESSES) }
     }
 
     pub(crate) fn arguments(&self) -> Vec<String> {
         let limits = [("nofile", self.files), ("nproc", self.processes), ("core", 0)];
         limits.iter().flat_map(|(limit, value)| ["--ulimit".to_owned(), format!("{limit}={value}:{value}")]).collect()
     }
-}
-
-/// Of `/proc/self/limits` (proc(5)); `None` for "unlimited".
-fn hard_limit(text: &str, name: &str) -> Option<u64> {
-    text.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().nth(1)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -225,12 +219,5 @@ mod tests {
         }
         assert!(said.ends_with(" 0123 sh -c id"), "{said}");
         assert!(!said.contains("privileged "), "{said}");
-    }
-
-    #[test]
-    fn hard_limits_are_read() {
-        let text = "Limit  Soft Limit  Hard Limit  Units\nMax processes  10  unlimited  processes\nMax open files  1024  4096  files\n";
-        assert_eq!(hard_limit(text, "Max open files"), Some(4096));
-        assert_eq!(hard_limit(text, "Max processes"), None);
     }
 }

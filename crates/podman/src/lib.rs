@@ -4,7 +4,6 @@
 //! everything that it writes in one directory, which goes away with the session, also if this process is killed.
 //! [`Session::run`] runs one [`Container`]. What podman needs of a machine and does not find there is a [`Requirement`].
 
-mod account;
 mod container;
 mod error;
 mod info;
@@ -16,12 +15,12 @@ mod scratch;
 mod session;
 mod sweep;
 
-pub use account::Account;
 pub use container::{ARBITRARY_USER, Container, Ended, Mount};
 pub use error::{Error, Requirement};
 pub use info::Info;
 pub use log::{Log, printable, tail};
 pub use machine::{Runs, runs};
+pub use pixi_oci_platform::Account;
 pub use podman::{HARDENING, Podman};
 pub use scratch::Scratch;
 pub use session::{Session, SessionOptions};

@@ -1,7 +1,5 @@
 //! Whose programs this machine runs.
 
-use std::path::Path;
-
 /// How programs of an architecture run here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Runs {
@@ -30,14 +28,7 @@ pub fn runs(architecture: &str) -> Runs {
     if std::env::consts::ARCH == *rust {
         return Runs::Natively;
     }
-    let registration = std::fs::read_to_string(Path::new("/proc/sys/fs/binfmt_misc").join(qemu));
-    if registration.is_ok_and(|text| serves_containers(&text)) { Runs::Emulated } else { Runs::No }
-}
-
-/// A container finds the emulator only if the kernel holds it open (flag F; the kernel's binfmt-misc.rst).
-fn serves_containers(registration: &str) -> bool {
-    let mut flags = registration.lines().filter_map(|line| line.strip_prefix("flags: "));
-    registration.starts_with("enabled") && flags.any(|flags| flags.contains('F'))
+    if pixi_oci_platform::emulates(qemu) { Runs::Emulated } else { Runs::No }
 }
 
 #[cfg(test)]
@@ -49,12 +40,5 @@ mod tests {
         let own = NAMES.iter().find(|(_, rust, _)| *rust == std::env::consts::ARCH).unwrap();
         assert_eq!(runs(own.0), Runs::Natively);
         assert_eq!(runs("../../etc"), Runs::No);
-    }
-
-    #[test]
-    fn an_emulator_must_be_held_open() {
-        assert!(serves_containers("enabled\ninterpreter /x\nflags: POF\noffset 0\n"));
-        assert!(!serves_containers("enabled\ninterpreter /F\nflags: PO\noffset 0\n"));
-        assert!(!serves_containers("disabled\ninterpreter /x\nflags: F\n"));
     }
 }

@@ -54,7 +54,9 @@ impl Session {
     pub fn open(options: &SessionOptions<'_>) -> Result<Self, Error> {
         let own = Account::own();
         let account = match options.user {
-            Some(name) if own.is_root() => Some(Account::named(name)?),
+            Some(name) if own.is_root() => {
+                Some(Account::named(name).ok_or_else(|| Error::NoAccount { name: name.to_owned() })?)
+            }
             Some(name) if name == own.name => None,
             Some(name) => return Err(Error::NotRoot { name: name.to_owned() }),
             None => None,

@@ -4,14 +4,14 @@
 //! free is nobody's.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io,
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
-use nix::fcntl::OFlag;
+use pixi_oci_platform::{Links, open, open_lock};
 
 use crate::Podman;
 
@@ -21,7 +21,7 @@ const LOCK: &str = "lock";
 
 /// Marks a directory as in use, as long as the file is open.
 pub(crate) fn hold(directory: &Path) -> io::Result<File> {
-    let lock = File::create(directory.join(LOCK))?;
+    let lock = open_lock(&directory.join(LOCK))?;
     lock.lock()?;
     Ok(lock)
 }
@@ -41,9 +41,7 @@ fn is_directory_of(path: &Path, uid: u32) -> bool {
 
 /// One without the file is being made just now, or not of ours.
 fn is_free(directory: &Path) -> bool {
-    let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
-    let lock = OpenOptions::new().read(true).custom_flags(flags).open(directory.join(LOCK));
-    lock.is_ok_and(|lock| lock.metadata().is_ok_and(|meta| meta.is_file()) && lock.try_lock().is_ok())
+    open(&directory.join(LOCK), Links::Refuse).is_ok_and(|lock| lock.try_lock().is_ok())
 }
 
 /// Removes a directory that nobody has. Files of containers belong to subordinate users, so podman's user namespace is

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use pixi_oci_layer::{Digest, TreePath};
 use pixi_oci_package::{Unpacked, UnpackedKind, unpack};
+use pixi_oci_platform::{Links, open};
 
 use crate::{ARCHIVES, Error, PKG_CACHE, PKGS, Product, WHEELS, writer::path};
 
@@ -88,7 +89,7 @@ pub(crate) fn lock_bytes(digest: &Digest) -> Vec<u8> {
 }
 
 fn copy_archive(product: &Product, to: &TreePath, from: &Path, expected: Digest) -> Result<(), Error> {
-    let mut file = fs_err::File::open(from).map_err(Error::io("read", from))?;
+    let mut file = open(from, Links::Follow).map_err(Error::io("read", from))?;
     let actual = product.file(to, 0o644, None, &mut file)?;
     if actual != expected {
         return Err(Error::Changed { path: from.into(), actual, expected });

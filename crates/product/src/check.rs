@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::File,
     io,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -10,6 +9,7 @@ use std::{
 
 use pixi_oci_layer::{Digest, DigestWriter, TreePath};
 use pixi_oci_package::{Unpacked, UnpackedKind, unpack};
+use pixi_oci_platform::{Links, open};
 
 use crate::{
     ARCHIVES, DIGEST, Error, FILES, INSTALLED, MANIFEST, PKG_CACHE, PackageEntry, ProductFile, ProductManifest,
@@ -96,11 +96,8 @@ fn found(root: &Path) -> Result<BTreeMap<TreePath, Listed>, Error> {
 }
 
 fn digest(path: &Path) -> io::Result<(Digest, bool)> {
-    let mut file = File::open(path)?;
+    let mut file = open(path, Links::Refuse)?;
     let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(io::Error::other("it is neither a file, a directory nor a link"));
-    }
     let mut writer = DigestWriter::new(io::sink());
     io::copy(&mut file, &mut writer)?;
     Ok((writer.finish().0, metadata.permissions().mode() & 0o100 != 0))

@@ -1,6 +1,8 @@
 //! Whether a file is a program for a platform.
 
-use std::{fs::File, io::Read, path::Path};
+use std::{io::Read, path::Path};
+
+use pixi_oci_platform::{Links, open};
 
 use crate::Error;
 
@@ -15,7 +17,7 @@ pub fn check_program(path: &Path, platform: &str) -> Result<(), Error> {
     let wrong =
         |reason: &str| Error::NotAProgram { path: path.into(), platform: platform.into(), reason: reason.into() };
     let mut head = Vec::new();
-    let file = File::open(path).map_err(Error::io("read", path))?;
+    let file = open(path, Links::Follow).map_err(Error::io("read", path))?;
     file.take(20).read_to_end(&mut head).map_err(Error::io("read", path))?;
     let Some((_, machine)) = MACHINES.iter().find(|(name, _)| *name == platform) else {
         return Err(wrong("there are no programs for this platform"));

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use pixi_oci_layer::Digest;
+use pixi_oci_platform::{Links, read};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -152,16 +153,12 @@ impl ProductManifest {
 pub fn read_manifest(directory: &Path) -> Result<ProductManifest, Error> {
     let path = directory.join(MANIFEST);
     let bad = |reason: String| Error::Manifest { path: path.clone(), reason };
-    let len = match fs_err::metadata(&path) {
+    let bytes = match read(&path, Links::Refuse, MAX_MANIFEST) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             return Err(Error::NoProduct { path: directory.to_owned() });
         }
-        metadata => metadata.map_err(Error::io("read", &path))?.len(),
+        bytes => bytes.map_err(Error::io("read", &path))?,
     };
-    if len > MAX_MANIFEST {
-        return Err(bad("it is too long".into()));
-    }
-    let bytes = fs_err::read(&path).map_err(Error::io("read", &path))?;
     let manifest: ProductManifest = serde_json::from_slice(&bytes).map_err(|e| bad(e.to_string()))?;
     if manifest.format != FORMAT {
         return Err(bad(format!("it has format {}, and {FORMAT} is the one known", manifest.format)));

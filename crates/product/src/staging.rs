@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+use pixi_oci_platform::{Links, exchange, open, open_lock};
 use tempfile::TempDir;
 
 use crate::Error;
@@ -43,7 +43,7 @@ impl Staging {
         sweep(&parent);
         let failed = || Error::io("make a temporary directory in", &parent);
         let directory = tempfile::Builder::new().prefix(PREFIX).tempdir_in(&parent).map_err(failed())?;
-        let lock = File::create(directory.path().join(LOCK)).map_err(failed())?;
+        let lock = open_lock(&directory.path().join(LOCK)).map_err(failed())?;
         lock.lock().map_err(failed())?;
         (&lock).write_all(HELD).map_err(failed())?;
         let new = directory.path().join(NEW);
@@ -66,14 +66,13 @@ impl Staging {
     /// # Errors
     /// The disk fails; then what was there still is.
     pub fn replace(self) -> Result<PathBuf, Error> {
-        let exchange = renameat2(AT_FDCWD, &self.new, AT_FDCWD, &self.to, RenameFlags::RENAME_EXCHANGE);
-        match exchange.map_err(io::Error::from) {
+        match exchange(&self.new, &self.to) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 fs_err::rename(&self.new, &self.to).map_err(Error::io("write", &self.to))?;
             }
             // File systems that cannot exchange: for a moment there is neither.
-            Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
                 let old = self.directory.path().join("old");
                 fs_err::rename(&self.to, old)
                     .and_then(|()| fs_err::rename(&self.new, &self.to))
@@ -111,7 +110,7 @@ fn sweep(parent: &Path) {
 }
 
 fn is_abandoned(directory: &Path) -> bool {
-    match File::open(directory.join(LOCK)) {
+    match open(&directory.join(LOCK), Links::Refuse) {
         Ok(lock) => lock.metadata().is_ok_and(|meta| meta.len() > 0) && lock.try_lock().is_ok(),
         // The lock file comes first and goes last.
         Err(_) => directory.join(NEW).exists(),

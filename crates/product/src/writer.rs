@@ -10,14 +10,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use nix::{
-    fcntl::AT_FDCWD,
-    sys::{
-        stat::{UtimensatFlags, utimensat},
-        time::TimeSpec,
-    },
-};
 use pixi_oci_layer::{Digest, DigestWriter, FileTree, Node, PathError, TreePath};
+use pixi_oci_platform::{Links, open};
 
 use crate::Error;
 
@@ -133,7 +127,7 @@ impl Product {
                     let bytes = file.content.path().map(Path::to_path_buf);
                     let digest = match bytes {
                         Some(from) => {
-                            let mut source = fs_err::File::open(&from).map_err(Error::io("read", &from))?;
+                            let mut source = open(&from, Links::Follow).map_err(Error::io("read", &from))?;
                             self.file(path, file.mode.bits(), file.mtime, &mut source)?
                         }
                         None => {
@@ -214,6 +208,5 @@ pub(crate) fn time(seconds: Option<i64>) -> SystemTime {
 
 /// The time of a link itself, which the standard library cannot set.
 pub(crate) fn set_link_time(path: &Path, seconds: Option<i64>) -> io::Result<()> {
-    let time = TimeSpec::new(seconds.unwrap_or(CONSTANT_TIME), 0);
-    Ok(utimensat(AT_FDCWD, path, &time, &time, UtimensatFlags::NoFollowSymlink)?)
+    pixi_oci_platform::set_link_time(path, seconds.unwrap_or(CONSTANT_TIME))
 }

@@ -9,6 +9,7 @@ use std::{
 
 use pixi_oci_image::{Descriptor, Index};
 use pixi_oci_layer::{Digest, DigestWriter};
+use pixi_oci_platform::{Links, open};
 
 use crate::Error;
 
@@ -152,9 +153,5 @@ pub(crate) fn check(
 
 /// Opens a blob's file, which has to be a regular one: a FIFO would block for ever.
 pub(crate) fn open_source(path: &Path) -> Result<File, Error> {
-    let metadata = std::fs::metadata(path).map_err(Error::io("read", path))?;
-    if !metadata.is_file() {
-        return Err(Error::io("read", path)(io::Error::other("it is not a regular file")));
-    }
-    File::open(path).map_err(Error::io("read", path))
+    open(path, Links::Follow).map_err(Error::io("read", path))
 }

@@ -11,15 +11,14 @@
 //! sees by its size and writes again, and an fsync of every layer would cost each build more than the compression.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, Read, Write},
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
-use nix::fcntl::OFlag;
 use pixi_oci_image::Descriptor;
 use pixi_oci_layer::Digest;
+use pixi_oci_platform::open_lock;
 use serde_json::Value;
 use tempfile::NamedTempFile;
 
@@ -229,9 +228,7 @@ impl OciLayout {
         let marker = self.marker_path();
         let lock = || -> io::Result<File> {
             loop {
-                let mut options = OpenOptions::new();
-                options.read(true).write(true).create(true).custom_flags(OFlag::O_NOFOLLOW.bits());
-                let file = options.open(&marker)?;
+                let file = open_lock(&marker)?;
                 staging::lock(&file)?;
                 // While we waited somebody may have removed the directory and made a new one.
                 if staging::is_at(&file, &marker)? {

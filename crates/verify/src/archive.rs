@@ -18,6 +18,7 @@ use oci_read::{
     tar::{self, Kind},
     unpack::Packing,
 };
+use pixi_oci_platform::{Links, open};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -48,7 +49,7 @@ pub struct ArchiveError {
 /// It cannot be read or is damaged, or has files that no image has twice; the disk is full.
 pub fn unpack_archive(kind: ArchiveKind, file: &Path, to: &Path) -> Result<(), ArchiveError> {
     let unpack = || -> io::Result<()> {
-        let reader = tar::Reader::new(BufReader::with_capacity(1 << 16, File::open(file)?));
+        let reader = tar::Reader::new(BufReader::with_capacity(1 << 16, open(file, Links::Follow)?));
         fs_err::create_dir_all(to.join("blobs/sha256"))?;
         match kind {
             ArchiveKind::Oci => unpack_oci(reader, to),
@@ -144,7 +145,7 @@ impl Spool {
 
     fn document(&self, name: &str) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        File::open(self.find(name)?)?.take(DOCUMENT + 1).read_to_end(&mut bytes)?;
+        open(self.find(name)?, Links::Refuse)?.take(DOCUMENT + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > DOCUMENT { Err(bad("a document is too long")) } else { Ok(bytes) }
     }
 }
@@ -206,13 +207,13 @@ fn document(to: &Path, media_type: &str, bytes: &[u8]) -> io::Result<Value> {
 /// Gives a layer its name in the layout.
 fn layer(file: &Path, to: &Path) -> io::Result<Value> {
     let mut head = Vec::new();
-    File::open(file)?.take(4).read_to_end(&mut head)?;
+    open(file, Links::Follow)?.take(4).read_to_end(&mut head)?;
     let packing = match Packing::of(&head) {
         Packing::Gzip => "tar+gzip",
         Packing::Zstd => "tar+zstd",
         Packing::Plain => "tar",
     };
-    let mut hash = HashReader::new(File::open(file)?);
+    let mut hash = HashReader::new(open(file, Links::Follow)?);
     io::copy(&mut hash, &mut io::sink())?;
     let (digest, size) = hash.finish();
     let digest = hex(digest);

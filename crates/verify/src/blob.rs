@@ -1,17 +1,18 @@
 //! Blobs of a layout: found by a checked digest, read within bounds, hashed.
 
 use std::{
+    fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
 };
 
-use fs_err::File;
 use oci_read::{
     HashReader,
     document::{Descriptor, sha256},
     hex,
     limits::DOCUMENT,
 };
+use pixi_oci_platform::Links;
 use sha2::{Digest as _, Sha256};
 
 use crate::report::{Findings, Rule};
@@ -73,7 +74,9 @@ pub(crate) fn open(dir: &Path, descriptor: &Descriptor, findings: &mut Findings)
         findings.error(Rule::Size, &descriptor.digest, text);
         return None;
     }
-    File::open(&path).map_err(|error| findings.error(Rule::MissingBlob, &descriptor.digest, error.to_string())).ok()
+    pixi_oci_platform::open(&path, Links::Follow)
+        .map_err(|error| findings.error(Rule::MissingBlob, &descriptor.digest, error.to_string()))
+        .ok()
 }
 
 fn same_digest(descriptor: &Descriptor, hex: String, findings: &mut Findings) -> bool {

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    io::{self, Read},
     path::Path,
 };
 
@@ -81,20 +80,8 @@ impl Root {
 }
 
 fn read_file(dir: &Path, name: &'static str) -> Result<Vec<u8>, Error> {
-    let read = || -> io::Result<Vec<u8>> {
-        let path = dir.join(name);
-        // Opening a pipe would wait for its writer.
-        if !fs_err::metadata(&path)?.is_file() {
-            return Err(io::Error::other("it is not a regular file"));
-        }
-        let mut bytes = Vec::new();
-        fs_err::File::open(path)?.take(DOCUMENT + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > DOCUMENT {
-            return Err(io::Error::other(format!("it has more than {DOCUMENT} bytes")));
-        }
-        Ok(bytes)
-    };
-    read().map_err(|source| Error::NotALayout { dir: dir.into(), file: name, source })
+    let bytes = pixi_oci_platform::read(&dir.join(name), pixi_oci_platform::Links::Follow, DOCUMENT);
+    bytes.map_err(|source| Error::NotALayout { dir: dir.into(), file: name, source })
 }
 
 fn choose(dir: &Path, tag: Option<&str>, entries: Vec<Descriptor>) -> Result<Vec<Descriptor>, Error> {

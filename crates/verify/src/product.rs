@@ -12,6 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use pixi_oci_platform::{Links, open, read};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -143,16 +144,7 @@ impl Problems {
 }
 
 fn read_list(path: &Path) -> io::Result<Vec<u8>> {
-    // A link could lead to a pipe.
-    if !fs::symlink_metadata(path)?.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
-    let mut bytes = Vec::new();
-    fs::File::open(path)?.take(MAX_LIST + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_LIST {
-        return Err(io::Error::other(format!("it has more than {MAX_LIST} bytes")));
-    }
-    Ok(bytes)
+    read(path, Links::Refuse, MAX_LIST)
 }
 
 /// Lines of GNU's sha256sum: 64 digits, two spaces, the path; after a backslash, backslashes in the path are doubled.
@@ -273,7 +265,7 @@ fn compare(
 /// What is wrong with a file's content.
 fn content(path: &Path, expected: &str) -> Option<String> {
     let hash = || -> io::Result<String> {
-        let mut file = fs::File::open(path)?;
+        let mut file = open(path, Links::Refuse)?;
         let mut hash = Sha256::new();
         let mut buffer = vec![0; 128 << 10];
         loop {

@@ -229,7 +229,11 @@ fn chosen<'a, T>(all: &'a [T], platform: impl Fn(&T) -> &str, wanted: &[String])
     Ok(all.iter().filter(is_wanted).collect())
 }
 
+/// Larger than any script.
+const MAX_SCRIPT: u64 = 16 << 20;
+
 fn read_script(path: &Path) -> Result<Vec<u8>, RunError> {
-    let bytes = std::fs::read(path).map_err(RunError::io("read", path))?;
+    let bytes = pixi_oci_platform::read(path, pixi_oci_platform::Links::Follow, MAX_SCRIPT)
+        .map_err(RunError::io("read", path))?;
     if bytes.starts_with(b"#!") { Ok(bytes) } else { Err(RunError::NoInterpreter { path: path.to_owned() }) }
 }

@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use pixi_oci_platform::{Links, open};
+
 use crate::Error;
 
 /// No manifest written by people comes near this.
@@ -67,7 +69,7 @@ pub(crate) fn read_manifest(path: &Path) -> Result<String, Error> {
 /// Reads a text file of at most `limit` bytes.
 pub fn read_text(path: &Path, limit: u64) -> Result<String, Error> {
     let error = |source| Error::Io { action: "read", path: path.to_owned(), source };
-    let file = std::fs::File::open(path).map_err(error)?;
+    let file = open(path, Links::Follow).map_err(error)?;
     let mut text = String::new();
     let read = file.take(limit + 1).read_to_string(&mut text).map_err(error)?;
     if read as u64 > limit {

@@ -1,8 +1,7 @@
 //! Facts of packages, by the sha256 of their archives.
 
 use std::{
-    fs::{self, File},
-    io,
+    fs, io,
     path::{Path, PathBuf},
     sync::OnceLock,
     time::SystemTime,
@@ -11,6 +10,7 @@ use std::{
 use pixi_oci_layer::Digest;
 use pixi_oci_lock::Sha256;
 use pixi_oci_package::{CompleteFacts, Python, WheelFacts};
+use pixi_oci_platform::{Links, open};
 use pixi_oci_wheel::DirectUrl;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -89,7 +89,7 @@ impl FactsCache {
         // Its time is that of its last use, which decides how long it stays. A cache of somebody else cannot be told.
         let now =
             self.now.get_or_init(|| tempfile::tempfile_in(&self.directory).ok()?.metadata().ok()?.modified().ok());
-        let _ = now.map(|now| File::open(&path).and_then(|file| file.set_modified(now)));
+        let _ = now.map(|now| open(&path, Links::Refuse).and_then(|file| file.set_modified(now)));
         Some(known)
     }
 
@@ -134,6 +134,8 @@ pub fn wheel_key(archive: &Sha256, python: &Python, direct_url: Option<&DirectUr
 #[cfg(test)]
 mod tests {
     use pixi_oci_layer::TreePath;
+
+    use std::fs::File;
 
     use super::*;
 

@@ -1,12 +1,13 @@
 //! Small files that are there wholly or not at all.
 
 use std::{
-    fs::{File, Permissions},
-    io::{self, Read, Write},
+    fs::Permissions,
+    io::{self, Write},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
+use pixi_oci_platform::Links;
 use serde::{Serialize, de::DeserializeOwned};
 
 /// `DIR/ab/abcdefEXTENSION` for the hex digits `abcdef`.
@@ -16,13 +17,7 @@ pub fn path_of(directory: &Path, hex: &str, extension: &str) -> PathBuf {
 
 /// The JSON document at `path`, if there is one of at most `limit` bytes that is a `T`.
 pub fn read<T: DeserializeOwned>(path: &Path, limit: u64) -> Option<T> {
-    let file = File::open(path).ok()?;
-    let mut text = Vec::new();
-    file.take(limit + 1).read_to_end(&mut text).ok()?;
-    if text.len() as u64 > limit {
-        return None;
-    }
-    serde_json::from_slice(&text).ok()
+    serde_json::from_slice(&pixi_oci_platform::read(path, Links::Refuse, limit).ok()?).ok()
 }
 
 /// Puts a JSON document at `path`, in the place of what was there.

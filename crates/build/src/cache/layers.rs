@@ -15,6 +15,7 @@ use std::{
 
 use pixi_oci_image::LayerEntry;
 use pixi_oci_layer::{Compression, Digest};
+use pixi_oci_platform::open_lock;
 use pixi_oci_publish::OciLayout;
 use serde::{Deserialize, Serialize};
 
@@ -175,7 +176,7 @@ impl LayerCache {
     }
 
     fn lock(&self) -> io::Result<File> {
-        File::options().create(true).append(true).open(self.directory.join("lock"))
+        open_lock(&self.directory.join("lock"))
     }
 
     fn record(&self, key: &LayerKey) -> PathBuf {

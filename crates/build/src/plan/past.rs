@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, fmt, fs::File, path::Path, str::FromStr};
 
 use pixi_oci_image::Descriptor;
 use pixi_oci_layer::Digest;
+use pixi_oci_platform::{Links, open};
 use pixi_oci_publish::{
     base::{BaseRef, LayoutImage},
     platform_in, read_stored,
@@ -134,7 +135,7 @@ fn layout(dir: &Path, image: &LayoutImage) -> Result<(Digest, Vec<Documents>), c
             layer.and_then(|layer| layer.source.clone())
         });
         let file = path.map(|path| {
-            File::open(&path).map_err(|source| crate::Error::Io { action: "read", path: path.clone(), source })
+            open(&path, Links::Follow).map_err(|source| crate::Error::Io { action: "read", path: path.clone(), source })
         });
         Ok(Documents {
             digest: manifest.descriptor.digest,

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use pixi_oci_layer::Digest;
 use pixi_oci_package::{UnpackedKind, unpack};
+use pixi_oci_platform::{Links, open};
 use pixi_oci_product::{BIN, Product, ProductFile, check_program};
 
 use super::{Platform, ProductRequest, ProductRequestError, project::place};
@@ -62,7 +63,7 @@ impl Programs {
         for (platform, path) in &self.installers {
             let at = place(&format!("{BIN}/{platform}/pixi-oci"))?;
             let read = |source| Error::Io { action: "read", path: path.into(), source };
-            let mut file = fs_err::File::open(path).map_err(read)?;
+            let mut file = open(path, Links::Follow).map_err(read)?;
             let digest = product.file(&at, 0o755, None, &mut file)?;
             written.files.push(program(at.to_string(), digest));
         }

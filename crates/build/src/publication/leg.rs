@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, io::Read, path::Path};
 
 use pixi_oci_image::{Architecture, Descriptor, MediaType, Platform};
 use pixi_oci_layer::Digest;
+use pixi_oci_platform::{Links, open};
 use serde::{Deserialize, Serialize};
 
 use super::PublishError;
@@ -71,7 +72,7 @@ impl Leg {
     pub(super) fn read(path: &Path) -> Result<CheckedLeg, PublishError> {
         let bad = |reason: String| PublishError::Leg { path: path.into(), reason };
         let mut bytes = Vec::new();
-        let file = std::fs::File::open(path).map_err(|source| PublishError::NoLeg { path: path.into(), source })?;
+        let file = open(path, Links::Follow).map_err(|source| PublishError::NoLeg { path: path.into(), source })?;
         file.take(MAX_SIZE + 1).read_to_end(&mut bytes).map_err(|error| bad(error.to_string()))?;
         if bytes.len() as u64 > MAX_SIZE {
             return Err(bad(format!("it is larger than {MAX_SIZE} bytes")));

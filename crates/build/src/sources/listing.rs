@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::{SourceError, own::NotStatic};
+use pixi_oci_platform::{Links, read};
 
 /// A project with more files is not one that somebody wrote; and the walk ends somewhere.
 const MAX_FILES: usize = 100_000;
@@ -117,7 +118,7 @@ impl Listing {
         if found.len > MAX {
             return Err(NotStatic(format!("{path} is bigger than 4 MiB")));
         }
-        let text = fs_err::read(self.root.join(path)).map(String::from_utf8);
+        let text = read(&self.root.join(path), Links::Follow, MAX).map(String::from_utf8);
         match text {
             Ok(Ok(text)) => Ok(text),
             Ok(Err(_)) => Err(NotStatic(format!("{path} is not UTF-8"))),

@@ -15,6 +15,7 @@ use std::{
 
 use pep508_rs::{PackageName, pep440_rs::Version};
 use pixi_oci_layer::TreePath;
+use pixi_oci_platform::{Links, read};
 use pixi_oci_wheel::{NewWheelFile, pack_wheel};
 
 use self::rule::Package;
@@ -153,7 +154,7 @@ fn content(listing: &Listing, path: &str, workspace: &Path, budget: &mut u64) ->
         return Err(SourceError::TooBig { directory: listing.root.clone(), limit: MAX_BYTES });
     };
     *budget = left;
-    let bytes = fs_err::read(&real).map_err(failed)?;
+    let bytes = read(&real, Links::Refuse, MAX_BYTES).map_err(failed)?;
     if let Some(rule) = secret_content(&bytes) {
         return Err(SourceError::Secret { path: file, rule });
     }

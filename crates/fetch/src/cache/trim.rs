@@ -12,6 +12,8 @@ use std::{
     time::SystemTime,
 };
 
+use pixi_oci_platform::open_lock;
+
 use super::{ArchiveCache, seen_path};
 
 /// While it exists, no archive is removed that was not damaged.
@@ -75,9 +77,8 @@ impl ArchiveCache {
     }
 
     fn lock(&self) -> io::Result<File> {
-        let path = self.directory().join("lock");
         // One who may only read the cache can keep others from removing what he reads.
-        File::options().create(true).append(true).open(&path).or_else(|_| File::open(&path))
+        open_lock(&self.directory().join("lock"))
     }
 }
 

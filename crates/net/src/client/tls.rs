@@ -55,9 +55,6 @@ fn from_files(paths: &[PathBuf]) -> Result<Vec<Certificate>, Error> {
 }
 
 fn bundle(path: &Path) -> std::io::Result<Vec<Certificate>> {
-    let length = std::fs::metadata(path)?.len();
-    if length > MAX_BUNDLE {
-        return Err(std::io::Error::other(format!("it has {length} bytes, too many for certificates")));
-    }
-    Certificate::from_pem_bundle(&std::fs::read(path)?).map_err(std::io::Error::other)
+    let pem = pixi_oci_platform::read(path, pixi_oci_platform::Links::Follow, MAX_BUNDLE)?;
+    Certificate::from_pem_bundle(&pem).map_err(std::io::Error::other)
 }

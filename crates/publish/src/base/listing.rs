@@ -1,7 +1,6 @@
 //! What is in one layer: read once, in the same pass that checks its diff id.
 
 use std::{
-    fs::File,
     io::{self, BufReader, Read},
     path::Path,
 };
@@ -9,6 +8,7 @@ use std::{
 use flate2::bufread::MultiGzDecoder;
 use pixi_oci_image::MediaType;
 use pixi_oci_layer::{Compression, DiffId, Digest, DigestWriter};
+use pixi_oci_platform::{Links, open};
 use serde::{Deserialize, Serialize};
 
 use super::{glibc, glibc::Glibc, tar};
@@ -137,7 +137,7 @@ impl Listing {
 
 /// The tar of a layer, compressed or not.
 pub(crate) fn open_tar(layer: &Path) -> io::Result<(Compressed, Box<dyn Read>)> {
-    let mut file = File::open(layer)?;
+    let mut file = open(layer, Links::Follow)?;
     let mut start = Vec::new();
     file.by_ref().take(4).read_to_end(&mut start)?;
     let compression = Compressed::of(&start);

@@ -11,8 +11,8 @@
 //! [`publish`](crate::publish), which hashes again.
 
 use std::{
-    fs::{self, File},
-    io::{self, Read, Write},
+    fs,
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
@@ -153,13 +153,5 @@ struct CompressedRecord {
 
 /// The bytes of a regular file that is not larger than `max`.
 pub(crate) fn read_at_most(path: &Path, max: u64) -> io::Result<Vec<u8>> {
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
-    let mut bytes = Vec::new();
-    File::open(path)?.take(max.saturating_add(1)).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > max {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("it is larger than {max} bytes")));
-    }
-    Ok(bytes)
+    pixi_oci_platform::read(path, pixi_oci_platform::Links::Follow, max)
 }

@@ -12,6 +12,8 @@ use std::{
     path::Path,
 };
 
+use pixi_oci_platform::{Links, open};
+
 use super::{
     BaseImage, Entry, Error, Problem,
     listing::{Listing, open_tar},
@@ -110,7 +112,7 @@ fn taken(image: &BaseImage, directory: &str, to: &Path) -> Result<TakenOut, Prob
             }
             for other in others {
                 let other = to.join(other);
-                let copy = || io::copy(&mut File::open(&path)?, &mut create(&other, mode)?);
+                let copy = || io::copy(&mut open(&path, Links::Refuse)?, &mut create(&other, mode)?);
                 copy().map_err(write(&other))?;
             }
         }

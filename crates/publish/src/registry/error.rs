@@ -222,9 +222,9 @@ pub enum Error {
 impl Error {
     /// Bytes could not be written; a full disk has a name of its own.
     pub(super) fn write(what: &str, source: std::io::Error) -> Self {
-        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+        use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
         let what = what.to_owned();
-        if matches!(source.kind(), StorageFull | QuotaExceeded) {
+        if matches!(source.kind(), StorageFull | QuotaExceeded | FileTooLarge) {
             Self::DiskFull { what }
         } else {
             Self::Write { what, source }

@@ -122,6 +122,8 @@ fn lend_tree(from: &Path, below: &Path, session: &Session) -> Result<PathBuf, Ru
         } else if kind.is_symlink() {
             let link = fs::read_link(&source).map_err(RunError::io("read", &source))?;
             symlink(link, &target).map_err(RunError::io("write", &target))?;
+        } else if !kind.is_file() {
+            return Err(RunError::io("read", &source)(std::io::Error::other("not a regular file")));
         } else if fs::hard_link(&source, &target).is_err() {
             fs::copy(&source, &target).map_err(RunError::io("copy", &source))?;
         }

@@ -2,13 +2,13 @@
 
 use std::{
     collections::BTreeMap,
-    fs::File,
     path::{Path, PathBuf},
     sync::atomic::Ordering,
 };
 
 use pixi_oci_lock::Sha256;
 use pixi_oci_package::{PackageInfo, Python};
+use pixi_oci_platform::{Links, open};
 use pixi_oci_wheel::check_tags;
 use sha2::Digest as _;
 use tempfile::TempDir;
@@ -210,7 +210,7 @@ impl<'a> Builds<'a> {
             epoch: self.epoch(),
             interrupted: &self.means.session.cancelled,
         };
-        let mut file = File::open(&tar.path).map_err(failed)?;
+        let mut file = open(&tar.path, Links::Refuse).map_err(failed)?;
         let check = |requires: &[String]| installed.check(&source.name, requires);
         let path = match environment {
             Environment::Container(image) => image.build(&run, &tar.order, &mut file, directory.path(), &check)?,

@@ -14,6 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use pixi_oci_platform::{Links, open_lock, read_text};
 use tempfile::TempDir;
 
 use crate::source_wheel::hash;
@@ -33,7 +34,7 @@ impl WheelCache {
     pub fn open(cache: &Path) -> io::Result<Self> {
         let directory = cache.join("wheels");
         std::fs::create_dir_all(&directory)?;
-        let lock = File::create(directory.join("lock"))?;
+        let lock = open_lock(&directory.join("lock"))?;
         lock.lock()?;
         for entry in std::fs::read_dir(&directory)?.flatten() {
             if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
@@ -46,7 +47,7 @@ impl WheelCache {
     /// The wheel of a key, if it is there and is what it was.
     pub fn get(&self, key: &str) -> Option<PathBuf> {
         let directory = self.directory.join(key);
-        let recorded = std::fs::read_to_string(directory.join(HASH)).ok()?;
+        let recorded = read_text(&directory.join(HASH), Links::Refuse, 4096).ok()?;
         let wheel = std::fs::read_dir(&directory).ok()?.flatten().map(|entry| entry.path());
         let wheel = wheel.into_iter().find(|path| path.extension().is_some_and(|extension| extension == "whl"))?;
         (hash(&wheel).ok()?.0.to_string() == recorded.trim_end()).then_some(wheel)

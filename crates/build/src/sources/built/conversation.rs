@@ -85,10 +85,8 @@ impl Run<'_> {
     }
 
     fn kill(&self, child: &mut Child) {
-        if self.group
-            && let Ok(id) = i32::try_from(child.id())
-        {
-            let _ = nix::sys::signal::killpg(nix::unistd::Pid::from_raw(id), nix::sys::signal::Signal::SIGKILL);
+        if self.group {
+            pixi_oci_platform::kill_group(child.id());
         }
         let _ = child.kill();
     }

@@ -9,6 +9,8 @@ use std::{
     process::{Command, Stdio},
 };
 
+use pixi_oci_platform::{ISOLATED, Links, read_text};
+
 use super::{
     BuildError,
     conversation::{Check, DRIVER, Order, Run, build},
@@ -16,8 +18,6 @@ use super::{
 
 /// Where shells and programs that no package has are looked for. A build must not depend on the `PATH` of who calls us.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
-/// A user, network and process table of its own, which end with their first process.
-const ALONE: [&str; 7] = ["unshare", "--user", "--map-current-user", "--net", "--pid", "--fork", "--kill-child"];
 
 /// An environment on this machine. Removed when dropped.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl Host {
 
     /// Whether the kernel lets this user have a network of his own.
     pub fn can_be_alone() -> bool {
-        let [program, arguments @ ..] = ALONE;
+        let [program, arguments @ ..] = ISOLATED else { return false };
         let mut probe = Command::new(program);
         probe.args(arguments).arg("true").env_clear().env("PATH", PATH);
         probe.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -72,7 +72,8 @@ impl Host {
     fn command(&self, run: &Run<'_>, place: &Path) -> Command {
         let own = Self::prefix_in(&self.directory).join("bin/bash");
         let shell = [own.as_path(), Path::new("/bin/bash")].into_iter().find(|shell| shell.is_file());
-        let words = ALONE.iter().filter(|_| self.alone).map(Path::new).chain([shell.unwrap_or(Path::new("/bin/sh"))]);
+        let words =
+            ISOLATED.iter().filter(|_| self.alone).map(Path::new).chain([shell.unwrap_or(Path::new("/bin/sh"))]);
         let mut words = words.map(Path::as_os_str);
         let mut command = Command::new(words.next().unwrap_or_default());
         command.args(words).args(["-c", ". \"$0\"; exec \"$@\""]).arg(Self::activate_in(&self.directory));
@@ -99,6 +100,8 @@ pub fn network(alone: bool) -> &'static str {
 
 /// What a wheel depends on that no lock file names, as far as this machine says it in one word: the release of its system.
 pub fn system() -> String {
-    let release = ["/etc/os-release", "/usr/lib/os-release"].iter().find_map(|path| std::fs::read_to_string(path).ok());
+    let release = ["/etc/os-release", "/usr/lib/os-release"]
+        .iter()
+        .find_map(|path| read_text(Path::new(path), Links::Follow, 1 << 16).ok());
     release.unwrap_or_default()
 }

@@ -7,6 +7,7 @@ use base64::{
     alphabet::STANDARD,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
+use pixi_oci_platform::Links;
 use serde::Deserialize;
 
 use super::{Credentials, Error, Repository, Secret, bad, command};
@@ -54,7 +55,7 @@ struct HelperAnswer {
 
 /// Reads a file; `None` when there is none.
 pub(super) fn read(path: &Path) -> Result<Option<AuthFile>, String> {
-    let file = match std::fs::File::open(path) {
+    let file = match pixi_oci_platform::open(path, Links::Follow) {
         Ok(file) => file,
         Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
             return Ok(None);

@@ -3,7 +3,7 @@
 /// glibc gives up to eight heaps to each CPU, and keeps in each what its threads once needed at the same time. Layers are made on
 /// as many threads as there are CPUs, so as many heaps do, and a build on two CPUs needs a tenth less memory. Has to be called
 /// before there are other threads.
-#[cfg(target_env = "gnu")]
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub fn one_heap_a_cpu() {
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let heaps = i32::try_from(cpus).unwrap_or(i32::MAX);
@@ -15,5 +15,5 @@ pub fn one_heap_a_cpu() {
 }
 
 /// Other C libraries have nothing to set.
-#[cfg(not(target_env = "gnu"))]
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub fn one_heap_a_cpu() {}

@@ -1,8 +1,6 @@
 //! Users of this machine.
 
-use nix::unistd::{Uid, User, geteuid};
-
-use crate::Error;
+use nix::unistd::{Uid, User, getegid, geteuid};
 
 /// A user of this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,20 +19,13 @@ impl Account {
         let uid = geteuid();
         match User::from_uid(uid) {
             Ok(Some(user)) => Self::of(user),
-            _ => Self { name: uid.to_string(), uid: uid.as_raw(), gid: nix::unistd::getegid().as_raw() },
+            _ => Self { name: uid.to_string(), uid: uid.as_raw(), gid: getegid().as_raw() },
         }
     }
 
-    /// The user of this name.
-    ///
-    /// # Errors
-    ///
-    /// There is none.
-    pub fn named(name: &str) -> Result<Self, Error> {
-        match User::from_name(name) {
-            Ok(Some(user)) => Ok(Self::of(user)),
-            _ => Err(Error::NoAccount { name: name.to_owned() }),
-        }
+    /// The user of this name, if there is one.
+    pub fn named(name: &str) -> Option<Self> {
+        User::from_name(name).ok().flatten().map(Self::of)
     }
 
     /// Whether it may do everything.

@@ -1,0 +1,22 @@
+//! What differs between operating systems and C libraries, in one place.
+//!
+//! The other crates use the standard library and its Unix extensions, and no name that only Linux has
+//! (`tests/platform.rs`). What another system cannot do is an error or `false` here, so that it compiles there.
+
+mod account;
+mod directory;
+mod emulation;
+mod file;
+mod limits;
+mod memory;
+mod process;
+mod times;
+
+pub use account::Account;
+pub use directory::exchange;
+pub use emulation::emulates;
+pub use file::{Links, open, open_lock, read, read_text};
+pub use limits::{MaxOf, large_files_are_errors, maximum};
+pub use memory::one_heap_a_cpu;
+pub use process::{ISOLATED, kill_group};
+pub use times::set_link_time;

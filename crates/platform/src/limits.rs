@@ -1,0 +1,32 @@
+//! Limits of this process.
+
+use rustix::process::{Resource, getrlimit};
+
+/// What can be limited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MaxOf {
+    /// Open files.
+    Files,
+    /// Processes of the user.
+    Processes,
+}
+
+/// How far this process may raise a limit; `None` for "unlimited".
+pub fn maximum(of: MaxOf) -> Option<u64> {
+    let resource = match of {
+        MaxOf::Files => Resource::Nofile,
+        MaxOf::Processes => Resource::Nproc,
+    };
+    getrlimit(resource).maximum
+}
+
+/// Makes a file that grows over its limit (`ulimit -f`) an error of the write, as a full disk is, instead of the end of
+/// this process. Programs that it starts are not affected: a handler, unlike "ignored", does not survive `exec`.
+pub fn large_files_are_errors() {
+    use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+    extern "C" fn nothing(_signal: libc::c_int) {}
+    let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::SA_RESTART, SigSet::empty());
+    // SAFETY: the handler does nothing, which is safe at every moment.
+    #[allow(unsafe_code)]
+    let _ = unsafe { sigaction(Signal::SIGXFSZ, &action) };
+}

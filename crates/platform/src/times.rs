@@ -1,0 +1,35 @@
+//! Times that the standard library cannot set.
+
+use std::{io, path::Path};
+
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
+
+/// Sets the times of a symbolic link itself.
+///
+/// # Errors
+///
+/// The disk fails.
+pub fn set_link_time(path: &Path, seconds: i64) -> io::Result<()> {
+    let time = Timespec { tv_sec: seconds, tv_nsec: 0 };
+    let times = Timestamps { last_access: time, last_modification: time };
+    Ok(utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        os::unix::fs::{MetadataExt, symlink},
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_link_has_a_time_of_its_own() {
+        let directory = tempfile::tempdir().unwrap();
+        let link = directory.path().join("link");
+        symlink("nowhere", &link).unwrap();
+        set_link_time(&link, 86_400).unwrap();
+        assert_eq!(fs::symlink_metadata(&link).unwrap().mtime(), 86_400);
+    }
+}
