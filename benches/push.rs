@@ -7,7 +7,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use pixi_oci_image::{Descriptor, MediaType};
-use pixi_oci_publish::registry::{Access, Credentials, Registry, RegistryOptions, RepositoryRef, Source, no_events};
+use pixi_oci_registry::{Access, Credentials, Registry, RegistryOptions, RepositoryRef, Source, no_events};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 

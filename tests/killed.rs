@@ -1,5 +1,5 @@
 //! `pixi-oci publish` is killed (SIGKILL) in the middle: no tag is ever incomplete, `latest` is the old or the new
-//! release, and the next run finishes with the same digests. crates/publish/tests/push/killed.rs does this at every
+//! release, and the next run finishes with the same digests. crates/registry/tests/push/killed.rs does this at every
 //! request without the process.
 
 use std::{process::Stdio, sync::mpsc, time::Duration};

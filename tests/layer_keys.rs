@@ -11,7 +11,7 @@ use std::{
 
 use pixi_oci_build::{Caches, Declared, Inputs, LockUse, Project, Resources, Session, build};
 use pixi_oci_net::{Client, ClientSettings};
-use pixi_oci_publish::registry::RegistryAccess;
+use pixi_oci_registry::RegistryAccess;
 use pixi_oci_workspace::Workspace;
 use serde_json::Value;
 

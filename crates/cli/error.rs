@@ -39,16 +39,19 @@ pub enum CliError {
     Archive(#[from] pixi_oci_verify::ArchiveError),
     /// An image could not be had from a registry.
     #[error(transparent)]
-    Pull(#[from] pixi_oci_publish::PullError),
+    Pull(#[from] pixi_oci_store::PullError),
     /// A project in a container.
     #[error(transparent)]
-    Container(#[from] pixi_oci_publish::ContainerError),
+    Container(#[from] pixi_oci_podman::ContainerError),
     /// A base image.
     #[error(transparent)]
-    Base(#[from] pixi_oci_publish::base::Error),
+    Base(#[from] pixi_oci_store::base::Error),
     /// Handing the image over failed.
     #[error(transparent)]
-    Publish(#[from] pixi_oci_publish::Error),
+    Engine(#[from] pixi_oci_podman::Error),
+    /// The archive for it.
+    #[error(transparent)]
+    Store(#[from] pixi_oci_store::Error),
     /// Nothing was published.
     #[error(transparent)]
     Publication(PublishError),

@@ -13,7 +13,7 @@ use std::{
 };
 
 use pixi_oci_build::{Event, OnEvent};
-use pixi_oci_publish::registry::{Event as RegistryEvent, Events};
+use pixi_oci_registry::{Event as RegistryEvent, Events};
 
 use self::{bars::Bars, json::Json, phase::Phases, plain::Plain};
 use crate::output::{Output, Shape};

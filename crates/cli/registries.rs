@@ -5,7 +5,7 @@ mod environment;
 use std::{env, path::PathBuf};
 
 use clap::Args;
-use pixi_oci_publish::registry::RegistryAccess;
+use pixi_oci_registry::RegistryAccess;
 
 use crate::{arguments::Argv, error::CliError};
 

@@ -6,7 +6,7 @@ use oci_spec::image::History;
 use pixi_oci_image::{Architecture, LayerEntry};
 use pixi_oci_lock::{VirtualRequirement, minimum, requirements};
 use pixi_oci_package::TargetPrefix;
-use pixi_oci_publish::{
+use pixi_oci_store::{
     OciLayout,
     base::{BaseFiles, BaseImage, BaseOptions, BaseRef, Entry, resolve_base},
 };

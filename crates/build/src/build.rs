@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use pixi_oci_image::{Index, LayerEntry};
 use pixi_oci_layer::Digest;
-use pixi_oci_publish::{Destination, registry::RepositoryRef};
+use pixi_oci_registry::RepositoryRef;
+use pixi_oci_store::Destination;
 
 use crate::{
     BuildReport, Error, Project, Session,
@@ -68,7 +69,7 @@ impl Staged<'_> {
     pub fn is_whole(&self) -> Result<bool, Error> {
         let mut layers = self.index.images.iter().flat_map(|image| &image.layers);
         let missing = |layer: &LayerEntry| self.output.staging().has_blob(&layer.descriptor).map(|has| !has);
-        Ok(!layers.try_fold(false, |any, layer| Ok::<_, pixi_oci_publish::Error>(any || missing(layer)?))?)
+        Ok(!layers.try_fold(false, |any, layer| Ok::<_, pixi_oci_store::Error>(any || missing(layer)?))?)
     }
 
     /// Where the layers are that are on this machine.

@@ -37,13 +37,13 @@ pub enum Error {
     Image(#[from] pixi_oci_image::Error),
     /// The destination.
     #[error(transparent)]
-    Publish(#[from] pixi_oci_publish::Error),
+    Publish(#[from] pixi_oci_store::Error),
     /// The destination's name.
     #[error(transparent)]
-    Destination(#[from] pixi_oci_publish::ParseDestinationError),
+    Destination(#[from] pixi_oci_store::ParseDestinationError),
     /// The base image.
     #[error(transparent)]
-    Base(#[from] pixi_oci_publish::base::Error),
+    Base(#[from] pixi_oci_store::base::Error),
     /// What was asked for.
     #[error(transparent)]
     Request(#[from] crate::RequestError),

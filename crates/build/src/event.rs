@@ -124,7 +124,7 @@ pub enum Event {
         bytes: u64,
     },
     /// Something happened between us and a registry.
-    Registry(pixi_oci_publish::registry::Event),
+    Registry(pixi_oci_registry::Event),
     /// Something the user should know, though the build goes on.
     Warning(String),
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use pixi_oci_image::{AssembleInput, Image, Platform, assemble, rfc3339};
 use pixi_oci_layer::FileTree;
 use pixi_oci_lock::{VirtualRequirement, requirements};
-use pixi_oci_publish::OciLayout;
+use pixi_oci_store::OciLayout;
 use pixi_oci_workspace::{Activation, TaskArgv};
 
 use crate::{

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use pixi_oci_image::Architecture;
-use pixi_oci_publish::registry::RepositoryRef;
+use pixi_oci_registry::RepositoryRef;
 use pixi_oci_workspace::{OciConfig, VirtualPackage};
 
 use crate::Recorded;

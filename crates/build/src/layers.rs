@@ -12,7 +12,7 @@ use std::{
 use pixi_oci_image::{Descriptor, LayerEntry};
 use pixi_oci_layer::{Compression, ContentStore, FileTree, Layer, LayerWriter, MemoryBudget, Node};
 use pixi_oci_package::{OutsideLink, TargetPrefix};
-use pixi_oci_publish::{OciLayout, StagedBlob};
+use pixi_oci_store::{OciLayout, StagedBlob};
 
 use crate::{
     Error, Event, LayerOrigin, Session,

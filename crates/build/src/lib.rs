@@ -70,7 +70,6 @@ pub use needs::Need;
 pub use pin::{PinReport, pin_bases};
 pub use pixi_oci_image::Architecture;
 pub use pixi_oci_product::Problem;
-pub use pixi_oci_publish::{find_container_engine, load, registry::RepositoryRef};
 pub use plan::{
     AgainstImage, ChangedPackage, Changes, DestinationPlan, DownloadPlan, EnvironmentPlan, LayerState, LikelyLayer,
     OtherLayer, PackagePlan, PastRef, Plan, PlanError, PlanOptions, PlannedImage, PlannedLayerReport, PublishedRef,

@@ -13,7 +13,7 @@ use std::{
 use pixi_oci_image::Index;
 use pixi_oci_layer::Digest;
 use pixi_oci_platform::{Links, open, open_lock};
-use pixi_oci_publish::{DestinationRef, OciLayout, publish};
+use pixi_oci_store::{DestinationRef, OciLayout, publish};
 use tempfile::TempDir;
 
 use crate::{Error, RequestError};

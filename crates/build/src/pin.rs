@@ -7,7 +7,7 @@ use std::{
 
 use pixi_oci_layer::Compression;
 use pixi_oci_platform::{Links, read_text};
-use pixi_oci_publish::base::{BaseOptions, BaseRef, present_digest, with_digest};
+use pixi_oci_store::base::{BaseOptions, BaseRef, present_digest, with_digest};
 use pixi_oci_workspace::{Workspace, with_bases, write_manifest};
 use serde::Serialize;
 

@@ -9,11 +9,10 @@
 //! of our layers has something in.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use pixi_oci_layer::{DirectoryAttributes, FileTree, Mode, Node, TreePath};
-use pixi_oci_publish::base::{BaseFiles, Entry};
-
-use std::sync::Arc;
+use pixi_oci_store::base::{BaseFiles, Entry};
 
 use crate::package::Package;
 

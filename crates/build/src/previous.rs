@@ -15,7 +15,7 @@ use std::{
 use pixi_oci_image::{Descriptor, MediaType};
 use pixi_oci_layer::DiffId;
 use pixi_oci_package::{CompleteFacts, WheelFacts};
-use pixi_oci_publish::registry::{Error, Registry};
+use pixi_oci_registry::{Error, Registry};
 use serde_json::Value;
 
 use crate::{

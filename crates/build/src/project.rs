@@ -6,7 +6,7 @@ use pixi_oci_image::Architecture;
 use pixi_oci_layer::Digest;
 use pixi_oci_lock::{LockFile, LockedPackage, LockedPlatform};
 use pixi_oci_platform::{Links, read};
-use pixi_oci_publish::registry::RepositoryRef;
+use pixi_oci_registry::RepositoryRef;
 use pixi_oci_workspace::{OciConfig, Workspace};
 
 use crate::{

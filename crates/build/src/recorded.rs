@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use pixi_oci_image::Architecture;
 use pixi_oci_layer::Digest;
-use pixi_oci_publish::base::{BaseRef, with_digest};
+use pixi_oci_store::base::{BaseRef, with_digest};
 
 use crate::Error;
 

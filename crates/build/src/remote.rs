@@ -21,10 +21,8 @@ use std::{
 use futures_util::{StreamExt, TryStreamExt, stream};
 use pixi_oci_image::Descriptor;
 use pixi_oci_layer::Digest;
-use pixi_oci_publish::{
-    OciLayout,
-    registry::{Access, CredentialSources, Error as RegistryError, Registry, Repository},
-};
+use pixi_oci_registry::{Access, CredentialSources, Error as RegistryError, Registry, Repository};
+use pixi_oci_store::OciLayout;
 
 use crate::{
     Error, Session,

@@ -12,7 +12,7 @@ use std::{
 
 use pixi_oci_fetch::ArchiveCache;
 use pixi_oci_net::Client;
-use pixi_oci_publish::registry::{Events, RegistryAccess};
+use pixi_oci_registry::{Events, RegistryAccess};
 use tokio::runtime::Runtime;
 
 use crate::{Error, Event};

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use pixi_oci_image::Index;
 use pixi_oci_lock::LockedPackage;
 use pixi_oci_package::{PackageInfo, TargetPrefix, read_info};
-use pixi_oci_publish::{OciLayout, publish};
+use pixi_oci_store::{OciLayout, publish};
 use pixi_oci_workspace::OciConfig;
 
 use crate::{

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use pixi_oci_image::Descriptor;
-use pixi_oci_publish::OciLayout;
+use pixi_oci_store::OciLayout;
 
 use crate::{
     Error, Session,

@@ -3,7 +3,8 @@
 use std::{env, process::ExitCode};
 
 use clap::Args;
-use pixi_oci_build::{BuildReport, Declared, Project, Session, build, find_container_engine, load};
+use pixi_oci_build::{BuildReport, Declared, Project, Session, build};
+use pixi_oci_podman::{find_container_engine, load};
 
 use crate::{
     arguments::{ImageArgs, Selection},

@@ -1,7 +1,7 @@
 //! What is said of events in words, whatever else shows them.
 
 use pixi_oci_build::Event;
-use pixi_oci_publish::registry::{Arrival, Event as RegistryEvent};
+use pixi_oci_registry::{Arrival, Event as RegistryEvent};
 
 use super::{LONG, size};
 use crate::output::Output;

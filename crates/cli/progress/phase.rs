@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use pixi_oci_build::Event;
-use pixi_oci_publish::registry::Event as RegistryEvent;
+use pixi_oci_registry::Event as RegistryEvent;
 
 /// A stretch of work that is measured in bytes. There is one at a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,7 +135,7 @@ impl Phase {
 #[cfg(test)]
 mod tests {
     use pixi_oci_layer::Digest;
-    use pixi_oci_publish::registry::Arrival;
+    use pixi_oci_registry::Arrival;
 
     use super::*;
 

@@ -2,9 +2,7 @@
 
 use std::{env, path::PathBuf};
 
-use pixi_oci_publish::registry::{
-    CredentialSources, HostCredentials, Proxies, RegistryAccess, RegistryOptions, Secret,
-};
+use pixi_oci_registry::{CredentialSources, HostCredentials, Proxies, RegistryAccess, RegistryOptions, Secret};
 
 /// How registries are reached, and who we are there, as far as the environment says it.
 pub fn access() -> RegistryAccess {

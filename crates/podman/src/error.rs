@@ -1,6 +1,6 @@
 //! Why podman cannot be used, and how to mend it.
 
-use std::{fmt, io};
+use std::{fmt, io, path::PathBuf};
 
 /// Why a container was not run.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +45,21 @@ pub enum Error {
         action: String,
         /// Why not.
         source: io::Error,
+    },
+    /// Neither podman nor docker can be run.
+    #[error("neither podman nor docker is installed; install one of them (apt install podman), or write an archive")]
+    NoEngine,
+    /// podman or docker did not take the archive.
+    #[error("`{} load --input {}` failed ({status}): {output}", program.display(), archive.display())]
+    Load {
+        /// The program.
+        program: PathBuf,
+        /// The archive.
+        archive: PathBuf,
+        /// How it ended.
+        status: std::process::ExitStatus,
+        /// The end of what it wrote to stderr.
+        output: String,
     },
     /// Somebody wanted it to end.
     #[error("interrupted")]

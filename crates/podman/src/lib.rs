@@ -5,9 +5,11 @@
 //! [`Session::run`] runs one [`Container`]. What podman needs of a machine and does not find there is a [`Requirement`].
 
 mod container;
+mod copy;
 mod error;
 mod info;
 mod janitor;
+mod load;
 mod log;
 mod machine;
 mod podman;
@@ -16,8 +18,10 @@ mod session;
 mod sweep;
 
 pub use container::{ARBITRARY_USER, Container, Ended, Mount};
+pub use copy::{ContainerError, take_from_container};
 pub use error::{Error, Requirement};
 pub use info::Info;
+pub use load::{find_container_engine, load};
 pub use log::{Log, printable, tail};
 pub use machine::{Runs, runs};
 pub use pixi_oci_platform::Account;

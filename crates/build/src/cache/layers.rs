@@ -16,7 +16,7 @@ use std::{
 use pixi_oci_image::LayerEntry;
 use pixi_oci_layer::{Compression, Digest};
 use pixi_oci_platform::open_lock;
-use pixi_oci_publish::OciLayout;
+use pixi_oci_store::OciLayout;
 use serde::{Deserialize, Serialize};
 
 use super::{LayerRecord, file};
@@ -80,7 +80,7 @@ impl LayerCache {
         key: &LayerKey,
         compression: Compression,
         layout: &OciLayout,
-    ) -> Result<Option<LayerRecord>, pixi_oci_publish::Error> {
+    ) -> Result<Option<LayerRecord>, pixi_oci_store::Error> {
         let Some(record) = self.find(key) else { return Ok(None) };
         let descriptor = LayerEntry::new(&record.layer(compression), BTreeMap::new()).descriptor;
         match layout.link(&self.blob(&record.digest), &descriptor) {
@@ -88,7 +88,7 @@ impl LayerCache {
             // It may be evicted at this very moment; what is linked is ours.
             Ok(false) => return Ok(None),
             // It was copied, and so hashed: somebody wrote into it and put the time back.
-            Err(pixi_oci_publish::Error::Content { .. }) => {
+            Err(pixi_oci_store::Error::Content { .. }) => {
                 let _ = fs::remove_file(self.record(key));
                 return Ok(None);
             }

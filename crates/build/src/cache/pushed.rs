@@ -9,7 +9,7 @@ use std::{
 };
 
 use pixi_oci_layer::Digest;
-use pixi_oci_publish::{push::MountFrom, registry::Repository};
+use pixi_oci_registry::{Repository, push::MountFrom};
 use serde::{Deserialize, Serialize};
 
 use super::file;

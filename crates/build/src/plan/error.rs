@@ -17,11 +17,11 @@ pub enum PlanError {
         /// The image.
         reference: String,
         /// Why not.
-        source: Box<pixi_oci_publish::registry::Error>,
+        source: Box<pixi_oci_registry::Error>,
     },
     /// It is not whole in its layout.
     #[error(transparent)]
-    Stored(#[from] pixi_oci_publish::StoredError),
+    Stored(#[from] pixi_oci_store::StoredError),
     /// Nobody knows where it is published.
     #[error("{} configures no `repositories`, in which what is published could be looked for; name an image, docker://HOST/REPOSITORY[:TAG]", workspace.display())]
     NoRepository {
@@ -32,7 +32,7 @@ pub enum PlanError {
     #[error("--since: {source}")]
     Reference {
         /// Why.
-        source: pixi_oci_publish::registry::ParseRepositoryError,
+        source: pixi_oci_registry::ParseRepositoryError,
     },
     /// What is published to.
     #[error(transparent)]

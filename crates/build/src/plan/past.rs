@@ -5,10 +5,10 @@ use std::{collections::BTreeSet, fmt, fs::File, path::Path, str::FromStr};
 use pixi_oci_image::Descriptor;
 use pixi_oci_layer::Digest;
 use pixi_oci_platform::{Links, open};
-use pixi_oci_publish::{
+use pixi_oci_registry::{Access, Registry, RepositoryRef, no_events};
+use pixi_oci_store::{
     base::{BaseRef, LayoutImage},
     platform_in, read_stored,
-    registry::{Access, Registry, RepositoryRef, no_events},
 };
 use serde_json::Value;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use pixi_oci_image::Image;
 use pixi_oci_lock::LockedPackage;
-use pixi_oci_publish::base::BaseRef;
+use pixi_oci_store::base::BaseRef;
 
 use super::{
     LayerState, OtherLayer, PlannedLayerReport, Unpredicted,

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use pixi_oci_layer::Digest;
-use pixi_oci_publish::registry::{Error as RegistryError, RepositoryRef};
+use pixi_oci_registry::{Error as RegistryError, RepositoryRef};
 use serde_json::Value;
 
 use super::{
@@ -40,10 +40,7 @@ impl FromStr for PublishedRef {
         match text.strip_prefix(':') {
             // What a tag is is checked where it is put together with a repository.
             Some(tag) => Ok(Self::Tag(tag.to_owned())),
-            None => text
-                .parse()
-                .map(Self::Image)
-                .map_err(|error: pixi_oci_publish::registry::ParseRepositoryError| bad(&error)),
+            None => text.parse().map(Self::Image).map_err(|error: pixi_oci_registry::ParseRepositoryError| bad(&error)),
         }
     }
 }

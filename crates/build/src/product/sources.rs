@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use pixi_oci_product::ProductEnvironment;
-use pixi_oci_publish::OciLayout;
+use pixi_oci_store::OciLayout;
 
 use super::Environment;
 use crate::{Error, Session, WheelOrigin, image::Workshop, source_environments::build_sources, stock::Stock};

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use pixi_oci_image::{Architecture, Descriptor};
 use pixi_oci_layer::Digest;
-use pixi_oci_publish::{
+use pixi_oci_publish::tags::{TagPlan, TagTarget};
+use pixi_oci_registry::push::{Document, PushImage, PushPlan, TagStep};
+use pixi_oci_store::{
     DestinationRef, StoredImage, StoredImages,
     base::{BaseRef, LayoutImage},
-    push::{Document, PushImage, PushPlan, TagStep},
     read_stored,
-    tags::{TagPlan, TagTarget},
 };
 
 use super::{PublishError, PublishRequest, PublishSource, PublishedImage, join, leg::CheckedLeg, settings::Settings};

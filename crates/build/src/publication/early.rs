@@ -7,10 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use pixi_oci_layer::Digest;
-use pixi_oci_publish::{
+use pixi_oci_publish::tags::TagPlan;
+use pixi_oci_registry::{
+    Registry, Repository,
     push::{Ahead, PushLayer, PushPlan, TagRule, push_layers},
-    registry::{Registry, Repository},
-    tags::TagPlan,
 };
 use tokio::sync::{mpsc::unbounded_channel, oneshot};
 

@@ -2,12 +2,9 @@
 
 use std::path::PathBuf;
 
-use pixi_oci_publish::{
-    StoredError,
-    base::how_to_pin,
-    registry::ParseRepositoryError,
-    tags::{TagError, TemplateError},
-};
+use pixi_oci_publish::tags::{TagError, TemplateError};
+use pixi_oci_registry::ParseRepositoryError;
+use pixi_oci_store::{StoredError, base::how_to_pin};
 
 /// Why nothing is published. Those with a [`name`](Self::name) are refusals that a pipeline can tell apart.
 #[derive(Debug, thiserror::Error)]

@@ -1,11 +1,11 @@
 //! The index of images that other jobs have published.
 
 use pixi_oci_image::{Descriptor, MediaType, index_document};
-use pixi_oci_publish::{
-    platform_in,
+use pixi_oci_registry::{
+    Error, Registry, Repository,
     push::{Document, PushPlan},
-    registry::{Error, Registry, Repository},
 };
+use pixi_oci_store::platform_in;
 use serde_json::Value;
 
 use super::{PublishedImage, content::Content, leg::CheckedLeg};

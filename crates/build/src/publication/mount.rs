@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use pixi_oci_layer::Digest;
-use pixi_oci_publish::{
-    base::BaseRef,
+use pixi_oci_registry::{
+    Repository, RepositoryRef,
     push::{MountFrom, PushReport},
-    registry::{Repository, RepositoryRef},
 };
+use pixi_oci_store::base::BaseRef;
 
 use super::content::Content;
 use crate::{LayerKind, report::ImageReport};

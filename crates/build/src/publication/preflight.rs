@@ -3,10 +3,8 @@
 use futures_util::{StreamExt, TryStreamExt, stream};
 use pixi_oci_image::{Architecture, Descriptor};
 use pixi_oci_layer::Digest;
-use pixi_oci_publish::{
-    registry::{Error, Registry, Repository},
-    tags::{TagPlan, TagTarget, Version},
-};
+use pixi_oci_publish::tags::{TagPlan, TagTarget, Version};
+use pixi_oci_registry::{Error, Registry, Repository};
 
 use super::{
     PublishError, PublishRequest,

@@ -2,10 +2,8 @@
 
 use pixi_oci_image::MediaType;
 use pixi_oci_layer::Digest;
-use pixi_oci_publish::{
-    registry::{Error, Registry, Repository},
-    tags::{Prune, StagedTag, prune_plan},
-};
+use pixi_oci_publish::tags::{Prune, StagedTag, prune_plan};
+use pixi_oci_registry::{Error, Registry, Repository};
 use serde::Serialize;
 use serde_json::Value;
 

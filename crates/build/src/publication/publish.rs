@@ -1,10 +1,10 @@
 //! One publication, from the first question to the last tag.
 
 use pixi_oci_image::Architecture;
-use pixi_oci_publish::{
+use pixi_oci_publish::tags::{Release, TagPlan, TagPlanInput, Version, tag_plan};
+use pixi_oci_registry::{
+    Access, CredentialSources, Error, Registry, Repository,
     push::{Ahead, PushPlan, PushReport, TagRule, push},
-    registry::{Access, CredentialSources, Error, Registry, Repository},
-    tags::{Release, TagPlan, TagPlanInput, Version, tag_plan},
 };
 
 use super::{
@@ -340,7 +340,7 @@ fn destination_report(
         }
     };
     let status = if request.dry_run { Status::WouldPublish } else { Status::Published };
-    let tag = |tag: &pixi_oci_publish::push::TagResult| PublishedTag {
+    let tag = |tag: &pixi_oci_registry::push::TagResult| PublishedTag {
         tag: tag.tag.clone(),
         digest: tag.new,
         previous: tag.old,

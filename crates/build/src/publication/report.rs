@@ -1,7 +1,7 @@
 //! What was published, for people and machines.
 
 use pixi_oci_layer::Digest;
-use pixi_oci_publish::registry;
+use pixi_oci_registry as registry;
 use serde::Serialize;
 
 use super::Leg;

@@ -3,11 +3,9 @@
 use std::path::PathBuf;
 
 use pixi_oci_image::Architecture;
-use pixi_oci_publish::{
-    base::BaseRef,
-    registry::{Repository, RepositoryRef},
-    tags::TagTemplate,
-};
+use pixi_oci_publish::tags::TagTemplate;
+use pixi_oci_registry::{Repository, RepositoryRef};
+use pixi_oci_store::base::BaseRef;
 use pixi_oci_workspace::OciConfig;
 
 use super::PublishError;

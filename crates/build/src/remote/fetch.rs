@@ -1,7 +1,7 @@
 //! Layers that come into a layout.
 
 use pixi_oci_image::Descriptor;
-use pixi_oci_publish::{Destination, OciLayout};
+use pixi_oci_store::{Destination, OciLayout};
 
 use super::Published;
 use crate::Error;

@@ -4,10 +4,7 @@ use std::collections::BTreeSet;
 
 use pixi_oci_image::Descriptor;
 use pixi_oci_layer::Digest;
-use pixi_oci_publish::{
-    push::MountFrom,
-    registry::{Access, Error as RegistryError, Mount, Registry, Repository},
-};
+use pixi_oci_registry::{Access, Error as RegistryError, Mount, Registry, Repository, push::MountFrom};
 
 use super::{Links, Published};
 

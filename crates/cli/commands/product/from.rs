@@ -6,12 +6,10 @@ use std::{
 };
 
 use clap::Args;
-use pixi_oci_build::{Architecture, Session, find_container_engine};
-use pixi_oci_publish::{
-    base::{BaseOptions, BaseRef, resolve_base, take_out},
-    registry::no_events,
-    take_from_container,
-};
+use pixi_oci_build::{Architecture, Session};
+use pixi_oci_podman::{find_container_engine, take_from_container};
+use pixi_oci_registry::no_events;
+use pixi_oci_store::base::{BaseOptions, BaseRef, resolve_base, take_out};
 use pixi_oci_verify::{RunError, Scratch};
 
 use crate::error::CliError;

@@ -7,10 +7,8 @@ use std::{
 
 use clap::Args;
 use pixi_oci_build::Architecture;
-use pixi_oci_publish::{
-    OciLayout, pull,
-    registry::{RegistryAccess, RepositoryRef},
-};
+use pixi_oci_registry::{RegistryAccess, RepositoryRef};
+use pixi_oci_store::{OciLayout, pull};
 use pixi_oci_verify::{
     ArchiveKind, Check, Project, Report, RunError, Scratch, Severity, Verdict, run_image, unpack_archive, verify_layout,
 };

@@ -6,12 +6,12 @@
 use std::fmt;
 
 use pixi_oci_image::Architecture;
+use pixi_oci_registry::{check_tag, push::TagRule};
 
 use super::{
     template::{Kind, TagTemplate, tag_text},
     version::{Release, Version},
 };
-use crate::{push::TagRule, registry::check_tag};
 
 /// What tags are made of.
 #[derive(Debug, Clone)]

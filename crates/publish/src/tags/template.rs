@@ -1,7 +1,8 @@
 //! The configured tags: texts with placeholders, such as `{version}`, `{major}.{minor}` or `latest@main`.
 
+use pixi_oci_registry::check_tag;
+
 use super::version::Version;
-use crate::registry::check_tag;
 
 /// A configured tag: `TEXT`, or `TEXT@BRANCH` for pushes of one branch.
 #[derive(Debug, Clone, PartialEq, Eq)]

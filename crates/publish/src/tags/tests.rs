@@ -1,7 +1,7 @@
 use pixi_oci_image::Architecture::{Amd64, Arm64};
+use pixi_oci_registry::{check_tag, push::TagRule};
 
 use super::*;
-use crate::{push::TagRule, registry::check_tag};
 
 mod ci;
 mod plan;

@@ -1,0 +1,371 @@
+//! What goes into the `Authorization` header: a password, or a token from the registry's token service.
+
+mod challenge;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use reqwest::{
+    Method, StatusCode, Url,
+    header::{HeaderMap, HeaderValue},
+};
+use serde::Deserialize;
+use tokio::sync::Mutex;
+
+use self::challenge::Challenge;
+use crate::{
+    call::{Client, MAX_BODY, read_body},
+    credentials::{Credentials, Secret},
+    error::Error,
+    event::Event,
+    options::Access,
+    retry,
+    retry::{Attempts, Failure},
+    said::Said,
+};
+
+/// The life of a token whose service does not say (distribution-spec, "Token Authentication").
+const DEFAULT_LIFE: u64 = 60;
+/// Nobody's token is believed for longer.
+const LONGEST_LIFE: u64 = 24 * 60 * 60;
+
+/// What is known about authentication at a registry.
+#[derive(Debug)]
+pub(crate) struct Auth {
+    pub(crate) credentials: Credentials,
+    access: Access,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    challenge: Option<Challenge>,
+    /// By the scopes that were asked for.
+    tokens: BTreeMap<Vec<String>, Token>,
+    told: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Token {
+    text: Secret,
+    /// On our clock: when it is renewed.
+    until: Duration,
+}
+
+#[derive(Deserialize)]
+struct TokenAnswer {
+    #[serde(default)]
+    token: String,
+    #[serde(default)]
+    access_token: String,
+    expires_in: Option<u64>,
+    issued_at: Option<String>,
+}
+
+impl Auth {
+    pub(crate) fn new(credentials: Credentials, access: Access) -> Self {
+        Self { credentials, access, state: Mutex::default() }
+    }
+
+    /// The header for a request, if the registry wants one. Tasks that need the same token wait for one request.
+    pub(crate) async fn header(&self, client: &Client, scopes: &[String]) -> Result<Option<HeaderValue>, Error> {
+        let mut state = self.state.lock().await;
+        match state.challenge.clone() {
+            None => Ok(None),
+            Some(Challenge::Basic) => self.password(client),
+            Some(Challenge::Bearer { realm, service, .. }) => {
+                let now = client.clock.elapsed();
+                if let Some(token) = state.tokens.get(scopes).filter(|token| now < token.until) {
+                    return sensitive(&format!("Bearer {}", token.text.expose()), client).map(Some);
+                }
+                let url = self.realm(client, &realm, &mut state).await?;
+                let token = self.fetch(client, &url, service.as_deref(), scopes).await?;
+                let header = sensitive(&format!("Bearer {}", token.text.expose()), client)?;
+                state.tokens.insert(scopes.to_vec(), token);
+                Ok(Some(header))
+            }
+        }
+    }
+
+    /// Learns from a 401 to a request that had `used`: the challenge, and that the token is not good any more. Returns the
+    /// scopes with which to try again.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::EmptyToken`] without credentials, [`Error::Answer`] when it does not say what it wants.
+    pub(crate) async fn refused(
+        &self,
+        client: &Client,
+        headers: &HeaderMap,
+        used: Option<&HeaderValue>,
+        scopes: &[String],
+    ) -> Result<Vec<String>, Error> {
+        let mut state = self.state.lock().await;
+        let said = headers.get_all("www-authenticate").iter().filter_map(|value| value.to_str().ok());
+        // Some registries (gcr.io) say what they want only at /v2/.
+        let challenge = challenge::parse(said).or_else(|| state.challenge.clone());
+        if self.credentials == Credentials::Anonymous && self.access == Access::Push {
+            return Err(self.empty_token(client));
+        }
+        let mut scopes = scopes.to_vec();
+        match &challenge {
+            None => {
+                let reason = "it says 401 without a challenge that we understand".to_owned();
+                return Err(Error::Answer { host: client.host(), what: "a request".into(), reason });
+            }
+            Some(Challenge::Basic) => {}
+            Some(Challenge::Bearer { scopes: wanted, .. }) => {
+                let is_current = |token: &Token| {
+                    used.is_some_and(|used| used.as_bytes().ends_with(format!(" {}", token.text.expose()).as_bytes()))
+                };
+                // Not if another task has a new one already.
+                if state.tokens.get(&scopes).is_some_and(is_current) {
+                    state.tokens.remove(&scopes);
+                }
+                if used.is_some() {
+                    // More is asked for only after it was missed: Quay refuses requests for what it never grants.
+                    let more = wanted.iter().filter(|scope| scope.len() < 300 && !includes(&scopes, scope)).cloned();
+                    scopes.extend(more.collect::<Vec<_>>());
+                }
+            }
+        }
+        state.challenge = challenge;
+        Ok(scopes)
+    }
+
+    /// Keeps what the registry wants, as it said when it was first asked.
+    pub(crate) async fn learn(&self, client: &Client, headers: &HeaderMap) -> Result<(), Error> {
+        let said = headers.get_all("www-authenticate").iter().filter_map(|value| value.to_str().ok());
+        let challenge = challenge::parse(said);
+        if challenge.is_some() && self.credentials == Credentials::Anonymous && self.access == Access::Push {
+            return Err(self.empty_token(client));
+        }
+        self.state.lock().await.challenge = challenge;
+        Ok(())
+    }
+
+    pub(crate) fn denied(&self, client: &Client, what: &str, said: &str) -> Error {
+        let advice = match &self.credentials {
+            Credentials::Anonymous => {
+                "no credentials were found for it; log in with `podman login`, or see docs/registries.md".to_owned()
+            }
+            Credentials::Basic { user, .. } => format!(
+                "check that {user:?} is right and may push there (the token needs write access to packages; a robot needs \
+                 its full name; the automatic GITEA_TOKEN of Gitea Actions cannot push, use a personal access token)"
+            ),
+            Credentials::IdentityToken(_) => "the login may have ended; log in again".to_owned(),
+        };
+        Error::AuthDenied { host: client.host(), what: what.to_owned(), said: said.to_owned(), advice }
+    }
+
+    fn empty_token(&self, client: &Client) -> Error {
+        let advice = "set REGISTRY_TOKEN, configure token-command, or log in with `podman login` (docs/registries.md)";
+        Error::EmptyToken { host: client.host(), advice: advice.to_owned() }
+    }
+
+    fn password(&self, client: &Client) -> Result<Option<HeaderValue>, Error> {
+        match &self.credentials {
+            Credentials::Anonymous => Ok(None),
+            Credentials::Basic { user, password } => basic(user, password, client).map(Some),
+            Credentials::IdentityToken(_) => {
+                Err(self.denied(client, "the login", "it wants a password, and the login is an identity token"))
+            }
+        }
+    }
+
+    /// The token service's URL, if credentials may go there; says once that it is at another host.
+    async fn realm(&self, client: &Client, realm: &str, state: &mut State) -> Result<Url, Error> {
+        let url = Url::parse(realm).map_err(|_| Error::Answer {
+            host: client.host(),
+            what: "the first request".into(),
+            reason: "the URL of its token service is none".into(),
+        })?;
+        client.http.check(&url, "the credentials").await?;
+        let host = url.host_str().unwrap_or_default();
+        if !client.http.is_own(&url) && !state.told {
+            state.told = true;
+            (client.events)(Event::TokenService { registry: client.host(), host: crate::said::sanitise(host) });
+        }
+        Ok(url)
+    }
+
+    async fn fetch(
+        &self,
+        client: &Client,
+        realm: &Url,
+        service: Option<&str>,
+        scopes: &[String],
+    ) -> Result<Token, Error> {
+        let mut attempts = Attempts::default();
+        loop {
+            let failure = match self.fetch_once(client, realm, service, scopes).await {
+                Ok(token) => return Ok(token),
+                Err(failure) => failure,
+            };
+            attempts.wait(&client.host(), "a token", failure, client.patience()).await?;
+        }
+    }
+
+    async fn fetch_once(
+        &self,
+        client: &Client,
+        realm: &Url,
+        service: Option<&str>,
+        scopes: &[String],
+    ) -> Result<Token, Failure> {
+        let response = match &self.credentials {
+            Credentials::IdentityToken(token) => {
+                let response = self.exchange(client, realm, service, scopes, token).await?;
+                // Gitea knows only GET.
+                if matches!(response.status(), StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) {
+                    self.get(client, realm, service, scopes, Some(basic("<token>", token, client)?)).await?
+                } else {
+                    response
+                }
+            }
+            Credentials::Basic { user, password } => {
+                self.get(client, realm, service, scopes, Some(basic(user, password, client)?)).await?
+            }
+            Credentials::Anonymous => self.get(client, realm, service, scopes, None).await?,
+        };
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = client.limit_document(read_body(response, MAX_BODY)).await?;
+        if !status.is_success() {
+            let said = Said::of(&body);
+            if let Some(transient) = retry::after_status(status, &headers, &said) {
+                return Err(Failure::Transient(transient));
+            }
+            let what = format!("a token for {}", scopes.join(" "));
+            return Err(match status.as_u16() {
+                401 | 403 => self.denied(client, &what, said.text()).into(),
+                status => Error::Refused { host: client.host(), what, status, said: said.text().to_owned() }.into(),
+            });
+        }
+        // What it sent may be a token: it is not repeated.
+        let answer: TokenAnswer = serde_json::from_slice(&body).map_err(|_| Failure::Final(self.no_token(client)))?;
+        let text = if answer.token.is_empty() { &answer.access_token } else { &answer.token };
+        if text.is_empty() {
+            return Err(self.no_token(client).into());
+        }
+        let life = answer.expires_in.unwrap_or(DEFAULT_LIFE).min(LONGEST_LIFE);
+        let left = life.saturating_sub(age(&answer, &headers, life));
+        // Renewed before it ends: a 401 in the middle of a large upload costs the upload.
+        let until = client.clock.elapsed() + Duration::from_secs(left).mul_f64(0.8);
+        Ok(Token { text: Secret::new(text), until })
+    }
+
+    fn no_token(&self, client: &Client) -> Error {
+        Error::Answer {
+            host: client.host(),
+            what: "a request for a token".into(),
+            reason: "the token service sends no token".into(),
+        }
+    }
+
+    async fn get(
+        &self,
+        client: &Client,
+        realm: &Url,
+        service: Option<&str>,
+        scopes: &[String],
+        authorization: Option<HeaderValue>,
+    ) -> Result<reqwest::Response, Failure> {
+        let mut url = realm.clone();
+        url.query_pairs_mut()
+            .extend_pairs(service.map(|service| ("service", service)))
+            .extend_pairs(scopes.iter().map(|scope| ("scope", scope)));
+        let mut request = reqwest::Request::new(Method::GET, url);
+        request.headers_mut().extend(authorization.map(|value| (reqwest::header::AUTHORIZATION, value)));
+        client.execute(request).await
+    }
+
+    /// OAuth2's exchange of a refresh token for an access token, as Docker's registries do it.
+    async fn exchange(
+        &self,
+        client: &Client,
+        realm: &Url,
+        service: Option<&str>,
+        scopes: &[String],
+        token: &Secret,
+    ) -> Result<reqwest::Response, Failure> {
+        let mut form = url::form_urlencoded::Serializer::new(String::new());
+        form.append_pair("grant_type", "refresh_token").append_pair("refresh_token", token.expose());
+        form.append_pair("client_id", "pixi-oci").append_pair("scope", &scopes.join(" "));
+        form.extend_pairs(service.map(|service| ("service", service)));
+        let mut request = reqwest::Request::new(Method::POST, realm.clone());
+        let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
+        request.headers_mut().insert("content-type", kind);
+        *request.body_mut() = Some(form.finish().into());
+        client.execute(request).await
+    }
+}
+
+/// How long ago a token was issued, when the service says so and its clock agrees with itself.
+fn age(answer: &TokenAnswer, headers: &HeaderMap, life: u64) -> u64 {
+    let issued = answer.issued_at.as_deref().and_then(|text| text.parse::<jiff::Timestamp>().ok());
+    let now = headers.get("date").and_then(|value| value.to_str().ok()).and_then(retry::date);
+    let age = issued.zip(now).map_or(0, |(issued, now)| now.saturating_sub(issued.as_second()));
+    u64::try_from(age).ok().filter(|age| *age < life).unwrap_or(0)
+}
+
+/// Whether scopes allow all that another one allows: `repository:NAME:ACTION,ACTION`.
+fn includes(scopes: &[String], wanted: &str) -> bool {
+    let Some((resource, actions)) = wanted.rsplit_once(':') else { return true };
+    scopes.iter().filter_map(|scope| scope.rsplit_once(':')).any(|(own, allowed)| {
+        own == resource && actions.split(',').all(|action| allowed.split(',').any(|allowed| allowed == action))
+    })
+}
+
+fn basic(user: &str, password: &Secret, client: &Client) -> Result<HeaderValue, Error> {
+    use base64::{Engine, prelude::BASE64_STANDARD};
+    sensitive(&format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{}", password.expose()))), client)
+}
+
+/// A header whose value nothing prints.
+fn sensitive(text: &str, client: &Client) -> Result<HeaderValue, Error> {
+    let mut value = HeaderValue::from_str(text).map_err(|_| Error::Answer {
+        host: client.host(),
+        what: "a request for a token".into(),
+        reason: "the token cannot be in a header".into(),
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scopes_are_compared_by_what_they_allow() {
+        let own = ["repository:a/b:pull,push".to_owned()];
+        for included in ["repository:a/b:pull", "repository:a/b:push,pull", "nonsense"] {
+            assert!(includes(&own, included), "{included}");
+        }
+        for more in
+            ["repository:a/b:delete", "repository:a/b:pull,push,delete", "repository:a:pull", "registry:catalog:*"]
+        {
+            assert!(!includes(&own, more), "{more}");
+        }
+    }
+
+    #[test]
+    fn the_age_of_a_token_counts_only_when_it_can_be_true() {
+        let headers =
+            HeaderMap::from_iter([(reqwest::header::DATE, HeaderValue::from_static("Wed, 21 Oct 2015 07:28:30 GMT"))]);
+        for (issued, expected) in [
+            (Some("2015-10-21T07:28:00Z"), 30),
+            (Some("2015-10-20T07:28:00Z"), 0),
+            (Some("2015-10-22T07:28:00Z"), 0),
+            (Some("soon"), 0),
+            (None, 0),
+        ] {
+            let answer = TokenAnswer {
+                token: String::new(),
+                access_token: String::new(),
+                expires_in: None,
+                issued_at: issued.map(str::to_owned),
+            };
+            assert_eq!(age(&answer, &headers, 60), expected, "{issued:?}");
+        }
+    }
+}

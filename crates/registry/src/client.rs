@@ -1,0 +1,111 @@
+//! One repository of a registry: what can be asked of it, and what can be put there.
+
+mod blobs;
+mod manifests;
+mod read_back;
+mod session;
+#[cfg(test)]
+mod tests;
+mod upload;
+
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicU64, Ordering},
+};
+
+use tokio::sync::OnceCell;
+
+pub use blobs::{Mount, Source, Upload};
+pub use manifests::Put;
+
+use crate::{
+    auth::Auth,
+    call::Client,
+    credentials::Credentials,
+    error::Error,
+    event::{Event, Events},
+    http::Http,
+    options::{Access, RegistryOptions},
+    repository::Repository,
+    retry::{Budget, Clock, SystemClock},
+};
+
+/// One repository of a registry. It is used by many tasks at once.
+#[derive(Debug)]
+pub struct Registry {
+    repository: Repository,
+    access: Access,
+    chunk_size: Option<u64>,
+    client: Client,
+    auth: Auth,
+    reached: OnceCell<()>,
+}
+
+impl Registry {
+    /// Prepares connections to a registry; asks nobody yet. Whatever happens on the way goes to `events`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Setting`] and [`Error::Read`] when certificates or proxies cannot be used.
+    pub fn connect(
+        repository: &Repository,
+        access: Access,
+        options: &RegistryOptions,
+        credentials: Credentials,
+        events: Events,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            repository: repository.clone(),
+            access,
+            chunk_size: options.chunk_size,
+            client: Client {
+                http: Http::new(repository, options)?,
+                clock: Arc::new(SystemClock::default()),
+                events,
+                budget: Budget::new(options.retry_budget),
+                progress_timeout: options.progress_timeout,
+                requests: AtomicU64::new(0),
+                bytes: AtomicU64::new(0),
+                warnings: Mutex::default(),
+            },
+            auth: Auth::new(credentials, access),
+            reached: OnceCell::new(),
+        })
+    }
+
+    /// With another clock: for tests that wait for nothing.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.client.clock = clock;
+        self
+    }
+
+    /// The repository.
+    pub fn repository(&self) -> &Repository {
+        &self.repository
+    }
+
+    /// HTTP requests so far, those for tokens included.
+    pub fn requests(&self) -> u64 {
+        self.client.requests.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of blobs and manifests that were sent so far, repeated ones included.
+    pub fn bytes_sent(&self) -> u64 {
+        self.client.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Says that something happened.
+    pub(crate) fn say(&self, event: Event) {
+        (self.client.events)(event);
+    }
+
+    /// What a token has to allow for the repository.
+    fn scope(&self) -> String {
+        let actions = match self.access {
+            Access::Pull => "pull",
+            Access::Push => "pull,push",
+        };
+        format!("repository:{}:{actions}", self.repository.path())
+    }
+}

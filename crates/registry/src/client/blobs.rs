@@ -1,0 +1,229 @@
+//! Blobs: whether they are there, how they come, how they are fetched.
+
+use std::{fs::File, io::Seek, io::Write, path::PathBuf};
+
+use pixi_oci_image::Descriptor;
+use pixi_oci_layer::{Digest, DigestWriter};
+use reqwest::{Method, Url};
+
+use crate::document::MAX_DOCUMENT;
+use crate::{
+    client::Registry,
+    error::Error,
+    event::Event,
+    retry::{Attempts, Failure},
+};
+
+/// Where the bytes of a blob are that is to be sent. They can be read more than once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// In memory: an image configuration.
+    Bytes(Vec<u8>),
+    /// In a file: a layer. It is hashed while it is sent.
+    File(PathBuf),
+}
+
+/// What a registry did when asked to link a blob from another of its repositories.
+#[derive(Debug)]
+pub enum Mount {
+    /// It did, it says.
+    Mounted,
+    /// It did not, and opened an upload in its place.
+    Open(Upload),
+    /// It did not.
+    No,
+}
+
+/// An upload that a registry has opened.
+#[derive(Debug)]
+pub struct Upload {
+    pub(super) url: Url,
+    /// The least size of a piece that the registry takes, when uploading in pieces.
+    pub(super) least_chunk: u64,
+}
+
+impl Registry {
+    /// Whether the repository has a blob.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::DigestMismatch`] when it says that it has one of this digest and another size.
+    pub async fn has_blob(&self, blob: &Descriptor) -> Result<bool, Error> {
+        let what = format!("blob {}", blob.digest);
+        let request = self.request(Method::HEAD, self.url(&format!("blobs/{}", blob.digest)).await?, &what);
+        let reply = self.call(&request).await?;
+        let mismatch = |found: String| Error::DigestMismatch { what: what.clone(), expected: blob.digest, found };
+        match reply.status.as_u16() {
+            200 => {}
+            404 => return Ok(false),
+            _ => return Err(self.refusal(&what, &reply)),
+        }
+        if let Some(length) = reply.length().filter(|length| *length != blob.size) {
+            let found = format!("{} says that it has {length} bytes and not {}", self.client.host(), blob.size);
+            return Err(mismatch(found));
+        }
+        let said = reply.header("docker-content-digest").and_then(|text| text.trim().parse::<Digest>().ok());
+        match said {
+            // What says yes to everything says neither.
+            None => Ok(reply.length().is_some()),
+            Some(said) if said == blob.digest => Ok(true),
+            Some(said) => Err(mismatch(format!("{} says that it is {said}", self.client.host()))),
+        }
+    }
+
+    /// Asks the registry to link a blob from its repository `from`. Whether it did has to be asked: old Giteas say yes and
+    /// do nothing.
+    ///
+    /// # Errors
+    ///
+    /// The connection fails. A refusal is [`Mount::No`].
+    pub async fn mount(&self, blob: &Descriptor, from: &str) -> Result<Mount, Error> {
+        let what = format!("blob {} of {from}", blob.digest);
+        let mut url = self.url("blobs/uploads/").await?;
+        url.query_pairs_mut().append_pair("mount", &blob.digest.to_string()).append_pair("from", from);
+        let mut request = self.request(Method::POST, url, &what);
+        request.scopes.push(format!("repository:{from}:pull"));
+        request.optional = true;
+        let reply = match self.call(&request).await {
+            // The other repository is not ours to read.
+            Err(Error::AuthDenied { .. }) => return Ok(Mount::No),
+            reply => reply?,
+        };
+        match reply.status.as_u16() {
+            201 => Ok(Mount::Mounted),
+            202 => Ok(self.upload_of(&reply).map_or(Mount::No, Mount::Open)),
+            _ => Ok(Mount::No),
+        }
+    }
+
+    /// Sends a blob, and asks whether it is there afterwards; a small one is read back. `open` is an upload that is open already.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::DigestMismatch`] when the registry confirms the blob and does not have it, or the file is not the blob;
+    /// [`Error::TooLarge`], [`Error::Quota`] and others when the registry refuses.
+    pub async fn put_blob(&self, blob: &Descriptor, source: &Source, open: Option<Upload>) -> Result<(), Error> {
+        let what = format!("blob {}", blob.digest);
+        let mut attempts = Attempts::default();
+        let (mut open, mut lost) = (open, false);
+        loop {
+            let failure = match self.upload(blob, source, open.take(), &what).await {
+                Ok(()) if self.is_stored(blob).await? => return Ok(()),
+                Ok(()) if lost => {
+                    let found = format!("{} confirmed it twice and does not have it", self.client.host());
+                    return Err(Error::DigestMismatch { what, expected: blob.digest, found });
+                }
+                Ok(()) => {
+                    lost = true;
+                    Failure::transient("the registry confirmed it and does not have it")
+                }
+                Err(Failure::Final(error)) => return Err(error),
+                Err(failure) => failure,
+            };
+            // A new attempt begins a new upload: hardly any registry can go on with a broken one.
+            self.wait(&mut attempts, &what, failure).await?;
+            // The answer may have got lost on its way, and not the blob.
+            if self.is_stored(blob).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Fetches a blob into a file, from the file's begin. Its bytes are those of the descriptor.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::DigestMismatch`] when the registry sends something else, and no more than one byte more is read.
+    pub async fn fetch_blob(&self, blob: &Descriptor, file: &mut File) -> Result<(), Error> {
+        let what = format!("blob {} of {}", blob.digest, self.repository);
+        let mut attempts = Attempts::default();
+        loop {
+            let write = |source| Error::write(&what, source);
+            file.set_len(0).and_then(|()| file.rewind()).map_err(write)?;
+            let mut sink = DigestWriter::new(&mut *file);
+            match self.fetch_once(blob, &mut sink, &what, |received| self.say_received(blob, received)).await {
+                Ok(()) => {}
+                Err(failure) => {
+                    self.wait(&mut attempts, &what, failure).await?;
+                    continue;
+                }
+            }
+            let (digest, size, _) = sink.finish();
+            if size < blob.size {
+                self.wait(&mut attempts, &what, Failure::transient(format!("it ends after {size} bytes"))).await?;
+                continue;
+            }
+            if digest != blob.digest {
+                let found = format!("the registry sends {digest}");
+                return Err(Error::DigestMismatch { what, expected: blob.digest, found });
+            }
+            return Ok(());
+        }
+    }
+
+    /// Fetches a blob that is a document: an image configuration.
+    ///
+    /// # Errors
+    ///
+    /// As [`fetch_blob`](Self::fetch_blob); [`Error::Answer`] for one that is larger than documents may be.
+    pub async fn fetch_document(&self, blob: &Descriptor) -> Result<Vec<u8>, Error> {
+        let what = format!("blob {} of {}", blob.digest, self.repository);
+        if blob.size > MAX_DOCUMENT {
+            return Err(self.answer(&what, format!("it is larger than {MAX_DOCUMENT} bytes")));
+        }
+        let mut attempts = Attempts::default();
+        loop {
+            let mut bytes = Vec::new();
+            match self.fetch_once(blob, &mut bytes, &what, |received| self.say_received(blob, received)).await {
+                Ok(()) if bytes.len() as u64 == blob.size => {}
+                Ok(()) => {
+                    let why = format!("it ends after {} bytes", bytes.len());
+                    self.wait(&mut attempts, &what, Failure::transient(why)).await?;
+                    continue;
+                }
+                Err(failure) => {
+                    self.wait(&mut attempts, &what, failure).await?;
+                    continue;
+                }
+            }
+            let digest = Digest::of(&bytes);
+            if digest == blob.digest {
+                return Ok(bytes);
+            }
+            let found = format!("the registry sends {digest}");
+            return Err(Error::DigestMismatch { what, expected: blob.digest, found });
+        }
+    }
+
+    /// One attempt; it may end early. `received` is told how many bytes have come.
+    pub(super) async fn fetch_once(
+        &self,
+        blob: &Descriptor,
+        sink: &mut (impl Write + Send),
+        what: &str,
+        received: impl Fn(u64),
+    ) -> Result<(), Failure> {
+        let request = self.request(Method::GET, self.url(&format!("blobs/{}", blob.digest)).await?, what);
+        let reply = self.send(&request).await?;
+        if reply.status != 200 {
+            return Err(self.refusal(what, &reply).into());
+        }
+        let Some(mut response) = reply.response else { return Err(self.answer(what, "it sends nothing").into()) };
+        let mut left = blob.size;
+        while let Some(piece) = self.client.next_piece(&mut response).await? {
+            // A registry that sends more does not get to fill the disk.
+            left = left.checked_sub(piece.len() as u64).ok_or_else(|| Error::DigestMismatch {
+                what: what.to_owned(),
+                expected: blob.digest,
+                found: "the registry sends more".into(),
+            })?;
+            sink.write_all(&piece).map_err(|source| Error::write(what, source))?;
+            received(blob.size - left);
+        }
+        Ok(())
+    }
+
+    fn say_received(&self, blob: &Descriptor, received: u64) {
+        self.say(Event::Received { blob: blob.digest, received, size: blob.size });
+    }
+}

@@ -1,0 +1,311 @@
+//! Manifests, image indexes and tags.
+
+use pixi_oci_image::{Descriptor, MediaType};
+use pixi_oci_layer::Digest;
+use reqwest::{
+    Method,
+    header::{ACCEPT, CONTENT_TYPE, HeaderValue},
+};
+use serde::Deserialize;
+
+use crate::document::{MANIFEST_TYPES, MAX_DOCUMENT};
+use crate::{
+    call::read_body,
+    client::{
+        Registry,
+        session::{Payload, Reply, Request},
+    },
+    error::Error,
+    repository::{Repository, check_tag},
+    retry::{Attempts, Failure},
+    said::looks_like_page,
+};
+
+const TAGS_PER_PAGE: usize = 1000;
+const MAX_TAGS: usize = 100_000;
+
+/// What a registry answered when a manifest was put there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    /// It is there.
+    Done,
+    /// The registry misses a blob, or a manifest, that it names: it may have cleaned up in between.
+    Incomplete,
+}
+
+#[derive(Deserialize)]
+struct TagList {
+    tags: Option<Vec<String>>,
+}
+
+impl Registry {
+    /// A manifest or image index, by tag or by digest. Its bytes are those of the descriptor's digest, and of the
+    /// digest that was asked for.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`]; [`Error::DigestMismatch`] when the registry sends something else.
+    pub async fn manifest(&self, reference: &str) -> Result<(Descriptor, Vec<u8>), Error> {
+        self.find_manifest(reference).await?.map_err(|reply| self.refusal(&self.named(reference), &reply))
+    }
+
+    /// What a tag or digest names, without fetching it; `None` when it is not there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::DigestMismatch`] when the registry says another digest than was asked for.
+    pub async fn head_manifest(&self, reference: &str) -> Result<Option<Descriptor>, Error> {
+        let what = self.named(reference);
+        let mut request = self.request(Method::HEAD, self.url(&format!("manifests/{reference}")).await?, &what);
+        request.headers.push((ACCEPT, accept()));
+        let reply = self.call(&request).await?;
+        match reply.status.as_u16() {
+            200 => {}
+            404 => return Ok(None),
+            401 | 403 => return Err(self.refusal(&what, &reply)),
+            // Some registries and proxies know no HEAD.
+            _ => return self.fetched(reference).await,
+        }
+        let media_type = reply.header("content-type").map(media_type);
+        match (content_digest(&reply), media_type, reply.length()) {
+            (Some(digest), Some(media_type), Some(size)) => {
+                self.check_digest(reference, &what, digest)?;
+                Ok(Some(Descriptor { media_type, digest, size, annotations: Default::default() }))
+            }
+            _ => self.fetched(reference).await,
+        }
+    }
+
+    async fn fetched(&self, reference: &str) -> Result<Option<Descriptor>, Error> {
+        match self.find_manifest(reference).await? {
+            Ok((descriptor, _)) => Ok(Some(descriptor)),
+            Err(reply) if reply.status == 404 => Ok(None),
+            Err(reply) => Err(self.refusal(&self.named(reference), &reply)),
+        }
+    }
+
+    async fn find_manifest(&self, reference: &str) -> Result<Result<(Descriptor, Vec<u8>), Reply>, Error> {
+        let what = self.named(reference);
+        let mut request = self.request(Method::GET, self.url(&format!("manifests/{reference}")).await?, &what);
+        request.headers.push((ACCEPT, accept()));
+        let (reply, bytes) = match self.document(&request).await? {
+            Ok(found) => found,
+            Err(reply) => return Ok(Err(reply)),
+        };
+        if looks_like_page(&String::from_utf8_lossy(&bytes)) {
+            let reason = format!("it answers {what} with a web page");
+            return Err(Error::NotARegistry { host: self.client.host(), reason });
+        }
+        let digest = Digest::of(&bytes);
+        if let Some(expected) = content_digest(&reply).filter(|said| *said != digest) {
+            return Err(Error::DigestMismatch { what, expected, found: format!("the registry sends {digest}") });
+        }
+        self.check_digest(reference, &what, digest)?;
+        let media_type = reply.header("content-type").map_or(MediaType::Other(String::new()), media_type);
+        Ok(Ok((Descriptor { media_type, digest, size: bytes.len() as u64, annotations: Default::default() }, bytes)))
+    }
+
+    /// A whole answer of at most the size of a document, or the answer that is an error. An answer that breaks off is
+    /// asked for again.
+    async fn document(&self, request: &Request<'_>) -> Result<Result<(Reply, Vec<u8>), Reply>, Error> {
+        let mut attempts = Attempts::default();
+        loop {
+            let failure = match self.send(request).await {
+                Ok(mut reply) => match reply.response.take() {
+                    Some(response) if reply.status.is_success() => {
+                        match self.client.limit_document(read_body(response, MAX_DOCUMENT)).await {
+                            Ok(bytes) => return Ok(Ok((reply, bytes))),
+                            Err(failure) => failure,
+                        }
+                    }
+                    _ => return Ok(Err(reply)),
+                },
+                Err(failure) => failure,
+            };
+            self.wait(&mut attempts, request.what, failure).await?;
+        }
+    }
+
+    /// Stores a manifest or image index under its digest.
+    ///
+    /// # Errors
+    ///
+    /// The registry refuses it, or says that it stored something else.
+    pub async fn put_manifest(&self, manifest: &Descriptor, bytes: &[u8]) -> Result<Put, Error> {
+        self.put(&manifest.digest.to_string(), manifest, bytes).await
+    }
+
+    /// Makes a tag name a manifest or image index, whose bytes are sent again.
+    ///
+    /// # Errors
+    ///
+    /// As [`put_manifest`](Self::put_manifest), and [`Error::TagExists`] when the registry protects the tag.
+    pub async fn put_tag(&self, tag: &str, manifest: &Descriptor, bytes: &[u8]) -> Result<Put, Error> {
+        self.put(tag, manifest, bytes).await
+    }
+
+    async fn put(&self, reference: &str, manifest: &Descriptor, bytes: &[u8]) -> Result<Put, Error> {
+        let what = self.named(reference);
+        let mut request = self.request(Method::PUT, self.url(&format!("manifests/{reference}")).await?, &what);
+        let media_type = manifest.media_type.to_string();
+        let value = HeaderValue::from_str(&media_type).map_err(|_| self.answer(&what, "its media type is none"))?;
+        request.headers.push((CONTENT_TYPE, value));
+        request.payload = Payload::Bytes(bytes);
+        let mut attempts = Attempts::default();
+        loop {
+            let failure = match self.send(&request).await {
+                Ok(reply) => return self.was_put(reference, manifest, &reply),
+                Err(failure @ Failure::Transient(_)) => failure,
+                Err(Failure::Final(error)) => return Err(error),
+            };
+            self.wait(&mut attempts, &what, failure).await?;
+            // Gitea answers a second writer with status 500 and has the manifest (gitea#31964); an answer can also have
+            // got lost.
+            if self.head_manifest(reference).await?.is_some_and(|found| found.digest == manifest.digest) {
+                return Ok(Put::Done);
+            }
+        }
+    }
+
+    fn was_put(&self, reference: &str, manifest: &Descriptor, reply: &Reply) -> Result<Put, Error> {
+        let what = self.named(reference);
+        if reply.status.is_success() {
+            return match content_digest(reply).filter(|said| *said != manifest.digest) {
+                None => Ok(Put::Done),
+                Some(said) => {
+                    let found = format!("the registry stored {said}");
+                    Err(Error::DigestMismatch { what, expected: manifest.digest, found })
+                }
+            };
+        }
+        if reply.said.has("MANIFEST_BLOB_UNKNOWN") || (reply.status == 404 && reply.said.has("BLOB_UNKNOWN")) {
+            return Ok(Put::Incomplete);
+        }
+        // Harbor's and ECR's words for a tag that is protected.
+        let protected = reply.status == 412 || reply.said.codes.iter().any(|code| code.contains("IMMUTABLE"));
+        let is_tag = reference.parse::<Digest>().is_err();
+        if is_tag && (protected || reply.said.codes.iter().any(|code| code == "TAG_ALREADY_EXISTS")) {
+            return Err(Error::TagExists {
+                repository: self.repository.to_string(),
+                tag: reference.to_owned(),
+                present: "protected by the registry".into(),
+                wanted: manifest.digest,
+            });
+        }
+        Err(self.refusal(&what, reply))
+    }
+
+    /// All tags of the repository; none when it is not there yet.
+    ///
+    /// # Errors
+    ///
+    /// The registry refuses, or never comes to an end.
+    pub async fn tags(&self) -> Result<Vec<String>, Error> {
+        let what = format!("the tags of {}", self.repository.path());
+        let mut url = self.url(&format!("tags/list?n={TAGS_PER_PAGE}")).await?;
+        let mut tags: Vec<String> = Vec::new();
+        loop {
+            let request = self.request(Method::GET, url.clone(), &what);
+            let (reply, bytes) = match self.document(&request).await? {
+                Ok(found) => found,
+                Err(reply) if reply.status == 404 => return Ok(tags),
+                Err(reply) => return Err(self.refusal(&what, &reply)),
+            };
+            let list: TagList =
+                serde_json::from_slice(&bytes).map_err(|error| self.answer(&what, error.to_string()))?;
+            let page = list.tags.unwrap_or_default();
+            let ended = page.is_empty();
+            tags.extend(page.into_iter().filter(|tag| check_tag(tag).is_ok()));
+            if tags.len() > MAX_TAGS {
+                return Err(self.answer(&what, format!("there are more than {MAX_TAGS}")));
+            }
+            let next = reply.header("link").and_then(next_page).filter(|_| !ended);
+            let Some(next) = next else { return Ok(tags) };
+            url = reply.url.join(next).map_err(|_| self.answer(&what, "the next page is no URL"))?;
+        }
+    }
+
+    /// Removes a manifest or image index with all its tags. `false` when it was not there.
+    ///
+    /// # Errors
+    ///
+    /// The registry does not allow it.
+    pub async fn delete_manifest(&self, digest: &Digest) -> Result<bool, Error> {
+        self.delete(&digest.to_string()).await
+    }
+
+    /// Removes a tag. `false` when it was not there. Not all registries can: many only delete by digest.
+    ///
+    /// # Errors
+    ///
+    /// The registry does not allow it.
+    pub async fn delete_tag(&self, tag: &str) -> Result<bool, Error> {
+        self.delete(tag).await
+    }
+
+    async fn delete(&self, reference: &str) -> Result<bool, Error> {
+        let what = format!("the deletion of {}", self.named(reference));
+        let reply =
+            self.call(&self.request(Method::DELETE, self.url(&format!("manifests/{reference}")).await?, &what)).await?;
+        match reply.status.as_u16() {
+            200..300 => Ok(true),
+            404 => Ok(false),
+            _ => Err(self.refusal(&what, &reply)),
+        }
+    }
+
+    fn check_digest(&self, reference: &str, what: &str, digest: Digest) -> Result<(), Error> {
+        match reference.parse::<Digest>() {
+            Ok(expected) if expected != digest => {
+                let found = format!("the registry has {digest}");
+                Err(Error::DigestMismatch { what: what.to_owned(), expected, found })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn named(&self, reference: &str) -> String {
+        named(&self.repository, reference)
+    }
+}
+
+fn named(repository: &Repository, reference: &str) -> String {
+    let joint = if reference.contains(':') { '@' } else { ':' };
+    format!("{repository}{joint}{reference}")
+}
+
+fn accept() -> HeaderValue {
+    HeaderValue::from_str(&MANIFEST_TYPES.join(", ")).unwrap_or(HeaderValue::from_static("*/*"))
+}
+
+fn media_type(header: &str) -> MediaType {
+    header.split(';').next().unwrap_or_default().trim().into()
+}
+
+fn content_digest(reply: &Reply) -> Option<Digest> {
+    reply.header("docker-content-digest").and_then(|text| text.trim().parse().ok())
+}
+
+/// The target of `<URL>; rel="next"` (RFC 8288).
+fn next_page(header: &str) -> Option<&str> {
+    header.split(',').find_map(|link| {
+        let (url, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
+        let next = |part: &str| matches!(part.trim(), "rel=next" | "rel=\"next\"");
+        parameters.split(';').any(next).then_some(url)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_page_of_tags() {
+        assert_eq!(next_page("</v2/a/tags/list?last=x&n=1>; rel=\"next\""), Some("/v2/a/tags/list?last=x&n=1"));
+        assert_eq!(next_page("<https://r.io/a>; rel=prev, <b>; title=x; rel=next"), Some("b"));
+        for nothing in ["", "<", "<x", "x>; rel=next", "<x>", "<x>; rel=nextish", ">;<"] {
+            assert_eq!(next_page(nothing), None, "{nothing}");
+        }
+        assert_eq!(media_type("application/vnd.oci.image.index.v1+json; charset=utf-8"), MediaType::ImageIndex);
+    }
+}

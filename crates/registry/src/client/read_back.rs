@@ -1,0 +1,56 @@
+//! Blobs that were just sent: whether the registry has them, and has what was sent.
+//!
+//! A registry that confirms an upload and stores something else would be found out by whoever pulls, after the tags have
+//! moved. Small blobs are read instead of being asked for, which costs no request more; every image has some: its
+//! configuration, and the layers of the environment and the application.
+
+use pixi_oci_image::Descriptor;
+use pixi_oci_layer::Digest;
+
+use crate::{
+    client::Registry,
+    error::Error,
+    retry::{Attempts, Failure},
+};
+
+/// Larger ones would double what a push moves; of these the registry is asked whether it has them.
+const MAX_READ: u64 = 1 << 20;
+
+impl Registry {
+    /// Whether the repository has a blob that it has just confirmed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::DigestMismatch`] when it has something else in its place.
+    pub(super) async fn is_stored(&self, blob: &Descriptor) -> Result<bool, Error> {
+        if blob.size > MAX_READ {
+            return self.has_blob(blob).await;
+        }
+        let what = format!("blob {} of {}", blob.digest, self.repository);
+        let mut attempts = Attempts::default();
+        loop {
+            let mut bytes = Vec::new();
+            let failure = match self.fetch_once(blob, &mut bytes, &what, |_| ()).await {
+                Ok(()) if bytes.len() as u64 == blob.size => {
+                    let found = Digest::of(&bytes);
+                    if found == blob.digest {
+                        return Ok(true);
+                    }
+                    let found = format!("the registry confirmed it and sends {found}");
+                    return Err(Error::DigestMismatch { what, expected: blob.digest, found });
+                }
+                // The connection broke, or there is less: then it says so.
+                Ok(()) => match self.has_blob(blob).await? {
+                    true => Failure::transient(format!("it ends after {} bytes", bytes.len())),
+                    false => return Ok(false),
+                },
+                Err(Failure::Final(Error::NotFound { .. })) => return Ok(false),
+                Err(Failure::Final(error @ Error::DigestMismatch { .. })) => return Err(error),
+                // Who may send and not read: what it says has to do.
+                Err(Failure::Final(_)) => return self.has_blob(blob).await,
+                Err(failure) => failure,
+            };
+            self.wait(&mut attempts, &what, failure).await?;
+        }
+    }
+}

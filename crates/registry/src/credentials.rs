@@ -1,0 +1,137 @@
+//! Who we are for a registry.
+//!
+//! One registry at a time: credentials are found for a repository and are never tried at another host
+//! (CVE-2021-41092). The first source that has some counts; one that is configured for the registry and fails is an
+//! error and not a reason to go on.
+
+mod auth_file;
+mod command;
+mod secret;
+
+use std::{ffi::OsString, path::PathBuf};
+
+pub use secret::Secret;
+
+use crate::{error::Error, repository::Repository};
+
+/// Who we are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Credentials {
+    /// Nobody.
+    Anonymous,
+    /// A name and a password or access token.
+    Basic {
+        /// The name.
+        user: String,
+        /// The password.
+        password: Secret,
+    },
+    /// What `docker login` got for a password: a token that buys tokens (OAuth2 refresh token).
+    IdentityToken(Secret),
+}
+
+/// Where credentials are looked for, in the order of the fields. Plain data: the command line reads the environment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CredentialSources {
+    /// `REGISTRY_TOKEN`. Leave it out when reading from another registry than the one that is published to.
+    pub token: Option<Secret>,
+    /// `REGISTRY_USER`, for `token` and `token_command`. By default the owner in the repository's path, as most
+    /// registries do not look at it; clouds have fixed ones.
+    pub user: Option<String>,
+    /// A program with its arguments, whose first line of output is a token.
+    pub token_command: Option<Vec<String>>,
+    /// Files in the form of containers-auth.json(5). Missing ones are skipped.
+    pub auth_files: Vec<PathBuf>,
+    /// `DOCKER_AUTH_CONFIG`: the content of such a file.
+    pub auth_config: Option<Secret>,
+    /// `PATH`, in which the credential helpers are that those files name.
+    pub path: Option<OsString>,
+    /// What CI systems provide for single hosts.
+    pub ci: Vec<HostCredentials>,
+}
+
+/// Credentials that a CI system provides for one host: `GITHUB_TOKEN` for `ghcr.io`, `CI_REGISTRY_PASSWORD` for
+/// `$CI_REGISTRY`, `DOCKER_PASSWORD` for `docker.io`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostCredentials {
+    /// The only host that they are for, as in [`Repository::host`].
+    pub host: String,
+    /// The name.
+    pub user: String,
+    /// The password.
+    pub password: Secret,
+    /// What they are called in errors: the variable's name.
+    pub source_name: String,
+}
+
+impl CredentialSources {
+    /// Without what is meant for the registry that is published to: a base image may be at another one.
+    pub fn for_reading(&self) -> Self {
+        Self { token: None, user: None, token_command: None, ..self.clone() }
+    }
+
+    /// What the first source that knows the repository has for it; [`Credentials::Anonymous`] if none does.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Credentials`] when a source that is meant for this registry cannot be used.
+    pub async fn find(&self, repository: &Repository) -> Result<Credentials, Error> {
+        let basic =
+            |user: &str, password: &Secret| Credentials::Basic { user: user.to_owned(), password: password.clone() };
+        let user = || self.user.clone().filter(|user| !user.is_empty()).unwrap_or_else(|| default_user(repository));
+        if let Some(token) = self.token.as_ref().filter(|token| !token.is_empty()) {
+            return Ok(basic(&user(), token));
+        }
+        if let Some(command) = &self.token_command {
+            let token = command::token(command).await.map_err(|reason| {
+                let source_name = format!("the token command {:?}", command.first().map_or("", String::as_str));
+                Error::Credentials { host: repository.host().to_owned(), source_name, reason }
+            })?;
+            return Ok(basic(&user(), &token));
+        }
+        for file in &self.auth_files {
+            let found = auth_file::read(file)
+                .and_then(|file| file.map(|file| file.entry(repository)).transpose())
+                .map_err(|reason| bad(repository, &file.display().to_string(), reason))?;
+            if let Some(found) =
+                auth_file::open(found.flatten(), repository, self.path.as_deref(), &file.display().to_string()).await?
+            {
+                return Ok(found);
+            }
+        }
+        if let Some(text) = self.auth_config.as_ref().filter(|text| !text.is_empty()) {
+            let name = "DOCKER_AUTH_CONFIG";
+            let found = auth_file::parse(text.expose().as_bytes())
+                .and_then(|file| file.entry(repository))
+                .map_err(|reason| bad(repository, name, reason))?;
+            if let Some(found) = auth_file::open(found, repository, self.path.as_deref(), name).await? {
+                return Ok(found);
+            }
+        }
+        let ours = self
+            .ci
+            .iter()
+            .find(|entry| entry.host.eq_ignore_ascii_case(repository.host()) && !entry.password.is_empty());
+        Ok(ours.map_or(Credentials::Anonymous, |entry| basic(&entry.user, &entry.password)))
+    }
+}
+
+fn bad(repository: &Repository, source_name: &str, reason: String) -> Error {
+    Error::Credentials { host: repository.host().to_owned(), source_name: source_name.to_owned(), reason }
+}
+
+/// The name that goes with a token.
+fn default_user(repository: &Repository) -> String {
+    let host = repository.host();
+    let fixed = if host.ends_with(".amazonaws.com") {
+        "AWS"
+    } else if host.ends_with("-docker.pkg.dev") || host == "gcr.io" || host.ends_with(".gcr.io") {
+        "oauth2accesstoken"
+    } else {
+        repository.path().split('/').next().unwrap_or_default()
+    };
+    fixed.to_owned()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,202 @@
+//! The order in which an image arrives at a registry, so that whatever a tag names is complete at every moment.
+//!
+//! ```text
+//! tags are looked up     one that must not change and names something else ends it here
+//! layers, configurations each once for all architectures, three at a time: there? linked? sent. And there now?
+//! image manifests        by digest, and read back
+//! their tags             and looked up again
+//! image index            by digest, and read back
+//! tags that never change and read back
+//! tags that move         `latest` last, and nothing after it
+//! ```
+//!
+//! Layers may be [sent ahead](push_layers), while nobody knows yet which image will have them: then the second step finds them there.
+//!
+//! A push that is killed leaves objects without a name, or some of the tags; the next one goes on where it was.
+
+mod ahead;
+mod blobs;
+mod check;
+mod plan;
+
+use std::collections::BTreeMap;
+
+use pixi_oci_image::Descriptor;
+use pixi_oci_layer::Digest;
+
+pub use ahead::{Ahead, push_layers};
+pub use plan::{Document, MountFrom, PushImage, PushLayer, PushPlan, PushReport, TagResult, TagRule, TagStep};
+
+use crate::{
+    client::{Put, Registry},
+    error::Error,
+    event::Event,
+};
+
+/// Brings a registry's repository to what the plan says; with `dry_run`, only finds out what that would take.
+///
+/// # Errors
+///
+/// [`Error::TagExists`] and [`Error::ArchMissing`] before anything is sent; [`Error::DigestMismatch`] as soon as the
+/// registry does not have what it confirmed, and then no further tag moves; the errors of the registry.
+pub async fn push(plan: &PushPlan, registry: &Registry) -> Result<PushReport, Error> {
+    check::consistent(plan)?;
+    registry.ping().await?;
+    let steps = check::in_order(plan);
+    let mut report = PushReport { tags: present_tags(&steps, registry).await?, ..PushReport::default() };
+    check::children(plan, registry).await?;
+    let blobs = blobs::Blobs::of(plan);
+    blobs.transfer(plan, &plan.arrived, registry, &mut report).await?;
+    for image in &plan.images {
+        put_manifest(&image.manifest, plan, &blobs, registry, &mut report).await?;
+    }
+    let index = plan.index.as_ref();
+    let names_index = |tag: &TagResult| index.is_some_and(|index| index.descriptor.digest == tag.new);
+    let documents: BTreeMap<Digest, &Document> = plan
+        .images
+        .iter()
+        .map(|image| &image.manifest)
+        .chain(index)
+        .map(|document| (document.descriptor.digest, document))
+        .collect();
+    let mut index_is_there = false;
+    for (step, tag) in steps.iter().zip(&report.tags.clone()) {
+        if names_index(tag) && !index_is_there {
+            put_index(plan, &blobs, registry, &mut report).await?;
+            index_is_there = true;
+        }
+        let document = documents.get(&step.target).ok_or_else(|| step.unknown_target())?;
+        if !plan.dry_run && tag.old != Some(step.target) {
+            put_tag(step, document, registry, names_index(tag)).await?;
+            registry.say(Event::Tagged { tag: step.tag.clone(), digest: step.target });
+        }
+    }
+    if !index_is_there {
+        put_index(plan, &blobs, registry, &mut report).await?;
+    }
+    report.requests = registry.requests();
+    report.bytes = registry.bytes_sent();
+    Ok(report)
+}
+
+/// What the tags name now, before anything is changed.
+async fn present_tags(steps: &[&TagStep], registry: &Registry) -> Result<Vec<TagResult>, Error> {
+    let mut tags = Vec::new();
+    for step in steps {
+        let old = registry.head_manifest(&step.tag).await?.map(|found| found.digest);
+        refuse_another(step, old, registry)?;
+        tags.push(TagResult { tag: step.tag.clone(), old, new: step.target });
+    }
+    Ok(tags)
+}
+
+fn refuse_another(step: &TagStep, old: Option<Digest>, registry: &Registry) -> Result<(), Error> {
+    match old.filter(|old| step.rule == TagRule::Immutable && *old != step.target) {
+        None => Ok(()),
+        Some(old) => Err(Error::TagExists {
+            repository: registry.repository().to_string(),
+            tag: step.tag.clone(),
+            present: old.to_string(),
+            wanted: step.target,
+        }),
+    }
+}
+
+/// Puts a manifest under its digest and reads it back, unless it is there.
+async fn put_manifest(
+    document: &Document,
+    plan: &PushPlan,
+    blobs: &blobs::Blobs<'_>,
+    registry: &Registry,
+    report: &mut PushReport,
+) -> Result<(), Error> {
+    let Document { descriptor, bytes } = document;
+    if registry.head_manifest(&descriptor.digest.to_string()).await?.is_some() {
+        return Ok(());
+    }
+    report.manifests.push(descriptor.digest);
+    if plan.dry_run {
+        return Ok(());
+    }
+    if registry.put_manifest(descriptor, bytes).await? == Put::Incomplete {
+        // The registry cleaned up what it had when it was asked.
+        blobs.transfer(plan, &BTreeMap::new(), registry, &mut PushReport::default()).await?;
+        if registry.put_manifest(descriptor, bytes).await? == Put::Incomplete {
+            return Err(incomplete(registry, &descriptor.digest));
+        }
+    }
+    let found = read_back(&descriptor.digest.to_string(), &descriptor.digest, registry).await?;
+    // The digest is right, or it would be an error; a registry that changed the type makes it another image.
+    if found.media_type != descriptor.media_type {
+        return Err(Error::DigestMismatch {
+            what: format!("manifest {} of {}", descriptor.digest, registry.repository()),
+            expected: descriptor.digest,
+            found: format!("the registry serves it as {}", found.media_type),
+        });
+    }
+    Ok(())
+}
+
+async fn put_index(
+    plan: &PushPlan,
+    blobs: &blobs::Blobs<'_>,
+    registry: &Registry,
+    report: &mut PushReport,
+) -> Result<(), Error> {
+    match &plan.index {
+        Some(index) => put_manifest(index, plan, blobs, registry, report).await,
+        None => Ok(()),
+    }
+}
+
+/// Moves a tag and looks where it is then. Gitea 1.25.0 answered 201 and left it where it was (gitea#35853).
+async fn put_tag(step: &TagStep, document: &Document, registry: &Registry, whole: bool) -> Result<(), Error> {
+    if step.rule == TagRule::Immutable {
+        // Somebody else may have published the same version while we sent blobs.
+        let now = registry.head_manifest(&step.tag).await?.map(|found| found.digest);
+        refuse_another(step, now, registry)?;
+    }
+    if registry.put_tag(&step.tag, &document.descriptor, &document.bytes).await? == Put::Incomplete {
+        return Err(incomplete(registry, &step.target));
+    }
+    let found = if whole {
+        Some(read_back(&step.tag, &step.target, registry).await?.digest)
+    } else {
+        registry.head_manifest(&step.tag).await?.map(|found| found.digest)
+    };
+    if found == Some(step.target) {
+        return Ok(());
+    }
+    Err(Error::DigestMismatch {
+        what: format!("{}:{}", registry.repository(), step.tag),
+        expected: step.target,
+        found: match found {
+            Some(found) => format!("the registry confirmed it and has {found}"),
+            None => "the registry confirmed it and does not have it".into(),
+        },
+    })
+}
+
+/// Fetches what the registry just confirmed: one that says yes and stores nothing does not get a tag.
+async fn read_back(reference: &str, expected: &Digest, registry: &Registry) -> Result<Descriptor, Error> {
+    match registry.manifest(reference).await {
+        Ok((found, _)) => Ok(found),
+        Err(Error::NotFound { .. }) => Err(Error::DigestMismatch {
+            what: format!("{reference} of {}", registry.repository()),
+            expected: *expected,
+            found: "the registry confirmed it and does not have it".into(),
+        }),
+        Err(error) => Err(error),
+    }
+}
+
+fn incomplete(registry: &Registry, digest: &Digest) -> Error {
+    Error::DigestMismatch {
+        what: format!("manifest {digest} of {}", registry.repository()),
+        expected: *digest,
+        found: "the registry says that it names what is not there, although it confirmed all of it".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

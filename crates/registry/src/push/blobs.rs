@@ -1,0 +1,151 @@
+//! How the blobs of all architectures come to a repository: each once, three at a time.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use pixi_oci_image::Descriptor;
+use pixi_oci_layer::Digest;
+
+use super::plan::{MountFrom, PushPlan, PushReport};
+use crate::{
+    client::{Mount, Registry, Source},
+    error::Error,
+    event::{Arrival, Event},
+};
+
+/// So many blobs are on their way at once. More makes Gitea fail (gitea#21822, gitea#33646), and Docker takes three.
+pub(super) const PARALLEL: usize = 3;
+
+/// The blobs of a plan.
+pub(super) struct Blobs<'a> {
+    layers: Vec<Blob<'a>>,
+    configs: Vec<Blob<'a>>,
+}
+
+pub(super) struct Blob<'a> {
+    pub(super) descriptor: &'a Descriptor,
+    pub(super) source: Option<Source>,
+}
+
+impl<'a> Blobs<'a> {
+    /// Each blob once, however many images name it.
+    pub(super) fn of(plan: &'a PushPlan) -> Self {
+        let mut seen = BTreeSet::new();
+        let mut layers: Vec<Blob<'a>> = Vec::new();
+        for layer in plan.images.iter().flat_map(|image| &image.layers) {
+            let source = layer.source.clone().map(Source::File);
+            if seen.insert(layer.descriptor.digest) {
+                layers.push(Blob { descriptor: &layer.descriptor, source });
+            } else if let Some(known) = layers.iter_mut().find(|blob| blob.descriptor.digest == layer.descriptor.digest)
+            {
+                // One image may know where the file is and another not.
+                known.source = known.source.take().or(source);
+            }
+        }
+        let configs =
+            plan.images.iter().map(|image| &image.config).filter(|config| seen.insert(config.descriptor.digest));
+        let configs = configs
+            .map(|config| Blob { descriptor: &config.descriptor, source: Some(Source::Bytes(config.bytes.clone())) });
+        Self { layers, configs: configs.collect() }
+    }
+
+    /// Sees that all are there: layers first, then configurations. Those that `arrived` are not asked for again. The report gets
+    /// what is new in it.
+    pub(super) async fn transfer(
+        &self,
+        plan: &PushPlan,
+        arrived: &BTreeMap<Digest, Arrival>,
+        registry: &Registry,
+        report: &mut PushReport,
+    ) -> Result<(), Error> {
+        let from: Vec<Candidate<'_>> = plan
+            .mount_from
+            .iter()
+            .filter(|from| from.path != registry.repository().path())
+            .map(|from| Candidate { from, useless: AtomicBool::new(false) })
+            .collect();
+        for blobs in [&self.layers, &self.configs] {
+            let arrivals: Vec<Arrival> = stream::iter(blobs)
+                .map(async |blob| match arrived.get(&blob.descriptor.digest) {
+                    Some(how) => Ok(*how),
+                    None => arrive(blob, &from, registry, plan.dry_run).await,
+                })
+                .buffered(PARALLEL)
+                .try_collect()
+                .await?;
+            for (blob, how) in blobs.iter().zip(arrivals) {
+                let list = match how {
+                    Arrival::Present => &mut report.present,
+                    Arrival::Mounted => &mut report.mounted,
+                    Arrival::Uploaded => &mut report.uploaded,
+                };
+                list.push(blob.descriptor.digest);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A repository from which blobs may be linked.
+pub(super) struct Candidate<'a> {
+    from: &'a MountFrom,
+    /// It is not there, or not ours to read: it is not asked again.
+    useless: AtomicBool,
+}
+
+impl Candidate<'_> {
+    fn may_have(&self, blob: &Descriptor) -> bool {
+        let known = self.from.blobs.as_ref();
+        !self.useless.load(Ordering::Relaxed) && known.is_none_or(|blobs| blobs.contains(&blob.digest))
+    }
+
+    /// What it is known to have need not be on this machine.
+    fn is_known_to_have(&self, blob: &Descriptor) -> bool {
+        self.from.blobs.as_ref().is_some_and(|blobs| blobs.contains(&blob.digest))
+    }
+}
+
+/// Sees that a blob is there, and says how it came.
+pub(super) async fn arrive(
+    blob: &Blob<'_>,
+    from: &[Candidate<'_>],
+    registry: &Registry,
+    dry_run: bool,
+) -> Result<Arrival, Error> {
+    let Blob { descriptor, source } = blob;
+    if registry.has_blob(descriptor).await? {
+        registry.say(Event::BlobDone { blob: descriptor.digest, size: descriptor.size, how: Arrival::Present });
+        return Ok(Arrival::Present);
+    }
+    if dry_run && source.is_none() && from.iter().any(|candidate| candidate.is_known_to_have(descriptor)) {
+        return Ok(Arrival::Mounted);
+    }
+    let (mut how, mut open) = (Arrival::Uploaded, None);
+    for candidate in from.iter().filter(|candidate| !dry_run && candidate.may_have(descriptor)) {
+        match registry.mount(descriptor, &candidate.from.path).await? {
+            // Old Giteas say yes and do nothing.
+            Mount::Mounted if registry.has_blob(descriptor).await? => {
+                how = Arrival::Mounted;
+                break;
+            }
+            Mount::Mounted | Mount::No => candidate.useless.store(true, Ordering::Relaxed),
+            Mount::Open(upload) => open = Some(upload),
+        }
+    }
+    if how == Arrival::Uploaded {
+        let source = source.as_ref().ok_or_else(|| Error::NoSource {
+            repository: registry.repository().to_string(),
+            digest: descriptor.digest,
+        })?;
+        if !dry_run {
+            registry.put_blob(descriptor, source, open).await?;
+        }
+    }
+    if !dry_run {
+        registry.say(Event::BlobDone { blob: descriptor.digest, size: descriptor.size, how });
+    }
+    Ok(how)
+}

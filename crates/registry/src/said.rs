@@ -1,0 +1,127 @@
+//! What registries say, made safe to repeat.
+
+use serde::Deserialize;
+
+/// How much of a registry's words an error repeats, in characters.
+const MAX_SAID: usize = 500;
+
+/// Text from outside on one line, without what a terminal would obey (CVE-2023-40030) or show in another order
+/// (CVE-2021-42574), and not longer than a reader bears.
+pub(crate) fn sanitise(text: &str) -> String {
+    let visible = |c: &char| {
+        !c.is_control()
+            && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    let spaced = text.chars().map(|c| if matches!(c, '\n' | '\r' | '\t') { ' ' } else { c });
+    spaced.filter(visible).take(MAX_SAID).collect::<String>().trim().to_owned()
+}
+
+/// The body of an answer that is an error.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Said {
+    /// The codes of the distribution-spec, and those that registries made up.
+    pub(crate) codes: Vec<String>,
+    /// For people.
+    pub(crate) text: String,
+    /// Whether it is a web page, which comes from a proxy and not from a registry.
+    pub(crate) is_page: bool,
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    errors: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    #[serde(default)]
+    code: String,
+    message: Option<String>,
+}
+
+impl Said {
+    /// Reads a body, whatever it is.
+    pub(crate) fn of(body: &[u8]) -> Self {
+        if let Ok(envelope) = serde_json::from_slice::<Envelope>(body) {
+            let line = |entry: &Entry| match entry.message.as_deref().unwrap_or_default() {
+                "" => entry.code.clone(),
+                message if entry.code.is_empty() => message.to_owned(),
+                message => format!("{}: {message}", entry.code),
+            };
+            let text = envelope.errors.iter().take(5).map(line).collect::<Vec<_>>().join("; ");
+            let codes = envelope.errors.into_iter().take(5).map(|entry| sanitise(&entry.code)).collect();
+            return Self { codes, text: sanitise(&text), is_page: false };
+        }
+        let text = String::from_utf8_lossy(&body[..body.len().min(4096)]);
+        let is_page = looks_like_page(&text);
+        let text = if is_page { format!("a web page, {}", title(&text)) } else { text.into_owned() };
+        Self { codes: Vec::new(), text: sanitise(&text), is_page }
+    }
+
+    /// What to repeat; never nothing.
+    pub(crate) fn text(&self) -> &str {
+        if self.text.is_empty() { "it gives no reason" } else { &self.text }
+    }
+
+    /// Whether one of the codes is this.
+    pub(crate) fn has(&self, code: &str) -> bool {
+        self.codes.iter().any(|found| found == code)
+    }
+
+    /// Whether the words are about too many requests: some registries say that with status 403.
+    pub(crate) fn is_rate_limit(&self) -> bool {
+        let text = self.text.to_lowercase();
+        self.has("TOOMANYREQUESTS")
+            || ["rate limit", "ratelimit", "secondary limit", "too many request"]
+                .iter()
+                .any(|words| text.contains(words))
+    }
+
+    /// Whether the words are about storage that is used up.
+    pub(crate) fn is_quota(&self) -> bool {
+        let text = self.text.to_lowercase();
+        text.contains("quota") || text.contains("storage limit") || text.contains("no space left")
+    }
+}
+
+/// Whether this begins as HTML does.
+pub(crate) fn looks_like_page(text: &str) -> bool {
+    let begin: String = text.trim_start().chars().take(15).collect::<String>().to_lowercase();
+    begin.starts_with("<!doctype html") || begin.starts_with("<html") || begin.starts_with("<head")
+}
+
+fn title(page: &str) -> String {
+    let title = page.split_once("<title>").and_then(|(_, rest)| rest.split_once('<')).map(|(title, _)| title.trim());
+    title.filter(|title| !title.is_empty()).map_or_else(|| "without a title".to_owned(), |title| format!("{title:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_read_in_every_form() {
+        let said =
+            Said::of(br#"{"errors":[{"code":"DENIED","message":"no","detail":[1]},{"code":"X","message":null}]}"#);
+        assert_eq!((said.text(), said.has("DENIED"), said.has("X")), ("DENIED: no; X", true, true));
+        let page = Said::of(b"\n<!DOCTYPE HTML><head><title>413 Too \x1b[1mLarge</title>");
+        assert_eq!((page.text(), page.is_page), (r#"a web page, "413 Too \u{1b}[1mLarge""#, true));
+        assert_eq!(
+            Said::of(b"retry-after: 10.48ms, allowed: 2000/minute").text(),
+            "retry-after: 10.48ms, allowed: 2000/minute"
+        );
+        assert_eq!(Said::of(b"").text(), "it gives no reason");
+        assert!(Said::of(b"You have exceeded a secondary rate limit").is_rate_limit());
+        assert!(
+            Said::of(br#"{"errors":[{"code":"DENIED","message":"adding 5 MiB will exceed the quota"}]}"#).is_quota()
+        );
+        let deep = Said::of("[".repeat(100_000).as_bytes());
+        assert_eq!(deep.text().len(), MAX_SAID);
+    }
+
+    #[test]
+    fn cve_2023_40030_and_cve_2021_42574_nothing_a_terminal_would_obey_is_repeated() {
+        assert_eq!(sanitise("a\u{1b}[2Jb\u{9b}c\u{202e}d\ne\u{feff}"), "a[2Jbcd e");
+        assert_eq!(sanitise(&"x".repeat(10_000)).len(), MAX_SAID);
+    }
+}

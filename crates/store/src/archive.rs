@@ -1,0 +1,204 @@
+//! What the two kinds of archive have in common: blobs are collected, and one sorted tar is written at the end.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, Read, Seek, Write},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use pixi_oci_image::Descriptor;
+use pixi_oci_layer::Digest;
+use pixi_oci_registry::document::References;
+
+use crate::{
+    BlobSource, Error,
+    destination::{check_bytes, copy_checked, open_source},
+    staging,
+};
+
+/// The time of every entry: 1970-01-01, as the archive is no older or younger than its content.
+const MTIME: u64 = 0;
+
+/// Blobs and documents by digest. Files are kept open, so that their owner may rename or remove them.
+#[derive(Debug, Default)]
+pub(crate) struct Collection(Mutex<BTreeMap<Digest, Collected>>);
+
+#[derive(Debug, Clone)]
+struct Collected {
+    descriptor: Descriptor,
+    content: Content,
+}
+
+/// The content of an entry of the archive.
+#[derive(Debug, Clone)]
+enum Content {
+    Bytes(Arc<[u8]>),
+    File(Arc<File>, PathBuf),
+}
+
+/// An entry of the archive; they are sorted by name when it is written.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    name: String,
+    kind: EntryKind,
+}
+
+#[derive(Debug)]
+enum EntryKind {
+    Directory,
+    Bytes(Vec<u8>),
+    Blob(Collected),
+}
+
+impl Entry {
+    /// A directory; `name` ends with a slash.
+    pub(crate) fn directory(name: &str) -> Self {
+        Self { name: name.into(), kind: EntryKind::Directory }
+    }
+
+    /// A file with these bytes.
+    pub(crate) fn bytes(name: &str, bytes: Vec<u8>) -> Self {
+        Self { name: name.into(), kind: EntryKind::Bytes(bytes) }
+    }
+}
+
+impl Collection {
+    fn blobs(&self) -> MutexGuard<'_, BTreeMap<Digest, Collected>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the blob was collected.
+    pub(crate) fn has(&self, blob: &Descriptor) -> bool {
+        self.blobs().get(&blob.digest).is_some_and(|have| have.descriptor.size == blob.size)
+    }
+
+    /// Takes a blob. A file's content is checked when the archive is written, and its length now.
+    pub(crate) fn put(&self, blob: &Descriptor, source: BlobSource<'_>) -> Result<(), Error> {
+        let content = match source {
+            BlobSource::Bytes(bytes) => {
+                check_bytes(blob, bytes)?;
+                Content::Bytes(bytes.into())
+            }
+            BlobSource::File(path) => {
+                let file = open_source(path)?;
+                let size = file.metadata().map_err(Error::io("read", path))?.len();
+                if size != blob.size {
+                    return Err(Error::Content {
+                        what: path.display().to_string(),
+                        expected: blob.digest,
+                        expected_size: blob.size,
+                        found: format!("it has {size} bytes"),
+                    });
+                }
+                Content::File(Arc::new(file), path.to_owned())
+            }
+        };
+        self.blobs().insert(blob.digest, Collected { descriptor: blob.clone(), content });
+        Ok(())
+    }
+
+    /// Takes a manifest or index whose blobs are all here; `archive` is for the error.
+    pub(crate) fn put_document(
+        &self,
+        document: &Descriptor,
+        bytes: &[u8],
+        archive: &Path,
+    ) -> Result<References, Error> {
+        let references = References::parse(document, bytes)?;
+        if let Some(missing) = references.all().find(|blob| !self.has(blob)) {
+            return Err(self.missing(document, missing, archive));
+        }
+        self.put(document, BlobSource::Bytes(bytes))?;
+        Ok(references)
+    }
+
+    /// What a document that was collected names.
+    pub(crate) fn references(&self, document: &Descriptor, archive: &Path) -> Result<References, Error> {
+        match self.blobs().get(&document.digest) {
+            Some(Collected { content: Content::Bytes(bytes), .. }) => Ok(References::parse(document, bytes)?),
+            _ => Err(self.missing(document, document, archive)),
+        }
+    }
+
+    /// One entry for each thing that was collected, named by `name`.
+    pub(crate) fn entries(&self, name: impl Fn(&Descriptor) -> Option<String>) -> Vec<Entry> {
+        let named =
+            |have: &Collected| name(&have.descriptor).map(|name| Entry { name, kind: EntryKind::Blob(have.clone()) });
+        self.blobs().values().filter_map(named).collect()
+    }
+
+    fn missing(&self, document: &Descriptor, blob: &Descriptor, archive: &Path) -> Error {
+        Error::MissingBlob {
+            manifest: document.digest,
+            blob: blob.digest,
+            size: blob.size,
+            destination: archive.display().to_string(),
+        }
+    }
+}
+
+/// The directory and the file name of an archive. Fails for what cannot be one, before a build begins.
+pub(crate) fn dir_and_name(path: &Path) -> Result<(&Path, String), Error> {
+    let dir = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    match path.file_name() {
+        Some(name) if !path.is_dir() => Ok((dir, name.to_string_lossy().into_owned())),
+        _ => Err(Error::io("write", path)(io::Error::other("it is a directory, and an archive is a file"))),
+    }
+}
+
+/// Writes the archive beside `path` and renames it there when it is whole and every blob was what it should be.
+pub(crate) fn write(path: &Path, mut entries: Vec<Entry>) -> Result<(), Error> {
+    entries.sort_by(|a, b| a.name.cmp(&b.name));
+    let (dir, name) = dir_and_name(path)?;
+    std::fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
+    let prefix = format!(".{name}.partial-");
+    staging::sweep(dir, &prefix).map_err(Error::io("clean up", dir))?;
+    let staged = staging::create(dir, &prefix).map_err(Error::io("create a file in", dir))?;
+
+    let mut tar = io::BufWriter::with_capacity(1 << 20, staged.as_file());
+    for entry in &entries {
+        append(&mut tar, entry, path)?;
+    }
+    // The end of a tar: two empty blocks (POSIX pax, "ustar Interchange Format").
+    tar.write_all(&[0; 1024]).and_then(|()| tar.flush()).map_err(Error::io("write", path))?;
+    drop(tar);
+    staged.persist(path).map(drop).map_err(|error| Error::io("write", path)(error.error))
+}
+
+fn append(tar: &mut impl Write, entry: &Entry, archive: &Path) -> Result<(), Error> {
+    let cannot_write = || Error::io("write", archive);
+    let (kind, mode, size) = match &entry.kind {
+        EntryKind::Directory => (tar::EntryType::Directory, 0o755, 0),
+        EntryKind::Bytes(bytes) => (tar::EntryType::Regular, 0o644, bytes.len() as u64),
+        EntryKind::Blob(blob) => (tar::EntryType::Regular, 0o644, blob.descriptor.size),
+    };
+    let mut header = tar::Header::new_gnu();
+    header.set_path(&entry.name).map_err(cannot_write())?;
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_size(size);
+    header.set_mtime(MTIME);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_cksum();
+    tar.write_all(header.as_bytes()).map_err(cannot_write())?;
+    match &entry.kind {
+        EntryKind::Directory => {}
+        EntryKind::Bytes(bytes) => tar.write_all(bytes).map_err(cannot_write())?,
+        EntryKind::Blob(Collected { descriptor, content }) => match content {
+            Content::Bytes(bytes) => tar.write_all(bytes).map_err(cannot_write())?,
+            Content::File(file, path) => {
+                let mut file: &File = file;
+                file.rewind().map_err(Error::io("read", path))?;
+                copy_checked(descriptor, &mut Read::by_ref(&mut file), path, tar, archive)?;
+            }
+        },
+    }
+    let padding = (512 - size % 512) % 512;
+    tar.write_all(&[0; 512][..padding as usize]).map_err(cannot_write())
+}

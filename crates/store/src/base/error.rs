@@ -1,0 +1,125 @@
+//! Why a base image cannot be used.
+
+use pixi_oci_image::Architecture;
+use pixi_oci_layer::{DiffId, Digest};
+
+/// Why there is no base image to build on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The text names no base image.
+    #[error("{text:?} is not a base image: {reason}")]
+    Reference {
+        /// What was given, without credentials.
+        text: String,
+        /// What is wrong, and what is right.
+        reason: String,
+    },
+    /// The base image cannot be used.
+    #[error("cannot use base image {reference}")]
+    Unusable {
+        /// The base image.
+        reference: String,
+        /// Why.
+        source: Box<Problem>,
+    },
+}
+
+/// What is wrong with a base image, or with the way to it.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    /// A file cannot be read or written, bytes are not those that a descriptor names, or a document is malformed.
+    #[error(transparent)]
+    Data(#[from] crate::Error),
+    /// The OCI layout has no image of this name, or several and none was named.
+    #[error("the layout has no such image, or not only one; it has {names}")]
+    NoSuchImage {
+        /// The names that are there.
+        names: String,
+    },
+    /// Nothing for the wanted machine.
+    #[error("it is not there for linux/{wanted}; it is there for {available}")]
+    NoArchitecture {
+        /// What is wanted.
+        wanted: Architecture,
+        /// The platforms that are there.
+        available: String,
+    },
+    /// A layer is not the one that the image configuration names.
+    #[error("layer {layer} unpacks to {found}, but the image configuration says {expected}")]
+    DiffId {
+        /// The compressed layer.
+        layer: Digest,
+        /// What the image configuration says.
+        expected: DiffId,
+        /// What is in the layer.
+        found: DiffId,
+    },
+    /// A layer cannot be read as one.
+    #[error("layer {layer} cannot be read as a layer")]
+    Layer {
+        /// The layer.
+        layer: Digest,
+        /// What is wrong with it.
+        source: std::io::Error,
+    },
+    /// The base image would have to be downloaded.
+    #[error(
+        "it is not in the cache, and nothing may be downloaded; build once without --offline, or name a local image with oci:DIR"
+    )]
+    Offline,
+    /// The registry did not give what was asked for.
+    #[error(
+        "cannot get {what} from the registry; without one, name an image of this machine with oci:DIR or docker-archive:FILE"
+    )]
+    Registry {
+        /// What was asked for.
+        what: String,
+        /// What the registry, or the connection to it, said.
+        source: Box<pixi_oci_registry::Error>,
+    },
+    /// A directory that was to be taken out of it.
+    #[error("it has no directory {path}")]
+    NoDirectory {
+        /// In the image.
+        path: String,
+    },
+    /// A hard link of a layer to nothing.
+    #[error("its file {path} is a hard link to a file that is not there")]
+    NoContent {
+        /// From the directory that is taken out.
+        path: String,
+    },
+    /// More than any project has.
+    #[error(
+        "its directory {path} has more than a million files, or more than 64 GiB; name the project's own directory"
+    )]
+    TooMuch {
+        /// In the image.
+        path: String,
+    },
+    /// skopeo is needed for this kind of base image.
+    #[error(
+        "it is read by skopeo, which is not installed; install it (apt install skopeo), or use docker://REFERENCE or oci:DIR"
+    )]
+    NoSkopeo,
+    /// skopeo could not read the image.
+    #[error("skopeo failed ({status}): {output}")]
+    Skopeo {
+        /// How it ended.
+        status: std::process::ExitStatus,
+        /// The end of what it wrote to stderr.
+        output: String,
+    },
+}
+
+impl Problem {
+    /// Says which base image has the problem.
+    pub(crate) fn of(self, reference: impl ToString) -> Error {
+        Error::Unusable { reference: reference.to_string(), source: Box::new(self) }
+    }
+
+    /// A document that is not what it should be.
+    pub(crate) fn document(what: impl ToString, kind: &'static str, reason: impl ToString) -> Self {
+        Self::Data(crate::Error::Document { what: what.to_string(), kind, reason: reason.to_string() })
+    }
+}

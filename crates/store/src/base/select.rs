@@ -1,0 +1,109 @@
+//! Which image of an index is the one for a machine.
+
+use std::collections::BTreeSet;
+
+use pixi_oci_image::Architecture;
+use pixi_oci_layer::Digest;
+use pixi_oci_registry::document::MAX_DOCUMENT;
+
+use super::{
+    Problem, Source,
+    configuration::Configuration,
+    document::{Document, Entry},
+};
+
+/// An image manifest and what it names.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub digest: Digest,
+    /// Of the outermost index.
+    pub index_digest: Option<Digest>,
+    pub variant: Option<String>,
+    pub configuration: Configuration,
+    pub layers: Vec<Entry>,
+}
+
+/// As many documents are opened in the search of an image. Real indexes are one or two deep.
+const MAX_OPENED: usize = 32;
+
+/// A document that may lead to the image.
+struct Candidate {
+    entry: Entry,
+    index_digest: Option<Digest>,
+}
+
+/// Finds the image of an architecture, in indexes of indexes too.
+pub(crate) async fn select(source: &Source, architecture: Architecture) -> Result<Found, Problem> {
+    let mut available = BTreeSet::new();
+    let mut candidates = suitable(source.roots().await?, architecture, None, &mut available);
+    for _ in 0..MAX_OPENED {
+        let Some(Candidate { entry, index_digest }) = candidates.pop() else { break };
+        let descriptor = entry.descriptor()?;
+        check_size(&entry)?;
+        let bytes = source.manifest(&entry).await?;
+        match Document::parse(descriptor.digest, &entry.media_type, &bytes)? {
+            Document::Index(entries) => {
+                let index_digest = index_digest.or(Some(descriptor.digest));
+                candidates.extend(suitable(entries, architecture, index_digest, &mut available));
+            }
+            Document::Manifest { config, layers } => {
+                check_size(&config)?;
+                let bytes = source.configuration(&config).await?;
+                let configuration = Configuration::parse(config.descriptor()?.digest, &bytes, layers.len())?;
+                // An index may lie or say nothing; the configuration is what runtimes check.
+                if !configuration.platform.is(architecture) {
+                    available.insert(configuration.platform.to_string());
+                    continue;
+                }
+                let said = [Some(&configuration.platform), entry.platform.as_ref()];
+                let variant = said.into_iter().flatten().find_map(|platform| platform.variant()).map(str::to_owned);
+                return Ok(Found { digest: descriptor.digest, index_digest, variant, configuration, layers });
+            }
+        }
+    }
+    let mut available: Vec<String> = available.into_iter().collect();
+    if available.is_empty() {
+        available.push("no machine".to_owned());
+    }
+    let available = available.join(", ").chars().filter(|c| !c.is_control()).take(500).collect();
+    Err(Problem::NoArchitecture { wanted: architecture, available })
+}
+
+/// The entries that may lead to the image, the best one last. Of equal ones the first is best, as for all runtimes.
+fn suitable(
+    entries: Vec<Entry>,
+    architecture: Architecture,
+    index_digest: Option<Digest>,
+    available: &mut BTreeSet<String>,
+) -> Vec<Candidate> {
+    let mut suitable = Vec::new();
+    for entry in entries.into_iter().filter(Entry::may_be_image) {
+        match &entry.platform {
+            Some(platform) if !platform.is(architecture) => {
+                // Attestations say unknown/unknown.
+                if !platform.is_unknown() {
+                    available.insert(platform.to_string());
+                }
+            }
+            _ => suitable.push(entry),
+        }
+    }
+    // What does not say its platform, as nested indexes do not, comes after everything that does.
+    suitable.sort_by(|a, b| rank(a).cmp(&rank(b)));
+    suitable.into_iter().rev().map(|entry| Candidate { entry, index_digest }).collect()
+}
+
+fn rank(entry: &Entry) -> (bool, u8, &str) {
+    entry.platform.as_ref().map_or((true, 0, ""), |platform| {
+        let (rank, variant) = platform.rank();
+        (false, rank, variant)
+    })
+}
+
+fn check_size(entry: &Entry) -> Result<(), Problem> {
+    if entry.size <= MAX_DOCUMENT {
+        return Ok(());
+    }
+    let reason = format!("it is larger than {MAX_DOCUMENT} bytes");
+    Err(Problem::document(entry.descriptor()?.digest, "a document of an image", reason))
+}

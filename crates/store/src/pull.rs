@@ -1,0 +1,93 @@
+//! An image of a registry as an OCI layout: every byte as it is there, for those who look at it.
+
+use std::collections::HashSet;
+
+use pixi_oci_image::{Descriptor, MediaType};
+use pixi_oci_layer::Digest;
+use pixi_oci_registry as registry;
+use pixi_oci_registry::{Access, Events, Registry, RegistryAccess, RepositoryRef, document::References};
+
+use crate::{BlobSource, Destination, Error, OciLayout};
+
+/// Why an image could not be had from a registry.
+#[derive(Debug, thiserror::Error)]
+pub enum PullError {
+    /// The registry did not give it.
+    #[error("cannot get {what} from the registry")]
+    Registry {
+        /// What was asked for.
+        what: String,
+        /// Why not.
+        source: Box<registry::Error>,
+    },
+    /// A document that is none of OCI's, or the disk.
+    #[error(transparent)]
+    Data(#[from] Error),
+    /// More than any image has.
+    #[error("{reference} leads to more than {MAX_MANIFESTS} manifests")]
+    TooMany {
+        /// The image.
+        reference: String,
+    },
+}
+
+/// Real indexes name some ten.
+const MAX_MANIFESTS: usize = 1000;
+
+/// Fetches an image index with all its images, or one image, into a layout where it is the one without a name; gives its
+/// digest. `events` is told what happens.
+///
+/// # Errors
+///
+/// The registry does not give it; its documents are not OCI's.
+pub async fn pull(
+    reference: &RepositoryRef,
+    access: &RegistryAccess,
+    layout: &OciLayout,
+    events: Events,
+) -> Result<Digest, PullError> {
+    let failed = |what: String| move |source| PullError::Registry { what, source: Box::new(source) };
+    let repository = &reference.repository;
+    let connect = async {
+        let credentials = access.credentials.for_reading().find(repository).await?;
+        Registry::connect(repository, Access::Pull, &access.options, credentials, events)
+    };
+    let registry = connect.await.map_err(failed(format!("access to {}", repository.host())))?;
+    let name = match &reference.digest {
+        Some(digest) => digest.to_string(),
+        None => reference.tag.clone().unwrap_or_else(|| "latest".to_owned()),
+    };
+    let (root, bytes) = registry.manifest(&name).await.map_err(failed(reference.to_string()))?;
+    let digest = root.digest;
+    // In the order of their discovery: what names something comes before it.
+    let mut documents = vec![(root, bytes)];
+    let mut seen = HashSet::from([digest]);
+    let mut next = 0;
+    while let Some((descriptor, bytes)) = documents.get(next) {
+        next += 1;
+        let named: Vec<Descriptor> =
+            References::parse(descriptor, bytes).map_err(Error::from)?.all().cloned().collect();
+        for named in named.into_iter().filter(|named| seen.insert(named.digest)) {
+            if documents.len() > MAX_MANIFESTS {
+                return Err(PullError::TooMany { reference: reference.to_string() });
+            }
+            let what = format!("{} of {repository}", named.digest);
+            if matches!(named.media_type, MediaType::ImageManifest | MediaType::ImageIndex) {
+                let found = registry.manifest(&named.digest.to_string()).await.map_err(failed(what))?;
+                documents.push((named, found.1));
+            } else if !layout.has_blob(&named)? {
+                let mut staged = layout.staging()?;
+                registry.fetch_blob(&named, staged.file()).await.map_err(failed(what))?;
+                layout.adopt(staged, &named.digest, named.size)?;
+            }
+        }
+    }
+    // From the last to the first, so that nothing names what is not there.
+    for (descriptor, bytes) in documents.iter().skip(1).rev() {
+        layout.put_blob(descriptor, BlobSource::Bytes(bytes))?;
+    }
+    if let Some((root, bytes)) = documents.first() {
+        layout.put_root(root, bytes, None)?;
+    }
+    Ok(digest)
+}
