@@ -27,6 +27,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("pixi-oci-fetch", &["lock", "net"]),
+    ("pixi-oci-cachedir", &[]),
     ("pixi-oci-image", &["layer"]),
     ("pixi-oci-layer", &[]),
     ("pixi-oci-lock", &["net", "workspace"]),
@@ -47,8 +48,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("pixi-oci-workspace", &["net"]),
 ];
 
-/// What every crate may use: it knows the operating system, and nothing of what we do.
-const FOUNDATION: [&str; 1] = ["platform"];
+/// What every crate may use: they know the operating system and its files, and nothing of what we do.
+const FOUNDATION: [&str; 2] = ["cachedir", "platform"];
 
 /// Pure crates: no network and no runtime may come in, not even through others.
 const PURE: [&str; 2] = ["pixi-oci-layer", "pixi-oci-image"];

@@ -19,4 +19,4 @@ pub use file::{Links, open, open_lock, read, read_text};
 pub use limits::{MaxOf, large_files_are_errors, maximum};
 pub use memory::one_heap_a_cpu;
 pub use process::{ISOLATED, kill_group};
-pub use times::set_link_time;
+pub use times::{set_link_time, touch};
