@@ -200,7 +200,7 @@ fn virtual_packages_that_are_too_old() {
 /// A terminal gets colours and no control characters of others.
 #[test]
 fn names_cannot_move_the_cursor() {
-    let evil = package("evil", [file("bin/a\u{1b}[2Jb\u{202e}", "x")]);
+    let evil = package("evil", [file("bin/.wh.a\u{1b}[2Jb\u{202e}", "x")]);
     let outcome = refused(&mut Transcript::default(), &workspace([evil]), &["--color", "always"], 1);
     assert!(!outcome.stderr.contains("\u{1b}[2J") && !outcome.stderr.contains('\u{202e}'), "{:?}", outcome.stderr);
     let sandbox = Sandbox::new();

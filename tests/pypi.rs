@@ -3,13 +3,14 @@
 use serde_json::{Value, json};
 
 use crate::common::{
+    forge::{by_rule, forge},
     image::{self, Kind, content},
     odd,
     packages::{file as conda_file, package, symlink},
     pypi::{Locked, locked, named, source},
     sandbox::{Outcome, Sandbox},
     server::serve,
-    wheels::{Wheel, entry_points, file, wheel},
+    wheels::{Wheel, entry_points, file, line, wheel},
     workspace::{Workspace, edit_lock, workspace},
 };
 
@@ -321,4 +322,82 @@ fn two_builds_of_wheels_are_the_same() {
         digests.push(built(&sandbox, &with(wheels)).1.digest);
     }
     assert_eq!(digests[0], digests[1]);
+}
+
+/// Wheels that uv installs although their RECORD is wrong, and conda packages whose list is.
+#[test]
+fn lists_that_are_wrong_are_told_once_and_corrected() {
+    let sandbox = Sandbox::new();
+    let good = |name: &str| wheel(name, [file(&format!("{name}/__init__.py"), "x = 1\n")]);
+    let wrong = |name: &str, change: &dyn Fn(&str) -> String| {
+        let wheel = good(name);
+        let lines = wheel.record_lines();
+        wheel.record(change(&lines))
+    };
+    let init = |name: &str| line(&format!("{name}/__init__.py"), b"x = 1\n");
+    let unlisted =
+        wheel("unlisted", [file("unlisted/__init__.py", ""), file("unlisted/_ext.so", "\x7fELF").unlisted()]);
+    let bare = wrong("bare", &|lines| lines.replace(&init("bare"), "bare/__init__.py,,\n"));
+    let other = line("forged/__init__.py", b"other");
+    let forged = wrong("forged", &|lines| lines.replace(&init("forged"), &other));
+    let conda = package(
+        "conda-wrong",
+        [
+            conda_file("share/a\tb\n\u{1b}", "x"),
+            conda_file("share/wrong", "right").list("sha256", "0".repeat(64)).list("size_in_bytes", 7),
+        ],
+    );
+    let ws = workspace([odd::python(), conda]).platforms(&["linux-64"]).pypi([
+        locked(&unlisted),
+        locked(&bare),
+        locked(&forged),
+        locked(&good("good")),
+    ]);
+    ws.write(&sandbox.path("ws"));
+    let warnings = |outcome: &Outcome| {
+        let report: Value = serde_json::from_str(&outcome.stdout).unwrap();
+        let warnings = report["images"][0]["warnings"].as_array().unwrap().clone();
+        let mut warnings: Vec<String> = warnings.iter().map(|text| text.as_str().unwrap().to_owned()).collect();
+        warnings.retain(|text| text.contains("installed anyway"));
+        warnings.sort();
+        warnings
+    };
+    let expected = [
+        r#"conda-wrong 1.0 h1234567_0: info/paths.json has a wrong sha256 of "share/wrong"; it has a wrong size of "share/wrong"; it is installed anyway, as pixi does"#,
+        r#"pypi:bare 1.0: RECORD has no hash of "bare/__init__.py"; it is installed anyway, as pixi does"#,
+        r#"pypi:forged 1.0: RECORD has a wrong hash of "forged/__init__.py"; it is installed anyway, as pixi does"#,
+        r#"pypi:unlisted 1.0: RECORD does not list "unlisted/_ext.so"; it is installed anyway, as pixi does"#,
+    ];
+    // Made, and from the cache.
+    for _ in 0..2 {
+        let outcome = sandbox.run(&["build", "ws", "-o", "oci:out:v1", "--json"]).success();
+        assert_eq!(warnings(&outcome), expected);
+    }
+    let tree = image::read(&sandbox.path("out"), "v1").image("linux/amd64").tree();
+    assert_eq!(content(&tree, &format!("{SITE_PACKAGES}/unlisted/_ext.so")), b"\x7fELF");
+    assert_eq!(content(&tree, "opt/pixi/env/share/a\tb\n\u{1b}"), b"x");
+    let record: Value = serde_json::from_str(&text(&tree, "conda-meta/conda-wrong-1.0-h1234567_0.json")).unwrap();
+    let paths = record["paths_data"]["paths"].as_array().unwrap();
+    let path = paths.iter().find(|path| path["_path"] == "share/wrong").unwrap();
+    assert_eq!(path["sha256"], crate::common::sandbox::sha256(b"right"));
+    assert_eq!(path["size_in_bytes"], 5);
+
+    let outcome = sandbox.run(&["verify", "image", "oci:out", "--json"]).success();
+    for name in ["bare", "forged", "unlisted"] {
+        let notice = format!("1 files of pypi:{name} 1.0 are accounted for by the table, not by the wheel");
+        assert!(outcome.stdout.contains(&notice), "{name}: {outcome:?}");
+    }
+    assert!(!outcome.stdout.contains("pypi:good 1.0 are"), "{outcome:?}");
+    for (path, rule) in [("unlisted/_ext.so", "changed"), ("good/__init__.py", "changed")] {
+        let at = format!("{SITE_PACKAGES}/{path}");
+        forge(&sandbox.path("out"), "amd64", |_, entries| {
+            if let Some(entry) = entries.iter_mut().find(|entry| entry.path == at) {
+                entry.content = b"forged".to_vec();
+            }
+        });
+        let outcome = sandbox.run(&["verify", "image", "oci:out", "--json"]);
+        assert_eq!(outcome.code, Some(3), "{outcome:?}");
+        let found = by_rule(&serde_json::from_str(&outcome.stdout).unwrap());
+        assert!(found[rule].iter().any(|text| text.contains(&at)), "{found:?}");
+    }
 }

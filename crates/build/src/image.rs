@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use pixi_oci_image::{AssembleInput, Image, Platform, assemble, rfc3339};
 use pixi_oci_layer::FileTree;
 use pixi_oci_lock::{VirtualRequirement, requirements};
+use pixi_oci_package::escape;
 use pixi_oci_store::OciLayout;
 use pixi_oci_workspace::{Activation, TaskArgv};
 
@@ -75,7 +76,13 @@ impl Workshop<'_> {
         layers.iter_mut().for_each(|layer| findings.extend(std::mem::take(&mut layer.findings)));
         let own = self.own_tree(&plan.packages, &mut findings)?;
         for (package, link) in &findings.outside_links {
-            warnings.push(format!("{package} has a link that leaves the prefix: {} -> {}", link.path, link.target));
+            let link = escape(&format!("{} -> {}", link.path, link.target));
+            warnings.push(format!("{package} has a link that leaves the prefix: {link}"));
+        }
+        for (package, corrections) in
+            findings.corrections.iter().filter(|(_, corrections)| !corrections.what.is_empty())
+        {
+            warnings.push(format!("{package}: {}; it is installed anyway, as pixi does", corrections.what));
         }
         let is_here = |path: &str| has_path(&plan.packages, path);
         base.check_interpreters(&findings.interpreters, target.architecture, &configuration.prefix, &is_here)?;

@@ -11,7 +11,7 @@ use std::{
 
 use pixi_oci_image::{Descriptor, LayerEntry};
 use pixi_oci_layer::{Compression, ContentStore, FileTree, Layer, LayerWriter, MemoryBudget, Node};
-use pixi_oci_package::{OutsideLink, TargetPrefix};
+use pixi_oci_package::{Corrections, OutsideLink, TargetPrefix};
 use pixi_oci_store::{OciLayout, StagedBlob};
 
 use crate::{
@@ -42,6 +42,8 @@ pub struct Findings {
     pub outside_links: Vec<(String, OutsideLink)>,
     /// Program interpreters that programs name, each with one program that does.
     pub interpreters: BTreeMap<String, String>,
+    /// The packages whose own lists of files are wrong.
+    pub corrections: Vec<(String, Corrections)>,
 }
 
 impl Findings {
@@ -49,6 +51,7 @@ impl Findings {
     pub fn extend(&mut self, other: Self) {
         self.env_vars_d.extend(other.env_vars_d);
         self.outside_links.extend(other.outside_links);
+        self.corrections.extend(other.corrections);
         for (interpreter, program) in other.interpreters {
             self.interpreters.entry(interpreter).or_insert(program);
         }
@@ -212,6 +215,9 @@ impl Workshop<'_> {
         scan(&made.tree, prefix, findings)
             .map_err(|source| Error::Unreadable { package: package.label.clone(), source })?;
         findings.outside_links.extend(made.outside_links.into_iter().map(|link| (package.label.clone(), link)));
+        if !made.corrections.is_empty() {
+            findings.corrections.push((package.label.clone(), made.corrections));
+        }
         Ok(made.tree)
     }
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use pixi_oci_layer::DiffId;
-use pixi_oci_package::{CompleteFacts, OutsideLink, WheelFacts};
+use pixi_oci_package::{CompleteFacts, Corrections, OutsideLink, WheelFacts};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -44,6 +44,9 @@ pub struct TableLayer {
     outside_links: Vec<(String, OutsideLink)>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     interpreters: BTreeMap<String, String>,
+    /// The packages whose own lists of files are wrong, with the digests that they do not have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    corrections: Vec<(String, Corrections)>,
 }
 
 impl LayerTable {
@@ -76,6 +79,7 @@ impl TableLayer {
             env_vars_d: findings.env_vars_d.clone(),
             outside_links: findings.outside_links.clone(),
             interpreters: findings.interpreters.clone(),
+            corrections: findings.corrections.clone(),
         }
     }
 
@@ -89,6 +93,7 @@ impl TableLayer {
             env_vars_d: self.env_vars_d.clone(),
             outside_links: self.outside_links.clone(),
             interpreters: self.interpreters.clone(),
+            corrections: self.corrections.clone(),
         }
     }
 }

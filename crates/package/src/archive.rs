@@ -19,7 +19,7 @@ use rattler_conda_types::PackageRecord;
 use self::limit::{Limit, Limited};
 pub(crate) use self::tar::{Entry, Kind, Visitor};
 use crate::{
-    check::Checker,
+    check::{Checker, max_paths},
     error::{Error, escape},
     zip::{Style, Zip},
 };
@@ -116,7 +116,7 @@ impl Archive {
     pub fn walk(&self, part: Part, visit: &mut Visitor<'_>) -> Result<(), Error> {
         let limit = self.broken_by();
         let left = std::cell::Cell::new(limit.bytes);
-        let mut checker = Checker::default();
+        let mut checker = Checker::new(self.len);
         match &self.format {
             Format::TarBz2 => {
                 let tar = bzip2::read::MultiBzDecoder::new(self.section(0..self.len)?);
@@ -138,6 +138,16 @@ impl Archive {
             }
         }
         Ok(())
+    }
+
+    /// The most paths that it may have, or list.
+    pub fn max_paths(&self) -> u64 {
+        max_paths(self.len)
+    }
+
+    /// The longest file that may have a prefix placeholder: it is in memory while that is replaced.
+    pub fn max_patched(&self) -> u64 {
+        (128 << 20) + self.len.saturating_mul(16)
     }
 
     fn section(&self, range: Range<u64>) -> Result<BufReader<io::Take<File>>, Error> {

@@ -12,26 +12,40 @@ use crate::error::{Error, Refusal};
 
 /// The most paths, with the directories above them: ten times what large packages have.
 const MAX_PATHS: u64 = 1_000_000;
+/// As many paths have also the smallest packages.
+const FREE_PATHS: u64 = 100_000;
+/// Beyond them, each path takes so many bytes of an archive: its digest alone, which cannot be compressed, is 32.
+const BYTES_OF_PATH: u64 = 40;
 /// The most bytes of their names, which are kept in memory.
 const MAX_NAME_BYTES: u64 = 64 << 20;
 
+/// The most paths in an archive of that length. Each takes about a kilobyte of memory until the package's tree is made.
+pub(crate) fn max_paths(archive: u64) -> u64 {
+    (FREE_PATHS + archive / BYTES_OF_PATH).min(MAX_PATHS)
+}
+
 /// What has been seen of an archive, or of a list of its paths.
-#[derive(Default)]
 pub struct Checker {
     /// Whether each path is a directory.
     seen: HashMap<TreePath, bool>,
     paths: u64,
     name_bytes: u64,
+    max_paths: u64,
 }
 
 impl Checker {
+    /// For an archive of that many bytes.
+    pub fn new(archive: u64) -> Self {
+        Self { seen: HashMap::new(), paths: 0, name_bytes: 0, max_paths: max_paths(archive) }
+    }
+
     /// Takes note of a path of `package`.
     ///
     /// # Errors
     /// It is there already, is below something that is not a directory, or is one path too many.
     pub fn add(&mut self, package: &str, path: &TreePath, is_directory: bool) -> Result<(), Error> {
         self.check(path, is_directory).map_err(|refusal| Error::path(package, path.as_str(), refusal))?;
-        let limits = [(self.paths, MAX_PATHS, "paths"), (self.name_bytes, MAX_NAME_BYTES, "bytes of names")];
+        let limits = [(self.paths, self.max_paths, "paths"), (self.name_bytes, MAX_NAME_BYTES, "bytes of names")];
         match limits.into_iter().find(|(count, limit, _)| count > limit) {
             Some((_, limit, what)) => Err(Error::TooBig { package: package.into(), what, limit }),
             None => Ok(()),
@@ -75,7 +89,7 @@ pub(crate) fn check_tree<'a>(
     paths: impl Iterator<Item = (&'a TreePath, PathType)>,
 ) -> Result<(), Error> {
     // Sorted, a path comes after the directories above it.
-    let mut checker = Checker::default();
+    let mut checker = Checker::new(u64::MAX);
     let mut last: Option<&TreePath> = None;
     for (path, kind) in paths {
         checker.add(package, path, kind == PathType::Directory)?;
@@ -91,8 +105,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn small_archives_have_fewer_paths() {
+        assert_eq!([0, 10 << 20, 1 << 40].map(max_paths), [100_000, 362_144, 1_000_000]);
+    }
+
+    #[test]
     fn nothing_is_written_twice_or_through_a_link() {
-        let mut checker = Checker::default();
+        let mut checker = Checker::new(0);
         let mut add = |path: &str, is_directory| checker.check(&TreePath::new(path).unwrap(), is_directory);
         add("d", true).unwrap();
         add("d", true).unwrap();

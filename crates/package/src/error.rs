@@ -144,8 +144,8 @@ pub enum Refusal {
     /// Longer than Linux allows, or very deep.
     #[error("is longer than 4096 bytes, deeper than 256 components, or has a component longer than 255 bytes")]
     TooLong,
-    /// A control character, or one that reorders text on a terminal.
-    #[error("has a control character")]
+    /// NUL.
+    #[error("has a NUL character")]
     Control,
     /// A name that deletes files in an OCI layer.
     #[error("has a component that begins with `.wh.`, which would delete files in an OCI layer")]
@@ -169,7 +169,7 @@ pub enum Refusal {
     #[error("is below {0:?}, which is another package's link out of the prefix")]
     ThroughOutsideLink(String),
     /// The target of a symbolic link cannot be written.
-    #[error("is a symbolic link whose target is empty, longer than 4096 bytes, not UTF-8, or has a control character")]
+    #[error("is a symbolic link whose target is empty, longer than 4096 bytes, not UTF-8, or has a NUL character")]
     LinkTarget,
     /// A hard link to something else than an earlier file of the archive.
     #[error("is a hard link to {0:?}, which is not an earlier file of the same package")]
@@ -188,6 +188,12 @@ pub enum Refusal {
     /// A placeholder where there is no file to replace it in.
     #[error("is not a regular file and has a prefix placeholder")]
     PlaceholderOfLink,
+    /// A placeholder that is in files by chance.
+    #[error("has a prefix placeholder shorter than 8 bytes")]
+    ShortPlaceholder,
+    /// More than variables of an environment need.
+    #[error("makes the package's files in etc/conda/env_vars.d longer than 64 KiB")]
+    EnvVars,
     /// The placeholder cannot be replaced.
     #[error("cannot have its prefix placeholder replaced: {0}; a shorter prefix may help")]
     Placeholder(String),

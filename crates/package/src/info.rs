@@ -114,7 +114,7 @@ fn index(archive: &Archive, files: &InfoFiles, record: &PackageRecord) -> Result
     }
     // The name of the package's record in the prefix.
     let stem = format!("{}-{}-{}", index.name.as_normalized(), index.version, index.build);
-    if stem.contains('/') || TreePath::new(&stem).is_err() {
+    if stem.contains('/') || TreePath::new(&stem).and_then(TreePath::printable).is_err() {
         return Err(Error::info(&archive.name, FILE, format!("{stem:?} cannot be a file name")));
     }
     index.subdir.get_or_insert_with(|| record.subdir.clone());

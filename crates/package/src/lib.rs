@@ -20,6 +20,7 @@
 
 mod archive;
 mod check;
+mod corrections;
 mod error;
 mod facts;
 mod info;
@@ -30,9 +31,11 @@ mod python;
 mod source;
 mod tree;
 mod unpack;
+mod variables;
 mod zip;
 
 pub use check::Checker;
+pub use corrections::{Corrections, Faults};
 pub use error::{Error, Refusal, escape};
 pub use facts::{CompleteFacts, Links, PackageFacts, WheelFacts, WheelPath};
 pub use info::{ListedPath, PackageInfo, read_info, read_links};
@@ -46,6 +49,7 @@ pub use python::Python;
 pub use source::source_tree;
 pub use tree::{CondaMeta, OutsideLink, PackageTree, file_tree};
 pub use unpack::{Unpacked, UnpackedKind, unpack};
+pub use variables::check_variables;
 pub use zip::{Member, MemberReader, Style, Zip};
 
 /// The version of the rules by which a package becomes a tree. Changing anything in the tree of the same archive, plan

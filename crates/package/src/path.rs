@@ -68,7 +68,13 @@ mod tests {
 
     #[test]
     fn normalises_what_is_harmless_and_refuses_the_rest() {
-        for (path, normal) in [("a", "a"), ("./a//b/", "a/b"), ("a/./b", "a/b"), ("conda-metal/x", "conda-metal/x")] {
+        for (path, normal) in [
+            ("a", "a"),
+            ("./a//b/", "a/b"),
+            ("a/./b", "a/b"),
+            ("conda-metal/x", "conda-metal/x"),
+            ("a\n/\tb", "a\n/\tb"),
+        ] {
             assert_eq!(normalise(path).unwrap().as_str(), normal);
         }
         for (path, refusal) in [
@@ -76,7 +82,7 @@ mod tests {
             ("./", Refusal::Empty),
             ("/a", Refusal::Absolute),
             ("a/../b", Refusal::Parent),
-            ("a\nb", Refusal::Control),
+            ("a\0b", Refusal::Control),
             ("a/.wh.b", Refusal::Whiteout),
             ("conda-meta/a.json", Refusal::Reserved("conda-meta")),
             ("conda-meta", Refusal::Reserved("conda-meta")),

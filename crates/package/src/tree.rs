@@ -4,7 +4,7 @@ mod patch;
 mod reading;
 mod record;
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use pixi_oci_layer::{Content, ContentStore, File, FileTree, Mode, Node, TreePath};
 use rattler::install::python_entry_point_template;
@@ -14,12 +14,14 @@ pub use self::record::CondaMeta;
 use self::{patch::Patcher, reading::Reading};
 use crate::{
     archive::Archive,
+    corrections::{Corrections, Faults},
     error::{Error, Refusal},
     facts::{CompleteFacts, Links},
     info::PackageInfo,
     path::follow,
     plan::LinkPlan,
     prefix::TargetPrefix,
+    variables::check_variables,
 };
 
 /// A package's part of an image.
@@ -31,6 +33,8 @@ pub struct PackageTree {
     pub outside_links: Vec<OutsideLink>,
     /// The targets of all its symbolic links, by where they are in the package.
     pub links: Links,
+    /// Where its own list of files is wrong.
+    pub corrections: Corrections,
 }
 
 impl PackageInfo {
@@ -86,8 +90,9 @@ pub fn file_tree(
         tree.insert(at, node).map_err(|_| Error::path(&info.file_name, path.as_str(), Refusal::Duplicate))
     };
     let mut entries = Vec::with_capacity(linked.len() + plan.entry_points.len());
+    let mut faults = Faults::new("info/paths.json");
     for (planned, linked) in plan.paths.iter().zip(linked) {
-        entries.push(record::entry(&info.paths[planned.index].entry, planned, &linked));
+        entries.push(record::entry(&info.paths[planned.index], planned, &linked, &mut faults));
         if let Node::Symlink { target, .. } = &linked.node {
             links.insert(info.paths[planned.index].path.clone(), target.clone());
             if leaves(prefix, &planned.path, target) {
@@ -111,7 +116,10 @@ pub fn file_tree(
     }
     let (path, json) = record::conda_meta(info, meta, entries)?;
     insert(&path, Node::File(File { content: Content::from_bytes(json), mode: Mode::FILE, mtime: None }))?;
-    Ok(PackageTree { tree, outside_links, links })
+    check_variables(&info.file_name, &tree, prefix)?;
+    // The record in the prefix has them right.
+    let corrections = faults.corrections(BTreeMap::new());
+    Ok(PackageTree { tree, outside_links, links, corrections })
 }
 
 /// Whether a link at `path` leaves the prefix, as rattler judges it: by the text of its target alone.

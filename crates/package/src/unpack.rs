@@ -39,7 +39,7 @@ pub enum UnpackedKind<'a> {
 /// Shows all entries of a conda package to `visit`, in the order of the archive. `name` is its `NAME-VERSION-BUILD`, for errors. An error of `visit`
 /// ends the walk; it comes out as the inner result.
 ///
-/// Entries in `info/` whose names are not UTF-8 are left out: nothing that reads package caches knows them.
+/// Entries whose names are not UTF-8 are left out: no list of paths can name them.
 ///
 /// # Errors
 /// The archive cannot be read, or is refused.

@@ -71,7 +71,7 @@ impl<'a> Zip<'a> {
         if unpacked > limit {
             return Err(Error::TooBig { package: self.name.into(), what: "unpacked bytes", limit });
         }
-        let mut checker = Checker::default();
+        let mut checker = Checker::new(len);
         let mut members = Vec::with_capacity(entries.len());
         for (entry, start) in entries {
             let path = normalise(&entry.name).map_err(|refusal| Error::path(self.name, &entry.name, refusal))?;

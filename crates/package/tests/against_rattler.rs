@@ -26,6 +26,7 @@ use rattler::{
 };
 use rattler_conda_types::Subdir;
 use serde_json::Value;
+use tar::EntryType;
 use tempfile::TempDir;
 
 #[derive(Debug, PartialEq, Eq)]
@@ -210,7 +211,6 @@ async fn placeholders() {
             file("share/not-listed-as-patched", text("PREFIX")),
             file("share/no-digest", text("PREFIX")).patched("text").no_digest(),
             file("share/no-digest-unpatched", "abc").no_digest(),
-            file("share/wrong-digest", "abc").list("sha256", "00".repeat(32)).list("size_in_bytes", 7),
             file("share/offsets", &offsets)
                 .patched("text")
                 .list("offsets", serde_json::json!([{"encoding": "utf-8", "ranges": positions}])),
@@ -240,6 +240,9 @@ async fn modes_times_and_names() {
                 file(&deep, "longer"),
                 file("share/ünïcödé/日本.txt", "names"),
                 file("share/a b 'c' \"d\" $e", "quoted"),
+                file("share/tab\t, line\nbreak\r, \u{1b}[2J and \u{202e}", "control characters"),
+                symlink("share/control", "tab\t, line\nbreak"),
+                not_utf8(),
                 file("./share/dot//slash", "normalised").list("_path", "share/dot/slash"),
                 file("share/unlisted", "not linked").unlisted(),
                 directory("share/empty-unlisted"),
@@ -252,6 +255,13 @@ async fn modes_times_and_names() {
         Package { about: None, ..package("no-about", [file("share/no-about", "x")]) },
     ])
     .await;
+}
+
+/// An entry that no list can name. rattler unpacks it and does not link it.
+fn not_utf8() -> Item {
+    let mut before = Vec::new();
+    entry(&mut before, EntryType::GNULongName, "././@LongLink", "", 0, 0, b"share/\xff\0");
+    Item { before, ..common::file("share/not-utf-8", "x").unlisted() }
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 mod common;
 
 use common::*;
-use pixi_oci_layer::{ContentStore, File, MemoryBudget, Mode, Node, TreePath, dump};
+use pixi_oci_layer::{ContentStore, Digest, File, MemoryBudget, Mode, Node, TreePath, dump};
 use pixi_oci_package::{OutsideLink, PackageTree, TargetPrefix, file_tree};
 use rattler_conda_types::Subdir;
 use serde_json::Value;
@@ -84,6 +84,49 @@ fn patched_files_are_younger_than_bytecode_even_without_about_json() {
     let patched = file("a.py", placeholder()).patched("text");
     let package = Package { about: None, ..package("p", [patched, file("z", "").mtime(TIME + 9999)]) };
     assert_eq!(regular(&tree(&package).unwrap(), "a.py").mtime, Some(TIME as i64 + 10_000));
+}
+
+/// Unlike rattler, which copies what the list says into the record.
+#[test]
+fn wrong_digests_are_told_and_corrected() {
+    let wrong = |path: &str| file(path, "abc").list("sha256", "00".repeat(32)).list("size_in_bytes", 7);
+    let right = file("share/right", "right");
+    let package = package(
+        "p",
+        [
+            wrong("share/a"),
+            wrong("share/b\n"),
+            right.clone(),
+            file("share/none", "x").no_digest(),
+            hard_link("share/z", &right).list("sha256", "00".repeat(32)),
+        ],
+    );
+    let tree = tree(&package).unwrap();
+    let what =
+        r#"info/paths.json has a wrong sha256 of "share/a" and 2 more; it has a wrong size of "share/a" and 1 more"#;
+    assert_eq!((tree.corrections.what.as_str(), tree.corrections.files.len()), (what, 0));
+    let record = regular(&tree, "conda-meta/p-1.0-h1234567_0.json").content.to_vec().unwrap();
+    let record: Value = serde_json::from_slice(&record).unwrap();
+    for (number, content) in [(0, "abc"), (1, "abc"), (3, "right"), (4, "right")] {
+        let path = &record["paths_data"]["paths"][number];
+        assert_eq!(path["sha256"], Digest::of(content.as_bytes()).hex(), "{path}");
+        assert_eq!(path["size_in_bytes"], content.len(), "{path}");
+        assert_eq!(path["sha256_in_prefix"], Value::Null);
+    }
+    assert!(common::tree(&common::package("p", [right])).unwrap().corrections.is_empty());
+}
+
+#[test]
+fn variables_have_a_limit() {
+    let files = |lengths: &[usize]| {
+        let place = |(number, length): (usize, &usize)| {
+            file(&format!("etc/conda/env_vars.d/{number}.json"), "x".repeat(*length))
+        };
+        tree(&package("p", lengths.iter().enumerate().map(place)))
+    };
+    files(&[65_535, 1]).unwrap();
+    let error = files(&[65_535, 2]).unwrap_err().to_string();
+    assert!(error.contains("etc/conda/env_vars.d longer than 64 KiB"), "{error}");
 }
 
 #[test]

@@ -188,7 +188,9 @@ impl Product {
         Ok(at)
     }
 
+    /// A plain shell reads the lists, a line a path.
     fn list(&self, path: &TreePath, listed: Listed) -> Result<(), Error> {
+        path.clone().printable().map_err(|source| Error::Path { name: path.to_string(), source })?;
         match self.listed.lock().unwrap_or_else(PoisonError::into_inner).entry(path.clone()) {
             Entry::Vacant(entry) => drop(entry.insert(listed)),
             Entry::Occupied(_) => return Err(Error::Twice { path: path.to_string() }),

@@ -107,11 +107,16 @@ pub(crate) fn account(
     let table = table::read(layers, findings);
     let everything = Everything::new(facts, layers);
     let mut packages = Vec::new();
+    let mut number = 0;
     for (purpose, layer) in layers {
         let found = &mut Comparison { layer, findings };
         match purpose {
             Purpose::Packages => {
-                let claims = claims(facts, layer, &table, &everything, &mut packages, found);
+                let mut claims = claims(facts, layer, &table, &everything, &mut packages, found);
+                for (label, files) in table.corrections(number) {
+                    wheel::correct(facts, label, files, &mut claims, found);
+                }
+                number += 1;
                 package_layer(facts, layer, &claims, &everything, found);
             }
             Purpose::Environment => environment::check(facts, layer, found),

@@ -65,7 +65,7 @@ impl Layout {
         }
 
         let made = scripts.keys().chain(written.values());
-        let mut checker = Checker::default();
+        let mut checker = Checker::new(u64::MAX);
         for place in members.iter().flatten() {
             checker.add(wheel, &place.path, place.is_directory)?;
         }

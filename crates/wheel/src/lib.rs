@@ -6,8 +6,8 @@
 //! binary distribution format (<https://packaging.python.org/en/latest/specifications/binary-distribution-format/>) and
 //! `uv-install-wheel` 0.0.72. These differ, on purpose:
 //!
-//! * Every file must be listed in `RECORD` with its sha256 (or sha384, sha512), as the specification has it, except
-//!   `RECORD` and its signatures. uv does not compare hashes and lists what is not listed.
+//! * Where `RECORD` is not what the specification says (files without a line, without a hash or with a wrong one), the
+//!   wheel is installed as uv installs it, and [`Corrections`](pixi_oci_package::Corrections) say so.
 //! * A file of the wheel that only an installer may write (`INSTALLER`, `direct_url.json`, …) is left out: pixi judges by
 //!   these where a package came from.
 //! * `uv_cache.json` is not written: it would hold a time of the building machine.

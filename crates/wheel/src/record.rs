@@ -2,26 +2,27 @@
 //!
 //! Comma-separated values with three columns: path, hash, length.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::BTreeMap;
 
 use pixi_oci_layer::TreePath;
 
-use pixi_oci_package::{Error, Member, Refusal, normalise};
+use pixi_oci_package::{Error, Faults, Member, Refusal, normalise};
 
-use crate::hash::Hash;
+use crate::hash::is_known;
 
 const FILE: &str = "RECORD";
 
 /// The files that cannot have their own hash in `RECORD`.
 const UNHASHED: [&str; 3] = ["RECORD", "RECORD.jws", "RECORD.p7s"];
 
-/// The lines that name a file of the wheel. A line that names none is not kept, as uv does it.
+/// The lines that name a file of the wheel. As in uv, a line that names none is not kept, and a file that has none gets one
+/// without a hash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Record {
     /// In the order of `RECORD`, with the index of the file.
     pub lines: Vec<(usize, Line)>,
-    /// From files to lines.
-    of_member: HashMap<usize, usize>,
+    /// What builders got wrong, and pip and uv do not mind: the archive's own hash is what is trusted.
+    pub faults: Faults,
 }
 
 /// One line. Its order is the one of uv's lines.
@@ -34,94 +35,94 @@ pub(crate) struct Line {
 }
 
 impl Record {
-    /// Parses `bytes` and checks that every file of the wheel is listed with a hash of a kind that is known.
+    /// Parses `bytes`.
+    ///
+    /// # Errors
+    /// It is not a list, or a line leaves the prefix.
     pub fn parse(wheel: &str, bytes: &[u8], members: &[Member], dist_info: &TreePath) -> Result<Self, Error> {
-        let files: HashMap<&str, usize> = members
+        // With the index of each, and whether it was listed.
+        let mut files: BTreeMap<&str, (usize, bool)> = members
             .iter()
             .enumerate()
             .filter(|(_, member)| !member.is_directory)
-            .map(|(index, member)| (member.path.as_str(), index))
+            .map(|(index, member)| (member.path.as_str(), (index, false)))
             .collect();
-        let unhashed: HashSet<String> = UNHASHED.iter().map(|name| format!("{dist_info}/{name}")).collect();
+        let unhashed = UNHASHED.map(|name| format!("{dist_info}/{name}"));
         let text = std::str::from_utf8(bytes).map_err(|error| Error::info(wheel, FILE, error))?;
 
-        let mut record = Self { lines: Vec::new(), of_member: HashMap::new() };
+        let mut record = Self { lines: Vec::new(), faults: Faults::new(FILE) };
         for fields in rows(text) {
             let [path, hash, size] = fields.map_err(|reason| Error::info(wheel, FILE, reason))?;
             let fail = |reason: &str| Error::info(wheel, FILE, format!("{path:?} {reason}"));
             // Some wheels have absolute paths for files of their own; uv reads them like this.
             let relative = path.trim_start_matches('/');
-            let normal = normalise(relative).map_err(|refusal| fail(&refusal.to_string()))?;
-            let Some(&index) = files.get(normal.as_str()) else {
-                if relative != path {
-                    return Err(fail(&Refusal::Absolute.to_string()));
+            let normal = normalise(relative).ok();
+            let index = match normal.as_ref().and_then(|normal| files.get_mut(normal.as_str())) {
+                Some((index, listed @ false)) => {
+                    *listed = true;
+                    *index
                 }
-                continue;
+                Some(_) => {
+                    record.faults.add("lists twice", relative);
+                    continue;
+                }
+                None if relative != path => return Err(fail(&Refusal::Absolute.to_string())),
+                None if leaves_prefix(relative) => return Err(fail(&Refusal::Parent.to_string())),
+                None => {
+                    record.faults.add("lists a file that is not there:", relative);
+                    continue;
+                }
             };
-            let size = match &*size {
+            let member = &members[index];
+            let mut size = match &*size {
                 "" => None,
                 size => Some(size.parse().map_err(|_| fail("has a length that is not a number"))?),
             };
-            let has_hash = !hash.is_empty();
-            let mut line = Line { path: relative.into(), hash: has_hash.then_some(hash), size };
-            if normal.as_str() == format!("{dist_info}/{FILE}") {
-                (line.hash, line.size) = (None, None);
+            let mut hash = Some(hash).filter(|hash| !hash.is_empty());
+            if member.path.as_str() == unhashed[0] {
+                (hash, size) = (None, None);
             }
-            if size.is_some_and(|size| size != members[index].size) && line.size.is_some() {
-                return Err(fail("has another length in RECORD than in the wheel"));
+            match &hash {
+                Some(hash) if !is_known(hash) => {
+                    record.faults.add("has a hash other than sha256, sha384 or sha512 of", relative)
+                }
+                None if !unhashed.iter().any(|name| name == member.path.as_str()) => {
+                    record.faults.add("has no hash of", relative);
+                }
+                _ => {}
             }
-            match record.of_member.get(&index) {
-                Some(&at) if record.lines[at].1.hash == line.hash => continue,
-                Some(_) => return Err(fail("is listed twice, with different hashes")),
-                None => record.of_member.insert(index, record.lines.len()),
-            };
-            record.lines.push((index, line));
+            if size.is_some_and(|size| size != member.size) {
+                record.faults.add("has a wrong size of", relative);
+            }
+            record.lines.push((index, Line { path: relative.into(), hash, size }));
         }
-        for (path, index) in files {
-            let line = record.of_member.get(&index).map(|at| &record.lines[*at].1);
-            match line.and_then(|line| line.hash.as_deref()) {
-                _ if unhashed.contains(path) => {}
-                Some(hash) if Hash::like(hash).is_some() => {}
-                Some(_) => {
-                    let reason = format!("{path:?} has a hash that is not sha256, sha384 or sha512");
-                    return Err(Error::info(wheel, FILE, reason));
-                }
-                None => {
-                    let reason = format!(
-                        "{path:?} is in the wheel but not listed with its hash; the wheel was changed after it was \
-                         built, or its builder is broken"
-                    );
-                    return Err(Error::info(wheel, FILE, reason));
-                }
+        for (path, (index, is_listed)) in files {
+            if is_listed || unhashed.iter().any(|name| name == path) {
+                continue;
             }
+            record.faults.add("does not list", path);
+            record.lines.push((index, Line { path: path.into(), hash: None, size: Some(members[index].size) }));
         }
         Ok(record)
     }
-
-    /// The hash that a file must have. `None` for the ones that have none.
-    pub fn hash_of(&self, index: usize) -> Option<&str> {
-        self.of_member.get(&index).and_then(|at| self.lines[*at].1.hash.as_deref())
-    }
-
-    /// Checks the bytes of a file.
-    pub fn verify(&self, wheel: &str, members: &[Member], index: usize, bytes: &[u8]) -> Result<(), Error> {
-        let Some(recorded) = self.hash_of(index) else { return Ok(()) };
-        let Some(mut hash) = Hash::like(recorded) else { return Ok(()) };
-        hash.update(bytes);
-        check(wheel, &members[index].path, hash, recorded)
-    }
 }
 
-/// Refuses a file whose bytes have another hash than `recorded`.
-pub(crate) fn check(wheel: &str, path: &TreePath, hash: Hash, recorded: &str) -> Result<(), Error> {
-    if hash.is(recorded) {
-        return Ok(());
-    }
-    Err(Error::info(
-        wheel,
-        FILE,
-        format!("{path:?} has another hash than its contents; the wheel is damaged or forged"),
-    ))
+/// Whether a path relative to `lib/pythonX.Y/site-packages` is outside of the prefix. Lists of wheels that were made of an
+/// installed package name what was in `bin`.
+fn leaves_prefix(path: &str) -> bool {
+    let mut depth = 3_usize;
+    path.split('/').any(|part| match part {
+        "" | "." => false,
+        ".." => {
+            let outside = depth == 0;
+            depth = depth.saturating_sub(1);
+            outside
+        }
+        _ => {
+            depth += 1;
+            false
+        }
+    })
 }
 
 /// The text of a `RECORD` with these lines, as uv sorts and quotes them.
@@ -221,6 +222,16 @@ mod tests {
         ] {
             let error = read(text).unwrap_err();
             assert!(error.contains(reason), "{error}");
+        }
+    }
+
+    #[test]
+    fn lines_may_name_what_is_elsewhere_in_the_prefix() {
+        for path in ["a", "../../../bin/a", "a/../b", "./a", "../x/../../../bin/a"] {
+            assert!(!leaves_prefix(path), "{path}");
+        }
+        for path in ["../../../../a", "a/../../../../../etc/passwd"] {
+            assert!(leaves_prefix(path), "{path}");
         }
     }
 

@@ -6,14 +6,14 @@ use std::{
     path::Path,
 };
 
-use pixi_oci_layer::{Content, ContentStore, File, FileTree, Mode, Node, TreePath};
+use pixi_oci_layer::{Content, ContentStore, Digest, File, FileTree, Mode, Node, TreePath};
 use pixi_oci_package::{
-    Change, Error, Links, Member, MemberReader, PackageTree, Python, Refusal, Style, TargetPrefix, Zip,
+    Change, Error, Links, Member, MemberReader, PackageTree, Python, Refusal, Style, TargetPrefix, Zip, check_variables,
 };
 
 use crate::{
     direct_url::DirectUrl,
-    hash::{Hash, sha256},
+    hash::{Hashes, Recorded, sha256},
     info::WheelInfo,
     layout::{DIRECT_URL, INSTALLER, Layout, Place, RECORD, REQUESTED, relative},
     record::{self, Line},
@@ -45,8 +45,9 @@ pub fn wheel_tree(
     let layout = Layout::new(info, python, direct_url)?;
     let zip = Zip::open(archive, &info.file_name, Style::Deflated)?;
     let shebang = script::shebang(&format!("{prefix}/{}", python.executable));
-    let mut tree = Tree { info, prefix, moves: Moves::new(changes), tree: FileTree::new() };
+    let mut tree = Tree { info, prefix, moves: Moves::new(changes), tree: FileTree::new(), corrected: BTreeMap::new() };
     let mut lines: BTreeMap<usize, Line> = info.record.lines.iter().cloned().collect();
+    let mut faults = info.record.faults.clone();
 
     for (index, (member, place)) in info.members.iter().zip(&layout.members).enumerate() {
         if member.is_directory {
@@ -55,8 +56,14 @@ pub fn wheel_tree(
             }
             continue;
         }
-        // Also what is not installed is verified.
-        let content = read(&zip, info, index, store)?;
+        // Also what is not installed is read: a damaged wheel is not installed in part.
+        let recorded = lines.get(&index).and_then(|line| line.hash.as_deref());
+        let (content, digest, found) = read(&zip, info, member, recorded, store)?;
+        match found {
+            Recorded::Hexadecimal => faults.add("has a hexadecimal hash of", member.path.as_str()),
+            Recorded::Wrong => faults.add("has a wrong hash of", member.path.as_str()),
+            Recorded::Right | Recorded::Not => {}
+        }
         let Some(place) = place else { continue };
         let rewritten = if place.is_script { rewrite(info, member, &content, &shebang)? } else { None };
         if let Some(line) = lines.get_mut(&index).filter(|_| place.moved) {
@@ -64,6 +71,9 @@ pub fn wheel_tree(
             if let Some(bytes) = &rewritten {
                 (line.hash, line.size) = (Some(sha256(bytes)), Some(bytes.len() as u64));
             }
+        }
+        if rewritten.is_none() && found != Recorded::Right {
+            tree.correct(&place.path, digest);
         }
         let content = match rewritten {
             Some(bytes) => store.put_bytes(bytes).map_err(|source| kept(info, &member.path, source))?,
@@ -99,37 +109,39 @@ pub fn wheel_tree(
         let executable = info.members.iter().any(|member| member.executable && member.path.as_str() == in_wheel);
         tree.insert(path, Node::File(File { content, mode: Mode::file(executable), mtime: None }))?;
     }
-    Ok(PackageTree { tree: tree.tree, outside_links: Vec::new(), links: Links::new() })
+    check_variables(&info.file_name, &tree.tree, prefix)?;
+    let corrections = faults.corrections(tree.corrected);
+    Ok(PackageTree { tree: tree.tree, outside_links: Vec::new(), links: Links::new(), corrections })
 }
 
-/// Reads and verifies a member.
-fn read(zip: &Zip<'_>, info: &WheelInfo, index: usize, store: &mut ContentStore) -> Result<Content, Error> {
-    let member = &info.members[index];
-    let recorded = info.record.hash_of(index);
-    let mut reader = Hashing { inner: zip.reader(member), hash: recorded.and_then(Hash::like) };
+/// Reads a member; gives its sha256 and how its hash is recorded.
+fn read(
+    zip: &Zip<'_>,
+    info: &WheelInfo,
+    member: &Member,
+    recorded: Option<&str>,
+    store: &mut ContentStore,
+) -> Result<(Content, Digest, Recorded), Error> {
+    let mut reader = Hashing { inner: zip.reader(member), hashes: Hashes::new(recorded) };
     let content = store.put(&mut reader, member.size).map_err(|source| match reader.inner.failure() {
         Some(error) => zip.broken(member, error),
         None if source.kind() == io::ErrorKind::UnexpectedEof => zip.broken(member, source),
         None => kept(info, &member.path, source),
     })?;
     reader.inner.finish().map_err(|error| zip.broken(member, error))?;
-    if let (Some(hash), Some(recorded)) = (reader.hash, recorded) {
-        record::check(&info.file_name, &member.path, hash, recorded)?;
-    }
-    Ok(content)
+    let (sha256, found) = reader.hashes.finish();
+    Ok((content, sha256, found))
 }
 
 struct Hashing<'a> {
     inner: MemberReader<'a>,
-    hash: Option<Hash>,
+    hashes: Hashes<'a>,
 }
 
 impl Read for Hashing<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
-        if let Some(hash) = &mut self.hash {
-            hash.update(&buffer[..read]);
-        }
+        self.hashes.update(&buffer[..read]);
         Ok(read)
     }
 }
@@ -157,12 +169,20 @@ struct Tree<'a> {
     prefix: &'a TargetPrefix,
     moves: Moves<'a>,
     tree: FileTree,
+    /// The files whose digest is not in `RECORD`, below the prefix.
+    corrected: BTreeMap<TreePath, Digest>,
 }
 
 impl Tree<'_> {
     fn file(&mut self, place: &Place, member: &Member, content: Content) -> Result<(), Error> {
         let mode = Mode::file(member.executable || place.is_script);
         self.insert(&place.path, Node::File(File { content, mode, mtime: None }))
+    }
+
+    fn correct(&mut self, path: &TreePath, sha256: Digest) {
+        if let Some(path) = self.moves.place(path) {
+            self.corrected.insert(path.clone(), sha256);
+        }
     }
 
     fn insert(&mut self, path: &TreePath, node: Node) -> Result<(), Error> {

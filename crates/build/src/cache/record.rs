@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use pixi_oci_layer::{Compression, DiffId, Digest, Layer};
-use pixi_oci_package::OutsideLink;
+use pixi_oci_package::{Corrections, OutsideLink};
 use serde::{Deserialize, Serialize};
 
 use crate::layers::Findings;
@@ -29,6 +29,9 @@ pub struct LayerRecord {
     /// Program interpreters, each with one program that names it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub interpreters: BTreeMap<String, String>,
+    /// The packages whose own lists of files are wrong, with the digests that they do not have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub corrections: Vec<(String, Corrections)>,
 }
 
 impl LayerRecord {
@@ -42,6 +45,7 @@ impl LayerRecord {
             env_vars_d: findings.env_vars_d.clone(),
             outside_links: findings.outside_links.clone(),
             interpreters: findings.interpreters.clone(),
+            corrections: findings.corrections.clone(),
         }
     }
 
@@ -56,6 +60,7 @@ impl LayerRecord {
             env_vars_d: self.env_vars_d.clone(),
             outside_links: self.outside_links.clone(),
             interpreters: self.interpreters.clone(),
+            corrections: self.corrections.clone(),
         }
     }
 }

@@ -229,8 +229,8 @@ fn describe(header: &Header, size: u64, extensions: Extensions) -> Result<Option
     let shown = String::from_utf8_lossy(&raw).into_owned();
     let refuse = |refusal| Err((shown.clone(), refusal));
     let Ok(name) = std::str::from_utf8(&raw) else {
-        // Recipes of old packages have such names; nothing in `info/` goes to the prefix under a name we cannot list.
-        return if raw.starts_with(b"info/") { Ok(None) } else { refuse(Refusal::NotUtf8) };
+        // No list of paths can name it, and installers link what is listed.
+        return Ok(None);
     };
     if extensions.size.is_some_and(|pax| pax != size) {
         return refuse(Refusal::Ambiguous("it has two sizes"));
@@ -246,7 +246,7 @@ fn describe(header: &Header, size: u64, extensions: Extensions) -> Result<Option
             let target = extensions.link.or_else(|| header.link_name_bytes().map(Into::into)).unwrap_or_default();
             let Ok(target) = String::from_utf8(target) else { return refuse(Refusal::LinkTarget) };
             if kind == EntryType::Symlink {
-                if target.is_empty() || target.len() > MAX_PATH || is_unprintable(&target) {
+                if target.is_empty() || target.len() > MAX_PATH || target.contains('\0') {
                     return refuse(Refusal::LinkTarget);
                 }
                 Kind::Symlink(target)
@@ -271,9 +271,4 @@ fn describe(header: &Header, size: u64, extensions: Extensions) -> Result<Option
         Err(Refusal::Empty) if kind == Kind::Directory => Ok(None),
         Err(refusal) => refuse(refusal),
     }
-}
-
-/// Whether a link's target has what a path may not have; `..` and absolute targets are fine.
-fn is_unprintable(target: &str) -> bool {
-    matches!(TreePath::new(&target.replace('/', "")), Err(pixi_oci_layer::PathError::Control(_)))
 }

@@ -1,15 +1,12 @@
 //! The list of paths that are to be linked: `info/paths.json`, or what came before it.
 
-use std::{collections::HashMap, fmt, path::Path};
+use std::{collections::HashMap, path::Path};
 
 use pixi_oci_layer::TreePath;
 use rattler_conda_types::package::{
     Files, HasPrefix, NoLink, NoSoftlink, PackageFile, PathType, PathsEntry, PathsJson,
 };
-use serde::{
-    Deserialize, Deserializer,
-    de::{self, SeqAccess},
-};
+use serde::Deserialize;
 
 use super::files::InfoFiles;
 use crate::{
@@ -28,11 +25,18 @@ pub struct ListedPath {
     pub entry: PathsEntry,
 }
 
-/// As many as an archive may have entries.
-const MAX_PATHS: usize = 1_000_000;
+/// Builders reserve 80 or 255 bytes, those of before 2015 wrote 32. What is much shorter is in a file so often that replacing
+/// it takes gigabytes.
+const MIN_PLACEHOLDER: usize = 8;
 
 /// The paths of `info/paths.json`.
 pub(super) fn from_json(archive: &Archive, json: &[u8]) -> Result<Vec<ListedPath>, Error> {
+    // A short text could become gigabytes of entries.
+    if memchr::memmem::find_iter(json, b"\"_path\"").take(archive.max_paths() as usize + 1).count() as u64
+        > archive.max_paths()
+    {
+        return Err(too_many(archive));
+    }
     let file = serde_json::from_slice::<BoundedPathsJson>(json)
         .map_err(|e| Error::info(&archive.name, "info/paths.json", e))?;
     checked(archive, file.paths)
@@ -54,8 +58,8 @@ pub(super) fn from_deprecated(
         return Err(Error::info(&archive.name, "info/paths.json", "the package has neither this file nor info/files"));
     };
     listed.files.retain(|path| !path.as_os_str().is_empty());
-    if listed.files.len() > MAX_PATHS {
-        return Err(Error::info(&archive.name, "info/files", TOO_MANY));
+    if listed.files.len() as u64 > archive.max_paths() {
+        return Err(too_many(archive));
     }
     let has_prefix = parse::<HasPrefix>(archive, files, "info/has_prefix")?;
     let no_link = parse::<NoLink>(archive, files, "info/no_link")?;
@@ -84,6 +88,10 @@ fn checked(archive: &Archive, entries: Vec<PathsEntry>) -> Result<Vec<ListedPath
         if entry.prefix_placeholder.is_some() && entry.path_type != PathType::HardLink {
             return Err(refuse(&entry.relative_path, Refusal::PlaceholderOfLink));
         }
+        let placeholder = entry.prefix_placeholder.as_ref().map_or(0, |placeholder| placeholder.placeholder.len());
+        if (1..MIN_PLACEHOLDER).contains(&placeholder) {
+            return Err(refuse(&entry.relative_path, Refusal::ShortPlaceholder));
+        }
         listed.push(ListedPath { path, entry });
     }
     listed.sort_by(|a, b| a.path.cmp(&b.path));
@@ -91,38 +99,14 @@ fn checked(archive: &Archive, entries: Vec<PathsEntry>) -> Result<Vec<ListedPath
     Ok(listed)
 }
 
-const TOO_MANY: &str = "it lists more than 1,000,000 paths";
+fn too_many(archive: &Archive) -> Error {
+    Error::TooBig { package: archive.name.clone(), what: "paths", limit: archive.max_paths() }
+}
 
-/// `PathsJson`, but a short text cannot become gigabytes of entries.
+/// `PathsJson`, but with any version, and without limits of its own.
 #[derive(Deserialize)]
 struct BoundedPathsJson {
-    #[serde(deserialize_with = "bounded")]
     paths: Vec<PathsEntry>,
     #[serde(rename = "paths_version")]
     _version: u64,
-}
-
-fn bounded<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PathsEntry>, D::Error> {
-    struct Visitor;
-
-    impl<'de> de::Visitor<'de> for Visitor {
-        type Value = Vec<PathsEntry>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a list of paths")
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-            let mut paths = Vec::new();
-            while let Some(path) = seq.next_element()? {
-                if paths.len() == MAX_PATHS {
-                    return Err(de::Error::custom(TOO_MANY));
-                }
-                paths.push(path);
-            }
-            Ok(paths)
-        }
-    }
-
-    deserializer.deserialize_seq(Visitor)
 }

@@ -11,7 +11,10 @@ use pixi_oci_layer::{Content, ContentStore, TreePath};
 use rattler::install::link::{
     OffsetReplaceError, copy_and_replace_placeholders, copy_and_replace_placeholders_with_offsets,
 };
-use rattler_conda_types::{Subdir, package::PrefixPlaceholder};
+use rattler_conda_types::{
+    Subdir,
+    package::{OffsetEncoding, PrefixPlaceholder},
+};
 use rattler_digest::{Sha256, Sha256Hash, digest::Digest as _};
 use tempfile::{SpooledData, spooled_tempfile_in};
 
@@ -23,6 +26,8 @@ use crate::{
 
 /// What is larger is patched from a file to a file.
 const IN_MEMORY: u64 = 32 << 20;
+/// The most places in one file where a placeholder is replaced: a hundred times what large packages have.
+const MAX_MATCHES: usize = 500_000;
 
 /// Bytes with the placeholder replaced.
 #[derive(Clone)]
@@ -31,20 +36,19 @@ pub(super) struct Patched {
     pub sha256: Sha256Hash,
 }
 
-/// Keeps the bytes of an entry as they are; hashes them if asked.
+/// Keeps the bytes of an entry as they are, and hashes them.
 pub(super) fn keep(
     archive: &Archive,
     path: &TreePath,
     body: &mut dyn Read,
     size: u64,
-    hash: bool,
     store: &mut ContentStore,
-) -> Result<(Content, Option<Sha256Hash>), Error> {
-    let mut body = Body { inner: body, hash: hash.then(Sha256::new), error: None };
+) -> Result<(Content, Sha256Hash), Error> {
+    let mut body = Body { inner: body, hash: Some(Sha256::new()), error: None };
     let content = store.put(&mut body, size);
     match (body.error, content) {
         (Some(error), _) => Err(archive.broken(error)),
-        (None, Ok(content)) => Ok((content, body.hash.map(|hash| hash.finalize()))),
+        (None, Ok(content)) => Ok((content, body.hash.unwrap_or_default().finalize())),
         (None, Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Err(archive.broken(error)),
         (None, Err(source)) => Err(Error::Store { package: archive.name.clone(), path: path.as_str().into(), source }),
     }
@@ -99,6 +103,7 @@ impl<'a> Patcher<'a> {
         placeholder: &PrefixPlaceholder,
         store: &mut ContentStore,
     ) -> Result<Patched, Error> {
+        self.check_len(size)?;
         if size <= IN_MEMORY {
             let mut bytes = Vec::with_capacity(size as usize);
             body.read_to_end(&mut bytes).map_err(|e| self.archive.broken(e))?;
@@ -122,6 +127,7 @@ impl<'a> Patcher<'a> {
         placeholder: &PrefixPlaceholder,
         store: &mut ContentStore,
     ) -> Result<Patched, Error> {
+        self.check_len(content.len())?;
         if content.len() <= IN_MEMORY {
             let bytes = content.to_vec().map_err(|e| self.store(path, e))?;
             return self.replace(path, &bytes, placeholder, store);
@@ -155,6 +161,7 @@ impl<'a> Patcher<'a> {
         placeholder: &PrefixPlaceholder,
         store: &mut ContentStore,
     ) -> Result<Patched, Error> {
+        self.check_matches(bytes, placeholder)?;
         let spool = spooled_tempfile_in(IN_MEMORY as usize, self.scratch);
         let mut sink =
             BufWriter::new(Sink { inner: spool, hash: Sha256::new(), written: 0, limit: self.left, error: None });
@@ -175,6 +182,31 @@ impl<'a> Patcher<'a> {
             SpooledData::OnDisk(mut file) => file.rewind().and_then(|()| store.put(&mut file, sink.written)),
         };
         Ok(Patched { content: content.map_err(|e| self.store(path, e))?, sha256: sink.hash.finalize() })
+    }
+
+    /// rattler has a list of all places, of 100 to 200 bytes each, before it writes anything.
+    fn check_matches(&self, bytes: &[u8], placeholder: &PrefixPlaceholder) -> Result<(), Error> {
+        let mut left = MAX_MATCHES;
+        for encoding in OffsetEncoding::DEFINED {
+            let text = encoding.encode(&placeholder.placeholder);
+            if !text.is_empty() {
+                left = left.saturating_sub(memchr::memmem::find_iter(bytes, &text).take(MAX_MATCHES).count());
+            }
+        }
+        if left > 0 {
+            return Ok(());
+        }
+        let what = "places in a file that have the prefix placeholder";
+        Err(Error::TooBig { package: self.archive.name.clone(), what, limit: MAX_MATCHES as u64 })
+    }
+
+    /// What is patched is in memory or mapped to it.
+    fn check_len(&self, size: u64) -> Result<(), Error> {
+        let (what, limit) = ("bytes in a file that has the prefix placeholder", self.archive.max_patched());
+        if size <= limit {
+            return Ok(());
+        }
+        Err(Error::TooBig { package: self.archive.name.clone(), what, limit })
     }
 
     /// The offsets that a package may record are only a help: if they are wrong, the placeholder is searched for.

@@ -28,9 +28,8 @@ struct Inode {
     source: TreePath,
     executable: bool,
     mtime: i64,
-    /// Its bytes as they are in the archive, if they were kept.
-    content: Option<Content>,
-    sha256: Option<Sha256Hash>,
+    /// Its bytes as they are in the archive and their digest, if they were kept.
+    content: Option<(Content, Sha256Hash)>,
 }
 
 /// What has been read of the archive.
@@ -149,7 +148,6 @@ impl<'a> Reading<'a> {
                     executable: entry.executable,
                     mtime: entry.mtime,
                     content: None,
-                    sha256: None,
                 };
                 match wanted {
                     Some(at) => match &self.listed(at).prefix_placeholder {
@@ -159,9 +157,7 @@ impl<'a> Reading<'a> {
                             self.results[at] = Found::Patched { inode, patched };
                         }
                         None => {
-                            let hash = self.listed(at).sha256.is_none();
-                            let kept = patch::keep(self.archive, &entry.path, entry.body, entry.size, hash, store)?;
-                            (new.content, new.sha256) = (Some(kept.0), kept.1);
+                            new.content = Some(patch::keep(self.archive, &entry.path, entry.body, entry.size, store)?);
                             self.results[at] = Found::Verbatim { inode };
                         }
                     },
@@ -260,7 +256,7 @@ impl<'a> Reading<'a> {
             },
             Found::Verbatim { inode } => {
                 let from = &self.inodes[inode];
-                let Some(content) = from.content.clone() else { return Err(self.missing(planned.index)) };
+                let Some((content, sha256)) = from.content.clone() else { return Err(self.missing(planned.index)) };
                 let size = Some(content.len());
                 let node = match targets.get(&inode) {
                     Some(target) if **target != planned.path && !listed.no_link => {
@@ -268,7 +264,7 @@ impl<'a> Reading<'a> {
                     }
                     _ => file(inode, content, from.mtime),
                 };
-                Linked { node, sha256: from.sha256, size, patched: false }
+                Linked { node, sha256: Some(sha256), size, patched: false }
             }
             Found::Nothing | Found::Later { .. } => return Err(self.missing(planned.index)),
         })

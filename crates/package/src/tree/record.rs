@@ -10,8 +10,9 @@ use rattler_digest::{Sha256, Sha256Hash, compute_bytes_digest};
 use url::Url;
 
 use crate::{
+    corrections::Faults,
     error::Error,
-    info::PackageInfo,
+    info::{ListedPath, PackageInfo},
     plan::{PlannedEntryPoint, PlannedPath},
 };
 
@@ -32,29 +33,39 @@ pub struct CondaMeta {
 /// One path of the tree, with what its record needs.
 pub(super) struct Linked {
     pub node: Node,
-    /// Of the bytes in the prefix, if they were hashed.
+    /// Of a file's bytes in the prefix.
     pub sha256: Option<Sha256Hash>,
     /// Of what is in the prefix.
     pub size: Option<u64>,
     pub patched: bool,
 }
 
-/// The record of a listed path, as rattler's `link_package_sync` makes it.
-pub(super) fn entry(
-    listed: &rattler_conda_types::package::PathsEntry,
-    planned: &PlannedPath,
-    linked: &Linked,
-) -> PathsEntry {
+/// The record of a listed path, as rattler's `link_package_sync` makes it, but with the true digest and size where the list
+/// has others: what is in the image must be accounted for by its records.
+pub(super) fn entry(listed: &ListedPath, planned: &PlannedPath, linked: &Linked, faults: &mut Faults) -> PathsEntry {
+    let ListedPath { path, entry: listed } = listed;
+    let is_file = listed.path_type == ListedType::HardLink;
     // What is not patched has the digest that the list says; only a list without digests needs another one.
-    let has_own_digest = listed.path_type == ListedType::HardLink && (linked.patched || listed.sha256.is_none());
+    let has_own_digest = is_file && (linked.patched || listed.sha256.is_none());
+    let (mut sha256, mut size_in_bytes) = (listed.sha256, listed.size_in_bytes);
+    if is_file && !linked.patched {
+        if sha256.is_some() && sha256 != linked.sha256 {
+            faults.add("has a wrong sha256 of", path.as_str());
+            sha256 = linked.sha256;
+        }
+        if size_in_bytes.is_some() && size_in_bytes != linked.size {
+            faults.add("has a wrong size of", path.as_str());
+            size_in_bytes = linked.size;
+        }
+    }
     PathsEntry {
         relative_path: planned.path.as_str().into(),
         original_path: planned.clobbered.as_ref().map(|path| path.as_str().into()),
         path_type: listed.path_type.into(),
         no_link: listed.no_link,
-        sha256: listed.sha256,
+        sha256,
         sha256_in_prefix: linked.sha256.filter(|sha256| has_own_digest && listed.sha256 != Some(*sha256)),
-        size_in_bytes: if linked.patched { linked.size } else { listed.size_in_bytes.or(linked.size) },
+        size_in_bytes: if linked.patched { linked.size } else { size_in_bytes.or(linked.size) },
         file_mode: listed
             .prefix_placeholder
             .as_ref()

@@ -27,7 +27,7 @@ impl Random {
     }
 }
 
-const PLACEHOLDERS: [&str; 4] = ["LONG", "/opt/anaconda1anaconda2anaconda3", "/old", "/opt/pixi/env/long"];
+const PLACEHOLDERS: [&str; 4] = ["LONG", "/opt/anaconda1anaconda2anaconda3", "/opt/old", "/opt/pixi/env/long"];
 
 fn replaced(name: &str) -> String {
     if name == "LONG" { placeholder() } else { name.into() }

@@ -57,25 +57,25 @@ fn deep_and_long_names() {
 }
 
 /// What does not compress.
-fn noise(words: u32) -> Vec<u8> {
+pub fn noise(words: u32) -> Vec<u8> {
     (0..words).flat_map(|i| i.wrapping_mul(2_654_435_761).rotate_left(i % 32).to_le_bytes()).collect()
 }
 
 #[test]
 fn many_entries() {
-    // A million and one entries, beside enough noise to keep the archive's ratio ordinary.
+    // More entries than an archive of this length has, beside enough noise to keep the archive's ratio ordinary.
     let package = evil([file("noise", noise(600_000)).unlisted()]);
     let mut directory = Vec::new();
     entry(&mut directory, EntryType::Directory, "d", "", 0o755, 0, b"");
     let mut contents = common::tar(&package.contents());
     contents.truncate(contents.len() - 1024);
-    contents.extend(directory.repeat(1_000_001));
+    contents.extend(directory.repeat(200_001));
     let bytes = zip(&[
         ("pkg-evil.tar.zst".into(), zstd::encode_all(&*contents, 1).unwrap()),
         ("info-evil.tar.zst".into(), zstd::encode_all(&*common::tar(&package.info_items()), 1).unwrap()),
     ]);
     let text = text_of(&error_of(&package, bytes));
-    assert!(text.contains("1000000 paths"), "{text}");
+    assert!(text.contains(" paths; this is not a package"), "{text}");
 }
 
 #[test]

@@ -29,6 +29,16 @@ pub(super) struct Table {
 #[serde(rename_all = "camelCase")]
 struct TableLayer {
     tar_size: u64,
+    /// What the lists of wheels do not say, by the label of the wheel.
+    #[serde(default)]
+    corrections: Vec<(String, Corrections)>,
+}
+
+#[derive(Deserialize)]
+struct Corrections {
+    /// The digests of files, by path below the prefix.
+    #[serde(default)]
+    files: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -73,6 +83,13 @@ impl Table {
     /// Where the link of a package leads.
     pub fn link(&self, sha256: &str, path: &str) -> Option<&str> {
         self.conda.get(sha256)?.facts.links.get(path).map(String::as_str)
+    }
+
+    /// The wheels in the package layer of that number, from the bottom, whose lists do not say everything: their labels,
+    /// and the digests of files by path below the prefix.
+    pub fn corrections(&self, layer: usize) -> impl Iterator<Item = (&str, &BTreeMap<String, String>)> {
+        let layer = self.layers.get(layer).into_iter();
+        layer.flat_map(|layer| &layer.corrections).map(|(label, corrections)| (label.as_str(), &corrections.files))
     }
 
     /// Whether it has the packages that have records, and no others.

@@ -1,5 +1,7 @@
 //! `NAME-VERSION.dist-info/RECORD`: what a wheel has, with digests.
 
+use std::collections::BTreeMap;
+
 use super::{Claim, Claims, Comparison, Everything, Facts, record};
 use crate::report::{PackageKind, PackageRecord, Rule, printable};
 
@@ -60,6 +62,36 @@ pub(super) fn read(
         build: None,
         sha256: None,
     });
+}
+
+/// Lets the table say what the list of one wheel, whose label it has, does not: builders forget files and write wrong hashes.
+pub(super) fn correct(
+    facts: &Facts<'_>,
+    label: &str,
+    files: &BTreeMap<String, String>,
+    claims: &mut Claims,
+    found: &mut Comparison<'_>,
+) {
+    let name = |label: &str| Some(normalised(label.strip_prefix(KIND)?.split(' ').next()?));
+    let is_its = |own: &str| name(own).is_some() && name(own) == name(label);
+    let Some(own) = claims.values().flatten().map(|(own, _)| own).find(|own| is_its(own)).cloned() else {
+        if !files.is_empty() {
+            let text = format!("accounts for files of {}, which is not in this layer", printable(label.as_bytes()));
+            found.path(Rule::Inventory, super::table::PLACE.as_bytes(), &text);
+        }
+        return;
+    };
+    for (path, digest) in files {
+        let claimed = claims.entry(format!("{}/{path}", facts.prefix)).or_default();
+        claimed.retain(|(package, _)| !is_its(package));
+        // No file has the other one.
+        let sha256 = digest.strip_prefix("sha256:").and_then(record::from_hex).unwrap_or_default();
+        claimed.push((own.clone(), Claim::File { sha256: Some(sha256) }));
+    }
+    if !files.is_empty() {
+        let text = format!("{} files of {own} are accounted for by the table, not by the wheel", files.len());
+        found.findings.notice(Rule::Inventory, &found.layer.report.digest, text);
+    }
 }
 
 /// A name as lock files have it (PEP 503).

@@ -22,7 +22,10 @@ use pixi_oci_wheel::{DirectUrl, WheelExpected};
 use tempfile::TempDir;
 use url::Url;
 
-use crate::builder::{Install, Wheel, directory, entry_points, file, line, path, stored, wheel};
+use crate::{
+    builder::{Install, Wheel, directory, entry_points, file, line, path, stored, wheel},
+    records,
+};
 
 /// Executable bit and contents of a file, `None` for an empty directory.
 type Files = BTreeMap<String, Option<(bool, Vec<u8>)>>;
@@ -236,6 +239,17 @@ fn made_in_code() {
     let directory = TempDir::new().unwrap();
     let executable = Wheel { record_mode: 0o100_777, ..wheel("executable", [file("x.py", "").mode(0o100_777)]) };
     for wheel in [odd(), executable, wheel("least", [file("least.py", "")])] {
+        wheel.write(directory.path());
+        compare(&uv, directory.path(), &wheel.expected());
+    }
+}
+
+#[test]
+fn with_faulty_records() {
+    let Some(uv) = uv() else { return };
+    for (wheel, what) in records::faulty() {
+        eprintln!("comparing a wheel whose {what}");
+        let directory = TempDir::new().unwrap();
         wheel.write(directory.path());
         compare(&uv, directory.path(), &wheel.expected());
     }

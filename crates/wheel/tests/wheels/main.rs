@@ -3,4 +3,5 @@
 mod against_uv;
 mod builder;
 mod hostile;
+mod records;
 mod trees;

@@ -3,10 +3,7 @@
 //! When such an entry comes, the other one has been read, and what was kept of it may not be what is needed: nothing, if
 //! it is not linked itself, or its patched form. Then, rarely, the archive is read a second time for its bytes.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ops::ControlFlow,
-};
+use std::{collections::BTreeMap, ops::ControlFlow};
 
 use pixi_oci_layer::{ContentStore, TreePath};
 use rattler_conda_types::package::PathType;
@@ -50,7 +47,7 @@ impl Reading<'_> {
                 Some(patched) => patched.clone(),
                 None => {
                     let path = &self.info.paths[self.plan.paths[at].index].path;
-                    let Some(content) = &self.inodes[inode].content else {
+                    let Some((content, _)) = &self.inodes[inode].content else {
                         return Err(self.refuse(path, Refusal::Missing));
                     };
                     let patched = patcher.patch_content(path, content, placeholder, store)?;
@@ -66,16 +63,12 @@ impl Reading<'_> {
     /// Reads the archive again for the bytes of inodes that were not kept.
     fn read_again(&mut self, later: &[(usize, usize)], store: &mut ContentStore) -> Result<(), Error> {
         let mut sources = BTreeMap::new();
-        let mut hash = BTreeSet::new();
         for (at, inode) in later {
             let listed = self.listed(*at);
-            if listed.sha256.is_none() {
-                hash.insert(*inode);
-            }
             let from = &self.inodes[*inode];
             let is_known = match &listed.prefix_placeholder {
                 Some(placeholder) => from.content.is_some() || self.patched.contains_key(&(*inode, placeholder)),
-                None => from.content.is_some() && (from.sha256.is_some() || listed.sha256.is_some()),
+                None => from.content.is_some(),
             };
             if !is_known {
                 sources.insert(from.source.clone(), *inode);
@@ -87,8 +80,7 @@ impl Reading<'_> {
         let archive = self.archive;
         archive.walk(Part::All, &mut |entry| {
             if let Some(inode) = sources.remove(&entry.path) {
-                let kept = patch::keep(archive, &entry.path, entry.body, entry.size, hash.contains(&inode), store)?;
-                (self.inodes[inode].content, self.inodes[inode].sha256) = (Some(kept.0), kept.1);
+                self.inodes[inode].content = Some(patch::keep(archive, &entry.path, entry.body, entry.size, store)?);
             }
             Ok(if sources.is_empty() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         })
