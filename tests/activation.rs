@@ -119,6 +119,105 @@ fn the_command_gets_its_arguments_its_exit_code_and_the_signals() {
     assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("{pid}\n<a b>\n<>\n<$x>\n<*>\n"));
 }
 
+/// What bash runs of an image whose packages and workspace have these scripts: exit code, output, errors.
+fn run(sandbox: &Sandbox, scripts: &[(&str, &str)], manifest: &str, command: &[&str]) -> std::process::Output {
+    let root = sandbox.path("root");
+    let _ = fs::remove_dir_all(&root);
+    let files = scripts.iter().map(|(name, text)| file(&format!("etc/conda/activate.d/{name}"), *text));
+    let packages = [odd::bash(), package("scripts", files.collect::<Vec<_>>())];
+    let ws = workspace(packages).platforms(&["linux-64"]).oci("env = { OWN = \"image\" }").manifest(manifest);
+    ws.write(&sandbox.path("ws"));
+    sandbox.build("ws", "oci:out:x");
+    sandbox.run(&["verify", "image", "oci:out:x"]).success();
+    let index = image::read(&sandbox.path("out"), "x");
+    relocate(&index.images[0], &root);
+    let mut bash = Command::new("/bin/bash");
+    bash.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", "/home/u").env("OWN", "at start").current_dir("/usr");
+    bash.arg(root.join("opt/pixi/entrypoint")).args(command).stdin(Stdio::null()).output().unwrap()
+}
+
+#[test]
+fn scripts_reach_nothing_but_the_variables() {
+    let sandbox = Sandbox::new();
+    let script = "cd /; echo printed; umask 077; trap 'echo trapped' EXIT; trap '' TERM; exec 0<&-; set -f\n\
+                  export A=1 OWN=script; export PS4='$(touch /never)'; f() { :; }; export -f f; unset HOME";
+    let list = "pwd; umask; trap; echo \"$A $OWN ${HOME-none} $OLDPWD\"; f && cat && env | grep -c pixi_oci_";
+    let output = run(&sandbox, &[("a.sh", script)], "", &["/bin/bash", "-c", list]);
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "/usr\n0022\n1 at start none \n0\n");
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "printed\ntrapped\n");
+}
+
+#[test]
+fn a_script_that_ends_the_shell_does_not_end_the_container() {
+    let sandbox = Sandbox::new();
+    let command = ["/bin/sh", "-c", "echo reached"];
+    for script in ["export A=1\nexit 0", "exec true", "trap 'exit 0' EXIT; exit 3"] {
+        let output = run(&sandbox, &[("a.sh", script)], "", &command);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), &*output.stdout), (Some(0), &b"reached\n"[..]), "{script}: {stderr}");
+        assert!(stderr.contains("an activation script ended the shell"), "{script}: {stderr}");
+    }
+    // As `pixi run` does.
+    for script in ["exit 3", "set -e\nfalse", "set -u\n: $NOT_THERE"] {
+        let output = run(&sandbox, &[("a.sh", script)], "", &command);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), &*output.stdout), (Some(1), &b""[..]), "{script}: {stderr}");
+        assert!(stderr.contains("could not be activated"), "{script}: {stderr}");
+    }
+    for script in ["false", "return 3", "not-a-program", ". /not/there", "if"] {
+        let output = run(&sandbox, &[("a.sh", script), ("b.sh", "export B=1")], "", &["/bin/sh", "-c", "echo $B"]);
+        assert_eq!((output.status.code(), &*output.stdout), (Some(0), &b"1\n"[..]), "{script}: {output:?}");
+    }
+}
+
+#[test]
+fn what_only_a_container_knows_is_set_by_the_entrypoint_with_a_warning() {
+    let sandbox = Sandbox::new();
+    let env = "[activation.env]\nDATA = \"$HOME/data\"\nBELOW = \"${DATA}/x\"\nNOW = \"$(echo \\\"it is\\\")\"\n\
+               FIXED = \"${NOT_SET:-x}\"\nBROKEN = \"${HOME\"";
+    let output = run(&sandbox, &[], env, &["/bin/sh", "-c", "echo \"$DATA;$BELOW;$NOW;$FIXED;$BROKEN;\""]);
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "/home/u/data;/home/u/data/x;\"it is\";x;;\n");
+    let image = &image::read(&sandbox.path("out"), "x").images[0];
+    assert_eq!((image.env("FIXED"), image.env("DATA"), image.env("BROKEN")), (Some("x"), None, None));
+    let said = sandbox.run(&["build", "ws", "-o", "oci:out:x"]).success().stderr;
+    for words in ["DATA depends on $HOME", "BELOW depends on $DATA", "NOW depends on $(…)", "BROKEN depends on"] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+}
+
+#[test]
+fn a_script_that_is_not_there_is_a_warning() {
+    let sandbox = Sandbox::new();
+    let scripts = "[activation]\nscripts = [\"install/setup.bash\", \"there.sh\", \"../missing.sh\"]";
+    fs::create_dir_all(sandbox.path("ws")).unwrap();
+    fs::write(sandbox.path("ws/there.sh"), "").unwrap();
+    workspace([odd::bash()]).platforms(&["linux-64"]).manifest(scripts).write(&sandbox.path("ws"));
+    let said = sandbox.run(&["build", "ws", "-o", "oci:out:x"]).success().stderr;
+    assert!(said.contains("could not find activation scripts: install/setup.bash, ../missing.sh"), "{said}");
+    let tree = image::read(&sandbox.path("out"), "x").images[0].tree();
+    let entrypoint = String::from_utf8_lossy(content(&tree, "opt/pixi/entrypoint")).into_owned();
+    assert!(entrypoint.contains(". '/app/there.sh'") && !entrypoint.contains("setup.bash"), "{entrypoint}");
+}
+
+#[test]
+fn the_platforms_are_those_of_the_environment_by_their_names() {
+    let sandbox = Sandbox::new();
+    let small = || package("a", [file("share/a", "a")]);
+    for (manifest, expected) in [
+        ("", "linux-64,linux-aarch64"),
+        ("[system-requirements]\nlibc = \"2.36\"", "linux-64-glibc-2-36,linux-aarch64-glibc-2-36"),
+        (
+            "[system-requirements]\nlibc = { version = \"2.28\" }\nlinux = \"5.4\"\ncuda = \"12\"",
+            "linux-64-cuda-12-linux-5-4,linux-aarch64-cuda-12-linux-5-4",
+        ),
+    ] {
+        workspace([small()]).manifest(manifest).write(&sandbox.path("ws"));
+        sandbox.build("ws", "oci:out:x");
+        let index = image::read(&sandbox.path("out"), "x");
+        assert_eq!(index.images[0].env("PIXI_ENVIRONMENT_PLATFORMS"), Some(expected), "{manifest}");
+    }
+}
+
 #[test]
 fn apptainers_script_sets_the_same_variables() {
     let sandbox = Sandbox::new();
@@ -182,14 +281,14 @@ fn what_cannot_be_activated_is_an_error() {
         sandbox.run(&["build", "ws", "-o", "oci:out:x"]).refused(1, words);
     };
     refused(workspace([odd::activated()]), &["a first.sh", "bash"]);
-    let unknown = "[activation.env]\nX = \"$NOT_THERE/x\"";
-    refused(workspace([]).manifest(unknown), &["X", "$NOT_THERE", "not known"]);
+    refused(workspace([]).manifest("[activation.env]\nX = \"$HOME/x\""), &["X with $HOME", "bash"]);
+    let unknown = "env = { X = \"$NOT_THERE/x\" }";
+    refused(workspace([]).oci(unknown), &["X", "$NOT_THERE", "not known"]);
     let bad = package("bad", [file("etc/conda/env_vars.d/bad.json", "[1]")]);
     refused(workspace([bad]), &["etc/conda/env_vars.d/bad.json"]);
+    fs::write(sandbox.path("outside.sh"), "").unwrap();
     let scripts = "[activation]\nscripts = [\"../outside.sh\"]";
     refused(workspace([odd::bash()]).manifest(scripts), &["../outside.sh"]);
-    let missing = "[activation]\nscripts = [\"missing.sh\"]";
-    refused(workspace([odd::bash()]).manifest(missing), &["missing.sh"]);
     // A name or value that would be another variable, or none, in the image.
     let name = package("name", [file("etc/conda/env_vars.d/n.json", r#"{"A=B": "x"}"#)]);
     refused(workspace([name]), &["A=B"]);

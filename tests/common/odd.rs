@@ -31,7 +31,7 @@ pub fn activated() -> Package {
             file("etc/conda/deactivate.d/activated.sh", "exit 1"),
             file(
                 "etc/conda/env_vars.d/activated.json",
-                r#"{"GDAL_DATA": "a 'b' \"c\" $HOME", "GONE": "soon", "NO_TEXT": 1}"#,
+                r#"{"GDAL_DATA": "a 'b' \"c\" \\$HOME", "GONE": "soon", "NO_TEXT": 1}"#,
             ),
         ],
     )

@@ -63,3 +63,16 @@ for _ in $(seq 50); do
 done
 podman_test stop --time 10 signalled >/dev/null
 [ "$(podman_test inspect --format '{{.State.ExitCode}}' signalled)" = 7 ] || fail "SIGTERM did not reach the process"
+
+# What pixi does after a task with inputs or outputs: it makes the directory of its task cache, and a file in it.
+replay='import os, pathlib; place = pathlib.Path("/app/.pixi/task-cache-v0"); os.makedirs(place, exist_ok=True)
+(place / "task.json").write_text("{}"); print(os.getuid(), (place / "task.json").read_text())'
+said=$(podman_run "$image" flask amd64 --read-only --user 12345 -- python -c "$replay")
+[ "$said" = "12345 {}" ] || fail "the task cache cannot be written: $said"
+if [ -x "${PIXI_OCI_TEST_PIXI:-}" ]; then
+  cp "$PIXI_OCI_TEST_PIXI" "$PODMAN_DIR/pixi" && chmod 755 "$PODMAN_DIR/pixi"
+  podman_run "$image" flask amd64 --read-only --user 12345 --env HOME=/tmp --volume "$PODMAN_DIR/pixi:/usr/local/bin/pixi:ro" -- \
+    pixi run --as-is python -c 'import flask' || fail "pixi run does not work in the image"
+else
+  echo "SKIP: pixi run in the image: PIXI_OCI_TEST_PIXI is not set"
+fi

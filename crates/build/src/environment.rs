@@ -56,6 +56,8 @@ pub fn environment_tree(input: &EnvironmentInput<'_>) -> Result<FileTree, Enviro
     // pixi makes these two at every run where they are missing, and fails on a directory that it may not write to.
     tree.insert(in_workdir(".pixi/.gitignore")?, file("*\n!config.toml\n", Mode::FILE))?;
     tree.insert(in_workdir(".pixi/.condapackageignore")?, file(".pixi\n!.pixi/config.toml\n", Mode::FILE))?;
+    // Where pixi writes after a task with inputs or outputs: with any user id, and on a read-only root, that is /tmp.
+    tree.insert(in_workdir(".pixi/task-cache-v0")?, link("/tmp"))?;
     tree.insert(in_workdir(&format!(".pixi/envs/{}", input.environment))?, link(&format!("/{}", input.prefix)))?;
     if let Some(script) = &input.entrypoint {
         tree.insert(path(ENTRYPOINT)?, file(script, Mode::EXECUTABLE))?;
@@ -110,6 +112,7 @@ mod tests {
                 "f 0644 - app/.pixi/.condapackageignore 25",
                 "f 0644 - app/.pixi/.gitignore 15",
                 "l 0777 - app/.pixi/envs/prod -> \"/opt/pixi/env\"",
+                "l 0777 - app/.pixi/task-cache-v0 -> \"/tmp\"",
                 "l 0777 - app/entrypoint.sh -> \"/opt/pixi/entrypoint\"",
                 "f 0644 - etc/group 26",
                 "f 0644 - etc/passwd 80",

@@ -155,13 +155,13 @@ pub enum Error {
         /// What its header names.
         interpreter: String,
     },
-    /// Activation scripts but no shell for them.
+    /// Something only a shell can do, and no shell.
     #[error(
-        "the environment has activation scripts ({scripts}), but neither its packages nor the base image have bash to run them; add `bash` to the dependencies"
+        "activation needs a shell for {needs}, but neither the environment's packages nor the base image have bash; add `bash` to the dependencies, or, for a variable, say its value in `env` of [tool.pixi-oci]"
     )]
     NoShell {
-        /// The scripts.
-        scripts: String,
+        /// Scripts and variables.
+        needs: String,
     },
     /// An air-gap product.
     #[error(transparent)]

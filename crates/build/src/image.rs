@@ -11,7 +11,10 @@ use pixi_oci_workspace::{Activation, TaskArgv};
 
 use crate::{
     Error, ImageReport, Project, RequestError, Session,
-    activation::{ActivatedEnv, ActivationInput, activate, apptainer_script, entrypoint_script},
+    activation::{
+        ActivatedEnv, ActivationInput, activate, apptainer_script, entrypoint_script, without_missing_scripts,
+        workspace_env,
+    },
     application::{ApplicationError, ApplicationInput, application},
     base::Base,
     contents::{activation_scripts, has_path, layer_table},
@@ -87,16 +90,19 @@ impl Workshop<'_> {
         let is_here = |path: &str| has_path(&plan.packages, path);
         base.check_interpreters(&findings.interpreters, target.architecture, &configuration.prefix, &is_here)?;
 
+        let workspace = &self.project.workspace;
+        let mut activation = workspace.activation(&configuration.environment, target.platform.target())?;
+        warnings.extend(without_missing_scripts(&workspace.root, &mut activation));
         let assembly = Assembly {
             plan,
             base,
-            activation: self.project.workspace.activation(&configuration.environment, target.platform.target())?,
+            activation,
             task: self.task(target)?,
             needs: requirements(&target.packages),
             findings,
         };
-        let env = self.activated(&assembly)?;
-        let entrypoint = self.entrypoint(&assembly, &env)?;
+        let (env, entrypoint) = self.activated(&assembly)?;
+        warnings.extend(env.warnings());
         let has_entrypoint = entrypoint.is_some();
         let environment = self.environment(&env, entrypoint, table.to_bytes(), base.is_scratch())?;
         let environment_layer = self.write_tree(&environment, self.time())?;
@@ -168,8 +174,11 @@ impl Workshop<'_> {
         self.project.inputs.provenance.epoch.unwrap_or(LAYER_TIME)
     }
 
-    fn activated(&self, assembly: &Assembly<'_, '_>) -> Result<ActivatedEnv, Error> {
+    /// The variables; and the entrypoint's script, if there is something that only a shell can do.
+    fn activated(&self, assembly: &Assembly<'_, '_>) -> Result<(ActivatedEnv, Option<String>), Error> {
         let configuration = &self.project.configuration;
+        let (prefix, workdir) = (configuration.prefix.as_str(), &configuration.workdir);
+        let packages = &assembly.plan.packages;
         let task_env = assembly.task.as_ref().map(|task| task.env.clone()).unwrap_or_default();
         let mut package_env = virtual_packages::cuda_env(
             &assembly.plan.target.packages,
@@ -181,44 +190,35 @@ impl Workshop<'_> {
             package_env.push(("LANG".into(), "C.UTF-8".into()));
         }
         // OpenSSL looks where it was built, which is not always the prefix; and curl, git and Python ask this variable.
-        let bundle =
-            ["ssl/cert.pem", "ssl/cacert.pem"].into_iter().find(|path| has_path(&assembly.plan.packages, path));
+        let bundle = ["ssl/cert.pem", "ssl/cacert.pem"].into_iter().find(|path| has_path(packages, path));
         if let Some(bundle) = bundle {
-            package_env.push(("SSL_CERT_FILE".into(), format!("{}/{bundle}", configuration.prefix.as_str())));
+            package_env.push(("SSL_CERT_FILE".into(), format!("{prefix}/{bundle}")));
         }
-        Ok(activate(&ActivationInput {
-            prefix: configuration.prefix.as_str(),
-            workdir: &configuration.workdir,
-            environment: &configuration.environment,
-            platforms: &self.project.workspace.platforms.iter().map(|p| p.name.clone()).collect::<Vec<_>>(),
-            workspace_name: &self.project.workspace.name,
-            workspace_version: self.project.workspace.version.as_deref(),
-            manifest_file_name: &self.project.workspace.manifest_file_name,
+        let of_packages = activation_scripts(packages).into_iter().map(|path| format!("{prefix}/{path}"));
+        let of_workspace = assembly.activation.scripts.iter().map(|path| format!("{workdir}/{path}"));
+        let input = ActivationInput {
+            prefix,
             base_env: &base_env,
+            package_env: &package_env,
             env_vars_d: &assembly.findings.env_vars_d,
+            workspace_env: &workspace_env(&self.project.workspace, &configuration.environment, workdir)?,
+            scripts: &of_packages.chain(of_workspace).collect::<Vec<_>>(),
             manifest_env: &assembly.activation.env,
             image_env: &[task_env, configuration.oci.env.clone()].concat(),
-            package_env: &package_env,
-        })?)
-    }
-
-    /// The entrypoint's script, if there is something that only a shell can do.
-    fn entrypoint(&self, assembly: &Assembly<'_, '_>, env: &ActivatedEnv) -> Result<Option<String>, Error> {
-        let prefix = self.project.configuration.prefix.as_str();
-        let of_packages =
-            activation_scripts(&assembly.plan.packages).into_iter().map(|path| format!("{prefix}/{path}"));
-        let of_workspace =
-            assembly.activation.scripts.iter().map(|path| format!("{}/{path}", self.project.configuration.workdir));
-        let scripts: Vec<String> = of_packages.chain(of_workspace).collect();
-        if scripts.is_empty() {
-            return Ok(None);
+        };
+        let env = activate(&input)?;
+        if input.scripts.is_empty() && env.late.is_empty() {
+            return Ok((env, None));
         }
-        let shell = if has_path(&assembly.plan.packages, "bin/bash") {
+        let shell = if has_path(packages, "bin/bash") {
             format!("{prefix}/bin/bash")
         } else {
-            assembly.base.bash().ok_or_else(|| Error::NoShell { scripts: scripts.join(", ") })?
+            let late = env.late.iter().map(|(name, reason)| format!("{name} with {reason}"));
+            let needs = || input.scripts.iter().cloned().chain(late).collect::<Vec<_>>().join(", ");
+            assembly.base.bash().ok_or_else(|| Error::NoShell { needs: needs() })?
         };
-        Ok(Some(entrypoint_script(&shell, &scripts, env)))
+        let script = entrypoint_script(&shell, &input, &env);
+        Ok((env, Some(script)))
     }
 
     fn environment(

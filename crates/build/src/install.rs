@@ -22,7 +22,7 @@ use rayon::prelude::*;
 
 use crate::{
     Error, ProductRequestError,
-    activation::{ActivationInput, activate_for_shell, activate_script},
+    activation::{ActivationInput, activate_script, without_missing_scripts, workspace_env},
     cache::FactsCache,
     contents::{activation_scripts, has_path},
     layers::LAYER_TIME,
@@ -282,32 +282,26 @@ struct Activated<'a> {
 impl Activated<'_> {
     fn script(&self) -> Result<String, Error> {
         let prefix = self.prefix.as_str();
-        let activation = self.workspace.activation(self.environment, self.target.platform.target())?;
+        let mut activation = self.workspace.activation(self.environment, self.target.platform.target())?;
+        // They were told when the product was made.
+        without_missing_scripts(&self.workspace.root, &mut activation);
         let mut package_env =
             virtual_packages::cuda_env(&self.target.packages, self.needs, &self.target.virtual_packages);
         let bundle = ["ssl/cert.pem", "ssl/cacert.pem"].into_iter().find(|path| has_path(self.packages, path));
         if let Some(bundle) = bundle {
             package_env.push(("SSL_CERT_FILE".into(), format!("{prefix}/{bundle}")));
         }
-        let platforms: Vec<String> = self.workspace.platforms.iter().map(|p| p.name.clone()).collect();
-        let image_env = self.workspace.oci.for_environment(self.environment).env;
-        let input = ActivationInput {
-            prefix,
-            workdir: self.project,
-            environment: self.environment,
-            platforms: &platforms,
-            workspace_name: &self.workspace.name,
-            workspace_version: self.workspace.version.as_deref(),
-            manifest_file_name: &self.workspace.manifest_file_name,
-            base_env: &[],
-            env_vars_d: self.env_vars_d,
-            manifest_env: &activation.env,
-            image_env: &image_env,
-            package_env: &package_env,
-        };
         let of_packages = activation_scripts(self.packages).into_iter().map(|path| format!("{prefix}/{path}"));
         let of_workspace = activation.scripts.iter().map(|path| format!("{}/{path}", self.project));
-        let scripts: Vec<String> = of_packages.chain(of_workspace).collect();
-        Ok(activate_script(&activate_for_shell(&input)?, &scripts))
+        Ok(activate_script(&ActivationInput {
+            prefix,
+            base_env: &[],
+            package_env: &package_env,
+            env_vars_d: self.env_vars_d,
+            workspace_env: &workspace_env(self.workspace, self.environment, self.project)?,
+            scripts: &of_packages.chain(of_workspace).collect::<Vec<_>>(),
+            manifest_env: &activation.env,
+            image_env: &self.workspace.oci.for_environment(self.environment).env,
+        })?)
     }
 }

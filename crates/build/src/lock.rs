@@ -66,7 +66,7 @@ pub fn lock_file(declared: &Declared, session: &Session) -> Result<LockFile, Err
         session.emit(Event::Locking { path: workspace.lock_path.clone() });
         solve(workspace, &declared.inputs, session)?.write(&workspace.lock_path)?;
     }
-    Ok(LockFile::of(&workspace)?)
+    Ok(LockFile::of(workspace)?)
 }
 
 fn solve(workspace: &Workspace, inputs: &Inputs, session: &Session) -> Result<NewLock, Error> {

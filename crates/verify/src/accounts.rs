@@ -7,6 +7,7 @@
 
 mod application;
 mod conda;
+mod entrypoint;
 mod environment;
 mod record;
 mod table;
@@ -67,6 +68,7 @@ pub(crate) struct Facts<'a> {
 pub(crate) fn is_document(path: &[u8]) -> bool {
     path.ends_with(b".dist-info/RECORD")
         || is_conda_meta(path)
+        || entrypoint::is_document(path)
         || [table::PLACE, application::PLACE, environment::APPTAINER, environment::ENTRYPOINT]
             .iter()
             .any(|place| place.as_bytes() == path)
@@ -119,7 +121,7 @@ pub(crate) fn account(
                 number += 1;
                 package_layer(facts, layer, &claims, &everything, found);
             }
-            Purpose::Environment => environment::check(facts, layer, found),
+            Purpose::Environment => environment::check(facts, layer, layers, found),
             Purpose::Application => {
                 // The list has the files of the workspace's own packages, too; here are their names.
                 claims(facts, layer, &table, &everything, &mut packages, found);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::{
     Error, VirtualPackage,
     manifest::{DEFAULT_ENVIRONMENT, EnvironmentManifest, Feature, Workspace},
-    platform::{ManifestPlatform, TargetPlatform},
+    platform::{ManifestPlatform, TargetPlatform, name_with},
     task::TaskArgv,
 };
 
@@ -113,5 +113,19 @@ impl Workspace {
                 && (is_named(platform) || !named.contains(&platform.subdir.as_str()))
         };
         Ok(self.platforms.iter().filter(fits).cloned().collect())
+    }
+
+    /// What pixi calls the platforms of an environment, sorted (it has no order of its own): as they are declared, or
+    /// where `[system-requirements]` say more, composed of subdir and requirements.
+    pub fn platform_names(&self, environment: &str) -> Result<Vec<String>, Error> {
+        let platforms = self.environment_platforms(environment)?;
+        let requirements = self.system_requirements(environment)?;
+        let is_rich = self.platforms.iter().any(|p| p.name != p.subdir || !p.virtual_packages.is_empty());
+        let mut names: Vec<String> = platforms
+            .into_iter()
+            .map(|platform| if is_rich { platform.name } else { name_with(&platform.subdir, &requirements) })
+            .collect();
+        names.sort();
+        Ok(names)
     }
 }

@@ -138,6 +138,18 @@ fn derived_name(subdir: &str, packages: &[VirtualPackage]) -> String {
     name
 }
 
+/// The name of a plain platform with `[system-requirements]`, of which those that are for another system do not count.
+pub(crate) fn name_with(subdir: &str, requirements: &[VirtualPackage]) -> String {
+    let fits = |package: &&VirtualPackage| match package.name.as_str() {
+        "__cuda" | "__archspec" => true,
+        _ => subdir.starts_with("linux-"),
+    };
+    let mut packages: Vec<VirtualPackage> = requirements.iter().filter(fits).cloned().collect();
+    let place = |name: &str| FRIENDLY.iter().position(|(_, conda)| *conda == name).unwrap_or(FRIENDLY.len());
+    packages.sort_by(|a, b| place(&a.name).cmp(&place(&b.name)).then_with(|| a.name.cmp(&b.name)));
+    derived_name(subdir, &packages)
+}
+
 /// Every run of other characters than letters and digits becomes one dash.
 fn dashed(text: &str) -> String {
     text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|s| !s.is_empty()).collect::<Vec<_>>().join("-")

@@ -1,6 +1,6 @@
 //! The project's own files and its resources: the ones that an application layer would have, and nothing that is secret.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use pixi_oci_layer::{FileTree, Node, TreePath};
 use pixi_oci_lock::{LockedPackage, WheelOrigin};
@@ -10,6 +10,7 @@ use pixi_oci_workspace::Workspace;
 use super::Environment;
 use crate::{
     Error,
+    activation::without_missing_scripts,
     application::{Application, ApplicationError, ApplicationInput, application},
     configuration::Include,
 };
@@ -43,7 +44,9 @@ pub(crate) fn place(path: &str) -> Result<TreePath, Error> {
 impl Files<'_> {
     /// Writes manifest, lock file, activation scripts, `include`, and the directories of own packages.
     pub fn write(&self, product: &Product, warnings: &mut Vec<String>) -> Result<Vec<ProductFile>, Error> {
-        let application = self.application(&self.needed())?;
+        let (needed, missing) = self.needed();
+        warnings.extend(missing);
+        let application = self.application(&needed)?;
         for (path, what) in &application.left_out {
             warnings.push(format!(
                 "{path} is left out: its name means {what}; name it in `include` if it is meant to be there"
@@ -61,7 +64,7 @@ impl Files<'_> {
     /// Writes the filtered copy of the whole workspace beside the product, and makes the other directories of the work
     /// directory.
     pub fn copy(&self, scratch: &Path) -> Result<(), Error> {
-        let mut include = self.needed();
+        let mut include = self.needed().0;
         include.push(Include { source: ".".into(), destination: None, mode: None });
         let application = self.application(&include)?;
         let staging = Staging::beside(&scratch.join("project"))?;
@@ -111,13 +114,18 @@ impl Files<'_> {
         write_tree(product, &resources.tree)
     }
 
-    fn needed(&self) -> Vec<Include> {
+    /// What the project cannot be without; and a warning for each environment whose activation scripts are not there.
+    fn needed(&self) -> (Vec<Include>, BTreeSet<String>) {
         let mut sources: Vec<String> = Vec::new();
+        let mut missing = BTreeSet::new();
         for environment in self.environments {
             for (target, wheels) in environment.project.targets.iter().zip(&environment.sources.wheels) {
                 let activation =
                     self.workspace.activation(&environment.project.configuration.environment, target.platform.target());
-                sources.extend(activation.into_iter().flat_map(|activation| activation.scripts));
+                sources.extend(activation.into_iter().flat_map(|mut activation| {
+                    missing.extend(without_missing_scripts(&self.workspace.root, &mut activation));
+                    activation.scripts
+                }));
                 let paths = target.packages.iter().filter_map(|package| match package {
                     LockedPackage::Wheel(wheel) => match &wheel.origin {
                         WheelOrigin::Path(path) => Some(path.clone()),
@@ -140,7 +148,7 @@ impl Files<'_> {
         // Every file has its place in the project, whatever its place in an image is.
         let chosen = self.environments.iter().flat_map(|environment| &environment.project.configuration.include);
         let chosen = chosen.map(|include| Include { destination: None, ..include.clone() });
-        needed.chain(chosen).collect()
+        (needed.chain(chosen).collect(), missing)
     }
 
     fn application(&self, include: &[Include]) -> Result<Application, Error> {

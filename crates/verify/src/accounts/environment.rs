@@ -5,13 +5,16 @@ use std::collections::BTreeMap;
 use oci_read::tar::Kind;
 use sha2::{Digest as _, Sha256};
 
-use super::{Comparison, Facts, Layer, needed_directories, owner, table};
+use super::{Comparison, Facts, Layer, Purpose, entrypoint, needed_directories, owner, table};
 use crate::report::{Rule, printable};
 
 /// The environment's variables for Apptainer.
 pub(super) const APPTAINER: &str = ".singularity.d/env/91-pixi-oci.sh";
 /// Activates the environment, where only a shell can.
 pub(crate) const ENTRYPOINT: &str = "opt/pixi/entrypoint";
+
+/// Where pixi keeps what it knows of tasks with inputs or outputs.
+const TASK_CACHE: &str = ".pixi/task-cache-v0";
 
 /// What a path must be.
 enum Rules {
@@ -31,6 +34,7 @@ fn rules(facts: &Facts<'_>) -> BTreeMap<String, Rules> {
         (APPTAINER.into(), Rules::Text(apptainer(facts), 0o755)),
         (in_workdir(".pixi/.gitignore"), text("*\n!config.toml\n")),
         (in_workdir(".pixi/.condapackageignore"), text(".pixi\n!.pixi/config.toml\n")),
+        (in_workdir(TASK_CACHE), Rules::Link("/tmp".into())),
         (in_workdir(&format!(".pixi/envs/{}", facts.environment)), Rules::Link(format!("/{}", facts.prefix))),
         (table::PLACE.into(), Rules::Document(0o644)),
     ]);
@@ -50,8 +54,8 @@ fn rules(facts: &Facts<'_>) -> BTreeMap<String, Rules> {
     rules
 }
 
-/// Compares the layer with the rules.
-pub(super) fn check(facts: &Facts<'_>, layer: &Layer, found: &mut Comparison<'_>) {
+/// Compares the layer, one of `layers`, with the rules.
+pub(super) fn check(facts: &Facts<'_>, layer: &Layer, layers: &[(Purpose, &Layer)], found: &mut Comparison<'_>) {
     let mut rules = rules(facts);
     let needed = needed_directories(layer);
     for entry in &layer.entries {
@@ -84,11 +88,12 @@ pub(super) fn check(facts: &Facts<'_>, layer: &Layer, found: &mut Comparison<'_>
             found.entry(Rule::Changed, entry, &text);
         }
     }
-    for path in rules.keys() {
+    // Earlier images have none.
+    for path in rules.keys().filter(|path| !path.ends_with(TASK_CACHE)) {
         found.path(Rule::Removed, path.as_bytes(), "is always generated, and not there");
     }
     if let Some(script) = layer.documents.get(ENTRYPOINT.as_bytes())
-        && let Err(line) = entrypoint(facts, script)
+        && let Err(line) = entrypoint::check(facts, &entrypoint::Variables::new(facts, layers), script)
     {
         let text = format!("has a line that pixi-oci does not write: {}", printable(line.as_bytes()));
         found.path(Rule::Changed, ENTRYPOINT.as_bytes(), &text);
@@ -111,38 +116,4 @@ fn export(variable: &str) -> Option<String> {
 
 fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
-}
-
-/// How the script ends, and how it ended in the first images.
-const EXEC: [&str; 2] = [r#"exec "${pixi_oci_command[@]}""#, r#"exec "$@""#];
-
-/// The script has nothing but the activation of scripts of packages and the project, and variables of the configuration.
-/// The error is the first line that is something else.
-fn entrypoint(facts: &Facts<'_>, script: &[u8]) -> Result<(), String> {
-    let text = std::str::from_utf8(script).map_err(|_| "not UTF-8".to_owned())?;
-    let exports: Vec<String> = facts.variables.iter().filter_map(|variable| export(variable)).collect();
-    let places = [format!("/{}/etc/conda/activate.d/", facts.prefix), format!("/{}/", facts.workdir)];
-    let mut rest = text;
-    let mut line = |number: usize| -> Option<Result<(), String>> {
-        // Values may have line breaks in them, so whole exports are looked for first.
-        if let Some(export) = exports.iter().find(|export| rest.starts_with(export.as_str())) {
-            rest = &rest[export.len()..];
-            return Some(Ok(()));
-        }
-        let (line, after) = rest.split_once('\n')?;
-        rest = after;
-        let activates = || {
-            let path = line.strip_prefix(". '")?.strip_suffix('\'')?;
-            (places.iter().any(|place| path.starts_with(place)) && !path.contains("/../")).then_some(())
-        };
-        let known = match number {
-            0 => line.starts_with("#!/") && line.ends_with("/bash"),
-            1 => line == "# Written by pixi-oci: activates the environment, then becomes the command.",
-            2 if line == r#"pixi_oci_command=("$@")"# => true,
-            _ => activates().is_some() || line == "set --" || EXEC.contains(&line) && rest.is_empty(),
-        };
-        Some(if known { Ok(()) } else { Err(line.to_owned()) })
-    };
-    (0..).map_while(&mut line).collect::<Result<(), String>>()?;
-    if rest.is_empty() { Ok(()) } else { Err(rest.to_owned()) }
 }
