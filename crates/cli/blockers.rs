@@ -3,11 +3,12 @@
 use crate::output::Output;
 
 /// Every name with what to do about it. Names are API: they stay, and docs/publishing.md has the same table.
-const HINTS: [(&str, &str); 15] = [
+const HINTS: [(&str, &str); 16] = [
     ("empty-token", "set REGISTRY_TOKEN, configure `token-command`, or log in with `podman login` or `docker login`"),
     ("registry-down", "check the host name, the network and the proxy; nothing was published, so try again later"),
     ("not-a-registry", "check the host name; a web page answers where a registry should"),
     ("auth-denied", "check the user, and that the token may write packages to this repository"),
+    ("no-repository", "create the owner, project or repository at the registry, or correct its name"),
     ("arch-missing", "publish every architecture in this run first, or say with --arch which ones are enough"),
     ("tag-exists", "a version is published once; raise the version"),
     ("dev-tag", "say which release it is with VERSION=1.2.3, or choose another --tag"),

@@ -72,7 +72,7 @@ impl Previous {
         let Some(environment) = environment(&layers) else { return Ok(()) };
         let config: Value = serde_json::from_slice(&registry.fetch_document(&config).await?).unwrap_or_default();
         let diff_ids: Vec<DiffId> = serde_json::from_value(config["rootfs"]["diff_ids"].clone()).unwrap_or_default();
-        let write = |source| Error::Read { path: scratch.into(), source };
+        let write = |source| Error::read(scratch, source);
         let mut file = tempfile::tempfile_in(scratch).map_err(write)?;
         registry.fetch_blob(environment, &mut file).await?;
         let Some(table) = table(&mut file, &environment.media_type) else { return Ok(()) };

@@ -21,7 +21,7 @@ use std::{
 use futures_util::{StreamExt, TryStreamExt, stream};
 use pixi_oci_image::Descriptor;
 use pixi_oci_layer::Digest;
-use pixi_oci_registry::{Access, CredentialSources, Error as RegistryError, Registry, Repository};
+use pixi_oci_registry::{Access, CredentialSources, Error as RegistryError, ErrorKind, Registry, Repository};
 use pixi_oci_store::OciLayout;
 
 use crate::{
@@ -106,20 +106,21 @@ impl Published {
         let mut sources = Vec::new();
         for remote in &self.options.from {
             let Some(reference) = &remote.reference else { continue };
-            let read = async {
+            let read: Result<_, RegistryError> = async {
                 let registry = self.connect(remote, Access::Pull).await?;
                 let previous = read_previous(&registry, reference, &self.scratch()).await?;
                 sources.push(registry);
                 Ok(previous)
-            };
-            match read.await {
+            }
+            .await;
+            match read {
                 Ok(previous) => {
                     all.layers.extend(previous.layers);
                     all.conda.extend(previous.conda);
                     all.wheels.extend(previous.wheels);
                 }
                 // A repository that nothing was published to yet.
-                Err(RegistryError::NotFound { .. }) => {}
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => self.warn(&remote.repository, &error),
             }
         }

@@ -15,12 +15,12 @@ use self::challenge::Challenge;
 use crate::{
     call::{Client, MAX_BODY, read_body},
     credentials::{Credentials, Secret},
-    error::Error,
+    error::{Error, ErrorKind},
+    error_body::ErrorBody,
     event::Event,
     options::Access,
     retry,
     retry::{Attempts, Failure},
-    said::Said,
 };
 
 /// The life of a token whose service does not say (distribution-spec, "Token Authentication").
@@ -91,7 +91,7 @@ impl Auth {
     ///
     /// # Errors
     ///
-    /// [`Error::EmptyToken`] without credentials, [`Error::Answer`] when it does not say what it wants.
+    /// [`ErrorKind::EmptyToken`](crate::ErrorKind::EmptyToken) without credentials, [`ErrorKind::Answer`](crate::ErrorKind::Answer) when it does not say what it wants.
     pub(crate) async fn refused(
         &self,
         client: &Client,
@@ -100,17 +100,17 @@ impl Auth {
         scopes: &[String],
     ) -> Result<Vec<String>, Error> {
         let mut state = self.state.lock().await;
-        let said = headers.get_all("www-authenticate").iter().filter_map(|value| value.to_str().ok());
+        let offered = headers.get_all("www-authenticate").iter().filter_map(|value| value.to_str().ok());
         // Some registries (gcr.io) say what they want only at /v2/.
-        let challenge = challenge::parse(said).or_else(|| state.challenge.clone());
+        let challenge = challenge::parse(offered).or_else(|| state.challenge.clone());
         if self.credentials == Credentials::Anonymous && self.access == Access::Push {
             return Err(self.empty_token(client));
         }
         let mut scopes = scopes.to_vec();
         match &challenge {
             None => {
-                let reason = "it says 401 without a challenge that we understand".to_owned();
-                return Err(Error::Answer { host: client.host(), what: "a request".into(), reason });
+                let reason = "status 401 without a challenge that we understand";
+                return Err(Error::new(ErrorKind::Answer, client.host(), "a request", reason));
             }
             Some(Challenge::Basic) => {}
             Some(Challenge::Bearer { scopes: wanted, .. }) => {
@@ -134,8 +134,8 @@ impl Auth {
 
     /// Keeps what the registry wants, as it said when it was first asked.
     pub(crate) async fn learn(&self, client: &Client, headers: &HeaderMap) -> Result<(), Error> {
-        let said = headers.get_all("www-authenticate").iter().filter_map(|value| value.to_str().ok());
-        let challenge = challenge::parse(said);
+        let offered = headers.get_all("www-authenticate").iter().filter_map(|value| value.to_str().ok());
+        let challenge = challenge::parse(offered);
         if challenge.is_some() && self.credentials == Credentials::Anonymous && self.access == Access::Push {
             return Err(self.empty_token(client));
         }
@@ -143,8 +143,8 @@ impl Auth {
         Ok(())
     }
 
-    pub(crate) fn denied(&self, client: &Client, what: &str, said: &str) -> Error {
-        let advice = match &self.credentials {
+    pub(crate) fn denied(&self, client: &Client, what: &str, response: &str) -> Error {
+        let hint = match &self.credentials {
             Credentials::Anonymous => {
                 "no credentials were found for it; log in with `podman login`, or see docs/registries.md".to_owned()
             }
@@ -154,12 +154,13 @@ impl Auth {
             ),
             Credentials::IdentityToken(_) => "the login may have ended; log in again".to_owned(),
         };
-        Error::AuthDenied { host: client.host(), what: what.to_owned(), said: said.to_owned(), advice }
+        Error::new(ErrorKind::AuthDenied, client.host(), what, response).with_hint(hint)
     }
 
     fn empty_token(&self, client: &Client) -> Error {
-        let advice = "set REGISTRY_TOKEN, configure token-command, or log in with `podman login` (docs/registries.md)";
-        Error::EmptyToken { host: client.host(), advice: advice.to_owned() }
+        Error::new(ErrorKind::EmptyToken, client.host(), "", "").with_hint(
+            "set REGISTRY_TOKEN, configure token-command, or log in with `podman login` (docs/registries.md)",
+        )
     }
 
     fn password(&self, client: &Client) -> Result<Option<HeaderValue>, Error> {
@@ -174,16 +175,14 @@ impl Auth {
 
     /// The token service's URL, if credentials may go there; says once that it is at another host.
     async fn realm(&self, client: &Client, realm: &str, state: &mut State) -> Result<Url, Error> {
-        let url = Url::parse(realm).map_err(|_| Error::Answer {
-            host: client.host(),
-            what: "the first request".into(),
-            reason: "the URL of its token service is none".into(),
+        let url = Url::parse(realm).map_err(|_| {
+            Error::new(ErrorKind::Answer, client.host(), "the first request", "the URL of its token service is invalid")
         })?;
         client.http.check(&url, "the credentials").await?;
         let host = url.host_str().unwrap_or_default();
         if !client.http.is_own(&url) && !state.told {
             state.told = true;
-            (client.events)(Event::TokenService { registry: client.host(), host: crate::said::sanitise(host) });
+            (client.events)(Event::TokenService { registry: client.host(), host: crate::error_body::sanitise(host) });
         }
         Ok(url)
     }
@@ -230,14 +229,14 @@ impl Auth {
         let (status, headers) = (response.status(), response.headers().clone());
         let body = client.limit_document(read_body(response, MAX_BODY)).await?;
         if !status.is_success() {
-            let said = Said::of(&body);
-            if let Some(transient) = retry::after_status(status, &headers, &said) {
+            let error = ErrorBody::of(&body);
+            if let Some(transient) = retry::after_status(status, &headers, &error) {
                 return Err(Failure::Transient(transient));
             }
             let what = format!("a token for {}", scopes.join(" "));
             return Err(match status.as_u16() {
-                401 | 403 => self.denied(client, &what, said.text()).into(),
-                status => Error::Refused { host: client.host(), what, status, said: said.text().to_owned() }.into(),
+                401 | 403 => self.denied(client, &what, error.text()).into(),
+                _ => Error::new(ErrorKind::Refused, client.host(), what, error.with_status(status)).into(),
             });
         }
         // What it sent may be a token: it is not repeated.
@@ -254,11 +253,7 @@ impl Auth {
     }
 
     fn no_token(&self, client: &Client) -> Error {
-        Error::Answer {
-            host: client.host(),
-            what: "a request for a token".into(),
-            reason: "the token service sends no token".into(),
-        }
+        Error::new(ErrorKind::Answer, client.host(), "a request for a token", "the token service sends no token")
     }
 
     async fn get(
@@ -322,10 +317,8 @@ fn basic(user: &str, password: &Secret, client: &Client) -> Result<HeaderValue, 
 
 /// A header whose value nothing prints.
 fn sensitive(text: &str, client: &Client) -> Result<HeaderValue, Error> {
-    let mut value = HeaderValue::from_str(text).map_err(|_| Error::Answer {
-        host: client.host(),
-        what: "a request for a token".into(),
-        reason: "the token cannot be in a header".into(),
+    let mut value = HeaderValue::from_str(text).map_err(|_| {
+        Error::new(ErrorKind::Answer, client.host(), "a request for a token", "the token cannot be in a header")
     })?;
     value.set_sensitive(true);
     Ok(value)

@@ -48,14 +48,10 @@ pub(crate) enum FileError {
 impl FileError {
     pub(crate) fn to_error(&self) -> Error {
         match self {
-            Self::Read { path, source } => {
-                Error::Read { path: path.clone(), source: io::Error::new(source.kind(), source.to_string()) }
+            Self::Read { path, source } => Error::read(path, io::Error::new(source.kind(), source.to_string())),
+            Self::Changed { path, expected, found } => {
+                Error::mismatch(format!("the file {}", path.display()), *expected, found)
             }
-            Self::Changed { path, expected, found } => Error::DigestMismatch {
-                what: format!("the file {}", path.display()),
-                expected: *expected,
-                found: found.clone(),
-            },
         }
     }
 }

@@ -14,11 +14,11 @@ use reqwest::{Response, header::HeaderMap};
 
 use crate::{
     body::{FileError, Progress},
-    error::Error,
+    error::{Error, ErrorKind},
+    error_body::sanitise,
     event::{Event, Events},
     http::{Http, chain, guarded},
     retry::{Budget, Clock, Failure},
-    said::sanitise,
 };
 
 /// Tokens and error messages.
@@ -115,14 +115,14 @@ impl Client {
             source = cause.source();
         }
         if let Some(private) = guarded(error) {
-            let what = "a request".to_owned();
-            return Error::Forbidden { host: self.host(), what, to: to.to_owned(), reason: private.to_string() }.into();
+            return Error::new(ErrorKind::Forbidden, self.host(), format!("a request to {to}"), private.to_string())
+                .into();
         }
         let reason = chain(error);
         // rustls' words. The certificate will be the same in a second.
         if error.is_connect() && reason.contains("certificate") {
-            let advice = "give the authority's certificate with --ca-file";
-            return Error::RegistryDown { host: to.to_owned(), reason: format!("{reason}; {advice}") }.into();
+            let hint = "give the authority's certificate with --ca-file";
+            return Error::new(ErrorKind::RegistryDown, to, "", reason).with_hint(hint).into();
         }
         Failure::transient(reason)
     }
@@ -148,9 +148,9 @@ pub(crate) async fn read_body(mut response: Response, max: u64) -> Result<Vec<u8
         match response.chunk().await {
             Ok(Some(piece)) if body.len() as u64 + piece.len() as u64 <= max => body.extend_from_slice(&piece),
             Ok(Some(_)) => {
-                let host = response.url().host_str().unwrap_or_default().to_owned();
+                let host = response.url().host_str().unwrap_or_default();
                 let reason = format!("it is longer than {max} bytes");
-                return Err(Error::Answer { host, what: "a request".into(), reason }.into());
+                return Err(Error::new(ErrorKind::Answer, host, "a request", reason).into());
             }
             Ok(None) => return Ok(body),
             Err(error) => return Err(Failure::transient(chain(&error))),

@@ -15,7 +15,7 @@ use std::sync::{
 
 use tokio::sync::OnceCell;
 
-pub use blobs::{Mount, Source, Upload};
+pub use blobs::{Mount, Sink, Source, Upload};
 pub use manifests::Put;
 
 use crate::{
@@ -46,7 +46,7 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// [`Error::Setting`] and [`Error::Read`] when certificates or proxies cannot be used.
+    /// [`ErrorKind::Setting`](crate::ErrorKind::Setting) and [`ErrorKind::Read`](crate::ErrorKind::Read) when certificates or proxies cannot be used.
     pub fn connect(
         repository: &Repository,
         access: Access,

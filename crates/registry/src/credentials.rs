@@ -12,7 +12,10 @@ use std::{ffi::OsString, path::PathBuf};
 
 pub use secret::Secret;
 
-use crate::{error::Error, repository::Repository};
+use crate::{
+    error::{Error, ErrorKind},
+    repository::Repository,
+};
 
 /// Who we are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +77,7 @@ impl CredentialSources {
     ///
     /// # Errors
     ///
-    /// [`Error::Credentials`] when a source that is meant for this registry cannot be used.
+    /// [`ErrorKind::Credentials`](crate::ErrorKind::Credentials) when a source that is meant for this registry cannot be used.
     pub async fn find(&self, repository: &Repository) -> Result<Credentials, Error> {
         let basic =
             |user: &str, password: &Secret| Credentials::Basic { user: user.to_owned(), password: password.clone() };
@@ -85,7 +88,7 @@ impl CredentialSources {
         if let Some(command) = &self.token_command {
             let token = command::token(command).await.map_err(|reason| {
                 let source_name = format!("the token command {:?}", command.first().map_or("", String::as_str));
-                Error::Credentials { host: repository.host().to_owned(), source_name, reason }
+                bad(repository, &source_name, reason)
             })?;
             return Ok(basic(&user(), &token));
         }
@@ -117,7 +120,7 @@ impl CredentialSources {
 }
 
 fn bad(repository: &Repository, source_name: &str, reason: String) -> Error {
-    Error::Credentials { host: repository.host().to_owned(), source_name: source_name.to_owned(), reason }
+    Error::new(ErrorKind::Credentials, repository.host(), source_name, reason)
 }
 
 /// The name that goes with a token.

@@ -18,7 +18,11 @@ use self::{
     guard::{GuardedResolver, Private},
     proxy::ProxyRules,
 };
-use crate::{error::Error, options::RegistryOptions, repository::Repository};
+use crate::{
+    error::{Error, ErrorKind},
+    options::RegistryOptions,
+    repository::Repository,
+};
 
 /// Unused connections are closed before registries close them on us.
 const IDLE: Duration = Duration::from_secs(30);
@@ -84,10 +88,8 @@ impl Http {
 
     /// A URL of the registry's API.
     pub(crate) fn url(&self, scheme: &str, path: &str) -> Result<Url, Error> {
-        Url::parse(&format!("{scheme}://{}{path}", self.host)).map_err(|error| Error::Setting {
-            setting: format!("the registry {:?}", self.host),
-            reason: error.to_string(),
-        })
+        Url::parse(&format!("{scheme}://{}{path}", self.host))
+            .map_err(|error| Error::setting(format!("the registry {:?}", self.host), error.to_string()))
     }
 
     /// The scheme that the registry has; TLS as long as it is not known.
@@ -107,8 +109,8 @@ impl Http {
             return Ok(());
         }
         let refuse = |reason: &str| {
-            let to = format!("{}://{}", url.scheme(), url.host_str().unwrap_or_default());
-            Err(Error::Forbidden { host: self.host.clone(), what: what.to_owned(), to, reason: reason.to_owned() })
+            let what = format!("{what} to {}://{}", url.scheme(), url.host_str().unwrap_or_default());
+            Err(Error::new(ErrorKind::Forbidden, self.host.clone(), what, reason))
         };
         match url.scheme() {
             "https" => {}
@@ -175,9 +177,9 @@ impl Http {
                 builder = builder.identity(identity);
             }
         }
-        builder.tls_certs_merge(authorities).build().map_err(|error| Error::Setting {
-            setting: "the system's certificates".into(),
-            reason: format!("{}; install them (apt install ca-certificates)", chain(&error)),
+        builder.tls_certs_merge(authorities).build().map_err(|error| {
+            Error::setting("the system's certificates", chain(&error))
+                .with_hint("install them (apt install ca-certificates)")
         })
     }
 
@@ -203,7 +205,7 @@ impl HostCertificates {
             Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
                 return Ok(found);
             }
-            Err(source) => return Err(Error::Read { path: dir.to_owned(), source }),
+            Err(source) => return Err(Error::read(dir, source)),
         };
         files.sort();
         for file in files {
@@ -230,12 +232,11 @@ impl HostCertificates {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    pixi_oci_platform::read(path, Links::Follow, MAX_PEM)
-        .map_err(|source| Error::Read { path: path.to_owned(), source })
+    pixi_oci_platform::read(path, Links::Follow, MAX_PEM).map_err(|source| Error::read(path, source))
 }
 
 fn bad_pem(path: &Path, reason: &str) -> Error {
-    Error::Setting { setting: path.display().to_string(), reason: reason.to_owned() }
+    Error::setting(path.display().to_string(), reason)
 }
 
 fn authority(url: &Url) -> String {
@@ -266,7 +267,7 @@ pub(crate) fn chain(error: &reqwest::Error) -> String {
     if text.is_empty() && error.is_timeout() {
         return "it takes too long".into();
     }
-    crate::said::sanitise(if text.is_empty() { "the connection failed" } else { &text })
+    crate::error_body::sanitise(if text.is_empty() { "the connection failed" } else { &text })
 }
 
 /// What the guard said, if it was the guard that ended the connection.

@@ -21,19 +21,19 @@ mod client;
 mod credentials;
 pub mod document;
 mod error;
+mod error_body;
 mod event;
 mod http;
 mod options;
 pub mod push;
 mod repository;
 mod retry;
-mod said;
 #[cfg(test)]
 mod testing;
 
-pub use client::{Mount, Put, Registry, Source, Upload};
+pub use client::{Mount, Put, Registry, Sink, Source, Upload};
 pub use credentials::{CredentialSources, Credentials, HostCredentials, Secret};
-pub use error::Error;
+pub use error::{Error, ErrorKind};
 pub use event::{Arrival, Event, Events, no_events};
 pub use options::{Access, Proxies, RegistryAccess, RegistryOptions};
 pub use repository::{ParseRepositoryError, Repository, RepositoryRef, check_tag};

@@ -78,6 +78,6 @@ pub struct RegistryAccess {
 pub enum Access {
     /// Reading. Credentials are not needed for what is public.
     Pull,
-    /// Reading and writing. Without credentials, a registry that wants some is [`Error::EmptyToken`].
+    /// Reading and writing. Without credentials, a registry that wants some is [`ErrorKind::EmptyToken`](crate::ErrorKind::EmptyToken).
     Push,
 }

@@ -29,7 +29,7 @@ pub use plan::{Document, MountFrom, PushImage, PushLayer, PushPlan, PushReport, 
 
 use crate::{
     client::{Put, Registry},
-    error::Error,
+    error::{Error, ErrorKind},
     event::Event,
 };
 
@@ -37,7 +37,7 @@ use crate::{
 ///
 /// # Errors
 ///
-/// [`Error::TagExists`] and [`Error::ArchMissing`] before anything is sent; [`Error::DigestMismatch`] as soon as the
+/// [`ErrorKind::TagExists`](crate::ErrorKind::TagExists) and [`ErrorKind::ArchMissing`](crate::ErrorKind::ArchMissing) before anything is sent; [`ErrorKind::DigestMismatch`](crate::ErrorKind::DigestMismatch) as soon as the
 /// registry does not have what it confirmed, and then no further tag moves; the errors of the registry.
 pub async fn push(plan: &PushPlan, registry: &Registry) -> Result<PushReport, Error> {
     check::consistent(plan)?;
@@ -93,12 +93,7 @@ async fn present_tags(steps: &[&TagStep], registry: &Registry) -> Result<Vec<Tag
 fn refuse_another(step: &TagStep, old: Option<Digest>, registry: &Registry) -> Result<(), Error> {
     match old.filter(|old| step.rule == TagRule::Immutable && *old != step.target) {
         None => Ok(()),
-        Some(old) => Err(Error::TagExists {
-            repository: registry.repository().to_string(),
-            tag: step.tag.clone(),
-            present: old.to_string(),
-            wanted: step.target,
-        }),
+        Some(old) => Err(Error::tag_exists(format!("{}:{}", registry.repository(), step.tag), old, step.target)),
     }
 }
 
@@ -128,11 +123,9 @@ async fn put_manifest(
     let found = read_back(&descriptor.digest.to_string(), &descriptor.digest, registry).await?;
     // The digest is right, or it would be an error; a registry that changed the type makes it another image.
     if found.media_type != descriptor.media_type {
-        return Err(Error::DigestMismatch {
-            what: format!("manifest {} of {}", descriptor.digest, registry.repository()),
-            expected: descriptor.digest,
-            found: format!("the registry serves it as {}", found.media_type),
-        });
+        let what = format!("manifest {} of {}", descriptor.digest, registry.repository());
+        let found = format!("the registry serves it as {}", found.media_type);
+        return Err(Error::mismatch(what, descriptor.digest, found));
     }
     Ok(())
 }
@@ -167,35 +160,28 @@ async fn put_tag(step: &TagStep, document: &Document, registry: &Registry, whole
     if found == Some(step.target) {
         return Ok(());
     }
-    Err(Error::DigestMismatch {
-        what: format!("{}:{}", registry.repository(), step.tag),
-        expected: step.target,
-        found: match found {
-            Some(found) => format!("the registry confirmed it and has {found}"),
-            None => "the registry confirmed it and does not have it".into(),
-        },
-    })
+    let found = match found {
+        Some(found) => format!("the registry confirmed it and has {found}"),
+        None => "the registry confirmed it and does not have it".into(),
+    };
+    Err(Error::mismatch(format!("{}:{}", registry.repository(), step.tag), step.target, found))
 }
 
 /// Fetches what the registry just confirmed: one that says yes and stores nothing does not get a tag.
 async fn read_back(reference: &str, expected: &Digest, registry: &Registry) -> Result<Descriptor, Error> {
     match registry.manifest(reference).await {
         Ok((found, _)) => Ok(found),
-        Err(Error::NotFound { .. }) => Err(Error::DigestMismatch {
-            what: format!("{reference} of {}", registry.repository()),
-            expected: *expected,
-            found: "the registry confirmed it and does not have it".into(),
-        }),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let what = format!("{reference} of {}", registry.repository());
+            Err(Error::mismatch(what, *expected, "the registry confirmed it and does not have it"))
+        }
         Err(error) => Err(error),
     }
 }
 
 fn incomplete(registry: &Registry, digest: &Digest) -> Error {
-    Error::DigestMismatch {
-        what: format!("manifest {digest} of {}", registry.repository()),
-        expected: *digest,
-        found: "the registry says that it names what is not there, although it confirmed all of it".into(),
-    }
+    let found = "the registry says that it names what is not there, although it confirmed all of it";
+    Error::mismatch(format!("manifest {digest} of {}", registry.repository()), *digest, found)
 }
 
 #[cfg(test)]

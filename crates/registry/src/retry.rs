@@ -12,9 +12,9 @@ use reqwest::{StatusCode, header::HeaderMap};
 pub use clock::{Clock, SystemClock};
 
 use crate::{
-    error::Error,
+    error::{Error, ErrorKind},
+    error_body::ErrorBody,
     event::{Event, Events},
-    said::Said,
 };
 
 /// So often one request, or one upload of several requests, is tried at most. If one request in five fails, an upload
@@ -131,11 +131,11 @@ impl Attempts {
 }
 
 fn give_up(host: &str, what: &str, transient: Transient) -> Error {
-    let host = host.to_owned();
     if transient.limited {
-        return Error::RateLimited { host, said: transient.why, wait: transient.floor };
+        let hint = format!("try again in {} seconds", transient.floor.as_secs());
+        return Error::new(ErrorKind::RateLimited, host, "", transient.why).with_hint(hint);
     }
-    Error::RegistryDown { host, reason: format!("{what}: {}", transient.why) }
+    Error::new(ErrorKind::RegistryDown, host, "", format!("{what}: {}", transient.why))
 }
 
 /// Statuses after which the same request may work (409 and 425 are not used by registries).
@@ -144,19 +144,19 @@ pub(crate) fn may_pass(status: StatusCode) -> bool {
 }
 
 /// What an answer with an error status says about another attempt; `None`: that it would fail as well.
-pub(crate) fn after_status(status: StatusCode, headers: &HeaderMap, said: &Said) -> Option<Transient> {
-    let why = || format!("status {}: {}", status.as_u16(), said.text());
-    if status == StatusCode::FORBIDDEN && said.is_rate_limit() {
-        let floor = retry_after(headers, said).max(LIMIT_WAIT);
+pub(crate) fn after_status(status: StatusCode, headers: &HeaderMap, error: &ErrorBody) -> Option<Transient> {
+    let why = || error.with_status(status);
+    if status == StatusCode::FORBIDDEN && error.is_rate_limit() {
+        let floor = retry_after(headers, error).max(LIMIT_WAIT);
         return Some(Transient { why: why(), floor, limited: true });
     }
     let limited = status == StatusCode::TOO_MANY_REQUESTS;
-    may_pass(status).then(|| Transient { why: why(), floor: retry_after(headers, said), limited })
+    may_pass(status).then(|| Transient { why: why(), floor: retry_after(headers, error), limited })
 }
 
 /// How long the registry wants us to wait: `Retry-After` in seconds or as a date, which is compared with the answer's
 /// own `Date` and not with our clock, or ghcr.io's `retry-after: 10.48ms` in the body.
-fn retry_after(headers: &HeaderMap, said: &Said) -> Duration {
+fn retry_after(headers: &HeaderMap, error: &ErrorBody) -> Duration {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
     if let Some(text) = header("retry-after") {
         if let Ok(seconds) = text.parse::<u32>() {
@@ -165,7 +165,7 @@ fn retry_after(headers: &HeaderMap, said: &Said) -> Duration {
         let dates = header("date").and_then(date).zip(date(text));
         return dates.map_or(Duration::ZERO, |(now, then)| Duration::from_secs((then - now).max(0).unsigned_abs()));
     }
-    let text = said.text.to_ascii_lowercase();
+    let text = error.text.to_ascii_lowercase();
     let Some((_, rest)) = text.split_once("retry-after:") else { return Duration::ZERO };
     let rest = rest.trim_start();
     let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
@@ -190,7 +190,7 @@ mod tests {
             .iter()
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
             .collect();
-        after_status(StatusCode::TOO_MANY_REQUESTS, &headers, &Said::of(body.as_bytes())).unwrap().floor
+        after_status(StatusCode::TOO_MANY_REQUESTS, &headers, &ErrorBody::of(body.as_bytes())).unwrap().floor
     }
 
     #[test]
@@ -207,14 +207,14 @@ mod tests {
         assert_eq!(floor(&[], "retry-after: 1e999"), seconds(1));
         for bad in ["", "-1", "soon", "99999999999999999999", "Wed, 99 Oct"] {
             let headers = HeaderMap::from_iter([("retry-after".parse().unwrap(), bad.parse().unwrap())]);
-            assert_eq!(retry_after(&headers, &Said::default()), seconds(0), "{bad}");
+            assert_eq!(retry_after(&headers, &ErrorBody::default()), seconds(0), "{bad}");
         }
     }
 
     #[test]
     fn which_answers_may_pass() {
         let after = |status: u16, body: &str| {
-            after_status(StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), &Said::of(body.as_bytes()))
+            after_status(StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), &ErrorBody::of(body.as_bytes()))
         };
         for status in [408, 429, 499, 500, 502, 503, 504, 520, 522, 524] {
             assert!(after(status, "").is_some(), "{status}");

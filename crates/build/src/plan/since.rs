@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use pixi_oci_layer::Digest;
-use pixi_oci_registry::{Error as RegistryError, RepositoryRef};
+use pixi_oci_registry::{ErrorKind, RepositoryRef};
 use serde_json::Value;
 
 use super::{
@@ -92,7 +92,7 @@ fn same(project: &Project, reference: &RepositoryRef, session: &Session) -> Resu
     let past = match past(&PastRef::Registry(reference.clone()), session) {
         Ok(past) => past,
         // Nothing was published yet.
-        Err(Error::Plan(PlanError::Registry { source, .. })) if matches!(*source, RegistryError::NotFound { .. }) => {
+        Err(Error::Plan(PlanError::Registry { source, .. })) if source.kind() == ErrorKind::NotFound => {
             return Ok(Vec::new());
         }
         Err(Error::Interrupted) => return Err(Error::Interrupted),

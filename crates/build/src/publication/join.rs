@@ -37,8 +37,7 @@ pub fn content(legs: &[CheckedLeg]) -> Result<Content<'static>, crate::Error> {
 pub async fn check(legs: &[CheckedLeg], registry: &Registry, repository: &Repository) -> Result<(), Error> {
     for leg in legs {
         let what = format!("{repository}@{}", leg.manifest.digest);
-        let mismatch =
-            |found: String| Error::DigestMismatch { what: what.clone(), expected: leg.manifest.digest, found };
+        let mismatch = |found: String| Error::mismatch(&what, leg.manifest.digest, found);
         let (descriptor, bytes) = registry.manifest(&leg.manifest.digest.to_string()).await?;
         if descriptor.size != leg.manifest.size {
             return Err(mismatch(format!("the leg says {} bytes, and it has {}", leg.manifest.size, descriptor.size)));

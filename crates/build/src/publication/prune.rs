@@ -3,7 +3,7 @@
 use pixi_oci_image::MediaType;
 use pixi_oci_layer::Digest;
 use pixi_oci_publish::tags::{Prune, StagedTag, prune_plan};
-use pixi_oci_registry::{Error, Registry, Repository};
+use pixi_oci_registry::{Error, ErrorKind, Registry, Repository};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -101,10 +101,10 @@ async fn prune_one(
 
 async fn look(registry: &Registry, repository: &Repository, tag: String) -> Result<StagedTag, Error> {
     let (descriptor, bytes) = registry.manifest(&tag).await?;
-    let unreadable = || Error::Answer {
-        host: repository.host().to_owned(),
-        what: format!("tag {tag} of {}", repository.path()),
-        reason: "its index names something that has no digest of ours; nothing is removed".into(),
+    let unreadable = || {
+        let what = format!("tag {tag} of {}", repository.path());
+        let reason = "its index names something without a sha256 digest; nothing is removed";
+        Error::new(ErrorKind::Answer, repository.host(), what, reason)
     };
     let document: Value = serde_json::from_slice(&bytes).map_err(|_| unreadable())?;
     let is_index =

@@ -286,12 +286,7 @@ async fn guard(plan: &PushPlan, registry: &Registry, repository: &Repository) ->
     for step in plan.tags.iter().filter(|step| step.rule == TagRule::Immutable) {
         match registry.head_manifest(&step.tag).await? {
             Some(present) if present.digest != step.target => {
-                return Err(Error::TagExists {
-                    repository: repository.to_string(),
-                    tag: step.tag.clone(),
-                    present: present.digest.to_string(),
-                    wanted: step.target,
-                });
+                return Err(Error::tag_exists(format!("{repository}:{}", step.tag), present.digest, step.target));
             }
             _ => {}
         }

@@ -1,6 +1,10 @@
 //! Blobs: whether they are there, how they come, how they are fetched.
 
-use std::{fs::File, io::Seek, io::Write, path::PathBuf};
+use std::{
+    fs::File,
+    io::{self, Seek, Write},
+    path::PathBuf,
+};
 
 use pixi_oci_image::Descriptor;
 use pixi_oci_layer::{Digest, DigestWriter};
@@ -9,7 +13,7 @@ use reqwest::{Method, Url};
 use crate::document::MAX_DOCUMENT;
 use crate::{
     client::Registry,
-    error::Error,
+    error::{Error, ErrorKind},
     event::Event,
     retry::{Attempts, Failure},
 };
@@ -21,6 +25,30 @@ pub enum Source {
     Bytes(Vec<u8>),
     /// In a file: a layer. It is hashed while it is sent.
     File(PathBuf),
+}
+
+/// Where a blob goes that is fetched.
+pub trait Sink: Write + Send {
+    /// Forgets what was written: another attempt begins.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be truncated.
+    fn restart(&mut self) -> io::Result<()>;
+}
+
+impl Sink for File {
+    fn restart(&mut self) -> io::Result<()> {
+        self.set_len(0)?;
+        self.rewind()
+    }
+}
+
+impl Sink for Vec<u8> {
+    fn restart(&mut self) -> io::Result<()> {
+        self.clear();
+        Ok(())
+    }
 }
 
 /// What a registry did when asked to link a blob from another of its repositories.
@@ -47,12 +75,12 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// [`Error::DigestMismatch`] when it says that it has one of this digest and another size.
+    /// [`ErrorKind::DigestMismatch`](crate::ErrorKind::DigestMismatch) when it says that it has one of this digest and another size.
     pub async fn has_blob(&self, blob: &Descriptor) -> Result<bool, Error> {
         let what = format!("blob {}", blob.digest);
         let request = self.request(Method::HEAD, self.url(&format!("blobs/{}", blob.digest)).await?, &what);
         let reply = self.call(&request).await?;
-        let mismatch = |found: String| Error::DigestMismatch { what: what.clone(), expected: blob.digest, found };
+        let mismatch = |found: String| Error::mismatch(&what, blob.digest, found);
         match reply.status.as_u16() {
             200 => {}
             404 => return Ok(false),
@@ -62,12 +90,12 @@ impl Registry {
             let found = format!("{} says that it has {length} bytes and not {}", self.client.host(), blob.size);
             return Err(mismatch(found));
         }
-        let said = reply.header("docker-content-digest").and_then(|text| text.trim().parse::<Digest>().ok());
-        match said {
+        let digest = reply.header("docker-content-digest").and_then(|text| text.trim().parse::<Digest>().ok());
+        match digest {
             // What says yes to everything says neither.
             None => Ok(reply.length().is_some()),
-            Some(said) if said == blob.digest => Ok(true),
-            Some(said) => Err(mismatch(format!("{} says that it is {said}", self.client.host()))),
+            Some(digest) if digest == blob.digest => Ok(true),
+            Some(digest) => Err(mismatch(format!("{} says that it is {digest}", self.client.host()))),
         }
     }
 
@@ -86,7 +114,7 @@ impl Registry {
         request.optional = true;
         let reply = match self.call(&request).await {
             // The other repository is not ours to read.
-            Err(Error::AuthDenied { .. }) => return Ok(Mount::No),
+            Err(error) if error.kind() == ErrorKind::AuthDenied => return Ok(Mount::No),
             reply => reply?,
         };
         match reply.status.as_u16() {
@@ -100,8 +128,8 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// [`Error::DigestMismatch`] when the registry confirms the blob and does not have it, or the file is not the blob;
-    /// [`Error::TooLarge`], [`Error::Quota`] and others when the registry refuses.
+    /// [`ErrorKind::DigestMismatch`](crate::ErrorKind::DigestMismatch) when the registry confirms the blob and does not have it, or the file is not the blob;
+    /// [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge), [`ErrorKind::Quota`](crate::ErrorKind::Quota) and others when the registry refuses.
     pub async fn put_blob(&self, blob: &Descriptor, source: &Source, open: Option<Upload>) -> Result<(), Error> {
         let what = format!("blob {}", blob.digest);
         let mut attempts = Attempts::default();
@@ -111,7 +139,7 @@ impl Registry {
                 Ok(()) if self.is_stored(blob).await? => return Ok(()),
                 Ok(()) if lost => {
                     let found = format!("{} confirmed it twice and does not have it", self.client.host());
-                    return Err(Error::DigestMismatch { what, expected: blob.digest, found });
+                    return Err(Error::mismatch(what, blob.digest, found));
                 }
                 Ok(()) => {
                     lost = true;
@@ -129,35 +157,29 @@ impl Registry {
         }
     }
 
-    /// Fetches a blob into a file, from the file's begin. Its bytes are those of the descriptor.
+    /// Fetches a blob. Its bytes are those of the descriptor, and never more than one piece more is read.
     ///
     /// # Errors
     ///
-    /// [`Error::DigestMismatch`] when the registry sends something else, and no more than one byte more is read.
-    pub async fn fetch_blob(&self, blob: &Descriptor, file: &mut File) -> Result<(), Error> {
+    /// [`ErrorKind::DigestMismatch`] when the registry sends something else.
+    pub async fn fetch_blob(&self, blob: &Descriptor, sink: &mut impl Sink) -> Result<(), Error> {
         let what = format!("blob {} of {}", blob.digest, self.repository);
         let mut attempts = Attempts::default();
         loop {
-            let write = |source| Error::write(&what, source);
-            file.set_len(0).and_then(|()| file.rewind()).map_err(write)?;
-            let mut sink = DigestWriter::new(&mut *file);
-            match self.fetch_once(blob, &mut sink, &what, |received| self.say_received(blob, received)).await {
-                Ok(()) => {}
-                Err(failure) => {
-                    self.wait(&mut attempts, &what, failure).await?;
-                    continue;
-                }
-            }
-            let (digest, size, _) = sink.finish();
-            if size < blob.size {
-                self.wait(&mut attempts, &what, Failure::transient(format!("it ends after {size} bytes"))).await?;
-                continue;
-            }
-            if digest != blob.digest {
-                let found = format!("the registry sends {digest}");
-                return Err(Error::DigestMismatch { what, expected: blob.digest, found });
-            }
-            return Ok(());
+            sink.restart().map_err(|source| Error::write(&what, source))?;
+            let mut sink = DigestWriter::new(&mut *sink);
+            let received = |received| self.say(Event::Received { blob: blob.digest, received, size: blob.size });
+            let failure = match self.fetch_once(blob, &mut sink, &what, received).await {
+                Ok(()) => match sink.finish() {
+                    (_, size, _) if size < blob.size => Failure::transient(format!("it ends after {size} bytes")),
+                    (digest, ..) if digest == blob.digest => return Ok(()),
+                    (digest, ..) => {
+                        return Err(Error::mismatch(what, blob.digest, format_args!("the registry sends {digest}")));
+                    }
+                },
+                Err(failure) => failure,
+            };
+            self.wait(&mut attempts, &what, failure).await?;
         }
     }
 
@@ -165,34 +187,15 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// As [`fetch_blob`](Self::fetch_blob); [`Error::Answer`] for one that is larger than documents may be.
+    /// As [`fetch_blob`](Self::fetch_blob); [`ErrorKind::Answer`] for one that is larger than documents may be.
     pub async fn fetch_document(&self, blob: &Descriptor) -> Result<Vec<u8>, Error> {
-        let what = format!("blob {} of {}", blob.digest, self.repository);
         if blob.size > MAX_DOCUMENT {
+            let what = format!("blob {} of {}", blob.digest, self.repository);
             return Err(self.answer(&what, format!("it is larger than {MAX_DOCUMENT} bytes")));
         }
-        let mut attempts = Attempts::default();
-        loop {
-            let mut bytes = Vec::new();
-            match self.fetch_once(blob, &mut bytes, &what, |received| self.say_received(blob, received)).await {
-                Ok(()) if bytes.len() as u64 == blob.size => {}
-                Ok(()) => {
-                    let why = format!("it ends after {} bytes", bytes.len());
-                    self.wait(&mut attempts, &what, Failure::transient(why)).await?;
-                    continue;
-                }
-                Err(failure) => {
-                    self.wait(&mut attempts, &what, failure).await?;
-                    continue;
-                }
-            }
-            let digest = Digest::of(&bytes);
-            if digest == blob.digest {
-                return Ok(bytes);
-            }
-            let found = format!("the registry sends {digest}");
-            return Err(Error::DigestMismatch { what, expected: blob.digest, found });
-        }
+        let mut bytes = Vec::new();
+        self.fetch_blob(blob, &mut bytes).await?;
+        Ok(bytes)
     }
 
     /// One attempt; it may end early. `received` is told how many bytes have come.
@@ -212,18 +215,12 @@ impl Registry {
         let mut left = blob.size;
         while let Some(piece) = self.client.next_piece(&mut response).await? {
             // A registry that sends more does not get to fill the disk.
-            left = left.checked_sub(piece.len() as u64).ok_or_else(|| Error::DigestMismatch {
-                what: what.to_owned(),
-                expected: blob.digest,
-                found: "the registry sends more".into(),
-            })?;
+            left = left
+                .checked_sub(piece.len() as u64)
+                .ok_or_else(|| Error::mismatch(what, blob.digest, "the registry sends more"))?;
             sink.write_all(&piece).map_err(|source| Error::write(what, source))?;
             received(blob.size - left);
         }
         Ok(())
-    }
-
-    fn say_received(&self, blob: &Descriptor, received: u64) {
-        self.say(Event::Received { blob: blob.digest, received, size: blob.size });
     }
 }

@@ -15,10 +15,10 @@ use crate::{
         Registry,
         session::{Payload, Reply, Request},
     },
-    error::Error,
+    error::{Error, ErrorKind},
+    error_body::looks_like_page,
     repository::{Repository, check_tag},
     retry::{Attempts, Failure},
-    said::looks_like_page,
 };
 
 const TAGS_PER_PAGE: usize = 1000;
@@ -44,16 +44,33 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`]; [`Error::DigestMismatch`] when the registry sends something else.
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound); [`ErrorKind::DigestMismatch`](crate::ErrorKind::DigestMismatch) when the registry sends something else.
     pub async fn manifest(&self, reference: &str) -> Result<(Descriptor, Vec<u8>), Error> {
-        self.find_manifest(reference).await?.map_err(|reply| self.refusal(&self.named(reference), &reply))
+        let what = self.named(reference);
+        let mut request = self.request(Method::GET, self.url(&format!("manifests/{reference}")).await?, &what);
+        request.headers.push((ACCEPT, accept()));
+        let (reply, bytes) = self.document(&request).await?;
+        if !reply.status.is_success() {
+            return Err(self.refusal(&what, &reply));
+        }
+        if looks_like_page(&String::from_utf8_lossy(&bytes)) {
+            let reason = format!("it answers {what} with a web page");
+            return Err(Error::new(ErrorKind::NotARegistry, self.client.host(), "", reason));
+        }
+        let digest = Digest::of(&bytes);
+        if let Some(expected) = content_digest(&reply).filter(|found| *found != digest) {
+            return Err(Error::mismatch(what, expected, format_args!("the registry sends {digest}")));
+        }
+        self.check_digest(reference, &what, digest)?;
+        let media_type = reply.header("content-type").map_or(MediaType::Other(String::new()), media_type);
+        Ok((Descriptor { media_type, digest, size: bytes.len() as u64, annotations: Default::default() }, bytes))
     }
 
     /// What a tag or digest names, without fetching it; `None` when it is not there.
     ///
     /// # Errors
     ///
-    /// [`Error::DigestMismatch`] when the registry says another digest than was asked for.
+    /// [`ErrorKind::DigestMismatch`](crate::ErrorKind::DigestMismatch) when the registry says another digest than was asked for.
     pub async fn head_manifest(&self, reference: &str) -> Result<Option<Descriptor>, Error> {
         let what = self.named(reference);
         let mut request = self.request(Method::HEAD, self.url(&format!("manifests/{reference}")).await?, &what);
@@ -77,48 +94,25 @@ impl Registry {
     }
 
     async fn fetched(&self, reference: &str) -> Result<Option<Descriptor>, Error> {
-        match self.find_manifest(reference).await? {
+        match self.manifest(reference).await {
             Ok((descriptor, _)) => Ok(Some(descriptor)),
-            Err(reply) if reply.status == 404 => Ok(None),
-            Err(reply) => Err(self.refusal(&self.named(reference), &reply)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
-    async fn find_manifest(&self, reference: &str) -> Result<Result<(Descriptor, Vec<u8>), Reply>, Error> {
-        let what = self.named(reference);
-        let mut request = self.request(Method::GET, self.url(&format!("manifests/{reference}")).await?, &what);
-        request.headers.push((ACCEPT, accept()));
-        let (reply, bytes) = match self.document(&request).await? {
-            Ok(found) => found,
-            Err(reply) => return Ok(Err(reply)),
-        };
-        if looks_like_page(&String::from_utf8_lossy(&bytes)) {
-            let reason = format!("it answers {what} with a web page");
-            return Err(Error::NotARegistry { host: self.client.host(), reason });
-        }
-        let digest = Digest::of(&bytes);
-        if let Some(expected) = content_digest(&reply).filter(|said| *said != digest) {
-            return Err(Error::DigestMismatch { what, expected, found: format!("the registry sends {digest}") });
-        }
-        self.check_digest(reference, &what, digest)?;
-        let media_type = reply.header("content-type").map_or(MediaType::Other(String::new()), media_type);
-        Ok(Ok((Descriptor { media_type, digest, size: bytes.len() as u64, annotations: Default::default() }, bytes)))
-    }
-
-    /// A whole answer of at most the size of a document, or the answer that is an error. An answer that breaks off is
+    /// A whole answer of at most the size of a document; without bytes if it is an error. An answer that breaks off is
     /// asked for again.
-    async fn document(&self, request: &Request<'_>) -> Result<Result<(Reply, Vec<u8>), Reply>, Error> {
+    async fn document(&self, request: &Request<'_>) -> Result<(Reply, Vec<u8>), Error> {
         let mut attempts = Attempts::default();
         loop {
             let failure = match self.send(request).await {
-                Ok(mut reply) => match reply.response.take() {
-                    Some(response) if reply.status.is_success() => {
-                        match self.client.limit_document(read_body(response, MAX_DOCUMENT)).await {
-                            Ok(bytes) => return Ok(Ok((reply, bytes))),
-                            Err(failure) => failure,
-                        }
-                    }
-                    _ => return Ok(Err(reply)),
+                Ok(mut reply) => match reply.response.take().filter(|_| reply.status.is_success()) {
+                    Some(response) => match self.client.limit_document(read_body(response, MAX_DOCUMENT)).await {
+                        Ok(bytes) => return Ok((reply, bytes)),
+                        Err(failure) => failure,
+                    },
+                    None => return Ok((reply, Vec::new())),
                 },
                 Err(failure) => failure,
             };
@@ -139,7 +133,7 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// As [`put_manifest`](Self::put_manifest), and [`Error::TagExists`] when the registry protects the tag.
+    /// As [`put_manifest`](Self::put_manifest), and [`ErrorKind::TagExists`](crate::ErrorKind::TagExists) when the registry protects the tag.
     pub async fn put_tag(&self, tag: &str, manifest: &Descriptor, bytes: &[u8]) -> Result<Put, Error> {
         self.put(tag, manifest, bytes).await
     }
@@ -170,27 +164,22 @@ impl Registry {
     fn was_put(&self, reference: &str, manifest: &Descriptor, reply: &Reply) -> Result<Put, Error> {
         let what = self.named(reference);
         if reply.status.is_success() {
-            return match content_digest(reply).filter(|said| *said != manifest.digest) {
+            return match content_digest(reply).filter(|found| *found != manifest.digest) {
                 None => Ok(Put::Done),
-                Some(said) => {
-                    let found = format!("the registry stored {said}");
-                    Err(Error::DigestMismatch { what, expected: manifest.digest, found })
+                Some(found) => {
+                    let found = format!("the registry stored {found}");
+                    Err(Error::mismatch(what, manifest.digest, found))
                 }
             };
         }
-        if reply.said.has("MANIFEST_BLOB_UNKNOWN") || (reply.status == 404 && reply.said.has("BLOB_UNKNOWN")) {
+        if reply.error.has("MANIFEST_BLOB_UNKNOWN") || (reply.status == 404 && reply.error.has("BLOB_UNKNOWN")) {
             return Ok(Put::Incomplete);
         }
         // Harbor's and ECR's words for a tag that is protected.
-        let protected = reply.status == 412 || reply.said.codes.iter().any(|code| code.contains("IMMUTABLE"));
+        let protected = reply.status == 412 || reply.error.codes.iter().any(|code| code.contains("IMMUTABLE"));
         let is_tag = reference.parse::<Digest>().is_err();
-        if is_tag && (protected || reply.said.codes.iter().any(|code| code == "TAG_ALREADY_EXISTS")) {
-            return Err(Error::TagExists {
-                repository: self.repository.to_string(),
-                tag: reference.to_owned(),
-                present: "protected by the registry".into(),
-                wanted: manifest.digest,
-            });
+        if is_tag && (protected || reply.error.codes.iter().any(|code| code == "TAG_ALREADY_EXISTS")) {
+            return Err(Error::tag_exists(what, "protected by the registry", manifest.digest));
         }
         Err(self.refusal(&what, reply))
     }
@@ -206,11 +195,12 @@ impl Registry {
         let mut tags: Vec<String> = Vec::new();
         loop {
             let request = self.request(Method::GET, url.clone(), &what);
-            let (reply, bytes) = match self.document(&request).await? {
-                Ok(found) => found,
-                Err(reply) if reply.status == 404 => return Ok(tags),
-                Err(reply) => return Err(self.refusal(&what, &reply)),
-            };
+            let (reply, bytes) = self.document(&request).await?;
+            match reply.status.as_u16() {
+                200..300 => {}
+                404 => return Ok(tags),
+                _ => return Err(self.refusal(&what, &reply)),
+            }
             let list: TagList =
                 serde_json::from_slice(&bytes).map_err(|error| self.answer(&what, error.to_string()))?;
             let page = list.tags.unwrap_or_default();
@@ -258,7 +248,7 @@ impl Registry {
         match reference.parse::<Digest>() {
             Ok(expected) if expected != digest => {
                 let found = format!("the registry has {digest}");
-                Err(Error::DigestMismatch { what: what.to_owned(), expected, found })
+                Err(Error::mismatch(what, expected, found))
             }
             _ => Ok(()),
         }

@@ -9,7 +9,7 @@ use pixi_oci_layer::Digest;
 
 use crate::{
     client::Registry,
-    error::Error,
+    error::{Error, ErrorKind},
     retry::{Attempts, Failure},
 };
 
@@ -21,7 +21,7 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// [`Error::DigestMismatch`] when it has something else in its place.
+    /// [`ErrorKind::DigestMismatch`](crate::ErrorKind::DigestMismatch) when it has something else in its place.
     pub(super) async fn is_stored(&self, blob: &Descriptor) -> Result<bool, Error> {
         if blob.size > MAX_READ {
             return self.has_blob(blob).await;
@@ -37,15 +37,15 @@ impl Registry {
                         return Ok(true);
                     }
                     let found = format!("the registry confirmed it and sends {found}");
-                    return Err(Error::DigestMismatch { what, expected: blob.digest, found });
+                    return Err(Error::mismatch(what, blob.digest, found));
                 }
                 // The connection broke, or there is less: then it says so.
                 Ok(()) => match self.has_blob(blob).await? {
                     true => Failure::transient(format!("it ends after {} bytes", bytes.len())),
                     false => return Ok(false),
                 },
-                Err(Failure::Final(Error::NotFound { .. })) => return Ok(false),
-                Err(Failure::Final(error @ Error::DigestMismatch { .. })) => return Err(error),
+                Err(Failure::Final(error)) if error.kind() == ErrorKind::NotFound => return Ok(false),
+                Err(Failure::Final(error)) if error.kind() == ErrorKind::DigestMismatch => return Err(error),
                 // Who may send and not read: what it says has to do.
                 Err(Failure::Final(_)) => return self.has_blob(blob).await,
                 Err(failure) => failure,

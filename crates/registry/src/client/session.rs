@@ -11,10 +11,10 @@ use crate::{
     body::{FilePart, Progress},
     call::{MAX_BODY, read_body},
     client::Registry,
-    error::Error,
+    error::{Error, ErrorKind},
+    error_body::{ErrorBody, looks_like_page},
     retry,
     retry::{Attempts, Failure, PING_ATTEMPTS},
-    said::{Said, looks_like_page},
 };
 
 const MAX_REDIRECTS: usize = 5;
@@ -52,7 +52,7 @@ pub(super) struct Reply {
     /// Where it came from in the end.
     pub(super) url: Url,
     /// The body of an error.
-    pub(super) said: Said,
+    pub(super) error: ErrorBody,
     /// The answer whose body is still to be read, if it is no error.
     pub(super) response: Option<Response>,
 }
@@ -72,7 +72,7 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// [`Error::RegistryDown`], [`Error::NotARegistry`], and [`Error::EmptyToken`] when it wants credentials for
+    /// [`ErrorKind::RegistryDown`](crate::ErrorKind::RegistryDown), [`ErrorKind::NotARegistry`](crate::ErrorKind::NotARegistry), and [`ErrorKind::EmptyToken`](crate::ErrorKind::EmptyToken) when it wants credentials for
     /// publishing and there are none.
     pub async fn ping(&self) -> Result<(), Error> {
         let contact = self.reached.get_or_try_init(|| async {
@@ -95,7 +95,9 @@ impl Registry {
                 Ok(response) => self.met(second, response).await,
                 Err(encrypted) => match self.met(schemes[0], first?).await {
                     // Go and nginx say that they expect HTTPS: what counts is why that failed, mostly a certificate.
-                    Err(Failure::Final(Error::NotARegistry { reason, .. })) if reason.contains("HTTPS") => {
+                    Err(Failure::Final(error))
+                        if error.kind() == ErrorKind::NotARegistry && error.response().contains("HTTPS") =>
+                    {
                         Err(encrypted)
                     }
                     met => met,
@@ -112,12 +114,13 @@ impl Registry {
     /// Judges the first answer.
     async fn met(&self, scheme: &'static str, response: Response) -> Result<(), Failure> {
         let (status, headers) = (response.status(), response.headers().clone());
-        let not_a_registry = |reason: String| Failure::Final(Error::NotARegistry { host: self.client.host(), reason });
+        let not_a_registry =
+            |reason: String| Failure::Final(Error::new(ErrorKind::NotARegistry, self.client.host(), "", reason));
         if status.is_redirection() {
             return Err(not_a_registry(format!("it redirects /v2/ (status {})", status.as_u16())));
         }
         let body = self.client.limit_document(read_body(response, MAX_BODY)).await?;
-        let said = Said::of(&body);
+        let error = ErrorBody::of(&body);
         let html = headers.get("content-type").is_some_and(|value| value.as_bytes().starts_with(b"text/html"));
         match status {
             StatusCode::OK if html || looks_like_page(&String::from_utf8_lossy(&body)) => {
@@ -126,17 +129,13 @@ impl Registry {
             StatusCode::OK => {}
             StatusCode::UNAUTHORIZED if headers.contains_key("www-authenticate") => {}
             status => {
-                if let Some(transient) = retry::after_status(status, &headers, &said) {
+                if let Some(transient) = retry::after_status(status, &headers, &error) {
                     return Err(Failure::Transient(transient));
                 }
-                if status == StatusCode::FORBIDDEN && !said.is_page {
-                    return Err(self.auth.denied(&self.client, "every request", said.text()).into());
+                if status == StatusCode::FORBIDDEN && !error.is_page {
+                    return Err(self.auth.denied(&self.client, "every request", error.text()).into());
                 }
-                return Err(not_a_registry(format!(
-                    "it answers /v2/ with status {}: {}",
-                    status.as_u16(),
-                    said.text()
-                )));
+                return Err(not_a_registry(format!("it answers /v2/ with {}", error.with_status(status))));
             }
         }
         self.client.warn(&headers);
@@ -203,19 +202,19 @@ impl Registry {
                 continue;
             }
             if !status.is_client_error() && !status.is_server_error() {
-                return Ok(Reply { status, headers, url, said: Said::default(), response: Some(response) });
+                return Ok(Reply { status, headers, url, error: ErrorBody::default(), response: Some(response) });
             }
             let body = client.limit_document(read_body(response, MAX_BODY)).await?;
-            let said = Said::of(&body);
-            if let Some(transient) = retry::after_status(status, &headers, &said) {
+            let error = ErrorBody::of(&body);
+            if let Some(transient) = retry::after_status(status, &headers, &error) {
                 return Err(Failure::Transient(transient));
             }
-            if status == StatusCode::FORBIDDEN && !forbidden && !said.is_quota() {
+            if status == StatusCode::FORBIDDEN && !forbidden && !error.is_quota() {
                 forbidden = true;
                 client.clock.sleep(AFTER_FORBIDDEN).await;
                 continue;
             }
-            return Ok(Reply { status, headers, url, said, response: None });
+            return Ok(Reply { status, headers, url, error, response: None });
         }
     }
 
@@ -258,21 +257,23 @@ impl Registry {
 
     /// An answer that is not what it should be.
     pub(super) fn answer(&self, what: &str, reason: impl Into<String>) -> Error {
-        Error::Answer { host: self.client.host(), what: what.to_owned(), reason: reason.into() }
+        Error::new(ErrorKind::Answer, self.client.host(), what, reason)
     }
 
     /// What an answer with an error status means.
     pub(super) fn refusal(&self, what: &str, reply: &Reply) -> Error {
-        let (host, what, said) = (self.client.host(), what.to_owned(), reply.said.text().to_owned());
-        match reply.status.as_u16() {
-            400 | 403 | 507 if reply.said.is_quota() => Error::Quota { host, what, said },
-            507 => Error::Quota { host, what, said },
-            401 | 403 => self.auth.denied(&self.client, &what, &said),
-            404 => Error::NotFound { host, what, said },
-            413 => Error::TooLarge { host, what, said },
-            200..400 => self.answer(&what, format!("status {}", reply.status.as_u16())),
-            status => Error::Refused { host, what, status, said },
-        }
+        let kind = match reply.status.as_u16() {
+            400 | 403 if reply.error.is_quota() => ErrorKind::Quota,
+            507 => ErrorKind::Quota,
+            401 | 403 => return self.auth.denied(&self.client, what, reply.error.text()),
+            404 => ErrorKind::NotFound,
+            413 => ErrorKind::TooLarge,
+            200..400 => return self.answer(what, format!("status {}", reply.status.as_u16())),
+            _ => {
+                return Error::new(ErrorKind::Refused, self.client.host(), what, reply.error.with_status(reply.status));
+            }
+        };
+        Error::new(kind, self.client.host(), what, reply.error.text())
     }
 }
 

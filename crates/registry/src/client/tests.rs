@@ -6,7 +6,7 @@ use pixi_oci_test_registry::{Fault, Kind, Profile, Registry as Fake, Rule, fake:
 
 use crate::{
     credentials::Credentials,
-    error::Error,
+    error::{Error, ErrorKind},
     options::Access,
     testing::{Setup, run},
 };
@@ -40,11 +40,11 @@ fn cve_2026_48978_credentials_are_not_sent_to_a_realm_inside() {
         "ftp://example.org/",
     ] {
         let (_, error) = attacked(Kind::Ping, challenge(realm));
-        assert!(matches!(error, Error::Forbidden { .. }), "{realm}: {error}");
+        assert!(error.kind() == ErrorKind::Forbidden, "{realm}: {error}");
         assert!(!error.to_string().contains("password@"), "{error}");
     }
     let (fake, error) = attacked(Kind::Ping, challenge("not a URL"));
-    assert!(matches!(error, Error::Answer { .. }), "{error}");
+    assert!(error.kind() == ErrorKind::Answer, "{error}");
     assert!(fake.log().iter().all(|entry| entry.who.is_empty()));
 }
 
@@ -66,7 +66,7 @@ fn ggcr_2292_a_location_inside_gets_nothing() {
                 }
             });
             let error = error.unwrap_err();
-            assert!(matches!(error, Error::Forbidden { .. }), "{kind:?} {location}: {error}");
+            assert!(error.kind() == ErrorKind::Forbidden, "{kind:?} {location}: {error}");
         }
     }
     // In a circle.
@@ -98,7 +98,7 @@ fn ggcr_2296_answers_have_a_size() {
 fn ghsa_f36w_mj3v_6jqv_malformed_answers_are_errors() {
     for body in ["", "{", "[]", "null", "{\"token\":1}", "{\"token\":\"\"}", "{\"token\":\"a\\nb\"}", "<html>"] {
         let (_, error) = attacked(Kind::Token, Response::new(200).body("application/json", body));
-        assert!(matches!(error, Error::Answer { .. }), "{body}: {error}");
+        assert!(error.kind() == ErrorKind::Answer, "{body}: {error}");
     }
     let deep = "[".repeat(100_000);
     for (header, value) in [

@@ -12,7 +12,7 @@ use reqwest::{
 use crate::{
     body::FilePart,
     client::{Registry, blobs::Source, blobs::Upload, session::Payload, session::Reply},
-    error::Error,
+    error::{Error, ErrorKind},
     retry::Failure,
 };
 
@@ -51,12 +51,10 @@ impl Registry {
             202 => {
                 self.upload_of(&reply).ok_or_else(|| self.answer(what, "it opens an upload without a Location").into())
             }
-            404 => Err(Error::NotFound {
-                host: self.client.host(),
-                what: format!("the repository {}", self.repository.path()),
-                said: format!("{} (many registries want a project or repository to be made first)", reply.said.text()),
+            404 => {
+                Err(Error::new(ErrorKind::NoRepository, self.client.host(), self.repository.path(), reply.error.text())
+                    .into())
             }
-            .into()),
             _ => Err(self.refusal(what, &reply).into()),
         }
     }
@@ -107,8 +105,8 @@ impl Registry {
     fn upload_refused(&self, reply: &Reply, what: &str) -> Failure {
         // The upload is dead, or the bytes broke on their way: the next attempt is a new one.
         let dead = ["BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID", "DIGEST_INVALID", "SIZE_INVALID"];
-        if matches!(reply.status.as_u16(), 404 | 416) || dead.iter().any(|code| reply.said.has(code)) {
-            return Failure::transient(format!("status {}: {}", reply.status.as_u16(), reply.said.text()));
+        if matches!(reply.status.as_u16(), 404 | 416) || dead.iter().any(|code| reply.error.has(code)) {
+            return Failure::transient(reply.error.with_status(reply.status));
         }
         self.refusal(what, reply).into()
     }

@@ -17,17 +17,14 @@ pub(crate) struct ProxyRules {
 impl ProxyRules {
     /// # Errors
     ///
-    /// [`Error::Setting`] for a proxy that is no URL; silently going around it could be forbidden.
+    /// [`ErrorKind::Setting`](crate::ErrorKind::Setting) for a proxy that is no URL; silently going around it could be forbidden.
     pub(crate) fn new(proxies: &Proxies) -> Result<Self, Error> {
         let parse = |name: &str, text: &Option<String>| {
             let Some(text) = text.as_deref().filter(|text| !text.is_empty()) else { return Ok(None) };
             let url = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
             let url = Url::parse(&url).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-            url.map(Some).ok_or_else(|| Error::Setting {
-                setting: name.to_owned(),
-                // Its text may have a password.
-                reason: "it is not the URL of an HTTP proxy, http://HOST:PORT".into(),
-            })
+            // Its text may have a password.
+            url.map(Some).ok_or_else(|| Error::setting(name, "it is not the URL of an HTTP proxy, http://HOST:PORT"))
         };
         Ok(Self {
             http: parse("http_proxy", &proxies.http)?,

@@ -12,7 +12,7 @@ use pixi_oci_layer::Digest;
 use super::plan::{MountFrom, PushPlan, PushReport};
 use crate::{
     client::{Mount, Registry, Source},
-    error::Error,
+    error::{Error, ErrorKind},
     event::{Arrival, Event},
 };
 
@@ -136,9 +136,13 @@ pub(super) async fn arrive(
         }
     }
     if how == Arrival::Uploaded {
-        let source = source.as_ref().ok_or_else(|| Error::NoSource {
-            repository: registry.repository().to_string(),
-            digest: descriptor.digest,
+        let source = source.as_ref().ok_or_else(|| {
+            Error::new(
+                ErrorKind::NoSource,
+                registry.repository().to_string(),
+                format!("blob {}", descriptor.digest),
+                "",
+            )
         })?;
         if !dry_run {
             registry.put_blob(descriptor, source, open).await?;

@@ -5,12 +5,17 @@ use std::{cmp::Ordering, collections::BTreeSet};
 use pixi_oci_layer::Digest;
 
 use super::plan::{Document, PushPlan, TagStep};
-use crate::{client::Registry, document::References, error::Error, repository::check_tag};
+use crate::{
+    client::Registry,
+    document::References,
+    error::{Error, ErrorKind},
+    repository::check_tag,
+};
 
 /// Checks what needs no registry: documents are what their descriptors say and name what is in the plan; tags can be
 /// tags, and are named once.
 pub(super) fn consistent(plan: &PushPlan) -> Result<(), Error> {
-    let bad = |reason: String| Error::Plan { reason };
+    let bad = |reason: String| Error::plan(reason);
     for image in &plan.images {
         let named = references(&image.manifest)?;
         let own: Vec<_> = std::iter::once(&image.config.descriptor)
@@ -58,16 +63,16 @@ pub(super) async fn children(plan: &PushPlan, registry: &Registry) -> Result<(),
     for child in references(index)?.all().filter(|child| !with_us.contains(&child.digest)) {
         match registry.manifest(&child.digest.to_string()).await {
             Ok((found, _)) if found.size == child.size => {}
-            Ok(_) | Err(Error::NotFound { .. }) => missing.push(child.digest.to_string()),
-            Err(error) => return Err(error),
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => missing.push(child.digest.to_string()),
         }
     }
-    if missing.is_empty() { Ok(()) } else { Err(Error::ArchMissing { missing: missing.join(", ") }) }
+    if missing.is_empty() { Ok(()) } else { Err(Error::new(ErrorKind::ArchMissing, "", missing.join(", "), "")) }
 }
 
 fn references(document: &Document) -> Result<References, Error> {
     check_bytes(document)?;
-    References::parse(&document.descriptor, &document.bytes).map_err(|error| Error::Plan { reason: error.to_string() })
+    References::parse(&document.descriptor, &document.bytes).map_err(|error| Error::plan(error.to_string()))
 }
 
 fn check_bytes(document: &Document) -> Result<(), Error> {
@@ -79,7 +84,7 @@ fn check_bytes(document: &Document) -> Result<(), Error> {
         Ordering::Equal if found == digest => return Ok(()),
         Ordering::Equal => format!("it is {found}"),
     };
-    Err(Error::Plan { reason: format!("a document should be {digest} with {size} bytes, but {found}") })
+    Err(Error::plan(format!("a document should be {digest} with {size} bytes, but {found}")))
 }
 
 fn targets(plan: &PushPlan) -> BTreeSet<Digest> {

@@ -89,7 +89,7 @@ pub struct TagStep {
 pub enum TagRule {
     /// It is for work in progress and is overwritten.
     Staging,
-    /// It never changes: [`Error::TagExists`](crate::Error::TagExists), before anything is sent.
+    /// It never changes: [`ErrorKind::TagExists`](crate::ErrorKind::TagExists), before anything is sent.
     Immutable,
     /// It moves, after all immutable ones are there. `latest` moves after all others.
     Moving,
@@ -127,7 +127,7 @@ pub struct TagResult {
 
 impl TagStep {
     pub(super) fn unknown_target(&self) -> Error {
-        Error::Plan { reason: format!("the tag {} would name {}, which is not in it", self.tag, self.target) }
+        Error::plan(format!("the tag {} would name {}, which is not in it", self.tag, self.target))
     }
 }
 

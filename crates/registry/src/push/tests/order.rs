@@ -3,7 +3,7 @@
 use pixi_oci_test_registry::{Kind, Point, Profile, Registry, checker, fake::Auth, sample};
 
 use crate::{
-    error::Error,
+    error::ErrorKind,
     event::{Arrival, Event},
     push::{TagRule, push},
     testing::{Setup, push_to, release, run},
@@ -96,7 +96,7 @@ fn a_version_is_never_published_twice() {
     push_to(&registry.reference("a/b"), &release(&first, dir.path(), "1.0.0")).unwrap();
     registry.clear_log();
     let error = push_to(&registry.reference("a/b"), &release(&second, dir.path(), "1.0.0")).unwrap_err();
-    assert!(matches!(&error, Error::TagExists { tag, .. } if tag.starts_with("1.0.0")), "{error}");
+    assert!(error.kind() == ErrorKind::TagExists && error.to_string().contains(":1.0.0"), "{error}");
     assert_eq!(error.name(), Some("tag-exists"));
     assert_eq!(mutations(&registry), [""; 0]);
     // A new version moves `latest`, and the old tags stay.
@@ -158,7 +158,7 @@ fn a_plan_that_contradicts_itself_is_not_begun() {
         let mut plan = plan.clone();
         change(&mut plan);
         let error = push_to(&registry.reference("a/b"), &plan).unwrap_err();
-        assert!(matches!(error, Error::Plan { .. }), "{error}");
+        assert!(error.kind() == ErrorKind::Plan, "{error}");
         error.to_string()
     };
     assert!(wrong(&|plan| plan.tags[0].tag = "a b".into()).contains("cannot be a tag"));
@@ -206,7 +206,7 @@ fn a_blob_without_a_file_must_be_there() {
         layer.source = None;
     }
     let error = push_to(&registry.reference("a/b"), &plan).unwrap_err();
-    assert!(matches!(error, Error::NoSource { .. }), "{error}");
+    assert!(error.kind() == ErrorKind::NoSource, "{error}");
     push_to(&registry.reference("a/b"), &release(&image, dir.path(), "1.0.0")).unwrap();
     let (_, manifests) = registry.content("a/b");
     assert_eq!(manifests.len(), 3);

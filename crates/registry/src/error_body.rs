@@ -1,9 +1,10 @@
-//! What registries say, made safe to repeat.
+//! What registries answer when they refuse, made safe to repeat.
 
+use reqwest::StatusCode;
 use serde::Deserialize;
 
 /// How much of a registry's words an error repeats, in characters.
-const MAX_SAID: usize = 500;
+const MAX_TEXT: usize = 500;
 
 /// Text from outside on one line, without what a terminal would obey (CVE-2023-40030) or show in another order
 /// (CVE-2021-42574), and not longer than a reader bears.
@@ -13,12 +14,12 @@ pub(crate) fn sanitise(text: &str) -> String {
             && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
     };
     let spaced = text.chars().map(|c| if matches!(c, '\n' | '\r' | '\t') { ' ' } else { c });
-    spaced.filter(visible).take(MAX_SAID).collect::<String>().trim().to_owned()
+    spaced.filter(visible).take(MAX_TEXT).collect::<String>().trim().to_owned()
 }
 
 /// The body of an answer that is an error.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Said {
+pub(crate) struct ErrorBody {
     /// The codes of the distribution-spec, and those that registries made up.
     pub(crate) codes: Vec<String>,
     /// For people.
@@ -39,7 +40,7 @@ struct Entry {
     message: Option<String>,
 }
 
-impl Said {
+impl ErrorBody {
     /// Reads a body, whatever it is.
     pub(crate) fn of(body: &[u8]) -> Self {
         if let Ok(envelope) = serde_json::from_slice::<Envelope>(body) {
@@ -61,6 +62,11 @@ impl Said {
     /// What to repeat; never nothing.
     pub(crate) fn text(&self) -> &str {
         if self.text.is_empty() { "it gives no reason" } else { &self.text }
+    }
+
+    /// The text behind the status that it came with.
+    pub(crate) fn with_status(&self, status: StatusCode) -> String {
+        format!("status {}: {}", status.as_u16(), self.text())
     }
 
     /// Whether one of the codes is this.
@@ -101,27 +107,28 @@ mod tests {
 
     #[test]
     fn errors_are_read_in_every_form() {
-        let said =
-            Said::of(br#"{"errors":[{"code":"DENIED","message":"no","detail":[1]},{"code":"X","message":null}]}"#);
-        assert_eq!((said.text(), said.has("DENIED"), said.has("X")), ("DENIED: no; X", true, true));
-        let page = Said::of(b"\n<!DOCTYPE HTML><head><title>413 Too \x1b[1mLarge</title>");
+        let error =
+            ErrorBody::of(br#"{"errors":[{"code":"DENIED","message":"no","detail":[1]},{"code":"X","message":null}]}"#);
+        assert_eq!((error.text(), error.has("DENIED"), error.has("X")), ("DENIED: no; X", true, true));
+        let page = ErrorBody::of(b"\n<!DOCTYPE HTML><head><title>413 Too \x1b[1mLarge</title>");
         assert_eq!((page.text(), page.is_page), (r#"a web page, "413 Too \u{1b}[1mLarge""#, true));
         assert_eq!(
-            Said::of(b"retry-after: 10.48ms, allowed: 2000/minute").text(),
+            ErrorBody::of(b"retry-after: 10.48ms, allowed: 2000/minute").text(),
             "retry-after: 10.48ms, allowed: 2000/minute"
         );
-        assert_eq!(Said::of(b"").text(), "it gives no reason");
-        assert!(Said::of(b"You have exceeded a secondary rate limit").is_rate_limit());
+        assert_eq!(ErrorBody::of(b"").text(), "it gives no reason");
+        assert!(ErrorBody::of(b"You have exceeded a secondary rate limit").is_rate_limit());
         assert!(
-            Said::of(br#"{"errors":[{"code":"DENIED","message":"adding 5 MiB will exceed the quota"}]}"#).is_quota()
+            ErrorBody::of(br#"{"errors":[{"code":"DENIED","message":"adding 5 MiB will exceed the quota"}]}"#)
+                .is_quota()
         );
-        let deep = Said::of("[".repeat(100_000).as_bytes());
-        assert_eq!(deep.text().len(), MAX_SAID);
+        let deep = ErrorBody::of("[".repeat(100_000).as_bytes());
+        assert_eq!(deep.text().len(), MAX_TEXT);
     }
 
     #[test]
     fn cve_2023_40030_and_cve_2021_42574_nothing_a_terminal_would_obey_is_repeated() {
         assert_eq!(sanitise("a\u{1b}[2Jb\u{9b}c\u{202e}d\ne\u{feff}"), "a[2Jbcd e");
-        assert_eq!(sanitise(&"x".repeat(10_000)).len(), MAX_SAID);
+        assert_eq!(sanitise(&"x".repeat(10_000)).len(), MAX_TEXT);
     }
 }
