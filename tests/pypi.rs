@@ -338,7 +338,7 @@ fn lists_that_are_wrong_are_told_once_and_corrected() {
     let unlisted =
         wheel("unlisted", [file("unlisted/__init__.py", ""), file("unlisted/_ext.so", "\x7fELF").unlisted()]);
     let bare = wrong("bare", &|lines| lines.replace(&init("bare"), "bare/__init__.py,,\n"));
-    let other = line("forged/__init__.py", b"other");
+    let other = line("forged/__init__.py", b"other\n");
     let forged = wrong("forged", &|lines| lines.replace(&init("forged"), &other));
     let conda = package(
         "conda-wrong",
@@ -384,10 +384,10 @@ fn lists_that_are_wrong_are_told_once_and_corrected() {
 
     let outcome = sandbox.run(&["verify", "image", "oci:out", "--json"]).success();
     for name in ["bare", "forged", "unlisted"] {
-        let notice = format!("1 files of pypi:{name} 1.0 are accounted for by the table, not by the wheel");
+        let notice = format!("pypi:{name} 1.0: 1 files accounted for by the table, not by the wheel");
         assert!(outcome.stdout.contains(&notice), "{name}: {outcome:?}");
     }
-    assert!(!outcome.stdout.contains("pypi:good 1.0 are"), "{outcome:?}");
+    assert!(!outcome.stdout.contains("pypi:good 1.0: "), "{outcome:?}");
     for (path, rule) in [("unlisted/_ext.so", "changed"), ("good/__init__.py", "changed")] {
         let at = format!("{SITE_PACKAGES}/{path}");
         forge(&sandbox.path("out"), "amd64", |_, entries| {

@@ -10,7 +10,8 @@ use pixi_oci_build::Architecture;
 use pixi_oci_registry::{RegistryAccess, RepositoryRef};
 use pixi_oci_store::{OciLayout, pull};
 use pixi_oci_verify::{
-    ArchiveKind, Check, Project, Report, RunError, Scratch, Severity, Verdict, run_image, unpack_archive, verify_layout,
+    ArchiveKind, Check, Project, Report, Rule, RunError, Scratch, Severity, Verdict, run_image, unpack_archive,
+    verify_layout,
 };
 
 use super::{RunArgs, Surroundings, accounts, show};
@@ -137,6 +138,8 @@ pub fn findings(report: &Report, output: &Output) -> usize {
         let line = format!("{}: {}{place}: {}", finding.rule, finding.subject, finding.detail);
         match finding.severity {
             Severity::Error => output.failure(&line),
+            // What is accounted for in another way than usual.
+            Severity::Notice if finding.rule == Rule::Inventory => output.say(&line),
             // Base images have whiteouts and set-user-id programs.
             Severity::Notice => output.note(&line),
         }

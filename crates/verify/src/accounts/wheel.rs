@@ -89,7 +89,7 @@ pub(super) fn correct(
         claimed.push((own.clone(), Claim::File { sha256: Some(sha256) }));
     }
     if !files.is_empty() {
-        let text = format!("{} files of {own} are accounted for by the table, not by the wheel", files.len());
+        let text = format!("{own}: {} files accounted for by the table, not by the wheel", files.len());
         found.findings.notice(Rule::Inventory, &found.layer.report.digest, text);
     }
 }
