@@ -37,6 +37,7 @@ mod rebuild;
 mod report;
 mod reproducible;
 mod sources;
+mod unpinned_packages;
 mod verify_run;
 mod words;
 

@@ -163,6 +163,11 @@ impl<'a> Package<'a> {
         self.archive.as_ref().map(|archive| archive.sha256).or_else(|| self.locked?.sha256())
     }
 
+    /// Whether the lock file says only where its archive is, and not what it must be.
+    pub fn is_unpinned(&self) -> bool {
+        self.locked.is_some_and(is_unpinned)
+    }
+
     /// Its paths below the prefix; none before they are placed.
     pub fn paths(&self) -> &[(TreePath, bool)] {
         self.placement.as_ref().map(|placement| placement.paths.as_slice()).unwrap_or_default()
@@ -261,6 +266,11 @@ impl<'a> Package<'a> {
             size: archive.size,
         })
     }
+}
+
+/// Whether a conda package is locked without a sha256. Of wheels, the report says it.
+pub fn is_unpinned(package: &LockedPackage) -> bool {
+    matches!(package, LockedPackage::Conda(_)) && package.sha256().is_none()
 }
 
 /// `NAME VERSION BUILD`

@@ -14,7 +14,7 @@ pub struct FetchItem {
     pub name: String,
     /// Where it is.
     pub location: ArchiveLocation,
-    /// What it must be. Without it (only wheels that are named by URL or path can lack it) the hash is found out, and
+    /// What it must be. Without it (packages that are named by URL or path can lack it) the hash is found out, and
     /// what was once fetched from a URL is what later fetches give.
     pub sha256: Option<Sha256>,
     /// Its md5, 32 lower-case hex digits, if the lock file says so.

@@ -6,11 +6,14 @@ mod platform;
 pub use package::{ArchiveLocation, LockedPackage, LockedWheel, PypiSourceKind, WheelOrigin};
 pub use platform::{LockedPlatform, PlatformWanted};
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use rattler_lock::ParseCondaLockError;
 
-use crate::Error;
+use crate::{Error, Sha256};
 use pixi_oci_net::redact_text;
 use pixi_oci_workspace::{ManifestPlatform, VirtualPackage, Workspace, read_text};
 
@@ -28,6 +31,8 @@ pub struct LockFile {
     directory: PathBuf,
     inner: rattler_lock::LockFile,
     names: Vec<ManifestPlatform>,
+    /// What packages must be that are locked without a sha256, by [`LockedPackage::name`].
+    hashes: BTreeMap<String, Sha256>,
 }
 
 impl LockFile {
@@ -36,7 +41,10 @@ impl LockFile {
     /// # Errors
     /// As for [`Self::read`].
     pub fn of(workspace: &Workspace) -> Result<Self, Error> {
-        Ok(Self::read(&workspace.lock_path)?.with_platform_names(&workspace.platforms))
+        let mut lock = Self::read(&workspace.lock_path)?.with_platform_names(&workspace.platforms);
+        let hashes = workspace.oci.hashes.iter().filter_map(|(name, hash)| Some((name.clone(), hash.parse().ok()?)));
+        lock.hashes = hashes.collect();
+        Ok(lock)
     }
 
     /// Reads a lock file.
@@ -79,7 +87,7 @@ impl LockFile {
                 },
             })?;
         check_version(path, inner.version() as u64)?;
-        Ok(Self { path: path.to_owned(), directory, inner, names: Vec::new() })
+        Ok(Self { path: path.to_owned(), directory, inner, names: Vec::new(), hashes: BTreeMap::new() })
     }
 
     /// Gives the platforms the names under which the workspace declares them.
@@ -152,7 +160,7 @@ impl LockFile {
                 available: self.platforms(environment)?.into_iter().map(|p| p.name).collect(),
             });
         };
-        package::read(&self.path, &self.directory, packages)
+        package::read(&self.path, &self.directory, &self.hashes, packages)
     }
 
     /// All platforms an environment is locked for, whatever can be made of them; none if it is not locked.

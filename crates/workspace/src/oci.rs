@@ -48,6 +48,8 @@ pub struct OciConfig {
     pub directories: Option<Vec<String>>,
     /// Wheels in place of locked sources; paths or globs relative to the workspace.
     pub wheels: Option<Vec<String>>,
+    /// The sha256 of packages that the lock file has none of, by name. Not in an environment's part.
+    pub hashes: BTreeMap<String, String>,
     /// How layers are compressed.
     pub compression: Option<CompressionSetting>,
     /// At most so many layers.

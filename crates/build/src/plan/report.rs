@@ -56,6 +56,8 @@ pub enum Reason {
     UnknownPackages,
     /// Packages are locked as sources that have to be built first.
     Sources,
+    /// Conda packages are locked without a sha256.
+    NoHash,
     /// Layers have to be made.
     LayersToBuild,
     /// The base image is named by a tag, which may move.

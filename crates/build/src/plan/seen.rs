@@ -62,6 +62,14 @@ pub fn look(
     find_archives(&mut packages, workshop.session)?;
     let unknown = unknown_names(target, &packages, wheels);
     let mut reasons = Vec::new();
+    let unpinned: Vec<&str> = packages.iter().filter(|p| p.is_unpinned()).map(|p| p.name.as_str()).collect();
+    if !unpinned.is_empty() {
+        let message = format!(
+            "the digest of {} is not known: the lock file has no sha256; a build says it, for [tool.pixi-oci.hashes]",
+            unpinned.join(", ")
+        );
+        reasons.push(Unpredicted { reason: Reason::NoHash, message });
+    }
     let base = base(workshop, target, asks_for_base, &mut reasons)?;
     let mut seen = Seen { unknown, base, ..Seen::default() };
     if seen.unknown.is_empty() {

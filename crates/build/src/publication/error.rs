@@ -61,6 +61,18 @@ pub enum PublishError {
         /// The base image.
         base: String,
     },
+    /// A release with packages that may be others tomorrow.
+    #[error(
+        "version {version} is a release, and the lock file has no sha256 for {}; add its line to [tool.pixi-oci.hashes]: \
+         a build without --publish says it",
+        packages.join(", ")
+    )]
+    UnpinnedPackages {
+        /// The release.
+        version: String,
+        /// The packages.
+        packages: Vec<String>,
+    },
     /// An image for an architecture is missing.
     #[error("there is no image for {missing}, which {required_by} requires; the index is not published")]
     ArchMissing {
@@ -123,6 +135,7 @@ impl PublishError {
             Self::Tag(TagError::DevTag { .. }) => "dev-tag",
             Self::PullRequest { .. } => "pull-request",
             Self::UnpinnedBase { .. } => "unpinned-base",
+            Self::UnpinnedPackages { .. } => "unpinned-package",
             Self::ArchMissing { .. } => "arch-missing",
             Self::LegMismatch { .. } => "leg-mismatch",
             _ => return None,

@@ -1,6 +1,9 @@
 //! One publication, from the first question to the last tag.
 
+use std::collections::BTreeSet;
+
 use pixi_oci_image::Architecture;
+use pixi_oci_lock::LockedPackage;
 use pixi_oci_publish::tags::{Release, TagPlan, TagPlanInput, Version, tag_plan};
 use pixi_oci_registry::{
     Access, CredentialSources, Error, Registry, Repository,
@@ -20,6 +23,7 @@ use crate::{
     Project, Session,
     build::{reference, stage},
     cache::Pushed,
+    package::is_unpinned,
     remote::{Published, RemoteOptions, RemoteRepository},
     stock::{OnLayer, Remote},
 };
@@ -60,7 +64,7 @@ pub fn publish_images(
     let version = version(request, &legs)?;
     // What can be known without asking anybody is said before anything is done.
     let first = tags(request, version.as_ref(), &[], &[])?;
-    check_base(request, version.as_ref(), &first)?;
+    check_release(request, project, version.as_ref(), &first)?;
 
     let mut destinations = open(request, &legs, session)?;
     if destinations.iter().any(|destination| destination.state.is_err()) {
@@ -223,18 +227,27 @@ pub fn tags(
 }
 
 /// A release is what it is for ever, and so must be what it is made of.
-fn check_base(request: &PublishRequest, version: Option<&Version>, tags: &TagPlan) -> Result<(), PublishError> {
+fn check_release(
+    request: &PublishRequest,
+    project: Option<&Project>,
+    version: Option<&Version>,
+    tags: &TagPlan,
+) -> Result<(), PublishError> {
     let builds = matches!(request.source, PublishSource::Workspace | PublishSource::Leg);
     let release = || {
         let asked = tags.tags.iter().find_map(|planned| planned.tag.parse::<Release>().ok());
         version.and_then(Version::release).or(asked)
     };
-    match (&request.settings.unpinned_base, release()) {
-        (Some(base), Some(release)) if builds => {
-            Err(PublishError::UnpinnedBase { version: release.to_string(), base: base.clone() })
-        }
-        _ => Ok(()),
+    let Some(version) = release().filter(|_| builds).map(|release| release.to_string()) else { return Ok(()) };
+    if let Some(base) = &request.settings.unpinned_base {
+        return Err(PublishError::UnpinnedBase { version, base: base.clone() });
     }
+    let packages = project.into_iter().flat_map(|project| &project.targets).flat_map(|target| &target.packages);
+    let packages: BTreeSet<String> = packages.filter(|package| is_unpinned(package)).map(LockedPackage::name).collect();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    Err(PublishError::UnpinnedPackages { version, packages: packages.into_iter().collect() })
 }
 
 /// Asks every registry whether it is there, and what tags it has.

@@ -1,7 +1,7 @@
 //! The packages of a lock file, with their locations made absolute.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     path::{Component, Path, PathBuf},
 };
 
@@ -15,7 +15,8 @@ use pixi_oci_net::redact;
 /// A package of a lock file.
 #[derive(Debug, Clone)]
 pub enum LockedPackage {
-    /// A conda package archive. Its record always has a sha256; its URL is absolute, `file:` for local ones.
+    /// A conda package archive. Its record can lack a sha256 where the manifest names it by URL or path, or the channel is
+    /// old; its URL is absolute, `file:` for local ones.
     Conda(Box<RepoDataRecord>),
     /// A conda package that would have to be built from source.
     CondaSource {
@@ -133,12 +134,25 @@ impl LockedPackage {
         }
     }
 
-    /// The archive's sha256: of every conda package, of most wheels, of no source.
+    /// The archive's sha256: of most conda packages and wheels, of no source.
     pub fn sha256(&self) -> Option<Sha256> {
         match self {
             Self::Conda(record) => Sha256::from_rattler(record.package_record.sha256.as_ref()?.as_slice()),
             Self::Wheel(wheel) => wheel.sha256,
             _ => None,
+        }
+    }
+
+    /// Says what an archive must be that is locked without a sha256.
+    fn pin(&mut self, hash: Sha256) {
+        match self {
+            Self::Conda(record) => {
+                record.package_record.sha256.get_or_insert_with(|| (*hash.as_bytes()).into());
+            }
+            Self::Wheel(wheel) => {
+                wheel.sha256.get_or_insert(hash);
+            }
+            Self::CondaSource { .. } | Self::PypiSource { .. } => {}
         }
     }
 }
@@ -147,17 +161,21 @@ impl LockedPackage {
 pub(crate) fn read<'a>(
     lock_path: &Path,
     directory: &Path,
+    hashes: &BTreeMap<String, Sha256>,
     packages: impl Iterator<Item = &'a rattler_lock::LockedPackage>,
 ) -> Result<Vec<LockedPackage>, Error> {
     let mut seen = HashSet::new();
     packages
         .map(|package| {
-            let package = convert(directory, package).map_err(|(package, message)| Error::LockedPackage {
+            let mut package = convert(directory, package).map_err(|(package, message)| Error::LockedPackage {
                 path: lock_path.to_owned(),
                 package,
                 message,
             })?;
             let name = package.name();
+            if let Some(hash) = hashes.get(&name) {
+                package.pin(*hash);
+            }
             if !seen.insert(name.clone()) {
                 let message =
                     "it is locked twice in one environment; run `pixi lock` to renew the lock file".to_owned();
@@ -196,10 +214,6 @@ fn convert(directory: &Path, package: &rattler_lock::LockedPackage) -> Result<Lo
 
 fn conda(directory: &Path, data: &CondaBinaryData) -> Result<LockedPackage, String> {
     let record = &data.package_record;
-    if record.sha256.is_none() {
-        let has = if record.md5.is_some() { "only an md5" } else { "no hash" };
-        return Err(format!("the lock file has {has} for it, not a sha256; run `pixi lock` to renew the lock file"));
-    }
     let location = data.location.as_str();
     let url = match locate(directory, &data.location) {
         ArchiveLocation::Url(url) => url,

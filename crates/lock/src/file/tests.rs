@@ -269,16 +269,26 @@ fn bad_packages_are_named() {
     let conda = "conda: https://h.example/c/linux-64/a-1.0-h1_0.conda";
     let other = "conda: https://h.example/c/linux-64/a-2.0-h1_0.conda";
     let sha = format!("  sha256: {SHA}\n");
-    let md5 = "  md5: 0123456789abcdef0123456789abcdef\n";
-    let cases = [
-        (v6(&[conda], &format!("- {conda}\n{md5}")), "package a: the lock file has only an md5 for it"),
-        (v6(&[conda], &format!("- {conda}\n")), "package a: the lock file has no hash for it"),
-        (v6(&[conda, other], &format!("- {conda}\n{sha}- {other}\n{sha}")), "package a: it is locked twice"),
-    ];
+    let cases = [(v6(&[conda, other], &format!("- {conda}\n{sha}- {other}\n{sha}")), "package a: it is locked twice")];
     for (text, message) in cases {
         let error = packages(&parse(&text), "default", "linux-64").unwrap_err().to_string();
         assert!(error.starts_with("/ws/pixi.lock") && error.contains(message), "{error}");
     }
+}
+
+#[test]
+fn packages_without_a_sha256_can_be_pinned() {
+    let conda = "conda: https://h.example/c/linux-64/a-1.0-h1_0.conda";
+    for hash in ["", "  md5: 0123456789abcdef0123456789abcdef\n"] {
+        let mut lock = parse(&v6(&[conda], &format!("- {conda}\n{hash}")));
+        assert_eq!(packages(&lock, "default", "linux-64").unwrap()[0].sha256(), None);
+        lock.hashes = [("a".to_owned(), SHA.parse().unwrap())].into();
+        assert_eq!(packages(&lock, "default", "linux-64").unwrap()[0].sha256().unwrap().to_string(), SHA);
+    }
+    // What is locked stays.
+    let mut lock = parse(&v6(&[conda], &format!("- {conda}\n  sha256: {SHA}\n")));
+    lock.hashes = [("a".to_owned(), "0".repeat(64).parse().unwrap())].into();
+    assert_eq!(packages(&lock, "default", "linux-64").unwrap()[0].sha256().unwrap().to_string(), SHA);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::{
 const TABLE: &str = "pixi-oci";
 
 /// Every key of `[tool.pixi-oci]`.
-const KEYS: [&str; 23] = [
+const KEYS: [&str; 24] = [
     "repositories",
     "tags",
     "base",
@@ -30,6 +30,7 @@ const KEYS: [&str; 23] = [
     "exclude",
     "directories",
     "wheels",
+    "hashes",
     "compression",
     "max-layers",
     "virtual-packages",
@@ -38,7 +39,7 @@ const KEYS: [&str; 23] = [
 ];
 
 /// The keys that make no sense in one environment's part.
-const GENERAL_ONLY: [&str; 2] = ["environment", "environments"];
+const GENERAL_ONLY: [&str; 3] = ["environment", "environments", "hashes"];
 
 /// Reads the table under `[tool]`, if it is there.
 pub(crate) fn read(tool: &Section<'_>, environments: &[&str]) -> Result<OciConfig, ManifestError> {
@@ -91,6 +92,7 @@ fn read_table(section: &Section<'_>, keys: &[&str]) -> Result<OciConfig, Manifes
         exclude: section.strings("exclude")?,
         directories: list(section, "directories", |entry| absolute_path(entry, entry.string()?))?,
         wheels: section.strings("wheels")?,
+        hashes: hashes(section)?,
         compression: match section.string("compression")? {
             Some(text) => Some(text.parse::<CompressionSetting>().map_err(|e| section.error_at("compression", e))?),
             None => None,
@@ -102,6 +104,18 @@ fn read_table(section: &Section<'_>, keys: &[&str]) -> Result<OciConfig, Manifes
         token_command: command(section, "token-command")?,
         environments: BTreeMap::new(),
     })
+}
+
+fn hashes(section: &Section<'_>) -> Result<BTreeMap<String, String>, ManifestError> {
+    let hashes: BTreeMap<String, String> = section.string_map("hashes")?.unwrap_or_default().into_iter().collect();
+    let is_sha256 =
+        |hash: &str| hash.len() == 64 && hash.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    match hashes.iter().find(|(_, hash)| !is_sha256(hash)) {
+        Some((name, _)) => {
+            Err(section.error_at("hashes", format!("the hash of `{name}` is not a sha256 of 64 lower-case hex digits")))
+        }
+        None => Ok(hashes),
+    }
 }
 
 fn check_keys(section: &Section<'_>, known: &[&str]) -> Result<(), ManifestError> {
