@@ -145,6 +145,11 @@ impl Archive {
         max_paths(self.len)
     }
 
+    /// The most bytes of the files in `info/` that are kept in memory.
+    pub fn max_info(&self) -> u64 {
+        (32 << 20) + self.len.saturating_mul(16)
+    }
+
     /// The longest file that may have a prefix placeholder: it is in memory while that is replaced.
     pub fn max_patched(&self) -> u64 {
         (128 << 20) + self.len.saturating_mul(16)

@@ -125,6 +125,9 @@ fn entry_points(archive: &Archive, json: &[u8]) -> Result<Vec<EntryPoint>, Error
     const FILE: &str = "info/link.json";
     let link = LinkJson::from_slice(json).map_err(|e| Error::info(&archive.name, FILE, e))?;
     match link.noarch {
+        NoArchLinks::Python(links) if links.entry_points.len() as u64 > archive.max_paths() => {
+            Err(Error::TooBig { package: archive.name.clone(), what: "entry points", limit: archive.max_paths() })
+        }
         NoArchLinks::Python(links) => Ok(links.entry_points),
         NoArchLinks::Generic => {
             Err(Error::info(&archive.name, FILE, "it is for a generic package, but index.json says `noarch: python`"))

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use pixi_oci_package::Error;
 
 const FILE: &str = "entry_points.txt";
+/// Each script takes some hundred bytes; real wheels have up to a hundred.
+const MAX_BYTES: usize = 1 << 20;
 
 /// A script that calls a function.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +32,10 @@ pub(crate) struct EntryPoints {
 impl EntryPoints {
     pub fn parse(wheel: &str, bytes: &[u8]) -> Result<Self, Error> {
         let fail = |reason: String| Error::info(wheel, FILE, reason);
+        if bytes.len() > MAX_BYTES {
+            let what = "bytes in entry_points.txt";
+            return Err(Error::TooBig { package: wheel.into(), what, limit: MAX_BYTES as u64 });
+        }
         let text = std::str::from_utf8(bytes).map_err(|error| fail(error.to_string()))?;
         let mut sections = [("console_scripts", BTreeMap::new()), ("gui_scripts", BTreeMap::new())];
         let mut section = "";
@@ -158,6 +164,8 @@ mod tests {
             assert!(!error.to_string().contains('\u{1b}'));
         }
         assert!(parse("[console_scripts\n").is_err());
+        let long = parse(&format!("# {}\n", "x".repeat(1 << 20))).err().unwrap().to_string();
+        assert!(long.contains("more than 1048576 bytes in entry_points.txt"), "{long}");
         assert!(is_interpreter("pypy3.EXE") && is_interpreter("pythonw3.13t"));
         assert!(!is_interpreter("python-config") && !is_interpreter("python3.x") && !is_interpreter("ipython"));
     }

@@ -12,11 +12,13 @@ use crate::{
 /// Files with one line or object a path of the package.
 const MAX_LIST: u64 = 256 << 20;
 /// Files about the package as a whole.
-const MAX_OBJECT: u64 = 16 << 20;
+const MAX_OBJECT: u64 = 4 << 20;
+/// It is only hashed.
+const MAX_ABOUT: u64 = 16 << 20;
 
 /// The files, with the most bytes of each.
 const FILES: [(&str, u64); 8] = [
-    (ABOUT, MAX_OBJECT),
+    (ABOUT, MAX_ABOUT),
     ("info/files", MAX_LIST),
     ("info/has_prefix", MAX_LIST),
     ("info/index.json", MAX_OBJECT),
@@ -32,6 +34,8 @@ const ABOUT: &str = "info/about.json";
 #[derive(Default)]
 pub(crate) struct InfoFiles {
     found: BTreeMap<&'static str, Found>,
+    /// How many bytes they have together.
+    bytes: u64,
 }
 
 struct Found {
@@ -52,7 +56,9 @@ impl InfoFiles {
             let refusal = Refusal::Type { listed: Kind::File.name(), found: entry.kind.name() };
             return Err(Error::path(&archive.name, name, refusal));
         }
-        if entry.size > limit {
+        let limit = limit.min(archive.max_info());
+        self.bytes = self.bytes.saturating_add(entry.size);
+        if entry.size > limit || self.bytes > archive.max_info() {
             return Err(Error::TooBig { package: archive.name.clone(), what: "bytes in a file of info/", limit });
         }
         let mut bytes = Vec::new();

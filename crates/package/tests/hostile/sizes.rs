@@ -49,7 +49,7 @@ fn deep_and_long_names() {
     let lists: Vec<_> =
         (0..20_000).map(|i| json!({"_path": format!("{directory}/{i}"), "path_type": "hardlink"})).collect();
     let lists = json!({"paths": lists, "paths_version": 1}).to_string();
-    let noise = file("info/noise", noise(400_000)).in_info();
+    let noise = file("info/noise", noise(1_500_000)).in_info();
     let package = Package { level: 1, ..evil([noise]).paths_json(lists) };
     let text = text_of(&error_of(&package, package.bytes()));
     assert!(text.contains("bytes of names"), "{text}");
