@@ -20,7 +20,7 @@ use std::{
     process::ExitCode,
 };
 
-use pixi_oci_build::{SizedPackage, group, package_layers};
+use pixi_oci_pipeline::{SizedPackage, group, package_layers};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
@@ -177,8 +177,9 @@ fn layers(packages: &Packages) -> Layers {
     };
     let grouped = |names: &[&String]| -> Layers {
         let groups = group(&sized(names), package_layers(MAX_LAYERS, 3).expect("enough layers"));
-        let keys =
-            |group: &pixi_oci_build::LayerGroup| group.packages.iter().map(|&i| packages[names[i]].0.clone()).collect();
+        let keys = |group: &pixi_oci_pipeline::LayerGroup| {
+            group.packages.iter().map(|&i| packages[names[i]].0.clone()).collect()
+        };
         groups.iter().map(|group| (keys(group), group.size)).collect()
     };
     let mut shuffled = names.clone();

@@ -9,8 +9,9 @@ use std::{
     path::Path,
 };
 
-use pixi_oci_build::{Caches, Declared, Inputs, LockUse, Project, Resources, Session, build};
 use pixi_oci_net::{Client, ClientSettings};
+use pixi_oci_plan::build;
+use pixi_oci_project::{Caches, Declared, Inputs, LockUse, Project, Resources, Session};
 use pixi_oci_registry::RegistryAccess;
 use pixi_oci_workspace::Workspace;
 use serde_json::Value;

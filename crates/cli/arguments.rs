@@ -3,7 +3,8 @@
 use std::{io::IsTerminal, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use pixi_oci_build::{Architecture, Assumed, BuildPlace, Inputs, LockUse, ProvenanceInputs, SourceInputs};
+use pixi_oci_image::Architecture;
+use pixi_oci_project::{Assumed, BuildPlace, Inputs, LockUse, ProvenanceInputs, SourceInputs};
 use pixi_oci_registry::RepositoryRef;
 use pixi_oci_workspace::{
     CompressionSetting, Include, OciConfig, VirtualPackage, Workspace as OpenWorkspace, split_plain,

@@ -3,7 +3,7 @@
 use std::{io, path::PathBuf};
 
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Report};
-use pixi_oci_build::PublishError;
+use pixi_oci_publish::PublishError;
 use pixi_oci_workspace::ManifestError;
 
 use crate::{
@@ -16,7 +16,10 @@ use crate::{
 pub enum CliError {
     /// The build or plan failed.
     #[error(transparent)]
-    Build(#[from] pixi_oci_build::Error),
+    Build(#[from] pixi_oci_plan::Error),
+    /// A product cannot be made or installed.
+    #[error(transparent)]
+    Product(pixi_oci_airgap::Error),
     /// The workspace.
     #[error(transparent)]
     Workspace(#[from] pixi_oci_workspace::Error),
@@ -108,11 +111,17 @@ impl CliError {
         }
     }
 
+    fn manifest(&self) -> Option<&ManifestError> {
+        match self {
+            Self::Build(error) => error.manifest(),
+            Self::Workspace(pixi_oci_workspace::Error::Manifest(error)) => Some(error),
+            _ => None,
+        }
+    }
+
     /// Shows the error on stderr; one in the manifest with the line and a caret.
     pub fn show(&self, output: &Output) {
-        use pixi_oci_workspace::Error::Manifest;
-        if let Self::Build(pixi_oci_build::Error::Workspace(Manifest(error))) | Self::Workspace(Manifest(error)) = self
-        {
+        if let Some(error) = self.manifest() {
             return match output.shape() {
                 Shape::Json => output.error(self),
                 _ => output.drawn(&drawn(error, output.color())),
@@ -138,6 +147,21 @@ fn is_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {
         let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
         matches!(kind, Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge))
     })
+}
+
+impl From<pixi_oci_project::Error> for CliError {
+    fn from(error: pixi_oci_project::Error) -> Self {
+        Self::Build(error.into())
+    }
+}
+
+impl From<pixi_oci_airgap::Error> for CliError {
+    fn from(error: pixi_oci_airgap::Error) -> Self {
+        match error {
+            pixi_oci_airgap::Error::Plan(error) => Self::Build(error),
+            error => Self::Product(error),
+        }
+    }
 }
 
 impl From<PublishError> for CliError {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use clap::ValueEnum;
-use pixi_oci_build::PlannedImage;
+use pixi_oci_plan::PlannedImage;
 use serde::Serialize;
 
 /// Whose words are used.

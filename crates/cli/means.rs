@@ -3,8 +3,8 @@
 use std::{env, path::PathBuf};
 
 use clap::Args;
-use pixi_oci_build::{Caches, Resources, Session};
 use pixi_oci_net::Client;
+use pixi_oci_project::{Caches, Resources, Session};
 use pixi_oci_registry::RegistryAccess;
 use pixi_oci_registry::RepositoryRef;
 use pixi_oci_workspace::Workspace;

@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use pixi_oci_build::{Changes, EnvironmentPlan, LayerKind, LayerState, Plan, PlannedLayerReport};
+use pixi_oci_pipeline::LayerKind;
+use pixi_oci_plan::{Changes, EnvironmentPlan, LayerState, Plan, PlannedLayerReport};
 
 use crate::progress::size;
 

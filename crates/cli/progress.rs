@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pixi_oci_build::{Event, OnEvent};
+use pixi_oci_project::{Event, OnEvent};
 use pixi_oci_registry::{Event as RegistryEvent, Events};
 
 use self::{bars::Bars, json::Json, phase::Phases, plain::Plain};

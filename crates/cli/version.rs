@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use pixi_oci_build::VersionFacts;
+use pixi_oci_publish::VersionFacts;
 use pixi_oci_publish::tags::ci_context;
 
 /// Reads `VERSION` and the variables of CI systems, and asks git what they do not say.

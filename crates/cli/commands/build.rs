@@ -3,8 +3,10 @@
 use std::{env, process::ExitCode};
 
 use clap::Args;
-use pixi_oci_build::{BuildReport, Declared, Project, Session, build};
+use pixi_oci_pipeline::BuildReport;
+use pixi_oci_plan::build;
 use pixi_oci_podman::{find_container_engine, load};
+use pixi_oci_project::{Declared, Project, Session};
 
 use crate::{
     arguments::{ImageArgs, Selection},
@@ -70,7 +72,9 @@ pub fn build_with_progress(
 ) -> Result<BuildReport, CliError> {
     let progress = Progress::new(output);
     let session = session.with_events(progress.listener());
-    let result = Project::open(declared, &session).and_then(|project| build(&project, to, &session));
+    let result = Project::open(declared, &session)
+        .map_err(pixi_oci_plan::Error::from)
+        .and_then(|project| build(&project, to, &session));
     progress.finish();
     let report = result?;
     for image in &report.images {
@@ -97,8 +101,8 @@ fn load_image(
 ) -> Result<ExitCode, CliError> {
     let engine = find_container_engine(&env::var_os("PATH").unwrap_or_default())?;
     let host = match env::consts::ARCH {
-        "x86_64" => pixi_oci_build::Architecture::Amd64,
-        "aarch64" => pixi_oci_build::Architecture::Arm64,
+        "x86_64" => pixi_oci_image::Architecture::Amd64,
+        "aarch64" => pixi_oci_image::Architecture::Arm64,
         other => return Err(CliError::Usage(format!("no image runs on this machine's architecture {other}"))),
     };
     let io = |source| CliError::Io { action: "make a temporary directory".into(), source };

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
-use pixi_oci_build::{InstallRequest, install_product};
+use pixi_oci_airgap::{InstallRequest, install_product};
 
 use crate::{commands::product::own_platform, error::CliError, means::MEMORY, output::Output};
 

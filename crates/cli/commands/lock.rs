@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
-use pixi_oci_build::{Assumed, Inputs, LockReport, PinReport, lock, pin_bases};
+use pixi_oci_project::{Assumed, Inputs, LockReport, PinReport, lock, pin_bases};
 use pixi_oci_workspace::VirtualPackage;
 
 use crate::{
@@ -109,7 +109,7 @@ fn pinned(report: &PinReport, json: bool, check: bool, output: &Output) -> Resul
 
 /// One line a package, in pixi's signs.
 fn changes(report: &LockReport) -> Vec<String> {
-    let line = |change: &pixi_oci_build::PackageChange| {
+    let line = |change: &pixi_oci_project::PackageChange| {
         let place = format!("{} {}", change.environment, change.platform);
         match (&change.before, &change.after) {
             (Some(before), Some(after)) => format!("~ {} {before} -> {after} ({place})", change.package),

@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use pixi_oci_build::{
-    Declared, EnvironmentPlan, PastRef, PlanOptions, Project, PublishRequest, PublishSource, PublishedRef, Session,
-    Settings, images_since, plan, planned_images,
-};
+use pixi_oci_pipeline::Remote;
+use pixi_oci_plan::{EnvironmentPlan, PastRef, PlanOptions, plan, planned_cache_from, planned_images};
+use pixi_oci_project::{Declared, Project, Session};
+use pixi_oci_publish::{PublishRequest, PublishSource, PublishedRef, Settings, images_since, plan_publication};
 
 use crate::{
     arguments::{ImageArgs, Selection},
@@ -95,7 +95,7 @@ fn jobs(args: &PlanArgs, system: matrix::System, output: &Output) -> Result<Exit
         let images = match &since {
             Some(Since::Commit(commit)) if !has_changed(&workspace, commit)? => Vec::new(),
             Some(Since::Published(published)) => {
-                ask(args, &selection, output, |projects, session, _| images_since(projects, published, session))?
+                ask(args, &selection, output, |projects, session, _| Ok(images_since(projects, published, session)?))?
             }
             _ => ask(args, &selection, output, |projects, _, _| Ok(planned_images(projects)))?,
         };
@@ -129,9 +129,14 @@ fn show(text: &str, output: &Output) -> Result<ExitCode, CliError> {
 }
 
 fn plans(args: &PlanArgs, output: &Output) -> Result<Vec<EnvironmentPlan>, CliError> {
-    let against = args.against.as_ref();
+    let options = PlanOptions { all: args.all, against: args.against.as_ref() };
     ask(args, &args.selection, output, |projects, session, push| {
-        plan(projects, PlanOptions { all: args.all, push, against }, session)
+        if let Some(push) = push {
+            return Ok(plan_publication(projects, push, options, session)?);
+        }
+        let remote = projects.first().map(|project| planned_cache_from(project, session)).transpose()?.flatten();
+        let plans = plan(projects, options, remote.as_ref().map(|remote| remote as &dyn Remote), session)?;
+        Ok(plans.into_iter().map(|(plan, _)| plan).collect())
     })
 }
 
@@ -140,7 +145,7 @@ fn ask<T>(
     args: &PlanArgs,
     selection: &Selection,
     output: &Output,
-    question: impl FnOnce(&[Project], &Session, Option<&PublishRequest>) -> Result<T, pixi_oci_build::Error>,
+    question: impl FnOnce(&[Project], &Session, Option<&PublishRequest>) -> Result<T, CliError>,
 ) -> Result<T, CliError> {
     let workspace = selection.open()?;
     let session = args.means.session(Some(&workspace), args.registry.access(), Some(&args.layers))?;
@@ -159,9 +164,9 @@ fn ask<T>(
     } else {
         Project::open(declared, &session).map(|project| vec![project])
     };
-    let answer = projects.and_then(|projects| question(&projects, &session, push.as_ref()));
+    let answer = projects.map_err(CliError::from).and_then(|projects| question(&projects, &session, push.as_ref()));
     progress.finish();
-    Ok(answer?)
+    answer
 }
 
 /// The dry run of a publication of the same build.

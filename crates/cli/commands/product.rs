@@ -10,9 +10,9 @@ use std::{
 };
 
 use clap::Args;
-use pixi_oci_build::{
-    Architecture, Declared, Inputs, ProductReport, ProductRequest, Project, Session, check_product, product,
-};
+use pixi_oci_airgap::{ProductReport, ProductRequest, check_product, product};
+use pixi_oci_image::Architecture;
+use pixi_oci_project::{Declared, Inputs, Project, Session};
 use pixi_oci_workspace::{Include, VirtualPackage};
 
 use crate::{
@@ -119,6 +119,7 @@ pub fn run(mut args: ProductArgs, output: &Output) -> Result<ExitCode, CliError>
     let progress = Progress::new(output);
     let session = session.with_events(progress.listener());
     let result = projects(declared, &args.environments, &session)
+        .map_err(pixi_oci_airgap::Error::from)
         .and_then(|projects| product(projects, &args.request(), &session));
     progress.finish();
     let report = result?;
@@ -176,7 +177,7 @@ impl ProductArgs {
 }
 
 /// The environments, by name, each once; the configured one if none is named.
-fn projects(declared: Declared, names: &[String], session: &Session) -> Result<Vec<Project>, pixi_oci_build::Error> {
+fn projects(declared: Declared, names: &[String], session: &Session) -> Result<Vec<Project>, pixi_oci_plan::Error> {
     let names: BTreeSet<&String> = names.iter().collect();
     let mut names = names.into_iter();
     let Some(first) = names.next() else { return Ok(vec![Project::open(declared, session)?]) };

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use pixi_oci_build::{PublishRequest, PublishSource, prune};
+use pixi_oci_publish::{PublishRequest, PublishSource, prune};
 
 use crate::{
     arguments::Workspace, blockers, commands::publish::Publication, error::CliError, means::Means, output::Output,

@@ -3,9 +3,9 @@
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use clap::Args;
-use pixi_oci_build::{
-    Declared, Inputs, Leg, Project, PublishError, PublishReport, PublishRequest, PublishSource, Session, Settings,
-    Status, publish_images,
+use pixi_oci_project::{Declared, Inputs, Project, Session};
+use pixi_oci_publish::{
+    Leg, PublishError, PublishReport, PublishRequest, PublishSource, Settings, Status, publish_images,
 };
 
 use crate::{
@@ -222,7 +222,7 @@ pub fn announce(report: &PublishReport, output: &Output) {
     failures(&report.destinations, output);
 }
 
-fn failures(destinations: &[pixi_oci_build::DestinationReport], output: &Output) {
+fn failures(destinations: &[pixi_oci_publish::DestinationReport], output: &Output) {
     for destination in destinations {
         if let Some(failure) = &destination.failure {
             let text = format!("{}: {}", destination.repository, failure.message);

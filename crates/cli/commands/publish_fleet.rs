@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::ExitCode, sync::atomic::Ordering};
 
-use pixi_oci_build::{PublishReport, PublishRequest, PublishSource, check_apart};
+use pixi_oci_publish::{PublishReport, PublishRequest, PublishSource, check_apart};
 use serde::Serialize;
 
 use super::publish::{Publication, PublishArgs, announce, references};

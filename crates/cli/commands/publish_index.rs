@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
-use pixi_oci_build::{PublishRequest, PublishSource};
+use pixi_oci_publish::{PublishRequest, PublishSource};
 
 use crate::{
     arguments::Workspace,

@@ -9,7 +9,8 @@ mod show;
 use std::{ffi::OsString, path::PathBuf, process::ExitCode, sync::atomic::AtomicBool};
 
 use clap::{Args, Subcommand};
-use pixi_oci_build::{Architecture, image_task};
+use pixi_oci_image::Architecture;
+use pixi_oci_project::image_task;
 use pixi_oci_verify::{Check, RunOptions};
 use pixi_oci_workspace::TaskArgv;
 

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use pixi_oci_build::Event;
+use pixi_oci_project::Event;
 use pixi_oci_registry::{Arrival, Event as RegistryEvent};
 
 use crate::{events::Line, output::Output};

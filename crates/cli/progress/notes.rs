@@ -1,6 +1,6 @@
 //! What is said of events in words, whatever else shows them.
 
-use pixi_oci_build::Event;
+use pixi_oci_project::Event;
 use pixi_oci_registry::{Arrival, Event as RegistryEvent};
 
 use super::{LONG, size};

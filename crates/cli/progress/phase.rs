@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use pixi_oci_build::Event;
+use pixi_oci_project::Event;
 use pixi_oci_registry::Event as RegistryEvent;
 
 /// A stretch of work that is measured in bytes. There is one at a time.
@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn a_base_image_that_is_here_is_no_work() {
         let mut phases = Phases::default();
-        let base = Event::BaseStarted { base: "debian:12".into(), architecture: pixi_oci_build::Architecture::Amd64 };
+        let base = Event::BaseStarted { base: "debian:12".into(), architecture: pixi_oci_image::Architecture::Amd64 };
         phases.on_event(Duration::ZERO, &base);
         assert_eq!(phases.current(), None);
         for (text, received, size) in [("a", 1, 10), ("b", 5, 20), ("a", 10, 10)] {

@@ -67,7 +67,7 @@ fn ended(phase: &Phase, now: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use pixi_oci_build::Event;
+    use pixi_oci_project::Event;
 
     use super::{super::phase::Phases, *};
 

@@ -1,3 +1,33 @@
-//! Which versions and [`tags`] an image gets.
+//! From a workspace, a layout or the results of several CI jobs to tags in registries.
+//!
+//! [`publish_images`] asks every registry before anything is built or sent: whatever can be known to block blocks then,
+//! and nothing is published anywhere. After that repositories are served one after another; one that fails does not
+//! keep the others from being served. [`prune`] removes what only publishing needed.
 
+mod content;
+mod early;
+mod error;
+mod fleet;
+mod join;
+mod leg;
+mod mount;
+mod planned;
+mod preflight;
+mod prune;
+mod publish;
+mod report;
+mod request;
+mod settings;
+mod since;
 pub mod tags;
+
+pub use error::PublishError;
+pub use fleet::check_apart;
+pub use leg::Leg;
+pub use planned::plan_publication;
+pub use prune::{PruneReport, PrunedRepository, PrunedTag, prune};
+pub use publish::publish_images;
+pub use report::{DestinationReport, FailureReport, KeptTag, PublishReport, PublishedImage, PublishedTag, Status};
+pub use request::{PublishRequest, PublishSource, VersionFacts};
+pub use settings::Settings;
+pub use since::{PublishedRef, images_since};

@@ -6,8 +6,10 @@ use std::{
 };
 
 use clap::Args;
-use pixi_oci_build::{Architecture, Session};
-use pixi_oci_podman::{find_container_engine, take_from_container};
+use pixi_oci_image::Architecture;
+use pixi_oci_podman::find_container_engine;
+use pixi_oci_podman::take_from_container;
+use pixi_oci_project::Session;
 use pixi_oci_registry::no_events;
 use pixi_oci_store::base::{BaseOptions, BaseRef, resolve_base, take_out};
 use pixi_oci_verify::{RunError, Scratch};

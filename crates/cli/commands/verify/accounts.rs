@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use pixi_oci_build::{Architecture, ImagePackage, lock_differences};
+use pixi_oci_image::Architecture;
+use pixi_oci_project::{ImagePackage, lock_differences};
 use pixi_oci_verify::{ImageReport, PackageKind, PackageRecord, Project, Report, RunError, Scratch, read_project};
 
 use crate::error::CliError;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::Args;
-use pixi_oci_build::Architecture;
+use pixi_oci_image::Architecture;
 use pixi_oci_registry::{RegistryAccess, RepositoryRef};
 use pixi_oci_store::{OciLayout, pull};
 use pixi_oci_verify::{
@@ -125,7 +125,7 @@ impl Layout {
         let pulled = runtime.block_on(interrupt::until(pull(reference, access, &layout, progress.registry_events())));
         progress.finish();
         // It is said in one place that a signal came.
-        let digest = pulled.ok_or(pixi_oci_build::Error::Interrupted)??;
+        let digest = pulled.ok_or(pixi_oci_plan::Error::Interrupted)??;
         output.note(&format!("{reference} is {digest}"));
         Ok(Self { dir: layout.dir().to_owned(), tag: None, _fetched: Some(fetched) })
     }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::Args;
-use pixi_oci_build::Architecture;
+use pixi_oci_image::Architecture;
 use pixi_oci_store::{
     OciLayout,
     base::{BaseOptions, BaseRef, resolve_base, write_base},

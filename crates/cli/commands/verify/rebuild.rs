@@ -7,7 +7,9 @@ use std::{
 };
 
 use clap::Args;
-use pixi_oci_build::{Architecture, BuildReport, Declared, Inputs, LockUse, ProvenanceInputs, Recorded, RecordedBase};
+use pixi_oci_image::Architecture;
+use pixi_oci_pipeline::BuildReport;
+use pixi_oci_project::{Declared, Inputs, LockUse, ProvenanceInputs, Recorded, RecordedBase};
 use pixi_oci_verify::{
     Comparison, ImageComparison, Origin, Report, RunError, Sameness, Scratch, Verdict, compare, read_origin,
     read_project, verify_layout,
@@ -179,7 +181,7 @@ fn epoch_of(origin: &Origin) -> Option<i64> {
 }
 
 fn made_with(provenance: &ProvenanceInputs, built: &BuildReport) -> MadeWith {
-    let base = |image: &pixi_oci_build::ImageReport| {
+    let base = |image: &pixi_oci_pipeline::ImageReport| {
         let base = image.base.as_ref()?;
         let name = base.reference.split('@').next().unwrap_or_default();
         Some((image.platform.clone(), format!("{name}@{}", base.digest)))

@@ -1,0 +1,110 @@
+//! The programs of a product: pixi-oci itself, and pixi.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use pixi_oci_layer::Digest;
+use pixi_oci_package::{UnpackedKind, unpack};
+use pixi_oci_platform::{Links, open};
+use pixi_oci_product::{BIN, Product, ProductFile, check_program};
+
+use super::{Platform, ProductRequest, ProductRequestError, project::place};
+use crate::Error;
+use pixi_oci_pipeline::Kind;
+
+/// The programs that go into a product.
+pub(super) struct Programs {
+    /// Executables of pixi-oci, by conda platform.
+    installers: BTreeMap<String, PathBuf>,
+    pixi: Vec<LockedPixi>,
+}
+
+/// What was written.
+pub(super) struct WrittenPrograms {
+    pub files: Vec<ProductFile>,
+    /// The version of pixi, if it is there.
+    pub pixi: Option<String>,
+}
+
+/// The conda package `pixi` for a platform.
+struct LockedPixi {
+    platform: String,
+    version: String,
+    file_name: String,
+    archive: PathBuf,
+}
+
+/// Finds the programs for the conda platforms of a product.
+pub(super) fn find(
+    request: &ProductRequest,
+    subdirs: &[String],
+    platforms: &[Platform<'_>],
+) -> Result<Programs, Error> {
+    let own = request.own_installer.iter().filter(|(platform, _)| subdirs.contains(platform));
+    let installers: BTreeMap<String, PathBuf> = own.chain(&request.installers).cloned().collect();
+    for (platform, path) in &installers {
+        if !subdirs.contains(platform) {
+            return Err(
+                ProductRequestError::Installer { platform: platform.clone(), platforms: subdirs.join(", ") }.into()
+            );
+        }
+        check_program(path, platform)?;
+    }
+    let mut pixi = Vec::new();
+    for platform in subdirs.iter().filter(|_| request.with_pixi) {
+        let missing = || ProductRequestError::NoPixi { platform: platform.clone() };
+        pixi.push(locked_pixi(platforms, platform).ok_or_else(missing)?);
+    }
+    Ok(Programs { installers, pixi })
+}
+
+impl Programs {
+    /// Writes them.
+    pub(super) fn write(&self, product: &Product) -> Result<WrittenPrograms, Error> {
+        let mut written = WrittenPrograms { files: Vec::new(), pixi: None };
+        for (platform, path) in &self.installers {
+            let at = place(&format!("{BIN}/{platform}/pixi-oci"))?;
+            let read = |source| Error::Io { action: "read", path: path.into(), source };
+            let mut file = open(path, Links::Follow).map_err(read)?;
+            let digest = product.file(&at, 0o755, None, &mut file)?;
+            written.files.push(program(at.to_string(), digest));
+        }
+        for LockedPixi { platform, version, file_name, archive } in &self.pixi {
+            let at = place(&format!("{BIN}/{platform}/pixi"))?;
+            let mut digest = None;
+            unpack(archive, file_name, &mut |item| {
+                if let ("bin/pixi", UnpackedKind::File(body)) = (item.path.as_str(), item.kind) {
+                    digest = Some(product.file(&at, 0o755, None, body)?);
+                }
+                Ok::<_, Error>(())
+            })??;
+            let missing = || ProductRequestError::NoPixi { platform: platform.clone() };
+            written.files.push(program(at.to_string(), digest.ok_or_else(missing)?));
+            check_program(&product.root().join(at.as_str()), platform)?;
+            written.pixi = Some(version.clone());
+        }
+        Ok(written)
+    }
+}
+
+fn program(path: String, digest: Digest) -> ProductFile {
+    ProductFile { path, digest: Some(digest), executable: true, target: None }
+}
+
+/// The conda package `pixi` for a platform.
+fn locked_pixi(platforms: &[Platform<'_>], subdir: &str) -> Option<LockedPixi> {
+    let mut of_platform = platforms.iter().filter(|platform| platform.target.platform.subdir.as_str() == subdir);
+    of_platform.find_map(|platform| {
+        platform.packages.iter().find_map(|package| match &package.kind {
+            Kind::Conda(record) if package.name == "pixi" => {
+                let record = &record.package_record;
+                Some(LockedPixi {
+                    platform: subdir.to_owned(),
+                    version: record.version.to_string(),
+                    file_name: format!("pixi-{}-{}", record.version, record.build),
+                    archive: package.file().ok()?.1.to_owned(),
+                })
+            }
+            _ => None,
+        })
+    })
+}

@@ -1,0 +1,103 @@
+//! The list of what is in the application layer, which is a file of that layer.
+//!
+//! Files of packages are listed by their packages, in `conda-meta` and `RECORD`; those of the project by nobody else. With
+//! this list `verify image` can tell what was declared when the image was built from what came later.
+
+use std::{collections::BTreeMap, io};
+
+use pixi_oci_layer::{Content, Digest, DigestWriter, DirectoryAttributes, File, FileTree, Mode, Node, TreePath};
+use serde::Serialize;
+
+use crate::{Error, contents::application::ApplicationError};
+
+/// Where it is in the image.
+const PLACE: &str = "opt/pixi/application.json";
+/// Raised when the form changes.
+const VERSION: u32 = 1;
+
+#[derive(Serialize)]
+struct FileList<'a> {
+    version: u32,
+    /// By their paths from the image's root.
+    files: BTreeMap<&'a str, Listed<'a>>,
+}
+
+/// What a path is: it has a digest, a target, or only a mode.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Listed<'a> {
+    /// Of a file or directory: four octal digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mode: Option<String>,
+    /// Of a directory of the base image that is not root's: `USER:GROUP` in numbers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<String>,
+    /// Of a file: hex.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sha256: Option<String>,
+    /// Of a symbolic link.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<&'a str>,
+    /// Of a hard link: the path of the file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hard_link: Option<&'a str>,
+}
+
+/// Adds the list of a layer's nodes to them.
+///
+/// # Errors
+///
+/// A file cannot be read, or is in the list's place.
+pub fn with_file_list(mut tree: FileTree) -> Result<FileTree, Error> {
+    let files = tree.iter().map(|(path, node)| Ok((path.as_str(), listed(node)?)));
+    let list = FileList { version: VERSION, files: files.collect::<io::Result<_>>().map_err(ApplicationError::Read)? };
+    // It has nothing that cannot be written.
+    let json = serde_json::to_vec(&list).unwrap_or_default();
+    let place =
+        TreePath::new(PLACE).map_err(|source| ApplicationError::Destination { destination: PLACE.into(), source })?;
+    let file = File { content: Content::from_bytes(json), mode: Mode::FILE, mtime: None };
+    tree.insert(place, Node::File(file)).map_err(ApplicationError::Tree)?;
+    Ok(tree)
+}
+
+fn listed(node: &Node) -> io::Result<Listed<'_>> {
+    let mode = |mode: &Mode| Some(format!("{:04o}", mode.bits()));
+    let none = Listed { mode: None, owner: None, sha256: None, target: None, hard_link: None };
+    Ok(match node {
+        Node::Directory { mode: bits } => Listed { mode: mode(bits), ..none },
+        Node::Inherited(DirectoryAttributes { mode: bits, owner, group }) => {
+            let owner = ((*owner, *group) != (0, 0)).then(|| format!("{owner}:{group}"));
+            Listed { mode: mode(bits), owner, ..none }
+        }
+        Node::File(file) => Listed { mode: mode(&file.mode), sha256: Some(digest(&file.content)?.hex()), ..none },
+        Node::Symlink { target, .. } => Listed { target: Some(target), ..none },
+        Node::HardLink { target } => Listed { hard_link: Some(target.as_str()), ..none },
+    })
+}
+
+fn digest(content: &Content) -> io::Result<Digest> {
+    let mut writer = DigestWriter::new(io::sink());
+    content.copy_to(&mut writer)?;
+    Ok(writer.finish().0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_is_listed_but_the_list() {
+        let mut tree = FileTree::new();
+        let path = |text: &str| TreePath::new(text).unwrap();
+        let file = File { content: Content::from_bytes("x"), mode: Mode::EXECUTABLE, mtime: None };
+        tree.insert(path("app/run"), Node::File(file)).unwrap();
+        tree.insert(path("app/link"), Node::Symlink { target: "run".into(), mtime: None }).unwrap();
+        tree.insert(path("data"), Node::Directory { mode: Mode::DIRECTORY }).unwrap();
+        let tree = with_file_list(tree).unwrap();
+        let Some(Node::File(list)) = tree.get(&path(PLACE)) else { panic!("no list") };
+        assert_eq!(
+            String::from_utf8(list.content.to_vec().unwrap()).unwrap(),
+            r#"{"version":1,"files":{"app/link":{"target":"run"},"app/run":{"mode":"0755","sha256":"2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"},"data":{"mode":"0755"}}}"#
+        );
+    }
+}

@@ -1,0 +1,171 @@
+//! Files of the application layer and what lies below them.
+//!
+//! A layer's entry replaces what the layers below have at its path: a directory's entry, even one that is only there
+//! because a file is in it, replaces a *link* to a directory, and everything behind the link is gone (`/lib -> usr/lib` in
+//! most distributions). So paths are written where the base's links lead, and what would hide something is an error.
+//!
+//! It also replaces the permissions and owner of the base's directory: a file in `/tmp` must not close `/tmp`. So the
+//! application layer, which is the last one, repeats the directories of the base that have others than most and that any
+//! of our layers has something in.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use pixi_oci_layer::{DirectoryAttributes, FileTree, Mode, Node, TreePath};
+use pixi_oci_store::base::{BaseFiles, Entry};
+
+use crate::package::Package;
+
+/// Something is in the way of a file or directory of the application layer.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error(
+    "{path} cannot be put into the image: {other} is {what}; choose another destination in `include` or `directories`"
+)]
+pub struct InTheWay {
+    path: String,
+    other: String,
+    what: &'static str,
+}
+
+/// What is below the application layer.
+pub struct Below<'a> {
+    base: Option<&'a BaseFiles>,
+    /// Whether a path of our own layers is a directory, implied ones included.
+    ours: HashMap<String, bool>,
+    /// The directories of the environment layer that are there for themselves.
+    environment: BTreeMap<TreePath, Mode>,
+}
+
+impl<'a> Below<'a> {
+    /// The base image, the packages below `prefix`, and the environment layer.
+    pub fn new(
+        base: Option<&'a BaseFiles>,
+        prefix: &TreePath,
+        packages: &[Arc<Package<'_>>],
+        environment: &FileTree,
+    ) -> Self {
+        let mut below = Self { base, ours: HashMap::new(), environment: BTreeMap::new() };
+        for package in packages.iter().filter(|package| !package.is_own()) {
+            for (path, is_directory) in package.paths() {
+                below.insert(&format!("{prefix}/{path}"), *is_directory);
+            }
+        }
+        for (path, node) in environment.iter() {
+            below.insert(path.as_str(), matches!(node, Node::Directory { .. }));
+            if let Node::Directory { mode } = node {
+                below.environment.insert(path.clone(), *mode);
+            }
+        }
+        below
+    }
+
+    fn insert(&mut self, path: &str, is_directory: bool) {
+        // Where a directory is known, those above it are.
+        for (at, _) in path.rmatch_indices('/') {
+            if self.ours.insert(path[..at].to_string(), true) == Some(true) {
+                break;
+            }
+        }
+        self.ours.entry(path.to_string()).or_insert(is_directory);
+    }
+
+    /// The tree with every path where the base's links lead, and with the directories that would become others else.
+    pub fn settle(&self, tree: FileTree) -> Result<FileTree, crate::Error> {
+        let special: BTreeMap<&str, DirectoryAttributes> =
+            self.base.iter().flat_map(|base| base.special_directories()).collect();
+        let mut settled = FileTree::new();
+        for (path, node) in tree.iter() {
+            let real = self.real(path)?;
+            let is_special = special.contains_key(real.as_str()) && matches!(node, Node::Directory { .. });
+            if self.has_directory(path, &real, node)? || is_special {
+                continue;
+            }
+            let real = TreePath::new(&real).map_err(|_| self.way(path, &real, "no path"))?;
+            settled.insert(real, node.clone()).map_err(crate::contents::application::ApplicationError::Tree)?;
+        }
+        self.keep_directories(special, &mut settled)?;
+        Ok(settled)
+    }
+
+    /// Adds the directories that the layers below have with permissions or owners of their own.
+    fn keep_directories(
+        &self,
+        special: BTreeMap<&str, DirectoryAttributes>,
+        tree: &mut FileTree,
+    ) -> Result<(), crate::Error> {
+        let above: HashSet<String> =
+            tree.iter().flat_map(|(path, _)| path.ancestors()).map(ToOwned::to_owned).collect();
+        let mut kept: BTreeMap<TreePath, Node> = BTreeMap::new();
+        for (path, attributes) in special {
+            if (above.contains(path) || self.ours.get(path) == Some(&true))
+                && let Ok(path) = TreePath::new(path)
+            {
+                kept.insert(path, Node::Inherited(attributes));
+            }
+        }
+        for (path, mode) in &self.environment {
+            // It is only replaced by what is in this layer.
+            if above.contains(path.as_str()) {
+                kept.entry(path.clone()).or_insert(Node::Directory { mode: *mode });
+            }
+        }
+        for (path, node) in kept {
+            if tree.get(&path).is_none() {
+                tree.insert(path, node).map_err(crate::contents::application::ApplicationError::Tree)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The path without links of the base above it.
+    fn real(&self, path: &TreePath) -> Result<String, InTheWay> {
+        let mut real = String::new();
+        for directory in path.parent().iter().flat_map(|parent| parent.components()) {
+            let next = if real.is_empty() { directory.to_string() } else { format!("{real}/{directory}") };
+            if self.ours.get(&next) == Some(&false) {
+                return Err(self.way(path, &next, "a file or link of a package or of the environment"));
+            }
+            real = match self.base.map(|base| (base.resolve(&format!("/{next}")), base.lookup(&format!("/{next}")))) {
+                Some((Some((place, Entry::Directory)), _)) => place.trim_start_matches('/').to_string(),
+                Some((Some(_), _)) => return Err(self.way(path, &next, "a file of the base image")),
+                Some((None, Some(_))) => {
+                    return Err(self.way(path, &next, "a link of the base image that leads nowhere"));
+                }
+                Some((None, None)) | None => next,
+            };
+        }
+        Ok(if real.is_empty() { path.file_name().to_string() } else { format!("{real}/{}", path.file_name()) })
+    }
+
+    /// Whether the node is a directory that is there already, under this name or through a link.
+    fn has_directory(&self, path: &TreePath, real: &str, node: &Node) -> Result<bool, InTheWay> {
+        let is_directory = matches!(node, Node::Directory { .. });
+        // A mount point is content with what is there.
+        let as_it_is = matches!(node, Node::Directory { mode: Mode::DIRECTORY });
+        match (self.ours.get(real), is_directory) {
+            (Some(true), false) => {
+                return Err(self.way(path, real, "a directory of the packages or of the environment"));
+            }
+            (Some(false), true) => {
+                return Err(self.way(path, real, "a file or link of a package or of the environment"));
+            }
+            _ if as_it_is && self.environment.contains_key(real) => return Ok(true),
+            _ => {}
+        }
+        let Some(base) = self.base else { return Ok(false) };
+        match (base.lookup(&format!("/{real}")), is_directory) {
+            (Some(Entry::Directory), true) => Ok(as_it_is),
+            (Some(Entry::Directory), false) => Err(self.way(path, real, "a directory of the base image")),
+            (Some(Entry::Symlink(_)), true) => match base.resolve(&format!("/{real}")) {
+                Some((_, Entry::Directory)) => Ok(true),
+                _ => Err(self.way(path, real, "a link of the base image, not to a directory")),
+            },
+            (Some(Entry::File), true) => Err(self.way(path, real, "a file of the base image")),
+            _ => Ok(false),
+        }
+    }
+
+    fn way(&self, path: &TreePath, other: &str, what: &'static str) -> InTheWay {
+        InTheWay { path: format!("/{path}"), other: format!("/{other}"), what }
+    }
+}

@@ -1,0 +1,206 @@
+//! Why a build fails.
+
+use std::{io, path::PathBuf};
+
+/// Every error names the thing and the reason; most say what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A prefix on this machine.
+    #[error(transparent)]
+    Product(#[from] pixi_oci_product::Error),
+    #[error(transparent)]
+    Project(pixi_oci_project::Error),
+    #[error(transparent)]
+    Request(#[from] pixi_oci_project::RequestError),
+    #[error(transparent)]
+    Prefix(#[from] pixi_oci_package::PrefixError),
+    /// An archive that is not there.
+    #[error(transparent)]
+    Fetch(#[from] pixi_oci_fetch::Error),
+    /// A package.
+    #[error(transparent)]
+    Package(#[from] pixi_oci_package::Error),
+    /// A layer.
+    #[error("cannot make a layer")]
+    Layer(#[from] pixi_oci_layer::Error),
+    /// A setting of the image.
+    #[error(transparent)]
+    Image(#[from] pixi_oci_image::Error),
+    /// The destination.
+    #[error(transparent)]
+    Publish(#[from] pixi_oci_store::Error),
+    /// The destination's name.
+    #[error(transparent)]
+    Destination(#[from] pixi_oci_store::ParseDestinationError),
+    /// The base image.
+    #[error(transparent)]
+    Base(#[from] pixi_oci_store::base::Error),
+    /// The number of layers.
+    #[error(transparent)]
+    TooFewLayers(#[from] crate::layers::grouping::TooFewLayers),
+    /// A virtual package.
+    #[error(transparent)]
+    VirtualPackage(#[from] pixi_oci_project::virtual_packages::TooOld),
+    /// Activation.
+    #[error(transparent)]
+    Activation(#[from] crate::contents::activation::ActivationError),
+    /// The environment layer.
+    #[error(transparent)]
+    Environment(#[from] crate::contents::environment::EnvironmentError),
+    /// A place in the image that is taken.
+    #[error(transparent)]
+    InTheWay(#[from] crate::contents::places::InTheWay),
+    /// The application layer.
+    #[error(transparent)]
+    Application(#[from] crate::contents::application::ApplicationError),
+    /// A wheel for another target.
+    #[error(transparent)]
+    Tags(#[from] pixi_oci_wheel::TagError),
+    /// Wheels without an interpreter.
+    #[error(
+        "environment for {platform}: these wheels need `python`, which is not among its conda packages: {wheels}; run `pixi add python`"
+    )]
+    NoPython {
+        /// The platform's name.
+        platform: String,
+        /// Their file names.
+        wheels: String,
+    },
+    /// A package's address that cannot be recorded.
+    #[error("{package}: {url:?} is no address of a package")]
+    Url {
+        /// The package.
+        package: String,
+        /// As it would be recorded.
+        url: String,
+    },
+    /// Content of a package that could not be read back.
+    #[error("{package}: cannot read the unpacked files back; is there room for temporary files?")]
+    Unreadable {
+        /// The package.
+        package: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The base image is too old.
+    #[error(
+        "{package} needs {requirement}, but base image {base} has glibc {found}; choose a newer base with --base, or say --base-glibc if the base has another libc than it seems"
+    )]
+    BaseTooOld {
+        /// The package.
+        package: String,
+        /// As in its metadata.
+        requirement: String,
+        /// The base image.
+        base: String,
+        /// Its version.
+        found: String,
+    },
+    /// A path of ours that is no directory in the base image.
+    #[error(
+        "base image {base} has {path}, which is not a directory; choose another --prefix or --workdir, or another base"
+    )]
+    BaseInTheWay {
+        /// The base image.
+        base: String,
+        /// From its root.
+        path: String,
+    },
+    /// The prefix is in use: what is there would be mixed with our packages.
+    #[error(
+        "base image {base} has {path} already, and an environment cannot be put over another one; choose another --prefix, or \
+         a base without it"
+    )]
+    BasePrefixInUse {
+        /// The base image.
+        base: String,
+        /// The first of its paths below the prefix.
+        path: String,
+    },
+    /// Programs need an interpreter that is not in the image.
+    #[error(
+        "{program} is run by {interpreter}, which no package and no base image has; use a base image with glibc, such as docker.io/library/ubuntu:24.04"
+    )]
+    NoInterpreter {
+        /// The program.
+        program: String,
+        /// What its header names.
+        interpreter: String,
+    },
+    /// Something only a shell can do, and no shell.
+    #[error(
+        "activation needs a shell for {needs}, but neither the environment's packages nor the base image have bash; add `bash` to the dependencies, or, for a variable, say its value in `env` of [tool.pixi-oci]"
+    )]
+    NoShell {
+        /// Scripts and variables.
+        needs: String,
+    },
+    /// Somebody wanted it to end.
+    #[error("interrupted")]
+    Interrupted,
+    /// Files of ours.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A layer is to be made of a package that nobody got.
+    #[error("the archive of {package} was not fetched; this is a mistake in pixi-oci, please report it")]
+    NotFetched {
+        /// The package.
+        package: String,
+    },
+}
+
+impl From<crate::package::source_wheel::SourceWheelError> for Error {
+    fn from(error: crate::package::source_wheel::SourceWheelError) -> Self {
+        match error {
+            crate::package::source_wheel::SourceWheelError::Package(error) => Self::Package(error),
+            crate::package::source_wheel::SourceWheelError::Io { path, source } => {
+                Self::Io { action: "read", path, source }
+            }
+        }
+    }
+}
+
+impl From<pixi_oci_project::Error> for Error {
+    fn from(error: pixi_oci_project::Error) -> Self {
+        match error {
+            pixi_oci_project::Error::Interrupted => Self::Interrupted,
+            pixi_oci_project::Error::Io { action, path, source } => Self::Io { action, path, source },
+            pixi_oci_project::Error::Base(error) => Self::Base(error),
+            error => Self::Project(error),
+        }
+    }
+}
+
+impl From<pixi_oci_lock::Error> for Error {
+    fn from(error: pixi_oci_lock::Error) -> Self {
+        Self::Project(error.into())
+    }
+}
+
+impl From<pixi_oci_workspace::Error> for Error {
+    fn from(error: pixi_oci_workspace::Error) -> Self {
+        Self::Project(error.into())
+    }
+}
+
+/// The error with its causes, as one line.
+pub fn in_one_line(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        // Many errors show their source in their own text.
+        if !text.contains(&cause_text) {
+            text.push_str(&format!(": {cause_text}"));
+        }
+        source = cause.source();
+    }
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,264 @@
+//! Assembles one image from its package layers: contents, documents, report.
+
+pub mod base;
+pub mod describe;
+pub mod settings;
+
+use std::collections::BTreeMap;
+
+use pixi_oci_image::{AssembleInput, Image, Platform, assemble, rfc3339};
+use pixi_oci_layer::FileTree;
+use pixi_oci_lock::{VirtualRequirement, requirements};
+use pixi_oci_package::escape;
+use pixi_oci_workspace::{Activation, TaskArgv};
+
+use crate::{
+    Error, contents::activation::ActivatedEnv, contents::activation::ActivationInput, contents::activation::activate,
+    contents::activation::apptainer_script, contents::activation::entrypoint_script,
+    contents::activation::without_missing_scripts, contents::activation::workspace_env, contents::activation_scripts,
+    contents::application::ApplicationError, contents::application::ApplicationInput,
+    contents::application::application, contents::environment::ENTRYPOINT, contents::environment::EnvironmentInput,
+    contents::environment::environment_tree, contents::file_list::with_file_list, contents::has_path,
+    contents::layer_table, contents::places::Below, image::base::Base, image::describe::Described,
+    image::settings::ImageInput, image::settings::Provenance, image::settings::image_settings,
+    image::settings::standard_annotations, layers::PackageLayer, layers::findings::Findings, layers::key::LAYER_TIME,
+    layers::plan::ImagePlan, package::wheel::wheel_reports, report::ImageReport, workshop::Workshop,
+};
+use pixi_oci_project::{RequestError, Target, git, virtual_packages};
+
+/// What is known of one image when its package layers are there.
+struct Assembly<'p, 'a> {
+    plan: &'p ImagePlan<'a>,
+    base: &'p Base,
+    activation: Activation,
+    task: Option<TaskArgv>,
+    needs: Vec<VirtualRequirement>,
+    findings: Findings,
+}
+
+impl Workshop<'_> {
+    /// Builds the image of a plan.
+    pub fn image(&self, plan: &mut ImagePlan<'_>, base: &Base) -> Result<(Image, ImageReport), Error> {
+        base.put_layers(self.layout)?;
+        let layers = self.package_layers(&plan.target.platform.name, &mut plan.layers)?;
+        self.assemble(plan, base, layers)
+    }
+
+    /// Makes the rest of the image, all of which follows from the package `layers`.
+    pub fn assemble(
+        &self,
+        plan: &ImagePlan<'_>,
+        base: &Base,
+        mut layers: Vec<PackageLayer>,
+    ) -> Result<(Image, ImageReport), Error> {
+        let (configuration, target) = (&self.project.configuration, plan.target);
+        let mut warnings = plan.warnings.clone();
+        let table = layer_table(&layers, &plan.packages)?;
+        let mut findings = Findings::default();
+        layers.iter_mut().for_each(|layer| findings.extend(std::mem::take(&mut layer.findings)));
+        let own = self.own_tree(&plan.packages, &mut findings)?;
+        for (package, link) in &findings.outside_links {
+            let link = escape(&format!("{} -> {}", link.path, link.target));
+            warnings.push(format!("{package} has a link that leaves the prefix: {link}"));
+        }
+        for (package, corrections) in
+            findings.corrections.iter().filter(|(_, corrections)| !corrections.what.is_empty())
+        {
+            warnings.push(format!("{package}: {}; it is installed anyway, as pixi does", corrections.what));
+        }
+        let is_here = |path: &str| has_path(&plan.packages, path);
+        base.check_interpreters(&findings.interpreters, target.architecture, &configuration.prefix, &is_here)?;
+
+        let workspace = &self.project.workspace;
+        let mut activation = workspace.activation(&configuration.environment, target.platform.target())?;
+        warnings.extend(without_missing_scripts(&workspace.root, &mut activation));
+        let assembly = Assembly {
+            plan,
+            base,
+            activation,
+            task: self.task(target)?,
+            needs: requirements(&target.packages),
+            findings,
+        };
+        let (env, entrypoint) = self.activated(&assembly)?;
+        warnings.extend(env.warnings());
+        let has_entrypoint = entrypoint.is_some();
+        let environment = self.environment(&env, entrypoint, table.to_bytes(), base.is_scratch())?;
+        let environment_layer = self.write_tree(&environment, self.time())?;
+        let below = Below::new(base.files(), configuration.prefix.tree_path(), &plan.packages, &environment);
+        let mut application = self.application(&assembly.activation, &mut warnings)?;
+        application.merge(own).map_err(ApplicationError::Tree)?;
+        let application = with_file_list(below.settle(application)?)?;
+        let application_layer = self.write_tree(&application, self.time())?;
+
+        let described = Described {
+            planned: &plan.layers,
+            layers: &layers,
+            environment: &environment_layer,
+            application: &application_layer,
+        };
+        let mut annotations = self.annotations()?;
+        annotations.extend(base.annotations());
+        let image = assemble(&AssembleInput {
+            platform: Platform { architecture: target.architecture, variant: base.variant() },
+            base_layers: base.layers().to_vec(),
+            base_history: base.history(),
+            layers: described.own_layers(),
+            settings: image_settings(ImageInput {
+                configuration,
+                base: base.settings(),
+                env: env.all,
+                entrypoint: has_entrypoint.then_some(ENTRYPOINT),
+                task: assembly.task.map(|task| task.argv),
+                annotations,
+            }),
+            created: self.time(),
+        })?;
+        let needs = pixi_oci_project::needs(&assembly.needs);
+        warnings.iter().for_each(|text| self.session.warn(text.as_str()));
+        let report = ImageReport {
+            platform: image.platform.to_string(),
+            conda_platform: target.platform.name.clone(),
+            manifest: image.manifest.digest,
+            config: image.config.digest,
+            base: base.report(),
+            layers: described.reports(base.layers()),
+            wheels: wheel_reports(&plan.packages),
+            post_link_scripts: plan.post_link_scripts(),
+            requires: needs.iter().map(pixi_oci_project::Need::text).collect(),
+            needs,
+            warnings,
+        };
+        Ok((image, report))
+    }
+
+    /// The annotations of the index, and of each image.
+    pub fn annotations(&self) -> Result<BTreeMap<String, String>, Error> {
+        Ok(standard_annotations(&Provenance {
+            workspace: &self.project.workspace,
+            environment: &self.project.configuration.environment,
+            source: &self.source(),
+            created: &rfc3339(self.time())?,
+        }))
+    }
+
+    fn source(&self) -> git::Source {
+        match &self.project.inputs.provenance.recorded {
+            None => git::source(&self.project.workspace.root),
+            Some(recorded) => git::Source { url: recorded.source.clone(), revision: recorded.revision.clone() },
+        }
+    }
+
+    fn time(&self) -> i64 {
+        self.project.inputs.provenance.epoch.unwrap_or(LAYER_TIME)
+    }
+
+    /// The variables; and the entrypoint's script, if there is something that only a shell can do.
+    fn activated(&self, assembly: &Assembly<'_, '_>) -> Result<(ActivatedEnv, Option<String>), Error> {
+        let configuration = &self.project.configuration;
+        let (prefix, workdir) = (configuration.prefix.as_str(), &configuration.workdir);
+        let packages = &assembly.plan.packages;
+        let task_env = assembly.task.as_ref().map(|task| task.env.clone()).unwrap_or_default();
+        let mut package_env = virtual_packages::cuda_env(
+            &assembly.plan.target.packages,
+            &assembly.needs,
+            &assembly.plan.target.virtual_packages,
+        );
+        let base_env = assembly.base.settings().map(|settings| settings.env.clone()).unwrap_or_default();
+        if !base_env.iter().any(|(name, _)| name == "LANG") {
+            package_env.push(("LANG".into(), "C.UTF-8".into()));
+        }
+        // OpenSSL looks where it was built, which is not always the prefix; and curl, git and Python ask this variable.
+        let bundle = ["ssl/cert.pem", "ssl/cacert.pem"].into_iter().find(|path| has_path(packages, path));
+        if let Some(bundle) = bundle {
+            package_env.push(("SSL_CERT_FILE".into(), format!("{prefix}/{bundle}")));
+        }
+        let of_packages = activation_scripts(packages).into_iter().map(|path| format!("{prefix}/{path}"));
+        let of_workspace = assembly.activation.scripts.iter().map(|path| format!("{workdir}/{path}"));
+        let input = ActivationInput {
+            prefix,
+            base_env: &base_env,
+            package_env: &package_env,
+            env_vars_d: &assembly.findings.env_vars_d,
+            workspace_env: &workspace_env(&self.project.workspace, &configuration.environment, workdir)?,
+            scripts: &of_packages.chain(of_workspace).collect::<Vec<_>>(),
+            manifest_env: &assembly.activation.env,
+            image_env: &[task_env, configuration.oci.env.clone()].concat(),
+        };
+        let env = activate(&input)?;
+        if input.scripts.is_empty() && env.late.is_empty() {
+            return Ok((env, None));
+        }
+        let shell = if has_path(packages, "bin/bash") {
+            format!("{prefix}/bin/bash")
+        } else {
+            let late = env.late.iter().map(|(name, reason)| format!("{name} with {reason}"));
+            let needs = || input.scripts.iter().cloned().chain(late).collect::<Vec<_>>().join(", ");
+            assembly.base.bash().ok_or_else(|| Error::NoShell { needs: needs() })?
+        };
+        let script = entrypoint_script(&shell, &input, &env);
+        Ok((env, Some(script)))
+    }
+
+    fn environment(
+        &self,
+        env: &ActivatedEnv,
+        entrypoint: Option<String>,
+        table: Vec<u8>,
+        scratch: bool,
+    ) -> Result<FileTree, Error> {
+        Ok(environment_tree(&EnvironmentInput {
+            prefix: self.project.configuration.prefix.tree_path(),
+            workdir: &self.project.configuration.workdir,
+            environment: &self.project.configuration.environment,
+            apptainer: apptainer_script(env),
+            entrypoint,
+            table,
+            scratch,
+        })?)
+    }
+
+    fn application(&self, activation: &Activation, warnings: &mut Vec<String>) -> Result<FileTree, Error> {
+        let mut always = vec![self.project.workspace.manifest_file_name.clone(), "pixi.lock".to_string()];
+        always.extend(activation.scripts.iter().cloned());
+        let mut outputs = vec![self.output.to_path_buf(), self.project.workspace.root.join("dist/oci")];
+        outputs.extend(self.project.inputs.provenance.recorded.iter().filter_map(|recorded| recorded.place.clone()));
+        let application = application(&ApplicationInput {
+            root: &self.project.workspace.root,
+            workdir: &self.project.configuration.workdir,
+            always: &always,
+            include: &self.project.configuration.include,
+            exclude: self.project.configuration.oci.exclude.as_deref().unwrap_or_default(),
+            directories: self.project.configuration.oci.directories.as_deref().unwrap_or_default(),
+            outputs: &outputs,
+        })?;
+        for (path, what) in &application.left_out {
+            warnings.push(format!(
+                "{path} is left out: its name means {what}; name it in `include` if it is meant to be there"
+            ));
+        }
+        for path in application.cleaned.keys() {
+            warnings.push(format!(
+                "{}: the logins in its URLs are left out of the image; `pixi auth login HOST` keeps them out of the file, too",
+                path.strip_prefix(&self.project.workspace.root).unwrap_or(path).display()
+            ));
+        }
+        Ok(application.tree)
+    }
+
+    fn task(&self, target: &Target) -> Result<Option<TaskArgv>, Error> {
+        let Some(name) = &self.project.configuration.oci.task else { return Ok(None) };
+        let task =
+            self.project.workspace.task(&self.project.configuration.environment, target.platform.target(), name)?;
+        if task.cwd.is_some() {
+            return Err(RequestError::Setting {
+                setting: "task",
+                text: name.clone(),
+                reason: "has a working directory of its own; write its command as `cmd`, and say `workdir` if need be"
+                    .into(),
+            }
+            .into());
+        }
+        Ok(Some(task))
+    }
+}

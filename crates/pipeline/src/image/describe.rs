@@ -1,0 +1,81 @@
+//! What is said of layers: annotations, history, report.
+
+use std::collections::BTreeMap;
+
+use pixi_oci_image::{LayerEntry, OwnLayer};
+use pixi_oci_layer::Layer;
+
+use crate::{
+    layers::PackageLayer, layers::key::KEY_ANNOTATION, layers::key::PACKAGES_ANNOTATION, layers::plan::PlannedLayer,
+    report::LayerKind, report::LayerReport,
+};
+
+/// All layers of an image that are ours, bottom first.
+pub struct Described<'a> {
+    pub planned: &'a [PlannedLayer<'a>],
+    /// The layers that were planned, in the same order.
+    pub layers: &'a [PackageLayer],
+    pub environment: &'a Layer,
+    pub application: &'a Layer,
+}
+
+impl Described<'_> {
+    fn packages(&self) -> impl Iterator<Item = (&PlannedLayer<'_>, &PackageLayer)> {
+        self.planned.iter().zip(self.layers)
+    }
+
+    /// For the manifest and the history.
+    pub fn own_layers(&self) -> Vec<OwnLayer> {
+        let packages = self.packages().map(|(planned, made)| {
+            let labels = planned.labels().join(", ");
+            OwnLayer {
+                entry: LayerEntry::new(
+                    &made.layer,
+                    BTreeMap::from([
+                        (PACKAGES_ANNOTATION.to_string(), labels.clone()),
+                        (KEY_ANNOTATION.to_string(), planned.key.to_string()),
+                    ]),
+                ),
+                created_by: format!("pixi-oci: {labels}"),
+                comment: None,
+            }
+        });
+        let other = |layer: &Layer, what: &str| OwnLayer {
+            entry: LayerEntry::new(layer, BTreeMap::new()),
+            created_by: format!("pixi-oci: {what}"),
+            comment: None,
+        };
+        packages.chain([other(self.environment, "environment"), other(self.application, "application")]).collect()
+    }
+
+    /// For people and machines, with the base's layers.
+    pub fn reports(&self, base: &[LayerEntry]) -> Vec<LayerReport> {
+        let own = |kind, layer: &Layer| LayerReport {
+            kind,
+            digest: layer.digest,
+            diff_id: layer.diff_id,
+            size: layer.size,
+            packages: Vec::new(),
+            key: None,
+            origin: None,
+        };
+        let base = base.iter().map(|entry| LayerReport {
+            kind: LayerKind::Base,
+            digest: entry.descriptor.digest,
+            diff_id: entry.diff_id,
+            size: entry.descriptor.size,
+            packages: Vec::new(),
+            key: None,
+            origin: None,
+        });
+        let packages = self.packages().map(|(planned, made)| LayerReport {
+            packages: planned.labels(),
+            key: Some(planned.key.to_string()),
+            origin: Some(made.origin),
+            ..own(LayerKind::Packages, &made.layer)
+        });
+        base.chain(packages)
+            .chain([own(LayerKind::Environment, self.environment), own(LayerKind::Application, self.application)])
+            .collect()
+    }
+}

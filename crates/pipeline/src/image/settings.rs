@@ -1,0 +1,97 @@
+//! From configuration, packages and base image to the image's runtime settings, labels and annotations.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use pixi_oci_image::ImageSettings;
+use pixi_oci_workspace::Workspace;
+
+use pixi_oci_project::{Configuration, git::Source};
+
+/// What the standard annotations are made of (OCI image-spec, annotations.md).
+pub struct Provenance<'a> {
+    /// The workspace.
+    pub workspace: &'a Workspace,
+    /// The environment's name.
+    pub environment: &'a str,
+    /// Where the workspace comes from.
+    pub source: &'a Source,
+    /// RFC 3339.
+    pub created: &'a str,
+}
+
+/// The annotations of the index and of each image manifest, which are also the image's labels.
+pub fn standard_annotations(provenance: &Provenance<'_>) -> BTreeMap<String, String> {
+    let workspace = provenance.workspace;
+    let title = match provenance.environment {
+        "default" => workspace.name.clone(),
+        other => format!("{} ({other})", workspace.name),
+    };
+    let one_line = |text: &String| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    [
+        ("title", Some(title)),
+        ("version", workspace.version.clone()),
+        ("description", workspace.description.as_ref().map(one_line)),
+        ("licenses", workspace.license.as_ref().map(one_line)),
+        ("authors", (!workspace.authors.is_empty()).then(|| workspace.authors.join(", "))),
+        ("source", provenance.source.url.clone()),
+        ("revision", provenance.source.revision.clone()),
+        ("created", Some(provenance.created.to_string())),
+    ]
+    .into_iter()
+    .filter_map(|(key, value)| Some((format!("org.opencontainers.image.{key}"), value?)))
+    .collect()
+}
+
+/// What the image's runtime settings are made of.
+pub struct ImageInput<'a> {
+    /// The configuration.
+    pub configuration: &'a Configuration,
+    /// What the base image's configuration says, if there is one.
+    pub base: Option<&'a BaseSettings>,
+    /// The activated environment.
+    pub env: Vec<(String, String)>,
+    /// The script that activates what variables cannot.
+    pub entrypoint: Option<&'a str>,
+    /// The command of the configured task.
+    pub task: Option<Vec<String>>,
+    /// Labels and annotations that follow from the workspace and the base.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// What an image inherits from its base. Its entrypoint is not among it: that is a program of the base's.
+#[derive(Debug, Clone, Default)]
+pub struct BaseSettings {
+    /// `Env`
+    pub env: Vec<(String, String)>,
+    /// `User`
+    pub user: Option<String>,
+    /// `Cmd`
+    pub cmd: Option<Vec<String>>,
+    /// `Volumes`
+    pub volumes: BTreeSet<String>,
+    /// `StopSignal`
+    pub stop_signal: Option<String>,
+}
+
+/// Puts the settings together; the configuration wins over what is inherited.
+pub fn image_settings(input: ImageInput<'_>) -> ImageSettings {
+    let oci = &input.configuration.oci;
+    let base = input.base.cloned().unwrap_or_default();
+    let own: Vec<String> = oci.entrypoint.clone().unwrap_or_default();
+    // Activation comes before whatever else is to run.
+    let entrypoint: Vec<String> = input.entrypoint.map(str::to_string).into_iter().chain(own).collect();
+    let mut labels = input.annotations.clone();
+    labels.extend(oci.labels.clone());
+    ImageSettings {
+        env: input.env,
+        entrypoint: (!entrypoint.is_empty()).then_some(entrypoint),
+        cmd: oci.cmd.clone().or(input.task).or(base.cmd),
+        user: oci.user.clone().or(base.user),
+        workdir: Some(input.configuration.workdir.clone()),
+        labels,
+        exposed_ports: oci.ports.iter().flatten().map(ToString::to_string).collect(),
+        volumes: base.volumes,
+        stop_signal: base.stop_signal,
+        manifest_annotations: input.annotations,
+    }
+}

@@ -1,0 +1,153 @@
+//! Installs an environment of an air-gap product without pixi: the trees that become layers of an image, as files.
+//!
+//! The product's archives are read with the same code and the same checks as for an image, so the prefix has the image's bytes.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use pixi_oci_layer::{Content, ContentStore, File, FileTree, MemoryBudget, Mode, Node, TreePath};
+use pixi_oci_lock::{VirtualRequirement, requirements};
+use pixi_oci_package::TargetPrefix;
+use pixi_oci_product::NewPrefix;
+use pixi_oci_workspace::Workspace;
+use rayon::prelude::*;
+
+use crate::{
+    Error, contents::activation::ActivationInput, contents::activation::activate_script,
+    contents::activation::without_missing_scripts, contents::activation::workspace_env, contents::activation_scripts,
+    contents::application::ApplicationError, contents::has_path, layers::key::LAYER_TIME, package::Package,
+    package::place::place, stock::cache::FactsCache,
+};
+use pixi_oci_project::{Target, virtual_packages};
+
+/// Where an environment goes on this machine.
+pub struct Installation<'a> {
+    pub workspace: &'a Workspace,
+    pub environment: &'a str,
+    pub target: &'a Target,
+    /// The prefix that files are made for, and where they are written.
+    pub prefix: &'a TargetPrefix,
+    /// `PIXI_PROJECT_ROOT`
+    pub project: &'a Path,
+    /// A script for shells to source.
+    pub activate: Option<&'a Path>,
+    /// Bytes of unpacked files that may wait in memory.
+    pub memory: usize,
+    pub cancelled: &'a AtomicBool,
+}
+
+impl Installation<'_> {
+    /// Writes everything, and gives the prefix.
+    pub fn write(&self, mut packages: Vec<Package<'_>>) -> Result<PathBuf, Error> {
+        let Self { workspace, target, prefix, .. } = *self;
+        let new = NewPrefix::create(Path::new(prefix.as_str()), prefix.tree_path(), LAYER_TIME)?;
+        // The glibc of this machine is not asked: what does not run here says so itself.
+        place(target, &mut packages, None, &FactsCache::open(new.scratch()))?;
+        let packages: Vec<Arc<Package<'_>>> = packages.into_iter().map(Arc::new).collect();
+        let env_vars_d = Mutex::new(BTreeMap::new());
+        let memory = MemoryBudget::new(self.memory);
+        packages.par_iter().try_for_each(|package| {
+            if self.cancelled.load(Ordering::Relaxed) {
+                return Err(Error::Interrupted);
+            }
+            let tree = write(&new, package, prefix, &memory)?;
+            env_vars_d.lock().unwrap_or_else(PoisonError::into_inner).extend(tree);
+            Ok(())
+        })?;
+        new.add(&history(prefix)?)?;
+        let written = new.finish()?;
+        if let Some(path) = self.activate {
+            let needs = requirements(&target.packages);
+            let text = Activated {
+                workspace,
+                environment: self.environment,
+                target,
+                needs: &needs,
+                packages: &packages,
+                prefix,
+                project: &self.project.to_string_lossy(),
+                env_vars_d: &env_vars_d.into_inner().unwrap_or_else(PoisonError::into_inner),
+            }
+            .script()?;
+            fs_err::write(path, text).map_err(|source| Error::Io { action: "write", path: path.into(), source })?;
+        }
+        Ok(written)
+    }
+}
+
+/// Writes a package, and gives its `env_vars.d`.
+fn write(
+    new: &NewPrefix,
+    package: &Package<'_>,
+    prefix: &TargetPrefix,
+    memory: &MemoryBudget,
+) -> Result<BTreeMap<String, Vec<u8>>, Error> {
+    let mut store = ContentStore::new(memory, new.scratch());
+    let tree = package.tree(prefix, &mut store, new.scratch())?.tree;
+    new.add(&tree)?;
+    let directory = format!("{}/etc/conda/env_vars.d/", prefix.tree_path());
+    let mut found = BTreeMap::new();
+    for (path, node) in tree.iter() {
+        let (Some(name), Node::File(file)) = (path.as_str().strip_prefix(&directory), node) else { continue };
+        if name.ends_with(".json") {
+            let unreadable = |source| Error::Unreadable { package: package.label.clone(), source };
+            found.insert(name.to_owned(), file.content.to_vec().map_err(unreadable)?);
+        }
+    }
+    Ok(found)
+}
+
+/// What the environment layer of an image has below the prefix.
+fn history(prefix: &TargetPrefix) -> Result<FileTree, Error> {
+    let mut tree = FileTree::new();
+    let file = File { content: Content::from_bytes(""), mode: Mode::FILE, mtime: None };
+    let place = format!("{}/conda-meta/history", prefix.tree_path());
+    let path = TreePath::new(&place).map_err(|source| ApplicationError::Destination { destination: place, source })?;
+    tree.insert(path, Node::File(file)).map_err(ApplicationError::Tree)?;
+    Ok(tree)
+}
+
+/// What `activate.sh` is made of.
+struct Activated<'a> {
+    workspace: &'a Workspace,
+    environment: &'a str,
+    target: &'a Target,
+    needs: &'a [VirtualRequirement],
+    packages: &'a [Arc<Package<'a>>],
+    prefix: &'a TargetPrefix,
+    project: &'a str,
+    env_vars_d: &'a BTreeMap<String, Vec<u8>>,
+}
+
+impl Activated<'_> {
+    fn script(&self) -> Result<String, Error> {
+        let prefix = self.prefix.as_str();
+        let mut activation = self.workspace.activation(self.environment, self.target.platform.target())?;
+        // They were told when the product was made.
+        without_missing_scripts(&self.workspace.root, &mut activation);
+        let mut package_env =
+            virtual_packages::cuda_env(&self.target.packages, self.needs, &self.target.virtual_packages);
+        let bundle = ["ssl/cert.pem", "ssl/cacert.pem"].into_iter().find(|path| has_path(self.packages, path));
+        if let Some(bundle) = bundle {
+            package_env.push(("SSL_CERT_FILE".into(), format!("{prefix}/{bundle}")));
+        }
+        let of_packages = activation_scripts(self.packages).into_iter().map(|path| format!("{prefix}/{path}"));
+        let of_workspace = activation.scripts.iter().map(|path| format!("{}/{path}", self.project));
+        Ok(activate_script(&ActivationInput {
+            prefix,
+            base_env: &[],
+            package_env: &package_env,
+            env_vars_d: self.env_vars_d,
+            workspace_env: &workspace_env(self.workspace, self.environment, self.project)?,
+            scripts: &of_packages.chain(of_workspace).collect::<Vec<_>>(),
+            manifest_env: &activation.env,
+            image_env: &self.workspace.oci.for_environment(self.environment).env,
+        })?)
+    }
+}

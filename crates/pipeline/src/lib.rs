@@ -1,0 +1,48 @@
+//! From locked packages to images: every package is located, placed and grouped with others into layers; layers are taken
+//! from where they are or made; contents and documents follow.
+
+mod contents;
+mod error;
+mod fetch;
+mod image;
+mod install;
+mod layers;
+mod output;
+mod package;
+mod report;
+mod stock;
+mod workshop;
+
+pub use contents::{
+    activation::without_missing_scripts,
+    application::{Application, ApplicationError, ApplicationInput, application},
+    secrets::{secret_content, secret_name},
+};
+pub use error::{Error, in_one_line};
+pub use fetch::fetch_archives;
+pub use image::base::Base;
+pub use install::Installation;
+pub use layers::{
+    PackageLayer,
+    grouping::{LayerGroup, SizedPackage, TooFewLayers, group, package_layers},
+    key::{KEY_ANNOTATION, LAYER_TIME, PACKAGES_ANNOTATION},
+    plan::{ImagePlan, LayerSource, PlannedLayer, divide, find_layers},
+};
+pub use output::Output;
+pub use package::{
+    Archive, Kind, Package, is_unpinned,
+    locate::{fetch_unknown, find_archives, locked, recognise, with_wheels},
+    place::place,
+    source_wheel::{SourceWheel, SourceWheelError, WheelOrigin, hash},
+    wheel::{Wheel, in_image},
+};
+pub use report::{
+    BaseReport, BuildReport, ImageReport, LayerKind, LayerOrigin, LayerReport, SourceReport, WheelReport, WheelSource,
+};
+pub use stock::{
+    OnLayer, Remote, Stock,
+    cache::{FactsCache, Pushed},
+    previous::{MAX_IMAGES, documents, environment, package_layers as own_layers, table},
+    remote::{Published, RemoteOptions, RemoteRepository},
+};
+pub use workshop::Workshop;

@@ -1,0 +1,189 @@
+//! Where the result goes, and where it is made.
+//!
+//! Everything is made in a directory beside the destination, in its file system, and moved there when it is whole. So a
+//! build that fails leaves the destination as it was, without a blob more.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+};
+
+use pixi_oci_image::Index;
+use pixi_oci_layer::Digest;
+use pixi_oci_platform::{Links, open, open_lock};
+use pixi_oci_store::{DestinationRef, OciLayout, publish};
+use tempfile::TempDir;
+
+use crate::Error;
+use pixi_oci_project::RequestError;
+
+/// How the names of directories begin in which builds are made.
+const PREFIX: &str = ".pixi-oci-build-";
+/// Locked by the build that uses the directory.
+const LOCK: &str = "lock";
+const LAYOUT: &str = "layout";
+
+/// The destination of a build.
+pub struct Output {
+    reference: DestinationRef,
+    staging: OciLayout,
+    directory: TempDir,
+    /// The kernel drops the lock when the process dies: whoever comes later can tell that nobody needs the directory.
+    _lock: File,
+}
+
+impl Output {
+    /// Prepares a build for the destination named `text`.
+    ///
+    /// # Errors
+    ///
+    /// The destination is none, is a directory with other things in it, or cannot be written to.
+    pub fn open(text: &str) -> Result<Self, Error> {
+        Self::at(DestinationRef::parse(text)?)
+    }
+
+    /// Prepares what is made only to be looked at, in `directory`.
+    ///
+    /// # Errors
+    ///
+    /// The directory cannot be written to.
+    pub fn scratch_in(directory: &Path) -> Result<Self, Error> {
+        Self::at(DestinationRef::OciLayout { dir: directory.join("none"), tag: None })
+    }
+
+    fn at(reference: DestinationRef) -> Result<Self, Error> {
+        if let DestinationRef::OciLayout { dir, .. } = &reference
+            && fs_err::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some())
+        {
+            // Says now, and not after the work, that it is not a layout.
+            OciLayout::open(dir)?;
+        }
+        let parent = reference.path().parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let failed = |source| Error::Io { action: "make a temporary directory in", path: parent.into(), source };
+        fs_err::create_dir_all(parent).map_err(failed)?;
+        sweep(parent);
+        let (directory, lock) = locked_directory(parent).map_err(failed)?;
+        let staging = OciLayout::open(&directory.path().join(LAYOUT))?;
+        Ok(Self { reference, staging, directory, _lock: lock })
+    }
+
+    /// The destination's name.
+    pub fn reference(&self) -> &DestinationRef {
+        &self.reference
+    }
+
+    /// Its path, absolute.
+    ///
+    /// # Errors
+    ///
+    /// The working directory is gone.
+    pub fn absolute(&self) -> Result<PathBuf, Error> {
+        let path = self.reference.path();
+        std::path::absolute(path).map_err(|source| Error::Io { action: "find", path: path.into(), source })
+    }
+
+    /// Says before the work, and not after, that so many images have no place there.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError::OneImage`].
+    pub fn check(&self, images: usize) -> Result<(), RequestError> {
+        match &self.reference {
+            DestinationRef::DockerArchive { .. } if images > 1 => {
+                Err(RequestError::OneImage { destination: self.reference.to_string(), images })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Where layers are made.
+    pub fn staging(&self) -> &OciLayout {
+        &self.staging
+    }
+
+    /// A directory for temporary files.
+    pub fn scratch(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Moves everything to the destination, the name last. Gives the index's digest.
+    pub fn publish(&self, index: &Index) -> Result<Digest, Error> {
+        let mut blobs: BTreeMap<Digest, PathBuf> = BTreeMap::new();
+        let layers = || index.images.iter().flat_map(|image| &image.layers).map(|layer| &layer.descriptor);
+        for layer in layers() {
+            blobs.insert(layer.digest, self.staging.blob_path(&layer.digest));
+        }
+        let DestinationRef::OciLayout { dir, tag } = &self.reference else {
+            return Ok(publish(index, &blobs, &*self.reference.open()?, self.reference.name())?.digest);
+        };
+        let layout = OciLayout::open(dir)?;
+        for layer in layers() {
+            // Also over one that is there: it may have been damaged since it was written. A layer of two images is moved once.
+            if let Some(file) = blobs.get(&layer.digest).filter(|file| file.exists()) {
+                layout.adopt_file(file, layer)?;
+            }
+        }
+        Ok(publish(index, &blobs, &layout, tag.as_deref())?.digest)
+    }
+}
+
+/// Makes a directory that nobody sweeps away.
+fn locked_directory(parent: &Path) -> io::Result<(TempDir, File)> {
+    loop {
+        let directory = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;
+        let path = directory.path().join(LOCK);
+        let lock = match open_lock(&path) {
+            // Whoever swept took it for one of a killed build: it was not locked yet.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            lock => lock?,
+        };
+        lock.lock()?;
+        if path.exists() {
+            return Ok((directory, lock));
+        }
+    }
+}
+
+/// Removes what killed builds left in `parent`. What cannot be removed is somebody else's, or gone.
+fn sweep(parent: &Path) {
+    let Ok(entries) = fs_err::read_dir(parent) else { return };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        let ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
+        if ours && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            match open(&path.join(LOCK), Links::Refuse) {
+                // Removed under its lock, so that an owner who gets the lock sees that it is gone.
+                Ok(lock) if lock.try_lock().is_ok() => drop(fs_err::remove_dir_all(&path)),
+                Ok(_) => {}
+                // Killed before it had a lock, or just being made: nothing is in it.
+                Err(_) => drop(fs_err::remove_dir(&path)),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_dead_left_is_swept() {
+        let parent = tempfile::tempdir().unwrap();
+        let destination = format!("oci:{}", parent.path().join("layout").display());
+        let live = Output::open(&destination).unwrap();
+        let dead = parent.path().join(".pixi-oci-build-dead");
+        fs_err::create_dir_all(dead.join("layout")).unwrap();
+        File::create(dead.join(LOCK)).unwrap();
+        // These were killed before they had a layout, and before they had a lock.
+        let young = ["new", "newer"].map(|name| parent.path().join(format!(".pixi-oci-build-{name}")));
+        young.iter().for_each(|directory| fs_err::create_dir(directory).unwrap());
+        File::create(young[0].join(LOCK)).unwrap();
+        let other = Output::open(&destination).unwrap();
+        assert!(live.scratch().exists() && other.scratch().exists() && !dead.exists());
+        assert!(!young.iter().any(|directory| directory.exists()));
+        drop((live, other));
+        assert_eq!(fs_err::read_dir(parent.path()).unwrap().count(), 0);
+    }
+}

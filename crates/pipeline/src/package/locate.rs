@@ -1,0 +1,190 @@
+//! From locked packages to what is known of them: in the caches, in published images, or by their archives.
+
+use std::collections::BTreeMap;
+
+use pixi_oci_fetch::FetchItem;
+use pixi_oci_lock::{LockedPackage, Sha256};
+use pixi_oci_package::{CompleteFacts, Python, WheelFacts};
+use pixi_oci_wheel::DirectUrl;
+use rayon::prelude::*;
+
+use crate::{
+    Error, fetch::fetch_archives, package::Archive, package::Facts, package::Kind, package::Package,
+    package::source_wheel::SourceWheel, package::wheel::Wheel, stock::Stock, stock::cache::FactsCache,
+    stock::cache::Known, stock::cache::wheel_key, stock::previous::Previous,
+};
+use pixi_oci_project::{Session, Target};
+
+/// Looks up what is in packages: in a conda package by its sha256, in a wheel with the interpreter and its
+/// `direct_url.json`.
+pub trait KnownPackages: Sync {
+    fn conda(&self, archive: &Sha256) -> Option<Known<CompleteFacts>>;
+    fn wheel(&self, archive: &Sha256, python: &Python, direct_url: Option<&DirectUrl>) -> Option<Known<WheelFacts>>;
+}
+
+impl KnownPackages for FactsCache {
+    fn conda(&self, archive: &Sha256) -> Option<Known<CompleteFacts>> {
+        self.conda(archive)
+    }
+
+    fn wheel(&self, archive: &Sha256, python: &Python, direct_url: Option<&DirectUrl>) -> Option<Known<WheelFacts>> {
+        self.wheel(archive, python, direct_url)
+    }
+}
+
+impl KnownPackages for Previous {
+    fn conda(&self, archive: &Sha256) -> Option<Known<CompleteFacts>> {
+        self.conda.get(&archive.to_string()).cloned()
+    }
+
+    fn wheel(&self, archive: &Sha256, python: &Python, direct_url: Option<&DirectUrl>) -> Option<Known<WheelFacts>> {
+        self.wheels.get(&wheel_key(archive, python, direct_url)).cloned()
+    }
+}
+
+/// The packages that are locked as archives, of which nothing is known yet.
+pub fn locked<'a>(packages: &'a [LockedPackage], workdir: &str) -> Vec<Package<'a>> {
+    let mut packages: Vec<Package<'a>> = packages
+        .iter()
+        .filter_map(|locked| match locked {
+            LockedPackage::Conda(record) => Some(Package::conda(record, locked)),
+            LockedPackage::Wheel(wheel) => Some(Package::wheel(Wheel::locked(wheel, workdir), Some(locked))),
+            LockedPackage::CondaSource { .. } | LockedPackage::PypiSource { .. } => None,
+        })
+        .collect();
+    in_order(&mut packages);
+    packages
+}
+
+/// Adds the wheels that stand for the target's sources.
+pub fn with_wheels<'a>(
+    mut packages: Vec<Package<'a>>,
+    wheels: &BTreeMap<String, SourceWheel>,
+    workdir: &str,
+) -> Vec<Package<'a>> {
+    packages.extend(wheels.values().map(|wheel| Package {
+        archive: Some(Archive::here(wheel.path.clone(), wheel.sha256, wheel.size)),
+        ..Package::wheel(Wheel::of_source(wheel, workdir), None)
+    }));
+    in_order(&mut packages);
+    packages
+}
+
+/// Conda packages as the lock file has them, then wheels by name, the workspace's own last.
+fn in_order(packages: &mut [Package<'_>]) {
+    packages.sort_by_cached_key(|package| match &package.kind {
+        Kind::Conda(_) => (0, String::new()),
+        Kind::Wheel(wheel) => (1 + u8::from(package.is_own()), wheel.name.clone()),
+    });
+}
+
+/// Fills in what is known on this machine, else in published images.
+pub fn recognise(target: &Target, packages: &mut [Package<'_>], stock: &Stock<'_>) -> Result<(), Error> {
+    let python = target.python()?;
+    look_up(packages, python.as_ref(), &stock.facts);
+    if let Some(published) = &stock.published_facts {
+        look_up(packages, python.as_ref(), published);
+    }
+    let Some(remote) = stock.remote.filter(|_| packages.iter().any(Package::is_unknown)) else { return Ok(()) };
+    let unknown: Vec<String> = packages.iter().filter(|p| p.is_unknown()).map(|p| p.name.clone()).collect();
+    look_up(packages, python.as_ref(), remote.previous()?);
+    if let Some(cache) = stock.published_facts.as_ref().filter(|_| stock.keeps_published) {
+        for package in packages.iter().filter(|package| unknown.contains(&package.name)) {
+            keep(package, python.as_ref(), cache)?;
+        }
+    }
+    Ok(())
+}
+
+fn look_up(packages: &mut [Package<'_>], python: Option<&Python>, known: &dyn KnownPackages) {
+    packages.par_iter_mut().filter(|package| package.is_unknown()).for_each(|package| {
+        let Some((archive, facts)) = find(package, python, known) else { return };
+        // A lock file with another length is not to be trusted in the rest, either: let the archive decide.
+        if package.size().is_none_or(|locked| locked == archive.size) {
+            package.archive = Some(archive);
+            package.facts = Some(facts);
+        }
+    });
+}
+
+fn find(package: &Package<'_>, python: Option<&Python>, known: &dyn KnownPackages) -> Option<(Archive, Facts)> {
+    let sha256 = package.sha256()?;
+    match &package.kind {
+        Kind::Conda(record) => {
+            let known = known.conda(&sha256)?;
+            let archive = Archive::known(sha256, known.size);
+            known.facts.facts.is_of(&record.package_record).then(|| (archive, known.facts.into()))
+        }
+        Kind::Wheel(wheel) => {
+            let known = known.wheel(&sha256, python?, wheel.direct_url.as_ref())?;
+            let archive = Archive::known(sha256, known.size);
+            known.facts.is_of(&wheel.file_name).then(|| (archive, Facts::Wheel(known.facts)))
+        }
+    }
+}
+
+fn keep(package: &Package<'_>, python: Option<&Python>, cache: &FactsCache) -> Result<(), Error> {
+    let (Some(sha256), Some(archive)) = (package.sha256(), &package.archive) else { return Ok(()) };
+    match (&package.kind, &package.facts, python) {
+        (Kind::Conda(_), Some(Facts::Conda { .. }), _) => {
+            if let Some(known) = package.complete_facts()? {
+                cache.put_conda(&sha256, &known);
+            }
+        }
+        (Kind::Wheel(wheel), Some(Facts::Wheel(facts)), Some(python)) => {
+            let known = Known { size: archive.size, facts: facts.clone() };
+            cache.put_wheel(&sha256, python, wheel.direct_url.as_ref(), &known);
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Notes the archives that are in the cache, of packages of which nothing else is known.
+pub fn find_archives(packages: &mut [Package<'_>], session: &Session) -> Result<(), Error> {
+    let cache = session.archives()?;
+    for package in packages.iter_mut().filter(|package| package.is_unknown()) {
+        let Some(item) = package.locked.and_then(FetchItem::for_package) else { continue };
+        package.archive = cache.lookup(&item)?.map(Archive::from);
+    }
+    Ok(())
+}
+
+/// Fetches the archives of packages of which nothing is known.
+pub fn fetch_unknown<'p, 'a: 'p>(
+    packages: impl Iterator<Item = &'p mut Package<'a>>,
+    session: &Session,
+) -> Result<(), Error> {
+    let mut unknown: Vec<&mut Package<'_>> = packages.filter(|package| package.is_unknown()).collect();
+    let locked: Vec<&LockedPackage> = unknown.iter().filter_map(|package| package.locked).collect();
+    for (package, archive) in unknown.iter_mut().zip(fetch_archives(&locked, session)?) {
+        package.archive = Some(archive.into());
+    }
+    Ok(())
+}
+
+/// Fetches the archives of packages that are known, but whose files are needed after all.
+pub fn fetch_known<'p, 'a: 'p>(
+    packages: impl Iterator<Item = &'p Package<'a>>,
+    session: &Session,
+) -> Result<(), Error> {
+    let absent = packages.filter_map(|package| {
+        let archive = package.archive.as_ref().filter(|archive| archive.path().is_none())?;
+        Some((archive, package.locked?))
+    });
+    let (archives, locked): (Vec<&Archive>, Vec<&LockedPackage>) = absent.unzip();
+    if locked.is_empty() {
+        return Ok(());
+    }
+    for (archive, fetched) in archives.iter().zip(fetch_archives(&locked, session)?) {
+        archive.arrived(fetched.path);
+    }
+    Ok(())
+}
+
+impl Package<'_> {
+    /// Whether neither its archive nor what is in it is known.
+    pub fn is_unknown(&self) -> bool {
+        self.archive.is_none()
+    }
+}

@@ -1,0 +1,80 @@
+//! What exists already: facts and layers in the cache, and in published images.
+
+pub mod cache;
+pub mod previous;
+pub mod remote;
+pub mod table;
+
+use std::path::Path;
+
+use pixi_oci_image::Descriptor;
+use pixi_oci_store::OciLayout;
+
+use crate::{Error, stock::cache::FactsCache, stock::cache::LayerCache, stock::previous::Previous};
+use pixi_oci_project::Session;
+
+/// Layers of published images. Nothing is asked before it is needed.
+pub trait Remote: Sync {
+    /// What is published.
+    fn previous(&self) -> Result<&Previous, Error>;
+
+    /// Sees that layers are where the image will be, in `layout` or in the repositories that it goes to; says of each
+    /// whether it is.
+    fn provide(&self, blobs: &[&Descriptor], layout: &OciLayout) -> Result<Vec<bool>, Error>;
+
+    /// Of which [`provide`](Self::provide) would say so, without moving anything.
+    fn has(&self, blobs: &[&Descriptor]) -> Result<Vec<bool>, Error>;
+}
+
+/// Takes package layers as soon as their blobs are files in the layout: their descriptor and file. It is called from several
+/// threads, and twice for a layer of two images.
+pub type OnLayer<'a> = &'a (dyn Fn(&Descriptor, &Path) + Sync);
+
+/// Everything that need not be fetched or made.
+pub struct Stock<'a> {
+    /// What was read from archives.
+    pub facts: FactsCache,
+    /// What published images said before; `None` where only what was seen counts.
+    pub published_facts: Option<FactsCache>,
+    /// Whether what they say now is kept.
+    pub keeps_published: bool,
+    /// The layers of earlier builds; `None` to make all anew.
+    pub layers: Option<LayerCache>,
+    /// The layers of published images.
+    pub remote: Option<&'a dyn Remote>,
+}
+
+impl<'a> Stock<'a> {
+    /// The caches of a session, and published images. What the latter say is kept only where they were named: others are
+    /// looked at by default, and that is for once.
+    pub fn new(session: &Session, remote: Option<&'a dyn Remote>, keeps_published: bool) -> Self {
+        let dir = &session.caches.dir;
+        // What published images said counts exactly where their layers do: in the layer cache.
+        let keeps_layers = session.caches.layers > 0;
+        Self {
+            facts: FactsCache::open(dir),
+            published_facts: keeps_layers.then(|| FactsCache::open_published(dir)),
+            keeps_published,
+            layers: keeps_layers.then(|| LayerCache::open(dir, session.caches.layers)),
+            remote,
+        }
+    }
+
+    /// Nothing but what is on this machine.
+    pub fn facts_only(session: &Session) -> Self {
+        Self {
+            facts: FactsCache::open(&session.caches.dir),
+            published_facts: None,
+            keeps_published: false,
+            layers: None,
+            remote: None,
+        }
+    }
+
+    /// Keeps the caches to their sizes.
+    pub fn trim(&self) {
+        self.facts.trim();
+        self.published_facts.iter().for_each(FactsCache::trim);
+        self.layers.iter().for_each(LayerCache::trim);
+    }
+}

@@ -1,0 +1,207 @@
+//! Published images as sources of layers.
+//!
+//! For a build the layers that can be taken are fetched into its layout. For a publication nothing is fetched: a layer is
+//! taken if every repository that is published to has it already, or its registry links it there from another of its
+//! repositories.
+//!
+//! A registry that cannot be used costs time and no more: there is a warning, and the layers are made.
+
+mod fetch;
+mod link;
+
+use std::{
+    collections::BTreeSet,
+    path::PathBuf,
+    sync::{
+        Mutex, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use pixi_oci_image::Descriptor;
+use pixi_oci_layer::Digest;
+use pixi_oci_registry::{Access, CredentialSources, Error as RegistryError, ErrorKind, Registry, Repository};
+use pixi_oci_store::OciLayout;
+
+use crate::{Error, stock::Remote, stock::previous::Previous, stock::previous::read_previous};
+use pixi_oci_project::Session;
+
+/// So many layers are asked for or fetched at once, from all registries together; no registry minds three.
+const PARALLEL: usize = 3;
+
+/// A repository, and what is needed to use it.
+#[derive(Debug, Clone)]
+pub struct RemoteRepository {
+    /// The repository.
+    pub repository: Repository,
+    /// The tag or digest of the image whose layers are looked at; none where layers only have to be.
+    pub reference: Option<String>,
+    /// Where credentials are looked for.
+    pub credentials: CredentialSources,
+}
+
+/// Which published images are looked at.
+pub struct RemoteOptions {
+    /// Where layers are taken from.
+    pub from: Vec<RemoteRepository>,
+    /// The repositories that layers have to be in; none where they are fetched.
+    pub to: Vec<RemoteRepository>,
+    /// Whether registries may be asked to mount layers from their other repositories. It is the only thing that is written.
+    pub may_mount: bool,
+}
+
+/// Published images.
+pub struct Published {
+    session: Session,
+    options: RemoteOptions,
+    previous: OnceLock<Previous>,
+    /// The connections to `from` that could be made, once they are needed.
+    sources: OnceLock<Vec<Registry>>,
+    /// The connections to `to`, once they are needed.
+    targets: tokio::sync::OnceCell<Vec<Registry>>,
+    /// A repository did not answer: none is asked again.
+    useless: AtomicBool,
+    links: Mutex<Links>,
+}
+
+/// What became of the attempts to link layers.
+#[derive(Debug, Default)]
+struct Links {
+    /// Which layers are in which repository by a link of this run, or would be.
+    made: BTreeSet<(Repository, Digest)>,
+    /// From where a repository got none: it is not tried again.
+    refused: BTreeSet<(Repository, Repository)>,
+}
+
+impl Published {
+    /// Layers of published images. Asks no registry yet.
+    pub fn new(options: RemoteOptions, session: Session) -> Self {
+        Self {
+            session,
+            options,
+            previous: OnceLock::new(),
+            sources: OnceLock::new(),
+            targets: tokio::sync::OnceCell::new(),
+            useless: AtomicBool::new(false),
+            links: Mutex::default(),
+        }
+    }
+
+    fn scratch(&self) -> PathBuf {
+        self.session.caches.dir.join("previous")
+    }
+
+    async fn connect(&self, remote: &RemoteRepository, access: Access) -> Result<Registry, RegistryError> {
+        let credentials = remote.credentials.find(&remote.repository).await?;
+        let options = &self.session.registries.options;
+        Registry::connect(&remote.repository, access, options, credentials, self.session.registry_events())
+    }
+
+    async fn read(&self) -> Previous {
+        let mut all = Previous::default();
+        let mut sources = Vec::new();
+        for remote in &self.options.from {
+            let Some(reference) = &remote.reference else { continue };
+            let read: Result<_, RegistryError> = async {
+                let registry = self.connect(remote, Access::Pull).await?;
+                let previous = read_previous(&registry, reference, &self.scratch()).await?;
+                sources.push(registry);
+                Ok(previous)
+            }
+            .await;
+            match read {
+                Ok(previous) => {
+                    all.layers.extend(previous.layers);
+                    all.conda.extend(previous.conda);
+                    all.wheels.extend(previous.wheels);
+                }
+                // A repository that nothing was published to yet.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => self.warn(&remote.repository, &error),
+            }
+        }
+        let _ = self.sources.set(sources);
+        all
+    }
+
+    fn sources(&self) -> &[Registry] {
+        self.sources.get().map(Vec::as_slice).unwrap_or_default()
+    }
+
+    fn give_up(&self, repository: &Repository, error: &RegistryError) {
+        // Several layers are asked for at once; one warning is enough.
+        if !self.useless.swap(true, Ordering::Relaxed) {
+            self.warn(repository, error);
+        }
+    }
+
+    fn warn(&self, repository: &Repository, error: &RegistryError) {
+        self.session.warn(format!("no layers are taken from {repository}: {error}"));
+    }
+
+    /// Whether a layer is where the image will be, or could be fetched from where it is.
+    async fn has_one(&self, blob: &Descriptor) -> bool {
+        if self.useless.load(Ordering::Relaxed) {
+            return false;
+        }
+        let found = if self.options.to.is_empty() {
+            self.is_at_a_source(blob).await
+        } else {
+            self.is_at_all_targets(blob).await
+        };
+        found.unwrap_or_else(|(repository, error)| {
+            self.give_up(&repository, &error);
+            false
+        })
+    }
+
+    async fn is_at_a_source(&self, blob: &Descriptor) -> Result<bool, (Repository, RegistryError)> {
+        for source in self.sources() {
+            if source.has_blob(blob).await.map_err(|error| (source.repository().clone(), error))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    async fn provide_one(&self, blob: &Descriptor, layout: &OciLayout) -> Result<bool, Error> {
+        if self.useless.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
+        if self.options.to.is_empty() {
+            return self.fetch(blob, layout).await;
+        }
+        Ok(self.is_at_all_targets(blob).await.unwrap_or_else(|(repository, error)| {
+            self.give_up(&repository, &error);
+            false
+        }))
+    }
+}
+
+impl Remote for Published {
+    fn previous(&self) -> Result<&Previous, Error> {
+        if let Some(previous) = self.previous.get() {
+            return Ok(previous);
+        }
+        let scratch = self.scratch();
+        fs_err::create_dir_all(&scratch).map_err(|source| Error::Io {
+            action: "create",
+            path: scratch.clone(),
+            source,
+        })?;
+        let read = self.session.run(self.read())?;
+        Ok(self.previous.get_or_init(|| read))
+    }
+
+    fn has(&self, blobs: &[&Descriptor]) -> Result<Vec<bool>, Error> {
+        let all = stream::iter(blobs.iter().copied().map(|blob| self.has_one(blob)));
+        Ok(self.session.run(all.buffered(PARALLEL).collect())?)
+    }
+
+    fn provide(&self, blobs: &[&Descriptor], layout: &OciLayout) -> Result<Vec<bool>, Error> {
+        let all = stream::iter(blobs.iter().copied().map(|blob| self.provide_one(blob, layout)));
+        let all = all.buffered(PARALLEL).try_collect();
+        self.session.run(all)?
+    }
+}

@@ -1,0 +1,131 @@
+//! Why a build or plan fails.
+
+use std::{io, path::PathBuf};
+
+use pixi_oci_sources::SourceError;
+use pixi_oci_workspace::ManifestError;
+
+/// Every error names the thing and the reason; most say what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Pipeline(pixi_oci_pipeline::Error),
+    /// A source that should become a wheel.
+    #[error(transparent)]
+    Source(#[from] Box<SourceError>),
+    /// What a plan is compared with.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    #[error("interrupted")]
+    Interrupted,
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// A mistake in the manifest, which can be shown with its line.
+    pub fn manifest(&self) -> Option<&ManifestError> {
+        match self {
+            Self::Pipeline(pixi_oci_pipeline::Error::Project(error)) => error.manifest(),
+            _ => None,
+        }
+    }
+}
+
+impl From<pixi_oci_pipeline::Error> for Error {
+    fn from(error: pixi_oci_pipeline::Error) -> Self {
+        match error {
+            pixi_oci_pipeline::Error::Interrupted => Self::Interrupted,
+            pixi_oci_pipeline::Error::Io { action, path, source } => Self::Io { action, path, source },
+            error => Self::Pipeline(error),
+        }
+    }
+}
+
+impl From<SourceError> for Error {
+    fn from(error: SourceError) -> Self {
+        match error {
+            SourceError::Interrupted => Self::Interrupted,
+            SourceError::Io { action, path, source } => Self::Io { action, path, source },
+            SourceError::Package(error) => Self::from(pixi_oci_pipeline::Error::from(error)),
+            SourceError::Layer(error) => Self::from(pixi_oci_pipeline::Error::from(error)),
+            SourceError::Workspace(error) => Self::from(pixi_oci_pipeline::Error::from(error)),
+            SourceError::Fetch(error) => Self::from(pixi_oci_pipeline::Error::from(error)),
+            error => Self::Source(Box::new(error)),
+        }
+    }
+}
+
+macro_rules! from_pipeline {
+    ($($error:ty),* $(,)?) => {$(
+        impl From<$error> for Error {
+            fn from(error: $error) -> Self {
+                Self::from(pixi_oci_pipeline::Error::from(error))
+            }
+        }
+    )*};
+}
+
+from_pipeline!(
+    pixi_oci_fetch::Error,
+    pixi_oci_image::Error,
+    pixi_oci_layer::Error,
+    pixi_oci_lock::Error,
+    pixi_oci_package::Error,
+    pixi_oci_package::PrefixError,
+    pixi_oci_pipeline::TooFewLayers,
+    pixi_oci_project::Error,
+    pixi_oci_project::RequestError,
+    pixi_oci_store::Error,
+    pixi_oci_store::ParseDestinationError,
+    pixi_oci_store::base::Error,
+);
+
+/// Each names the image.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// It is in a registry, and none may be asked.
+    #[error(
+        "{reference} is in a registry, which cannot be asked offline; leave out --offline, or compare with oci:DIR"
+    )]
+    Offline {
+        /// The image.
+        reference: String,
+    },
+    /// The registry does not give it.
+    #[error("cannot compare with {reference}")]
+    Registry {
+        /// The image.
+        reference: String,
+        /// Why not.
+        source: Box<pixi_oci_registry::Error>,
+    },
+    /// It is not whole in its layout.
+    #[error(transparent)]
+    Stored(#[from] pixi_oci_store::StoredError),
+    /// Nobody knows where it is published.
+    #[error("{} configures no `repositories`, in which what is published could be looked for; name an image, docker://HOST/REPOSITORY[:TAG]", workspace.display())]
+    NoRepository {
+        /// The workspace.
+        workspace: std::path::PathBuf,
+    },
+    /// A tag that is none.
+    #[error("--since: {source}")]
+    Reference {
+        /// Why.
+        source: pixi_oci_registry::ParseRepositoryError,
+    },
+    /// Somebody else made it.
+    #[error(
+        "{reference} was not made by pixi-oci, or by a version that did not note what is in which layer; it cannot be compared with"
+    )]
+    NotOurs {
+        /// The image.
+        reference: String,
+    },
+}

@@ -1,0 +1,99 @@
+//! What a build does, as a value: which layers there are, which of them exist already, what would be downloaded, and the
+//! digest, where it follows from what is known. No package is downloaded for it. [`build`] executes it.
+
+mod blobs;
+mod build;
+mod changes;
+mod download;
+mod error;
+mod layers;
+mod likely;
+mod past;
+mod report;
+mod seen;
+mod since;
+mod source_environments;
+mod survey;
+
+use pixi_oci_image::Architecture;
+use pixi_oci_pipeline::Remote;
+use pixi_oci_project::{Project, Session};
+
+use self::survey::{Survey, survey};
+pub use self::{
+    blobs::{Blobs, DestinationPlan},
+    build::{Staged, build, cache_from, reference, stage},
+    changes::{ChangedPackage, Changes},
+    error::{Error, PlanError},
+    past::PastRef,
+    report::{
+        AgainstImage, DownloadPlan, EnvironmentPlan, LayerState, LikelyLayer, OtherLayer, PackagePlan, Plan,
+        PlannedLayerReport, Reason, Unpredicted,
+    },
+    since::unchanged_platforms,
+    source_environments::build_sources,
+};
+
+/// What a plan is asked to show.
+#[derive(Clone, Copy, Default)]
+pub struct PlanOptions<'a> {
+    /// Platforms without images, too.
+    pub all: bool,
+    /// An image that the plan is compared with.
+    pub against: Option<&'a PastRef>,
+}
+
+/// The plans of environments of a workspace, with the blobs of their images. Layers may be taken from `remote`.
+///
+/// # Errors
+///
+/// The lock file lacks a platform; a registry refuses. What would make a build fail later is in the plan, as the reason why
+/// there is no digest.
+pub fn plan(
+    projects: &[Project],
+    options: PlanOptions<'_>,
+    remote: Option<&dyn Remote>,
+    session: &Session,
+) -> Result<Vec<(EnvironmentPlan, Blobs)>, Error> {
+    let past = options.against.map(|against| past::read_past(against, session)).transpose()?;
+    let past = past.as_ref();
+    let survey_one =
+        |project| survey(&Survey { project, all: options.all, asks_for_base: false, remote, past, session });
+    projects.iter().map(survey_one).collect()
+}
+
+/// The published images that a plan takes layers from, if any are named.
+///
+/// # Errors
+///
+/// As [`cache_from`].
+pub fn planned_cache_from(project: &Project, session: &Session) -> Result<Option<pixi_oci_pipeline::Published>, Error> {
+    if !session.offline {
+        return cache_from(project, session);
+    }
+    if !project.inputs.cache_from.is_empty() {
+        session.warn("no registry is asked offline; --cache-from is left out");
+    }
+    Ok(None)
+}
+
+/// An image that a build makes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedImage {
+    /// The environment.
+    pub environment: String,
+    /// The architecture.
+    pub architecture: Architecture,
+}
+
+/// The images of environments, each once, from the lock file alone.
+pub fn planned_images(projects: &[Project]) -> Vec<PlannedImage> {
+    let images = projects.iter().flat_map(|project| {
+        let environment = &project.configuration.environment;
+        let image = |architecture| PlannedImage { environment: environment.clone(), architecture };
+        project.targets.iter().map(move |target| image(target.architecture))
+    });
+    let mut images: Vec<PlannedImage> = images.collect();
+    images.dedup();
+    images
+}

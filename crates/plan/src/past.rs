@@ -1,0 +1,243 @@
+//! An image that was built before, as far as one can compare with it: its documents, and what its environment layer says.
+
+use std::{
+    collections::BTreeSet,
+    fmt,
+    fs::File,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use pixi_oci_image::Descriptor;
+use pixi_oci_layer::Digest;
+use pixi_oci_platform::{Links, open};
+use pixi_oci_registry::{Access, Registry, RepositoryRef, no_events};
+use pixi_oci_store::{
+    base::{BaseRef, LayoutImage},
+    platform_in, read_stored,
+};
+use serde_json::Value;
+
+use crate::error::PlanError;
+use crate::{build::reference, error::Error};
+use pixi_oci_pipeline::{KEY_ANNOTATION, PACKAGES_ANNOTATION, documents, environment, own_layers, table};
+use pixi_oci_project::Session;
+
+/// An image that a plan is compared with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PastRef {
+    /// `docker://HOST/REPOSITORY[:TAG][@DIGEST]`
+    Registry(RepositoryRef),
+    /// `oci:DIR[:TAG]` or `oci:DIR@DIGEST`
+    Layout(std::path::PathBuf, LayoutImage),
+}
+
+impl FromStr for PastRef {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.starts_with("oci:")
+            && let Ok(BaseRef::OciLayout { dir, image }) = BaseRef::parse(text)
+        {
+            return Ok(Self::Layout(dir, image));
+        }
+        match text.starts_with("docker://") {
+            true => text.parse().map(Self::Registry).map_err(|error| format!("{error}")),
+            false => Err("write docker://HOST/REPOSITORY[:TAG], or oci:DIR[:TAG] or oci:DIR@sha256:…".into()),
+        }
+    }
+}
+
+impl fmt::Display for PastRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Registry(reference) => reference.fmt(f),
+            Self::Layout(dir, image) => BaseRef::OciLayout { dir: dir.clone(), image: image.clone() }.fmt(f),
+        }
+    }
+}
+
+/// What a reference leads to.
+pub struct Past {
+    /// As it was named.
+    pub reference: String,
+    /// Of the image index, or of the image where there is no index.
+    pub digest: Digest,
+    /// The images.
+    pub images: Vec<PastImage>,
+}
+
+/// One architecture's image.
+pub struct PastImage {
+    /// `linux/amd64`
+    pub platform: String,
+    /// Of the image manifest.
+    pub digest: Digest,
+    /// The manifest and configuration.
+    pub documents: (Value, Value),
+    /// Bottom first, the base's included.
+    pub layers: Vec<PastLayer>,
+    /// The sha256 of the archives of its conda packages; empty if nobody knows.
+    pub archives: BTreeSet<String>,
+}
+
+/// One layer.
+pub struct PastLayer {
+    /// Of the blob.
+    pub digest: Digest,
+    /// Of a package layer: what it is found by.
+    pub key: Option<String>,
+    /// Of a package layer: `NAME VERSION BUILD`, by name.
+    pub packages: Vec<String>,
+}
+
+/// An image's documents, as they were read.
+struct Documents {
+    digest: Digest,
+    manifest: Vec<u8>,
+    config: Vec<u8>,
+    /// The environment layer.
+    environment: Option<(File, Descriptor)>,
+}
+
+/// Reads the image that `from` names. Of a registry's layers only the environment layers are fetched.
+///
+/// # Errors
+///
+/// It cannot be read, or was not made by pixi-oci.
+pub fn read_past(from: &PastRef, session: &Session) -> Result<Past, Error> {
+    let (digest, documents) = match from {
+        PastRef::Layout(dir, image) => layout(dir, image)?,
+        PastRef::Registry(_) if session.offline => {
+            return Err(PlanError::Offline { reference: from.to_string() }.into());
+        }
+        PastRef::Registry(reference) => session.run(registry(reference, session, &scratch(session)?))??,
+    };
+    let images: Vec<PastImage> = documents.into_iter().filter_map(image).collect();
+    if !images.iter().flat_map(|image| &image.layers).any(|layer| layer.key.is_some()) {
+        return Err(PlanError::NotOurs { reference: from.to_string() }.into());
+    }
+    Ok(Past { reference: from.to_string(), digest, images })
+}
+
+/// A directory for temporary files.
+fn scratch(session: &Session) -> Result<PathBuf, Error> {
+    let path = session.caches.dir.join("previous");
+    fs_err::create_dir_all(&path).map_err(|source| Error::Io { action: "create", path: path.clone(), source })?;
+    Ok(path)
+}
+
+fn layout(dir: &Path, image: &LayoutImage) -> Result<(Digest, Vec<Documents>), Error> {
+    let stored = read_stored(dir, image).map_err(PlanError::from)?;
+    let digest = stored.root.descriptor.digest;
+    let documents = stored.images.into_iter().map(|stored| {
+        let (manifest, config) = (stored.image.manifest, stored.image.config);
+        let wanted = environment_of(&manifest.bytes);
+        let path = wanted.as_ref().and_then(|wanted| {
+            let layer = stored.image.layers.iter().find(|layer| layer.descriptor.digest == wanted.digest);
+            layer.and_then(|layer| layer.source.clone())
+        });
+        let file = path.map(|path| {
+            open(&path, Links::Follow).map_err(|source| Error::Io { action: "read", path: path.clone(), source })
+        });
+        Ok(Documents {
+            digest: manifest.descriptor.digest,
+            manifest: manifest.bytes,
+            config: config.bytes,
+            environment: file.transpose()?.zip(wanted),
+        })
+    });
+    Ok((digest, documents.collect::<Result<_, Error>>()?))
+}
+
+async fn registry(named: &RepositoryRef, session: &Session, scratch: &Path) -> Result<(Digest, Vec<Documents>), Error> {
+    let failed = |source| PlanError::Registry { reference: named.to_string(), source: Box::new(source) };
+    let connect = async {
+        let credentials = session.registries.credentials.for_reading().find(&named.repository).await?;
+        Registry::connect(&named.repository, Access::Pull, &session.registries.options, credentials, no_events())
+    };
+    let registry = connect.await.map_err(failed)?;
+    let (root, bytes) = registry.manifest(&reference(named)).await.map_err(failed)?;
+    let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+    let mut manifests = Vec::new();
+    match value["manifests"].as_array() {
+        Some(children) => {
+            let digests = children.iter().filter_map(|child| child["digest"].as_str());
+            for digest in digests.take(pixi_oci_pipeline::MAX_IMAGES) {
+                manifests.push(registry.manifest(digest).await.map_err(failed)?);
+            }
+        }
+        None => manifests.push((root.clone(), bytes)),
+    }
+    let mut documents = Vec::new();
+    for (descriptor, manifest) in manifests {
+        let value: Value = serde_json::from_slice(&manifest).unwrap_or_default();
+        let Some((config, _)) = pixi_oci_pipeline::documents(&value) else { continue };
+        let config = registry.fetch_document(&config).await.map_err(failed)?;
+        let mut environment = None;
+        if let Some(wanted) = environment_of(&manifest) {
+            let io = |source| Error::Io { action: "make a file in", path: scratch.into(), source };
+            let mut file = tempfile::tempfile_in(scratch).map_err(io)?;
+            registry.fetch_blob(&wanted, &mut file).await.map_err(failed)?;
+            environment = Some((file, wanted));
+        }
+        documents.push(Documents { digest: descriptor.digest, manifest, config, environment });
+    }
+    Ok((root.digest, documents))
+}
+
+fn environment_of(manifest: &[u8]) -> Option<Descriptor> {
+    let (_, layers) = documents(&serde_json::from_slice(manifest).ok()?)?;
+    environment(&layers).cloned()
+}
+
+/// What can be compared; `None` for what is no image of a machine we know.
+fn image(read: Documents) -> Option<PastImage> {
+    let manifest: Value = serde_json::from_slice(&read.manifest).ok()?;
+    let config: Value = serde_json::from_slice(&read.config).ok()?;
+    let (_, layers) = documents(&manifest)?;
+    let platform = format!("linux/{}", platform_in(&read.config)?.architecture);
+    let table = read.environment.and_then(|(mut file, layer)| table(&mut file, &layer.media_type));
+    let own = own_layers(&layers);
+    let layer = |(index, layer): (usize, Descriptor)| {
+        let is_own = own.contains(&index);
+        let packages = layer
+            .annotations
+            .get(PACKAGES_ANNOTATION)
+            .filter(|_| is_own)
+            .map(|text| text.split(", ").map(str::to_owned));
+        PastLayer {
+            digest: layer.digest,
+            key: layer.annotations.get(KEY_ANNOTATION).cloned(),
+            packages: packages.into_iter().flatten().collect(),
+        }
+    };
+    Some(PastImage {
+        platform,
+        digest: read.digest,
+        layers: layers.into_iter().enumerate().map(layer).collect(),
+        archives: table.map(|table| table.conda.into_keys().collect()).unwrap_or_default(),
+        documents: (manifest, config),
+    })
+}
+
+/// Whether an image is what was published, but for the commit that it is of: another commit alone, of a file that is not
+/// in the image, makes no other image.
+pub fn is_same(image: &pixi_oci_image::Image, past: &PastImage) -> bool {
+    let parse = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).unwrap_or_default();
+    let (manifest, config) = (parse(&image.manifest_bytes), parse(&image.config_bytes));
+    let (past_manifest, past_config) = past.documents.clone();
+    without_commit(manifest, "/annotations") == without_commit(past_manifest, "/annotations")
+        && without_commit(config, "/config/Labels") == without_commit(past_config, "/config/Labels")
+}
+
+fn without_commit(mut document: Value, place: &str) -> Value {
+    if let Some(said) = document.pointer_mut(place).and_then(Value::as_object_mut) {
+        said.remove("org.opencontainers.image.revision");
+    }
+    // The name of the configuration changes with the commit in it; it is compared itself.
+    if let Some(document) = document.as_object_mut().filter(|document| document.contains_key("layers")) {
+        document.remove("config");
+    }
+    document
+}

@@ -1,0 +1,209 @@
+//! The answer, for people and machines.
+
+use pixi_oci_layer::Digest;
+use serde::Serialize;
+
+use crate::{blobs::DestinationPlan, changes::Changes};
+use pixi_oci_pipeline::BaseReport;
+use pixi_oci_project::Need;
+
+/// One environment: what `pixi-oci build` would make of it.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EnvironmentPlan {
+    /// The environment.
+    pub environment: String,
+    /// Of the image index that a build makes now, if that is known before.
+    pub digest: Option<Digest>,
+    /// Why not; empty where there is a digest.
+    pub unpredicted: Vec<Unpredicted>,
+    /// The image that the platforms' `changes` are since.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub against: Option<AgainstImage>,
+    /// What a build downloads.
+    pub download: DownloadPlan,
+    /// What a publication would send, to each repository that was asked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub push: Vec<DestinationPlan>,
+    /// The platforms, by name.
+    pub platforms: Vec<Plan>,
+}
+
+/// An image that a plan is compared with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AgainstImage {
+    /// As it was named.
+    pub reference: String,
+    /// Of the image index, or of the image where there is no index.
+    pub digest: Digest,
+}
+
+/// Why the digest of an image is not known before it is built.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Unpredicted {
+    /// What kind of reason it is.
+    pub reason: Reason,
+    /// In words, with what to do.
+    pub message: String,
+}
+
+/// A kind of reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Reason {
+    /// What is in some packages is not known.
+    UnknownPackages,
+    /// Packages are locked as sources that have to be built first.
+    Sources,
+    /// Conda packages are locked without a sha256.
+    NoHash,
+    /// Layers have to be made.
+    LayersToBuild,
+    /// The base image is named by a tag, which may move.
+    BaseNotPinned,
+    /// The base image is not on this machine.
+    BaseNotHere,
+    /// Two platforms of one architecture, which no index holds.
+    SeveralOfOneArchitecture,
+    /// No image can be made for any platform.
+    NoImage,
+    /// A build would fail.
+    BuildFails,
+}
+
+/// What a build downloads: archives that it needs and this machine does not have.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DownloadPlan {
+    /// How many archives, each counted once for all platforms.
+    pub archives: usize,
+    /// The sum of their lengths in bytes, as far as the lock file has them.
+    pub bytes: u64,
+    /// The same if all layers that are not known have to be made; equal to `bytes` where all are known.
+    pub at_most_bytes: u64,
+    /// Their packages, by name.
+    pub packages: Vec<String>,
+    /// Layers that `build` fetches from the registry of `--cache-from`. `publish` leaves them there.
+    pub layers: usize,
+    /// The sum of their lengths in bytes.
+    pub layer_bytes: u64,
+}
+
+/// One environment on one platform.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    /// The platform's name.
+    pub platform: String,
+    /// The conda platform.
+    pub subdir: String,
+    /// `linux/amd64`; none for platforms that no image can be made for.
+    pub oci_platform: Option<String>,
+    /// Of the image manifest that a build makes now, if that is known before.
+    pub manifest: Option<Digest>,
+    /// The base image, if it is on this machine.
+    pub base: Option<BaseReport>,
+    /// How many packages there are.
+    pub packages: usize,
+    /// The sum of the archives' lengths in bytes, as far as they are known.
+    pub bytes: u64,
+    /// Packages whose length nobody knows: wheels, of which the lock file does not have it. Their layers can differ from
+    /// what is shown.
+    pub unknown_sizes: Vec<String>,
+    /// Packages of which nobody knows what is in them. As long as there are any, no layer key is known.
+    pub unknown_packages: Vec<String>,
+    /// Packages that would have to be built from source, and are in no layer here.
+    pub sources: Vec<String>,
+    /// What the packages need of the machine: the highest minimum of each virtual package, e.g. `__glibc >=2.28`.
+    pub requires: Vec<String>,
+    /// The same, with the packages that ask for it.
+    pub needs: Vec<Need>,
+    /// The package layers, bottom first.
+    pub layers: Vec<PlannedLayerReport>,
+    /// The environment and application layers, which are above them and made by every build; where the image is known.
+    pub other_layers: Vec<OtherLayer>,
+    /// What is different from the image that is compared with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changes: Option<Changes>,
+}
+
+/// One package layer.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlannedLayerReport {
+    /// The sum of the archives' lengths in bytes, as far as they are known.
+    pub bytes: u64,
+    /// What the layer is found by, if it is known.
+    pub key: Option<String>,
+    /// Whether it has to be made.
+    pub state: LayerState,
+    /// Of the layer's blob, if it is known.
+    pub digest: Option<Digest>,
+    /// The blob's length in bytes, if it is known.
+    pub size: Option<u64>,
+    /// Where the key is not known: what it is if the packages of which nobody knows what is in them have no path of these, and
+    /// no link above one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub likely: Option<LikelyLayer>,
+    /// By name.
+    pub packages: Vec<PackagePlan>,
+}
+
+/// What a layer is likely to be.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LikelyLayer {
+    /// What the layer is found by.
+    pub key: String,
+    /// Whether it has to be made.
+    pub state: LayerState,
+    /// Of the layer's blob, if there is one.
+    pub digest: Option<Digest>,
+    /// The blob's length in bytes, if there is one.
+    pub size: Option<u64>,
+}
+
+/// Whether a layer has to be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum LayerState {
+    /// An earlier build on this machine made it.
+    Cached,
+    /// A published image has it.
+    Registry,
+    /// It has to be made.
+    ToBuild,
+    /// Its key is not known.
+    Unknown,
+}
+
+/// A layer that is not of packages.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OtherLayer {
+    /// Which one.
+    pub kind: pixi_oci_pipeline::LayerKind,
+    /// Of the blob.
+    pub digest: Digest,
+    /// The blob's length in bytes.
+    pub size: u64,
+}
+
+/// One package.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PackagePlan {
+    /// The conda name, or `pypi:` and the normalised name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// The build string of a conda package.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub build: Option<String>,
+    /// The archive's length, if it is known.
+    pub size: Option<u64>,
+    /// The archive's sha256, if it is known.
+    pub sha256: Option<String>,
+}

@@ -1,0 +1,191 @@
+//! One target: as far as a build gets without fetching or making a package layer.
+
+use std::collections::BTreeMap;
+
+use pixi_oci_image::Image;
+use pixi_oci_lock::LockedPackage;
+use pixi_oci_store::base::BaseRef;
+
+use crate::Error;
+use crate::{
+    layers::{from_lock, from_plan},
+    likely::add_likely,
+    report::Reason,
+    report::{LayerState, OtherLayer, PlannedLayerReport, Unpredicted},
+};
+use pixi_oci_pipeline::{
+    Base, ImagePlan, LayerKind, LayerReport, Package, PackageLayer, SourceWheel, Workshop, find_archives, in_one_line,
+    locked, recognise, with_wheels,
+};
+use pixi_oci_project::Target;
+
+/// Wheels that stand for the sources of a target, by package name.
+pub type Wheels = BTreeMap<String, SourceWheel>;
+
+/// One target, as far as it is known.
+#[derive(Default)]
+pub struct Seen {
+    /// The package layers.
+    pub layers: Vec<PlannedLayerReport>,
+    /// Packages whose contents are not known.
+    pub unknown: Vec<String>,
+    /// The base image, if it is here.
+    pub base: Option<Base>,
+    /// The image, if it is known, and its layers that are not of packages.
+    pub image: Option<(Image, Vec<OtherLayer>)>,
+}
+
+/// The sources that no wheel stands for.
+pub fn without_wheel<'a>(packages: &'a [LockedPackage], wheels: &'a Wheels) -> impl Iterator<Item = String> + 'a {
+    let sources = packages
+        .iter()
+        .filter(|package| matches!(package, LockedPackage::CondaSource { .. } | LockedPackage::PypiSource { .. }));
+    sources.map(LockedPackage::name).filter(|name| !wheels.contains_key(name))
+}
+
+/// Goes as far with a target as a build can without fetching or making a package layer.
+pub fn look(
+    workshop: &Workshop<'_>,
+    target: &Target,
+    wheels: &Wheels,
+    asks_for_base: bool,
+    unpredicted: &mut Vec<Unpredicted>,
+) -> Result<Seen, Error> {
+    let workdir = &workshop.project.configuration.workdir;
+    let mut packages = locked(&target.packages, workdir);
+    recognise(target, &mut packages, workshop.stock)?;
+    find_archives(&mut packages, workshop.session)?;
+    let unknown = unknown_names(target, &packages, wheels);
+    let mut reasons = Vec::new();
+    let unpinned: Vec<&str> = packages.iter().filter(|p| p.is_unpinned()).map(|p| p.name.as_str()).collect();
+    if !unpinned.is_empty() {
+        let message = format!(
+            "the digest of {} is not known: the lock file has no sha256; a build says it, for [tool.pixi-oci.hashes]",
+            unpinned.join(", ")
+        );
+        reasons.push(Unpredicted { reason: Reason::NoHash, message });
+    }
+    let base = base(workshop, target, asks_for_base, &mut reasons)?;
+    let mut seen = Seen { unknown, base, ..Seen::default() };
+    if seen.unknown.is_empty() {
+        let packages = with_wheels(packages, wheels, workdir);
+        match ImagePlan::new(workshop.project, target, packages, seen.base.as_ref(), workshop.stock) {
+            Ok(plan) => follow(workshop, plan, &mut seen, &mut reasons)?,
+            Err(error) => reasons.push(fails(error)?),
+        }
+    } else {
+        reasons.push(unknown_packages(target, &seen.unknown));
+        seen.layers = from_lock(workshop.project, &target.packages)?;
+        add_likely(workshop, target, packages, wheels, &mut seen)?;
+    }
+    if seen.layers.is_empty() {
+        seen.layers = from_lock(workshop.project, &target.packages)?;
+    }
+    // What is the same for all platforms is reported once.
+    reasons.into_iter().for_each(|reason| {
+        if !unpredicted.contains(&reason) {
+            unpredicted.push(reason)
+        }
+    });
+    Ok(seen)
+}
+
+/// Follows a plan to the image's documents, where no layer has to be made.
+fn follow(
+    workshop: &Workshop<'_>,
+    mut plan: ImagePlan<'_>,
+    seen: &mut Seen,
+    reasons: &mut Vec<Unpredicted>,
+) -> Result<(), Error> {
+    plan.find_layers(workshop.stock)?;
+    seen.layers = from_plan(&plan.layers);
+    let compression = workshop.project.configuration.compression;
+    let found: Option<Vec<PackageLayer>> =
+        plan.layers.iter().map(|planned| PackageLayer::found(planned, compression)).collect();
+    match (found, &seen.base, reasons.is_empty()) {
+        (Some(found), Some(base), true) => match workshop.assemble(&plan, base, found) {
+            Ok((image, report)) => seen.image = Some((image, other_layers(&report.layers))),
+            Err(error) => reasons.push(fails(error)?),
+        },
+        (None, ..) => {
+            let count = seen.layers.iter().filter(|layer| layer.state == LayerState::ToBuild).count();
+            let layers = if count == 1 { "a layer has".into() } else { format!("{count} layers have") };
+            let message = format!("{}: {layers} to be made", plan.target.platform.name);
+            reasons.push(Unpredicted { reason: Reason::LayersToBuild, message });
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// The base image, if it is here; and whether it is the one that a build will take.
+fn base(
+    workshop: &Workshop<'_>,
+    target: &Target,
+    asks: bool,
+    reasons: &mut Vec<Unpredicted>,
+) -> Result<Option<Base>, Error> {
+    let name = &workshop.project.configuration.base;
+    let reference = BaseRef::parse(name)?;
+    let moves = matches!(reference, BaseRef::Registry(_)) && !reference.is_pinned() && !asks;
+    if moves {
+        let message = format!("base image {name} is not pinned by its digest; `pixi-oci lock --base` pins it");
+        reasons.push(Unpredicted { reason: Reason::BaseNotPinned, message });
+    }
+    match Base::of_target(workshop.project, target, workshop.session) {
+        Ok(base) => Ok(Some(base)),
+        Err(pixi_oci_pipeline::Error::Base(error)) if matches!(reference, BaseRef::Registry(_)) => {
+            if !moves {
+                let message = format!("base image {name} is not on this machine; build once ({error})");
+                reasons.push(Unpredicted { reason: Reason::BaseNotHere, message });
+            }
+            Ok(None)
+        }
+        Err(error) => {
+            reasons.push(fails(error)?);
+            Ok(None)
+        }
+    }
+}
+
+/// What would make a build fail is no error of the plan's.
+pub fn fails(error: impl Into<Error>) -> Result<Unpredicted, Error> {
+    let error = error.into();
+    if matches!(error, Error::Interrupted | Error::Io { .. }) {
+        return Err(error);
+    }
+    let message = format!("a build would fail: {}", in_one_line(&error));
+    Ok(Unpredicted { reason: Reason::BuildFails, message })
+}
+
+fn other_layers(layers: &[LayerReport]) -> Vec<OtherLayer> {
+    let other = layers.iter().filter(|layer| matches!(layer.kind, LayerKind::Environment | LayerKind::Application));
+    other.map(|layer| OtherLayer { kind: layer.kind, digest: layer.digest, size: layer.size }).collect()
+}
+
+/// A target on a machine without a cache, where nothing is known of packages.
+pub fn unseen(
+    workshop: &Workshop<'_>,
+    target: &Target,
+    wheels: &Wheels,
+    unpredicted: &mut Vec<Unpredicted>,
+) -> Result<Seen, Error> {
+    let packages = locked(&target.packages, &workshop.project.configuration.workdir);
+    let unknown = unknown_names(target, &packages, wheels);
+    unpredicted.push(unknown_packages(target, &unknown));
+    Ok(Seen { layers: from_lock(workshop.project, &target.packages)?, unknown, ..Seen::default() })
+}
+
+fn unknown_names(target: &Target, packages: &[Package<'_>], wheels: &Wheels) -> Vec<String> {
+    let unknown = packages.iter().filter(|package| package.is_unknown()).map(|package| package.name.clone());
+    unknown.chain(without_wheel(&target.packages, wheels)).collect()
+}
+
+fn unknown_packages(target: &Target, unknown: &[String]) -> Unpredicted {
+    let packages = if unknown.len() == 1 { "a package".into() } else { format!("{} packages", unknown.len()) };
+    let message = format!(
+        "{}: it is not known what is in {packages}; build once, or name a published image with --cache-from",
+        target.platform.name
+    );
+    Unpredicted { reason: Reason::UnknownPackages, message }
+}

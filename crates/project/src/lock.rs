@@ -1,0 +1,95 @@
+//! Making the lock file: for `pixi-oci lock`, and for a build that finds none.
+
+use std::path::PathBuf;
+
+use pixi_oci_lock::{Change, LockEvent, LockFile, LockOptions, NewLock};
+use pixi_oci_workspace::Workspace;
+use serde::Serialize;
+
+use crate::{Error, event::Event, inputs::Inputs, inputs::LockUse, project::Declared, session::Session};
+
+/// What came of it.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LockReport {
+    /// The lock file.
+    pub lock_file: PathBuf,
+    /// Whether the new one is different from what was there.
+    pub changed: bool,
+    /// Whether it was written.
+    pub written: bool,
+    /// The packages that are different.
+    pub changes: Vec<PackageChange>,
+}
+
+/// A package that is another one than before, came or went.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PackageChange {
+    /// The environment.
+    pub environment: String,
+    /// The platform, by the manifest's name.
+    pub platform: String,
+    /// The conda name, or `pypi:` and the Python one.
+    pub package: String,
+    /// Version and build before; none if it was not there.
+    pub before: Option<String>,
+    /// Version and build now; none if it is gone.
+    pub after: Option<String>,
+}
+
+/// Locks a workspace. Without `write` the new lock file is only compared with the present one.
+///
+/// # Errors
+///
+/// See [`Error`]. The present lock file is then as it was.
+pub fn lock(workspace: &Workspace, inputs: &Inputs, write: bool, session: &Session) -> Result<LockReport, Error> {
+    let new = solve(workspace, inputs, session)?;
+    let written = write && new.is_changed;
+    if written {
+        new.write(&workspace.lock_path)?;
+    }
+    Ok(LockReport {
+        lock_file: workspace.lock_path.clone(),
+        changed: new.is_changed,
+        written,
+        changes: new.changes.into_iter().map(PackageChange::from).collect(),
+    })
+}
+
+/// The workspace's lock file; if there is none and the inputs allow it, a new one.
+///
+/// A stale one is not made anew: somebody chose what is in it.
+pub fn lock_file(declared: &Declared, session: &Session) -> Result<LockFile, Error> {
+    let workspace = &declared.workspace;
+    if declared.inputs.lock_use == LockUse::Create && !workspace.lock_path.exists() {
+        session.emit(Event::Locking { path: workspace.lock_path.clone() });
+        solve(workspace, &declared.inputs, session)?.write(&workspace.lock_path)?;
+    }
+    Ok(LockFile::of(workspace)?)
+}
+
+fn solve(workspace: &Workspace, inputs: &Inputs, session: &Session) -> Result<NewLock, Error> {
+    let interrupted = || session.check().is_err();
+    let options = LockOptions {
+        cache_dir: &session.caches.dir,
+        offline: session.offline,
+        assumed: &inputs.assumed.virtual_packages,
+        downloads: session.resources.downloads,
+        solves: session.resources.solves,
+        now: inputs.now,
+        interrupted: &interrupted,
+        on_event: &|LockEvent::Solving { environment, platform }| {
+            session.emit(Event::Solving { environment, platform })
+        },
+    };
+    let locked = session.run(pixi_oci_lock::lock(workspace, &session.client, options))?;
+    locked.map_err(|error| if error.is_interrupted() { Error::Interrupted } else { error.into() })
+}
+
+impl From<Change> for PackageChange {
+    fn from(change: Change) -> Self {
+        let Change { environment, platform, package, before, after } = change;
+        Self { environment, platform, package, before, after }
+    }
+}

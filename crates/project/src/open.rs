@@ -1,0 +1,103 @@
+//! Opening a project: manifest, lock file and targets are read and checked, once.
+
+use std::{path::Path, sync::Arc};
+
+use pixi_oci_image::Architecture;
+use pixi_oci_layer::Digest;
+use pixi_oci_platform::{Links, read};
+
+use crate::{
+    Declared, Error, Inputs, Project, Session,
+    lock::lock_file,
+    locked::{check, checked},
+    target::{assumed, locked_architectures, target, targets},
+};
+
+/// A larger lock file is refused, as by the reader.
+const MAX_LOCK_FILE: u64 = 128 << 20;
+
+impl Declared {
+    /// The architectures that the environment is locked for, sorted.
+    ///
+    /// # Errors
+    ///
+    /// There are none; the lock file cannot be read.
+    pub fn locked_architectures(&self, session: &Session) -> Result<Vec<Architecture>, Error> {
+        locked_architectures(&lock_file(self, session)?, &self.configuration.environment)
+    }
+}
+
+impl Project {
+    /// Reads everything that a build of one environment depends on, and checks it.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be read; the lock file is stale; the environment has no linux platform.
+    pub fn open(declared: Declared, session: &Session) -> Result<Self, Error> {
+        Self::unchecked(declared, session)?.resolved()
+    }
+
+    /// Every environment of the lock file, with all its linux platforms.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_all(declared: Declared, session: &Session) -> Result<Vec<Self>, Error> {
+        let first = Self::unchecked(declared, session)?;
+        first
+            .lock
+            .environments()
+            .into_iter()
+            .map(|name| first.with_environment(Some(name))?.with_all_platforms())
+            .collect()
+    }
+
+    /// Another environment of the same workspace; nothing is read again.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn environment(&self, name: Option<String>) -> Result<Self, Error> {
+        self.with_environment(name)?.resolved()
+    }
+
+    fn unchecked(declared: Declared, session: &Session) -> Result<Self, Error> {
+        let lock = lock_file(&declared, session)?;
+        let lock_file_digest = digest_of(lock.path())?;
+        Ok(Self { declared, lock: Arc::new(lock), lock_file_digest, targets: Vec::new() })
+    }
+
+    fn with_environment(&self, name: Option<String>) -> Result<Self, Error> {
+        let inputs = Inputs { environment: name, ..self.inputs.clone() };
+        let declared = Declared::new(self.workspace.clone(), inputs)?;
+        Ok(Self { declared, targets: Vec::new(), ..self.clone() })
+    }
+
+    fn resolved(mut self) -> Result<Self, Error> {
+        self.targets = checked(&self, || targets(&self))?;
+        Ok(self)
+    }
+
+    fn with_all_platforms(mut self) -> Result<Self, Error> {
+        let environment = self.configuration.environment.clone();
+        let platforms = self.lock.platforms(&environment)?;
+        if self.workspace.environments.contains_key(&environment) {
+            check(&self, &platforms)?;
+        }
+        let assumed = assumed(&self)?;
+        let targets =
+            platforms.iter().filter_map(|platform| target(&self.lock, &environment, platform, &assumed).transpose());
+        self.targets = targets.collect::<Result<_, _>>()?;
+        self.targets.sort_by_key(|target| target.architecture);
+        Ok(self)
+    }
+}
+
+fn digest_of(path: &Path) -> Result<Digest, Error> {
+    let bytes = read(path, Links::Follow, MAX_LOCK_FILE).map_err(|source| Error::Io {
+        action: "read",
+        path: path.into(),
+        source,
+    })?;
+    Ok(Digest::of(&bytes))
+}

@@ -1,0 +1,151 @@
+//! What a run has: made once by the command line, and handed to every stage.
+
+use std::{
+    num::NonZeroUsize,
+    path::PathBuf,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use pixi_oci_fetch::ArchiveCache;
+use pixi_oci_net::Client;
+use pixi_oci_registry::{Events, RegistryAccess};
+use tokio::runtime::Runtime;
+
+use crate::{Error, event::Event};
+
+/// How often a wait checks for cancellation.
+const POLL: Duration = Duration::from_millis(100);
+
+/// Takes events; called from several threads.
+pub type OnEvent = Arc<dyn Fn(Event) + Send + Sync>;
+
+/// The network, the caches, the machine's resources, events and cancellation of one run.
+#[derive(Clone)]
+pub struct Session {
+    /// Reaches the hosts that packages come from.
+    pub client: Client,
+    /// How registries are reached, and the credentials there.
+    pub registries: RegistryAccess,
+    pub caches: Caches,
+    /// Use only the caches and local files.
+    pub offline: bool,
+    pub resources: Resources,
+    /// Set from outside to end the run: every stage then fails with [`Error::Interrupted`].
+    pub cancelled: Arc<AtomicBool>,
+    on_event: OnEvent,
+    runtime: Arc<OnceLock<Runtime>>,
+}
+
+/// Where results are kept for later runs, and how many bytes of them.
+#[derive(Debug, Clone)]
+pub struct Caches {
+    pub dir: PathBuf,
+    /// Limit for finished layers; with 0 none are kept and none are taken.
+    pub layers: u64,
+    /// Limit for downloaded archives.
+    pub archives: u64,
+}
+
+/// How much of the machine a run may use.
+#[derive(Debug, Clone)]
+pub struct Resources {
+    /// Concurrent downloads.
+    pub downloads: NonZeroUsize,
+    /// Environments and platforms that are solved at a time.
+    pub solves: NonZeroUsize,
+    /// Layers that are written at a time.
+    pub threads: usize,
+    /// Bytes of unpacked files that may wait in memory.
+    pub memory: usize,
+}
+
+impl Session {
+    /// A session that reports to nobody yet.
+    pub fn new(
+        client: Client,
+        registries: RegistryAccess,
+        caches: Caches,
+        resources: Resources,
+        cancelled: Arc<AtomicBool>,
+    ) -> Self {
+        Self {
+            client,
+            registries,
+            caches,
+            offline: false,
+            resources,
+            cancelled,
+            on_event: Arc::new(|_| ()),
+            runtime: Arc::default(),
+        }
+    }
+
+    /// The same session with another listener.
+    #[must_use]
+    pub fn with_events(&self, on_event: OnEvent) -> Self {
+        Self { on_event, ..self.clone() }
+    }
+
+    /// The same session without a listener, online or not.
+    #[must_use]
+    pub fn quiet(&self, offline: bool) -> Self {
+        Self { offline, ..self.with_events(Arc::new(|_| ())) }
+    }
+
+    /// Reports an event.
+    pub fn emit(&self, event: Event) {
+        (self.on_event)(event);
+    }
+
+    /// Reports something that the user should know, though the run goes on.
+    pub fn warn(&self, text: impl Into<String>) {
+        self.emit(Event::Warning(text.into()));
+    }
+
+    /// # Errors
+    ///
+    /// [`Error::Interrupted`] if the run is to end.
+    pub fn check(&self) -> Result<(), Error> {
+        if self.cancelled.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
+    }
+
+    /// For clients of registries, whose events are reported as ours.
+    pub fn registry_events(&self) -> Events {
+        let on_event = self.on_event.clone();
+        Arc::new(move |event| on_event(Event::Registry(event)))
+    }
+
+    /// The cache of downloaded archives.
+    pub fn archives(&self) -> Result<ArchiveCache, Error> {
+        Ok(ArchiveCache::open(&self.caches.dir)?)
+    }
+
+    /// Runs a future to its end; drops it when the run is cancelled.
+    pub fn run<T>(&self, future: impl Future<Output = T>) -> Result<T, Error> {
+        self.runtime()?.block_on(async {
+            tokio::pin!(future);
+            let mut poll = tokio::time::interval(POLL);
+            loop {
+                tokio::select! {
+                    biased;
+                    result = &mut future => break Ok(result),
+                    _ = poll.tick() => self.check()?,
+                }
+            }
+        })
+    }
+
+    fn runtime(&self) -> Result<&Runtime, Error> {
+        if let Some(runtime) = self.runtime.get() {
+            return Ok(runtime);
+        }
+        let made = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        let made =
+            made.map_err(|source| Error::Io { action: "start threads for", path: "the network".into(), source })?;
+        Ok(self.runtime.get_or_init(|| made))
+    }
+}

@@ -1,0 +1,174 @@
+//! What is published: the same for every repository.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::tags::{TagPlan, TagTarget};
+use pixi_oci_image::{Architecture, Descriptor};
+use pixi_oci_layer::Digest;
+use pixi_oci_registry::push::{Document, PushImage, PushPlan, TagStep};
+use pixi_oci_store::{
+    DestinationRef, StoredImage, StoredImages,
+    base::{BaseRef, LayoutImage},
+    read_stored,
+};
+
+use crate::{
+    error::PublishError, join, leg::CheckedLeg, report::PublishedImage, request::PublishRequest,
+    request::PublishSource, settings::Settings,
+};
+use pixi_oci_pipeline::BuildReport;
+use pixi_oci_plan::Error;
+use pixi_oci_plan::Staged;
+
+/// What is published.
+pub struct Content<'a> {
+    /// Documents and layers, without tags yet.
+    pub plan: PushPlan,
+    /// What the tags of the version name.
+    pub root: Descriptor,
+    /// The images that get a tag of their own.
+    pub architectures: Vec<(Architecture, Digest)>,
+    /// For the report.
+    pub images: Vec<PublishedImage>,
+    /// What was built.
+    pub build: Option<BuildReport>,
+    /// What is in the layout, unless the images are in the repositories only.
+    pub stored: Option<StoredImages>,
+    /// Keeps the files of layers for as long as they may be sent.
+    staged: Option<Staged<'a>>,
+}
+
+/// Reads what is published, or has `build` make it.
+pub fn content<'a>(
+    request: &PublishRequest,
+    legs: &[CheckedLeg],
+    build: impl FnOnce() -> Result<Staged<'a>, PublishError>,
+) -> Result<Content<'a>, PublishError> {
+    match &request.source {
+        PublishSource::Workspace | PublishSource::Leg => {
+            let staged = build()?;
+            let (stored, report, staged) = if staged.is_whole()? {
+                let report = staged.publish()?;
+                let destination = DestinationRef::parse(&report.reference).map_err(Error::from)?;
+                (read_stored(destination.path(), &LayoutImage::Digest(report.digest))?, report, None)
+            } else {
+                // A layout must not lack layers; the repositories have them.
+                staged.trim()?;
+                (stored_images(&staged), staged.report().clone(), Some(staged))
+            };
+            if request.source == PublishSource::Leg && stored.images.len() != 1 {
+                return Err(PublishError::LegOfMany);
+            }
+            let mut content = of_stored(stored, request.source == PublishSource::Leg);
+            content.build = Some(report);
+            content.staged = staged;
+            Ok(content)
+        }
+        PublishSource::Layout(text) => {
+            let Ok(BaseRef::OciLayout { dir, image }) = BaseRef::parse(text) else {
+                return Err(PublishError::NoLayout { text: text.chars().take(300).collect() });
+            };
+            let content = of_stored(read_stored(&dir, &image)?, false);
+            require(&request.settings, &content.architectures.iter().map(|(a, _)| *a).collect())?;
+            Ok(content)
+        }
+        PublishSource::Legs(_) => {
+            require(&request.settings, &legs.iter().map(|leg| leg.platform.architecture).collect())?;
+            Ok(join::content(legs)?)
+        }
+    }
+}
+
+/// Images that are in no layout.
+fn stored_images(staged: &Staged<'_>) -> StoredImages {
+    let (index, blobs) = (&staged.index, staged.blobs());
+    let images = index
+        .images
+        .iter()
+        .map(|image| StoredImage { platform: Some(image.platform.clone()), image: PushImage::new(image, &blobs) });
+    StoredImages { root: Document::new(&index.descriptor, &index.bytes), images: images.collect() }
+}
+
+/// An index is published only with every architecture that is required.
+fn require(settings: &Settings, there: &BTreeSet<Architecture>) -> Result<(), PublishError> {
+    let Some((required, required_by)) = &settings.required else { return Ok(()) };
+    let missing: Vec<&str> = required.iter().filter(|a| !there.contains(a)).map(|a| a.as_str()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(PublishError::ArchMissing { missing: missing.join(", "), required_by })
+}
+
+fn of_stored(stored: StoredImages, is_leg: bool) -> Content<'static> {
+    let mut plan = stored.push_plan();
+    let mut root = stored.root.descriptor.clone();
+    if is_leg {
+        // The index is made when all architectures are there.
+        plan.index = None;
+        root = plan.images[0].manifest.descriptor.clone();
+    }
+    let platforms = || stored.images.iter().filter_map(|image| Some((image.platform.clone()?, image)));
+    let architectures = if stored.is_index() {
+        let mut all: Vec<(Architecture, Digest)> = platforms()
+            .map(|(platform, stored)| (platform.architecture, stored.image.manifest.descriptor.digest))
+            .collect();
+        // Of several variants the first has the tag.
+        let mut seen = BTreeSet::new();
+        all.retain(|(architecture, _)| seen.insert(*architecture));
+        all
+    } else {
+        Vec::new()
+    };
+    let images = stored
+        .images
+        .iter()
+        .map(|stored| PublishedImage {
+            platform: stored.platform.as_ref().map(ToString::to_string),
+            digest: stored.image.manifest.descriptor.digest,
+            config: Some(stored.image.config.descriptor.digest),
+            layers: stored.image.layers.iter().map(|layer| layer.descriptor.digest).collect(),
+        })
+        .collect();
+    Content { plan, root, architectures, images, build: None, stored: Some(stored), staged: None }
+}
+
+/// The sizes of all blobs, each once.
+pub fn sizes(plan: &PushPlan) -> BTreeMap<Digest, u64> {
+    let images = plan.images.iter();
+    let blobs =
+        images.flat_map(|image| image.layers.iter().map(|layer| &layer.descriptor).chain([&image.config.descriptor]));
+    blobs.map(|blob| (blob.digest, blob.size)).collect()
+}
+
+impl Content<'_> {
+    /// An index of images that are in the repositories already.
+    pub fn of_index(plan: PushPlan, root: Descriptor, images: Vec<PublishedImage>) -> Self {
+        Self { plan, root, architectures: Vec::new(), images, build: None, stored: None, staged: None }
+    }
+
+    /// All blobs, each once.
+    pub fn blobs(&self) -> Vec<Digest> {
+        sizes(&self.plan).into_keys().collect()
+    }
+
+    /// The bytes of some of the blobs.
+    pub fn bytes_of(&self, blobs: &[Digest]) -> u64 {
+        let sizes = sizes(&self.plan);
+        blobs.iter().filter_map(|blob| sizes.get(blob)).sum()
+    }
+
+    /// The plan's tags on what is published. A leg has the tag of its image only.
+    pub fn tag_steps(&self, tags: &TagPlan, is_leg: bool) -> Vec<TagStep> {
+        let step = |planned: &crate::tags::PlannedTag| {
+            let target = match planned.target {
+                TagTarget::Index if is_leg => return None,
+                TagTarget::Index => self.root.digest,
+                TagTarget::Image(architecture) => {
+                    self.architectures.iter().find(|(other, _)| *other == architecture)?.1
+                }
+            };
+            Some(TagStep { tag: planned.tag.clone(), target, rule: planned.rule })
+        };
+        tags.tags.iter().filter_map(step).collect()
+    }
+}

@@ -1,0 +1,150 @@
+//! Why nothing is published anywhere. What fails at one repository is in the report.
+
+use std::path::PathBuf;
+
+use crate::tags::{TagError, TemplateError};
+use pixi_oci_registry::ParseRepositoryError;
+use pixi_oci_store::{StoredError, base::how_to_pin};
+
+/// Why nothing is published. Those with a [`name`](Self::name) are refusals that a pipeline can tell apart.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    #[error("nothing to build: this publication has no workspace")]
+    NoProject,
+    /// The build failed.
+    #[error(transparent)]
+    Build(#[from] pixi_oci_plan::Error),
+    /// A repository's name.
+    #[error(transparent)]
+    Repository(#[from] ParseRepositoryError),
+    /// A repository with a tag or digest.
+    #[error("{text}: a repository is named without tag and digest; tags are given with --tag or `tags`")]
+    TaggedRepository {
+        /// As given.
+        text: String,
+    },
+    /// There is no repository.
+    #[error(
+        "there is no repository to publish to; give one with --to docker://HOST/REPOSITORY, or `repositories` in [tool.pixi-oci]"
+    )]
+    NoRepository,
+    /// A configured tag.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// There are no tags, or forbidden ones.
+    #[error(transparent)]
+    Tag(#[from] TagError),
+    /// A layout that cannot be published.
+    #[error(transparent)]
+    Stored(#[from] StoredError),
+    /// The text names no layout.
+    #[error("{text:?} is no OCI layout: write oci:DIR, oci:DIR:TAG or oci:DIR@DIGEST")]
+    NoLayout {
+        /// As given.
+        text: String,
+    },
+    /// This runs for a change that is not merged yet.
+    #[error(
+        "{system} runs this for the pull request {change}, and those publish nothing; leave out --publish and PUBLISH"
+    )]
+    PullRequest {
+        /// The CI system.
+        system: &'static str,
+        /// The branch or number.
+        change: String,
+    },
+    /// A release on a base image that may be another one tomorrow.
+    #[error("version {version} is a release, and its base image {base} is not pinned; {}", how_to_pin(base))]
+    UnpinnedBase {
+        /// The release.
+        version: String,
+        /// The base image.
+        base: String,
+    },
+    /// A release with packages that may be others tomorrow.
+    #[error(
+        "version {version} is a release, and the lock file has no sha256 for {}; add its line to [tool.pixi-oci.hashes]: \
+         a build without --publish says it",
+        packages.join(", ")
+    )]
+    UnpinnedPackages {
+        /// The release.
+        version: String,
+        /// The packages.
+        packages: Vec<String>,
+    },
+    /// An image for an architecture is missing.
+    #[error("there is no image for {missing}, which {required_by} requires; the index is not published")]
+    ArchMissing {
+        /// The architectures, with commas between.
+        missing: String,
+        /// `--arch`, `arch` or the lock file.
+        required_by: &'static str,
+    },
+    /// Results of jobs that do not belong together.
+    #[error("{} does not belong to the others: {reason}", path.display())]
+    LegMismatch {
+        /// The file.
+        path: PathBuf,
+        /// What differs.
+        reason: String,
+    },
+    /// A job's result that is not there.
+    #[error("cannot read {}; it is what `publish --leg-file` writes", path.display())]
+    NoLeg {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A file that is no job's result.
+    #[error("{} is not what `publish --leg-file` writes: {reason}", path.display())]
+    Leg {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Registries block, so that nothing was built and nothing published.
+    #[error("nothing was published: not every repository can be published to")]
+    Blocked(Vec<super::DestinationReport>),
+    /// Two workspaces of one run have a tag in common.
+    #[error(
+        "{} and {} would both put the tag {tag} in {repository}; give each repositories of its own, or `tags` of its own",
+        first.display(), second.display()
+    )]
+    SharedTag {
+        /// A workspace.
+        first: PathBuf,
+        /// Another one.
+        second: PathBuf,
+        /// `HOST/REPOSITORY`
+        repository: String,
+        /// As configured.
+        tag: String,
+    },
+    /// A leg has one architecture.
+    #[error("--leg-file is for the image of one architecture; choose it with --arch")]
+    LegOfMany,
+}
+
+impl PublishError {
+    /// The name of the refusal, as docs/publishing.md lists them.
+    pub fn name(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Tag(TagError::DevTag { .. }) => "dev-tag",
+            Self::PullRequest { .. } => "pull-request",
+            Self::UnpinnedBase { .. } => "unpinned-base",
+            Self::UnpinnedPackages { .. } => "unpinned-package",
+            Self::ArchMissing { .. } => "arch-missing",
+            Self::LegMismatch { .. } => "leg-mismatch",
+            _ => return None,
+        })
+    }
+}
+
+impl From<pixi_oci_project::Error> for PublishError {
+    fn from(error: pixi_oci_project::Error) -> Self {
+        Self::Build(error.into())
+    }
+}

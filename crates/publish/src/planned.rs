@@ -1,0 +1,68 @@
+//! Plans of environments together with what their publication would upload.
+
+use pixi_oci_pipeline::{Published, Remote};
+use pixi_oci_plan::{Blobs, DestinationPlan, EnvironmentPlan, PlanOptions, plan};
+use pixi_oci_project::{Project, Session};
+
+use crate::{
+    PublishError, PublishRequest,
+    preflight::{RepositoryState, Wanted, preflight},
+};
+
+/// Plans environments for a publication, a dry run, whose repositories are asked what they have. Layers are taken as it takes
+/// them.
+///
+/// # Errors
+///
+/// See [`plan`](pixi_oci_plan::plan). A repository that does not answer is in the plan.
+pub fn plan_publication(
+    projects: &[Project],
+    request: &PublishRequest,
+    options: PlanOptions<'_>,
+    session: &Session,
+) -> Result<Vec<EnvironmentPlan>, PublishError> {
+    let Some(first) = projects.first() else { return Ok(Vec::new()) };
+    let (mut preflight, published) = preflight(request, first, session)?;
+    let remote = published.as_ref().map(|remote| remote as &dyn Remote);
+    let mut plans = Vec::new();
+    for (mut plan, blobs) in plan(projects, options, remote, session)? {
+        let wanted = Wanted { blobs: &blobs.descriptors(), images: blobs.images(), index: blobs.index() };
+        let states = preflight.stock(&wanted)?;
+        plan.push = states.into_iter().map(|state| destination(&blobs, state, published.as_ref())).collect();
+        plans.push(plan);
+    }
+    Ok(plans)
+}
+
+/// What would be sent to a repository that has some of the known ones.
+fn destination(blobs: &Blobs, stock: RepositoryState, remote: Option<&Published>) -> DestinationPlan {
+    let linked = remote.map(|remote| remote.linked(&stock.repository)).unwrap_or_default();
+    let nothing = DestinationPlan {
+        repository: stock.repository.to_string(),
+        blobs: 0,
+        bytes: 0,
+        exact: false,
+        linked: 0,
+        present: 0,
+        manifests: 0,
+        tags: None,
+        failure: None,
+    };
+    let has = match stock.has {
+        Ok(has) => has,
+        Err(failure) => return DestinationPlan { failure: Some(failure), ..nothing },
+    };
+    let present = has.blobs.iter().filter(|has| **has).count();
+    let absent = blobs.known.iter().zip(&has.blobs).filter(|(_, has)| !**has).map(|(blob, _)| blob);
+    let (linked, sent): (Vec<_>, Vec<_>) = absent.partition(|(digest, _)| linked.contains(*digest));
+    DestinationPlan {
+        blobs: sent.len() + blobs.to_build.len(),
+        bytes: sent.iter().map(|(_, size)| **size).chain(blobs.to_build.values().copied()).sum(),
+        exact: blobs.to_build.is_empty() && !blobs.is_incomplete,
+        linked: linked.len(),
+        present,
+        manifests: (blobs.images().len() + 1).saturating_sub(has.manifests),
+        tags: has.tags,
+        ..nothing
+    }
+}

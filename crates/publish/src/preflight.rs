@@ -1,0 +1,130 @@
+//! The repositories of a publication, asked before anything is built: what they have already.
+
+use crate::tags::{TagPlan, TagTarget, Version};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use pixi_oci_image::{Architecture, Descriptor};
+use pixi_oci_layer::Digest;
+use pixi_oci_registry::{Error, Registry, Repository};
+
+use crate::{
+    error::PublishError,
+    publish::{Connection, Destination, open, remote, tags},
+    request::PublishRequest,
+};
+use pixi_oci_pipeline::{Published, in_one_line};
+use pixi_oci_project::{Project, Session};
+
+/// So many questions at a time; no registry minds three.
+const PARALLEL: usize = 3;
+
+/// Repositories that were asked whether they are there.
+pub struct Preflight<'a> {
+    request: &'a PublishRequest,
+    session: &'a Session,
+    version: Option<Version>,
+    destinations: Vec<Destination>,
+}
+
+/// What would be published, as far as it is known.
+pub struct Wanted<'a> {
+    /// Its blobs.
+    pub blobs: &'a [Descriptor],
+    /// Its images and, if they are known, the digests of their manifests.
+    pub images: &'a [(Architecture, Option<Digest>)],
+    /// The digest of the image index.
+    pub index: Option<Digest>,
+}
+
+/// What a repository has.
+pub struct RepositoryState {
+    /// Which one.
+    pub repository: Repository,
+    /// Or why it is not known.
+    pub has: Result<Holdings, String>,
+}
+
+/// What there is of what would be published.
+pub struct Holdings {
+    /// Of each blob whether it is there.
+    pub blobs: Vec<bool>,
+    /// How many manifests, the index among them, are there.
+    pub manifests: usize,
+    /// The tags that do not name yet what they would name, in the order of publication; `None` where nobody knows which tags there
+    /// would be.
+    pub tags: Option<Vec<String>>,
+}
+
+/// Asks the repositories of `request`, a dry run. The second is what layers are taken from, by the rules of a publication.
+///
+/// # Errors
+///
+/// No repository is configured. One that does not answer is no error.
+pub fn preflight<'a>(
+    request: &'a PublishRequest,
+    project: &Project,
+    session: &'a Session,
+) -> Result<(Preflight<'a>, Option<Published>), PublishError> {
+    let version = request.facts.version();
+    let destinations = open(request, &[], session)?;
+    // Without a version nobody knows which tag is put again.
+    let remote = match tags(request, version.as_ref(), &[], &[]) {
+        Ok(tags) => remote(request, Some(project), version.as_ref(), &tags, &destinations, session),
+        Err(_) => None,
+    };
+    Ok((Preflight { request, session, version, destinations }, remote))
+}
+
+impl Preflight<'_> {
+    /// Asks every repository what it has.
+    ///
+    /// # Errors
+    ///
+    /// Somebody wants it to end.
+    pub fn stock(&mut self, wanted: &Wanted<'_>) -> Result<Vec<RepositoryState>, pixi_oci_plan::Error> {
+        let mut stocks = Vec::new();
+        for destination in &self.destinations {
+            let has: Result<Holdings, String> = match &destination.state {
+                Err(error) => Err(in_one_line(error)),
+                Ok(open) => {
+                    let architectures: Vec<_> = wanted.images.iter().map(|(architecture, _)| *architecture).collect();
+                    // Without a version nobody knows the tags.
+                    let tags = tags(self.request, self.version.as_ref(), &architectures, &open.existing).ok();
+                    let has: Result<_, Error> = self.session.run(has(open, wanted, tags.as_ref()))?;
+                    has.map_err(|error| in_one_line(&error))
+                }
+            };
+            stocks.push(RepositoryState { repository: destination.repository.clone(), has });
+        }
+        Ok(stocks)
+    }
+}
+
+async fn has(open: &Connection, wanted: &Wanted<'_>, tags: Option<&TagPlan>) -> Result<Holdings, Error> {
+    let registry = &open.registry;
+    let ask = stream::iter(wanted.blobs.iter().map(|blob| registry.has_blob(blob)));
+    let blobs = ask.buffered(PARALLEL).try_collect().await?;
+    let mut manifests = 0;
+    for digest in wanted.images.iter().map(|(_, digest)| digest).chain([&wanted.index]).flatten() {
+        manifests += usize::from(registry.head_manifest(&digest.to_string()).await?.is_some());
+    }
+    let Some(plan) = tags else { return Ok(Holdings { blobs, manifests, tags: None }) };
+    let mut new = Vec::new();
+    for planned in &plan.tags {
+        let target = match planned.target {
+            TagTarget::Index => wanted.index,
+            TagTarget::Image(architecture) => {
+                wanted.images.iter().find(|(other, _)| *other == architecture).and_then(|(_, digest)| *digest)
+            }
+        };
+        if !names(registry, &open.existing, &planned.tag, target).await? {
+            new.push(planned.tag.clone());
+        }
+    }
+    Ok(Holdings { blobs, manifests, tags: Some(new) })
+}
+
+/// Whether a tag names this.
+async fn names(registry: &Registry, existing: &[String], tag: &str, target: Option<Digest>) -> Result<bool, Error> {
+    let Some(target) = target.filter(|_| existing.iter().any(|other| other == tag)) else { return Ok(false) };
+    Ok(registry.head_manifest(tag).await?.is_some_and(|found| found.digest == target))
+}

@@ -1,0 +1,121 @@
+//! Removes tags that only publishing needed.
+
+use crate::tags::{Prune, StagedTag, prune_plan};
+use pixi_oci_image::MediaType;
+use pixi_oci_layer::Digest;
+use pixi_oci_registry::{Error, ErrorKind, Registry, Repository};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{error::PublishError, publish::connect, report::FailureReport, request::PublishRequest};
+use pixi_oci_project::Session;
+
+/// What was removed, or would be.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PruneReport {
+    /// Whether nothing was removed, and this is what would be.
+    pub dry_run: bool,
+    /// In the order given.
+    pub repositories: Vec<PrunedRepository>,
+}
+
+/// What was removed from one repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PrunedRepository {
+    /// `HOST/REPOSITORY`
+    pub repository: String,
+    /// The tags of single images, by name.
+    pub tags: Vec<PrunedTag>,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<FailureReport>,
+}
+
+/// A tag of a single image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PrunedTag {
+    /// The tag.
+    pub tag: String,
+    /// What it names.
+    pub digest: Digest,
+    /// Whether it was removed, or would be.
+    pub removed: bool,
+    /// Why it stays.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Removes the images of single architectures, with their tags `TAG-ARCH`, that no index under a tag names any more.
+/// `request.tags` are the TAGs; all if empty.
+///
+/// # Errors
+///
+/// The configuration. What fails at one repository is in the report.
+pub fn prune(request: &PublishRequest, session: &Session) -> Result<PruneReport, PublishError> {
+    if let (false, Some((system, change))) = (request.dry_run, request.facts.unmerged()) {
+        return Err(PublishError::PullRequest { system, change: change.to_owned() });
+    }
+    let mut repositories = Vec::new();
+    for repository in &request.settings.repositories {
+        let mut pruned = PrunedRepository { repository: repository.to_string(), tags: Vec::new(), failure: None };
+        let outcome = session.run(async {
+            let registry = connect(request, repository, session).await?;
+            prune_one(request, &registry, repository, &mut pruned.tags).await
+        })?;
+        pruned.failure = outcome.err().map(|error| FailureReport::new(&error));
+        repositories.push(pruned);
+    }
+    Ok(PruneReport { dry_run: request.dry_run, repositories })
+}
+
+async fn prune_one(
+    request: &PublishRequest,
+    registry: &Registry,
+    repository: &Repository,
+    pruned: &mut Vec<PrunedTag>,
+) -> Result<(), Error> {
+    let mut tags = Vec::new();
+    for tag in registry.tags().await? {
+        tags.push(look(registry, repository, tag).await?);
+    }
+    let mut gone: Vec<Digest> = Vec::new();
+    for (tag, decision) in prune_plan(&tags, &request.tags) {
+        let Some(staged) = tags.iter().find(|staged| staged.tag == tag) else { continue };
+        let reason = match decision {
+            Prune::NeededBy(other) => Some(format!("the index {other} needs its image")),
+            Prune::SharedWith(other) => Some(format!("its image has the tag {other} as well")),
+            Prune::Remove => None,
+        };
+        // By digest, which every registry that deletes at all can do; that takes all tags of the image with it.
+        if reason.is_none() && !request.dry_run && !gone.contains(&staged.digest) {
+            registry.delete_manifest(&staged.digest).await?;
+            gone.push(staged.digest);
+        }
+        pruned.push(PrunedTag { tag, digest: staged.digest, removed: reason.is_none(), reason });
+    }
+    Ok(())
+}
+
+async fn look(registry: &Registry, repository: &Repository, tag: String) -> Result<StagedTag, Error> {
+    let (descriptor, bytes) = registry.manifest(&tag).await?;
+    let unreadable = || {
+        let what = format!("tag {tag} of {}", repository.path());
+        let reason = "its index names something without a sha256 digest; nothing is removed";
+        Error::new(ErrorKind::Answer, repository.host(), what, reason)
+    };
+    let document: Value = serde_json::from_slice(&bytes).map_err(|_| unreadable())?;
+    let is_index =
+        descriptor.media_type == MediaType::ImageIndex || document.get("manifests").is_some_and(|list| !list.is_null());
+    let children = match (&document["manifests"], is_index) {
+        (Value::Array(list), true) => list
+            .iter()
+            .map(|child| child["digest"].as_str()?.parse().ok())
+            .collect::<Option<Vec<Digest>>>()
+            .ok_or_else(unreadable)?,
+        _ => Vec::new(),
+    };
+    Ok(StagedTag { tag, digest: descriptor.digest, children })
+}

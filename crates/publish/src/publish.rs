@@ -1,0 +1,385 @@
+//! One publication, from the first question to the last tag.
+
+use std::collections::BTreeSet;
+
+use crate::tags::{Release, TagPlan, TagPlanInput, Version, tag_plan};
+use pixi_oci_image::Architecture;
+use pixi_oci_lock::LockedPackage;
+use pixi_oci_registry::{
+    Access, CredentialSources, Error, Registry, Repository,
+    push::{Ahead, PushPlan, PushReport, TagRule, push},
+};
+
+use crate::{
+    content::{Content, content},
+    early::{EarlyUpload, publish_started},
+    error::PublishError,
+    join,
+    leg::Leg,
+    leg::{CheckedLeg, read_legs},
+    mount,
+    report::DestinationReport,
+    report::FailureReport,
+    report::KeptTag,
+    report::PublishReport,
+    report::PublishedTag,
+    report::Status,
+    request::PublishRequest,
+    request::PublishSource,
+};
+use pixi_oci_pipeline::{OnLayer, Published, Pushed, Remote, RemoteOptions, RemoteRepository, is_unpinned};
+use pixi_oci_plan::{reference, stage};
+use pixi_oci_project::{Project, Session};
+
+/// A repository on the way.
+pub struct Destination {
+    pub(super) repository: Repository,
+    /// `Err`: what blocks.
+    pub(super) state: Result<Connection, Error>,
+}
+
+/// A repository that answers.
+pub struct Connection {
+    pub(super) registry: Registry,
+    pub(super) existing: Vec<String>,
+}
+
+/// Builds or reads what `request` says, and publishes it to all repositories.
+///
+/// Every registry is asked first. If one blocks, nothing is published, and the report says which. Then they are served
+/// one after another, and one that fails does not keep the others from being served.
+///
+/// # Errors
+///
+/// See [`PublishError`]: nothing was published then. What fails at one repository is in the report.
+pub fn publish_images(
+    request: &PublishRequest,
+    project: Option<&Project>,
+    session: &Session,
+) -> Result<PublishReport, PublishError> {
+    if let (false, Some((system, change))) = (request.dry_run, request.facts.unmerged()) {
+        return Err(PublishError::PullRequest { system, change: change.to_owned() });
+    }
+    let legs = match &request.source {
+        PublishSource::Legs(paths) => read_legs(paths)?,
+        _ => Vec::new(),
+    };
+    let version = version(request, &legs)?;
+    // What can be known without asking anybody is said before anything is done.
+    let first = tags(request, version.as_ref(), &[], &[])?;
+    check_release(request, project, version.as_ref(), &first)?;
+
+    let mut destinations = open(request, &legs, session)?;
+    if destinations.iter().any(|destination| destination.state.is_err()) {
+        // Nobody has to wait for a build that cannot be published.
+        return Err(PublishError::Blocked(blocked(destinations)));
+    }
+    let remote = remote(request, project, version.as_ref(), &first, &destinations, session);
+    let layers = remote.as_ref().map(|remote| remote as &dyn Remote);
+    let all_tags = tags(request, version.as_ref(), &[Architecture::Amd64, Architecture::Arm64], &[])?;
+    let early = EarlyUpload::find(request, &all_tags, &destinations, remote.as_ref(), session);
+    let mut ahead = None;
+    let content = content(request, &legs, || {
+        let project = project.ok_or(PublishError::NoProject)?;
+        let build = |on_layer: OnLayer<'_>| stage(project, None, layers, on_layer, session);
+        let Some(early) = early else { return Ok(build(&|_, _| ())?) };
+        let (staged, sent) = early.upload_while(session, build)?;
+        ahead = Some(sent);
+        Ok(staged)
+    })?;
+    let architectures: Vec<Architecture> =
+        content.architectures.iter().map(|(architecture, _)| *architecture).collect();
+    let mut plans = Vec::new();
+    for destination in &mut destinations {
+        let Ok(open) = &destination.state else { continue };
+        let tags = tags(request, version.as_ref(), &architectures, &open.existing)?;
+        let plan = PushPlan {
+            tags: content.tag_steps(&tags, request.source == PublishSource::Leg),
+            dry_run: request.dry_run,
+            ..content.plan.clone()
+        };
+        let guarded = session.run(guard(&plan, &open.registry, &destination.repository))?;
+        if let Err(error) = guarded {
+            destination.state = Err(error);
+        }
+        plans.push((plan, tags));
+    }
+    let mut report = PublishReport {
+        dry_run: request.dry_run,
+        version: version.as_ref().map(Version::to_string),
+        digest: content.root.digest,
+        media_type: content.root.media_type.to_string(),
+        images: content.images.clone(),
+        destinations: Vec::new(),
+        leg: None,
+        build: None,
+    };
+    if destinations.iter().any(|destination| destination.state.is_err()) {
+        report.destinations = blocked(destinations);
+        report.build = content.build;
+        return Ok(report);
+    }
+    let mut served: Vec<Repository> = Vec::new();
+    let sent = Pushed::open(&session.caches.dir);
+    for (destination, (mut plan, tags)) in destinations.iter().zip(plans) {
+        let Ok(open) = &destination.state else { continue };
+        let Ahead { arrived, failure } = match ahead.take() {
+            Some(ahead) => ahead,
+            None => {
+                session.emit(publish_started(&destination.repository, &plan));
+                Ahead::default()
+            }
+        };
+        plan.arrived = arrived;
+        let same_host = served.iter().filter(|other| other.host() == destination.repository.host());
+        plan.mount_from = same_host.map(|other| other.path().into()).collect();
+        plan.mount_from.extend(remote.iter().flat_map(|remote| remote.mount_from(&destination.repository)));
+        plan.mount_from.extend(mount::base(&content, &destination.repository));
+        let asked = |path: &str| plan.mount_from.iter().any(|from| from.path == path && from.blobs.is_none());
+        let mut from = sent.mount_from(&destination.repository, &content.blobs());
+        from.retain(|from| !asked(&from.path));
+        plan.mount_from.extend(from);
+        let pushed = match failure {
+            Some(error) => Err(error),
+            None => session.run(push(&plan, &open.registry))?,
+        };
+        let linked = remote.as_ref().map(|remote| remote.linked(&destination.repository)).unwrap_or_default();
+        let pushed = pushed.map(|pushed| mount::with_linked(pushed, &linked));
+        if pushed.is_ok() {
+            if !request.dry_run {
+                sent.put(&destination.repository, &content.blobs());
+            }
+            served.push(destination.repository.clone());
+        }
+        report.destinations.push(destination_report(request, &destination.repository, &content, &tags, pushed));
+    }
+    report.leg = leg(request, &report, &content);
+    report.build = content.build;
+    Ok(report)
+}
+
+/// The images whose layers are taken: those that were named, else what is published in the first repository already. A
+/// release is made anew unless images were named.
+pub fn remote(
+    request: &PublishRequest,
+    project: Option<&Project>,
+    version: Option<&Version>,
+    tags: &TagPlan,
+    destinations: &[Destination],
+    session: &Session,
+) -> Option<Published> {
+    let project = project?;
+    let is_release = version.and_then(Version::release).is_some();
+    let named = &project.inputs.cache_from;
+    let remote = |repository: &Repository, reference| RemoteRepository {
+        repository: repository.clone(),
+        reference,
+        credentials: credentials(request, repository, session),
+    };
+    let from: Vec<RemoteRepository> = if named.is_empty() {
+        // Without a layer cache all layers are to be made anew.
+        let by_default = request.takes_published && !is_release && session.caches.layers > 0;
+        let first = destinations.first().filter(|_| by_default)?;
+        let connection = first.state.as_ref().ok()?;
+        vec![remote(&first.repository, Some(last_published(tags, &connection.existing)?))]
+    } else {
+        named.iter().map(|from| remote(&from.repository, Some(reference(from)))).collect()
+    };
+    let to = request.settings.repositories.iter().map(|repository| remote(repository, None)).collect();
+    Some(Published::new(RemoteOptions { from, to, may_mount: !request.dry_run }, session.clone()))
+}
+
+/// The tag of what was published before: one that is put again, else `latest`, else that of the newest release.
+fn last_published(tags: &TagPlan, existing: &[String]) -> Option<String> {
+    let again = tags.tags.iter().map(|planned| &planned.tag).find(|tag| existing.contains(tag));
+    let latest = existing.iter().find(|tag| *tag == "latest");
+    let releases = existing.iter().filter_map(|tag| Some((tag.parse::<Release>().ok()?, tag)));
+    again.or(latest).or_else(|| releases.max_by(|a, b| a.0.cmp(&b.0)).map(|(_, tag)| tag)).cloned()
+}
+
+/// The version; that of legs has to be the one that is published now.
+fn version(request: &PublishRequest, legs: &[CheckedLeg]) -> Result<Option<Version>, PublishError> {
+    let known = request.facts.version();
+    let (Some(leg), PublishSource::Legs(paths)) = (legs.first(), &request.source) else { return Ok(known) };
+    let name = known.as_ref().map(Version::to_string);
+    match (&leg.leg.version, name) {
+        (Some(built), Some(now)) if *built != now => Err(PublishError::LegMismatch {
+            path: paths[0].clone(),
+            reason: format!("it is {built}, and what is published now is {now}"),
+        }),
+        _ => Ok(known),
+    }
+}
+
+/// The tags that a repository gets that has some already. Images of these architectures get tags of their own.
+pub fn tags(
+    request: &PublishRequest,
+    version: Option<&Version>,
+    architectures: &[Architecture],
+    existing: &[String],
+) -> Result<TagPlan, PublishError> {
+    Ok(tag_plan(&TagPlanInput {
+        version,
+        sha: request.facts.commit(),
+        templates: &request.settings.templates,
+        suffix: &request.settings.suffix,
+        explicit: &request.tags,
+        existing,
+        architectures,
+    })?)
+}
+
+/// A release is what it is for ever, and so must be what it is made of.
+fn check_release(
+    request: &PublishRequest,
+    project: Option<&Project>,
+    version: Option<&Version>,
+    tags: &TagPlan,
+) -> Result<(), PublishError> {
+    let builds = matches!(request.source, PublishSource::Workspace | PublishSource::Leg);
+    let release = || {
+        let asked = tags.tags.iter().find_map(|planned| planned.tag.parse::<Release>().ok());
+        version.and_then(Version::release).or(asked)
+    };
+    let Some(version) = release().filter(|_| builds).map(|release| release.to_string()) else { return Ok(()) };
+    if let Some(base) = &request.settings.unpinned_base {
+        return Err(PublishError::UnpinnedBase { version, base: base.clone() });
+    }
+    let packages = project.into_iter().flat_map(|project| &project.targets).flat_map(|target| &target.packages);
+    let packages: BTreeSet<String> = packages.filter(|package| is_unpinned(package)).map(LockedPackage::name).collect();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    Err(PublishError::UnpinnedPackages { version, packages: packages.into_iter().collect() })
+}
+
+/// Asks every registry whether it is there, and what tags it has.
+pub fn open(
+    request: &PublishRequest,
+    legs: &[CheckedLeg],
+    session: &Session,
+) -> Result<Vec<Destination>, PublishError> {
+    let mut destinations = Vec::new();
+    for repository in &request.settings.repositories {
+        let opened = session.run(async {
+            let registry = connect(request, repository, session).await?;
+            join::check(legs, &registry, repository).await?;
+            Ok(Connection { existing: registry.tags().await?, registry })
+        })?;
+        destinations.push(Destination { repository: repository.clone(), state: opened });
+    }
+    Ok(destinations)
+}
+
+/// A connection to a repository that answers.
+pub(super) async fn connect(
+    request: &PublishRequest,
+    repository: &Repository,
+    session: &Session,
+) -> Result<Registry, Error> {
+    let credentials = credentials(request, repository, session).find(repository).await?;
+    let access = if request.dry_run { Access::Pull } else { Access::Push };
+    let options = &session.registries.options;
+    let registry = Registry::connect(repository, access, options, credentials, session.registry_events())?;
+    registry.ping().await?;
+    Ok(registry)
+}
+
+/// A token is for one registry: the first one. The others find theirs by their host.
+fn credentials(request: &PublishRequest, repository: &Repository, session: &Session) -> CredentialSources {
+    let settings = &request.settings;
+    let mut sources = session.registries.credentials.clone();
+    sources.token_command = sources.token_command.or_else(|| settings.token_command.clone());
+    if settings.repositories.first().is_some_and(|first| first.host() != repository.host()) {
+        sources.token = None;
+        sources.token_command = None;
+    }
+    sources
+}
+
+/// Whether the immutable tags are free, or name the same already.
+async fn guard(plan: &PushPlan, registry: &Registry, repository: &Repository) -> Result<(), Error> {
+    for step in plan.tags.iter().filter(|step| step.rule == TagRule::Immutable) {
+        match registry.head_manifest(&step.tag).await? {
+            Some(present) if present.digest != step.target => {
+                return Err(Error::tag_exists(format!("{repository}:{}", step.tag), present.digest, step.target));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn blocked(destinations: Vec<Destination>) -> Vec<DestinationReport> {
+    let report = |destination: Destination| {
+        let failure = destination.state.err().map(|error| FailureReport::new(&error));
+        let status = if failure.is_some() { Status::Failed } else { Status::NotTried };
+        DestinationReport { failure, ..empty(&destination.repository, status) }
+    };
+    destinations.into_iter().map(report).collect()
+}
+
+fn empty(repository: &Repository, status: Status) -> DestinationReport {
+    DestinationReport {
+        repository: repository.to_string(),
+        reference: None,
+        status,
+        tags: Vec::new(),
+        kept: Vec::new(),
+        uploaded: Vec::new(),
+        mounted: Vec::new(),
+        present: Vec::new(),
+        manifests: Vec::new(),
+        bytes: 0,
+        requests: 0,
+        failure: None,
+    }
+}
+
+fn destination_report(
+    request: &PublishRequest,
+    repository: &Repository,
+    content: &Content<'_>,
+    tags: &TagPlan,
+    pushed: Result<PushReport, Error>,
+) -> DestinationReport {
+    let pushed = match pushed {
+        Ok(pushed) => pushed,
+        Err(error) => {
+            let failure = Some(FailureReport::new(&error));
+            return DestinationReport { failure, ..empty(repository, Status::Failed) };
+        }
+    };
+    let status = if request.dry_run { Status::WouldPublish } else { Status::Published };
+    let tag = |tag: &pixi_oci_registry::push::TagResult| PublishedTag {
+        tag: tag.tag.clone(),
+        digest: tag.new,
+        previous: tag.old,
+    };
+    // A dry run sends nothing: what it would send is known all the same.
+    let bytes = if request.dry_run { content.bytes_of(&pushed.uploaded) } else { pushed.bytes };
+    DestinationReport {
+        reference: Some(format!("{repository}@{}", content.root.digest)),
+        tags: pushed.tags.iter().map(tag).collect(),
+        kept: tags.kept.iter().map(|k| KeptTag { tag: k.tag.clone(), reason: k.reason.to_string() }).collect(),
+        uploaded: pushed.uploaded,
+        mounted: pushed.mounted,
+        present: pushed.present,
+        manifests: pushed.manifests,
+        bytes,
+        requests: pushed.requests,
+        ..empty(repository, status)
+    }
+}
+
+/// For the job that joins: only of what is published wherever it should be.
+fn leg(request: &PublishRequest, report: &PublishReport, content: &Content<'_>) -> Option<Leg> {
+    if request.source != PublishSource::Leg || request.dry_run || !report.is_complete() {
+        return None;
+    }
+    let stored = content.stored.as_ref()?;
+    let image = stored.images.first()?;
+    let repositories = report.destinations.iter().map(|destination| destination.repository.clone()).collect();
+    let manifest = &image.image.manifest.descriptor;
+    Some(Leg::new(report.version.clone(), image.platform.as_ref()?, manifest, repositories, stored.annotations()))
+}

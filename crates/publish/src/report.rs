@@ -1,0 +1,140 @@
+//! What was published, for people and machines.
+
+use pixi_oci_layer::Digest;
+use pixi_oci_registry as registry;
+use serde::Serialize;
+
+use crate::leg::Leg;
+use pixi_oci_pipeline::{BuildReport, in_one_line};
+
+/// The result of a publication. Its JSON form is what `--json` prints.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PublishReport {
+    /// Whether nothing was written, and this is what would be.
+    pub dry_run: bool,
+    /// The version, `branch NAME` where it is that of a branch.
+    pub version: Option<String>,
+    /// Of the image index, or of the image where there is no index.
+    pub digest: Digest,
+    /// Of what `digest` names.
+    pub media_type: String,
+    /// The images, by architecture.
+    pub images: Vec<PublishedImage>,
+    /// The repositories, in the order given.
+    pub destinations: Vec<DestinationReport>,
+    /// What was built for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub build: Option<BuildReport>,
+    /// For the job that joins the architectures, of a leg.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leg: Option<Leg>,
+}
+
+/// One architecture's image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PublishedImage {
+    /// `linux/amd64`; none for what is no image of a machine we know.
+    pub platform: Option<String>,
+    /// Of the image manifest.
+    pub digest: Digest,
+    /// Of the image configuration; `None` where the image was published by another job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config: Option<Digest>,
+    /// Of the layers, bottom first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<Digest>,
+}
+
+/// What happened at one repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DestinationReport {
+    /// `HOST/REPOSITORY`
+    pub repository: String,
+    /// `HOST/REPOSITORY@DIGEST`, if that is there, or would be.
+    pub reference: Option<String>,
+    /// How it ended.
+    pub status: Status,
+    /// The tags, in the order in which they were put.
+    pub tags: Vec<PublishedTag>,
+    /// Tags that stay where they are.
+    pub kept: Vec<KeptTag>,
+    /// Blobs that were sent, or would be.
+    pub uploaded: Vec<Digest>,
+    /// Blobs that the registry linked from other repositories.
+    pub mounted: Vec<Digest>,
+    /// Blobs that were there.
+    pub present: Vec<Digest>,
+    /// Manifests, and the index, that were not there before.
+    pub manifests: Vec<Digest>,
+    /// Bytes that were sent, or would be.
+    pub bytes: u64,
+    /// HTTP requests for it.
+    pub requests: u64,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<FailureReport>,
+}
+
+/// How it ended at a repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Status {
+    /// Everything is there.
+    Published,
+    /// Everything would be.
+    WouldPublish,
+    /// It failed; of the tags none names anything incomplete.
+    Failed,
+    /// Another one blocked before anything was published.
+    NotTried,
+}
+
+/// A tag and what it names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PublishedTag {
+    /// The tag.
+    pub tag: String,
+    /// What it names.
+    pub digest: Digest,
+    /// What it named before.
+    pub previous: Option<Digest>,
+}
+
+/// A tag that stays where it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeptTag {
+    /// The tag.
+    pub tag: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Why it failed at a repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FailureReport {
+    /// The name of the refusal, as docs/publishing.md lists them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blocker: Option<&'static str>,
+    /// What went wrong, in one line.
+    pub message: String,
+}
+
+impl FailureReport {
+    /// Of a registry's error.
+    pub(super) fn new(error: &registry::Error) -> Self {
+        Self { blocker: error.name(), message: in_one_line(error) }
+    }
+}
+
+impl PublishReport {
+    /// Whether every repository has what it should have.
+    pub fn is_complete(&self) -> bool {
+        self.destinations.iter().all(|d| matches!(d.status, Status::Published | Status::WouldPublish))
+    }
+}

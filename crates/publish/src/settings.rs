@@ -1,0 +1,138 @@
+//! What the workspace says about publishing, the command line over it, and the defaults below.
+
+use std::path::PathBuf;
+
+use crate::tags::TagTemplate;
+use pixi_oci_image::Architecture;
+use pixi_oci_registry::{Repository, RepositoryRef};
+use pixi_oci_store::base::BaseRef;
+use pixi_oci_workspace::OciConfig;
+
+use crate::error::PublishError;
+use pixi_oci_project::{Declared, Inputs, Session};
+
+/// The tags where none are configured.
+const DEFAULT_TAGS: [&str; 3] = ["{version}", "sha-{sha}", "latest"];
+
+/// How a workspace is published.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The workspace; none where a layout or legs are published without one.
+    pub workspace: Option<PathBuf>,
+    /// Where to, without repetition.
+    pub repositories: Vec<Repository>,
+    /// The configured tags, or the default ones.
+    pub templates: Vec<TagTemplate>,
+    /// What every configured tag ends with.
+    pub suffix: String,
+    /// The configured token command.
+    pub token_command: Option<Vec<String>>,
+    /// The base image that is not pinned by its digest.
+    pub unpinned_base: Option<String>,
+    /// The architectures that an index must have, and who requires them.
+    pub required: Option<(Vec<Architecture>, &'static str)>,
+}
+
+impl Settings {
+    /// What a workspace declares.
+    ///
+    /// # Errors
+    ///
+    /// A repository or tag is wrong, or there is none.
+    pub fn of(declared: &Declared) -> Result<Self, PublishError> {
+        let Declared { inputs, workspace, configuration } = declared;
+        let oci = &configuration.oci;
+        let required = match (&inputs.architectures[..], &configuration.architectures[..]) {
+            ([], []) => None,
+            ([], configured) => Some((configured.to_vec(), "`arch`")),
+            (chosen, _) => Some((chosen.to_vec(), "--arch")),
+        };
+        let unpinned_base = match BaseRef::parse(&configuration.base) {
+            Ok(base) if !base.is_pinned() => Some(configuration.base.clone()),
+            // The build reports what is wrong with the name.
+            _ => None,
+        };
+        Ok(Self {
+            workspace: Some(workspace.manifest_path.clone()),
+            suffix: tag_suffix(declared),
+            unpinned_base,
+            required,
+            ..Self::of_config(oci)?
+        })
+    }
+
+    /// Settings of the command line alone, for a layout that is published without a workspace.
+    ///
+    /// # Errors
+    ///
+    /// As [`of`](Self::of).
+    pub fn without_workspace(inputs: &Inputs) -> Result<Self, PublishError> {
+        let architectures = &inputs.architectures;
+        let required = (!architectures.is_empty()).then(|| (architectures.clone(), "--arch"));
+        Ok(Self { required, ..Self::of_config(&inputs.overrides)? })
+    }
+
+    /// Settings for legs: where neither command line nor configuration name architectures, the lock file does.
+    ///
+    /// # Errors
+    ///
+    /// As [`of`](Self::of); the lock file cannot be read.
+    pub fn for_legs(declared: &Declared, session: &Session) -> Result<Self, PublishError> {
+        let settings = Self::of(declared)?;
+        let required = match settings.required {
+            Some(required) => required,
+            None => (declared.locked_architectures(session)?, "the lock file"),
+        };
+        Ok(Self { required: Some(required), ..settings })
+    }
+
+    fn of_config(oci: &OciConfig) -> Result<Self, PublishError> {
+        Ok(Self {
+            workspace: None,
+            repositories: repositories(oci.repositories.as_deref().unwrap_or_default())?,
+            templates: templates(oci)?,
+            suffix: String::new(),
+            token_command: oci.token_command.clone(),
+            unpinned_base: None,
+            required: None,
+        })
+    }
+}
+
+/// The first repository that is configured, if it is one.
+pub fn first_repository(oci: &OciConfig) -> Option<Repository> {
+    repositories(oci.repositories.as_deref().unwrap_or_default()).ok()?.into_iter().next()
+}
+
+/// Repositories by their names, each once.
+pub fn repositories(texts: &[String]) -> Result<Vec<Repository>, PublishError> {
+    let mut repositories: Vec<Repository> = Vec::new();
+    for text in texts {
+        let parsed: RepositoryRef = text.parse()?;
+        if parsed.tag.is_some() || parsed.digest.is_some() {
+            return Err(PublishError::TaggedRepository { text: text.chars().take(300).collect() });
+        }
+        if !repositories.contains(&parsed.repository) {
+            repositories.push(parsed.repository);
+        }
+    }
+    if repositories.is_empty() { Err(PublishError::NoRepository) } else { Ok(repositories) }
+}
+
+fn templates(oci: &OciConfig) -> Result<Vec<TagTemplate>, PublishError> {
+    let parse = |texts: &mut dyn Iterator<Item = &str>| texts.map(TagTemplate::parse).collect::<Result<_, _>>();
+    Ok(match &oci.tags {
+        Some(tags) => parse(&mut tags.iter().map(String::as_str)),
+        None => parse(&mut DEFAULT_TAGS.into_iter()),
+    }?)
+}
+
+/// Two environments of a workspace in one repository would take each other's tags away: one that is not the workspace's
+/// usual one, and has neither tags nor repositories of its own, has its name at the end of its tags.
+pub fn tag_suffix(declared: &Declared) -> String {
+    let (workspace, environment) = (&declared.workspace, declared.configuration.environment.as_str());
+    let usual = workspace.oci.environment.as_deref().unwrap_or("default");
+    let own = workspace.oci.environments.get(environment);
+    let is_told_apart = own.is_some_and(|own| own.tags.is_some() || own.repositories.is_some());
+    if environment == usual || is_told_apart { String::new() } else { format!("-{environment}") }
+}
