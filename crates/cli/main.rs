@@ -22,6 +22,7 @@ mod output;
 mod plan_table;
 mod progress;
 mod registries;
+mod surroundings;
 mod version;
 mod workspaces;
 

@@ -72,6 +72,7 @@ impl Means {
             // grows and the disk does not get faster.
             threads: threads.min(16) + 1,
             memory: MEMORY,
+            containers: crate::surroundings::containers(),
         };
         let client = Client::new(&channels.client)?;
         let mut session = Session::new(client, registries, caches, resources, crate::interrupt::flag());

@@ -16,27 +16,12 @@ mkdir "$work"
 tests/real/make-sources "$channel" "${PIXI_OCI_REAL_WHEELS:?made by tests/real/make-wheels}" "$work/ws"
 cp -r "${PIXI_OCI_REAL_BASE:?made by tests/real/make-base}" "$work/base"
 cp "$pixi_oci" "$work/pixi-oci"
-# The program calls podman as any user would: what this machine needs beyond that is in podman's own files.
-mkdir -p "$PODMAN_DIR/home/.config/containers"
-cat >"$PODMAN_DIR/home/.config/containers/containers.conf" <<CONF
-[engine]
-runtime = "$PODMAN_RUNTIME"
-cgroup_manager = "cgroupfs"
-events_logger = "file"
-tmp_dir = "$PODMAN_DIR/tmp"
-CONF
-cat >"$PODMAN_DIR/home/.config/containers/storage.conf" <<CONF
-[storage]
-driver = "overlay"
-graphroot = "$PODMAN_DIR/storage"
-runroot = "$PODMAN_DIR/runroot"
-CONF
 _own "$work"
-_own "$PODMAN_DIR/home"
 
 as_user() { _as_test_user "$@"; }
 build() { as_user "$work/pixi-oci" build "$work/ws" --frozen --base "oci:$work/base:debian" --cache-dir "$work/cache" "$@"; }
-left() { as_user podman ps --all --quiet; as_user podman images --all --quiet --filter label=io.pixi-oci.sources; }
+# Containers and images are in a directory of each run, and nowhere else.
+left() { find "$PODMAN_DIR/tmp" /tmp -maxdepth 1 -user "$(stat -c %U "$work")" -name 'pixi-oci-r*'; }
 report() { python3 -c 'import json, sys; report = json.load(open(sys.argv[1])); print(eval(sys.argv[2]))' "$@"; }
 
 # Not silently.
@@ -139,7 +124,7 @@ refused needy pypi:needy 'setuptools>=90' '(it has 75.1.0)' cython 'pixi lock'
 refused extension pypi:extension --wheel "the build failed"
 
 # Interrupted in the middle: with the exit code of the signal, and nothing is left.
-running() { as_user podman ps --quiet; }
+running() { pgrep -f "conmon.*$PODMAN_DIR/tmp/pixi-oci-run-"; }
 wait_for_container() {
   for _ in $(seq 600); do [ -z "$(running)" ] || return 0; sleep 0.2; done
   fail "the build did not begin: $(cat "$work/said")"
@@ -195,14 +180,29 @@ wait $pid || code=$?
 find "$work/cache/wheels" -name 'tmp-*' | grep -q . && fail "the environment of a build on the host is left"
 pgrep -f "$work/cache/wheels/tmp-host" >&2 && fail "a build on the host goes on"
 
-# Killed in the middle: the container ends by itself, and the next build removes what is left.
+# Killed in the middle: the container ends by itself, and so does what it needed. The next build removes what is left.
 build -e forever --arch amd64 --build-sdists -o "oci:$work/out-forever:x" 2>"$work/said" &
 pid=$!
 wait_for_container
 pkill -9 -P $pid -x pixi-oci || kill -9 $pid
 wait $pid 2>/dev/null || true
-for _ in $(seq 300); do [ -n "$(as_user podman ps --all --quiet)" ] || break; sleep 0.2; done
-[ -z "$(as_user podman ps --all --quiet)" ] || fail "the container goes on after its builder was killed"
+for _ in $(seq 300); do [ -n "$(running)$(left)" ] || break; sleep 0.2; done
+[ -z "$(running)" ] || fail "the container goes on after its builder was killed"
+[ -z "$(left)" ] || fail "a killed build left containers or images: $(left)"
 refused extension pypi:extension
 find "$work/cache/wheels" -name 'tmp-*' | grep -q . && fail "a killed build is still in the cache"
+
+# Cleaning that did not end in its time is finished by the next run, and said.
+abandoned=$PODMAN_DIR/tmp/pixi-oci-run-abandoned
+as_user sh -c 'mkdir -p "$1/storage" && touch "$1/lock"' sh "$abandoned"
+refused extension pypi:extension "removed $abandoned, which an interrupted run left"
+
+# A runtime that works is found, and a container that does not start is not called a build that failed.
+mkdir "$work/bin"
+printf '#!/bin/sh\nexit 1\n' >"$work/bin/crun"
+chmod 755 "$work/bin/crun"
+if PODMAN_RUNTIME=runc podman_test run --rm "${PODMAN_LIMITS[@]}" --rootfs "$PODMAN_DIR/probe" /probe --version >/dev/null 2>&1; then
+  as_user env PATH="$work/bin:$PATH" "$work/pixi-oci" build "$work/ws" -e native --arch amd64 --frozen --base "oci:$work/base:debian" \
+    --cache-dir "$work/other-runtime" --build-sdists -o "oci:$work/out-runc:x" 2>"$work/said" || fail "runc was not tried: $(cat "$work/said")"
+fi
 say "sources: built once, nothing left"

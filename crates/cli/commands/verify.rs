@@ -6,11 +6,11 @@ mod product;
 mod rebuild;
 mod show;
 
-use std::{ffi::OsString, path::PathBuf, process::ExitCode, sync::atomic::AtomicBool};
+use std::{path::PathBuf, process::ExitCode, sync::atomic::AtomicBool};
 
 use clap::{Args, Subcommand};
 use pixi_oci_image::Architecture;
-use pixi_oci_project::image_task;
+use pixi_oci_project::{Containers, image_task};
 use pixi_oci_verify::{Check, RunOptions};
 use pixi_oci_workspace::TaskArgv;
 
@@ -84,23 +84,6 @@ fn task_check(
     })
 }
 
-/// What the environment says about runs.
-struct Surroundings {
-    scratch: PathBuf,
-    path: OsString,
-}
-
-impl Surroundings {
-    fn read() -> Self {
-        let scratch = std::env::var_os("TMPDIR").filter(|directory| !directory.is_empty());
-        Self {
-            // Not /tmp, which is in memory on many machines: images are large.
-            scratch: scratch.map_or_else(|| "/var/tmp".into(), PathBuf::from),
-            path: std::env::var_os("PATH").unwrap_or_default(),
-        }
-    }
-}
-
 impl RunArgs {
     /// Whether anything is to be run.
     fn wanted(&self) -> bool {
@@ -112,7 +95,7 @@ impl RunArgs {
         Check { command: self.command.clone(), script: self.script.clone(), ..Check::default() }
     }
 
-    fn options<'a>(&'a self, surroundings: &'a Surroundings, interrupted: &'a AtomicBool) -> RunOptions<'a> {
+    fn options<'a>(&'a self, surroundings: &'a Containers, interrupted: &'a AtomicBool) -> RunOptions<'a> {
         RunOptions {
             architectures: &self.arch,
             scratch: &surroundings.scratch,

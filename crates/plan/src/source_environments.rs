@@ -29,7 +29,7 @@ pub fn build_sources(decided: &mut Decided, workshop: &Workshop<'_>) -> Result<(
             Need::Infos(index) => builds.infos(index, &infos(workshop, index)?),
             Need::Environment(index, place) => {
                 match &place {
-                    Place::Layout { directory, tag, label } => write(workshop, index, directory, tag, label)?,
+                    Place::Layout { directory, tag } => write(workshop, index, directory, tag)?,
                     Place::Prefix { prefix, activate } => install(workshop, index, prefix, activate)?,
                 }
                 builds.environment(index, place)?;
@@ -77,21 +77,11 @@ fn install(workshop: &Workshop<'_>, index: usize, to: &Path, activate: &Path) ->
 }
 
 /// Writes the image of a target's locked packages into an empty directory, as an OCI layout.
-fn write(
-    workshop: &Workshop<'_>,
-    index: usize,
-    directory: &Path,
-    tag: &str,
-    label: &(&str, String),
-) -> Result<(), Error> {
+fn write(workshop: &Workshop<'_>, index: usize, directory: &Path, tag: &str) -> Result<(), Error> {
     let target = without_sources(workshop.project, index);
     let mut project = workshop.project.clone();
     // Nothing of the application, and neither its user nor its command.
-    project.set_plain_image(OciConfig {
-        user: Some("0:0".into()),
-        labels: BTreeMap::from([(label.0.to_owned(), label.1.clone())]),
-        ..OciConfig::default()
-    });
+    project.set_plain_image(OciConfig { user: Some("0:0".into()), ..OciConfig::default() });
     let layout = OciLayout::open(directory)?;
     // Its layers are for this machine only.
     let workshop = Workshop { project: &project, layout: &layout, on_layer: &|_, _| (), ..*workshop };

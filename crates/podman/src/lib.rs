@@ -2,8 +2,10 @@
 //!
 //! [`Podman`] is how the program is called, with the user's own settings and storage. A [`Session`] is podman with
 //! everything that it writes in one directory, which goes away with the session, also if this process is killed.
-//! [`Session::run`] runs one [`Container`]. What podman needs of a machine and does not find there is a [`Requirement`].
+//! [`Session::run`] runs one [`Container`], and [`Session::conversation`] one that is talked to. What podman needs of a machine and does not find there is a [`Requirement`].
 
+mod account;
+mod build;
 mod container;
 mod copy;
 mod error;
@@ -17,6 +19,8 @@ mod scratch;
 mod session;
 mod sweep;
 
+pub use account::Account;
+pub use build::NOT_STARTED;
 pub use container::{ARBITRARY_USER, Container, Ended, Mount};
 pub use copy::{ContainerError, take_from_container};
 pub use error::{Error, Requirement};

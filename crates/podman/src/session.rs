@@ -32,6 +32,7 @@ pub struct Session {
     account: Option<Account>,
     info: Info,
     runtime: String,
+    swept: Vec<PathBuf>,
     // The last fields: what it removes is not needed any more, and nobody else may remove it before.
     _janitor: Janitor,
     _lock: File,
@@ -41,7 +42,7 @@ pub struct Session {
 const RUNTIMES: [&str; 2] = ["crun", "runc"];
 /// How long the path of podman's run root may be, and where there is room for a short one.
 const MAX_RUNROOT: usize = 50;
-const SHORT_SCRATCH: &str = "/tmp";
+pub(crate) const SHORT_SCRATCH: &str = "/tmp";
 /// What an ordinary user's PATH may lack.
 const MORE_PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";
 
@@ -99,10 +100,9 @@ impl Session {
             Err(said) if said.is_empty() => return Err(unusable(Requirement::Runtime, "")),
             Err(said) => return Err(unusable(Requirement::of(&said, &who.name), &said)),
         };
-        for old in sweep::abandoned(options.scratch, who.uid) {
-            sweep::remove(&old, &podman);
-        }
-        Ok(Self { podman, directory, account, info, runtime, _janitor: janitor, _lock: lock })
+        let swept = sweep::abandoned(options.scratch, who.uid);
+        swept.iter().for_each(|old| sweep::remove(old, &podman));
+        Ok(Self { podman, directory, account, info, runtime, swept, _janitor: janitor, _lock: lock })
     }
 
     /// How podman is called in this session.
@@ -159,6 +159,11 @@ impl Session {
     /// The runtime that works here, with its version.
     pub fn runtime(&self) -> &str {
         &self.runtime
+    }
+
+    /// The directories of sessions that were not cleaned up in their time, and now are.
+    pub fn swept(&self) -> &[PathBuf] {
+        &self.swept
     }
 
     /// Whether podman runs as another user than this process, who cannot read all that this one can.
@@ -221,11 +226,13 @@ fn runroot(directory: &Path, account: Option<&Account>) -> Result<PathBuf, Error
         return Ok(usual);
     }
     let failed = || Error::io(format!("make a directory in {SHORT_SCRATCH}"));
-    let made = tempfile::Builder::new().prefix("pixi-oci-").tempdir_in(SHORT_SCRATCH).map_err(failed())?;
+    let made = tempfile::Builder::new().prefix(sweep::RUNROOT).tempdir_in(SHORT_SCRATCH).map_err(failed())?;
     std::fs::set_permissions(made.path(), Permissions::from_mode(0o700)).map_err(failed())?;
     if let Some(account) = account {
         chown(made.path(), Some(account.uid), Some(account.gid)).map_err(failed())?;
     }
+    // So that whoever cleans up later finds it.
+    std::os::unix::fs::symlink(made.path(), &usual).map_err(failed())?;
     Ok(made.keep())
 }
 

@@ -13,10 +13,12 @@ use std::{
 
 use pixi_oci_platform::{Links, open, open_lock};
 
-use crate::Podman;
+use crate::{Podman, session::SHORT_SCRATCH};
 
 /// Begins the names of sessions' directories.
 pub(crate) const PREFIX: &str = "pixi-oci-run-";
+/// Begins the names of podman's run roots that are elsewhere.
+pub(crate) const RUNROOT: &str = "pixi-oci-r-";
 const LOCK: &str = "lock";
 
 /// Marks a directory as in use, as long as the file is open.
@@ -47,6 +49,9 @@ fn is_free(directory: &Path) -> bool {
 /// Removes a directory that nobody has. Files of containers belong to subordinate users, so podman's user namespace is
 /// needed; where podman is root's, its storage may still be mounted on itself.
 pub(crate) fn remove(directory: &Path, podman: &Podman) {
+    if let Some(runroot) = runroot_of(directory) {
+        let _ = std::fs::remove_dir_all(runroot);
+    }
     if std::fs::remove_dir_all(directory).is_ok() {
         return;
     }
@@ -58,9 +63,36 @@ pub(crate) fn remove(directory: &Path, podman: &Podman) {
     let _ = std::fs::remove_dir_all(directory);
 }
 
+/// The run root of a session that is in another directory, and belongs to the same user.
+fn runroot_of(directory: &Path) -> Option<PathBuf> {
+    let runroot = std::fs::read_link(directory.join("runroot")).ok()?;
+    let ours = runroot.parent() == Some(Path::new(SHORT_SCRATCH))
+        && runroot.file_name()?.to_str()?.starts_with(RUNROOT)
+        && is_directory_of(&runroot, std::fs::metadata(directory).ok()?.uid());
+    ours.then_some(runroot)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_root_elsewhere_goes_with_its_session() {
+        let scratch = tempfile::tempdir().unwrap();
+        let make = |prefix: &str| {
+            let made = tempfile::Builder::new().prefix(prefix).tempdir_in(SHORT_SCRATCH).unwrap();
+            let directory = tempfile::Builder::new().prefix(PREFIX).tempdir_in(scratch.path()).unwrap().keep();
+            std::os::unix::fs::symlink(made.path(), directory.join("runroot")).unwrap();
+            remove(&directory, &Podman::of_user());
+            assert!(!directory.exists());
+            let left = made.path().exists();
+            let _ = made.close();
+            left
+        };
+        assert!(!make(RUNROOT));
+        // Whatever else a link names stays.
+        assert!(make("another-"));
+    }
 
     #[test]
     fn only_what_nobody_holds_is_abandoned() {

@@ -30,6 +30,6 @@ pub use needs::{Need, needs};
 pub use pin::{PinReport, pin_bases};
 pub use project::{Declared, Project};
 pub use recorded::{Recorded, RecordedBase};
-pub use session::{Caches, OnEvent, Resources, Session};
+pub use session::{Caches, Containers, OnEvent, Resources, Session};
 pub use target::Target;
 pub use task::image_task;

@@ -1,6 +1,7 @@
 //! What a run has: made once by the command line, and handed to every stage.
 
 use std::{
+    ffi::OsString,
     num::NonZeroUsize,
     path::PathBuf,
     sync::{
@@ -61,6 +62,16 @@ pub struct Resources {
     pub threads: usize,
     /// Bytes of unpacked files that may wait in memory.
     pub memory: usize,
+    pub containers: Containers,
+}
+
+/// What containers need of this machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Containers {
+    /// Where images are unpacked: a local disk, because they are large and overlays do not work on all file systems.
+    pub scratch: PathBuf,
+    /// Where programs are found, as in `PATH`.
+    pub path: OsString,
 }
 
 impl Session {

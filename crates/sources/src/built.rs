@@ -78,8 +78,8 @@ pub enum Need {
 /// Where an environment is to be written.
 #[derive(Debug)]
 pub enum Place {
-    /// As an image, with a label, into an empty directory that becomes an OCI layout.
-    Layout { directory: PathBuf, tag: &'static str, label: (&'static str, String) },
+    /// As an image, into a directory that becomes an OCI layout.
+    Layout { directory: PathBuf, tag: &'static str },
     /// As a prefix on this machine, with a script for shells that sets it up.
     Prefix { prefix: PathBuf, activate: PathBuf },
 }

@@ -14,7 +14,7 @@ use pixi_oci_verify::{
     verify_layout,
 };
 
-use super::{RunArgs, Surroundings, accounts, show};
+use super::{RunArgs, accounts, show};
 use crate::{error::CliError, interrupt, output::Output, progress::Progress, registries::RegistryArgs};
 
 /// Recompute every digest, size and diff id of an image, account for every file above the base, and run a command in it.
@@ -49,7 +49,7 @@ pub struct ImageArgs {
 
 /// Runs the command.
 pub fn run(args: &ImageArgs, output: &Output) -> Result<ExitCode, CliError> {
-    let surroundings = Surroundings::read();
+    let surroundings = crate::surroundings::containers();
     let layout = Layout::find(&args.image, &args.registry, &surroundings.scratch, output)?;
     let mut report = verify_layout(&layout.dir, layout.tag.as_deref())?;
     let project = accounts::project(&layout.dir, &mut report, &surroundings.scratch)?;

@@ -15,7 +15,7 @@ use pixi_oci_verify::{
     Check, ProductManifest, RunError, Runs, Scratch, SoundProduct, Verdict, run_product, verify_product,
 };
 
-use super::{RunArgs, Surroundings, show};
+use super::{RunArgs, show};
 use crate::{error::CliError, interrupt, means::Means, output::Output, progress::Progress, registries::RegistryArgs};
 
 /// Check every byte of an air-gap product, bootstrap it without a network, and run a command in its environment.
@@ -79,7 +79,7 @@ pub fn run(args: &ProductArgs, output: &Output) -> Result<ExitCode, CliError> {
 fn bootstrap(args: &ProductArgs, manifest: &ProductManifest, output: &Output) -> Result<Runs, CliError> {
     let progress = Progress::new(output);
     let events = progress.registry_events();
-    let surroundings = Surroundings::read();
+    let surroundings = crate::surroundings::containers();
     let environment = environment(args, manifest)?;
     let check = check(args, manifest, environment)?;
     let base = args.base.as_deref().unwrap_or(DEFAULT_BASE);

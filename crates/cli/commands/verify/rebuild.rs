@@ -16,7 +16,7 @@ use pixi_oci_verify::{
 };
 use serde::Serialize;
 
-use super::{Surroundings, image, show};
+use super::{image, show};
 use crate::{
     arguments::{ImageArgs, Selection},
     commands::build,
@@ -84,7 +84,7 @@ struct MadeWith {
 
 /// Runs the command.
 pub fn run(args: &RebuildArgs, output: &Output) -> Result<ExitCode, CliError> {
-    let surroundings = Surroundings::read();
+    let surroundings = crate::surroundings::containers();
     let layout = image::Layout::find(&args.image, &args.registry, &surroundings.scratch, output)?;
     let report = verify_layout(&layout.dir, layout.tag.as_deref())?;
     if image::findings(&report, output) > 0 {

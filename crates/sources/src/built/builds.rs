@@ -6,17 +6,15 @@ use std::{
     sync::atomic::Ordering,
 };
 
-use pixi_oci_lock::Sha256;
 use pixi_oci_package::{PackageInfo, Python};
 use pixi_oci_platform::{Links, open};
 use pixi_oci_wheel::check_tags;
-use sha2::Digest as _;
 use tempfile::TempDir;
 
 use super::{
     BuildError, ENVIRONMENT_TAG, Means, Need, Pending, Place,
     cache::WheelCache,
-    container::{Image, Podman},
+    container::Podman,
     conversation::Run,
     host::{Host, network},
     read,
@@ -63,7 +61,8 @@ pub(super) struct Known {
 
 /// What a build runs in.
 enum Environment {
-    Container(Image),
+    /// The identifier of its image.
+    Container(String),
     Host(Host),
 }
 
@@ -211,7 +210,10 @@ impl<'a> Builds<'a> {
         let mut file = open(&tar.path, Links::Refuse).map_err(failed)?;
         let check = |requires: &[String]| installed.check(&source.name, requires);
         let path = match environment {
-            Environment::Container(image) => image.build(&run, &tar.order, &mut file, directory.path(), &check)?,
+            Environment::Container(image) => {
+                let podman = self.podman.as_ref().ok_or(SourceError::Interrupted)?;
+                podman.build(image, &run, &tar.order, &mut file, directory.path(), &check)?
+            }
             Environment::Host(host) => host.build(&run, &tar.order, &mut file, directory.path(), &check)?,
         };
         Ok(Ok((directory, path)))
@@ -271,20 +273,18 @@ impl<'a> Builds<'a> {
         let scratch = self.means.scratch;
         let made = tempfile::Builder::new().prefix("environment-").tempdir_in(scratch);
         let made = made.map_err(|source| SourceError::Io { action: "write to", path: scratch.into(), source })?;
+        self.podman()?;
         let architecture = self.means.project.targets[index].architecture.to_string();
-        let podman = self.podman()?;
-        let (directory, label) = (made.path().join(podman.directory(&architecture)), podman.label());
-        let label = (label.0, label.1.to_owned());
+        let directory = made.path().join(Podman::directory(&architecture));
         self.layout = Some(made);
-        Ok(Place::Layout { directory, tag: ENVIRONMENT_TAG, label })
+        Ok(Place::Layout { directory, tag: ENVIRONMENT_TAG })
     }
 
     fn podman(&mut self) -> Result<&Podman, SourceError> {
         if self.podman.is_none() {
-            let mark = sha2::Sha256::digest(self.means.session.caches.dir.as_os_str().as_encoded_bytes());
-            let podman = Podman::new(Sha256::from_bytes(mark.into()).to_string())?;
-            podman.sweep();
-            self.podman = Some(podman);
+            let session = self.means.session;
+            let containers = &session.resources.containers;
+            self.podman = Some(Podman::open(&containers.scratch, &containers.path, |text| session.warn(text))?);
         }
         self.podman.as_ref().ok_or(SourceError::Interrupted)
     }

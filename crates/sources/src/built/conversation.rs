@@ -4,6 +4,7 @@
 //! kills this program, in whatever way, kills the build.
 
 use std::{
+    cell::Cell,
     fs::File,
     io::{self, BufRead, BufReader, Read, Seek, Write},
     path::{Path, PathBuf},
@@ -15,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use pixi_oci_podman::tail;
+use pixi_oci_podman::{NOT_STARTED, tail};
 use serde::{Deserialize, Serialize};
 
 use super::BuildError;
@@ -104,7 +105,12 @@ pub fn build(
     let io = |source| BuildError::Io { package: run.package.to_owned(), source };
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(io)?;
     let said = child.stderr.take().map(tail);
-    let result = converse(&mut child, run, order, tar, directory, check);
+    let answered = Cell::new(false);
+    let check = |requires: &[String]| {
+        answered.set(true);
+        check(requires)
+    };
+    let result = converse(&mut child, run, order, tar, directory, &check);
     // The end of its input ends the container, if it has not ended.
     drop(child.stdin.take());
     if result.is_err() {
@@ -112,7 +118,12 @@ pub fn build(
     }
     let status = child.wait().map_err(io)?;
     let said = said.and_then(|said| said.join().ok()).unwrap_or_default();
+    // An environment on this machine is not a container: there, the shell ends like this.
+    let not_started = !run.group && !answered.get() && status.code().is_some_and(|code| NOT_STARTED.contains(&code));
     match result {
+        Err(BuildError::Io { .. }) if not_started => {
+            Err(BuildError::Start { package: run.package.to_owned(), status: status.to_string(), said })
+        }
         Ok(path) if status.success() => Ok(path),
         Ok(_) => Err(BuildError::Failed { package: run.package.to_owned(), status: status.to_string(), said }),
         // It died in the middle of what it said.

@@ -78,6 +78,19 @@ pub enum BuildError {
         /// What git said.
         said: String,
     },
+    /// The build did not begin.
+    #[error(
+        "{package}: could not start the container of its build ({status}); `podman run` as this user says more, or give a wheel with \
+         `--wheel FILE`. It said:\n{said}"
+    )]
+    Start {
+        /// The package.
+        package: String,
+        /// How podman ended.
+        status: String,
+        /// Its last words.
+        said: String,
+    },
     /// The build itself failed.
     #[error("{package}: the build failed ({status}); give a wheel with `--wheel FILE`, or mend it. It said:\n{said}")]
     Failed {
