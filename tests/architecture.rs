@@ -10,6 +10,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "pixi-oci",
         &[
             "airgap",
+            "git",
             "image",
             "net",
             "pipeline",
@@ -42,6 +43,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("pixi-oci-cachedir", &[]),
     ("pixi-oci-fetch", &["lock", "net"]),
+    ("pixi-oci-git", &[]),
     ("pixi-oci-image", &["layer"]),
     ("pixi-oci-layer", &[]),
     ("pixi-oci-lock", &["net", "workspace"]),
@@ -85,12 +87,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("pixi-oci-platform", &[]),
     ("pixi-oci-podman", &[]),
     ("pixi-oci-product", &["layer", "package"]),
-    ("pixi-oci-project", &["fetch", "image", "layer", "lock", "net", "package", "registry", "store", "workspace"]),
+    ("pixi-oci-project", &["fetch", "git", "image", "layer", "lock", "net", "package", "registry", "store", "workspace"]),
     ("pixi-oci-publish", &["image", "layer", "lock", "pipeline", "plan", "project", "registry", "store", "workspace"]),
     ("pixi-oci-registry", &["image", "layer", "net", "oci-read"]),
     (
         "pixi-oci-sources",
-        &["fetch", "image", "layer", "lock", "net", "package", "pipeline", "podman", "project", "wheel", "workspace"],
+        &["fetch", "git", "image", "layer", "lock", "net", "package", "pipeline", "podman", "project", "wheel", "workspace"],
     ),
     ("pixi-oci-store", &["image", "layer", "oci-read", "registry"]),
     // A dependency of tests only, and itself independent of what it judges.

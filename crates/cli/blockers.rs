@@ -3,7 +3,7 @@
 use crate::output::Output;
 
 /// Every name with what to do about it. Names are API: they stay, and docs/publishing.md has the same table.
-const HINTS: [(&str, &str); 17] = [
+const HINTS: [(&str, &str); 18] = [
     ("empty-token", "set REGISTRY_TOKEN, configure `token-command`, or log in with `podman login` or `docker login`"),
     ("registry-down", "check the host name, the network and the proxy; nothing was published, so try again later"),
     ("not-a-registry", "check the host name; a web page answers where a registry should"),
@@ -23,6 +23,7 @@ const HINTS: [(&str, &str); 17] = [
     ("pull-request", "pipelines of pull requests publish nothing; leave out --publish and PUBLISH there"),
     ("unpinned-base", "a release must not change with its base; pin it by digest"),
     ("unpinned-package", "a release must not change with what is at a path or URL; pin the package by its sha256"),
+    ("dirty", "commit or stash what was changed; a development version can be published with --tag NAME"),
     ("leg-mismatch", "join only results of one pipeline run"),
 ];
 

@@ -1,9 +1,8 @@
 //! Whether a workspace has changed since a commit, as far as git and its files can tell.
 
-use std::{
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::path::Path;
+
+use pixi_oci_git::{Git, GitError};
 
 use pixi_oci_platform::{Links, read};
 
@@ -40,25 +39,23 @@ pub fn has_changed(workspace: &Path, since: &str) -> Result<bool, CliError> {
     // `:/` is the whole repository.
     let place = if reaches_out { ":/" } else { "." };
     let failed = |reason| CliError::Since { workspace: workspace.to_owned(), since: since.to_owned(), reason };
-    git(directory, &["rev-parse", "--git-dir"]).map_err(failed)?;
+    let git = Git::at(directory);
+    output(&git, &["rev-parse", "--git-dir"]).map_err(failed)?;
     let too_few = |reason: String| failed(format!("{reason}; {SHALLOW}"));
     // `--end-of-options`: a name must not become an option.
-    let changed = git(directory, &["diff", "--name-only", "--merge-base", "--end-of-options", since, "--", place]);
-    let changed = changed.map_err(too_few)?;
-    if !changed.trim().is_empty() {
+    let diff =
+        ["diff", "--name-only", "--no-ext-diff", "--ignore-submodules=dirty", "--merge-base", "--end-of-options"];
+    let changed = output(&git, &[&diff[..], &[since, "--", place]].concat()).map_err(too_few)?;
+    if !changed.is_empty() {
         return Ok(true);
     }
-    let new = git(directory, &["ls-files", "--others", "--exclude-standard", "--", place]).map_err(failed)?;
-    Ok(!new.trim().is_empty())
+    let new = output(&git, &["ls-files", "--others", "--exclude-standard", "--", place]).map_err(failed)?;
+    Ok(!new.is_empty())
 }
 
 /// What git prints, or the last line of its complaint that says something.
-fn git(directory: &Path, arguments: &[&str]) -> Result<String, String> {
-    let output = Command::new("git").arg("-C").arg(directory).args(arguments).stdin(Stdio::null()).output();
-    let output = output.map_err(|error| error.to_string())?;
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    if output.status.success() {
-        return Ok(text(&output.stdout));
-    }
-    Err(text(&output.stderr).lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it failed").to_owned())
+fn output(git: &Git, arguments: &[&str]) -> Result<Vec<u8>, String> {
+    let said =
+        |error: GitError| error.said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it failed").to_owned();
+    git.output(arguments).map_err(said)
 }

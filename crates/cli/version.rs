@@ -1,13 +1,13 @@
 //! What the environment and git say about the version.
 
-use std::{
-    env,
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::{env, path::Path};
 
+use pixi_oci_git::{Description, Git, Tree};
 use pixi_oci_publish::VersionFacts;
 use pixi_oci_publish::tags::ci_context;
+
+/// `2024-data` is no version: of all tags only those that begin like one count.
+const VERSIONS: [&str; 2] = ["[0-9]*.*", "v[0-9]*.*"];
 
 /// Reads `VERSION` and the variables of CI systems, and asks git what they do not say.
 pub fn facts(workspace: &Path) -> VersionFacts {
@@ -15,24 +15,54 @@ pub fn facts(workspace: &Path) -> VersionFacts {
     let said = variable("VERSION");
     let ci = ci_context(&variable);
     let directory = if workspace.is_dir() { workspace } else { workspace.parent().unwrap_or(Path::new(".")) };
-    let git = |arguments: &[&str]| git(directory, arguments);
+    let git = Git::at(directory);
+    let commit = git.commit();
+    let unclean = commit.as_ref().and_then(|_| unclean(&git));
     let asked = said.is_none() && ci.is_none();
-    // `2024-data` is no version: of all tags only those that begin like one count.
-    let describe = ["describe", "--tags", "--dirty", "--match=[0-9]*.*", "--match=v[0-9]*.*"];
+    let described = asked.then(|| git.describe(&VERSIONS)).flatten();
     VersionFacts {
-        described: asked.then(|| git(&describe)).flatten(),
-        branch: asked.then(|| git(&["symbolic-ref", "--short", "--quiet", "HEAD"])).flatten(),
-        commit: if ci.as_ref().is_some_and(|ci| ci.sha.is_some()) { None } else { git(&["rev-parse", "HEAD"]) },
+        described: described.map(|described| text(&described, unclean.is_some())),
+        branch: asked.then(|| git.branch()).flatten(),
+        commit: commit.filter(|_| ci.as_ref().is_none_or(|ci| ci.sha.is_none())),
+        unclean,
         said,
         ci,
     }
 }
 
-/// The first line that git prints; `None` where there is no git or no repository.
-fn git(directory: &Path, arguments: &[&str]) -> Option<String> {
-    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
-    let output = Command::new("git").arg("-C").arg(directory).args(arguments).stdin(Stdio::null()).output().ok()?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    let line = text.lines().next()?.trim();
-    (output.status.success() && !line.is_empty()).then(|| line.to_owned())
+/// Why the working tree is not that of its commit, or may not be.
+fn unclean(git: &Git) -> Option<String> {
+    match git.tree() {
+        Ok(Tree::Clean) => None,
+        Ok(Tree::Dirty { path }) => Some(format!("{} is not as it was committed", path.display())),
+        Ok(Tree::Unknown { path }) => Some(format!(
+            "only a filter of the repository, which is not run, knows whether {} is as it was committed",
+            path.display()
+        )),
+        Err(error) => Some(format!("it cannot be told whether the files are those of the commit: {error}")),
+    }
+}
+
+/// As `git describe --tags --dirty` writes it.
+fn text(described: &Description, unclean: bool) -> String {
+    let Description { tag, distance, commit } = described;
+    let mut text = tag.clone();
+    if *distance > 0 {
+        text.push_str(&format!("-{distance}-g{}", commit.get(..7).unwrap_or(commit)));
+    }
+    text.push_str(if unclean { "-dirty" } else { "" });
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Description, text};
+
+    #[test]
+    fn descriptions_are_written_as_git_does() {
+        let described = |distance| Description { tag: "v1.2.0".into(), distance, commit: "0123456789".into() };
+        assert_eq!(text(&described(0), false), "v1.2.0");
+        assert_eq!(text(&described(0), true), "v1.2.0-dirty");
+        assert_eq!(text(&described(3), true), "v1.2.0-3-g0123456-dirty");
+    }
 }

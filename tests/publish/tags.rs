@@ -67,6 +67,37 @@ fn git_says_the_version_where_nobody_else_does() {
 }
 
 #[test]
+fn changed_files_never_take_the_name_of_a_commit() {
+    let Some(registry) = docker() else { return };
+    let sandbox = sandbox();
+    let git = |arguments: &[&str]| {
+        let mut command = sandbox.program("git");
+        command.args(["-C", "ws", "-c", "user.name=t", "-c", "user.email=t@example.org"]).args(arguments);
+        Outcome::of(&mut command).success()
+    };
+    git(&["init", "-q", "-b", "main"]);
+    std::fs::write(sandbox.path("ws/notes"), "one").unwrap();
+    git(&["add", "pixi.toml", "pixi.lock", "notes"]);
+    git(&["commit", "-q", "-m", "one"]);
+    git(&["tag", "v0.9.0"]);
+    std::fs::write(sandbox.path("ws/notes"), "two").unwrap();
+    let commit = git(&["rev-parse", "HEAD"]).stdout;
+    // It says so, and what git would say of it.
+    let dry = run(&sandbox, &registry, &[], &[]).success();
+    assert!(dry.stderr.contains("BLOCKER(dirty)") && dry.stderr.contains("notes"), "{}", dry.stderr);
+    assert!(dry.stderr.contains("0.9.0-dirty"), "{}", dry.stderr);
+    // Neither as a commit nor as a release, here or in CI.
+    run(&sandbox, &registry, &[], &["--publish"]).refused(1, &["BLOCKER(dirty)", "notes", "hint:"]);
+    run(&sandbox, &registry, &[("VERSION", "1.0.0")], &["--publish", "--tag", "1.0.0"]).refused(1, &["BLOCKER(dirty)"]);
+    let ci = [("CI_PIPELINE_EVENT", "push"), ("CI_COMMIT_BRANCH", "main"), ("CI_COMMIT_SHA", commit.trim())];
+    run(&sandbox, &registry, &ci, &["--publish"]).refused(1, &["BLOCKER(dirty)"]);
+    assert_eq!(tags(&registry), Vec::<String>::new());
+    // Under a name of its own, with a revision that says it.
+    run(&sandbox, &registry, &[], &["--publish", "--tag", "trial"]).success();
+    assert_eq!(tags(&registry), ["trial", "trial-amd64"]);
+}
+
+#[test]
 fn an_older_release_leaves_latest_where_it_is() {
     let Some(registry) = docker() else { return };
     let sandbox = sandbox();

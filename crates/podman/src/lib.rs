@@ -4,7 +4,6 @@
 //! everything that it writes in one directory, which goes away with the session, also if this process is killed.
 //! [`Session::run`] runs one [`Container`], and [`Session::conversation`] one that is talked to. What podman needs of a machine and does not find there is a [`Requirement`].
 
-mod account;
 mod build;
 mod container;
 mod copy;
@@ -19,7 +18,6 @@ mod scratch;
 mod session;
 mod sweep;
 
-pub use account::Account;
 pub use build::NOT_STARTED;
 pub use container::{ARBITRARY_USER, Container, Ended, Mount};
 pub use copy::{ContainerError, take_from_container};

@@ -73,6 +73,14 @@ pub enum PublishError {
         /// The packages.
         packages: Vec<String>,
     },
+    /// Something that names a commit or a release, of files that are not those of the commit.
+    #[error("{what}, and {reason}; commit what belongs to it, or stash it")]
+    Dirty {
+        /// What is to be published.
+        what: String,
+        /// What is not as it was committed.
+        reason: String,
+    },
     /// An image for an architecture is missing.
     #[error("there is no image for {missing}, which {required_by} requires; the index is not published")]
     ArchMissing {
@@ -136,6 +144,7 @@ impl PublishError {
             Self::PullRequest { .. } => "pull-request",
             Self::UnpinnedBase { .. } => "unpinned-base",
             Self::UnpinnedPackages { .. } => "unpinned-package",
+            Self::Dirty { .. } => "dirty",
             Self::ArchMissing { .. } => "arch-missing",
             Self::LegMismatch { .. } => "leg-mismatch",
             _ => return None,

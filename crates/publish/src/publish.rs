@@ -68,6 +68,10 @@ pub fn publish_images(
     // What can be known without asking anybody is said before anything is done.
     let first = tags(request, version.as_ref(), &[], &[])?;
     check_release(request, project, version.as_ref(), &first)?;
+    match check_tree(request, version.as_ref(), &first) {
+        Err(error) if request.dry_run => session.warn(format!("BLOCKER(dirty) with --publish: {error}")),
+        checked => checked?,
+    }
 
     let mut destinations = open(request, &legs, session)?;
     if destinations.iter().any(|destination| destination.state.is_err()) {
@@ -227,6 +231,19 @@ pub fn tags(
         existing,
         architectures,
     })?)
+}
+
+/// Files that were changed never take the name of a release or of a commit.
+fn check_tree(request: &PublishRequest, version: Option<&Version>, tags: &TagPlan) -> Result<(), PublishError> {
+    let builds = matches!(request.source, PublishSource::Workspace | PublishSource::Leg);
+    let Some(reason) = request.facts.unclean.clone().filter(|_| builds) else { return Ok(()) };
+    let release = version.and_then(Version::release).map(|release| format!("version {release} is a release"));
+    let mut all = tags.tags.iter().map(|planned| &planned.tag);
+    let tag = all.find(|tag| tag.starts_with("sha-") || tag.parse::<Release>().is_ok());
+    match release.or_else(|| tag.map(|tag| format!("tag {tag} is that of a commit or a release"))) {
+        Some(what) => Err(PublishError::Dirty { what, reason }),
+        None => Ok(()),
+    }
 }
 
 /// A release is what it is for ever, and so must be what it is made of.

@@ -41,12 +41,14 @@ pub struct VersionFacts {
     pub said: Option<String>,
     /// The CI in which this runs.
     pub ci: Option<CiContext>,
-    /// What `git describe --tags` says.
+    /// What `git describe --tags --dirty` says.
     pub described: Option<String>,
     /// The branch of `HEAD`.
     pub branch: Option<String>,
     /// The commit of `HEAD`.
     pub commit: Option<String>,
+    /// Why the working tree is not, or may not be, that of the commit.
+    pub unclean: Option<String>,
 }
 
 impl VersionFacts {

@@ -1,0 +1,44 @@
+//! Which commit a working tree is of, and its place after a tag.
+
+use crate::Git;
+
+/// What `git describe` finds: the nearest tag, and how far it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// The tag.
+    pub tag: String,
+    /// Commits since then.
+    pub distance: u64,
+    /// The commit, in full.
+    pub commit: String,
+}
+
+impl Git {
+    /// The commit of the working tree, 40 or 64 hexadecimal digits.
+    pub fn commit(&self) -> Option<String> {
+        let commit = self.line(&["rev-parse", "--verify", "--quiet", "HEAD^{commit}"])?;
+        let hex = matches!(commit.len(), 40 | 64) && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
+        hex.then_some(commit)
+    }
+
+    /// The branch that is checked out, if there is one.
+    pub fn branch(&self) -> Option<String> {
+        self.line(&["symbolic-ref", "--short", "--quiet", "HEAD"])
+    }
+
+    /// The address of a remote, as it is configured.
+    pub fn remote(&self, name: &str) -> Option<String> {
+        self.line(&["config", "--get", &format!("remote.{name}.url")])
+    }
+
+    /// The nearest tag, annotated or not, among those that match one of the patterns.
+    pub fn describe(&self, patterns: &[&str]) -> Option<Description> {
+        let patterns: Vec<String> = patterns.iter().map(|pattern| format!("--match={pattern}")).collect();
+        let mut arguments = vec!["describe", "--tags", "--long", "--abbrev=40"];
+        arguments.extend(patterns.iter().map(String::as_str));
+        let line = self.line(&arguments)?;
+        let (rest, commit) = line.rsplit_once("-g")?;
+        let (tag, distance) = rest.rsplit_once('-')?;
+        Some(Description { tag: tag.to_owned(), distance: distance.parse().ok()?, commit: commit.to_owned() })
+    }
+}

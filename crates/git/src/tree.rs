@@ -1,0 +1,139 @@
+//! Whether the files of a working tree are those of its commit.
+
+use std::{
+    ffi::OsStr,
+    io::Read,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+};
+
+use sha2::{Digest, Sha256};
+
+use crate::{Git, GitError};
+
+/// How the tracked files of a working tree are to its commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tree {
+    /// They are the same.
+    Clean,
+    /// One of them, at least, is not.
+    Dirty {
+        /// A file that differs.
+        path: PathBuf,
+    },
+    /// Only a program of the repository (a filter, such as git-crypt) could tell.
+    Unknown {
+        /// A file that it would have to be asked about.
+        path: PathBuf,
+    },
+}
+
+/// The most that a pointer of Git LFS is long.
+const MAX_POINTER: usize = 1024;
+
+impl Tree {
+    /// Whether the tree may be given the name of its commit.
+    pub fn is_clean(&self) -> bool {
+        *self == Self::Clean
+    }
+}
+
+impl Git {
+    /// Compares the tracked files, and those of submodules, with the commit. Files that git does not track do not count.
+    ///
+    /// # Errors
+    /// There is no working tree, or git cannot be run.
+    pub fn tree(&self) -> Result<Tree, GitError> {
+        if self.blind {
+            return Ok(Tree::Unknown { path: self.directory().to_owned() });
+        }
+        let root = self.output(&["rev-parse", "--show-toplevel"])?;
+        let root = path_of(root.strip_suffix(b"\n").unwrap_or(&root));
+        let top = self.in_directory(&root);
+        // A look into a submodule would be by a git of its own, with the configuration of the submodule.
+        let status =
+            ["status", "--porcelain=v2", "-z", "--untracked-files=no", "--no-renames", "--ignore-submodules=dirty"];
+        let status = top.output(&status)?;
+        let mut unknown = None;
+        for entry in status.split(|byte| *byte == 0).filter(|entry| !entry.is_empty()) {
+            // `1 XY SUB MH MI MW HH HI PATH`: of index and working tree, modes and objects. Everything else is a conflict.
+            let fields: Vec<&[u8]> = entry.splitn(9, |byte| *byte == b' ').collect();
+            let [b"1", b".M", _, _, before, now, _, object, path] = fields[..] else {
+                return Ok(Tree::Dirty { path: path_of(fields.last().copied().unwrap_or(entry)) });
+            };
+            let (path, object) = (path_of(path), String::from_utf8_lossy(object));
+            if before != now {
+                return Ok(Tree::Dirty { path });
+            }
+            match top.filtered(&path, &object)? {
+                Some(true) => {}
+                Some(false) => return Ok(Tree::Dirty { path }),
+                None => unknown = Some(path),
+            }
+        }
+        for submodule in top.submodules()? {
+            match Git::at(&root.join(&submodule)).tree()? {
+                Tree::Clean => {}
+                Tree::Dirty { path } => return Ok(Tree::Dirty { path: submodule.join(path) }),
+                Tree::Unknown { path } => unknown = Some(submodule.join(path)),
+            }
+        }
+        Ok(unknown.map_or(Tree::Clean, |path| Tree::Unknown { path }))
+    }
+
+    /// Whether a file that differs from its object is what a filter made of it; `None` where only the filter knows.
+    fn filtered(&self, path: &Path, object: &str) -> Result<Option<bool>, GitError> {
+        let Some(text) = path.to_str() else { return Ok(Some(false)) };
+        let attribute = self.output(&["check-attr", "-z", "filter", "--", text])?;
+        let value = attribute.split(|byte| *byte == 0).nth(2).unwrap_or_default();
+        if matches!(value, b"" | b"unspecified" | b"unset") {
+            return Ok(Some(false));
+        }
+        let pointer = self.output(&["cat-file", "blob", object])?;
+        let Some((sha256, size)) = lfs_pointer(&pointer) else { return Ok(None) };
+        Ok(Some(hash(&self.directory().join(path)).is_some_and(|found| found == (sha256, size))))
+    }
+
+    fn submodules(&self) -> Result<Vec<PathBuf>, GitError> {
+        let list = self.output(&["ls-files", "--stage", "-z"])?;
+        let entries = list.split(|byte| *byte == 0).filter(|entry| entry.starts_with(b"160000 "));
+        let paths = entries.filter_map(|entry| entry.splitn(2, |byte| *byte == b'\t').nth(1));
+        let paths = paths.map(path_of);
+        // One that is not there is not checked out.
+        Ok(paths.filter(|path| fs_err::symlink_metadata(self.directory().join(path).join(".git")).is_ok()).collect())
+    }
+}
+
+fn path_of(bytes: &[u8]) -> PathBuf {
+    PathBuf::from(OsStr::from_bytes(bytes))
+}
+
+/// Hash and length of the file that a pointer of Git LFS stands for
+/// (<https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md>).
+fn lfs_pointer(bytes: &[u8]) -> Option<(String, u64)> {
+    let text = std::str::from_utf8(bytes).ok().filter(|text| text.len() <= MAX_POINTER)?;
+    let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
+    let version = value("version")?;
+    (version == "https://git-lfs.github.com/spec/v1").then_some(())?;
+    Some((value("oid")?.strip_prefix("sha256:")?.to_owned(), value("size")?.parse().ok()?))
+}
+
+/// Hash and length of a file, which is not followed if it is a link.
+fn hash(path: &Path) -> Option<(String, u64)> {
+    if !fs_err::symlink_metadata(path).ok()?.is_file() {
+        return None;
+    }
+    let mut file = fs_err::File::open(path).ok()?;
+    let (mut hasher, mut size, mut buffer) = (Sha256::new(), 0, vec![0; 256 << 10]);
+    loop {
+        match file.read(&mut buffer).ok()? {
+            0 => break,
+            read => {
+                hasher.update(&buffer[..read]);
+                size += read as u64;
+            }
+        }
+    }
+    let digest = hasher.finalize();
+    Some((digest.iter().map(|byte| format!("{byte:02x}")).collect(), size))
+}
