@@ -11,7 +11,7 @@ use std::{
 
 use pixi_oci_net::{Client, ClientSettings};
 use pixi_oci_plan::build;
-use pixi_oci_project::{Caches, Declared, Inputs, LockUse, Project, Resources, Session};
+use pixi_oci_project::{Caches, Containers, Declared, Inputs, LockUse, Project, Resources, Session};
 use pixi_oci_registry::RegistryAccess;
 use pixi_oci_workspace::Workspace;
 use serde_json::Value;
@@ -180,7 +180,7 @@ fn session(sandbox: &Sandbox, threads: usize, memory: usize) -> Session {
     let few = NonZeroUsize::MIN;
     let client = Client::new(&ClientSettings::default()).unwrap();
     let caches = Caches { dir: sandbox.path("../cache/pixi-oci"), layers: 0, archives: u64::MAX };
-    let resources = Resources { downloads: few, solves: few, threads, memory };
+    let resources = Resources { downloads: few, solves: few, threads, memory, containers: Containers::default() };
     let mut session = Session::new(client, RegistryAccess::default(), caches, resources, Default::default());
     session.offline = true;
     session

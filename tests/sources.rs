@@ -8,8 +8,9 @@ use serde_json::Value;
 use crate::common::{
     image::{self, Tree, content},
     odd,
+    packages::{file as installed, package},
     pypi::{Locked, locked, source},
-    sandbox::Sandbox,
+    sandbox::{Outcome, Sandbox},
     wheels::{Wheel, file, wheel},
     workspace::{Workspace, workspace},
 };
@@ -194,4 +195,65 @@ fn only_the_command_line_lets_sources_be_built() {
     }
     // What follows the flag is no value of it.
     sandbox.run(&["build", "--build-sdists", "ws", "-o", "oci:out:x", "--offline"]).refused(1, &["pypi:demo"]);
+}
+
+/// A build backend that takes its version from git, as many do, and believes only what it finds.
+const ASKING: &str = r#"
+import os, subprocess, zipfile
+
+def build_wheel(directory, settings=None, metadata=None):
+    version = os.environ["SETUPTOOLS_SCM_PRETEND_VERSION_FOR_DEMO"]
+    described = subprocess.run(["git", "describe", "--tags", "--dirty"], stdout=subprocess.PIPE, text=True).stdout
+    assert described.strip() == "v" + version, described
+    assert not os.path.exists(".git/hooks") and "evil" not in open(".git/config").read()
+    info = f"demo-{version}.dist-info"
+    name = f"demo-{version}-py3-none-any.whl"
+    files = {
+        "demo.py": "",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: demo\nVersion: {version}\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    files[f"{info}/RECORD"] = "".join(f"{path},,\n" for path in [*files, f"{info}/RECORD"])
+    with zipfile.ZipFile(os.path.join(directory, name), "w") as wheel:
+        for path, text in files.items():
+            wheel.writestr(zipfile.ZipInfo(path, (2020, 1, 1, 0, 0, 0)), text)
+    return name
+"#;
+
+#[test]
+fn a_build_is_told_its_version_from_git_and_gets_no_repository_of_ours() {
+    let sandbox = Sandbox::new();
+    let shim = installed("bin/python3.12", "#!/bin/sh\nexec python3 \"$@\"\n").mode(0o755);
+    let python = package("python", [shim]).version("3.12.1");
+    workspace([python]).pypi([source("demo", "./demo")]).platforms(&["linux-64"]).write(&sandbox.path("ws"));
+    let project = "[build-system]\nrequires = []\nbuild-backend = \"asking\"\nbackend-path = [\".\"]\n\
+                   [project]\nname = \"demo\"\ndynamic = [\"version\"]\n";
+    write(&sandbox, "ws/demo/pyproject.toml", project);
+    write(&sandbox, "ws/demo/asking.py", ASKING);
+    let git = |arguments: &[&str]| {
+        let identity = ["-C", "ws", "-c", "user.name=x", "-c", "user.email=x@example.org"];
+        Outcome::of(sandbox.program("git").args(identity).args(arguments)).success()
+    };
+    git(&["init", "-q"]);
+    git(&["config", "evil.key", "secret"]);
+    git(&["add", "pixi.toml", "pixi.lock", "demo"]);
+    git(&["commit", "-q", "-m", "one"]);
+    git(&["tag", "v1.4.0"]);
+    let build = || {
+        let run = ["build", "ws", "-o", "oci:out:x", "--json", "--build-sdists=host"];
+        let outcome = sandbox.run(&run).success();
+        let tree = image::read(&sandbox.path("out"), "x").image("linux/amd64").tree();
+        let report: Value = serde_json::from_str(&outcome.stdout).unwrap();
+        (tree, report["executed"][0].as_str().unwrap_or_default().to_owned())
+    };
+    let (tree, executed) = build();
+    assert!(tree.contains_key(&format!("{SITE_PACKAGES}/demo-1.4.0.dist-info/METADATA")), "{:?}", tree.keys());
+    assert!(executed.ends_with("told that it is version 1.4.0"), "{executed}");
+    // On the way to the next one, and with changes that no commit has.
+    git(&["commit", "-q", "--allow-empty", "-m", "two"]);
+    write(&sandbox, "ws/demo/asking.py", format!("{ASKING}#\n"));
+    let (tree, executed) = build();
+    let found = tree.keys().find(|path| path.ends_with(".dist-info/METADATA")).unwrap();
+    assert!(found.contains("/demo-1.4.1.dev1+g") && found.contains(".dirty.dist-info"), "{found}");
+    assert!(executed.contains("told that it is version 1.4.1.dev1+g"), "{executed}");
 }

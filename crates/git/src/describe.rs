@@ -26,6 +26,12 @@ impl Git {
         self.line(&["symbolic-ref", "--short", "--quiet", "HEAD"])
     }
 
+    /// How many commits lead to `HEAD`; `None` in a shallow clone, which does not have them all.
+    pub fn commits(&self) -> Option<u64> {
+        let complete = self.line(&["rev-parse", "--is-shallow-repository"])? == "false";
+        complete.then(|| self.line(&["rev-list", "--count", "HEAD"])?.parse().ok()).flatten()
+    }
+
     /// The address of a remote, as it is configured.
     pub fn remote(&self, name: &str) -> Option<String> {
         self.line(&["config", "--get", &format!("remote.{name}.url")])

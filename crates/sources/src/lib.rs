@@ -17,6 +17,7 @@ mod injected;
 mod listing;
 mod own;
 mod pyproject;
+mod vcs;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

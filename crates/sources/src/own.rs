@@ -118,7 +118,7 @@ fn plan(listing: &Listing, wanted: Option<&str>, locked: Option<&str>) -> Result
     if wanted.is_some_and(|wanted| wanted != name) {
         return NotStatic::because(format!("its pyproject.toml is that of {:?}", project.name));
     }
-    let package = Package::find(&project.name, &pyproject, listing, &[])?;
+    let package = Package::find(&project.name, &pyproject, listing)?;
     let version = version::version(project, &pyproject, &package, listing, locked)?;
     let version = version.trim().parse::<Version>().map(|version| version.to_string());
     let version = version.map_err(|error| NotStatic(format!("its version is none of PEP 440: {error}")))?;

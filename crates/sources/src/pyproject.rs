@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::own::NotStatic;
 
 /// The file. Tools' tables are kept unread.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct PyProject {
     pub build_system: Option<BuildSystem>,

@@ -245,8 +245,12 @@ impl<'a> Builds<'a> {
             BuildPlace::Container => String::new(),
             BuildPlace::Host => format!(", {}", network(self.alone)),
         };
+        let told = match &tar.told {
+            Some(version) => format!(", told that it is version {version}"),
+            None => String::new(),
+        };
         self.decided.executed.push(format!(
-            "{} {}: {} built {} {place} for linux/{}{network}",
+            "{} {}: {} built {} {place} for linux/{}{network}{told}",
             source.name, wheel.version, tar.order.backend, wheel.file_name, target.architecture
         ));
         Ok(wheel)

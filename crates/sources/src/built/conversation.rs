@@ -5,6 +5,7 @@
 
 use std::{
     cell::Cell,
+    collections::BTreeMap,
     fs::File,
     io::{self, BufRead, BufReader, Read, Seek, Write},
     path::{Path, PathBuf},
@@ -41,6 +42,8 @@ pub struct Order {
     pub backend: String,
     /// Directories of the project where the backend is.
     pub backend_path: Vec<String>,
+    /// Further variables.
+    pub environment: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]

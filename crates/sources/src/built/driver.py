@@ -58,6 +58,7 @@ def listen():
 
 
 threading.Thread(target=listen, daemon=True).start()
+os.environ.update(request["environment"])
 os.chdir(os.path.join(source, request["directory"]))
 for path in reversed(request["backendPath"]):
     sys.path.insert(0, os.path.abspath(path))

@@ -7,6 +7,7 @@ use std::{
 };
 
 use pixi_oci_fetch::{ArchiveCache, FetchItem, FetchOptions};
+use pixi_oci_git::Git;
 use pixi_oci_layer::{Compression, Content, ContentStore, FileTree, LayerWriter, MemoryBudget, Mode, Node, TreePath};
 use pixi_oci_lock::{ArchiveLocation, Sha256};
 use pixi_oci_net::RetryPolicy;
@@ -14,7 +15,12 @@ use pixi_oci_package::source_tree;
 use serde::Deserialize;
 
 use super::{BuildError, Means, Pending, PendingKind, conversation::Order, git::git_tree};
-use crate::{SourceError, listing::Listing, pyproject::BuildSystem};
+use crate::{
+    SourceError,
+    listing::Listing,
+    pyproject::{BuildSystem, PyProject},
+    vcs,
+};
 use pixi_oci_pipeline::{LAYER_TIME, secret_name};
 
 /// A source that is ready to go into a container.
@@ -27,6 +33,8 @@ pub struct SourceTar {
     pub order: Order,
     /// `build-system.requires`
     pub requires: Vec<String>,
+    /// The version that the build is told, where the project leaves it to git.
+    pub told: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -43,7 +51,7 @@ pub fn source_tar(source: &Pending, means: &Means<'_>) -> Result<SourceTar, Sour
     let failed = |error| BuildError::Io { package: package.to_owned(), source: error };
     let scratch = tempfile::tempdir_in(means.scratch).map_err(failed)?;
     let mut store = ContentStore::new(&MemoryBudget::new(means.session.resources.memory), means.scratch);
-    let (tree, directory) = match &source.kind {
+    let (mut tree, directory) = match &source.kind {
         PendingKind::Archive(location, sha256) => {
             (archive_tree(source, location, *sha256, means, &mut store)?, String::new())
         }
@@ -54,7 +62,21 @@ pub fn source_tar(source: &Pending, means: &Means<'_>) -> Result<SourceTar, Sour
         PendingKind::Git(url) => git_tree(package, url, scratch.path(), &mut store)?,
         PendingKind::Directory(directory) => (directory_tree(package, directory)?, String::new()),
     };
-    let system = build_system(package, &tree, &directory)?;
+    let (system, pyproject) = match pyproject(package, &tree, &directory)? {
+        Some(text) => (build_system(package, &text)?, PyProject::parse(&text).unwrap_or_default()),
+        None => (None, PyProject::default()),
+    };
+    let told = match &source.kind {
+        PendingKind::Directory(directory) if vcs::may_say(&pyproject) => {
+            let found = vcs::version(directory, &pyproject);
+            if let Some(found) = &found {
+                add_repository(package, &mut tree, directory, &scratch.path().join("git"), &found.tag)?;
+            }
+            found.map(|found| found.version).or_else(|| source.version.clone())
+        }
+        PendingKind::Git(_) if vcs::may_say(&pyproject) => source.version.clone(),
+        _ => None,
+    };
     let path = tempfile::Builder::new().prefix("source-").tempfile_in(means.scratch).map_err(failed)?;
     let (file, path) = path.keep().map_err(|error| failed(error.error))?;
     let mut writer = LayerWriter::new(BufWriter::new(file), Compression::Gzip { level: 1 }, LAYER_TIME);
@@ -78,7 +100,9 @@ pub fn source_tar(source: &Pending, means: &Means<'_>) -> Result<SourceTar, Sour
                 .and_then(|system| system.build_backend.clone())
                 .unwrap_or_else(|| default("setuptools.build_meta:__legacy__")),
             backend_path: system.map(|system| system.backend_path).unwrap_or_default(),
+            environment: told.iter().flat_map(|version| vcs::variables(&source.python_name, version)).collect(),
         },
+        told,
     })
 }
 
@@ -129,7 +153,34 @@ fn directory_tree(package: &str, directory: &Path) -> Result<FileTree, SourceErr
     Ok(tree)
 }
 
-fn build_system(package: &str, tree: &FileTree, directory: &str) -> Result<Option<BuildSystem>, SourceError> {
+/// For backends that insist on one: a repository of one commit and a tag. That of the workspace stays where it is, with its
+/// credentials and its programs.
+fn add_repository(
+    package: &str,
+    tree: &mut FileTree,
+    directory: &Path,
+    scratch: &Path,
+    tag: &str,
+) -> Result<(), SourceError> {
+    let project = |reason: String| BuildError::Project { package: package.to_owned(), reason };
+    let io = |source| BuildError::Io { package: package.to_owned(), source };
+    let files: Vec<String> = tree.iter().map(|(path, _)| path.to_string()).collect();
+    let files: Vec<&str> = files.iter().filter(|path| directory.join(path).is_file()).map(String::as_str).collect();
+    fs_err::create_dir(scratch).map_err(io)?;
+    Git::fresh(scratch, directory, &files, tag).map_err(|error| project(error.to_string()))?;
+    let repository = Listing::read(scratch)?;
+    for path in repository.iter() {
+        let Some(found) = repository.get(path) else { continue };
+        let place = TreePath::new(&format!(".git/{path}")).map_err(|error| project(error.to_string()))?;
+        let content = Content::from_file(scratch.join(path), found.len);
+        let file = pixi_oci_layer::File { content, mode: Mode::file(false), mtime: None };
+        tree.insert(place, Node::File(file)).map_err(|error| project(error.to_string()))?;
+    }
+    Ok(())
+}
+
+/// The text of `pyproject.toml`, if there is one.
+fn pyproject(package: &str, tree: &FileTree, directory: &str) -> Result<Option<String>, SourceError> {
     let project = |reason: String| BuildError::Project { package: package.to_owned(), reason };
     let path = if directory.is_empty() { "pyproject.toml".into() } else { format!("{directory}/pyproject.toml") };
     let path = TreePath::new(&path).map_err(|error| project(format!("{path:?}: {error}")))?;
@@ -138,9 +189,13 @@ fn build_system(package: &str, tree: &FileTree, directory: &str) -> Result<Optio
         return Err(project("its pyproject.toml is bigger than 4 MiB".into()).into());
     }
     let bytes = file.content.to_vec().map_err(|source| BuildError::Io { package: package.to_owned(), source })?;
-    let text = String::from_utf8(bytes).map_err(|_| project("its pyproject.toml is not UTF-8".into()))?;
-    let parsed: OnlyBuildSystem = toml_edit::de::from_str(&text).map_err(|error| {
-        project(format!("its pyproject.toml is not understood: {}", error.message().replace('\n', ", ")))
+    Ok(Some(String::from_utf8(bytes).map_err(|_| project("its pyproject.toml is not UTF-8".into()))?))
+}
+
+fn build_system(package: &str, text: &str) -> Result<Option<BuildSystem>, SourceError> {
+    let parsed: OnlyBuildSystem = toml_edit::de::from_str(text).map_err(|error| BuildError::Project {
+        package: package.to_owned(),
+        reason: format!("its pyproject.toml is not understood: {}", error.message().replace('\n', ", ")),
     })?;
     Ok(parsed.build_system)
 }

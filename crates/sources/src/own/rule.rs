@@ -8,7 +8,7 @@ use pep508_rs::Requirement;
 use serde_json::Value;
 
 use super::NotStatic;
-use crate::{listing::Listing, pyproject::PyProject};
+use crate::{listing::Listing, pyproject::PyProject, vcs};
 
 /// `build-backend`, its name in `requires`, files and settings that choose what it packs, and where it finds licences.
 type Backend = (&'static str, &'static str, &'static [&'static str], &'static str, &'static [&'static str]);
@@ -57,8 +57,8 @@ pub struct Package {
 
 impl Package {
     /// Finds the package of a project.
-    pub fn find(name: &str, pyproject: &PyProject, listing: &Listing, plugins: &[&str]) -> Result<Self, NotStatic> {
-        let (_, backend, files, settings, licenses) = backend(pyproject, plugins)?;
+    pub fn find(name: &str, pyproject: &PyProject, listing: &Listing) -> Result<Self, NotStatic> {
+        let (_, backend, files, settings, licenses) = backend(pyproject)?;
         if let Some(file) = files.iter().find(|file| listing.is_file(file)) {
             return NotStatic::because(format!("what its {file} means is only known to {backend}"));
         }
@@ -135,7 +135,7 @@ impl Package {
     }
 }
 
-fn backend(pyproject: &PyProject, plugins: &[&str]) -> Result<&'static Backend, NotStatic> {
+fn backend(pyproject: &PyProject) -> Result<&'static Backend, NotStatic> {
     let system = pyproject.build_system.clone().unwrap_or_default();
     if !system.backend_path.is_empty() {
         return NotStatic::because("its build backend is a part of the project (`backend-path`)");
@@ -149,7 +149,9 @@ fn backend(pyproject: &PyProject, plugins: &[&str]) -> Result<&'static Backend, 
         let unknown = || NotStatic(format!("build requirement {text:?} is not understood"));
         let requirement: Requirement = text.parse().map_err(|_| unknown())?;
         let name = requirement.name.as_ref();
-        if name != backend.1 && name != "wheel" && !plugins.contains(&name) {
+        // What only says the version, and is not told otherwise, is known.
+        let versions = vcs::by_default(pyproject) && vcs::plugins().any(|plugin| plugin == name);
+        if name != backend.1 && name != "wheel" && !versions {
             return NotStatic::because(format!("its build needs {name}"));
         }
     }

@@ -424,3 +424,32 @@ fn a_version_that_nothing_says_is_the_locked_one() {
     let wheel = own_wheel(&root, &root, (None, Some("1.2.0")), scratch).unwrap().unwrap();
     assert_eq!(wheel.version, "1.2.0");
 }
+
+#[test]
+fn a_version_in_git_is_that_of_its_tag_or_on_the_way_to_the_next() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("project");
+    let dynamic = "[project]\nname = \"my-app\"\ndynamic = [\"version\"]\n[tool.hatch.version]\nsource = \"vcs\"\n";
+    write(&root, "hatchling.build", dynamic, &[("my_app/__init__.py", "__version__ = '9'\n")]);
+    let path = root.join("pyproject.toml");
+    let text = fs::read_to_string(&path).unwrap().replace("[\"hatchling\"]", "[\"hatchling\", \"hatch-vcs\"]");
+    fs::write(&path, &text).unwrap();
+    let reason = own(&root, None).unwrap().unwrap_err().to_string();
+    assert!(reason.contains("git"), "{reason}");
+    let git = |arguments: &[&str]| {
+        let mut command = Command::new("git");
+        command.args(["-c", "user.name=x", "-c", "user.email=x@example.org"]).args(arguments).current_dir(&root);
+        assert!(command.status().unwrap().success(), "{arguments:?}");
+    };
+    git(&["init", "--quiet"]);
+    git(&["add", "."]);
+    git(&["commit", "--quiet", "--message=one"]);
+    git(&["tag", "v1.2.0"]);
+    assert_eq!(own(&root, None).unwrap().unwrap().version, "1.2.0");
+    git(&["commit", "--quiet", "--allow-empty", "--message=two"]);
+    let version = own(&root, None).unwrap().unwrap().version;
+    assert!(version.starts_with("1.2.1.dev1+g"), "{version}");
+    // Where the plugin is told otherwise, only it knows.
+    fs::write(&path, format!("{text}[tool.setuptools_scm]\nversion_scheme = \"post-release\"\n")).unwrap();
+    assert!(own(&root, None).unwrap().unwrap_err().to_string().contains("hatch-vcs"));
+}

@@ -6,9 +6,10 @@ use super::{NotStatic, rule::Package};
 use crate::{
     listing::Listing,
     pyproject::{Project, PyProject},
+    vcs,
 };
 
-/// The version: static, or a plain text that a module assigns, or what is locked.
+/// The version: static, or git's, or a plain text that a module assigns, or what is locked.
 pub fn version(
     project: &Project,
     pyproject: &PyProject,
@@ -25,11 +26,17 @@ pub fn version(
         (Some(_), false) => return NotStatic::because("its version is both given and dynamic"),
         (None, false) => {}
     }
+    let locked = || locked.map(str::to_owned);
+    if vcs::by_default(pyproject) {
+        let found = vcs::version(&listing.root, pyproject).map(|found| found.version).or_else(locked);
+        return found
+            .ok_or_else(|| NotStatic("its version is in git, which has no tag for it, or too few commits".into()));
+    }
     let assigned = place(pyproject, package, listing).and_then(|(file, name)| {
         let text = listing.text(&file).ok()?;
         Some(assigned(&text, &[&name, "VERSION"])?.trim_start_matches('v').to_owned())
     });
-    assigned.or_else(|| locked.map(str::to_owned)).ok_or_else(|| {
+    assigned.or_else(locked).ok_or_else(|| {
         NotStatic("its version is dynamic, not locked, and not a plain text that its module assigns".to_owned())
     })
 }
