@@ -257,3 +257,37 @@ fn a_build_is_told_its_version_from_git_and_gets_no_repository_of_ours() {
     assert!(found.contains("/demo-1.4.1.dev1+g") && found.contains(".dirty.dist-info"), "{found}");
     assert!(executed.contains("told that it is version 1.4.1.dev1+g"), "{executed}");
 }
+
+#[test]
+fn what_builds_need_may_be_in_another_environment_than_the_image() {
+    let sandbox = Sandbox::new();
+    let python = || {
+        let shim = installed("bin/python3.12", "#!/bin/sh\nexec python3 \"$@\"\n").mode(0o755);
+        package("python", [shim]).version("3.12.1")
+    };
+    let metadata = format!("{}/tool-1.0.dist-info/METADATA", "lib/python3.12/site-packages");
+    let tool = package("tool", [installed(&metadata, "Metadata-Version: 2.1\nName: tool\nVersion: 1.0\n")]);
+    let write_workspace = |oci: &str| {
+        workspace([python()])
+            .environment("tools", [python(), tool.clone()])
+            .pypi([source("demo", "./demo")])
+            .platforms(&["linux-64"])
+            .oci(oci)
+            .write(&sandbox.path("ws"));
+    };
+    let project = "[build-system]\nrequires = [\"tool>=1\"]\nbuild-backend = \"asking\"\nbackend-path = [\".\"]\n\
+                   [project]\nname = \"demo\"\nversion = \"1.0\"\n";
+    write(&sandbox, "ws/demo/pyproject.toml", project);
+    let backend = ASKING.lines().filter(|line| !line.contains("described") && !line.contains("assert"));
+    let backend = backend.collect::<Vec<_>>().join("\n");
+    let backend = backend.replace("os.environ[\"SETUPTOOLS_SCM_PRETEND_VERSION_FOR_DEMO\"]", "\"1.0\"");
+    write(&sandbox, "ws/demo/asking.py", backend);
+    let run = ["build", "ws", "-o", "oci:out:x", "--build-sdists=host"];
+    write_workspace("");
+    sandbox.run(&run).refused(1, &["pypi:demo", "tool>=1", "build-environment"]);
+    write_workspace("build-environment = \"tools\"");
+    sandbox.run(&run).success();
+    let tree = image::read(&sandbox.path("out"), "x").image("linux/amd64").tree();
+    assert!(tree.contains_key(&format!("{SITE_PACKAGES}/demo.py")), "{:?}", tree.keys());
+    assert!(!tree.keys().any(|path| path.contains("tool-1.0")), "{:?}", tree.keys());
+}

@@ -21,7 +21,12 @@ pub fn build_sources(decided: &mut Decided, workshop: &Workshop<'_>) -> Result<(
         return Ok(());
     }
     let Workshop { project, session, scratch, .. } = *workshop;
-    let means = Means { project, session, scratch };
+    let tools = match &project.configuration.oci.build_environment {
+        Some(name) => project.environment(Some(name.clone()))?,
+        None => project.clone(),
+    };
+    let means = Means { project, tools: &tools, session, scratch };
+    let workshop = &Workshop { project: &tools, ..*workshop };
     let mut builds = Builds::open(decided, &means)?;
     while let Some(need) = builds.next()? {
         match need {

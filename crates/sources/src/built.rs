@@ -59,12 +59,14 @@ pub enum PendingKind {
 /// What all builds share.
 pub struct Means<'a> {
     pub project: &'a Project,
+    /// The environment that builds run in: that of the project, or the one that `build-environment` names.
+    pub tools: &'a Project,
     pub session: &'a Session,
     /// A directory for temporary files.
     pub scratch: &'a Path,
 }
 
-/// What a build needs to go on. Each names the position of a target.
+/// What a build needs to go on. Each names the position of a target of [`Means::tools`].
 #[derive(Debug)]
 pub enum Need {
     /// The digest of its base image: [`Builds::base`].

@@ -50,6 +50,8 @@ pub struct OciConfig {
     pub wheels: Option<Vec<String>>,
     /// The sha256 of packages that the lock file has none of, by name. Not in an environment's part.
     pub hashes: BTreeMap<String, String>,
+    /// The environment that sources are built in, for what builds need and images do not.
+    pub build_environment: Option<String>,
     /// How layers are compressed.
     pub compression: Option<CompressionSetting>,
     /// At most so many layers.
@@ -179,6 +181,7 @@ impl OciConfig {
             exclude: own.exclude.or(merged.exclude),
             directories: own.directories.or(merged.directories),
             wheels: own.wheels.or(merged.wheels),
+            build_environment: own.build_environment.or(merged.build_environment),
             compression: own.compression.or(merged.compression),
             max_layers: own.max_layers.or(merged.max_layers),
             virtual_packages: own.virtual_packages.or(merged.virtual_packages),

@@ -25,6 +25,7 @@ use super::{
 use crate::{Decided, SourceError};
 use pixi_oci_pipeline::SourceWheel;
 use pixi_oci_project::{BuildPlace, Event};
+use pixi_oci_project::Target;
 
 /// Sources that are being built. It says what it needs, and is given it, until nothing is left:
 /// [`next`](Self::next) builds as far as it can.
@@ -125,7 +126,7 @@ impl<'a> Builds<'a> {
 
     /// What a target's conda packages say about themselves.
     pub fn infos(&mut self, target: usize, infos: &[PackageInfo]) {
-        let installed = Installed::of(&self.means.project.targets[target], infos);
+        let installed = Installed::of(&self.means.tools.targets[target], infos);
         self.known.entry(target).or_default().installed = Some(installed);
     }
 
@@ -137,7 +138,7 @@ impl<'a> Builds<'a> {
         let environment = match place {
             Place::Prefix { .. } => Environment::Host(Host::new(self.cache.host_directory(), self.alone)),
             Place::Layout { directory, .. } => {
-                let architecture = self.means.project.targets[target].architecture.to_string();
+                let architecture = self.means.tools.targets[target].architecture.to_string();
                 let parent = directory.parent().unwrap_or(&directory).to_owned();
                 Environment::Container(self.podman()?.image(&parent, ENVIRONMENT_TAG, &architecture)?)
             }
@@ -150,21 +151,27 @@ impl<'a> Builds<'a> {
     /// The wheel of a source for a target, from the cache or newly built, or what is needed to build it.
     fn wheel(&mut self, job: &Job, tar: &SourceTar, index: usize) -> Result<Result<SourceWheel, Need>, SourceError> {
         let (source, target) = (&job.source, &self.means.project.targets[index]);
-        let python = target.python()?.ok_or_else(|| SourceError::NoPython {
-            package: source.name.clone(),
-            platform: target.platform.name.clone(),
-        })?;
+        let python = python_of(source, target)?;
         let fits = |wheel: &SourceWheel| check_tags(&wheel.file_name, &python, target.platform.subdir, target.glibc());
         if let Some(wheel) = job.made.iter().find(|wheel| fits(wheel).is_ok()) {
             return Ok(Ok(wheel.clone()));
         }
+        let tools = &self.means.tools;
+        let same = |tool: &Target| tool.platform.subdir == target.platform.subdir;
+        let index = tools.targets.iter().position(same).ok_or_else(|| BuildError::Project {
+            package: source.name.clone(),
+            reason: format!(
+                "its build environment `{}` is not locked for {}",
+                tools.configuration.environment, target.platform.name
+            ),
+        })?;
         let key = match self.surroundings(source, index)? {
             Some(surroundings) => self.key(tar, index, &surroundings),
             None => return Ok(Err(Need::Base(index))),
         };
         let wheel = match self.cache.get(&key) {
             Some(path) => read(source, &path)?,
-            None => match self.build(source, tar, index, &python)? {
+            None => match self.build(source, tar, index)? {
                 Err(need) => return Ok(Err(need)),
                 Ok((directory, path)) => self.keep(&key, source, tar, index, directory, &path)?,
             },
@@ -179,9 +186,9 @@ impl<'a> Builds<'a> {
         source: &Pending,
         tar: &SourceTar,
         index: usize,
-        python: &Python,
     ) -> Result<Result<(TempDir, PathBuf), Need>, SourceError> {
-        let target = &self.means.project.targets[index];
+        let target = &self.means.tools.targets[index];
+        let python = python_of(source, target)?;
         if !runs(self.place, target.architecture) {
             let (package, architecture) = (source.name.clone(), target.architecture.to_string());
             return Err(match self.place {
@@ -234,7 +241,7 @@ impl<'a> Builds<'a> {
         let failed = |error| BuildError::Io { package: source.name.clone(), source: error };
         let path = self.cache.put(key, directory, path).map_err(failed)?;
         let wheel = read(source, &path)?;
-        let target = &self.means.project.targets[index];
+        let target = &self.means.tools.targets[index];
         let (name, platform) = (source.name.clone(), target.platform.name.clone());
         self.means.session.emit(Event::SourceFinished { name, platform, wheel: wheel.file_name.clone() });
         let place = match self.place {
@@ -278,7 +285,7 @@ impl<'a> Builds<'a> {
         let made = tempfile::Builder::new().prefix("environment-").tempdir_in(scratch);
         let made = made.map_err(|source| SourceError::Io { action: "write to", path: scratch.into(), source })?;
         self.podman()?;
-        let architecture = self.means.project.targets[index].architecture.to_string();
+        let architecture = self.means.tools.targets[index].architecture.to_string();
         let directory = made.path().join(Podman::directory(&architecture));
         self.layout = Some(made);
         Ok(Place::Layout { directory, tag: ENVIRONMENT_TAG })
@@ -292,4 +299,10 @@ impl<'a> Builds<'a> {
         }
         self.podman.as_ref().ok_or(SourceError::Interrupted)
     }
+}
+
+fn python_of(source: &Pending, target: &Target) -> Result<Python, SourceError> {
+    target
+        .python()?
+        .ok_or_else(|| SourceError::NoPython { package: source.name.clone(), platform: target.platform.name.clone() })
 }

@@ -48,8 +48,8 @@ pub enum BuildError {
     },
     /// What the build needs is not locked.
     #[error(
-        "{package}: its build needs {}, which the environment does not have; add it to the dependencies and run `pixi lock`, or give a \
-         wheel with `--wheel FILE`",
+        "{package}: its build needs {}, which the environment does not have; add it to the dependencies, or to those of \
+         another environment that `build-environment` in [tool.pixi-oci] names, and run `pixi lock`; or give a wheel with `--wheel FILE`",
         missing.join(", ")
     )]
     Requires {

@@ -21,7 +21,7 @@ impl Builds<'_> {
     /// Where the environment is when a build runs in it.
     pub(super) fn prefix(&self) -> String {
         match self.place {
-            BuildPlace::Container => self.means.project.configuration.prefix.as_str().to_owned(),
+            BuildPlace::Container => self.means.tools.configuration.prefix.as_str().to_owned(),
             BuildPlace::Host => Host::prefix_in(&self.cache.host_directory()).to_string_lossy().into_owned(),
         }
     }
@@ -42,7 +42,7 @@ impl Builds<'_> {
 
     /// The hash of everything that a wheel depends on.
     pub(super) fn key(&self, tar: &SourceTar, index: usize, surroundings: &str) -> String {
-        let target = &self.means.project.targets[index];
+        let target = &self.means.tools.targets[index];
         let mut packages: Vec<String> = target
             .packages
             .iter()

@@ -453,3 +453,54 @@ fn a_version_in_git_is_that_of_its_tag_or_on_the_way_to_the_next() {
     fs::write(&path, format!("{text}[tool.setuptools_scm]\nversion_scheme = \"post-release\"\n")).unwrap();
     assert!(own(&root, None).unwrap().unwrap_err().to_string().contains("hatch-vcs"));
 }
+
+/// On a tag and after it, for each plugin that may say the version.
+#[test]
+fn versions_in_git_are_those_of_the_real_plugins() {
+    let Some(backends) = std::env::var_os("PIXI_OCI_REAL_BACKENDS").map(std::path::PathBuf::from) else {
+        eprintln!("SKIPPED: versions from git are not compared with plugins; set PIXI_OCI_REAL_BACKENDS");
+        return;
+    };
+    let dynamic = "[project]\nname = \"my-app\"\ndynamic = [\"version\"]\n";
+    for (backend, plugin, source) in [
+        ("hatchling.build", "hatch-vcs", "vcs"),
+        ("hatchling.build", "uv-dynamic-versioning", "uv-dynamic-versioning"),
+        ("hatchling.build", "versioningit", "versioningit"),
+        ("setuptools.build_meta", "setuptools-scm", ""),
+        ("setuptools.build_meta", "versioningit", ""),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("project");
+        let settings = match source {
+            "" => String::new(),
+            source => format!("[tool.hatch.version]\nsource = \"{source}\"\n"),
+        };
+        write(&root, backend, &format!("{dynamic}{settings}"), SRC_MODULES);
+        let path = root.join("pyproject.toml");
+        let requirement = requirement(backend);
+        let text = fs::read_to_string(&path).unwrap();
+        let empty = if plugin == "setuptools-scm" { "[tool.setuptools_scm]\n" } else { "" };
+        let text = text.replace(requirement, &format!("{requirement}\", \"{plugin}")) + empty;
+        fs::write(&path, text).unwrap();
+        let git = |arguments: &[&str]| {
+            let mut command = Command::new("git");
+            command.args(["-c", "user.name=x", "-c", "user.email=x@example.org"]).args(arguments).current_dir(&root);
+            assert!(command.status().unwrap().success(), "{arguments:?}");
+        };
+        git(&["init", "--quiet"]);
+        git(&["add", "."]);
+        git(&["commit", "--quiet", "--message=one"]);
+        git(&["tag", "v1.2.0"]);
+        for step in ["on the tag", "after it"] {
+            let real = directory.path().join(step);
+            fs::create_dir(&real).unwrap();
+            let said = python(BUILD, &[backends.as_ref(), backend.as_ref(), real.as_ref()], &root, &backends);
+            let theirs = said.lines().last().unwrap().split('-').nth(1).unwrap().to_owned();
+            // What the backend leaves beside the package.
+            git(&["clean", "--quiet", "--force", "-d", "-x"]);
+            let ours = own(&root, None).unwrap().unwrap_or_else(|reason| panic!("{plugin}: {reason}"));
+            assert_eq!(ours.version, theirs, "{backend} with {plugin}, {step}");
+            git(&["commit", "--quiet", "--allow-empty", "--message=two"]);
+        }
+    }
+}

@@ -11,7 +11,7 @@ use crate::{
 const TABLE: &str = "pixi-oci";
 
 /// Every key of `[tool.pixi-oci]`.
-const KEYS: [&str; 24] = [
+const KEYS: [&str; 25] = [
     "repositories",
     "tags",
     "base",
@@ -31,6 +31,7 @@ const KEYS: [&str; 24] = [
     "directories",
     "wheels",
     "hashes",
+    "build-environment",
     "compression",
     "max-layers",
     "virtual-packages",
@@ -93,6 +94,7 @@ fn read_table(section: &Section<'_>, keys: &[&str]) -> Result<OciConfig, Manifes
         directories: list(section, "directories", |entry| absolute_path(entry, entry.string()?))?,
         wheels: section.strings("wheels")?,
         hashes: hashes(section)?,
+        build_environment: section.string("build-environment")?,
         compression: match section.string("compression")? {
             Some(text) => Some(text.parse::<CompressionSetting>().map_err(|e| section.error_at("compression", e))?),
             None => None,
