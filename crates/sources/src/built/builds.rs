@@ -24,8 +24,8 @@ use super::{
 };
 use crate::{Decided, SourceError};
 use pixi_oci_pipeline::SourceWheel;
-use pixi_oci_project::{BuildPlace, Event};
 use pixi_oci_project::Target;
+use pixi_oci_project::{BuildPlace, Event};
 
 /// Sources that are being built. It says what it needs, and is given it, until nothing is left:
 /// [`next`](Self::next) builds as far as it can.
