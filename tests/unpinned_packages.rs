@@ -85,6 +85,17 @@ fn replace(archive: &Path, package: &Package) {
 }
 
 #[test]
+fn products_have_what_is_there() {
+    let sandbox = without(&["sha256:", "md5:", "size:"]);
+    let hash = sha256(&fs::read(archive(&sandbox)).unwrap());
+    let outcome = sandbox.run(&["product", "ws", "--workdir", "wd", "--arch", "amd64"]).success();
+    assert!(outcome.stderr.contains(&format!("`local = \"{hash}\"` to [tool.pixi-oci.hashes]")), "{outcome:?}");
+    let manifest = fs::read_to_string(sandbox.path("wd/product/manifest.json")).unwrap();
+    assert!(manifest.contains(&format!("sha256:{hash}")), "{manifest}");
+    sandbox.run(&["check-product", "wd/product"]).success();
+}
+
+#[test]
 fn a_wrong_md5_is_refused() {
     let sandbox = without(&["sha256:", "size:"]);
     replace(&archive(&sandbox), &local("2"));

@@ -167,6 +167,10 @@ fn platforms<'a>(environments: &'a [Environment], session: &Session) -> Result<V
         for (target, wheels) in project.targets.iter().zip(&sources.wheels) {
             let mut packages = locked(&target.packages, workdir);
             find_archives(&mut packages, session)?;
+            // Files on this machine that the lock file has no hash of are read anew.
+            if packages.iter().any(Package::is_unknown) {
+                fetch_unknown(packages.iter_mut(), session)?;
+            }
             let packages = with_wheels(packages, wheels, workdir);
             platforms.push(Platform { environment: &project.configuration.environment, target, packages, wheels });
         }

@@ -38,6 +38,7 @@ pub(super) fn write_environment(
     let glibc = virtual_packages::glibc(&target.virtual_packages);
     let warnings = place(target, &mut packages, glibc, &FactsCache::open(&session.caches.dir))?;
     written.warnings.extend(warnings);
+    written.warnings.extend(packages.iter().filter_map(Package::unpinned_warning));
     for package in packages.iter().filter(|package| package.has_post_link()) {
         let package = &package.label;
         written.warnings.push(format!("{package} has a post-link script; --no-pixi does not run it"));

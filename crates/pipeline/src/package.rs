@@ -173,6 +173,15 @@ impl<'a> Package<'a> {
         self.locked.is_some_and(is_unpinned)
     }
 
+    /// What to say if [it is](Self::is_unpinned), once its archive is known.
+    pub fn unpinned_warning(&self) -> Option<String> {
+        let (label, name, sha256) = (&self.label, &self.name, self.sha256().filter(|_| self.is_unpinned())?);
+        Some(format!(
+            "{label}: the lock file has no sha256 for it, so that it is whatever is there now; to pin it, add \
+             `{name} = \"{sha256}\"` to [tool.pixi-oci.hashes]"
+        ))
+    }
+
     /// Its paths below the prefix; none before they are placed.
     pub fn paths(&self) -> &[(TreePath, bool)] {
         self.placement.as_ref().map(|placement| placement.paths.as_slice()).unwrap_or_default()

@@ -74,14 +74,7 @@ impl<'a> ImagePlan<'a> {
             warnings
                 .push(format!("{package} has a post-link script; it is not run, what it would do is not in the image"));
         }
-        for package in packages.iter().filter(|package| package.is_unpinned()) {
-            if let (label, name, Some(sha256)) = (&package.label, &package.name, package.sha256()) {
-                warnings.push(format!(
-                    "{label}: the lock file has no sha256 for it, so that it is whatever is there now; to pin it, add \
-                     `{name} = \"{sha256}\"` to [tool.pixi-oci.hashes]"
-                ));
-            }
-        }
+        warnings.extend(packages.iter().filter_map(Package::unpinned_warning));
         let (max, own) = (project.configuration.max_layers, base.map_or(0, |base| base.layers().len()));
         let layers = package_layers(max, own)?;
         if own > 3 {

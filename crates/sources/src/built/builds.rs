@@ -23,7 +23,7 @@ use super::{
     tree::{SourceTar, source_tar},
 };
 use crate::{Decided, SourceError};
-use pixi_oci_pipeline::SourceWheel;
+use pixi_oci_pipeline::{SourceWheel, is_unpinned};
 use pixi_oci_project::Target;
 use pixi_oci_project::{BuildPlace, Event};
 
@@ -169,7 +169,9 @@ impl<'a> Builds<'a> {
             Some(surroundings) => self.key(tar, index, &surroundings),
             None => return Ok(Err(Need::Base(index))),
         };
-        let wheel = match self.cache.get(&key) {
+        // The key does not say what packages are that the lock file has no sha256 of.
+        let unpinned = target.packages.iter().chain(&tools.targets[index].packages).any(is_unpinned);
+        let wheel = match self.cache.get(&key).filter(|_| !unpinned) {
             Some(path) => read(source, &path)?,
             None => match self.build(source, tar, index)? {
                 Err(need) => return Ok(Err(need)),
