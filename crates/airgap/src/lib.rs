@@ -121,7 +121,7 @@ pub fn product(projects: Vec<Project>, request: &ProductRequest, session: &Sessi
     let names: Vec<String> = environments.iter().map(|e| e.project.configuration.environment.clone()).collect();
     let input = ScriptInput { name: &name, workspace_manifest: &workspace.manifest_file_name, environments: &names };
     write_scripts(&product, &input)?;
-    product.bytes(&place(MANIFEST)?, false, &manifest.to_json()?)?;
+    product.bytes(&place(MANIFEST)?, false, &manifest.to_bytes())?;
     let digest = product.finish()?;
     session.check()?;
     project.copy(staging.scratch())?;

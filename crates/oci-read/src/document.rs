@@ -139,6 +139,16 @@ impl Error {
     }
 }
 
+/// Whether the file `oci-layout` has the version that is known (OCI image-spec, image-layout.md).
+pub fn is_layout(marker: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Marker {
+        image_layout_version: String,
+    }
+    json::parse::<Marker>(marker).is_ok_and(|marker| marker.image_layout_version == "1.0.0")
+}
+
 /// An image manifest or image index.
 #[derive(Debug)]
 pub enum Document {
@@ -269,6 +279,7 @@ pub struct ImageConfig {
     #[serde(default, deserialize_with = "or_null", rename = "os.version")]
     pub os_version: String,
     pub created: Option<String>,
+    #[serde(default)]
     pub rootfs: RootFs,
     pub history: Option<Vec<History>>,
     #[serde(default, deserialize_with = "or_null")]
@@ -345,6 +356,19 @@ impl ImageConfig {
     pub fn layer_history(&self) -> impl Iterator<Item = &History> {
         self.history.iter().flatten().filter(|entry| !entry.empty_layer.unwrap_or(false))
     }
+}
+
+/// Whether two documents say the same but for what is at these JSON pointers.
+pub fn same_except(one: &[u8], other: &[u8], pointers: &[&str]) -> bool {
+    let read = |bytes: &[u8]| {
+        let mut value: serde_json::Value = json::parse(bytes).ok()?;
+        for pointer in pointers {
+            let (parent, key) = pointer.rsplit_once('/')?;
+            value.pointer_mut(parent).and_then(serde_json::Value::as_object_mut).map(|object| object.remove(key));
+        }
+        Some(value)
+    };
+    read(one).is_some_and(|one| Some(one) == read(other))
 }
 
 fn or_null<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
@@ -432,6 +456,13 @@ mod tests {
         ] {
             assert!(ImageConfig::parse(bad.as_bytes()).is_err(), "{bad}");
         }
-        ImageConfig::parse(br#"{"rootfs":{}}"#).unwrap();
+        ImageConfig::parse(b"{}").unwrap();
+    }
+
+    #[test]
+    fn documents_are_compared_but_for_some_places() {
+        let (one, other) = (br#"{"a":{"x":1,"y":2},"b":3}"#, br#"{"b":4,"a":{"y":2}}"#);
+        assert!(same_except(one, other, &["/b", "/a/x", "/none/z"]));
+        assert!(!same_except(one, other, &["/b"]) && !same_except(b"{", b"{", &[]));
     }
 }

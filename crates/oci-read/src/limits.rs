@@ -41,8 +41,8 @@ pub const LINKS: usize = 40;
 pub const RATIO: u64 = 1100;
 /// What all layers of an image may unpack to beyond that, together.
 pub const UNPACKED: u64 = 256 << 20;
-/// Memory for the entries of all layers of a base image: those of 1,200,000 files.
-pub const BASE_ENTRIES: u64 = 192 << 20;
+/// Memory for the entries of all layers of a base image: those of 700,000 files.
+pub const BASE_ENTRIES: u64 = 128 << 20;
 /// Memory for the entries of all layers of a layout that is verified, and for the records and lists in them.
 pub const VERIFY_ENTRIES: u64 = 416 << 20;
 /// Memory for the tree that they make.

@@ -50,13 +50,14 @@ impl Entry {
         if let Kind::HardLink(target) = &self.kind { Some(target) } else { None }
     }
 
+    /// What a link of either kind names.
+    pub fn link(&self) -> Option<&[u8]> {
+        if let Kind::Symlink(target) = &self.kind { Some(target) } else { self.target() }
+    }
+
     /// The bytes that its names take in memory.
     pub fn names_len(&self) -> usize {
-        let target = match &self.kind {
-            Kind::HardLink(target) | Kind::Symlink(target) => target.len(),
-            _ => 0,
-        };
-        self.path.len() + target
+        self.path.len() + self.link().map_or(0, <[u8]>::len)
     }
 
     /// Whether it only hides something of lower layers (OCI image-spec, layer.md "Whiteouts").

@@ -124,6 +124,19 @@ impl<T: Clone> Tree<T> {
         names.join(&b'/')
     }
 
+    /// All that is below a directory, by path from there; a directory comes before what is in it.
+    pub fn below(&self, directory: Id) -> impl Iterator<Item = (Vec<u8>, Id)> {
+        let mut pending: Vec<(Vec<u8>, Id)> = vec![(Vec::new(), directory)];
+        let all = std::iter::from_fn(move || {
+            let (path, id) = pending.pop()?;
+            let join = |name: &[u8]| if path.is_empty() { name.to_vec() } else { [&path, &b"/"[..], name].concat() };
+            let children = &self.slots[id.0 as usize].children;
+            pending.extend(children.iter().rev().map(|(name, child)| (join(name), *child)));
+            Some((path, id))
+        });
+        all.skip(1)
+    }
+
     fn go(&self, way: &mut Way, follow_last: bool) -> Option<Id> {
         while let Some(name) = way.next(self).ok()? {
             let last = way.pending.is_empty();

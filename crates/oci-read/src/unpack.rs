@@ -6,6 +6,7 @@ use std::{
 };
 
 use flate2::bufread::GzDecoder;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     hash::HashReader,
@@ -13,7 +14,7 @@ use crate::{
 };
 
 /// How a layer is compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Packing {
     Plain,
     Gzip,

@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     Error, layers::PackageLayer, package::Facts, package::Kind, package::Link, package::Package, package::Placement,
-    stock::cache::Known, stock::cache::wheel_key, stock::table::LayerTable, stock::table::TableLayer,
+    stock::cache::Known, stock::cache::wheel_key, stock::table::LayerTable, stock::table::table_layer,
 };
 
 /// Whether some package has a file at `path` below the prefix.
@@ -58,6 +58,6 @@ pub fn layer_table(layers: &[PackageLayer], packages: &[Arc<Package<'_>>]) -> Re
             _ => {}
         }
     }
-    let layers = layers.iter().map(|layer| TableLayer::new(layer.layer.tar_size, &layer.findings));
+    let layers = layers.iter().map(|layer| table_layer(layer.layer.tar_size, &layer.findings));
     Ok(LayerTable::new(layers.collect(), conda, wheels))
 }

@@ -42,7 +42,7 @@ pub use report::{
 pub use stock::{
     OnLayer, Remote, Stock,
     cache::{FactsCache, Pushed},
-    previous::{MAX_IMAGES, documents, environment, package_layers as own_layers, table},
+    previous::{documents, environment, package_layers as own_layers, table},
     remote::{Published, RemoteOptions, RemoteRepository},
 };
 pub use workshop::Workshop;

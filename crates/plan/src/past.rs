@@ -8,6 +8,10 @@ use std::{
     str::FromStr,
 };
 
+use oci_read::{
+    document::{Document, same_except},
+    limits,
+};
 use pixi_oci_image::Descriptor;
 use pixi_oci_layer::Digest;
 use pixi_oci_platform::{Links, open};
@@ -16,7 +20,6 @@ use pixi_oci_store::{
     base::{BaseRef, LayoutImage},
     platform_in, read_stored,
 };
-use serde_json::Value;
 
 use crate::error::PlanError;
 use crate::{build::reference, error::Error};
@@ -74,7 +77,7 @@ pub struct PastImage {
     /// Of the image manifest.
     pub digest: Digest,
     /// The manifest and configuration.
-    pub documents: (Value, Value),
+    pub documents: (Vec<u8>, Vec<u8>),
     /// Bottom first, the base's included.
     pub layers: Vec<PastLayer>,
     /// The sha256 of the archives of its conda packages; empty if nobody knows.
@@ -158,21 +161,18 @@ async fn registry(named: &RepositoryRef, session: &Session, scratch: &Path) -> R
     };
     let registry = connect.await.map_err(failed)?;
     let (root, bytes) = registry.manifest(&reference(named)).await.map_err(failed)?;
-    let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
     let mut manifests = Vec::new();
-    match value["manifests"].as_array() {
-        Some(children) => {
-            let digests = children.iter().filter_map(|child| child["digest"].as_str());
-            for digest in digests.take(pixi_oci_pipeline::MAX_IMAGES) {
-                manifests.push(registry.manifest(digest).await.map_err(failed)?);
+    match Document::parse("", &bytes) {
+        Ok(Document::Index(index)) => {
+            for child in index.manifests.iter().take(limits::IMAGES) {
+                manifests.push(registry.manifest(&child.digest).await.map_err(failed)?);
             }
         }
-        None => manifests.push((root.clone(), bytes)),
+        _ => manifests.push((root.clone(), bytes)),
     }
     let mut documents = Vec::new();
     for (descriptor, manifest) in manifests {
-        let value: Value = serde_json::from_slice(&manifest).unwrap_or_default();
-        let Some((config, _)) = pixi_oci_pipeline::documents(&value) else { continue };
+        let Some((config, _)) = pixi_oci_pipeline::documents(&manifest) else { continue };
         let config = registry.fetch_document(&config).await.map_err(failed)?;
         let mut environment = None;
         if let Some(wanted) = environment_of(&manifest) {
@@ -187,17 +187,15 @@ async fn registry(named: &RepositoryRef, session: &Session, scratch: &Path) -> R
 }
 
 fn environment_of(manifest: &[u8]) -> Option<Descriptor> {
-    let (_, layers) = documents(&serde_json::from_slice(manifest).ok()?)?;
+    let (_, layers) = documents(manifest)?;
     environment(&layers).cloned()
 }
 
 /// What can be compared; `None` for what is no image of a machine we know.
 fn image(read: Documents) -> Option<PastImage> {
-    let manifest: Value = serde_json::from_slice(&read.manifest).ok()?;
-    let config: Value = serde_json::from_slice(&read.config).ok()?;
-    let (_, layers) = documents(&manifest)?;
+    let (_, layers) = documents(&read.manifest)?;
     let platform = format!("linux/{}", platform_in(&read.config)?.architecture);
-    let table = read.environment.and_then(|(mut file, layer)| table(&mut file, &layer.media_type));
+    let table = read.environment.and_then(|(mut file, layer)| table(&mut file, layer.size));
     let own = own_layers(&layers);
     let layer = |(index, layer): (usize, Descriptor)| {
         let is_own = own.contains(&index);
@@ -217,27 +215,16 @@ fn image(read: Documents) -> Option<PastImage> {
         digest: read.digest,
         layers: layers.into_iter().enumerate().map(layer).collect(),
         archives: table.map(|table| table.conda.into_keys().collect()).unwrap_or_default(),
-        documents: (manifest, config),
+        documents: (read.manifest, read.config),
     })
 }
 
 /// Whether an image is what was published, but for the commit that it is of: another commit alone, of a file that is not
 /// in the image, makes no other image.
 pub fn is_same(image: &pixi_oci_image::Image, past: &PastImage) -> bool {
-    let parse = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).unwrap_or_default();
-    let (manifest, config) = (parse(&image.manifest_bytes), parse(&image.config_bytes));
-    let (past_manifest, past_config) = past.documents.clone();
-    without_commit(manifest, "/annotations") == without_commit(past_manifest, "/annotations")
-        && without_commit(config, "/config/Labels") == without_commit(past_config, "/config/Labels")
-}
-
-fn without_commit(mut document: Value, place: &str) -> Value {
-    if let Some(said) = document.pointer_mut(place).and_then(Value::as_object_mut) {
-        said.remove("org.opencontainers.image.revision");
-    }
+    let (manifest, config) = &past.documents;
     // The name of the configuration changes with the commit in it; it is compared itself.
-    if let Some(document) = document.as_object_mut().filter(|document| document.contains_key("layers")) {
-        document.remove("config");
-    }
-    document
+    let of_manifest = ["/annotations/org.opencontainers.image.revision", "/config"];
+    let of_config = ["/config/Labels/org.opencontainers.image.revision"];
+    same_except(&image.manifest_bytes, manifest, &of_manifest) && same_except(&image.config_bytes, config, &of_config)
 }

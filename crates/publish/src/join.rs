@@ -1,14 +1,13 @@
 //! The index of images that other jobs have published.
 
+use crate::{content::Content, leg::CheckedLeg, report::PublishedImage};
 use pixi_oci_image::{Descriptor, MediaType, index_document};
+use pixi_oci_pipeline::documents;
 use pixi_oci_registry::{
     Error, Registry, Repository,
     push::{Document, PushPlan},
 };
 use pixi_oci_store::platform_in;
-use serde_json::Value;
-
-use crate::{content::Content, leg::CheckedLeg, report::PublishedImage};
 
 /// The index that names the legs, and nothing else: their blobs are where they have to be.
 pub fn content(legs: &[CheckedLeg]) -> Result<Content<'static>, pixi_oci_plan::Error> {
@@ -45,7 +44,8 @@ pub async fn check(legs: &[CheckedLeg], registry: &Registry, repository: &Reposi
         if descriptor.media_type != leg.manifest.media_type {
             return Err(mismatch(format!("its media type is {}", descriptor.media_type)));
         }
-        let config = config_of(&bytes).ok_or_else(|| mismatch("it is no image manifest".into()))?;
+        let config =
+            documents(&bytes).map(|(config, _)| config).ok_or_else(|| mismatch("it is no image manifest".into()))?;
         let platform = platform_in(&registry.fetch_document(&config).await?);
         if platform.as_ref() != Some(&leg.platform) {
             let found = platform.map_or("something else".to_owned(), |platform| platform.to_string());
@@ -53,15 +53,4 @@ pub async fn check(legs: &[CheckedLeg], registry: &Registry, repository: &Reposi
         }
     }
     Ok(())
-}
-
-fn config_of(manifest: &[u8]) -> Option<Descriptor> {
-    let manifest: Value = serde_json::from_slice(manifest).ok()?;
-    let config = &manifest["config"];
-    Some(Descriptor {
-        media_type: config["mediaType"].as_str()?.into(),
-        digest: config["digest"].as_str()?.parse().ok()?,
-        size: config["size"].as_u64()?,
-        annotations: Default::default(),
-    })
 }

@@ -2,41 +2,13 @@
 
 use std::{collections::BTreeMap, io::Read, path::Path};
 
+use pixi_oci_formats::leg::{MAX_SIZE, VERSION};
 use pixi_oci_image::{Architecture, Descriptor, MediaType, Platform};
-use pixi_oci_layer::Digest;
 use pixi_oci_platform::{Links, open};
-use serde::{Deserialize, Serialize};
 
 use crate::error::PublishError;
 
-/// The format's version.
-const FORMAT: u32 = 1;
-const MAX_SIZE: u64 = 1 << 20;
-
-/// One architecture's image that is in repositories already, named by its digest: a tag may be from an older run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Leg {
-    /// The version of this format.
-    pub format: u32,
-    /// The version that was published, if it is known.
-    pub version: Option<String>,
-    /// `amd64`
-    pub arch: String,
-    /// The CPU variant.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub variant: Option<String>,
-    /// Of the image manifest.
-    pub digest: Digest,
-    /// Of the image manifest, in bytes.
-    pub size: u64,
-    /// Of the image manifest.
-    pub media_type: String,
-    /// Where it is: `HOST/REPOSITORY`.
-    pub repositories: Vec<String>,
-    /// The annotations that the image index gets.
-    pub index_annotations: BTreeMap<String, String>,
-}
+pub use pixi_oci_formats::Leg;
 
 /// A leg as it is used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,53 +18,46 @@ pub struct CheckedLeg {
     pub manifest: Descriptor,
 }
 
-impl Leg {
-    /// Describes an image.
-    pub(super) fn new(
-        version: Option<String>,
-        platform: &Platform,
-        manifest: &Descriptor,
-        repositories: Vec<String>,
-        index_annotations: BTreeMap<String, String>,
-    ) -> Self {
-        Self {
-            format: FORMAT,
-            version,
-            arch: platform.architecture.to_string(),
-            variant: platform.variant.clone(),
-            digest: manifest.digest,
-            size: manifest.size,
-            media_type: manifest.media_type.to_string(),
-            repositories,
-            index_annotations,
-        }
+/// Describes an image.
+pub(super) fn new_leg(
+    version: Option<String>,
+    platform: &Platform,
+    manifest: &Descriptor,
+    repositories: Vec<String>,
+    index_annotations: BTreeMap<String, String>,
+) -> Leg {
+    Leg {
+        format: VERSION,
+        version,
+        arch: platform.architecture.to_string(),
+        variant: platform.variant.clone(),
+        digest: manifest.digest,
+        size: manifest.size,
+        media_type: manifest.media_type.to_string(),
+        repositories,
+        index_annotations,
     }
+}
 
-    /// Reads a file and checks what is in it.
-    pub(super) fn read(path: &Path) -> Result<CheckedLeg, PublishError> {
-        let bad = |reason: String| PublishError::Leg { path: path.into(), reason };
-        let mut bytes = Vec::new();
-        let file = open(path, Links::Follow).map_err(|source| PublishError::NoLeg { path: path.into(), source })?;
-        file.take(MAX_SIZE + 1).read_to_end(&mut bytes).map_err(|error| bad(error.to_string()))?;
-        if bytes.len() as u64 > MAX_SIZE {
-            return Err(bad(format!("it is larger than {MAX_SIZE} bytes")));
-        }
-        let leg: Self = serde_json::from_slice(&bytes).map_err(|error| bad(error.to_string()))?;
-        if leg.format != FORMAT {
-            return Err(bad(format!("it has format {}, and this pixi-oci knows {FORMAT}", leg.format)));
-        }
-        let architecture: Architecture = leg
-            .arch
-            .parse()
-            .map_err(|_| bad(format!("it is for {:?}", leg.arch.chars().take(100).collect::<String>())))?;
-        let media_type = MediaType::from(leg.media_type.as_str());
-        if media_type != MediaType::ImageManifest {
-            return Err(bad("it does not name an image manifest".into()));
-        }
-        let manifest = Descriptor { media_type, digest: leg.digest, size: leg.size, annotations: BTreeMap::new() };
-        let platform = Platform { architecture, variant: leg.variant.clone() };
-        Ok(CheckedLeg { leg, platform, manifest })
+/// Reads a file and checks what is in it.
+fn read(path: &Path) -> Result<CheckedLeg, PublishError> {
+    let bad = |reason: String| PublishError::Leg { path: path.into(), reason };
+    let mut bytes = Vec::new();
+    let file = open(path, Links::Follow).map_err(|source| PublishError::NoLeg { path: path.into(), source })?;
+    file.take(MAX_SIZE + 1).read_to_end(&mut bytes).map_err(|error| bad(error.to_string()))?;
+    if bytes.len() as u64 > MAX_SIZE {
+        return Err(bad(format!("it is larger than {MAX_SIZE} bytes")));
     }
+    let leg = Leg::parse(&bytes).map_err(|error| bad(error.to_string()))?;
+    let architecture: Architecture =
+        leg.arch.parse().map_err(|_| bad(format!("it is for {:?}", leg.arch.chars().take(100).collect::<String>())))?;
+    let media_type = MediaType::from(leg.media_type.as_str());
+    if media_type != MediaType::ImageManifest {
+        return Err(bad("it does not name an image manifest".into()));
+    }
+    let manifest = Descriptor { media_type, digest: leg.digest, size: leg.size, annotations: BTreeMap::new() };
+    let platform = Platform { architecture, variant: leg.variant.clone() };
+    Ok(CheckedLeg { leg, platform, manifest })
 }
 
 /// Reads all files, sorted by architecture. The same leg twice counts once.
@@ -100,7 +65,7 @@ pub(super) fn read_legs<P: AsRef<Path>>(paths: &[P]) -> Result<Vec<CheckedLeg>, 
     let mut legs: Vec<CheckedLeg> = Vec::new();
     for path in paths {
         let path = path.as_ref();
-        let checked = Leg::read(path)?;
+        let checked = read(path)?;
         let mismatch = |reason: String| PublishError::LegMismatch { path: path.into(), reason };
         if let Some(first) = legs.first() {
             if checked.leg.version != first.leg.version {
@@ -131,10 +96,10 @@ mod tests {
     fn leg(arch: Architecture, content: &str) -> Leg {
         let manifest = Descriptor::of(MediaType::ImageManifest, content.as_bytes());
         let annotations = BTreeMap::from([("org.opencontainers.image.revision".to_owned(), "abc".to_owned())]);
-        Leg::new(Some("1.2.3".into()), &Platform::new(arch), &manifest, vec!["r.io/app".into()], annotations)
+        super::new_leg(Some("1.2.3".into()), &Platform::new(arch), &manifest, vec!["r.io/app".into()], annotations)
     }
 
-    fn read(legs: &[serde_json::Value]) -> Result<Vec<CheckedLeg>, PublishError> {
+    fn read_all(legs: &[serde_json::Value]) -> Result<Vec<CheckedLeg>, PublishError> {
         let dir = tempfile::tempdir().unwrap();
         let write = |(number, leg): (usize, &serde_json::Value)| {
             let path = dir.path().join(format!("{number}.json"));
@@ -148,7 +113,7 @@ mod tests {
     fn legs_are_sorted_and_count_once() {
         let [amd, arm] = [leg(Architecture::Amd64, "a"), leg(Architecture::Arm64, "b")];
         let [a, b] = [serde_json::json!(amd), serde_json::json!(arm)];
-        let legs = read(&[b.clone(), a.clone(), b]).unwrap();
+        let legs = read_all(&[b.clone(), a.clone(), b]).unwrap();
         assert_eq!(legs.iter().map(|checked| &checked.leg).collect::<Vec<_>>(), [&amd, &arm]);
         assert_eq!(a["arch"], "amd64");
         assert_eq!(a["mediaType"], "application/vnd.oci.image.manifest.v1+json");
@@ -165,13 +130,13 @@ mod tests {
             (Leg { arch: "riscv64".into(), ..leg(Architecture::Arm64, "b") }, None),
             (Leg { media_type: MediaType::ImageIndex.to_string(), ..leg(Architecture::Arm64, "b") }, None),
         ] {
-            let error = read(&[serde_json::json!(amd), serde_json::json!(other)]).unwrap_err();
+            let error = read_all(&[serde_json::json!(amd), serde_json::json!(other)]).unwrap_err();
             assert_eq!(error.name(), name, "{error}");
         }
         let mut odd = serde_json::json!(amd);
         odd["more"] = 1.into();
         for bad in [odd, serde_json::json!([]), serde_json::json!({"digest": "sha256:../../x"})] {
-            assert!(matches!(read(&[bad]), Err(PublishError::Leg { .. })));
+            assert!(matches!(read_all(&[bad]), Err(PublishError::Leg { .. })));
         }
         assert!(matches!(read_legs(&["nowhere.json"]), Err(PublishError::NoLeg { .. })));
     }

@@ -1,11 +1,10 @@
 //! Removes tags that only publishing needed.
 
 use crate::tags::{Prune, StagedTag, prune_plan};
-use pixi_oci_image::MediaType;
+use oci_read::document::{Document, Error as Unread, OCI_MANIFEST};
 use pixi_oci_layer::Digest;
 use pixi_oci_registry::{Error, ErrorKind, Registry, Repository};
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::{error::PublishError, publish::connect, report::FailureReport, request::PublishRequest};
 use pixi_oci_project::Session;
@@ -106,16 +105,15 @@ async fn look(registry: &Registry, repository: &Repository, tag: String) -> Resu
         let reason = "its index names something without a sha256 digest; nothing is removed";
         Error::new(ErrorKind::Answer, repository.host(), what, reason)
     };
-    let document: Value = serde_json::from_slice(&bytes).map_err(|_| unreadable())?;
-    let is_index =
-        descriptor.media_type == MediaType::ImageIndex || document.get("manifests").is_some_and(|list| !list.is_null());
-    let children = match (&document["manifests"], is_index) {
-        (Value::Array(list), true) => list
-            .iter()
-            .map(|child| child["digest"].as_str()?.parse().ok())
-            .collect::<Option<Vec<Digest>>>()
-            .ok_or_else(unreadable)?,
-        _ => Vec::new(),
+    let children = match Document::parse("", &bytes) {
+        Ok(Document::Index(index)) => {
+            let digests = index.manifests.iter().map(|child| child.digest.parse().ok());
+            digests.collect::<Option<Vec<Digest>>>().ok_or_else(unreadable)?
+        }
+        Ok(Document::Manifest(_)) | Err(Unread::Schema1 | Unread::Neither) => Vec::new(),
+        // Something else than an image that names no images.
+        Err(Unread::MediaType { expected, .. }) if expected == OCI_MANIFEST => Vec::new(),
+        Err(_) => return Err(unreadable()),
     };
     Ok(StagedTag { tag, digest: descriptor.digest, children })
 }

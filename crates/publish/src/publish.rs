@@ -15,8 +15,7 @@ use crate::{
     early::{EarlyUpload, publish_started},
     error::PublishError,
     join,
-    leg::Leg,
-    leg::{CheckedLeg, read_legs},
+    leg::{CheckedLeg, Leg, new_leg, read_legs},
     mount,
     report::DestinationReport,
     report::FailureReport,
@@ -398,5 +397,5 @@ fn leg(request: &PublishRequest, report: &PublishReport, content: &Content<'_>) 
     let image = stored.images.first()?;
     let repositories = report.destinations.iter().map(|destination| destination.repository.clone()).collect();
     let manifest = &image.image.manifest.descriptor;
-    Some(Leg::new(report.version.clone(), image.platform.as_ref()?, manifest, repositories, stored.annotations()))
+    Some(new_leg(report.version.clone(), image.platform.as_ref()?, manifest, repositories, stored.annotations()))
 }

@@ -1,24 +1,10 @@
 //! What a manifest or image index names.
 
-use oci_spec::image as spec;
-use pixi_oci_image::{Descriptor, MediaType};
+use oci_read::document::{self as read, Error};
+use pixi_oci_image::Descriptor;
 use pixi_oci_layer::Digest;
-use serde_json::Value;
 
-/// The size of a document that registries accept at most (OCI distribution-spec, "Pushing Manifests").
-pub const MAX_DOCUMENT: u64 = 4 << 20;
-
-/// The media types that a registry is asked for.
-pub const MANIFEST_TYPES: [&str; 4] = [OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST];
-
-/// An image index.
-pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
-/// An image manifest.
-pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-/// Docker's image index.
-pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
-/// Docker's image manifest.
-pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+pub use oci_read::limits::DOCUMENT as MAX_DOCUMENT;
 
 /// Why a document is not an image manifest or image index.
 #[derive(Debug, thiserror::Error)]
@@ -45,35 +31,33 @@ pub enum References {
 }
 
 impl References {
-    /// Reads a document. The media type of its descriptor decides what it has to be; a document that could be taken
-    /// for the other kind as well is refused (CVE-2021-41190).
+    /// Reads a document. The media type of its descriptor decides what it has to be.
+    ///
+    /// # Errors
+    ///
+    /// It is something else, or two readers could understand it differently.
     pub fn parse(document: &Descriptor, bytes: &[u8]) -> Result<Self, DocumentError> {
         let bad = |reason: String| DocumentError { digest: document.digest, reason };
-        if bytes.len() as u64 > MAX_DOCUMENT {
-            return Err(bad(format!("it is larger than {MAX_DOCUMENT} bytes")));
+        let declared = document.media_type.to_string();
+        if ![read::OCI_MANIFEST, read::OCI_INDEX].contains(&&*declared) {
+            return Err(bad(format!("its media type is {declared}")));
         }
-        let value: Value = serde_json::from_slice(bytes).map_err(|error| bad(error.to_string()))?;
-        if value.get("manifests").is_some() && (value.get("layers").is_some() || value.get("config").is_some()) {
-            return Err(bad("it has both `manifests` and `layers` or `config`".into()));
-        }
-        if value.get("mediaType").is_some_and(|inside| *inside != document.media_type.to_string()) {
-            return Err(bad(format!("its mediaType is {}, not {}", value["mediaType"], document.media_type)));
-        }
-        let ours = |list: &[spec::Descriptor]| -> Result<Vec<Descriptor>, DocumentError> {
-            list.iter().map(|entry| Descriptor::try_from(entry).map_err(|error| bad(error.to_string()))).collect()
-        };
-        match document.media_type {
-            MediaType::ImageManifest => {
-                let manifest: spec::ImageManifest = serde_json::from_value(value).map_err(|e| bad(e.to_string()))?;
-                let config = Descriptor::try_from(manifest.config()).map_err(|error| bad(error.to_string()))?;
-                Ok(Self::Manifest { config, layers: ours(manifest.layers())? })
+        Self::of(read::Document::parse(&declared, bytes).map_err(|error: Error| bad(error.to_string()))?).map_err(bad)
+    }
+
+    /// What a document names, with digests that can be used.
+    ///
+    /// # Errors
+    ///
+    /// A digest is not a SHA-256.
+    pub fn of(document: read::Document) -> Result<Self, String> {
+        let all = |list: &[read::Descriptor]| list.iter().map(descriptor).collect::<Result<Vec<_>, _>>();
+        Ok(match document {
+            read::Document::Manifest(read::Manifest { config, layers, .. }) => {
+                Self::Manifest { config: descriptor(&config)?, layers: all(&layers)? }
             }
-            MediaType::ImageIndex => {
-                let index: spec::ImageIndex = serde_json::from_value(value).map_err(|e| bad(e.to_string()))?;
-                Ok(Self::Index(ours(index.manifests())?))
-            }
-            _ => Err(bad(format!("its media type is {}", document.media_type))),
-        }
+            read::Document::Index(index) => Self::Index(all(&index.manifests)?),
+        })
     }
 
     /// Everything that has to be there before the document may be visible.
@@ -84,4 +68,18 @@ impl References {
         };
         config.into_iter().chain(list)
     }
+}
+
+/// A descriptor with its digest checked: it becomes a file name (CVE-2024-3727).
+///
+/// # Errors
+///
+/// The digest is not a SHA-256.
+pub fn descriptor(read: &read::Descriptor) -> Result<Descriptor, String> {
+    Ok(Descriptor {
+        media_type: read.media_type.as_str().into(),
+        digest: read.digest.parse().map_err(|error| format!("{error}"))?,
+        size: read.size,
+        annotations: read.annotations.clone(),
+    })
 }

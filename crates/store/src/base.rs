@@ -20,19 +20,19 @@ mod select;
 mod skopeo;
 mod store;
 mod take_out;
-mod tar;
 mod tree;
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
+use oci_read::{Budget, document as read};
 use oci_spec::image::History;
 use pixi_oci_image::{Architecture, Descriptor};
 use pixi_oci_layer::{Compression, Digest};
 use tempfile::NamedTempFile;
 
 pub use configuration::BaseConfig;
-pub(crate) use document::{Document as ImageDocument, Entry as DocumentEntry};
+pub(crate) use document::{checked, parse};
 pub use error::{Error, Problem};
 pub use files::{BaseFiles, Entry};
 pub use layer::BaseLayer;
@@ -120,9 +120,10 @@ async fn obtain(
         }
     };
     let found = select::select(&source, architecture).await?;
+    let budget = Arc::new(Budget::default());
     let layers = found.layers.iter().zip(found.configuration.diff_ids);
     let layers = stream::iter(layers)
-        .map(|(entry, diff_id)| layer::obtain(&source, &store, entry, diff_id, options.compression))
+        .map(|(entry, diff_id)| layer::obtain(&source, &store, entry, diff_id, options.compression, budget.clone()))
         .buffered(PARALLEL)
         .try_collect()
         .await?;
@@ -147,7 +148,7 @@ enum Source {
 
 impl Source {
     /// What the reference may mean.
-    async fn roots(&self) -> Result<Vec<DocumentEntry>, Problem> {
+    async fn roots(&self) -> Result<Vec<read::Descriptor>, Problem> {
         match self {
             Self::Local(local) => Ok(local.roots()),
             Self::Registry(registry) => Ok(vec![registry.root().await?]),
@@ -155,18 +156,18 @@ impl Source {
     }
 
     /// A manifest or index; its bytes are those of its digest.
-    async fn manifest(&self, entry: &DocumentEntry) -> Result<Vec<u8>, Problem> {
+    async fn manifest(&self, entry: &read::Descriptor) -> Result<Vec<u8>, Problem> {
         match self {
             Self::Local(local) => local.document(entry),
-            Self::Registry(registry) => registry.manifest(&entry.descriptor()?).await,
+            Self::Registry(registry) => registry.manifest(&checked(entry)?).await,
         }
     }
 
     /// An image configuration; its bytes are those of its digest.
-    async fn configuration(&self, entry: &DocumentEntry) -> Result<Vec<u8>, Problem> {
+    async fn configuration(&self, entry: &read::Descriptor) -> Result<Vec<u8>, Problem> {
         match self {
             Self::Local(local) => local.document(entry),
-            Self::Registry(registry) => registry.configuration(&entry.descriptor()?).await,
+            Self::Registry(registry) => registry.configuration(&checked(entry)?).await,
         }
     }
 

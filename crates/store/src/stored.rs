@@ -2,11 +2,11 @@
 
 use std::{collections::BTreeMap, path::Path};
 
+use oci_read::document::{self as read, Common, ImageConfig};
 use pixi_oci_image::{Architecture, Descriptor, MediaType, Platform};
 use pixi_oci_registry::push::{Document, PushImage, PushLayer, PushPlan};
-use serde_json::Value;
 
-use crate::base::{DocumentEntry, ImageDocument, LayoutImage, Local, Problem};
+use crate::base::{LayoutImage, Local, Problem, checked, parse};
 
 /// What a name of an OCI layout leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,40 +52,36 @@ fn read(dir: &Path, image: &LayoutImage) -> Result<StoredImages, Problem> {
         let reason = "it has several images of this name; give the digest of one, oci:DIR@sha256:…";
         return Err(Problem::document(dir.display(), "a layout with one image of this name", reason));
     };
-    let (root_document, parsed) = document(&layout, root)?;
-    match parsed {
-        ImageDocument::Manifest { config, layers } => {
-            let image = push_image(&layout, root_document.clone(), &config, &layers)?;
-            Ok(StoredImages { images: vec![StoredImage { platform: platform_of(&image), image }], root: root_document })
+    let (root, parsed) = document(&layout, root)?;
+    let images = match parsed {
+        read::Document::Manifest(manifest) => vec![stored(&layout, root.clone(), &manifest)?],
+        read::Document::Index(index) => {
+            index.manifests.iter().map(|entry| child(&layout, entry)).collect::<Result<_, _>>()?
         }
-        ImageDocument::Index(entries) => {
-            let images = entries.iter().map(|entry| child(&layout, entry)).collect::<Result<_, _>>()?;
-            Ok(StoredImages { root: root_document, images })
+    };
+    Ok(StoredImages { root, images })
+}
+
+fn child(layout: &Local, entry: &read::Descriptor) -> Result<StoredImage, Problem> {
+    match document(layout, entry)? {
+        (manifest, read::Document::Manifest(parsed)) => stored(layout, manifest, &parsed),
+        (index, read::Document::Index(_)) => {
+            let reason = "it is an index in an index, which Gitea and others refuse";
+            Err(Problem::document(index.descriptor.digest, "an image manifest", reason))
         }
     }
 }
 
-fn child(layout: &Local, entry: &DocumentEntry) -> Result<StoredImage, Problem> {
-    let (manifest, parsed) = document(layout, entry)?;
-    let ImageDocument::Manifest { config, layers } = parsed else {
-        let reason = "it is an index in an index, which Gitea and others refuse";
-        return Err(Problem::document(manifest.descriptor.digest, "an image manifest", reason));
-    };
-    let image = push_image(layout, manifest, &config, &layers)?;
-    Ok(StoredImage { platform: platform_of(&image), image })
-}
-
 /// The document that an entry names, with its media type from itself where the entry has none.
-fn document(layout: &Local, entry: &DocumentEntry) -> Result<(Document, ImageDocument), Problem> {
+fn document(layout: &Local, entry: &read::Descriptor) -> Result<(Document, read::Document), Problem> {
     let bytes = layout.document(entry)?;
-    let mut descriptor = entry.descriptor()?;
-    let parsed = ImageDocument::parse(descriptor.digest, &entry.media_type, &bytes)?;
+    let mut descriptor = checked(entry)?;
+    let parsed = parse(descriptor.digest, &entry.media_type, &bytes)?;
     if entry.media_type.is_empty() {
-        let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-        descriptor.media_type = match (value["mediaType"].as_str(), &parsed) {
-            (Some(media_type), _) => media_type.into(),
-            (None, ImageDocument::Manifest { .. }) => MediaType::ImageManifest,
-            (None, ImageDocument::Index(_)) => MediaType::ImageIndex,
+        descriptor.media_type = match (parsed.common(), &parsed) {
+            (Common { media_type, .. }, _) if !media_type.is_empty() => media_type.as_str().into(),
+            (_, read::Document::Manifest(_)) => MediaType::ImageManifest,
+            (_, read::Document::Index(_)) => MediaType::ImageIndex,
         };
     }
     // What a layout says of an image, its name there, is no part of the image.
@@ -93,20 +89,17 @@ fn document(layout: &Local, entry: &DocumentEntry) -> Result<(Document, ImageDoc
     Ok((Document { descriptor, bytes }, parsed))
 }
 
-fn push_image(
-    layout: &Local,
-    manifest: Document,
-    config: &DocumentEntry,
-    layers: &[DocumentEntry],
-) -> Result<PushImage, Problem> {
-    let config = Document { descriptor: config.descriptor()?, bytes: layout.document(config)? };
-    let layer = |entry: &DocumentEntry| -> Result<PushLayer, Problem> {
-        let descriptor = entry.descriptor()?;
+fn stored(layout: &Local, manifest: Document, parsed: &read::Manifest) -> Result<StoredImage, Problem> {
+    let config = Document { descriptor: checked(&parsed.config)?, bytes: layout.document(&parsed.config)? };
+    let layer = |entry: &read::Descriptor| -> Result<PushLayer, Problem> {
+        let descriptor = checked(entry)?;
         let source = layout.blob_path(&descriptor.digest);
         check_size(&source, &descriptor)?;
         Ok(PushLayer { descriptor, source: Some(source) })
     };
-    Ok(PushImage { manifest, config, layers: layers.iter().map(layer).collect::<Result<_, _>>()? })
+    let layers = parsed.layers.iter().map(layer).collect::<Result<_, _>>()?;
+    // The configuration's, which is what runtimes compare with.
+    Ok(StoredImage { platform: platform_in(&config.bytes), image: PushImage { manifest, config, layers } })
 }
 
 fn check_size(path: &Path, blob: &Descriptor) -> Result<(), Problem> {
@@ -115,17 +108,12 @@ fn check_size(path: &Path, blob: &Descriptor) -> Result<(), Problem> {
     Ok(())
 }
 
-/// From the configuration, which is what runtimes compare with.
-fn platform_of(image: &PushImage) -> Option<Platform> {
-    platform_in(&image.config.bytes)
-}
-
 /// The platform that an image configuration says, if images can be made for it.
 pub fn platform_in(config: &[u8]) -> Option<Platform> {
-    let config: Value = serde_json::from_slice(config).ok()?;
-    let architecture: Architecture = config["architecture"].as_str()?.parse().ok()?;
-    let variant = config["variant"].as_str().filter(|variant| !variant.is_empty()).map(str::to_owned);
-    (config["os"] == Platform::OS).then_some(Platform { architecture, variant })
+    let platform = ImageConfig::parse(config).ok()?.platform();
+    let architecture: Architecture = platform.architecture.parse().ok()?;
+    let variant = platform.variant().map(str::to_owned);
+    (platform.os == Platform::OS).then_some(Platform { architecture, variant })
 }
 
 impl StoredImages {
@@ -146,10 +134,9 @@ impl StoredImages {
         }
     }
 
-    /// The annotations of the image index.
+    /// The annotations of the root.
     pub fn annotations(&self) -> BTreeMap<String, String> {
-        let root: Value = serde_json::from_slice(&self.root.bytes).unwrap_or_default();
-        serde_json::from_value(root["annotations"].clone()).unwrap_or_default()
+        read::Document::parse("", &self.root.bytes).map(|root| root.common().annotations.clone()).unwrap_or_default()
     }
 }
 

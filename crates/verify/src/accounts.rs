@@ -16,6 +16,7 @@ mod wheel;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use oci_read::tar::{Kind, file_name};
+use pixi_oci_formats::{file_list, layer_table};
 
 use crate::{
     layer::{Entry, Layer},
@@ -69,7 +70,7 @@ pub(crate) fn is_document(path: &[u8]) -> bool {
     path.ends_with(b".dist-info/RECORD")
         || is_conda_meta(path)
         || entrypoint::is_document(path)
-        || [table::PLACE, application::PLACE, environment::APPTAINER, environment::ENTRYPOINT]
+        || [layer_table::PLACE, file_list::PLACE, environment::APPTAINER, environment::ENTRYPOINT]
             .iter()
             .any(|place| place.as_bytes() == path)
 }

@@ -14,17 +14,19 @@ use std::{
 
 use pixi_oci_platform::{Links, open, read};
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use oci_read::hex;
+use pixi_oci_formats::product::{MANIFEST, MAX_SIZE};
+
+pub use pixi_oci_formats::product::{ProductEnvironment, ProductManifest};
 
 use crate::report::printable;
 
 const DIGEST: &str = "DIGEST";
 const SUMS: &str = "SHA256SUMS";
 const FILES: &str = "FILES";
-const MANIFEST: &str = "manifest.json";
 /// Lists of a million files have some 100 MB.
 const MAX_LIST: u64 = 512 << 20;
 /// Enough to see what is wrong.
@@ -54,31 +56,6 @@ pub struct ProductReport {
     pub product: Option<ProductManifest>,
     /// What is wrong; at most 1000 things.
     pub problems: Vec<String>,
-}
-
-/// What `manifest.json` says, as far as it matters here.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ProductManifest {
-    /// The directory of the project.
-    pub name: String,
-    /// The workspace manifest's file name.
-    pub workspace_manifest: String,
-    /// Of the lock file.
-    pub lock_file_digest: String,
-    /// Conda platforms.
-    pub platforms: Vec<String>,
-    /// What can be installed.
-    pub environments: Vec<ProductEnvironment>,
-}
-
-/// An environment on a platform.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProductEnvironment {
-    /// Its name.
-    pub name: String,
-    /// The conda platform.
-    pub subdir: String,
 }
 
 impl ProductReport {
@@ -283,7 +260,8 @@ fn content(path: &Path, expected: &str) -> Option<String> {
 }
 
 fn read_manifest(dir: &Path, sums: &BTreeMap<Vec<u8>, String>, problems: &mut Problems) -> Option<ProductManifest> {
-    let read = read_list(&dir.join(MANIFEST)).and_then(|bytes| Ok(serde_json::from_slice::<ProductManifest>(&bytes)?));
+    let read = read(&dir.join(MANIFEST), Links::Refuse, MAX_SIZE)
+        .and_then(|bytes| ProductManifest::parse(&bytes).map_err(io::Error::other));
     let manifest = match read {
         Ok(manifest) => manifest,
         Err(error) => {
@@ -292,7 +270,7 @@ fn read_manifest(dir: &Path, sums: &BTreeMap<Vec<u8>, String>, problems: &mut Pr
         }
     };
     let lock = sums.get(format!("{}/pixi.lock", manifest.name).as_bytes());
-    if lock.map(|digits| format!("sha256:{digits}")).as_ref() != Some(&manifest.lock_file_digest) {
+    if lock.map(|digits| format!("sha256:{digits}")) != Some(manifest.lock_file_digest.to_string()) {
         problems.add(format!("{}/pixi.lock: it is not the one that {MANIFEST} names", manifest.name));
     }
     // It becomes a path in a container.

@@ -109,7 +109,7 @@ fn compare(place: &str, value: &Value, shape: &Shape, foreign: &mut Vec<String>)
 }
 
 /// One line, keys sorted.
-fn canonical(value: &Value, out: &mut String) {
+pub(crate) fn canonical(value: &Value, out: &mut String) {
     let mut separate = "";
     match value {
         Value::Object(object) => {

@@ -71,7 +71,7 @@ pub fn run(args: &ProductArgs, output: &Output) -> Result<ExitCode, CliError> {
             format!("{shown}: {n} {} wrong; nothing of it may be used", if n == 1 { "thing is" } else { "things are" })
         }
     };
-    let lock_file = report.product.as_ref().map(|product| product.lock_file_digest.clone());
+    let lock_file = report.product.as_ref().map(|product| product.lock_file_digest.to_string());
     let verdict = Verdict::new(shown, lock_file, report, sound, runs);
     show::show(&verdict, &summary, args.run.out.as_deref(), args.json, output)
 }

@@ -1,47 +1,11 @@
 //! The list of what is in the application layer, which is a file of that layer.
-//!
-//! Files of packages are listed by their packages, in `conda-meta` and `RECORD`; those of the project by nobody else. With
-//! this list `verify image` can tell what was declared when the image was built from what came later.
 
 use std::{collections::BTreeMap, io};
 
+use pixi_oci_formats::file_list::{FileList, Listed, PLACE};
 use pixi_oci_layer::{Content, Digest, DigestWriter, DirectoryAttributes, File, FileTree, Mode, Node, TreePath};
-use serde::Serialize;
 
 use crate::{Error, contents::application::ApplicationError};
-
-/// Where it is in the image.
-const PLACE: &str = "opt/pixi/application.json";
-/// Raised when the form changes.
-const VERSION: u32 = 1;
-
-#[derive(Serialize)]
-struct FileList<'a> {
-    version: u32,
-    /// By their paths from the image's root.
-    files: BTreeMap<&'a str, Listed<'a>>,
-}
-
-/// What a path is: it has a digest, a target, or only a mode.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Listed<'a> {
-    /// Of a file or directory: four octal digits.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mode: Option<String>,
-    /// Of a directory of the base image that is not root's: `USER:GROUP` in numbers.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    owner: Option<String>,
-    /// Of a file: hex.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sha256: Option<String>,
-    /// Of a symbolic link.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    target: Option<&'a str>,
-    /// Of a hard link: the path of the file.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    hard_link: Option<&'a str>,
-}
 
 /// Adds the list of a layer's nodes to them.
 ///
@@ -49,10 +13,9 @@ struct Listed<'a> {
 ///
 /// A file cannot be read, or is in the list's place.
 pub fn with_file_list(mut tree: FileTree) -> Result<FileTree, Error> {
-    let files = tree.iter().map(|(path, node)| Ok((path.as_str(), listed(node)?)));
-    let list = FileList { version: VERSION, files: files.collect::<io::Result<_>>().map_err(ApplicationError::Read)? };
-    // It has nothing that cannot be written.
-    let json = serde_json::to_vec(&list).unwrap_or_default();
+    let files = tree.iter().map(|(path, node)| Ok((path.as_str().to_owned(), listed(node)?)));
+    let files: BTreeMap<_, _> = files.collect::<io::Result<_>>().map_err(ApplicationError::Read)?;
+    let json = FileList::new(files).to_bytes();
     let place =
         TreePath::new(PLACE).map_err(|source| ApplicationError::Destination { destination: PLACE.into(), source })?;
     let file = File { content: Content::from_bytes(json), mode: Mode::FILE, mtime: None };
@@ -60,9 +23,9 @@ pub fn with_file_list(mut tree: FileTree) -> Result<FileTree, Error> {
     Ok(tree)
 }
 
-fn listed(node: &Node) -> io::Result<Listed<'_>> {
+fn listed(node: &Node) -> io::Result<Listed> {
     let mode = |mode: &Mode| Some(format!("{:04o}", mode.bits()));
-    let none = Listed { mode: None, owner: None, sha256: None, target: None, hard_link: None };
+    let none = Listed::default();
     Ok(match node {
         Node::Directory { mode: bits } => Listed { mode: mode(bits), ..none },
         Node::Inherited(DirectoryAttributes { mode: bits, owner, group }) => {
@@ -70,8 +33,8 @@ fn listed(node: &Node) -> io::Result<Listed<'_>> {
             Listed { mode: mode(bits), owner, ..none }
         }
         Node::File(file) => Listed { mode: mode(&file.mode), sha256: Some(digest(&file.content)?.hex()), ..none },
-        Node::Symlink { target, .. } => Listed { target: Some(target), ..none },
-        Node::HardLink { target } => Listed { hard_link: Some(target.as_str()), ..none },
+        Node::Symlink { target, .. } => Listed { target: Some(target.clone()), ..none },
+        Node::HardLink { target } => Listed { hard_link: Some(target.to_string()), ..none },
     })
 }
 

@@ -71,7 +71,7 @@ impl<'a> Below<'a> {
 
     /// The tree with every path where the base's links lead, and with the directories that would become others else.
     pub fn settle(&self, tree: FileTree) -> Result<FileTree, crate::Error> {
-        let special: BTreeMap<&str, DirectoryAttributes> =
+        let special: BTreeMap<String, DirectoryAttributes> =
             self.base.iter().flat_map(|base| base.special_directories()).collect();
         let mut settled = FileTree::new();
         for (path, node) in tree.iter() {
@@ -90,15 +90,15 @@ impl<'a> Below<'a> {
     /// Adds the directories that the layers below have with permissions or owners of their own.
     fn keep_directories(
         &self,
-        special: BTreeMap<&str, DirectoryAttributes>,
+        special: BTreeMap<String, DirectoryAttributes>,
         tree: &mut FileTree,
     ) -> Result<(), crate::Error> {
         let above: HashSet<String> =
             tree.iter().flat_map(|(path, _)| path.ancestors()).map(ToOwned::to_owned).collect();
         let mut kept: BTreeMap<TreePath, Node> = BTreeMap::new();
         for (path, attributes) in special {
-            if (above.contains(path) || self.ours.get(path) == Some(&true))
-                && let Ok(path) = TreePath::new(path)
+            if (above.contains(&path) || self.ours.get(&path) == Some(&true))
+                && let Ok(path) = TreePath::new(&path)
             {
                 kept.insert(path, Node::Inherited(attributes));
             }

@@ -18,7 +18,8 @@ mod layers;
 mod pushed;
 mod record;
 
-pub use facts::{FactsCache, Known, wheel_key};
+pub use facts::{FactsCache, wheel_key};
 pub use layers::LayerCache;
+pub use pixi_oci_formats::layer_table::Known;
 pub use pushed::Pushed;
 pub use record::LayerRecord;

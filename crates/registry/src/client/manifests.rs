@@ -8,7 +8,6 @@ use reqwest::{
 };
 use serde::Deserialize;
 
-use crate::document::{MANIFEST_TYPES, MAX_DOCUMENT};
 use crate::{
     call::read_body,
     client::{
@@ -20,6 +19,7 @@ use crate::{
     repository::{Repository, check_tag},
     retry::{Attempts, Failure},
 };
+use oci_read::{document::MANIFEST_TYPES, limits::DOCUMENT as MAX_DOCUMENT};
 
 const TAGS_PER_PAGE: usize = 1000;
 const MAX_TAGS: usize = 100_000;

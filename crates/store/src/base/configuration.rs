@@ -1,16 +1,12 @@
-//! The image configurations of other people's images.
+//! The image configurations of base images.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt::Display,
-};
+use std::{collections::BTreeSet, fmt::Display};
 
+use oci_read::document::{self as read, ImageConfig, Platform};
 use oci_spec::image::History;
-use pixi_oci_layer::{DiffId, Digest};
-use serde::Deserialize;
-use serde_json::Value;
+use pixi_oci_layer::DiffId;
 
-use super::{Problem, document::EntryPlatform};
+use super::Problem;
 
 /// What a base image's configuration says, as far as a build needs it.
 #[derive(Debug, Clone, Default)]
@@ -34,63 +30,49 @@ pub struct BaseConfig {
 /// An image configuration.
 #[derive(Debug)]
 pub(crate) struct Configuration {
-    pub platform: EntryPlatform,
+    pub platform: Platform,
     pub config: BaseConfig,
     pub diff_ids: Vec<DiffId>,
     pub history: Vec<History>,
 }
 
-#[derive(Deserialize)]
-struct RawConfiguration {
-    #[serde(flatten)]
-    platform: EntryPlatform,
-    config: Option<RawConfig>,
-    rootfs: RawRootfs,
-    history: Option<Vec<History>>,
-}
-
-#[derive(Deserialize)]
-struct RawRootfs {
-    diff_ids: Option<Vec<Digest>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct RawConfig {
-    env: Option<Vec<String>>,
-    user: Option<String>,
-    entrypoint: Option<Vec<String>>,
-    cmd: Option<Vec<String>>,
-    working_dir: Option<String>,
-    volumes: Option<BTreeMap<String, Value>>,
-    stop_signal: Option<String>,
-}
-
 impl Configuration {
     pub(crate) fn parse(what: impl Display, bytes: &[u8], layers: usize) -> Result<Self, Problem> {
         let bad = |reason: String| Problem::document(&what, "an image configuration", reason);
-        let raw: RawConfiguration = serde_json::from_slice(bytes).map_err(|error| bad(error.to_string()))?;
-        let diff_ids: Vec<DiffId> = raw.rootfs.diff_ids.unwrap_or_default().into_iter().map(DiffId).collect();
+        let read = ImageConfig::parse(bytes).map_err(|error| bad(error.to_string()))?;
+        let diff_ids = read.rootfs.diff_ids.iter().map(|text| text.parse().map(DiffId)).collect::<Result<Vec<_>, _>>();
+        let diff_ids = diff_ids.map_err(|error| bad(error.to_string()))?;
         if diff_ids.len() != layers {
             return Err(bad(format!("it has {} diff ids, but the manifest has {layers} layers", diff_ids.len())));
         }
-        let config = raw.config.unwrap_or_default();
+        let (platform, config) = (read.platform(), read.config);
         let pair =
             |variable: &String| variable.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
-        // Go writes empty values for what was not said.
-        let text = |text: Option<String>| text.filter(|text| !text.is_empty());
-        let list = |list: Option<Vec<String>>| list.filter(|list| !list.is_empty());
+        let text = |text: String| Some(text).filter(|text| !text.is_empty());
+        let list = |list: Vec<String>| Some(list).filter(|list| !list.is_empty());
         let config = BaseConfig {
-            env: config.env.iter().flatten().filter_map(pair).filter(|(name, _)| !name.is_empty()).collect(),
+            env: config.env.iter().filter_map(pair).filter(|(name, _)| !name.is_empty()).collect(),
             user: text(config.user),
             entrypoint: list(config.entrypoint),
             cmd: list(config.cmd),
             workdir: text(config.working_dir),
-            volumes: config.volumes.unwrap_or_default().into_keys().collect(),
+            volumes: config.volumes.into_keys().collect(),
             stop_signal: text(config.stop_signal),
         };
-        Ok(Self { platform: raw.platform, config, diff_ids, history: raw.history.unwrap_or_default() })
+        Ok(Self { platform, config, diff_ids, history: read.history.into_iter().flatten().map(history).collect() })
     }
+}
+
+/// As it is there.
+fn history(read: read::History) -> History {
+    let mut entry = History::default();
+    entry
+        .set_created(read.created)
+        .set_author(read.author)
+        .set_created_by(read.created_by)
+        .set_comment(read.comment)
+        .set_empty_layer(read.empty_layer);
+    entry
 }
 
 #[cfg(test)]
@@ -110,7 +92,7 @@ mod tests {
         assert_eq!((user, entrypoint, cmd, workdir, stop_signal), (None, None, None, None, None));
         let error = Configuration::parse("test", text.as_bytes(), 1).unwrap_err();
         assert!(error.to_string().contains("0 diff ids"), "{error}");
-        Configuration::parse("test", br#"{"rootfs":{}}"#, 0).unwrap();
+        Configuration::parse("test", b"{}", 0).unwrap();
         assert!(Configuration::parse("test", br#"{"rootfs":{"diff_ids":["sha256:AA"]}}"#, 1).is_err());
     }
 }

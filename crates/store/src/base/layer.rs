@@ -3,18 +3,15 @@
 use std::{
     io::{Seek, Write},
     path::PathBuf,
+    sync::Arc,
 };
 
-use pixi_oci_image::{Descriptor, LayerEntry, layer_media_type};
+use oci_read::{Budget, document::Descriptor as Entry, unpack::Packing};
+use pixi_oci_image::{Descriptor, LayerEntry, MediaType, layer_media_type};
 use pixi_oci_layer::{Compression, DiffId, DigestWriter, LAYER_FORMAT_VERSION};
 use tempfile::NamedTempFile;
 
-use super::{
-    Problem, Source,
-    document::Entry,
-    listing::{Compressed, Listing},
-    store::Store,
-};
+use super::{Problem, Source, document::checked, listing::Listing, store::Store};
 use crate::Error;
 
 /// A layer of a base image and the file with its compressed bytes.
@@ -33,14 +30,15 @@ pub(crate) async fn obtain(
     entry: &Entry,
     diff_id: DiffId,
     compression: Compression,
+    budget: Arc<Budget>,
 ) -> Result<BaseLayer, Problem> {
-    let blob = entry.descriptor()?;
+    let blob = checked(entry)?;
     if let Some(known) = known(store, &blob, diff_id, compression)? {
         return Ok(known);
     }
     let staged = source.layer(&blob, store.staging()?).await?;
     let store = store.clone();
-    super::blocking(move || take_over(&store, blob, diff_id, compression, staged)).await
+    super::blocking(move || take_over(&store, blob, diff_id, compression, staged, &budget)).await
 }
 
 /// The layer, if an earlier build has had it.
@@ -67,10 +65,12 @@ fn take_over(
     diff_id: DiffId,
     compression: Compression,
     staged: NamedTempFile,
+    budget: &Arc<Budget>,
 ) -> Result<BaseLayer, Problem> {
-    let listing = Listing::read(staged.path()).map_err(|source| Problem::Layer { layer: blob.digest, source })?;
+    let listing =
+        Listing::read(staged.path(), budget).map_err(|source| Problem::Layer { layer: blob.digest, source })?;
     check_diff_id(&blob, &listing, diff_id)?;
-    if listing.compression != Compressed::No {
+    if listing.packing != Packing::Plain {
         store.adopt(staged, &blob.digest)?;
         store.put_listing(&blob.digest, &listing)?;
         return Ok(base_layer(store, blob.clone(), &blob, &listing));
@@ -103,8 +103,16 @@ fn base_layer(store: &Store, here: Descriptor, named: &Descriptor, listing: &Lis
     let path = store.blob_path(&here.digest);
     // Annotations about the blob (zstd:chunked, eStargz) are true of these bytes only.
     let annotations = if here.digest == named.digest { named.annotations.clone() } else { Default::default() };
-    let descriptor = Descriptor { media_type: listing.compression.media_type(), annotations, ..here };
+    let descriptor = Descriptor { media_type: media_type(listing.packing), annotations, ..here };
     BaseLayer { entry: LayerEntry { descriptor, diff_id: listing.diff_id() }, path }
+}
+
+fn media_type(packing: Packing) -> MediaType {
+    match packing {
+        Packing::Plain => MediaType::ImageLayer,
+        Packing::Gzip => MediaType::ImageLayerGzip,
+        Packing::Zstd => MediaType::ImageLayerZstd,
+    }
 }
 
 fn check_diff_id(blob: &Descriptor, listing: &Listing, expected: DiffId) -> Result<(), Problem> {

@@ -2,13 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
+use oci_read::{
+    document::{Descriptor as Entry, Document},
+    limits::DOCUMENT,
+};
 use pixi_oci_image::Descriptor;
-use pixi_oci_registry::document::MAX_DOCUMENT;
 use tempfile::NamedTempFile;
 
 use super::{
     Problem,
-    document::{Document, Entry},
+    document::{self, checked},
     reference::LayoutImage,
     skopeo::Copied,
     store::read_at_most,
@@ -32,8 +35,7 @@ impl Local {
     pub(crate) fn layout(dir: &Path, image: &LayoutImage) -> Result<Self, Problem> {
         let marker = dir.join("oci-layout");
         let version = read_at_most(&marker, 1024).map_err(Error::io("read", &marker))?;
-        let version: serde_json::Value = serde_json::from_slice(&version).unwrap_or_default();
-        if version["imageLayoutVersion"] != "1.0.0" {
+        if !oci_read::document::is_layout(&version) {
             let reason = "it does not say imageLayoutVersion 1.0.0";
             return Err(Problem::document(marker.display(), "the marker of an OCI layout", reason));
         }
@@ -42,7 +44,7 @@ impl Local {
             LayoutImage::Digest(digest) => {
                 let path = blobs.join(digest.hex());
                 let size = std::fs::metadata(&path).map_err(Error::io("read", &path))?.len();
-                vec![Entry::new(digest, size)]
+                vec![Entry::new(digest.to_string(), size)]
             }
             LayoutImage::Only => named(entries(dir)?, None)?,
             LayoutImage::Tag(tag) => named(entries(dir)?, Some(tag))?,
@@ -54,12 +56,12 @@ impl Local {
     pub(crate) fn copied(copied: Copied) -> Result<Self, Problem> {
         let blobs = copied.dir().to_owned();
         let path = blobs.join("manifest.json");
-        let manifest = read_at_most(&path, MAX_DOCUMENT).map_err(Error::io("read", &path))?;
+        let manifest = read_at_most(&path, DOCUMENT).map_err(Error::io("read", &path))?;
         let digest = pixi_oci_layer::Digest::of(&manifest);
         // skopeo names the manifest differently from all other blobs.
         let by_digest = blobs.join(digest.hex());
         std::fs::rename(&path, &by_digest).map_err(Error::io("write", &by_digest))?;
-        Ok(Self { blobs, roots: vec![Entry::new(&digest, manifest.len() as u64)], _copied: Some(copied) })
+        Ok(Self { blobs, roots: vec![Entry::new(digest.to_string(), manifest.len() as u64)], _copied: Some(copied) })
     }
 
     /// What the reference may mean: one image or index, or several images that differ in their platform.
@@ -69,9 +71,9 @@ impl Local {
 
     /// A manifest, index or configuration.
     pub(crate) fn document(&self, entry: &Entry) -> Result<Vec<u8>, Problem> {
-        let blob = entry.descriptor()?;
+        let blob = checked(entry)?;
         let path = self.blobs.join(blob.digest.hex());
-        let bytes = read_at_most(&path, MAX_DOCUMENT).map_err(Error::io("read", &path))?;
+        let bytes = read_at_most(&path, DOCUMENT).map_err(Error::io("read", &path))?;
         check_bytes(&blob, &bytes)?;
         Ok(bytes)
     }
@@ -95,12 +97,10 @@ impl Local {
 
 fn entries(dir: &Path) -> Result<Vec<Entry>, Problem> {
     let path = dir.join("index.json");
-    let bytes = read_at_most(&path, MAX_DOCUMENT).map_err(Error::io("read", &path))?;
-    match Document::parse(path.display(), "", &bytes)? {
-        Document::Index(entries) => Ok(entries),
-        Document::Manifest { .. } => {
-            Err(Problem::document(path.display(), "an image index", "it is an image manifest"))
-        }
+    let bytes = read_at_most(&path, DOCUMENT).map_err(Error::io("read", &path))?;
+    match document::parse(path.display(), "", &bytes)? {
+        Document::Index(index) => Ok(index.manifests),
+        Document::Manifest(_) => Err(Problem::document(path.display(), "an image index", "it is an image manifest")),
     }
 }
 

@@ -43,7 +43,7 @@ pub async fn present_digest(base: &BaseRef, options: &BaseOptions<'_>) -> Result
             "it has an image for each platform and no index of them; make one, or name one image",
         ));
     };
-    Ok(Some(root.descriptor().map_err(|problem| problem.of(base))?.digest))
+    Ok(Some(super::checked(root).map_err(|problem| problem.of(base))?.digest))
 }
 
 /// The name as it is written, with this digest: `ubuntu:24.04@sha256:…`, and `oci:DIR@sha256:…` for `oci:DIR:TAG`, which

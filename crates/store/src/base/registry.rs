@@ -1,6 +1,7 @@
 //! Base images from registries: through the cache, so that an image that is named by its digest needs no network the
 //! second time.
 
+use oci_read::document::Descriptor as Entry;
 use oci_spec::distribution::Reference;
 use pixi_oci_image::Descriptor;
 use pixi_oci_layer::Digest;
@@ -9,7 +10,7 @@ use pixi_oci_registry::{Access, Events, RegistryAccess, RepositoryRef};
 use tempfile::NamedTempFile;
 use tokio::sync::OnceCell;
 
-use super::{BaseOptions, DocumentEntry, Problem, Store};
+use super::{BaseOptions, Problem, Store};
 use crate::destination::check_bytes;
 
 /// One base image in a registry.
@@ -42,7 +43,7 @@ impl BaseRegistry {
     }
 
     /// What the reference means now; without a network, what it meant last.
-    pub(super) async fn root(&self) -> Result<DocumentEntry, Problem> {
+    pub(super) async fn root(&self) -> Result<Entry, Problem> {
         let digest = match self.reference.digest {
             Some(digest) => Some(digest),
             None if self.offline => self.store.resolved(&self.name),
@@ -50,14 +51,14 @@ impl BaseRegistry {
         };
         if let Some(digest) = digest {
             let size = self.document(&digest).await?.len() as u64;
-            return Ok(DocumentEntry::new(&digest, size));
+            return Ok(Entry::new(digest.to_string(), size));
         }
         let tag = self.reference.tag.as_deref().unwrap_or("latest");
         let (found, bytes) =
             self.client().await?.manifest(tag).await.map_err(|source| self.problem(self.name.clone(), source))?;
         self.store.put_document(&found.digest, &bytes)?;
         self.store.put_resolved(&self.name, &found.digest)?;
-        Ok(DocumentEntry::new(&found.digest, found.size))
+        Ok(Entry::new(found.digest.to_string(), found.size))
     }
 
     /// A manifest or index.

@@ -2,14 +2,17 @@
 
 use std::collections::BTreeSet;
 
+use oci_read::{
+    document::{Descriptor as Entry, Document, Index, Manifest},
+    limits::DOCUMENT,
+};
 use pixi_oci_image::Architecture;
 use pixi_oci_layer::Digest;
-use pixi_oci_registry::document::MAX_DOCUMENT;
 
 use super::{
     Problem, Source,
     configuration::Configuration,
-    document::{Document, Entry},
+    document::{self, checked, is_for},
 };
 
 /// An image manifest and what it names.
@@ -38,20 +41,20 @@ pub(crate) async fn select(source: &Source, architecture: Architecture) -> Resul
     let mut candidates = suitable(source.roots().await?, architecture, None, &mut available);
     for _ in 0..MAX_OPENED {
         let Some(Candidate { entry, index_digest }) = candidates.pop() else { break };
-        let descriptor = entry.descriptor()?;
+        let descriptor = checked(&entry)?;
         check_size(&entry)?;
         let bytes = source.manifest(&entry).await?;
-        match Document::parse(descriptor.digest, &entry.media_type, &bytes)? {
-            Document::Index(entries) => {
+        match document::parse(descriptor.digest, &entry.media_type, &bytes)? {
+            Document::Index(Index { manifests, .. }) => {
                 let index_digest = index_digest.or(Some(descriptor.digest));
-                candidates.extend(suitable(entries, architecture, index_digest, &mut available));
+                candidates.extend(suitable(manifests, architecture, index_digest, &mut available));
             }
-            Document::Manifest { config, layers } => {
+            Document::Manifest(Manifest { config, layers, .. }) => {
                 check_size(&config)?;
                 let bytes = source.configuration(&config).await?;
-                let configuration = Configuration::parse(config.descriptor()?.digest, &bytes, layers.len())?;
+                let configuration = Configuration::parse(checked(&config)?.digest, &bytes, layers.len())?;
                 // An index may lie or say nothing; the configuration is what runtimes check.
-                if !configuration.platform.is(architecture) {
+                if !is_for(&configuration.platform, architecture) {
                     available.insert(configuration.platform.to_string());
                     continue;
                 }
@@ -79,7 +82,7 @@ fn suitable(
     let mut suitable = Vec::new();
     for entry in entries.into_iter().filter(Entry::may_be_image) {
         match &entry.platform {
-            Some(platform) if !platform.is(architecture) => {
+            Some(platform) if !is_for(platform, architecture) => {
                 // Attestations say unknown/unknown.
                 if !platform.is_unknown() {
                     available.insert(platform.to_string());
@@ -101,9 +104,9 @@ fn rank(entry: &Entry) -> (bool, u8, &str) {
 }
 
 fn check_size(entry: &Entry) -> Result<(), Problem> {
-    if entry.size <= MAX_DOCUMENT {
+    if entry.size <= DOCUMENT {
         return Ok(());
     }
-    let reason = format!("it is larger than {MAX_DOCUMENT} bytes");
-    Err(Problem::document(entry.descriptor()?.digest, "a document of an image", reason))
+    let reason = format!("it is larger than {DOCUMENT} bytes");
+    Err(Problem::document(checked(entry)?.digest, "a document of an image", reason))
 }

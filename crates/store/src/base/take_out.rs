@@ -10,15 +10,16 @@ use std::{
     io::{self, BufReader},
     os::unix::fs::{OpenOptionsExt, symlink},
     path::Path,
+    sync::Arc,
 };
 
+use oci_read::{tar, tree::Node};
 use pixi_oci_platform::{Links, open};
 
 use super::{
-    BaseImage, Entry, Error, Problem,
+    BaseImage, Error, Problem,
     listing::{Listing, open_tar},
-    tar,
-    tree::{Node, Origin, Tree},
+    tree::{self, Known, Origin},
 };
 
 /// A project with more than this is none.
@@ -47,33 +48,30 @@ pub fn take_out(image: &BaseImage, directory: &str, to: &Path) -> Result<TakenOu
 }
 
 fn taken(image: &BaseImage, directory: &str, to: &Path) -> Result<TakenOut, Problem> {
-    let mut tree = Tree::default();
+    let (mut tree, budget) = (tree::empty(), Arc::default());
     for (number, layer) in (0..).zip(&image.layers) {
         let bad = |source| Problem::Layer { layer: layer.entry.descriptor.digest, source };
-        let listing = Listing::read(&layer.path).map_err(bad)?;
-        tree.apply(&listing.items, number).map_err(|reason| bad(io::Error::new(io::ErrorKind::InvalidData, reason)))?;
+        let listing = Listing::read(&layer.path, &budget).map_err(bad)?;
+        tree::apply(&mut tree, &listing.items, number).map_err(|error| bad(io::Error::other(error)))?;
     }
-    let root = tree.walk(directory, true);
-    let Some(root) = root.filter(|root| tree.get(root) == Some(Entry::Directory)) else {
+    let root = tree.walk(directory.as_bytes(), true);
+    let Some(root) = root.filter(|root| tree.node(*root).is_directory()) else {
         return Err(Problem::NoDirectory { path: directory.to_owned() });
     };
     let write = |path: &Path| {
         let path = path.to_owned();
         move |source| Problem::Data(crate::Error::Io { action: "write", path, source })
     };
-    let below = |path: &str| match root.as_str() {
-        "" => Some(path.to_owned()),
-        root => path.strip_prefix(root)?.strip_prefix('/').map(str::to_owned),
-    };
     let (mut wanted, mut links): (BTreeMap<Origin, Vec<String>>, Vec<(String, String)>) = Default::default();
     let mut files = 0;
-    for (path, node) in &tree.nodes {
-        let Some(path) = below(path) else { continue };
-        match node {
+    for (path, id) in tree.below(root) {
+        let path = String::from_utf8_lossy(&path).into_owned();
+        match tree.node(id) {
             // Parents come before what is in them.
             Node::Directory(_) => fs::create_dir(to.join(&path)).map_err(write(&to.join(&path)))?,
-            Node::Symlink(target) => links.push((path, target.clone())),
-            Node::File(file) => {
+            Node::Symlink(_, target) => links.push((path, String::from_utf8_lossy(target).into_owned())),
+            Node::File(known) => {
+                let Known::File(file) = known else { continue };
                 files += 1;
                 // A hard link to nothing has no content.
                 let origin = file.origin.ok_or_else(|| Problem::NoContent { path: path.clone() })?;
@@ -95,7 +93,10 @@ fn taken(image: &BaseImage, directory: &str, to: &Path) -> Result<TakenOut, Prob
             continue;
         }
         let bad = |source| Problem::Layer { layer: layer.entry.descriptor.digest, source };
-        let mut reader = tar::Reader::new(BufReader::with_capacity(64 << 10, open_tar(&layer.path).map_err(bad)?.1));
+        let mut reader = tar::Reader::new(BufReader::with_capacity(
+            64 << 10,
+            open_tar(&layer.path, &Arc::default()).map_err(bad)?.1,
+        ));
         let mut entry_number = 0;
         while let Some(entry) = reader.next_entry().map_err(bad)? {
             let paths = of_layer.get(&entry_number);

@@ -1,33 +1,12 @@
 //! The application layer: every file is in its list.
 
-use std::collections::BTreeMap;
-
 use oci_read::tar::Kind;
-use serde::Deserialize;
+use pixi_oci_formats::file_list::{FileList, Listed, PLACE};
 
 use super::{Claim, Comparison, Hashes, Layer, fits, needed_directories, owner, record};
 use crate::report::{Rule, printable};
 
-pub(super) const PLACE: &str = "opt/pixi/application.json";
-const VERSION: u32 = 1;
 const LABEL: &str = "the list of the project's files";
-
-#[derive(Deserialize)]
-struct FileList {
-    version: u32,
-    files: BTreeMap<String, Listed>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Listed {
-    mode: Option<String>,
-    /// `USER:GROUP` in numbers, of a directory that the base image has.
-    owner: Option<String>,
-    sha256: Option<String>,
-    target: Option<String>,
-    hard_link: Option<String>,
-}
 
 /// Compares the layer with its list.
 pub(super) fn check(layer: &Layer, found: &mut Comparison<'_>) {
@@ -35,12 +14,10 @@ pub(super) fn check(layer: &Layer, found: &mut Comparison<'_>) {
         let text = "lists the project's files, and is not there; images of older versions do not have it: build anew";
         return found.path(Rule::Removed, PLACE.as_bytes(), text);
     };
-    let mut list = match serde_json::from_slice::<FileList>(bytes) {
-        Ok(list) if list.version == VERSION => list,
-        Ok(_) => return found.path(Rule::Inventory, PLACE.as_bytes(), "is of another version than this program reads"),
+    let mut list = match FileList::parse(bytes) {
+        Ok(list) => list,
         Err(error) => {
-            let text = format!("cannot be read: {}", printable(error.to_string().as_bytes()));
-            return found.path(Rule::Inventory, PLACE.as_bytes(), &text);
+            return found.path(Rule::Inventory, PLACE.as_bytes(), &printable(error.to_string().as_bytes()));
         }
     };
     let (hashes, needed) = (Hashes::new(layer), needed_directories(layer));
@@ -59,7 +36,7 @@ pub(super) fn check(layer: &Layer, found: &mut Comparison<'_>) {
                 if mode.is_some_and(|mode| mode != entry.mode) {
                     found.entry(Rule::Changed, entry, &format!("has the mode {:04o}, its list another", entry.mode));
                 }
-                fits(entry, &[(LABEL.into(), listed.claim(&hashes))], &hashes, found);
+                fits(entry, &[(LABEL.into(), claim(listed, &hashes))], &hashes, found);
             }
             (None, Kind::File) if &*entry.path == PLACE.as_bytes() && entry.mode == 0o644 => {}
             (None, Kind::Directory) if needed.contains(&*entry.path) && entry.mode == 0o755 => {}
@@ -71,16 +48,12 @@ pub(super) fn check(layer: &Layer, found: &mut Comparison<'_>) {
     }
 }
 
-impl Listed {
-    fn claim(self, hashes: &Hashes<'_>) -> Claim {
-        match (self.sha256, self.target, self.hard_link) {
-            // No file has this one.
-            (Some(sha256), _, _) => Claim::File { sha256: Some(record::from_hex(&sha256).unwrap_or_default()) },
-            (_, Some(target), _) => Claim::Link { target: Some(target) },
-            (_, _, Some(file)) => {
-                Claim::File { sha256: Some(hashes.0.get(file.as_bytes()).copied().unwrap_or_default()) }
-            }
-            (None, None, None) => Claim::Directory,
-        }
+fn claim(listed: Listed, hashes: &Hashes<'_>) -> Claim {
+    match (listed.sha256, listed.target, listed.hard_link) {
+        // No file has this one.
+        (Some(sha256), _, _) => Claim::File { sha256: Some(record::from_hex(&sha256).unwrap_or_default()) },
+        (_, Some(target), _) => Claim::Link { target: Some(target) },
+        (_, _, Some(file)) => Claim::File { sha256: Some(hashes.0.get(file.as_bytes()).copied().unwrap_or_default()) },
+        (None, None, None) => Claim::Directory,
     }
 }

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use oci_read::tar::Kind;
+use pixi_oci_formats::layer_table;
 use sha2::{Digest as _, Sha256};
 
-use super::{Comparison, Facts, Layer, Purpose, entrypoint, needed_directories, owner, table};
+use super::{Comparison, Facts, Layer, Purpose, entrypoint, needed_directories, owner};
 use crate::report::{Rule, printable};
 
 /// The environment's variables for Apptainer.
@@ -36,7 +37,7 @@ fn rules(facts: &Facts<'_>) -> BTreeMap<String, Rules> {
         (in_workdir(".pixi/.condapackageignore"), text(".pixi\n!.pixi/config.toml\n")),
         (in_workdir(TASK_CACHE), Rules::Link("/tmp".into())),
         (in_workdir(&format!(".pixi/envs/{}", facts.environment)), Rules::Link(format!("/{}", facts.prefix))),
-        (table::PLACE.into(), Rules::Document(0o644)),
+        (layer_table::PLACE.into(), Rules::Document(0o644)),
     ]);
     if !facts.workdir.is_empty() {
         rules.insert(facts.workdir.into(), Rules::Directory(0o775));

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use serde::Deserialize;
+use pixi_oci_formats::layer_table::{FileCorrections, LayerTable, LinkFacts, PLACE};
+use serde::de::IgnoredAny;
 
 use super::Purpose;
 use crate::{
@@ -10,46 +11,17 @@ use crate::{
     report::{Findings, PackageKind, PackageRecord, Rule, Severity, printable},
 };
 
-pub(super) const PLACE: &str = "opt/pixi/layers.json";
-const VERSION: u32 = 1;
-
 /// What is used of it; the rest is for builds that reuse layers.
-#[derive(Default, Deserialize)]
+type Parsed = LayerTable<LinkFacts, IgnoredAny, IgnoredAny, FileCorrections>;
+
+#[derive(Default)]
 pub(super) struct Table {
-    version: u32,
-    layers: Vec<TableLayer>,
-    /// By the sha256 of the archive.
-    conda: BTreeMap<String, Known>,
+    /// The links of conda packages, by the sha256 of the archive.
+    conda: BTreeMap<String, LinkFacts>,
+    /// For each package layer, bottom first, the wheels whose lists do not say everything.
+    corrections: Vec<Vec<(String, FileCorrections)>>,
     /// The layer that has it; empty if there is none.
-    #[serde(skip)]
     digest: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct TableLayer {
-    tar_size: u64,
-    /// What the lists of wheels do not say, by the label of the wheel.
-    #[serde(default)]
-    corrections: Vec<(String, Corrections)>,
-}
-
-#[derive(Deserialize)]
-struct Corrections {
-    /// The digests of files, by path below the prefix.
-    #[serde(default)]
-    files: BTreeMap<String, String>,
-}
-
-#[derive(Deserialize)]
-struct Known {
-    facts: KnownFacts,
-}
-
-#[derive(Deserialize)]
-struct KnownFacts {
-    #[serde(default)]
-    links: BTreeMap<String, String>,
 }
 
 /// Reads the table of an image, and compares it with the package layers. That there is one, the environment layer's rules
@@ -60,14 +32,10 @@ pub(super) fn read(layers: &[(Purpose, &Layer)], findings: &mut Findings) -> Tab
     let Some((layer, bytes)) = found else { return Table::default() };
     let digest = layer.report.digest.clone();
     let mut wrong = |text: &str| findings.entry(Severity::Error, Rule::Inventory, &digest, PLACE.as_bytes(), text);
-    let table = match serde_json::from_slice::<Table>(bytes) {
-        Ok(table) if table.version == VERSION => table,
-        Ok(_) => {
-            wrong("is of another version than this program reads");
-            return Table::default();
-        }
+    let table = match Parsed::parse(bytes) {
+        Ok(table) => table,
         Err(error) => {
-            wrong(&format!("cannot be read: {}", printable(error.to_string().as_bytes())));
+            wrong(&printable(error.to_string().as_bytes()));
             return Table::default();
         }
     };
@@ -76,20 +44,27 @@ pub(super) fn read(layers: &[(Purpose, &Layer)], findings: &mut Findings) -> Tab
     if table.layers.iter().map(|layer| layer.tar_size).ne(sizes) {
         wrong("does not have the package layers of this image");
     }
-    Table { digest, ..table }
+    Table {
+        digest,
+        conda: table.conda.into_iter().map(|(sha256, known)| (sha256, known.facts)).collect(),
+        corrections: table.layers.into_iter().map(|layer| layer.corrections).collect(),
+    }
 }
 
 impl Table {
     /// Where the link of a package leads.
     pub fn link(&self, sha256: &str, path: &str) -> Option<&str> {
-        self.conda.get(sha256)?.facts.links.get(path).map(String::as_str)
+        self.conda.get(sha256)?.links.get(path).map(String::as_str)
     }
 
     /// The wheels in the package layer of that number, from the bottom, whose lists do not say everything: their labels,
     /// and the digests of files by path below the prefix.
     pub fn corrections(&self, layer: usize) -> impl Iterator<Item = (&str, &BTreeMap<String, String>)> {
-        let layer = self.layers.get(layer).into_iter();
-        layer.flat_map(|layer| &layer.corrections).map(|(label, corrections)| (label.as_str(), &corrections.files))
+        self.corrections
+            .get(layer)
+            .into_iter()
+            .flatten()
+            .map(|(label, corrections)| (label.as_str(), &corrections.files))
     }
 
     /// Whether it has the packages that have records, and no others.

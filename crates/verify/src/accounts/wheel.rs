@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use pixi_oci_formats::layer_table;
+
 use super::{Claim, Claims, Comparison, Everything, Facts, record};
 use crate::report::{PackageKind, PackageRecord, Rule, printable};
 
@@ -77,7 +79,7 @@ pub(super) fn correct(
     let Some(own) = claims.values().flatten().map(|(own, _)| own).find(|own| is_its(own)).cloned() else {
         if !files.is_empty() {
             let text = format!("accounts for files of {}, which is not in this layer", printable(label.as_bytes()));
-            found.path(Rule::Inventory, super::table::PLACE.as_bytes(), &text);
+            found.path(Rule::Inventory, layer_table::PLACE.as_bytes(), &text);
         }
         return;
     };

@@ -11,7 +11,7 @@ fn product() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let lock = "version: 6\n";
     let manifest = format!(
-        r#"{{"format":1,"name":"app","workspaceManifest":"pixi.toml","lockFileDigest":"sha256:{}","platforms":["linux-64"],
+        r#"{{"format":1,"pixiOci":"0.1.0","project":[],"resources":[],"programs":[],"name":"app","workspaceManifest":"pixi.toml","lockFileDigest":"sha256:{}","platforms":["linux-64"],
             "environments":[{{"name":"default","platform":"linux-64","subdir":"linux-64","packages":[]}}]}}"#,
         sha256(lock.as_bytes())
     );

@@ -44,7 +44,9 @@ impl Layout {
     }
 
     pub fn put_json(&self, media_type: &str, value: &Value) -> Value {
-        self.put(media_type, value.to_string().as_bytes())
+        let mut text = String::new();
+        crate::written::canonical(value, &mut text);
+        self.put(media_type, text.as_bytes())
     }
 
     /// An image for linux/amd64 of these tars; `change` may damage its documents first.

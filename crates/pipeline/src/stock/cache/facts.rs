@@ -7,12 +7,13 @@ use std::{
     time::SystemTime,
 };
 
+use pixi_oci_formats::layer_table::Known;
 use pixi_oci_layer::Digest;
 use pixi_oci_lock::Sha256;
 use pixi_oci_package::{CompleteFacts, Python, WheelFacts};
 use pixi_oci_platform::{Links, open};
 use pixi_oci_wheel::DirectUrl;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Serialize, de::DeserializeOwned};
 
 use super::{file, layers::files_below};
 
@@ -29,15 +30,6 @@ pub struct FactsCache {
     directory: PathBuf,
     /// The present, as the file system has it.
     now: OnceLock<Option<SystemTime>>,
-}
-
-/// What is known of an archive that need not be here.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Known<T> {
-    /// The archive's length in bytes.
-    pub size: u64,
-    /// What is in it.
-    pub facts: T,
 }
 
 impl FactsCache {
