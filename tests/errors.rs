@@ -34,7 +34,7 @@ fn a_workspace_that_is_not_there_or_not_locked() {
     said.run(&sandbox, &["build", "ws", "--frozen"], 1);
     said.run(&sandbox, &["plan", "ws", "--frozen"], 1);
     for text in [
-        "version: 3\nenvironments: {}\npackages: []\n",
+        "version: 0\nenvironments: {}\npackages: []\n",
         "version: 99\nenvironments: {}\npackages: []\n",
         "version: 6\nenvironments: [\n",
     ] {

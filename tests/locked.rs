@@ -2,7 +2,11 @@
 
 use std::{fs, path::Path};
 
-use crate::common::sandbox::{Outcome, Sandbox, copy_tree};
+use crate::common::{
+    packages::{file, package},
+    sandbox::{Outcome, Sandbox, copy_tree},
+    workspace::workspace,
+};
 
 /// The workspace whose lock file is true, with this line in the place of the one that begins like it.
 fn changed(sandbox: &Sandbox, begins: &str, line: &str) {
@@ -103,5 +107,46 @@ fn formats_of_other_times_are_named() {
         let lock = fs::read_to_string(&path).unwrap();
         fs::write(&path, lock.replacen("version: 7", &format!("version: {version}"), 1)).unwrap();
         run(&sandbox, &["plan", "ws"]).refused(1, &[words]);
+    }
+}
+
+#[test]
+fn one_stale_environment_makes_the_file_stale_for_all() {
+    let sandbox = Sandbox::new();
+    changed(&sandbox, "numpy = ", "numpy = \">=2\"");
+    let manifest = fs::read_to_string(sandbox.path("ws/pixi.toml")).unwrap();
+    let manifest = manifest.replacen("[environments]", "[environments]\nbare = { no-default-feature = true }", 1);
+    fs::write(sandbox.path("ws/pixi.toml"), manifest).unwrap();
+    let words = ["environment `bare` is in the manifest", "or for environment `default`:", "numpy >=2"];
+    run(&sandbox, &["plan", "ws", "-e", "bare"]).refused(1, &words);
+}
+
+#[test]
+fn an_environment_without_packages_is_an_image_of_the_application() {
+    let sandbox = Sandbox::new();
+    let demo = workspace([]).environment("prod", [package("hello", [file("bin/hello", "hi")])]);
+    demo.platforms(&["linux-64"]).write(&sandbox.path("ws"));
+    let plan = sandbox.run(&["plan", "ws"]).success();
+    assert!(plan.stdout.contains("default linux-64: 0 packages"), "{}", plan.stdout);
+    sandbox.build("ws", "oci:out");
+    sandbox.run(&["verify", "image", "oci:out"]).success();
+    let all = sandbox.run(&["plan", "ws", "--all"]).success();
+    assert!(
+        all.stdout.contains("prod linux-64: 1 package,") && !all.stdout.contains("default linux-64"),
+        "{}",
+        all.stdout
+    );
+    let matrix = sandbox.run(&["plan", "ws", "--matrix", "github"]).success();
+    assert!(matrix.stdout.contains("ws-prod-amd64") && !matrix.stdout.contains("ws-default"), "{}", matrix.stdout);
+}
+
+#[test]
+fn a_pointer_of_git_lfs_is_named_with_the_command_that_helps() {
+    for file in ["pixi.toml", "pixi.lock"] {
+        let sandbox = Sandbox::new();
+        workspace([]).write(&sandbox.path("ws"));
+        let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 42\n";
+        fs::write(sandbox.path("ws").join(file), pointer).unwrap();
+        sandbox.run(&["plan", "ws"]).refused(1, &[file, "Git LFS pointer", "git lfs pull"]);
     }
 }

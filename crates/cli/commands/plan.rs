@@ -162,7 +162,11 @@ fn ask<T>(
     let projects = if args.all {
         Project::open_all(declared, &session)
     } else {
-        Project::open(declared, &session).map(|project| vec![project])
+        Project::open(declared, &session).and_then(|project| {
+            // What CI is to build of a workspace that has everything in named environments.
+            let is_left_open = args.matrix.is_some() && selection.environment.is_none();
+            if is_left_open && !project.has_packages() { project.every_environment() } else { Ok(vec![project]) }
+        })
     };
     let answer = projects.map_err(CliError::from).and_then(|projects| question(&projects, &session, push.as_ref()));
     progress.finish();

@@ -19,7 +19,7 @@ pub enum Error {
     },
 
     /// A lock file of before multiple environments (format 1 to 3).
-    #[error("{}: lock file version {version} is too old, pixi-oci reads versions 4 to 7; run `pixi lock` to renew it", path.display())]
+    #[error("{}: lock file version {version} is too old, pixi-oci reads versions 1 to 7; run `pixi lock` to renew it", path.display())]
     LockFileTooOld {
         /// The lock file.
         path: PathBuf,

@@ -1,5 +1,6 @@
-//! `pixi.lock`, formats 4 to 7. It is only read, never written.
+//! `pixi.lock`, formats 1 to 7. It is only read, never written.
 
+mod nesting;
 pub(crate) mod package;
 mod platform;
 
@@ -13,15 +14,18 @@ use std::{
 
 use rattler_lock::ParseCondaLockError;
 
-use crate::{Error, Sha256};
+use crate::{Error, Sha256, wanted};
 use pixi_oci_net::redact_text;
 use pixi_oci_workspace::{ManifestPlatform, VirtualPackage, Workspace, read_text};
 
 /// The biggest lock file in the wild has a few megabytes.
 pub(crate) const MAX_LOCK_FILE: u64 = 128 << 20;
 
-/// The formats whose environments can be read: 4 was the first with several of them.
-const FORMATS: std::ops::RangeInclusive<u64> = 4..=7;
+/// That of somebody else is parsed for nothing but a comparison.
+const MAX_FOREIGN_LOCK_FILE: u64 = 16 << 20;
+
+/// The formats that can be read; up to 3 there is only the environment `default`.
+const FORMATS: std::ops::RangeInclusive<u64> = 1..=7;
 
 /// A lock file, and the names the workspace has for its platforms.
 #[derive(Debug, Clone)]
@@ -33,6 +37,18 @@ pub struct LockFile {
     names: Vec<ManifestPlatform>,
     /// What packages must be that are locked without a sha256, by [`LockedPackage::name`].
     hashes: BTreeMap<String, Sha256>,
+    /// The platforms that the manifest declares for each environment.
+    declared: BTreeMap<String, Vec<DeclaredPlatform>>,
+}
+
+/// A platform of an environment as the manifest has it.
+#[derive(Debug, Clone)]
+struct DeclaredPlatform {
+    platform: ManifestPlatform,
+    /// The name that pixi gives it, with what `[system-requirements]` add.
+    derived_name: String,
+    /// Whether nothing is required on it: lock files do not mention it then.
+    is_empty: bool,
 }
 
 impl LockFile {
@@ -44,6 +60,12 @@ impl LockFile {
         let mut lock = Self::read(&workspace.lock_path)?.with_platform_names(&workspace.platforms);
         let hashes = workspace.oci.hashes.iter().filter_map(|(name, hash)| Some((name.clone(), hash.parse().ok()?)));
         lock.hashes = hashes.collect();
+        // What is wrong in the manifest is an error when the two are compared.
+        for name in workspace.environments.keys() {
+            let platforms = workspace.environment_platforms(name).unwrap_or_default().into_iter();
+            let declared = platforms.filter_map(|platform| declared(workspace, name, platform));
+            lock.declared.insert(name.clone(), declared.collect());
+        }
         Ok(lock)
     }
 
@@ -52,7 +74,19 @@ impl LockFile {
     /// # Errors
     /// None there; too old or too new a format; not a lock file.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        match read_text(path, MAX_LOCK_FILE) {
+        Self::read_at_most(path, MAX_LOCK_FILE)
+    }
+
+    /// Reads a lock file that came out of an image.
+    ///
+    /// # Errors
+    /// As for [`Self::read`].
+    pub fn read_foreign(path: &Path) -> Result<Self, Error> {
+        Self::read_at_most(path, MAX_FOREIGN_LOCK_FILE)
+    }
+
+    fn read_at_most(path: &Path, limit: u64) -> Result<Self, Error> {
+        match read_text(path, limit) {
             Ok(text) => Self::parse(path, &text),
             Err(pixi_oci_workspace::Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
                 Err(Error::NoLockFile { path: path.to_owned() })
@@ -73,6 +107,7 @@ impl LockFile {
         if let Some(version) = version_line(text) {
             check_version(path, version)?;
         }
+        nesting::check(text).map_err(|message| Error::LockFile { path: path.to_owned(), message })?;
         let inner =
             rattler_lock::LockFile::from_str_with_base_directory(text, Some(&directory)).map_err(|e| match e {
                 ParseCondaLockError::IncompatibleVersion { lock_file_version, .. } => {
@@ -87,7 +122,14 @@ impl LockFile {
                 },
             })?;
         check_version(path, inner.version() as u64)?;
-        Ok(Self { path: path.to_owned(), directory, inner, names: Vec::new(), hashes: BTreeMap::new() })
+        Ok(Self {
+            path: path.to_owned(),
+            directory,
+            inner,
+            names: Vec::new(),
+            hashes: BTreeMap::new(),
+            declared: BTreeMap::new(),
+        })
     }
 
     /// Gives the platforms the names under which the workspace declares them.
@@ -104,7 +146,7 @@ impl LockFile {
         &self.path
     }
 
-    /// The format version, 4 to 7.
+    /// The format version, 1 to 7.
     pub fn version(&self) -> u64 {
         self.inner.version() as u64
     }
@@ -121,7 +163,7 @@ impl LockFile {
         Ok(self.environment(environment)?.channels().iter().map(|channel| channel.url.clone()).collect())
     }
 
-    /// The linux platforms an environment is locked for, sorted by name.
+    /// The linux platforms an environment is locked for, sorted by name. Those on which nothing is required count, too.
     pub fn platforms(&self, environment: &str) -> Result<Vec<LockedPlatform>, Error> {
         let all: Vec<_> = self.inner.platforms().collect();
         let mut platforms: Vec<_> = self
@@ -130,6 +172,12 @@ impl LockFile {
             .filter(|platform| platform.subdir().is_linux())
             .map(|platform| platform::locked_platform(platform, &all, &self.names))
             .collect();
+        let empty = self.declared.get(environment).into_iter().flatten().filter(|declared| declared.is_empty);
+        for declared in empty.filter_map(|declared| LockedPlatform::without_packages(&declared.platform)) {
+            if declared.subdir.is_linux() && !platforms.iter().any(|platform| platform.name == declared.name) {
+                platforms.push(declared);
+            }
+        }
         platforms.sort_by(|a, b| (&a.name, &a.lock_name).cmp(&(&b.name, &b.lock_name)));
         Ok(platforms)
     }
@@ -142,7 +190,19 @@ impl LockFile {
         wanted: &PlatformWanted,
         assumed: &[VirtualPackage],
     ) -> Result<LockedPlatform, Error> {
-        platform::select(environment, &self.platforms(environment)?, wanted, assumed)
+        let declared = self.declared.get(environment).into_iter().flatten();
+        let derived = declared.into_iter().find(|declared| match wanted {
+            PlatformWanted::Name(name) => declared.derived_name == *name,
+            PlatformWanted::Subdir(_) => false,
+        });
+        let named = derived.map(|declared| PlatformWanted::Name(declared.platform.name.clone()));
+        platform::select(environment, &self.platforms(environment)?, named.as_ref().unwrap_or(wanted), assumed)
+    }
+
+    /// Whether an environment has a package on any platform.
+    pub fn has_packages(&self, environment: &str) -> bool {
+        let Some(locked) = self.inner.environment(environment) else { return false };
+        locked.packages_by_platform().any(|(_, mut packages)| packages.next().is_some())
     }
 
     /// The packages of an environment on one of its platforms, in the lock file's order: conda archives, conda sources,
@@ -154,6 +214,9 @@ impl LockFile {
         let locked = self.environment(environment)?;
         let row = self.inner.platform(&platform.lock_name).and_then(|row| locked.packages(row));
         let Some(packages) = row else {
+            if self.platforms(environment)?.contains(platform) {
+                return Ok(Vec::new());
+            }
             return Err(Error::NoPlatform {
                 environment: environment.to_owned(),
                 wanted: format!("platform `{}`", platform.name),
@@ -164,7 +227,7 @@ impl LockFile {
     }
 
     /// All platforms an environment is locked for, whatever can be made of them; none if it is not locked.
-    pub(crate) fn all_platforms(&self, environment: &str) -> Vec<LockedPlatform> {
+    pub fn all_platforms(&self, environment: &str) -> Vec<LockedPlatform> {
         let all: Vec<_> = self.inner.platforms().collect();
         let Some(locked) = self.inner.environment(environment) else { return Vec::new() };
         let mut platforms: Vec<_> =
@@ -204,6 +267,15 @@ impl LockFile {
         };
         self.inner.environment(name).ok_or_else(|| unknown().into())
     }
+}
+
+fn declared(workspace: &Workspace, environment: &str, platform: ManifestPlatform) -> Option<DeclaredPlatform> {
+    let wanted = wanted(workspace, environment, &platform).ok()?;
+    Some(DeclaredPlatform {
+        derived_name: ManifestPlatform::derived_name(&platform.subdir, &wanted.virtual_packages),
+        is_empty: wanted.conda.is_empty() && wanted.pypi.is_empty() && wanted.dev.is_empty(),
+        platform,
+    })
 }
 
 /// The version as pixi writes it, on a line of its own.

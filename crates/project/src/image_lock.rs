@@ -41,10 +41,14 @@ pub fn lock_differences(
     architecture: Architecture,
     found: &[ImagePackage],
 ) -> Result<Vec<String>, Error> {
-    let lock = LockFile::read(&workspace.join("pixi.lock"))?;
+    let lock = LockFile::read_foreign(&workspace.join("pixi.lock"))?;
     let subdir = platform::subdir(architecture);
+    let platforms = lock.platforms(environment)?;
+    if !lock.has_packages(environment) {
+        return Ok(compare(BTreeMap::new(), found));
+    }
     let mut best: Option<Vec<String>> = None;
-    for platform in lock.platforms(environment)?.iter().filter(|platform| platform.subdir == subdir) {
+    for platform in platforms.iter().filter(|platform| platform.subdir == subdir) {
         let packages = lock.packages(environment, platform)?;
         let locked = packages.iter().map(|package| (package.name(), locked(package))).collect();
         let differences = compare(locked, found);

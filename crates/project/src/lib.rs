@@ -25,7 +25,7 @@ pub use event::Event;
 pub use image_lock::{ImagePackage, lock_differences};
 pub use inputs::{Assumed, BuildPlace, Inputs, LockUse, ProvenanceInputs, RequestError, SourceInputs};
 pub use lock::{LockReport, PackageChange, lock};
-pub use locked::Stale;
+pub use locked::{Stale, StaleEnvironment};
 pub use needs::{Need, needs};
 pub use pin::{PinReport, pin_bases};
 pub use project::{Declared, Project};

@@ -1,8 +1,8 @@
-//! `--locked`, which is the default: the lock file must be true to the manifest.
+//! `--locked`, which is the default: the lock file must be up to date with the manifest.
 
 use std::{fmt, path::PathBuf};
 
-use pixi_oci_lock::{Difference, LockedPlatform, differences};
+use pixi_oci_lock::{Difference, differences};
 
 use crate::{Error, project::Project, target::Target, virtual_packages};
 
@@ -14,21 +14,37 @@ const SHOWN: usize = 20;
 pub struct Stale {
     /// The lock file.
     pub path: PathBuf,
-    /// The environment it was compared for.
-    pub environment: String,
+    /// The environments for which it is not, the one that was asked for first, and in what it differs.
+    pub environments: Vec<StaleEnvironment>,
+}
+
+/// An environment for which a lock file is stale.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StaleEnvironment {
+    /// The environment.
+    pub name: String,
     /// In what it differs, not empty.
     pub differences: Vec<Difference>,
 }
 
 impl fmt::Display for Stale {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { path, environment, differences } = self;
-        write!(f, "{} is not up to date with the manifest for environment `{environment}`:", path.display())?;
-        for difference in differences.iter().take(SHOWN) {
-            write!(f, "\n  {difference}")?;
-        }
-        if let Some(more) = differences.len().checked_sub(SHOWN).filter(|more| *more > 0) {
-            write!(f, "\n  and {more} more")?;
+        write!(f, "{} is not up to date with the manifest", self.path.display())?;
+        let mut room = SHOWN;
+        for StaleEnvironment { name, differences } in &self.environments {
+            if room == 0 {
+                write!(f, "\nor for environment `{name}`")?;
+                continue;
+            }
+            let or = if room == SHOWN { "" } else { "\nor" };
+            write!(f, "{or} for environment `{name}`:")?;
+            for difference in differences.iter().take(room) {
+                write!(f, "\n  {difference}")?;
+            }
+            if let Some(more) = differences.len().checked_sub(room).filter(|more| *more > 0) {
+                write!(f, "\n  and {more} more")?;
+            }
+            room = room.saturating_sub(differences.len());
         }
         write!(f, "\nrun `pixi lock` or `pixi-oci lock` to renew it, or say `--frozen` to use it as it is")
     }
@@ -39,33 +55,46 @@ impl fmt::Display for Stale {
 /// What a stale lock file lacks may be the very platform that is asked for, so its staleness is the better answer than
 /// that it has no such platform.
 pub fn checked(project: &Project, choose: impl FnOnce() -> Result<Vec<Target>, Error>) -> Result<Vec<Target>, Error> {
-    if project.is_frozen() || !project.workspace.environments.contains_key(&project.configuration.environment) {
-        return choose();
-    }
     let targets = choose();
-    let platforms: Vec<LockedPlatform> = targets.iter().flatten().map(|target| target.platform.clone()).collect();
-    check(project, &platforms)?;
+    if project.workspace.environments.contains_key(&project.configuration.environment) {
+        check(project)?;
+    }
     targets
 }
 
-/// Compares the lock file with the manifest for the project's environment on some of its locked platforms.
+/// Compares the whole lock file with the manifest, as `pixi install --locked` does: one environment that is stale makes the
+/// file stale.
 ///
 /// # Errors
-/// [`Stale`]; the manifest contradicts itself.
-pub fn check(project: &Project, platforms: &[LockedPlatform]) -> Result<(), Error> {
+/// [`Stale`]; what the manifest says of the project's environment contradicts itself.
+pub fn check(project: &Project) -> Result<(), Error> {
     if project.is_frozen() {
         return Ok(());
     }
-    let environment = project.configuration.environment.as_str();
-    let assumed = virtual_packages::unite([
-        project.configuration.virtual_packages.clone(),
-        project.inputs.assumed.virtual_packages.clone(),
-    ]);
-    let lock = &project.lock;
-    let differences = differences(&project.workspace, lock, environment, platforms, &assumed, project.inputs.now)?;
-    if differences.is_empty() {
+    let (workspace, lock) = (&project.workspace, &project.lock);
+    let asked = project.configuration.environment.as_str();
+    let others = workspace.environments.keys().map(String::as_str).filter(|name| *name != asked);
+    let mut environments: Vec<StaleEnvironment> = Vec::new();
+    for name in [asked].into_iter().chain(others) {
+        let own = workspace.oci.environments.get(name).and_then(|oci| oci.virtual_packages.clone());
+        let configured = own.or_else(|| workspace.oci.virtual_packages.clone()).unwrap_or_default();
+        let assumed = virtual_packages::unite([configured, project.inputs.assumed.virtual_packages.clone()]);
+        let platforms = lock.all_platforms(name);
+        match differences(workspace, lock, name, &platforms, &assumed, project.inputs.now) {
+            Ok(mut differences) => {
+                // That is said once.
+                differences.retain(|difference| name == asked || !difference.is_of_the_file());
+                if !differences.is_empty() {
+                    environments.push(StaleEnvironment { name: name.to_owned(), differences });
+                }
+            }
+            Err(error) if name == asked => return Err(error.into()),
+            // Nothing of what is built depends on it.
+            Err(_) => {}
+        }
+    }
+    if environments.is_empty() {
         return Ok(());
     }
-    let stale = Stale { path: lock.path().to_owned(), environment: environment.to_owned(), differences };
-    Err(Box::new(stale).into())
+    Err(Box::new(Stale { path: lock.path().to_owned(), environments }).into())
 }

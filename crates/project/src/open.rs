@@ -37,19 +37,25 @@ impl Project {
         Self::unchecked(declared, session)?.resolved()
     }
 
-    /// Every environment of the lock file, with all its linux platforms.
+    /// Every environment of the lock file that has packages, with all its linux platforms.
     ///
     /// # Errors
     ///
     /// As [`open`](Self::open).
     pub fn open_all(declared: Declared, session: &Session) -> Result<Vec<Self>, Error> {
         let first = Self::unchecked(declared, session)?;
-        first
-            .lock
-            .environments()
-            .into_iter()
-            .map(|name| first.with_environment(Some(name))?.with_all_platforms())
-            .collect()
+        check(&first)?;
+        first.every_environment()
+    }
+
+    /// The same of a project that is open: every environment of its lock file that has packages.
+    ///
+    /// # Errors
+    ///
+    /// The configuration of an environment is wrong.
+    pub fn every_environment(&self) -> Result<Vec<Self>, Error> {
+        let environments = self.lock.environments().into_iter().filter(|name| self.lock.has_packages(name));
+        environments.map(|name| self.with_environment(Some(name))?.with_all_platforms()).collect()
     }
 
     /// Another environment of the same workspace; nothing is read again.
@@ -81,9 +87,6 @@ impl Project {
     fn with_all_platforms(mut self) -> Result<Self, Error> {
         let environment = self.configuration.environment.clone();
         let platforms = self.lock.platforms(&environment)?;
-        if self.workspace.environments.contains_key(&environment) {
-            check(&self, &platforms)?;
-        }
         let assumed = assumed(&self)?;
         let targets =
             platforms.iter().filter_map(|platform| target(&self.lock, &environment, platform, &assumed).transpose());

@@ -87,6 +87,11 @@ impl Project {
         self.lock.platforms(environment)?.into_iter().map(packages).collect()
     }
 
+    /// Whether there is anything in the environment.
+    pub fn has_packages(&self) -> bool {
+        self.targets.iter().any(|target| !target.packages.is_empty())
+    }
+
     /// The same project, which takes layers of one more published image before others.
     pub fn with_cache_from(&self, reference: &RepositoryRef) -> Self {
         let mut project = self.clone();

@@ -105,11 +105,12 @@ impl Workspace {
         for feature in self.features_of(environment)? {
             lists.extend(feature.options.get()?.platforms.as_ref());
         }
-        let is_named = |platform: &ManifestPlatform| lists.iter().any(|list| list.contains(&platform.name));
+        let has = |list: &[ManifestPlatform], name: &str| list.iter().any(|platform| platform.name == name);
+        let is_named = |platform: &ManifestPlatform| lists.iter().any(|list| has(list, &platform.name));
         let named: Vec<&str> =
             self.platforms.iter().filter(|p| is_named(p)).map(|platform| platform.subdir.as_str()).collect();
         let fits = |platform: &&ManifestPlatform| {
-            lists.iter().all(|list| list.contains(&platform.name) || list.contains(&platform.subdir))
+            lists.iter().all(|list| has(list, &platform.name) || has(list, &platform.subdir))
                 && (is_named(platform) || !named.contains(&platform.subdir.as_str()))
         };
         Ok(self.platforms.iter().filter(fits).cloned().collect())

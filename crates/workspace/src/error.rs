@@ -40,6 +40,13 @@ pub enum Error {
         limit: u64,
     },
 
+    /// Git LFS keeps the file elsewhere.
+    #[error("{} is not the file itself but a Git LFS pointer; run `git lfs pull`", path.display())]
+    LfsPointer {
+        /// The pointer.
+        path: PathBuf,
+    },
+
     /// An environment that neither manifest nor lock file has.
     #[error("{} has no environment `{name}`; {}{}", path.display(), meant(name, known), listed("it has", known))]
     UnknownEnvironment {

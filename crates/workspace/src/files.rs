@@ -66,6 +66,9 @@ pub(crate) fn read_manifest(path: &Path) -> Result<String, Error> {
     read_text(path, MAX_MANIFEST)
 }
 
+/// How a file begins that Git LFS has put in the place of the real one.
+const LFS_POINTER: &str = "version https://git-lfs.github.com/spec/";
+
 /// Reads a text file of at most `limit` bytes.
 pub fn read_text(path: &Path, limit: u64) -> Result<String, Error> {
     let error = |source| Error::Io { action: "read", path: path.to_owned(), source };
@@ -74,6 +77,9 @@ pub fn read_text(path: &Path, limit: u64) -> Result<String, Error> {
     let read = file.take(limit + 1).read_to_string(&mut text).map_err(error)?;
     if read as u64 > limit {
         return Err(Error::TooBig { path: path.to_owned(), limit });
+    }
+    if text.starts_with(LFS_POINTER) {
+        return Err(Error::LfsPointer { path: path.to_owned() });
     }
     Ok(text)
 }

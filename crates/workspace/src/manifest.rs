@@ -102,8 +102,9 @@ impl Workspace {
         let pool = workspace.section("dependencies")?;
         let context = Context { feature: DEFAULT, root: &root, pool: pool.as_ref() };
         let mut environments = read_environments(&pixi, context)?;
-        let platforms = platform::read(&workspace)?;
+        let mut platforms = platform::read(&workspace)?.unwrap_or_default();
         let mut features = read_features(&pixi, &workspace, &platforms, context)?;
+        extend_platforms(&mut platforms, &features);
         if pyproject {
             pyproject::extend(&top, &mut features)?;
         }
@@ -244,6 +245,19 @@ fn read_features(
     let options = Deferred::of(FeatureOptions::read_default(pixi, workspace));
     features.insert(DEFAULT.to_owned(), Feature { options, ..Feature::read(pixi, context)? });
     Ok(features)
+}
+
+/// Adds the platforms that only features name, as pixi does from 0.71 on.
+fn extend_platforms(platforms: &mut Vec<ManifestPlatform>, features: &BTreeMap<String, Feature>) {
+    for feature in features.values() {
+        let Ok(options) = feature.options.get() else { continue };
+        for platform in options.platforms.iter().flatten() {
+            let is_there = |known: &ManifestPlatform| known.name == platform.name || known.subdir == platform.name;
+            if !platforms.iter().any(is_there) {
+                platforms.push(platform.clone());
+            }
+        }
+    }
 }
 
 #[cfg(test)]

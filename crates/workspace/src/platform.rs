@@ -48,9 +48,8 @@ const FRIENDLY: [(&str, &str); 7] = [
 ];
 
 /// Reads `platforms`. Keys this program does not know are left alone: they are pixi's to judge.
-pub(crate) fn read(workspace: &Section<'_>) -> Result<Vec<ManifestPlatform>, ManifestError> {
-    let entries = workspace.list("platforms")?.unwrap_or_default();
-    entries.iter().map(read_entry).collect()
+pub(crate) fn read(section: &Section<'_>) -> Result<Option<Vec<ManifestPlatform>>, ManifestError> {
+    section.list("platforms")?.map(|entries| entries.iter().map(read_entry).collect()).transpose()
 }
 
 /// Whether `platforms` of a table names only platforms of conda, or declared ones. Only the comparison and the solver need
@@ -120,6 +119,13 @@ fn read_virtual_packages(table: &Section<'_>) -> Result<Vec<VirtualPackage>, Man
         add(table, key, key)?;
     }
     Ok(packages)
+}
+
+impl ManifestPlatform {
+    /// The name that pixi gives a platform of a subdir with these virtual packages, unless its author named it.
+    pub fn derived_name(subdir: &str, virtual_packages: &[VirtualPackage]) -> String {
+        derived_name(subdir, virtual_packages)
+    }
 }
 
 /// The name pixi gives a rich platform that has none: the subdir, then each package that is not the subdir's default

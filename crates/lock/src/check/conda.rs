@@ -4,8 +4,7 @@ use pixi_oci_workspace::VirtualPackage;
 use std::collections::{HashMap, HashSet};
 
 use rattler_conda_types::{
-    GenericVirtualPackage, MatchSpec, MatchSpecCondition, Matches, PackageName, ParseMatchSpecOptions,
-    RepodataRevision, package::BuildString,
+    GenericVirtualPackage, MatchSpec, MatchSpecCondition, Matches, ParseMatchSpecOptions, RepodataRevision,
 };
 use rattler_lock::CondaPackageData;
 
@@ -105,7 +104,7 @@ impl<'l> Locked<'l> {
         Self {
             packages: packages.conda.clone(),
             by_name: packages.conda.iter().enumerate().map(|(i, p)| (p.name().as_normalized(), i)).collect(),
-            virtual_packages: virtual_packages(wanted),
+            virtual_packages: wanted.virtual_packages.iter().filter_map(VirtualPackage::generic).collect(),
             lock,
         }
     }
@@ -242,18 +241,6 @@ fn is_met(condition: &MatchSpecCondition, locked: &Locked<'_>) -> bool {
         MatchSpecCondition::And(a, b) => is_met(a, locked) && is_met(b, locked),
         MatchSpecCondition::Or(a, b) => is_met(a, locked) || is_met(b, locked),
     }
-}
-
-fn virtual_packages(wanted: &Wanted) -> Vec<GenericVirtualPackage> {
-    let convert = |package: &VirtualPackage| {
-        let name = PackageName::try_from(package.name.as_str()).ok()?;
-        Some(GenericVirtualPackage {
-            name,
-            version: package.version.clone(),
-            build_string: BuildString::new_unchecked(package.build.as_str()),
-        })
-    };
-    wanted.virtual_packages.iter().filter_map(convert).collect()
 }
 
 fn check_constraint(spec: MatchSpec, by: RequiredBy, locked: &Locked<'_>, report: &mut impl FnMut(What)) {

@@ -107,6 +107,11 @@ pub enum RequiredBy {
 }
 
 impl Difference {
+    /// Whether it is about the lock file as a whole, and not about the environment that was compared.
+    pub fn is_of_the_file(&self) -> bool {
+        matches!(self.what, What::EnvironmentNotWanted { .. })
+    }
+
     /// Adds to a list; what is there already gets the platform.
     pub(crate) fn add(list: &mut Vec<Self>, what: What, platform: Option<&str>) {
         let platforms: Vec<String> = platform.into_iter().map(str::to_owned).collect();

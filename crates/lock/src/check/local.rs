@@ -30,7 +30,48 @@ pub(super) fn compare(locked: &PypiSourceData, directory: &Path, say: &mut impl 
     }
 }
 
-/// One text for requirements that mean the same.
+/// One text for requirements that mean the same. uv, and so lock files, write what `platform_system` says with `sys_platform`
+/// where the two say the same.
 fn canonical(requirement: &Requirement<VerbatimUrl>) -> String {
-    requirement.to_string().replace(' ', "")
+    let mut text = requirement.to_string().replace('"', "'");
+    for (system, platform) in SYSTEMS {
+        for operator in ["==", "!="] {
+            let (long, short) =
+                (format!("platform_system {operator} '{system}'"), format!("sys_platform {operator} '{platform}'"));
+            text = text.replace(&long, &short);
+        }
+    }
+    let parsed = text.parse::<Requirement<VerbatimUrl>>();
+    parsed.map_or(text, |requirement| requirement.to_string()).replace(' ', "")
+}
+
+/// uv's list: values of `platform_system` and the `sys_platform` that goes with each and with no other.
+const SYSTEMS: [(&str, &str); 6] = [
+    ("AIX", "aix"),
+    ("Android", "android"),
+    ("Darwin", "darwin"),
+    ("Emscripten", "emscripten"),
+    ("Linux", "linux"),
+    ("Windows", "win32"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn markers_that_mean_the_same() {
+        let text = |text: &str| canonical(&text.parse().unwrap());
+        for (manifest, lock) in [
+            ("a; platform_system == 'Linux'", "a ; sys_platform == 'linux'"),
+            ("a>=1 ; platform_system != \"Windows\"", "a>=1; sys_platform != 'win32'"),
+            (
+                "a; (platform_machine == 'arm64' and platform_system == 'Darwin') or platform_system == 'Linux'",
+                "a; (platform_machine == 'arm64' and sys_platform == 'darwin') or sys_platform == 'linux'",
+            ),
+        ] {
+            assert_eq!(text(manifest), text(lock));
+        }
+        assert_ne!(text("a; platform_system == 'FreeBSD'"), text("a; sys_platform == 'freebsd'"));
+    }
 }

@@ -86,7 +86,7 @@ pub(super) fn compare_platforms(
         let expected = own_virtual_packages(&wanted.virtual_packages, platform);
         let is_it = |locked: &&LockedPlatform| {
             declared_platform(declared, locked).is_some_and(|of| of.name == platform.name)
-                && (lock.version() < 7 || has_virtual_packages(locked, &expected, platform))
+                && (lock.version() < 7 || locked.is_bare() || has_virtual_packages(locked, &expected, platform))
         };
         match locked.iter().find(is_it) {
             Some(locked) => matched.push(&locked.lock_name),
@@ -176,5 +176,8 @@ pub(super) fn declared_platform<'m>(
 ) -> Option<&'m ManifestPlatform> {
     let subdir = locked.subdir.as_str();
     let named = |name: &str| declared.iter().find(|platform| platform.name == name && platform.subdir == subdir);
-    named(&locked.name).or_else(|| named(&locked.lock_name)).or_else(|| named(subdir))
+    let by_name = named(&locked.name).or_else(|| named(&locked.lock_name)).or_else(|| named(subdir));
+    // What a bare row is nothing but the manifest says.
+    let mut of_subdir = declared.iter().filter(|platform| platform.subdir == subdir);
+    by_name.or_else(|| of_subdir.next().filter(|_| locked.is_bare() && of_subdir.next().is_none()))
 }

@@ -247,6 +247,11 @@ fn check_package(
     {
         say(format!("is for Python {requires}, the lock has Python {has}"));
     }
+    if let (Some(_), UrlOrPath::Path(path)) = (package.as_wheel(), package.location().inner())
+        && lock.directory().join(path.as_str()).is_dir()
+    {
+        say("is locked as an archive, and is a directory".to_owned());
+    }
     let name = package.name().to_string();
     let file_name = package.location().inner().file_name().unwrap_or_default().to_owned();
     let is_wheel = file_name.ends_with(".whl");

@@ -1,5 +1,7 @@
 use std::path::Path;
 
+mod verdicts;
+
 use crate::{LockFile, differences};
 use pixi_oci_workspace::Workspace;
 

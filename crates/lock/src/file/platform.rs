@@ -52,6 +52,24 @@ impl LockedPlatform {
         TargetPlatform { name: &self.name, subdir: self.subdir.as_str() }
     }
 
+    /// A platform on which an environment has no package.
+    pub(crate) fn without_packages(platform: &ManifestPlatform) -> Option<Self> {
+        let defaults = VirtualPackage::defaults(&platform.subdir);
+        let extras = platform.virtual_packages.iter().filter(|package| !defaults.contains(package));
+        Some(Self {
+            name: platform.name.clone(),
+            lock_name: platform.name.clone(),
+            subdir: platform.subdir.parse().ok()?,
+            virtual_packages: Vec::new(),
+            extras: extras.cloned().collect(),
+        })
+    }
+
+    /// Whether its row in the lock file says nothing but the subdir: then pixi trusts that it is what the manifest has.
+    pub(crate) fn is_bare(&self) -> bool {
+        self.lock_name == self.subdir.as_str() && self.virtual_packages.is_empty()
+    }
+
     fn describe(&self) -> String {
         let mut text = format!("`{}`", self.name);
         if !self.extras.is_empty() {
@@ -79,7 +97,16 @@ pub(crate) fn locked_platform(
             .filter(|name| !taken(name))
             .unwrap_or_else(|| lock_name.clone())
     };
-    LockedPlatform { name, lock_name, subdir, virtual_packages: platform.virtual_packages().to_vec(), extras }
+    let locked =
+        LockedPlatform { name, lock_name, subdir, virtual_packages: platform.virtual_packages().to_vec(), extras };
+    let mut same_subdir = manifest.iter().filter(|m| m.subdir == subdir.as_str());
+    match (same_subdir.next(), same_subdir.next()) {
+        (Some(only), None) if locked.is_bare() => match LockedPlatform::without_packages(only) {
+            Some(LockedPlatform { name, extras, .. }) => LockedPlatform { name, extras, ..locked },
+            None => locked,
+        },
+        _ => locked,
+    }
 }
 
 /// The virtual packages that are not what pixi assumes of every platform of the subdir. Pixi lets nobody add to a

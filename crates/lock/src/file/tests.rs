@@ -296,10 +296,8 @@ fn versions_and_nonsense() {
     let error = |text: &str| LockFile::parse(Path::new("/ws/pixi.lock"), text).unwrap_err().to_string();
     assert!(error("version: 8\nfuture: true\n").contains("lock file version 8 is newer than this pixi-oci reads (7)"));
     assert!(error("{version: 9}").contains("lock file version 9 is newer"));
-    for version in 0..=3 {
-        let error = error(&format!("version: {version}\nmetadata: {{}}\npackage: []\n"));
-        assert!(error.contains("too old") && error.contains("run `pixi lock`"), "{error}");
-    }
+    let old = error("version: 0\nmetadata: {}\npackage: []\n");
+    assert!(old.contains("too old") && old.contains("run `pixi lock`"), "{old}");
     for text in
         ["", "version: x", "[]", "version: 6", "version: 6\nenvironments: 3\npackages: []", "\u{0}", "a: &a [*a, *a]"]
     {
@@ -340,4 +338,33 @@ fn direct_urls_of_wheels_are_told_from_those_of_an_index() {
         (&e.origin, e.location.local_path()),
         (&WheelOrigin::Path("/w/e-1.0-py3-none-any.whl".into()), Some("/w/e-1.0-py3-none-any.whl".into()))
     );
+}
+
+#[test]
+fn formats_of_one_environment() {
+    let package = "- name: a\n  version: '1.0'\n  manager: conda\n  platform: linux-64\n  dependencies: {}\n  \
+                   url: https://h.example/c/linux-64/a-1.0-h1_0.conda\n  hash:\n    sha256: SHA\n  optional: false\n  \
+                   category: main\n  build: h1_0\n  subdir: linux-64\n  build_number: 0\n";
+    for version in 1..=3 {
+        let lock = parse(&format!(
+            "version: {version}\nmetadata:\n  content_hash: {{}}\n  channels:\n  - url: https://h.example/c/\n    \
+             used_env_vars: []\n  platforms:\n  - linux-64\n  sources: []\npackage:\n{}",
+            package.replace("SHA", SHA)
+        ));
+        assert_eq!(lock.version(), version);
+        let packages = packages(&lock, "default", "linux-64").unwrap();
+        assert_eq!(
+            (names(&packages), packages[0].sha256().unwrap().to_string()),
+            (vec!["a".to_owned()], SHA.to_owned())
+        );
+    }
+}
+
+#[test]
+fn a_conda_package_may_lack_the_sha256() {
+    let conda = "conda: https://h.example/c/linux-64/a-1.0-h1_0.conda";
+    for hash in ["", "  md5: 0123456789abcdef0123456789abcdef\n"] {
+        let packages = packages(&parse(&v6(&[conda], &format!("- {conda}\n{hash}"))), "default", "linux-64").unwrap();
+        assert_eq!(packages[0].sha256(), None);
+    }
 }

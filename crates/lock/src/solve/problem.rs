@@ -2,7 +2,7 @@
 
 use std::{future::Future, pin::pin, time::Duration};
 
-use rattler_conda_types::{GenericVirtualPackage, PackageName, RepoDataRecord, package::BuildString};
+use rattler_conda_types::RepoDataRecord;
 use rattler_repodata_gateway::RepoData;
 use rattler_solve::{CancellationToken, ChannelRepoData, SolverImpl, SolverTask, resolvo};
 
@@ -59,7 +59,7 @@ fn choose(
         specs: input.specs.clone(),
         constraints: input.constraints.clone(),
         locked_packages: input.locked.iter().collect(),
-        virtual_packages: input.virtual_packages.iter().filter_map(generic).collect(),
+        virtual_packages: input.virtual_packages.iter().filter_map(VirtualPackage::generic).collect(),
         channel_priority: input.channel_priority,
         strategy: input.strategy,
         exclude_newer: input.exclude_newer.clone(),
@@ -76,14 +76,4 @@ fn choose(
     let mut records = solution.records;
     records.sort_by(|a, b| a.package_record.name.cmp(&b.package_record.name));
     Ok(records)
-}
-
-/// As rattler has it: a virtual package without a build has the build `0`.
-fn generic(package: &VirtualPackage) -> Option<GenericVirtualPackage> {
-    let build = if package.build.is_empty() { "0" } else { &package.build };
-    Some(GenericVirtualPackage {
-        name: PackageName::new_unchecked(&package.name),
-        version: package.version.clone(),
-        build_string: build.parse::<BuildString>().ok()?,
-    })
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use rattler_solve::{ChannelPriority, SolveStrategy};
 
 use crate::{
-    Error, ExcludeNewer, ManifestChannel, ManifestError, PypiOptions, PypiRequirement, Requirement,
+    Error, ExcludeNewer, ManifestChannel, ManifestError, ManifestPlatform, PypiOptions, PypiRequirement, Requirement,
     exclude_newer::Cutoff, platform, pypi::normalized, requirement::Context, toml::Section,
 };
 
@@ -30,8 +30,8 @@ pub struct Requirements {
 /// The options of a feature; what it does not say, other features or the workspace do.
 #[derive(Debug, Clone, Default)]
 pub struct FeatureOptions {
-    /// The platforms it is for, by name or subdir.
-    pub platforms: Option<Vec<String>>,
+    /// The platforms it is for, by name or subdir. Those that the workspace does not have are added to it.
+    pub platforms: Option<Vec<ManifestPlatform>>,
     /// Its channels instead of the workspace's.
     pub channels: Option<Vec<ManifestChannel>>,
     /// How much the order of the channels matters.
@@ -143,7 +143,7 @@ impl FeatureOptions {
     /// Reads the options of `[feature.NAME]`, or of an environment's own table.
     pub(crate) fn read(section: &Section<'_>, root: &Path) -> Result<Self, ManifestError> {
         Ok(Self {
-            platforms: section.strings("platforms")?,
+            platforms: platform::read(section)?,
             channels: ManifestChannel::read_list(section, root)?,
             channel_priority: channel_priority(section)?,
             solve_strategy: solve_strategy(section)?,

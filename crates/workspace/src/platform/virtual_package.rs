@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use rattler_conda_types::Version;
+use rattler_conda_types::{GenericVirtualPackage, PackageName, Version, package::BuildString};
 
 use crate::Error;
 
@@ -47,25 +47,36 @@ impl VirtualPackage {
     /// What pixi assumes of a plain platform (pixi's `subdir_default_virtual_packages`, 0.71 to 0.77): a locked platform
     /// lists these beside what its author declared.
     pub fn defaults(subdir: &str) -> Vec<Self> {
-        let mut all = Vec::new();
         let family = subdir.split('-').next().unwrap_or_default();
-        if matches!(family, "linux" | "osx") {
-            all.push("__unix=0=0");
-        }
-        all.extend_from_slice(match family {
-            "linux" => &["__linux=4.18", "__glibc=2.28"],
-            "osx" => &["__osx=13.0"],
+        let system: &[&str] = match family {
+            "linux" => &["__unix=0=0", "__linux=4.18", "__glibc=2.28"],
+            "osx" => &["__unix=0=0", "__osx=13.0"],
+            "emscripten" | "freebsd" => &["__unix=0=0"],
             "win" => &["__win=10.0"],
             _ => &[],
-        });
-        all.extend_from_slice(match subdir {
+        };
+        let machine: &[&str] = match subdir {
             "linux-64" | "osx-64" | "win-64" => &["__archspec=0=x86_64"],
-            "linux-aarch64" | "win-arm64" => &["__archspec=0=aarch64"],
+            "linux-32" | "win-32" => &["__archspec=0=x86"],
+            "linux-aarch64" | "linux-armv6l" | "linux-armv7l" | "win-arm64" => &["__archspec=0=aarch64"],
             "osx-arm64" => &["__archspec=0=m1"],
+            "linux-ppc64" => &["__archspec=0=ppc64"],
             "linux-ppc64le" => &["__archspec=0=ppc64le"],
+            "linux-riscv32" => &["__archspec=0=riscv32"],
+            "linux-riscv64" => &["__archspec=0=riscv64"],
+            "linux-s390x" => &["__archspec=0=s390x"],
             _ => &[],
-        });
-        all.into_iter().filter_map(|text| text.parse().ok()).collect()
+        };
+        system.iter().chain(machine).filter_map(|text| text.parse().ok()).collect()
+    }
+
+    /// The package as the solver has it: without a build it has the build `0`, and `__archspec`, which manifests and lock
+    /// files write with the version 0, has the version 1 and the microarchitecture as its build.
+    pub fn generic(&self) -> Option<GenericVirtualPackage> {
+        let build = if self.build.is_empty() { "0" } else { &self.build };
+        let version = if self.name == "__archspec" { Version::major(1) } else { self.version.clone() };
+        let name = PackageName::try_from(self.name.as_str()).ok()?;
+        Some(GenericVirtualPackage { name, version, build_string: build.parse::<BuildString>().ok()? })
     }
 
     /// What the caller says wins over what the manifest declares.
