@@ -16,11 +16,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use oci_read::document::is_layout;
 use pixi_oci_image::Descriptor;
 use pixi_oci_layer::Digest;
 use pixi_oci_platform::open_lock;
 use pixi_oci_registry::document::{MAX_DOCUMENT, References};
-use serde_json::Value;
 use tempfile::NamedTempFile;
 
 use crate::{
@@ -89,7 +89,7 @@ impl OciLayout {
         Read::by_ref(&mut lock).take(1024).read_to_end(&mut version).map_err(Error::io("read", &marker))?;
         if version.is_empty() {
             lock.write_all(LAYOUT_MARKER).map_err(Error::io("write", &marker))?;
-        } else if !is_version_1(&version) {
+        } else if !is_layout(&version) {
             let reason = "it does not say imageLayoutVersion 1.0.0".to_owned();
             return Err(Error::Document {
                 what: marker.display().to_string(),
@@ -296,10 +296,6 @@ impl OciLayout {
         }
         Ok(())
     }
-}
-
-fn is_version_1(marker: &[u8]) -> bool {
-    serde_json::from_slice::<Value>(marker).is_ok_and(|marker| marker["imageLayoutVersion"] == "1.0.0")
 }
 
 impl Destination for OciLayout {
