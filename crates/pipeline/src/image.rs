@@ -20,9 +20,10 @@ use crate::{
     contents::application::application, contents::environment::ENTRYPOINT, contents::environment::EnvironmentInput,
     contents::environment::environment_tree, contents::file_list::with_file_list, contents::has_path,
     contents::layer_table, contents::places::Below, image::base::Base, image::describe::Described,
-    image::settings::ImageInput, image::settings::Provenance, image::settings::image_settings,
-    image::settings::standard_annotations, layers::PackageLayer, layers::findings::Findings, layers::key::LAYER_TIME,
-    layers::plan::ImagePlan, package::wheel::wheel_reports, report::ImageReport, workshop::Workshop,
+    image::describe::wheel_reports, image::settings::ImageInput, image::settings::Provenance,
+    image::settings::image_settings, image::settings::standard_annotations, layers::PackageLayer,
+    layers::findings::Findings, layers::key::LAYER_TIME, layers::plan::ImagePlan, report::ImageReport,
+    workshop::Workshop,
 };
 use pixi_oci_project::{RequestError, Target, git, virtual_packages};
 

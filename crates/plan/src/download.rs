@@ -7,7 +7,10 @@ use pixi_oci_layer::Digest;
 use pixi_oci_lock::LockedPackage;
 
 use crate::Error;
-use crate::report::{DownloadPlan, LayerState, PlannedLayerReport};
+use crate::{
+    layer_report::{LayerState, PlannedLayerReport},
+    report::DownloadPlan,
+};
 
 /// What is to be fetched for all targets of a build, each archive once.
 pub struct Downloads<'a> {

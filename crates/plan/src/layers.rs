@@ -3,7 +3,7 @@
 use pixi_oci_lock::LockedPackage;
 
 use crate::Error;
-use crate::report::{LayerState, PackagePlan, PlannedLayerReport};
+use crate::layer_report::{LayerState, PackagePlan, PlannedLayerReport};
 use pixi_oci_pipeline::{Kind, LayerSource, Package, PlannedLayer, SizedPackage, group, locked, package_layers};
 use pixi_oci_project::Project;
 

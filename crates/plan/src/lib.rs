@@ -6,6 +6,8 @@ mod build;
 mod changes;
 mod download;
 mod error;
+mod found;
+mod layer_report;
 mod layers;
 mod likely;
 mod past;
@@ -25,11 +27,9 @@ pub use self::{
     build::{Staged, build, cache_from, reference, stage},
     changes::{ChangedPackage, Changes},
     error::{Error, PlanError},
+    layer_report::{LayerState, LikelyLayer, OtherLayer, PackagePlan, PlannedLayerReport},
     past::PastRef,
-    report::{
-        AgainstImage, DownloadPlan, EnvironmentPlan, LayerState, LikelyLayer, OtherLayer, PackagePlan, Plan,
-        PlannedLayerReport, Reason, Unpredicted,
-    },
+    report::{AgainstImage, DownloadPlan, EnvironmentPlan, Plan, Reason, Unpredicted},
     since::unchanged_platforms,
     source_environments::build_sources,
 };

@@ -8,9 +8,9 @@ use std::collections::BTreeSet;
 
 use crate::Error;
 use crate::{
+    found::{Seen, Wheels, fails},
+    layer_report::{LikelyLayer, PlannedLayerReport},
     layers::state,
-    report::{LikelyLayer, PlannedLayerReport},
-    seen::{Seen, Wheels, fails},
 };
 use pixi_oci_pipeline::{ImagePlan, Package, SizedPackage, Workshop, divide, find_layers, package_layers, with_wheels};
 use pixi_oci_project::Target;

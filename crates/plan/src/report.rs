@@ -3,7 +3,11 @@
 use pixi_oci_layer::Digest;
 use serde::Serialize;
 
-use crate::{blobs::DestinationPlan, changes::Changes};
+use crate::{
+    blobs::DestinationPlan,
+    changes::Changes,
+    layer_report::{OtherLayer, PlannedLayerReport},
+};
 use pixi_oci_pipeline::BaseReport;
 use pixi_oci_project::Need;
 
@@ -127,83 +131,4 @@ pub struct Plan {
     /// What is different from the image that is compared with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub changes: Option<Changes>,
-}
-
-/// One package layer.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct PlannedLayerReport {
-    /// The sum of the archives' lengths in bytes, as far as they are known.
-    pub bytes: u64,
-    /// What the layer is found by, if it is known.
-    pub key: Option<String>,
-    /// Whether it has to be made.
-    pub state: LayerState,
-    /// Of the layer's blob, if it is known.
-    pub digest: Option<Digest>,
-    /// The blob's length in bytes, if it is known.
-    pub size: Option<u64>,
-    /// Where the key is not known: what it is if the packages of which nobody knows what is in them have no path of these, and
-    /// no link above one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub likely: Option<LikelyLayer>,
-    /// By name.
-    pub packages: Vec<PackagePlan>,
-}
-
-/// What a layer is likely to be.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct LikelyLayer {
-    /// What the layer is found by.
-    pub key: String,
-    /// Whether it has to be made.
-    pub state: LayerState,
-    /// Of the layer's blob, if there is one.
-    pub digest: Option<Digest>,
-    /// The blob's length in bytes, if there is one.
-    pub size: Option<u64>,
-}
-
-/// Whether a layer has to be made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum LayerState {
-    /// An earlier build on this machine made it.
-    Cached,
-    /// A published image has it.
-    Registry,
-    /// It has to be made.
-    ToBuild,
-    /// Its key is not known.
-    Unknown,
-}
-
-/// A layer that is not of packages.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct OtherLayer {
-    /// Which one.
-    pub kind: pixi_oci_pipeline::LayerKind,
-    /// Of the blob.
-    pub digest: Digest,
-    /// The blob's length in bytes.
-    pub size: u64,
-}
-
-/// One package.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct PackagePlan {
-    /// The conda name, or `pypi:` and the normalised name.
-    pub name: String,
-    /// Its version.
-    pub version: String,
-    /// The build string of a conda package.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub build: Option<String>,
-    /// The archive's length, if it is known.
-    pub size: Option<u64>,
-    /// The archive's sha256, if it is known.
-    pub sha256: Option<String>,
 }

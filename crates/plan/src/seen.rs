@@ -1,39 +1,22 @@
 //! One target: as far as a build gets without fetching or making a package layer.
 
-use std::collections::BTreeMap;
-
-use pixi_oci_image::Image;
 use pixi_oci_lock::LockedPackage;
 use pixi_oci_store::base::BaseRef;
 
 use crate::Error;
 use crate::{
+    found::{Seen, Wheels, fails},
+    layer_report::{LayerState, OtherLayer},
     layers::{from_lock, from_plan},
     likely::add_likely,
     report::Reason,
-    report::{LayerState, OtherLayer, PlannedLayerReport, Unpredicted},
+    report::Unpredicted,
 };
 use pixi_oci_pipeline::{
-    Base, ImagePlan, LayerKind, LayerReport, Package, PackageLayer, SourceWheel, Workshop, find_archives, in_one_line,
-    locked, recognise, with_wheels,
+    Base, ImagePlan, LayerKind, LayerReport, Package, PackageLayer, Workshop, find_archives, locked, recognise,
+    with_wheels,
 };
 use pixi_oci_project::Target;
-
-/// Wheels that stand for the sources of a target, by package name.
-pub type Wheels = BTreeMap<String, SourceWheel>;
-
-/// One target, as far as it is known.
-#[derive(Default)]
-pub struct Seen {
-    /// The package layers.
-    pub layers: Vec<PlannedLayerReport>,
-    /// Packages whose contents are not known.
-    pub unknown: Vec<String>,
-    /// The base image, if it is here.
-    pub base: Option<Base>,
-    /// The image, if it is known, and its layers that are not of packages.
-    pub image: Option<(Image, Vec<OtherLayer>)>,
-}
 
 /// The sources that no wheel stands for.
 pub fn without_wheel<'a>(packages: &'a [LockedPackage], wheels: &'a Wheels) -> impl Iterator<Item = String> + 'a {
@@ -146,16 +129,6 @@ fn base(
             Ok(None)
         }
     }
-}
-
-/// What would make a build fail is no error of the plan's.
-pub fn fails(error: impl Into<Error>) -> Result<Unpredicted, Error> {
-    let error = error.into();
-    if matches!(error, Error::Interrupted | Error::Io { .. }) {
-        return Err(error);
-    }
-    let message = format!("a build would fail: {}", in_one_line(&error));
-    Ok(Unpredicted { reason: Reason::BuildFails, message })
 }
 
 fn other_layers(layers: &[LayerReport]) -> Vec<OtherLayer> {

@@ -10,11 +10,12 @@ use crate::{
     blobs::Blobs,
     changes::{Present, base_layers, changes},
     download::Downloads,
+    found::{Seen, Wheels},
     layers::from_lock,
     past::Past,
     report::Reason,
     report::{AgainstImage, DownloadPlan, EnvironmentPlan, Plan, Unpredicted},
-    seen::{Seen, Wheels, look, unseen, without_wheel},
+    seen::{look, unseen, without_wheel},
 };
 use pixi_oci_pipeline::{Base, Output, Remote, Stock, Workshop};
 use pixi_oci_project::{Need, Project, Session, Target, needs, platform};

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::tags::{TagPlan, TagTarget};
-use pixi_oci_image::{Architecture, Descriptor};
+use pixi_oci_image::{Architecture, Descriptor, MediaType, index_document};
 use pixi_oci_layer::Digest;
 use pixi_oci_registry::push::{Document, PushImage, PushPlan, TagStep};
 use pixi_oci_store::{
@@ -13,8 +13,8 @@ use pixi_oci_store::{
 };
 
 use crate::{
-    error::PublishError, join, leg::CheckedLeg, report::PublishedImage, request::PublishRequest,
-    request::PublishSource, settings::Settings,
+    error::PublishError, leg::CheckedLeg, report::PublishedImage, request::PublishRequest, request::PublishSource,
+    settings::Settings,
 };
 use pixi_oci_pipeline::BuildReport;
 use pixi_oci_plan::Error;
@@ -74,9 +74,32 @@ pub fn content<'a>(
         }
         PublishSource::Legs(_) => {
             require(&request.settings, &legs.iter().map(|leg| leg.platform.architecture).collect())?;
-            Ok(join::content(legs)?)
+            Ok(of_legs(legs)?)
         }
     }
+}
+
+/// The index that names the legs, and nothing else: their blobs are where they have to be.
+fn of_legs(legs: &[CheckedLeg]) -> Result<Content<'static>, Error> {
+    let children: Vec<_> = legs.iter().map(|leg| (&leg.manifest, &leg.platform)).collect();
+    let annotations = legs.first().map(|leg| leg.leg.index_annotations.clone()).unwrap_or_default();
+    let bytes = index_document(&children, &annotations)?;
+    let root = Descriptor::of(MediaType::ImageIndex, &bytes);
+    let images = legs.iter().map(|leg| PublishedImage {
+        platform: Some(leg.platform.to_string()),
+        digest: leg.manifest.digest,
+        config: None,
+        layers: Vec::new(),
+    });
+    let plan = PushPlan {
+        images: Vec::new(),
+        index: Some(Document { descriptor: root.clone(), bytes }),
+        tags: Vec::new(),
+        mount_from: Vec::new(),
+        arrived: std::collections::BTreeMap::new(),
+        dry_run: false,
+    };
+    Ok(Content::of_index(plan, root, images.collect()))
 }
 
 /// Images that are in no layout.

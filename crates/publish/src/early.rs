@@ -14,7 +14,7 @@ use pixi_oci_registry::{
 };
 use tokio::sync::{mpsc::unbounded_channel, oneshot};
 
-use crate::{content::sizes, publish::Destination, request::PublishRequest, request::PublishSource};
+use crate::{content::sizes, destination::Destination, request::PublishRequest, request::PublishSource};
 use pixi_oci_pipeline::{OnLayer, Published, Pushed};
 use pixi_oci_plan::Error;
 use pixi_oci_plan::Staged;

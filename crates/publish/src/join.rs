@@ -1,36 +1,11 @@
 //! The index of images that other jobs have published.
 
-use crate::{content::Content, leg::CheckedLeg, report::PublishedImage};
-use pixi_oci_image::{Descriptor, MediaType, index_document};
+use pixi_oci_image::Descriptor;
 use pixi_oci_pipeline::documents;
-use pixi_oci_registry::{
-    Error, Registry, Repository,
-    push::{Document, PushPlan},
-};
+use pixi_oci_registry::{Error, Registry, Repository};
 use pixi_oci_store::platform_in;
 
-/// The index that names the legs, and nothing else: their blobs are where they have to be.
-pub fn content(legs: &[CheckedLeg]) -> Result<Content<'static>, pixi_oci_plan::Error> {
-    let children: Vec<_> = legs.iter().map(|leg| (&leg.manifest, &leg.platform)).collect();
-    let annotations = legs.first().map(|leg| leg.leg.index_annotations.clone()).unwrap_or_default();
-    let bytes = index_document(&children, &annotations)?;
-    let root = Descriptor::of(MediaType::ImageIndex, &bytes);
-    let images = legs.iter().map(|leg| PublishedImage {
-        platform: Some(leg.platform.to_string()),
-        digest: leg.manifest.digest,
-        config: None,
-        layers: Vec::new(),
-    });
-    let plan = PushPlan {
-        images: Vec::new(),
-        index: Some(Document { descriptor: root.clone(), bytes }),
-        tags: Vec::new(),
-        mount_from: Vec::new(),
-        arrived: std::collections::BTreeMap::new(),
-        dry_run: false,
-    };
-    Ok(Content::of_index(plan, root, images.collect()))
-}
+use crate::leg::CheckedLeg;
 
 /// Fetches every leg from the repository, by digest, and checks that it is the image that it is said to be.
 pub async fn check(legs: &[CheckedLeg], registry: &Registry, repository: &Repository) -> Result<(), Error> {

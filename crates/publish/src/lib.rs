@@ -5,6 +5,7 @@
 //! keep the others from being served. [`prune`] removes what only publishing needed.
 
 mod content;
+mod destination;
 mod early;
 mod error;
 mod fleet;

@@ -7,8 +7,9 @@ use pixi_oci_layer::Digest;
 use pixi_oci_registry::{Error, Registry, Repository};
 
 use crate::{
+    destination::{Connection, Destination},
     error::PublishError,
-    publish::{Connection, Destination, open, remote, tags},
+    publish::{open, remote, tags},
     request::PublishRequest,
 };
 use pixi_oci_pipeline::{Published, in_one_line};

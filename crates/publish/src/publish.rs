@@ -12,6 +12,7 @@ use pixi_oci_registry::{
 
 use crate::{
     content::{Content, content},
+    destination::{Connection, Destination},
     early::{EarlyUpload, publish_started},
     error::PublishError,
     join,
@@ -29,19 +30,6 @@ use crate::{
 use pixi_oci_pipeline::{OnLayer, Published, Pushed, Remote, RemoteOptions, RemoteRepository, is_unpinned};
 use pixi_oci_plan::{reference, stage};
 use pixi_oci_project::{Project, Session};
-
-/// A repository on the way.
-pub struct Destination {
-    pub(super) repository: Repository,
-    /// `Err`: what blocks.
-    pub(super) state: Result<Connection, Error>,
-}
-
-/// A repository that answers.
-pub struct Connection {
-    pub(super) registry: Registry,
-    pub(super) existing: Vec<String>,
-}
 
 /// Builds or reads what `request` says, and publishes it to all repositories.
 ///

@@ -1,13 +1,13 @@
 //! What is said of layers: annotations, history, report.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use pixi_oci_image::{LayerEntry, OwnLayer};
 use pixi_oci_layer::Layer;
 
 use crate::{
     layers::PackageLayer, layers::key::KEY_ANNOTATION, layers::key::PACKAGES_ANNOTATION, layers::plan::PlannedLayer,
-    report::LayerKind, report::LayerReport,
+    package::Kind, package::Package, report::LayerKind, report::LayerReport, report::WheelReport,
 };
 
 /// All layers of an image that are ours, bottom first.
@@ -78,4 +78,22 @@ impl Described<'_> {
             .chain([own(LayerKind::Environment, self.environment), own(LayerKind::Application, self.application)])
             .collect()
     }
+}
+
+/// What the report has of the wheels among packages.
+pub fn wheel_reports(packages: &[Arc<Package<'_>>]) -> Vec<WheelReport> {
+    let report = |package: &Package<'_>| {
+        let (Kind::Wheel(wheel), Some(archive)) = (&package.kind, &package.archive) else { return None };
+        Some(WheelReport {
+            name: wheel.name.clone(),
+            version: wheel.version.clone(),
+            file_name: wheel.file_name.clone(),
+            url: wheel.url.clone(),
+            sha256: archive.sha256.to_string(),
+            size: archive.size,
+            locked: wheel.locked,
+            source: wheel.source,
+        })
+    };
+    packages.iter().filter_map(|package| report(package)).collect()
 }

@@ -1,9 +1,6 @@
 //! What a wheel is, beside its archive: its names, where it is from, and what its `direct_url.json` says.
 
-use std::{
-    path::{Component, Path, PathBuf},
-    sync::Arc,
-};
+use std::path::{Component, Path, PathBuf};
 
 use pixi_oci_lock::{ArchiveLocation, LockedWheel, WheelOrigin};
 use pixi_oci_net::canonical_url;
@@ -11,8 +8,7 @@ use pixi_oci_wheel::{DirectUrl, WheelExpected};
 use url::Url;
 
 use crate::{
-    package::Kind, package::Package, package::source_wheel::SourceWheel,
-    package::source_wheel::WheelOrigin as WheelMaker, report::WheelReport, report::WheelSource,
+    package::source_wheel::SourceWheel, package::source_wheel::WheelOrigin as WheelMaker, report::WheelSource,
 };
 
 /// The identity of a wheel.
@@ -85,24 +81,6 @@ impl Wheel {
     pub fn package_name(&self) -> String {
         format!("pypi:{}", self.name)
     }
-}
-
-/// What the report has of the wheels among packages.
-pub fn wheel_reports(packages: &[Arc<Package<'_>>]) -> Vec<WheelReport> {
-    let report = |package: &Package<'_>| {
-        let (Kind::Wheel(wheel), Some(archive)) = (&package.kind, &package.archive) else { return None };
-        Some(WheelReport {
-            name: wheel.name.clone(),
-            version: wheel.version.clone(),
-            file_name: wheel.file_name.clone(),
-            url: wheel.url.clone(),
-            sha256: archive.sha256.to_string(),
-            size: archive.size,
-            locked: wheel.locked,
-            source: wheel.source,
-        })
-    };
-    packages.iter().filter_map(|package| report(package)).collect()
 }
 
 /// What `direct_url.json` of a locked wheel says.

@@ -1,0 +1,38 @@
+//! What is found out about one target.
+
+use std::collections::BTreeMap;
+
+use pixi_oci_image::Image;
+use pixi_oci_pipeline::{Base, SourceWheel, in_one_line};
+
+use crate::{
+    Error,
+    layer_report::{OtherLayer, PlannedLayerReport},
+    report::{Reason, Unpredicted},
+};
+
+/// Wheels that stand for the sources of a target, by package name.
+pub type Wheels = BTreeMap<String, SourceWheel>;
+
+/// One target, as far as it is known.
+#[derive(Default)]
+pub struct Seen {
+    /// The package layers.
+    pub layers: Vec<PlannedLayerReport>,
+    /// Packages whose contents are not known.
+    pub unknown: Vec<String>,
+    /// The base image, if it is here.
+    pub base: Option<Base>,
+    /// The image, if it is known, and its layers that are not of packages.
+    pub image: Option<(Image, Vec<OtherLayer>)>,
+}
+
+/// What would make a build fail is no error of the plan's.
+pub fn fails(error: impl Into<Error>) -> Result<Unpredicted, Error> {
+    let error = error.into();
+    if matches!(error, Error::Interrupted | Error::Io { .. }) {
+        return Err(error);
+    }
+    let message = format!("a build would fail: {}", in_one_line(&error));
+    Ok(Unpredicted { reason: Reason::BuildFails, message })
+}
