@@ -1,6 +1,5 @@
 //! The index of images that other jobs have published.
 
-use pixi_oci_image::Descriptor;
 use pixi_oci_pipeline::documents;
 use pixi_oci_registry::{Error, Registry, Repository};
 use pixi_oci_store::platform_in;
