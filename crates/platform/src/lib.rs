@@ -10,6 +10,7 @@ mod file;
 mod limits;
 mod memory;
 mod process;
+mod space;
 mod times;
 
 pub use account::Account;
@@ -19,4 +20,5 @@ pub use file::{Links, open, open_lock, read, read_text};
 pub use limits::{MaxOf, large_files_are_errors, maximum};
 pub use memory::one_heap_a_cpu;
 pub use process::{ISOLATED, kill_group};
+pub use space::reserve;
 pub use times::{set_link_time, touch};

@@ -14,9 +14,8 @@ use tokio::sync::Mutex;
 use self::challenge::Challenge;
 use crate::{
     call::{Client, MAX_BODY, read_body},
-    credentials::{Credentials, Secret},
+    credentials::{Credentials, Secret, encoded},
     error::{Error, ErrorKind},
-    error_body::ErrorBody,
     event::Event,
     options::Access,
     retry,
@@ -182,7 +181,10 @@ impl Auth {
         let host = url.host_str().unwrap_or_default();
         if !client.http.is_own(&url) && !state.told {
             state.told = true;
-            (client.events)(Event::TokenService { registry: client.host(), host: crate::error_body::sanitise(host) });
+            (client.events)(Event::TokenService {
+                registry: client.host(),
+                host: crate::error_body::sanitise(host, &client.secrets),
+            });
         }
         Ok(url)
     }
@@ -229,7 +231,7 @@ impl Auth {
         let (status, headers) = (response.status(), response.headers().clone());
         let body = client.limit_document(read_body(response, MAX_BODY)).await?;
         if !status.is_success() {
-            let error = ErrorBody::of(&body);
+            let error = client.error_body(&body);
             if let Some(transient) = retry::after_status(status, &headers, &error) {
                 return Err(Failure::Transient(transient));
             }
@@ -245,6 +247,7 @@ impl Auth {
         if text.is_empty() {
             return Err(self.no_token(client).into());
         }
+        client.secrets.add(text);
         let life = answer.expires_in.unwrap_or(DEFAULT_LIFE).min(LONGEST_LIFE);
         let left = life.saturating_sub(age(&answer, &headers, life));
         // Renewed before it ends: a 401 in the middle of a large upload costs the upload.
@@ -311,8 +314,7 @@ fn includes(scopes: &[String], wanted: &str) -> bool {
 }
 
 fn basic(user: &str, password: &Secret, client: &Client) -> Result<HeaderValue, Error> {
-    use base64::{Engine, prelude::BASE64_STANDARD};
-    sensitive(&format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{}", password.expose()))), client)
+    sensitive(&format!("Basic {}", encoded(user, password)), client)
 }
 
 /// A header whose value nothing prints.

@@ -7,15 +7,17 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use pixi_oci_net::Patience;
 use reqwest::{Response, header::HeaderMap};
 
 use crate::{
     body::{FileError, Progress},
+    credentials::Secrets,
     error::{Error, ErrorKind},
-    error_body::sanitise,
+    error_body::{ErrorBody, sanitise},
     event::{Event, Events},
     http::{Http, chain, guarded},
     retry::{Budget, Clock, Failure},
@@ -36,6 +38,7 @@ pub(crate) struct Client {
     pub(crate) requests: AtomicU64,
     pub(crate) bytes: AtomicU64,
     pub(crate) warnings: Mutex<BTreeSet<String>>,
+    pub(crate) secrets: Secrets,
 }
 
 impl std::fmt::Debug for Client {
@@ -83,27 +86,36 @@ impl Client {
         self.requests.fetch_add(1, Ordering::Relaxed);
         tokio::select! {
             response = client.execute(request) => response.map_err(|error| self.failure(&to, &error)),
-            () = stalled => Err(Failure::transient(self.too_long())),
+            () = stalled => Err(self.too_long()),
         }
     }
 
     /// Reads an answer that cannot be long, and does not wait for ever for it: a server could send a byte a minute.
     pub(crate) async fn limit_document<T>(&self, read: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
         let limited = tokio::time::timeout(self.progress_timeout * 2, read).await;
-        limited.unwrap_or_else(|_| Err(Failure::transient(self.too_long())))
+        limited.unwrap_or_else(|_| Err(self.too_long()))
     }
 
     /// The next piece of an answer that may be long.
-    pub(crate) async fn next_piece(&self, response: &mut Response) -> Result<Option<Vec<u8>>, Failure> {
-        match tokio::time::timeout(self.progress_timeout, response.chunk()).await {
-            Ok(Ok(piece)) => Ok(piece.map(|piece| piece.to_vec())),
-            Ok(Err(error)) => Err(Failure::transient(chain(&error))),
-            Err(_) => Err(Failure::transient(self.too_long())),
+    pub(crate) async fn next_piece(
+        &self,
+        response: &mut Response,
+        rate: &mut LeastRate,
+    ) -> Result<Option<Vec<u8>>, Failure> {
+        let piece = match tokio::time::timeout(self.progress_timeout, response.chunk()).await {
+            Ok(Ok(piece)) => piece.map(|piece| piece.to_vec()),
+            Ok(Err(error)) => return Err(Failure::transient(chain(&error))),
+            Err(_) => return Err(self.too_long()),
+        };
+        if rate.is_too_slow(piece.as_ref().map_or(0, Vec::len) as u64, self.progress_timeout) {
+            return Err(self.too_long());
         }
+        Ok(piece)
     }
 
-    fn too_long(&self) -> String {
-        format!("nothing moved for {} seconds", self.progress_timeout.as_secs())
+    fn too_long(&self) -> Failure {
+        let seconds = self.progress_timeout.as_secs();
+        Failure::slow(format!("less than {LEAST} bytes moved in {seconds} seconds"))
     }
 
     fn failure(&self, to: &str, error: &reqwest::Error) -> Failure {
@@ -124,7 +136,16 @@ impl Client {
             let hint = "give the authority's certificate with --ca-file";
             return Error::new(ErrorKind::RegistryDown, to, "", reason).with_hint(hint).into();
         }
+        // hyper's words for a head that is not HTTP; it will hardly be better in a second.
+        if ["invalid HTTP", "head is too large", "invalid content-length"].iter().any(|words| reason.contains(words)) {
+            return Failure::slow(reason);
+        }
         Failure::transient(reason)
+    }
+
+    /// Reads the body of an answer that is an error.
+    pub(crate) fn error_body(&self, body: &[u8]) -> ErrorBody {
+        ErrorBody::of(body, &self.secrets)
     }
 
     /// Passes on what a registry warns of: each text once.
@@ -132,12 +153,40 @@ impl Client {
         for value in headers.get_all("warning").iter().take(MAX_WARNINGS).filter_map(|value| value.to_str().ok()) {
             // `299 - "text"`, perhaps with a date after it (distribution-spec, "Warnings").
             let Some(text) = value.strip_prefix("299 ").and_then(|rest| rest.split_once('"')) else { continue };
-            let text = sanitise(&text.1.rsplit_once('"').map_or(text.1, |(text, _)| text).replace("\\\"", "\""));
+            let text = text.1.rsplit_once('"').map_or(text.1, |(text, _)| text).replace("\\\"", "\"");
+            let text = sanitise(&text, &self.secrets);
             let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
             if warnings.len() < MAX_WARNINGS && warnings.insert(text.clone()) {
                 (self.events)(Event::Warning(text));
             }
         }
+    }
+}
+
+/// Watches that an answer keeps moving: a server that sends a byte now and then is given up.
+#[derive(Debug)]
+pub(crate) struct LeastRate {
+    began: Instant,
+    moved: u64,
+}
+
+/// So many bytes move at least while nothing at all may happen ([`RegistryOptions::progress_timeout`](crate::RegistryOptions)).
+const LEAST: u64 = Patience::LEAST;
+
+impl LeastRate {
+    pub(crate) fn new() -> Self {
+        Self { began: Instant::now(), moved: 0 }
+    }
+
+    /// Counts bytes that came; whether in the time that is over now there were too few.
+    fn is_too_slow(&mut self, bytes: u64, window: Duration) -> bool {
+        self.moved += bytes;
+        if self.began.elapsed() < window {
+            return false;
+        }
+        let slow = bytes > 0 && self.moved < LEAST;
+        *self = Self::new();
+        slow
     }
 }
 

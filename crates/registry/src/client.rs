@@ -1,6 +1,8 @@
 //! One repository of a registry: what can be asked of it, and what can be put there.
 
 mod blobs;
+#[cfg(test)]
+mod endless_tests;
 mod manifests;
 mod read_back;
 mod session;
@@ -21,7 +23,7 @@ pub use manifests::Put;
 use crate::{
     auth::Auth,
     call::Client,
-    credentials::Credentials,
+    credentials::{Credentials, Secrets},
     error::Error,
     event::{Event, Events},
     http::Http,
@@ -54,6 +56,8 @@ impl Registry {
         credentials: Credentials,
         events: Events,
     ) -> Result<Self, Error> {
+        let secrets = Secrets::default();
+        credentials.secrets().iter().for_each(|secret| secrets.add(secret));
         Ok(Self {
             repository: repository.clone(),
             access,
@@ -67,6 +71,7 @@ impl Registry {
                 requests: AtomicU64::new(0),
                 bytes: AtomicU64::new(0),
                 warnings: Mutex::default(),
+                secrets,
             },
             auth: Auth::new(credentials, access),
             reached: OnceCell::new(),

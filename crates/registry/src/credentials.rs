@@ -10,7 +10,10 @@ mod secret;
 
 use std::{ffi::OsString, path::PathBuf};
 
+use base64::{Engine, prelude::BASE64_STANDARD};
+
 pub use secret::Secret;
+pub(crate) use secret::Secrets;
 
 use crate::{
     error::{Error, ErrorKind},
@@ -31,6 +34,22 @@ pub enum Credentials {
     },
     /// What `docker login` got for a password: a token that buys tokens (OAuth2 refresh token).
     IdentityToken(Secret),
+}
+
+impl Credentials {
+    /// Every form in which they are sent.
+    pub(crate) fn secrets(&self) -> Vec<String> {
+        match self {
+            Self::Anonymous => Vec::new(),
+            Self::Basic { user, password } => vec![password.expose().to_owned(), encoded(user, password)],
+            Self::IdentityToken(token) => vec![token.expose().to_owned(), encoded("<token>", token)],
+        }
+    }
+}
+
+/// `USER:PASSWORD` as HTTP's basic authentication sends it.
+pub(crate) fn encoded(user: &str, password: &Secret) -> String {
+    BASE64_STANDARD.encode(format!("{user}:{}", password.expose()))
 }
 
 /// Where credentials are looked for, in the order of the fields. Plain data: the command line reads the environment.

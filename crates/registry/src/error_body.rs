@@ -3,18 +3,26 @@
 use reqwest::StatusCode;
 use serde::Deserialize;
 
+use crate::credentials::Secrets;
+
 /// How much of a registry's words an error repeats, in characters.
 const MAX_TEXT: usize = 500;
 
+/// As [`sanitise`], for what has no secrets in it: the words of our own libraries.
+pub(crate) fn printable(text: &str) -> String {
+    sanitise(text, &Secrets::default())
+}
+
 /// Text from outside on one line, without what a terminal would obey (CVE-2023-40030) or show in another order
-/// (CVE-2021-42574), and not longer than a reader bears.
-pub(crate) fn sanitise(text: &str) -> String {
+/// (CVE-2021-42574), without secrets, and not longer than a reader bears.
+pub(crate) fn sanitise(text: &str, secrets: &Secrets) -> String {
     let visible = |c: &char| {
         !c.is_control()
             && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
     };
     let spaced = text.chars().map(|c| if matches!(c, '\n' | '\r' | '\t') { ' ' } else { c });
-    spaced.filter(visible).take(MAX_TEXT).collect::<String>().trim().to_owned()
+    let text = secrets.mask(spaced.filter(visible).collect::<String>().trim());
+    text.chars().take(MAX_TEXT).collect()
 }
 
 /// The body of an answer that is an error.
@@ -42,7 +50,7 @@ struct Entry {
 
 impl ErrorBody {
     /// Reads a body, whatever it is.
-    pub(crate) fn of(body: &[u8]) -> Self {
+    pub(crate) fn of(body: &[u8], secrets: &Secrets) -> Self {
         if let Ok(envelope) = serde_json::from_slice::<Envelope>(body) {
             let line = |entry: &Entry| match entry.message.as_deref().unwrap_or_default() {
                 "" => entry.code.clone(),
@@ -50,13 +58,13 @@ impl ErrorBody {
                 message => format!("{}: {message}", entry.code),
             };
             let text = envelope.errors.iter().take(5).map(line).collect::<Vec<_>>().join("; ");
-            let codes = envelope.errors.into_iter().take(5).map(|entry| sanitise(&entry.code)).collect();
-            return Self { codes, text: sanitise(&text), is_page: false };
+            let codes = envelope.errors.into_iter().take(5).map(|entry| sanitise(&entry.code, secrets)).collect();
+            return Self { codes, text: sanitise(&text, secrets), is_page: false };
         }
         let text = String::from_utf8_lossy(&body[..body.len().min(4096)]);
         let is_page = looks_like_page(&text);
         let text = if is_page { format!("a web page, {}", title(&text)) } else { text.into_owned() };
-        Self { codes: Vec::new(), text: sanitise(&text), is_page }
+        Self { codes: Vec::new(), text: sanitise(&text, secrets), is_page }
     }
 
     /// What to repeat; never nothing.
@@ -105,30 +113,48 @@ fn title(page: &str) -> String {
 mod tests {
     use super::*;
 
+    fn body(bytes: &[u8]) -> ErrorBody {
+        ErrorBody::of(bytes, &Secrets::default())
+    }
+
+    fn clean(text: &str) -> String {
+        sanitise(text, &Secrets::default())
+    }
+
+    #[test]
+    fn secrets_that_a_server_repeats_are_not_shown() {
+        let secrets = Secrets::default();
+        for secret in ["p+ss word", "dXNlcjpwK3NzIHdvcmQ=", "abc"] {
+            secrets.add(secret);
+        }
+        let text = r#"{"errors":[{"code":"p+ss word","message":"no: p+ss\u200b word, p%2Bss+word, dXNlcjpwK3NzIHdvcmQ= abc"}]}"#;
+        let found = ErrorBody::of(text.as_bytes(), &secrets);
+        // Three letters are not a secret.
+        assert_eq!((found.text(), &found.codes[..]), ("***: no: ***, ***, *** abc", &["***".to_owned()][..]));
+        let cut = format!("{}{}", "x".repeat(MAX_TEXT - 3), "p+ss word");
+        assert!(sanitise(&cut, &secrets).ends_with("x***"));
+    }
+
     #[test]
     fn errors_are_read_in_every_form() {
-        let error =
-            ErrorBody::of(br#"{"errors":[{"code":"DENIED","message":"no","detail":[1]},{"code":"X","message":null}]}"#);
+        let error = body(br#"{"errors":[{"code":"DENIED","message":"no","detail":[1]},{"code":"X","message":null}]}"#);
         assert_eq!((error.text(), error.has("DENIED"), error.has("X")), ("DENIED: no; X", true, true));
-        let page = ErrorBody::of(b"\n<!DOCTYPE HTML><head><title>413 Too \x1b[1mLarge</title>");
+        let page = body(b"\n<!DOCTYPE HTML><head><title>413 Too \x1b[1mLarge</title>");
         assert_eq!((page.text(), page.is_page), (r#"a web page, "413 Too \u{1b}[1mLarge""#, true));
         assert_eq!(
-            ErrorBody::of(b"retry-after: 10.48ms, allowed: 2000/minute").text(),
+            body(b"retry-after: 10.48ms, allowed: 2000/minute").text(),
             "retry-after: 10.48ms, allowed: 2000/minute"
         );
-        assert_eq!(ErrorBody::of(b"").text(), "it gives no reason");
-        assert!(ErrorBody::of(b"You have exceeded a secondary rate limit").is_rate_limit());
-        assert!(
-            ErrorBody::of(br#"{"errors":[{"code":"DENIED","message":"adding 5 MiB will exceed the quota"}]}"#)
-                .is_quota()
-        );
-        let deep = ErrorBody::of("[".repeat(100_000).as_bytes());
+        assert_eq!(body(b"").text(), "it gives no reason");
+        assert!(body(b"You have exceeded a secondary rate limit").is_rate_limit());
+        assert!(body(br#"{"errors":[{"code":"DENIED","message":"adding 5 MiB will exceed the quota"}]}"#).is_quota());
+        let deep = body("[".repeat(100_000).as_bytes());
         assert_eq!(deep.text().len(), MAX_TEXT);
     }
 
     #[test]
     fn cve_2023_40030_and_cve_2021_42574_nothing_a_terminal_would_obey_is_repeated() {
-        assert_eq!(sanitise("a\u{1b}[2Jb\u{9b}c\u{202e}d\ne\u{feff}"), "a[2Jbcd e");
-        assert_eq!(sanitise(&"x".repeat(10_000)).len(), MAX_TEXT);
+        assert_eq!(clean("a\u{1b}[2Jb\u{9b}c\u{202e}d\ne\u{feff}"), "a[2Jbcd e");
+        assert_eq!(clean(&"x".repeat(10_000)).len(), MAX_TEXT);
     }
 }

@@ -115,7 +115,8 @@ impl Http {
         match url.scheme() {
             "https" => {}
             "http" if self.scheme() == "http" => {}
-            _ => return refuse("the registry itself uses TLS"),
+            "http" => return refuse("the registry itself uses TLS"),
+            _ => return refuse("only https and http are followed"),
         }
         if !url.username().is_empty() || url.password().is_some() {
             return refuse("the URL has credentials in it");
@@ -267,7 +268,7 @@ pub(crate) fn chain(error: &reqwest::Error) -> String {
     if text.is_empty() && error.is_timeout() {
         return "it takes too long".into();
     }
-    crate::error_body::sanitise(if text.is_empty() { "the connection failed" } else { &text })
+    crate::error_body::printable(if text.is_empty() { "the connection failed" } else { &text })
 }
 
 /// What the guard said, if it was the guard that ended the connection.
@@ -323,7 +324,9 @@ mod tests {
         }
         for (bad, reason) in [
             ("http://s3.org/x", "TLS"),
-            ("ftp://s3.org/x", "TLS"),
+            ("ftp://s3.org/x", "only https"),
+            ("file:///etc/passwd", "only https"),
+            ("javascript:alert(1)", "only https"),
             ("https://u:p@s3.org/x", "credentials"),
             ("https://127.0.0.1/x", "this machine"),
             ("https://2130706433/x", "this machine"),

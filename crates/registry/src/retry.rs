@@ -39,6 +39,8 @@ pub(crate) struct Transient {
     pub(crate) floor: Duration,
     /// Whether it was a limit on requests.
     pub(crate) limited: bool,
+    /// How many attempts it counts for.
+    pub(crate) weight: u32,
 }
 
 /// How one attempt failed.
@@ -52,7 +54,12 @@ pub(crate) enum Failure {
 
 impl Failure {
     pub(crate) fn transient(why: impl Into<String>) -> Self {
-        Self::Transient(Transient { why: why.into(), floor: Duration::ZERO, limited: false })
+        Self::Transient(Transient { why: why.into(), floor: Duration::ZERO, limited: false, weight: 1 })
+    }
+
+    /// A failure that took long, or will hardly pass: it is tried again, but not often.
+    pub(crate) fn slow(why: impl Into<String>) -> Self {
+        Self::Transient(Transient { why: why.into(), floor: Duration::ZERO, limited: false, weight: 4 })
     }
 }
 
@@ -118,7 +125,7 @@ impl Attempts {
             Failure::Transient(transient) => transient,
             Failure::Final(error) => return Err(error),
         };
-        self.made += 1;
+        self.made += transient.weight;
         let most = LONGEST_WAIT.min(FIRST_WAIT * 2_u32.pow(self.made.min(10) - 1));
         let wait = most.mul_f64(clock.random()).max(transient.floor);
         if transient.floor > MAX_RETRY_AFTER || self.made >= self.max || !budget.take(wait) {
@@ -148,10 +155,10 @@ pub(crate) fn after_status(status: StatusCode, headers: &HeaderMap, error: &Erro
     let why = || error.with_status(status);
     if status == StatusCode::FORBIDDEN && error.is_rate_limit() {
         let floor = retry_after(headers, error).max(LIMIT_WAIT);
-        return Some(Transient { why: why(), floor, limited: true });
+        return Some(Transient { why: why(), floor, limited: true, weight: 1 });
     }
     let limited = status == StatusCode::TOO_MANY_REQUESTS;
-    may_pass(status).then(|| Transient { why: why(), floor: retry_after(headers, error), limited })
+    may_pass(status).then(|| Transient { why: why(), floor: retry_after(headers, error), limited, weight: 1 })
 }
 
 /// How long the registry wants us to wait: `Retry-After` in seconds or as a date, which is compared with the answer's
@@ -184,13 +191,16 @@ mod tests {
     use reqwest::header::{HeaderName, HeaderValue};
 
     use super::*;
+    use crate::credentials::Secrets;
 
     fn floor(headers: &[(&'static str, &'static str)], body: &str) -> Duration {
         let headers = headers
             .iter()
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
             .collect();
-        after_status(StatusCode::TOO_MANY_REQUESTS, &headers, &ErrorBody::of(body.as_bytes())).unwrap().floor
+        after_status(StatusCode::TOO_MANY_REQUESTS, &headers, &ErrorBody::of(body.as_bytes(), &Secrets::default()))
+            .unwrap()
+            .floor
     }
 
     #[test]
@@ -214,7 +224,11 @@ mod tests {
     #[test]
     fn which_answers_may_pass() {
         let after = |status: u16, body: &str| {
-            after_status(StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), &ErrorBody::of(body.as_bytes()))
+            after_status(
+                StatusCode::from_u16(status).unwrap(),
+                &HeaderMap::new(),
+                &ErrorBody::of(body.as_bytes(), &Secrets::default()),
+            )
         };
         for status in [408, 429, 499, 500, 502, 503, 504, 520, 522, 524] {
             assert!(after(status, "").is_some(), "{status}");

@@ -12,6 +12,7 @@ use reqwest::{Method, Url};
 
 use crate::document::MAX_DOCUMENT;
 use crate::{
+    call::LeastRate,
     client::Registry,
     error::{Error, ErrorKind},
     event::Event,
@@ -27,25 +28,29 @@ pub enum Source {
     File(PathBuf),
 }
 
+/// From this size on the space for a blob is reserved before it is fetched.
+const RESERVED: u64 = 64 << 20;
+
 /// Where a blob goes that is fetched.
 pub trait Sink: Write + Send {
-    /// Forgets what was written: another attempt begins.
+    /// Forgets what was written: another attempt begins, of so many bytes.
     ///
     /// # Errors
     ///
-    /// A file cannot be truncated.
-    fn restart(&mut self) -> io::Result<()>;
+    /// A file cannot be truncated, or the disk cannot hold so much: a registry does not get to fill it first.
+    fn restart(&mut self, size: u64) -> io::Result<()>;
 }
 
 impl Sink for File {
-    fn restart(&mut self) -> io::Result<()> {
+    fn restart(&mut self, size: u64) -> io::Result<()> {
         self.set_len(0)?;
-        self.rewind()
+        self.rewind()?;
+        if size < RESERVED { Ok(()) } else { pixi_oci_platform::reserve(self, size) }
     }
 }
 
 impl Sink for Vec<u8> {
-    fn restart(&mut self) -> io::Result<()> {
+    fn restart(&mut self, _: u64) -> io::Result<()> {
         self.clear();
         Ok(())
     }
@@ -166,7 +171,7 @@ impl Registry {
         let what = format!("blob {} of {}", blob.digest, self.repository);
         let mut attempts = Attempts::default();
         loop {
-            sink.restart().map_err(|source| Error::write(&what, source))?;
+            sink.restart(blob.size).map_err(|source| Error::write(&what, source))?;
             let mut sink = DigestWriter::new(&mut *sink);
             let received = |received| self.say(Event::Received { blob: blob.digest, received, size: blob.size });
             let failure = match self.fetch_once(blob, &mut sink, &what, received).await {
@@ -211,9 +216,15 @@ impl Registry {
         if reply.status != 200 {
             return Err(self.refusal(what, &reply).into());
         }
+        let length = reply.length();
         let Some(mut response) = reply.response else { return Err(self.answer(what, "it sends nothing").into()) };
-        let mut left = blob.size;
-        while let Some(piece) = self.client.next_piece(&mut response).await? {
+        // What it announces is compared before a byte of it is kept.
+        if let Some(length) = length.filter(|length| *length != blob.size) {
+            let found = format_args!("the registry sends {length} bytes and not {}", blob.size);
+            return Err(Error::mismatch(what, blob.digest, found).into());
+        }
+        let (mut left, mut rate) = (blob.size, LeastRate::new());
+        while let Some(piece) = self.client.next_piece(&mut response, &mut rate).await? {
             // A registry that sends more does not get to fill the disk.
             left = left
                 .checked_sub(piece.len() as u64)

@@ -1,5 +1,7 @@
 //! Manifests, image indexes and tags.
 
+use std::collections::BTreeSet;
+
 use pixi_oci_image::{Descriptor, MediaType};
 use pixi_oci_layer::Digest;
 use reqwest::{
@@ -23,6 +25,7 @@ use oci_read::{document::MANIFEST_TYPES, limits::DOCUMENT as MAX_DOCUMENT};
 
 const TAGS_PER_PAGE: usize = 1000;
 const MAX_TAGS: usize = 100_000;
+const MAX_PAGES: usize = 200;
 
 /// What a registry answered when a manifest was put there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -193,7 +196,11 @@ impl Registry {
         let what = format!("the tags of {}", self.repository.path());
         let mut url = self.url(&format!("tags/list?n={TAGS_PER_PAGE}")).await?;
         let mut tags: Vec<String> = Vec::new();
-        loop {
+        let mut seen = BTreeSet::new();
+        while seen.insert(url.clone()) {
+            if seen.len() > MAX_PAGES {
+                return Err(self.answer(&what, format!("there are more than {MAX_PAGES} pages")));
+            }
             let request = self.request(Method::GET, url.clone(), &what);
             let (reply, bytes) = self.document(&request).await?;
             match reply.status.as_u16() {
@@ -211,8 +218,9 @@ impl Registry {
             }
             let next = reply.header("link").and_then(next_page).filter(|_| !ended);
             let Some(next) = next else { return Ok(tags) };
-            url = reply.url.join(next).map_err(|_| self.answer(&what, "the next page is no URL"))?;
+            url = reply.url.join(next).map_err(|_| self.answer(&what, "the URL of the next page is invalid"))?;
         }
+        Err(self.answer(&what, "its pages go in a circle"))
     }
 
     /// Removes a manifest or image index with all its tags. `false` when it was not there.

@@ -120,7 +120,7 @@ impl Registry {
             return Err(not_a_registry(format!("it redirects /v2/ (status {})", status.as_u16())));
         }
         let body = self.client.limit_document(read_body(response, MAX_BODY)).await?;
-        let error = ErrorBody::of(&body);
+        let error = self.client.error_body(&body);
         let html = headers.get("content-type").is_some_and(|value| value.as_bytes().starts_with(b"text/html"));
         match status {
             StatusCode::OK if html || looks_like_page(&String::from_utf8_lossy(&body)) => {
@@ -205,7 +205,7 @@ impl Registry {
                 return Ok(Reply { status, headers, url, error: ErrorBody::default(), response: Some(response) });
             }
             let body = client.limit_document(read_body(response, MAX_BODY)).await?;
-            let error = ErrorBody::of(&body);
+            let error = client.error_body(&body);
             if let Some(transient) = retry::after_status(status, &headers, &error) {
                 return Err(Failure::Transient(transient));
             }

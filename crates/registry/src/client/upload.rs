@@ -13,7 +13,7 @@ use crate::{
     body::FilePart,
     client::{Registry, blobs::Source, blobs::Upload, session::Payload, session::Reply},
     error::{Error, ErrorKind},
-    retry::Failure,
+    retry::{Attempts, Failure},
 };
 
 /// A registry that wants larger pieces than this wants too much.
@@ -43,6 +43,27 @@ impl Registry {
             }
             _ => self.finish(upload.url, blob, Payload::File(&whole), what).await,
         }
+    }
+
+    /// Finds out whether blobs may be uploaded, without one: opens an upload and cancels it.
+    ///
+    /// # Errors
+    ///
+    /// The registry refuses: [`ErrorKind::AuthDenied`], [`ErrorKind::NoRepository`], [`ErrorKind::Quota`].
+    pub async fn probe_upload(&self) -> Result<(), Error> {
+        let what = format!("an upload to {}", self.repository.path());
+        let mut attempts = Attempts::default();
+        let upload = loop {
+            match self.open_upload(&what).await {
+                Ok(upload) => break upload,
+                Err(failure) => self.wait(&mut attempts, &what, failure).await?,
+            }
+        };
+        // What is left open ends by itself; registries that cannot cancel say so.
+        let mut cancel = self.request(Method::DELETE, upload.url, &what);
+        cancel.optional = true;
+        let _ = self.send(&cancel).await;
+        Ok(())
     }
 
     async fn open_upload(&self, what: &str) -> Result<Upload, Failure> {
