@@ -8,7 +8,7 @@ use std::{
 };
 
 use clap::Args;
-use pixi_oci_net::{ClientSettings, Proxies, S3Environment, redact};
+use pixi_oci_net::{ClientSettings, Proxies, S3Environment};
 use pixi_oci_platform::{Links, read_text};
 use pixi_oci_workspace::{ConfigPlaces, PixiConfig, Workspace};
 use url::Url;
@@ -68,7 +68,7 @@ impl Channels {
         }
         let mut client = config.client_settings();
         credentials(&mut client);
-        if let Some(proxies) = proxies()? {
+        if let Some(proxies) = proxies() {
             client.proxies = proxies;
         }
         client.tls.files = certificates();
@@ -136,24 +136,18 @@ fn credentials(client: &mut ClientSettings) {
 }
 
 /// The environment's proxies; they replace those of the configuration, as in pixi.
-fn proxies() -> Result<Option<Proxies>, CliError> {
-    let first = |names: &[&str]| -> Result<Option<Url>, CliError> {
-        let Some((name, value)) = names.iter().find_map(|name| Some((name, variable(name)?))) else { return Ok(None) };
-        let text = if value.contains("://") { value } else { format!("http://{value}") };
-        let wrong = |_| CliError::Usage(format!("{name}={} is not the address of a proxy", redact(&text)));
-        Url::parse(&text).map(Some).map_err(wrong)
-    };
-    // A program that a web server runs gets HTTP_PROXY from whoever asks (httpoxy.com).
+pub fn proxies() -> Option<Proxies> {
+    let first = |names: &[&str]| names.iter().find_map(|name| variable(name));
+    // A program that a web server runs gets HTTP_PROXY from its clients (httpoxy.com, CVE-2016-5385).
     let cgi = env::var_os("REQUEST_METHOD").is_some();
     let http =
-        if cgi { first(&["http_proxy"])? } else { first(&["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"])? };
-    let https = first(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"])?;
+        if cgi { first(&["http_proxy"]) } else { first(&["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"]) };
+    let https = first(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]);
     if http.is_none() && https.is_none() {
-        return Ok(None);
+        return None;
     }
-    let direct = variable("no_proxy").or_else(|| variable("NO_PROXY")).unwrap_or_default();
-    let direct = direct.split(',').map(str::trim).filter(|host| !host.is_empty()).map(str::to_owned).collect();
-    Ok(Some(Proxies { http, https, direct }))
+    let direct = Proxies::split_direct(&variable("no_proxy").or_else(|| variable("NO_PROXY")).unwrap_or_default());
+    Some(Proxies { http, https, direct })
 }
 
 fn certificates() -> Vec<PathBuf> {

@@ -2,12 +2,18 @@
 
 use std::{env, path::PathBuf};
 
-use pixi_oci_registry::{CredentialSources, HostCredentials, Proxies, RegistryAccess, RegistryOptions, Secret};
+use pixi_oci_registry::{CredentialSources, HostCredentials, RegistryAccess, RegistryOptions, Secret};
+
+use crate::channels;
 
 /// How registries are reached, and who we are there, as far as the environment says it.
 pub fn access() -> RegistryAccess {
     RegistryAccess {
-        options: RegistryOptions { cert_dirs: cert_dirs(), proxies: proxies(), ..RegistryOptions::default() },
+        options: RegistryOptions {
+            cert_dirs: cert_dirs(),
+            proxies: channels::proxies().unwrap_or_default(),
+            ..RegistryOptions::default()
+        },
         credentials: CredentialSources {
             token: text("REGISTRY_TOKEN").map(Secret::new),
             // An argument, with the variable behind it.
@@ -41,15 +47,6 @@ fn auth_files() -> Vec<PathBuf> {
 fn cert_dirs() -> Vec<PathBuf> {
     let own = config_home().map(|dir| dir.join("containers/certs.d"));
     own.into_iter().chain(["/etc/containers/certs.d".into(), "/etc/docker/certs.d".into()]).collect()
-}
-
-/// curl's variables. `HTTP_PROXY` in capitals is not read: a CGI program's client could set it (CVE-2016-5385).
-fn proxies() -> Proxies {
-    Proxies {
-        http: text("http_proxy"),
-        https: text("https_proxy").or_else(|| text("HTTPS_PROXY")),
-        no_proxy: text("no_proxy").or_else(|| text("NO_PROXY")).unwrap_or_default(),
-    }
 }
 
 /// What GitHub, GitLab and Docker's examples put into the environment: each for its own host only.

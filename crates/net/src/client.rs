@@ -8,13 +8,13 @@
 //! Nothing is tried again here; that is up to who asked (see [`crate::RetryPolicy`]).
 
 use rattler_networking::{AuthenticationMiddleware, AuthenticationStorage, OciMiddleware, OfflineMiddleware};
-use reqwest::{NoProxy, Proxy, redirect::Policy};
+use reqwest::{Proxy, redirect::Policy};
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
 use url::Url;
 
 use crate::{
     Error,
-    redact::{redact, redact_text, without_credentials},
+    redact::{redact_text, without_credentials},
 };
 
 mod credentials;
@@ -23,14 +23,9 @@ mod s3;
 mod settings;
 mod tls;
 
-pub use settings::{
-    ClientSettings, CredentialFiles, Patience, Proxies, S3Bucket, S3Environment, S3Settings, Tls, TlsRootCerts,
-};
+pub use settings::{ClientSettings, CredentialFiles, Patience, S3Bucket, S3Environment, S3Settings, Tls, TlsRootCerts};
 
 const MAX_REDIRECTS: usize = 10;
-
-/// Whoever asks for these is this machine.
-const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.0/8", "::1"];
 
 /// An HTTP client that finds mirrors, logs in and trusts as pixi does. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -98,6 +93,7 @@ impl Client {
 
 /// The client below mirrors and logins.
 fn plain(settings: &ClientSettings) -> Result<reqwest::Client, Error> {
+    let proxies = settings.proxies.rules()?;
     let builder = reqwest::Client::builder()
         .user_agent(concat!("pixi-oci/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(settings.patience.connect)
@@ -111,24 +107,10 @@ fn plain(settings: &ClientSettings) -> Result<reqwest::Client, Error> {
         .referer(false)
         .redirect(redirects())
         // The environment is the command line's business, which hands the proxies down.
-        .no_proxy();
-    let builder = with_proxies(builder, &settings.proxies)?;
+        .no_proxy()
+        .proxy(Proxy::custom(move |url| proxies.for_url(url)));
     let builder = tls::with_trust(builder, &settings.tls)?;
     builder.build().map_err(|error| Error::Client { message: cause(&error) })
-}
-
-fn with_proxies(mut builder: reqwest::ClientBuilder, proxies: &Proxies) -> Result<reqwest::ClientBuilder, Error> {
-    let direct = proxies.direct.iter().map(String::as_str).chain(LOOPBACK).collect::<Vec<_>>().join(",");
-    let direct = NoProxy::from_string(&direct);
-    type Make = fn(Url) -> reqwest::Result<Proxy>;
-    for (url, make) in [(&proxies.http, Proxy::http as Make), (&proxies.https, Proxy::https as Make)] {
-        let Some(url) = url else { continue };
-        let proxy = make(url.clone()).map_err(|_| Error::Client {
-            message: format!("{} cannot be the address of a proxy", redact(url.as_str())),
-        })?;
-        builder = builder.proxy(proxy.no_proxy(direct.clone()));
-    }
-    Ok(builder)
 }
 
 /// Follows redirects, but not from https to http. Credentials do not go along to another host: the middleware adds them to

@@ -4,15 +4,16 @@
 
 mod client;
 mod error;
+mod proxy;
 mod redact;
 mod retry;
 
 pub use client::{
-    Client, ClientSettings, CredentialFiles, Patience, Proxies, S3Bucket, S3Environment, S3Settings, Tls, TlsRootCerts,
-    cause,
+    Client, ClientSettings, CredentialFiles, Patience, S3Bucket, S3Environment, S3Settings, Tls, TlsRootCerts, cause,
 };
 pub use error::Error;
+pub use proxy::{Proxies, ProxyRules};
 pub use redact::{
     canonical_channel, canonical_url, mask_user_info, redact, redact_text, without_credentials, without_logins,
 };
-pub use retry::RetryPolicy;
+pub use retry::{RetryPolicy, http_date, retry_after};

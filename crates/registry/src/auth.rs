@@ -300,7 +300,7 @@ impl Auth {
 /// How long ago a token was issued, when the service says so and its clock agrees with itself.
 fn age(answer: &TokenAnswer, headers: &HeaderMap, life: u64) -> u64 {
     let issued = answer.issued_at.as_deref().and_then(|text| text.parse::<jiff::Timestamp>().ok());
-    let now = headers.get("date").and_then(|value| value.to_str().ok()).and_then(retry::date);
+    let now = headers.get("date").and_then(|value| value.to_str().ok()).and_then(pixi_oci_net::http_date);
     let age = issued.zip(now).map_or(0, |(issued, now)| now.saturating_sub(issued.as_second()));
     u64::try_from(age).ok().filter(|age| *age < life).unwrap_or(0)
 }

@@ -1,7 +1,6 @@
 //! Connections: TLS, proxies, and where requests may go.
 
 mod guard;
-mod proxy;
 
 use std::{
     collections::HashMap,
@@ -11,13 +10,11 @@ use std::{
     time::Duration,
 };
 
+use pixi_oci_net::ProxyRules;
 use pixi_oci_platform::Links;
 use reqwest::{Certificate, Client, Identity, Proxy, Url, redirect};
 
-use self::{
-    guard::{GuardedResolver, Private},
-    proxy::ProxyRules,
-};
+use self::guard::{GuardedResolver, Private};
 use crate::{
     error::{Error, ErrorKind},
     options::RegistryOptions,
@@ -63,7 +60,7 @@ impl Http {
             host: repository.api_host().to_owned(),
             scheme,
             options: options.clone(),
-            proxies: ProxyRules::new(&options.proxies)?,
+            proxies: options.proxies.rules().map_err(|error| Error::setting("a proxy", error.to_string()))?,
             authorities,
             clients: Mutex::default(),
         })

@@ -35,6 +35,6 @@ pub use client::{Mount, Put, Registry, Sink, Source, Upload};
 pub use credentials::{CredentialSources, Credentials, HostCredentials, Secret};
 pub use error::{Error, ErrorKind};
 pub use event::{Arrival, Event, Events, no_events};
-pub use options::{Access, Proxies, RegistryAccess, RegistryOptions};
+pub use options::{Access, RegistryAccess, RegistryOptions};
 pub use repository::{ParseRepositoryError, Repository, RepositoryRef, check_tag};
 pub use retry::{Clock, SystemClock};

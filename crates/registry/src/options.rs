@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
+use pixi_oci_net::Proxies;
+
 use crate::credentials::CredentialSources;
 
 /// How registries are reached. Plain data: the command line reads the environment and fills it in.
@@ -27,17 +29,6 @@ pub struct RegistryOptions {
     pub chunk_size: Option<u64>,
 }
 
-/// The way through proxies, in the words of curl's environment variables.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Proxies {
-    /// `http_proxy`: for plain HTTP.
-    pub http: Option<String>,
-    /// `HTTPS_PROXY`: for TLS.
-    pub https: Option<String>,
-    /// `NO_PROXY`: `*`, or names, `.suffixes`, addresses and CIDR blocks, each perhaps with `:PORT`, with commas between.
-    pub no_proxy: String,
-}
-
 impl Default for RegistryOptions {
     fn default() -> Self {
         Self {
@@ -50,17 +41,6 @@ impl Default for RegistryOptions {
             retry_budget: Duration::from_secs(300),
             chunk_size: None,
         }
-    }
-}
-
-impl std::fmt::Debug for Proxies {
-    /// Without the proxies' URLs, which may have passwords.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Proxies")
-            .field("http", &self.http.is_some())
-            .field("https", &self.https.is_some())
-            .field("no_proxy", &self.no_proxy)
-            .finish()
     }
 }
 

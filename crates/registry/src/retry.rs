@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use pixi_oci_net::RetryPolicy;
 use reqwest::{StatusCode, header::HeaderMap};
 
 pub use clock::{Clock, SystemClock};
@@ -17,14 +18,11 @@ use crate::{
     event::{Event, Events},
 };
 
-/// So often one request, or one upload of several requests, is tried at most. If one request in five fails, an upload
-/// fails ten times in a row once in thirty thousand uploads.
-const MAX_ATTEMPTS: u32 = 10;
+/// If one request in five fails, an upload, which is several, fails ten times in a row once in thirty thousand uploads.
+const POLICY: RetryPolicy =
+    RetryPolicy { attempts: 10, first_wait: Duration::from_millis(500), longest_wait: Duration::from_secs(60) };
 /// A registry that is asked for the first time; more would only delay the news that its name is wrong.
 pub(crate) const PING_ATTEMPTS: u32 = 5;
-/// Waits double from here to there.
-const FIRST_WAIT: Duration = Duration::from_millis(500);
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// A registry that wants us to wait longer gets its wish: we stop.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 /// Registries that say "too many" with status 403 mean it (ghcr.io's secondary limit).
@@ -99,7 +97,7 @@ pub(crate) struct Attempts {
 
 impl Default for Attempts {
     fn default() -> Self {
-        Self::at_most(MAX_ATTEMPTS)
+        Self::at_most(POLICY.attempts)
     }
 }
 
@@ -126,8 +124,7 @@ impl Attempts {
             Failure::Final(error) => return Err(error),
         };
         self.made += transient.weight;
-        let most = LONGEST_WAIT.min(FIRST_WAIT * 2_u32.pow(self.made.min(10) - 1));
-        let wait = most.mul_f64(clock.random()).max(transient.floor);
+        let wait = POLICY.longest(self.made - 1).mul_f64(clock.random()).max(transient.floor);
         if transient.floor > MAX_RETRY_AFTER || self.made >= self.max || !budget.take(wait) {
             return Err(give_up(host, what, transient));
         }
@@ -164,13 +161,8 @@ pub(crate) fn after_status(status: StatusCode, headers: &HeaderMap, error: &Erro
 /// How long the registry wants us to wait: `Retry-After` in seconds or as a date, which is compared with the answer's
 /// own `Date` and not with our clock, or ghcr.io's `retry-after: 10.48ms` in the body.
 fn retry_after(headers: &HeaderMap, error: &ErrorBody) -> Duration {
-    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
-    if let Some(text) = header("retry-after") {
-        if let Ok(seconds) = text.parse::<u32>() {
-            return Duration::from_secs(seconds.into());
-        }
-        let dates = header("date").and_then(date).zip(date(text));
-        return dates.map_or(Duration::ZERO, |(now, then)| Duration::from_secs((then - now).max(0).unsigned_abs()));
+    if headers.contains_key("retry-after") {
+        return pixi_oci_net::retry_after(headers).unwrap_or_default();
     }
     let text = error.text.to_ascii_lowercase();
     let Some((_, rest)) = text.split_once("retry-after:") else { return Duration::ZERO };
@@ -179,11 +171,6 @@ fn retry_after(headers: &HeaderMap, error: &ErrorBody) -> Duration {
     let Ok(number) = rest[..end].parse::<f64>() else { return Duration::ZERO };
     let unit = if rest[end..].starts_with("ms") { 0.001 } else { 1.0 };
     Duration::try_from_secs_f64(number * unit).unwrap_or(Duration::MAX)
-}
-
-/// An HTTP date (RFC 9110 §5.6.7) in seconds since 1970.
-pub(crate) fn date(text: &str) -> Option<i64> {
-    jiff::fmt::rfc2822::parse(text).ok().map(|date| date.timestamp().as_second())
 }
 
 #[cfg(test)]

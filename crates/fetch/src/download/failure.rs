@@ -2,15 +2,12 @@
 
 use std::time::Duration;
 
-use reqwest::{
-    Response, StatusCode,
-    header::{self, HeaderMap},
-};
+use reqwest::{Response, StatusCode};
 use url::Url;
 
 use super::attempt::Download;
 use crate::Error;
-use pixi_oci_net::{cause, redact, without_credentials};
+use pixi_oci_net::{cause, redact, retry_after, without_credentials};
 
 /// Why a try failed.
 pub(super) enum Failure {
@@ -153,42 +150,4 @@ impl Download<'_> {
 
 fn may_pass(error: &reqwest::Error) -> bool {
     !error.is_builder() && !error.is_redirect()
-}
-
-/// How long a server wants to be left alone: seconds, or a time, which is compared with the server's own clock because
-/// ours may be wrong.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
-    let wanted = text(header::RETRY_AFTER)?;
-    if let Ok(seconds) = wanted.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let instant = |date| jiff::fmt::rfc2822::parse(date).ok().map(|time| time.timestamp());
-    let wait = instant(wanted)?.duration_since(instant(text(header::DATE)?)?);
-    // One that is over means now.
-    Some(Duration::try_from(wait).unwrap_or_default())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date_by_the_servers_clock() {
-        let wait = |retry: &str, date: Option<&str>| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::RETRY_AFTER, retry.parse().unwrap());
-            if let Some(date) = date {
-                headers.insert(header::DATE, date.parse().unwrap());
-            }
-            retry_after(&headers).map(|wait| wait.as_secs())
-        };
-        let now = Some("Sun, 06 Nov 1994 08:49:37 GMT");
-        assert_eq!(wait(" 7 ", None), Some(7));
-        assert_eq!(wait("Sun, 06 Nov 1994 08:50:07 GMT", now), Some(30));
-        assert_eq!(wait("Sun, 06 Nov 1994 08:00:00 GMT", now), Some(0));
-        assert_eq!(wait("Sun, 06 Nov 1994 08:50:07 GMT", None), None);
-        assert_eq!(wait("soon", now), None);
-        assert_eq!(wait("-5", now), None);
-    }
 }

@@ -8,6 +8,8 @@ use std::{
 
 use url::Url;
 
+use crate::Proxies;
+
 /// How to reach the hosts that packages come from. The default is no credentials, no mirrors and no proxy.
 #[derive(Debug, Clone)]
 pub struct ClientSettings {
@@ -36,17 +38,6 @@ pub struct CredentialFiles {
     pub rattler: Vec<PathBuf>,
     /// A netrc file; one that is not there is empty.
     pub netrc: Option<PathBuf>,
-}
-
-/// Proxies, by the scheme of what is asked for. Hosts of this machine itself are always asked directly.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Proxies {
-    /// For `http:`.
-    pub http: Option<Url>,
-    /// For `https:`.
-    pub https: Option<Url>,
-    /// Hosts, domains, addresses and networks (`10.0.0.0/8`) that are asked directly.
-    pub direct: Vec<String>,
 }
 
 /// Whom to trust.

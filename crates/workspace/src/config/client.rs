@@ -15,8 +15,8 @@ impl PixiConfig {
             },
             mirrors: self.mirrors.clone(),
             proxies: Proxies {
-                http: self.proxy.http.clone(),
-                https: self.proxy.https.clone(),
+                http: self.proxy.http.as_ref().map(ToString::to_string),
+                https: self.proxy.https.as_ref().map(ToString::to_string),
                 direct: self.proxy.non_proxy_hosts.clone(),
             },
             tls: Tls {

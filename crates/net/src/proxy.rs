@@ -2,56 +2,89 @@
 
 use std::net::IpAddr;
 
-use reqwest::Url;
+use url::Url;
 
-use crate::{error::Error, options::Proxies};
+use crate::Error;
 
-/// The proxies, ready to be asked.
-#[derive(Debug, Clone)]
-pub(crate) struct ProxyRules {
-    http: Option<Url>,
-    https: Option<Url>,
-    no_proxy: Vec<String>,
+/// The way through proxies, as the environment or a configuration names them. This machine itself is always asked directly.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Proxies {
+    /// For `http:`.
+    pub http: Option<String>,
+    /// For `https:`.
+    pub https: Option<String>,
+    /// What is asked directly: `*`, or names, `.suffixes`, addresses and networks (`10.0.0.0/8`), each perhaps with `:PORT`.
+    pub direct: Vec<String>,
 }
 
-impl ProxyRules {
+impl std::fmt::Debug for Proxies {
+    /// Without the proxies' URLs, which may have passwords.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Proxies")
+            .field("http", &self.http.is_some())
+            .field("https", &self.https.is_some())
+            .field("direct", &self.direct)
+            .finish()
+    }
+}
+
+/// The proxies, ready to be asked.
+#[derive(Clone)]
+pub struct ProxyRules {
+    http: Option<Url>,
+    https: Option<Url>,
+    direct: Vec<String>,
+}
+
+impl std::fmt::Debug for ProxyRules {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ProxyRules").field("direct", &self.direct).finish_non_exhaustive()
+    }
+}
+
+impl Proxies {
+    /// The parts of a `NO_PROXY`.
+    pub fn split_direct(text: &str) -> Vec<String> {
+        text.split([',', ' ']).filter(|rule| !rule.is_empty()).map(str::to_owned).collect()
+    }
+
+    /// Reads the addresses.
+    ///
     /// # Errors
     ///
-    /// [`ErrorKind::Setting`](crate::ErrorKind::Setting) for a proxy that is no URL; silently going around it could be forbidden.
-    pub(crate) fn new(proxies: &Proxies) -> Result<Self, Error> {
-        let parse = |name: &str, text: &Option<String>| {
+    /// One that is not the URL of an HTTP proxy: silently going around it could be forbidden.
+    pub fn rules(&self) -> Result<ProxyRules, Error> {
+        let parse = |scheme: &str, text: &Option<String>| {
             let Some(text) = text.as_deref().filter(|text| !text.is_empty()) else { return Ok(None) };
             let url = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
             let url = Url::parse(&url).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
             // Its text may have a password.
-            url.map(Some).ok_or_else(|| Error::setting(name, "it is not the URL of an HTTP proxy, http://HOST:PORT"))
+            let message = format!("the proxy for {scheme} is not the URL of an HTTP proxy, http://HOST:PORT");
+            url.map(Some).ok_or(Error::Client { message })
         };
-        Ok(Self {
-            http: parse("http_proxy", &proxies.http)?,
-            https: parse("HTTPS_PROXY", &proxies.https)?,
-            no_proxy: proxies
-                .no_proxy
-                .split([',', ' '])
-                .filter(|rule| !rule.is_empty())
-                .map(str::to_ascii_lowercase)
-                .collect(),
+        Ok(ProxyRules {
+            http: parse("http", &self.http)?,
+            https: parse("https", &self.https)?,
+            direct: self.direct.iter().map(|rule| rule.trim().to_ascii_lowercase()).collect(),
         })
     }
+}
 
+impl ProxyRules {
     /// The proxy for a URL. The own machine is never reached through one.
-    pub(crate) fn for_url(&self, url: &Url) -> Option<Url> {
+    pub fn for_url(&self, url: &Url) -> Option<Url> {
         let proxy = if url.scheme() == "https" { &self.https } else { &self.http };
         let proxy = proxy.as_ref()?;
         let host = url.host_str()?.trim_matches(['[', ']']).to_ascii_lowercase();
         let port = url.port_or_known_default()?;
         let address = host.parse::<IpAddr>().ok();
         let local = host == "localhost" || address.is_some_and(|address| address.is_loopback());
-        let excepted = self.no_proxy.iter().any(|rule| matches(rule, &host, port, address));
+        let excepted = self.direct.iter().any(|rule| matches(rule, &host, port, address));
         (!local && !excepted).then(|| proxy.clone())
     }
 
-    /// The proxies' own names.
-    pub(crate) fn hosts(&self) -> Vec<String> {
+    /// The hosts of the proxies.
+    pub fn hosts(&self) -> Vec<String> {
         [&self.http, &self.https].into_iter().flatten().filter_map(Url::host_str).map(str::to_owned).collect()
     }
 }
@@ -102,9 +135,9 @@ mod tests {
         let proxies = Proxies {
             http: Some("proxy.example.org:3128".into()),
             https: Some("http://user:pw@proxy2:8080".into()),
-            no_proxy: "internal.example.org,.corp,10.0.0.0/8, 192.168.1.7 ,port.io:5000,*.wild.io".into(),
+            direct: Proxies::split_direct("internal.example.org,.corp,10.0.0.0/8, 192.168.1.7 ,port.io:5000,*.wild.io"),
         };
-        let rules = ProxyRules::new(&proxies).unwrap();
+        let rules = proxies.rules().unwrap();
         let direct = |url: &str| rules.for_url(&Url::parse(url).unwrap()).is_none();
         for url in [
             "https://internal.example.org/v2/",
@@ -134,11 +167,11 @@ mod tests {
             "http://proxy.example.org:3128/"
         );
         assert_eq!(rules.hosts(), ["proxy.example.org", "proxy2"]);
-        let all = ProxyRules::new(&Proxies { no_proxy: "*".into(), ..proxies }).unwrap();
+        let all = Proxies { direct: vec!["*".into()], ..proxies }.rules().unwrap();
         assert!(all.for_url(&Url::parse("https://ghcr.io").unwrap()).is_none());
         let bad = Proxies { https: Some("socks5://user:secret@x".into()), ..Proxies::default() };
-        let error = ProxyRules::new(&bad).unwrap_err().to_string();
-        assert!(error.contains("HTTPS_PROXY") && !error.contains("secret"), "{error}");
+        let error = bad.rules().unwrap_err().to_string();
+        assert!(error.contains("proxy for https") && !error.contains("secret"), "{error}");
         assert!(!format!("{bad:?}").contains("secret"));
     }
 }
