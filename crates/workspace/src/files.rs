@@ -9,8 +9,8 @@ use pixi_oci_platform::{Links, open};
 
 use crate::Error;
 
-/// No manifest written by people comes near this.
-const MAX_MANIFEST: u64 = 8 << 20;
+/// The largest public manifests have 60 kB. As TOML in memory, and as features, a manifest takes some 250 times its length.
+const MAX_MANIFEST: u64 = 1 << 20;
 
 const PIXI: &str = "pixi.toml";
 const PYPROJECT: &str = "pyproject.toml";
@@ -102,4 +102,18 @@ pub fn write_atomically(path: &Path, text: &str) -> std::io::Result<()> {
     file.as_file().sync_all()?;
     file.persist(&target).map_err(|failed| failed.error)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_of_countless_features_is_refused_before_it_is_parsed() {
+        let directory = tempfile::tempdir().unwrap();
+        let features: String = (0..100_000).map(|number| format!("[feature.f{number}]\n")).collect();
+        std::fs::write(directory.path().join(PIXI), format!("[workspace]\nname = \"w\"\n{features}")).unwrap();
+        let error = read_manifest(&directory.path().join(PIXI)).unwrap_err().to_string();
+        assert!(error.contains("is bigger than 1048576 bytes"), "{error}");
+    }
 }
