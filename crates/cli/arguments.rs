@@ -26,6 +26,7 @@ use crate::{
     },
     error::CliError,
     output::{Output, Shape, Verbosity},
+    version::facts,
 };
 
 /// Pixi workspaces as reproducible OCI images: no daemon, no root, no QEMU, and no package's code is run.
@@ -223,7 +224,7 @@ impl Selection {
                 base_glibc: image.and_then(|image| image.base_glibc),
             },
             sources: image.map(|image| image.sources.inputs()).unwrap_or_default(),
-            provenance: ProvenanceInputs { epoch: epoch()?, recorded: None },
+            provenance: ProvenanceInputs { epoch: epoch()?, version: facts(&self.workspace()), recorded: None },
             cache_from: cache_from.to_vec(),
             now: jiff::Timestamp::now(),
         })

@@ -3,8 +3,7 @@
 use std::{env, path::Path};
 
 use pixi_oci_git::{Description, Git, Tree};
-use pixi_oci_publish::VersionFacts;
-use pixi_oci_publish::tags::ci_context;
+use pixi_oci_project::{VersionFacts, version::ci_context};
 
 /// `2024-data` is no version: of all tags only those that begin like one count.
 const VERSIONS: [&str; 2] = ["[0-9]*.*", "v[0-9]*.*"];

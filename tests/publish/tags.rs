@@ -152,3 +152,61 @@ fn configured_tags_repositories_and_environments() {
     expected.sort();
     assert_eq!(found, expected);
 }
+
+/// One version is one digest, wherever it is built; the index says which release it is, and an alias gives its name up once.
+#[test]
+fn a_release_takes_the_name_of_an_alias_and_keeps_it() {
+    let Some(registry) = docker() else { return };
+    let sandbox = sandbox();
+    let publish = |version: &str| {
+        let templates = "tags = [\"{version}\", \"{major}.{minor}\", \"latest\"]";
+        write(&sandbox, version);
+        let path = sandbox.path("ws/pixi.toml");
+        let manifest = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, format!("{manifest}\n{templates}\n")).unwrap();
+        run(&sandbox, &registry, &[("VERSION", version)], &["--publish"]).success()
+    };
+    let alias = digest(&publish("2026.2.0"));
+    assert_eq!(checker::check(&registry.address).sound().tags["app:2026.2"], alias);
+    let release = digest(&publish("2026.2"));
+    assert_eq!(checker::check(&registry.address).sound().tags["app:2026.2"], release);
+    let next = publish("2026.2.1");
+    assert!(next.stderr.contains("2026.2 stays where it is: a release has this name"), "{}", next.stderr);
+    let found = checker::check(&registry.address).sound();
+    assert_eq!((&found.tags["app:2026.2"], &found.tags["app:latest"]), (&release, &digest(&next)));
+}
+
+#[test]
+fn one_commit_is_one_digest_wherever_it_is_built() {
+    let sandbox = sandbox();
+    let git = |arguments: &[&str]| {
+        let mut command = sandbox.program("git");
+        command.args(["-C", "ws", "-c", "user.name=t", "-c", "user.email=t@example.org"]).args(arguments);
+        Outcome::of(&mut command).success().stdout.trim().to_owned()
+    };
+    git(&["init", "-q", "-b", "main"]);
+    git(&["add", "pixi.toml", "pixi.lock"]);
+    git(&["commit", "-q", "-m", "one"]);
+    let commit = git(&["rev-parse", "HEAD"]);
+    let build = |variables: &[(&str, &str)]| {
+        let mut command = sandbox.pixi_oci(&["build", "ws", "--arch", "amd64", "-o", "oci:out:x"]);
+        Outcome::of(command.envs(variables.iter().copied())).success().digest().to_owned()
+    };
+    let first = build(&[]);
+    let github = [("GITHUB_ACTIONS", "true"), ("GITHUB_REF", "refs/heads/main"), ("GITHUB_SHA", commit.as_str())];
+    let woodpecker = [("CI", "woodpecker"), ("CI_PIPELINE_EVENT", "push"), ("CI_COMMIT_BRANCH", "main")];
+    assert_eq!((build(&github), build(&woodpecker)), (first.clone(), first.clone()));
+    git(&["remote", "add", "origin", "https://example.org/me/app.git"]);
+    git(&["checkout", "-q", "--detach"]);
+    assert_eq!(build(&[]), first);
+    let index = crate::common::image::read(&sandbox.path("out"), "x");
+    let annotations = &index.document["annotations"];
+    assert_eq!(annotations["org.opencontainers.image.version"], format!("sha-{}", &commit[..7]));
+    assert_eq!(annotations["org.opencontainers.image.source"], serde_json::Value::Null);
+    // A release says so; a branch's name is never a version.
+    build(&[("VERSION", "v1.2.3")]);
+    let index = crate::common::image::read(&sandbox.path("out"), "x");
+    for name in ["org.opencontainers.image.version", "dev.pixi-oci.version"] {
+        assert_eq!(index.document["annotations"][name], "1.2.3", "{name}");
+    }
+}

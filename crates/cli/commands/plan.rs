@@ -18,7 +18,6 @@ use crate::{
     plan_table,
     progress::Progress,
     registries::PublishingArgs,
-    version::facts,
     workspaces::Workspaces,
 };
 
@@ -156,7 +155,7 @@ fn ask<T>(
     if asks && session.offline {
         return Err(CliError::Usage("a registry cannot be reached offline; leave out --offline".into()));
     }
-    let push = asks.then(|| publication(&declared, selection)).transpose()?;
+    let push = asks.then(|| publication(&declared)).transpose()?;
     let progress = Progress::new(output);
     let session = session.with_events(progress.listener());
     let projects = if args.all {
@@ -174,12 +173,12 @@ fn ask<T>(
 }
 
 /// The dry run of a publication of the same build.
-fn publication(declared: &Declared, selection: &Selection) -> Result<PublishRequest, CliError> {
+fn publication(declared: &Declared) -> Result<PublishRequest, CliError> {
     Ok(PublishRequest {
         source: PublishSource::Workspace,
         settings: Settings::of(declared)?,
         tags: Vec::new(),
-        facts: facts(&selection.workspace()),
+        facts: declared.inputs.provenance.version.clone(),
         takes_published: true,
         dry_run: true,
     })

@@ -17,7 +17,6 @@ use crate::{
     output::Output,
     progress::{Progress, size},
     registries::{PublishingArgs, publishes},
-    version::facts,
     workspaces::Workspaces,
 };
 
@@ -147,7 +146,7 @@ impl Publication {
             source,
             settings,
             tags: Vec::new(),
-            facts: facts(&self.path),
+            facts: self.inputs.provenance.version.clone(),
             takes_published: false,
             dry_run: true,
         })

@@ -26,9 +26,9 @@ pub fn activation_scripts(packages: &[Arc<Package<'_>>]) -> Vec<String> {
         .flat_map(|package| package.paths())
         .map(|(path, _)| path.as_str())
         .filter(|path| {
-            // rattler_shell takes these endings for bash.
+            // The one ending that rattler_shell takes for bash.
             let name = path.strip_prefix("etc/conda/activate.d/").unwrap_or_default();
-            !name.contains('/') && (name.ends_with(".sh") || name.ends_with(".bash"))
+            !name.contains('/') && name.ends_with(".sh")
         })
         .map(str::to_string)
         .collect();

@@ -127,6 +127,16 @@ pub enum Error {
         /// What its header names.
         interpreter: String,
     },
+    /// A name that nobody in the image has.
+    #[error(
+        "`user`: {name:?} is not in the image's /etc/{file}, so that no container would start; use a number, which is always accepted, or include files for /etc"
+    )]
+    UnknownUser {
+        /// The user or group.
+        name: String,
+        /// `passwd` or `group`.
+        file: &'static str,
+    },
     /// Something only a shell can do, and no shell.
     #[error(
         "activation needs a shell for {needs}, but neither the environment's packages nor the base image have bash; add `bash` to the dependencies, or, for a variable, say its value in `env` of [tool.pixi-oci]"

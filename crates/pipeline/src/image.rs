@@ -7,7 +7,7 @@ pub mod settings;
 use std::collections::BTreeMap;
 
 use pixi_oci_image::{AssembleInput, Image, Platform, assemble, rfc3339};
-use pixi_oci_layer::FileTree;
+use pixi_oci_layer::{FileTree, TreePath};
 use pixi_oci_lock::{VirtualRequirement, requirements};
 use pixi_oci_package::escape;
 use pixi_oci_workspace::{Activation, TaskArgv};
@@ -25,7 +25,7 @@ use crate::{
     layers::findings::Findings, layers::key::LAYER_TIME, layers::plan::ImagePlan, report::ImageReport,
     workshop::Workshop,
 };
-use pixi_oci_project::{RequestError, Target, git, virtual_packages};
+use pixi_oci_project::{ProvenanceInputs, RequestError, Target, git, version::scheme, virtual_packages};
 
 /// What is known of one image when its package layers are there.
 struct Assembly<'p, 'a> {
@@ -91,6 +91,7 @@ impl Workshop<'_> {
         application.merge(own).map_err(ApplicationError::Tree)?;
         let application = with_file_list(below.settle(application)?)?;
         let application_layer = self.write_tree(&application, self.time())?;
+        warnings.extend(self.missing_command(&assembly, &env, &application));
 
         let described = Described {
             planned: &plan.layers,
@@ -135,19 +136,33 @@ impl Workshop<'_> {
 
     /// The annotations of the index, and of each image.
     pub fn annotations(&self) -> Result<BTreeMap<String, String>, Error> {
+        let ProvenanceInputs { version, recorded, .. } = &self.project.inputs.provenance;
+        let oci = &self.project.configuration.oci;
+        let revision = match recorded {
+            None => git::revision(&self.project.workspace.root),
+            Some(recorded) => recorded.revision.clone(),
+        };
+        let (version, release) = match recorded {
+            Some(recorded) => (recorded.version.clone(), recorded.release.clone()),
+            None => {
+                let release = version.version(scheme(oci)).and_then(|version| Some(version.release()?.to_string()));
+                let commit = || {
+                    let revision = revision.as_deref()?;
+                    let dirty = if revision.ends_with("-dirty") { "-dirty" } else { "" };
+                    Some(format!("sha-{}{dirty}", revision.get(..7)?))
+                };
+                (release.clone().or_else(commit), release)
+            }
+        };
         Ok(standard_annotations(&Provenance {
             workspace: &self.project.workspace,
             environment: &self.project.configuration.environment,
-            source: &self.source(),
+            oci,
+            version,
+            release,
+            revision,
             created: &rfc3339(self.time())?,
         }))
-    }
-
-    fn source(&self) -> git::Source {
-        match &self.project.inputs.provenance.recorded {
-            None => git::source(&self.project.workspace.root),
-            Some(recorded) => git::Source { url: recorded.source.clone(), revision: recorded.revision.clone() },
-        }
     }
 
     fn time(&self) -> i64 {
@@ -199,6 +214,36 @@ impl Workshop<'_> {
         };
         let script = entrypoint_script(&shell, &input, &env);
         Ok((env, Some(script)))
+    }
+
+    /// A configured command that is nowhere in the image. The workspace's scripts may make a place for it.
+    fn missing_command(
+        &self,
+        assembly: &Assembly<'_, '_>,
+        env: &ActivatedEnv,
+        application: &FileTree,
+    ) -> Option<String> {
+        let configuration = &self.project.configuration;
+        let task = assembly.task.as_ref().map(|task| &task.argv);
+        let command = configuration.oci.entrypoint.as_ref().or(configuration.oci.cmd.as_ref()).or(task)?;
+        let program = command.first().filter(|_| assembly.activation.scripts.is_empty())?;
+        let is_there = |path: &str| {
+            let below = path.strip_prefix(configuration.prefix.as_str()).and_then(|rest| rest.strip_prefix('/'));
+            below.is_some_and(|path| has_path(&assembly.plan.packages, path))
+                || assembly.base.files().is_some_and(|files| files.resolve(path).is_some())
+                || TreePath::new(path.trim_start_matches('/')).is_ok_and(|path| application.get(&path).is_some())
+        };
+        let path = env.all.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_str())?;
+        let found = match program.split_once('/') {
+            Some(("", _)) => is_there(program),
+            Some(_) => is_there(&format!("{}/{program}", configuration.workdir.trim_end_matches('/'))),
+            None => path.split(':').any(|directory| is_there(&format!("{directory}/{program}"))),
+        };
+        (!found).then(|| {
+            format!(
+                "the command `{program}` is not in the image (PATH={path}): add the package or the file that has it"
+            )
+        })
     }
 
     fn environment(

@@ -20,7 +20,7 @@ pub use contents::{
 };
 pub use error::{Error, in_one_line};
 pub use fetch::fetch_archives;
-pub use image::base::Base;
+pub use image::{base::Base, settings::RELEASE};
 pub use install::Installation;
 pub use layers::{
     PackageLayer,

@@ -224,7 +224,16 @@ fn image(read: Documents) -> Option<PastImage> {
 pub fn is_same(image: &pixi_oci_image::Image, past: &PastImage) -> bool {
     let (manifest, config) = &past.documents;
     // The name of the configuration changes with the commit in it; it is compared itself.
-    let of_manifest = ["/annotations/org.opencontainers.image.revision", "/config"];
-    let of_config = ["/config/Labels/org.opencontainers.image.revision"];
+    let of_manifest = [
+        "/annotations/org.opencontainers.image.revision",
+        "/annotations/org.opencontainers.image.version",
+        "/annotations/dev.pixi-oci.version",
+        "/config",
+    ];
+    let of_config = [
+        "/config/Labels/org.opencontainers.image.revision",
+        "/config/Labels/org.opencontainers.image.version",
+        "/config/Labels/dev.pixi-oci.version",
+    ];
     same_except(&image.manifest_bytes, manifest, &of_manifest) && same_except(&image.config_bytes, config, &of_config)
 }

@@ -6,7 +6,7 @@ use pixi_oci_image::Architecture;
 use pixi_oci_registry::RepositoryRef;
 use pixi_oci_workspace::{OciConfig, VirtualPackage};
 
-use crate::recorded::Recorded;
+use crate::{recorded::Recorded, version::VersionFacts};
 
 /// The command line's and the environment's part of a build. Nothing else is read: not the environment, not the clock.
 #[derive(Debug, Clone, Default)]
@@ -74,6 +74,8 @@ pub enum BuildPlace {
 pub struct ProvenanceInputs {
     /// `SOURCE_DATE_EPOCH`.
     pub epoch: Option<i64>,
+    /// Where the version comes from.
+    pub version: VersionFacts,
     /// What an image records of its build, to build it again.
     pub recorded: Option<Recorded>,
 }

@@ -17,6 +17,7 @@ mod recorded;
 mod session;
 mod target;
 mod task;
+pub mod version;
 pub mod virtual_packages;
 
 pub use configuration::{Configuration, Include};
@@ -33,3 +34,4 @@ pub use recorded::{Recorded, RecordedBase};
 pub use session::{Caches, Containers, OnEvent, Resources, Session};
 pub use target::Target;
 pub use task::image_task;
+pub use version::VersionFacts;

@@ -14,8 +14,10 @@ pub struct Recorded {
     /// The base images. They count where the configured name is that of a registry and can mean another image today; what
     /// is pinned, or is in a file, is what it is.
     pub bases: BTreeMap<Architecture, RecordedBase>,
-    /// `org.opencontainers.image.source`, instead of what git says now.
-    pub source: Option<String>,
+    /// `org.opencontainers.image.version`, instead of what git and CI say now.
+    pub version: Option<String>,
+    /// `dev.pixi-oci.version`, likewise.
+    pub release: Option<String>,
     /// `org.opencontainers.image.revision`, likewise.
     pub revision: Option<String>,
     /// Where the image itself is on this machine: it was not there when it was made, and is no part of itself.

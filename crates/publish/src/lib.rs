@@ -29,6 +29,6 @@ pub use planned::plan_publication;
 pub use prune::{PruneReport, PrunedRepository, PrunedTag, prune};
 pub use publish::publish_images;
 pub use report::{DestinationReport, FailureReport, KeptTag, PublishReport, PublishedImage, PublishedTag, Status};
-pub use request::{PublishRequest, PublishSource, VersionFacts};
+pub use request::{PublishRequest, PublishSource};
 pub use settings::Settings;
 pub use since::{PublishedRef, images_since};

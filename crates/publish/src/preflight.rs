@@ -9,7 +9,7 @@ use pixi_oci_registry::{Error, Registry, Repository};
 use crate::{
     destination::{Connection, Destination},
     error::PublishError,
-    publish::{open, remote, tags},
+    publish::{Known, look_up, open, remote, tags},
     request::PublishRequest,
 };
 use pixi_oci_pipeline::{Published, in_one_line};
@@ -65,10 +65,10 @@ pub fn preflight<'a>(
     project: &Project,
     session: &'a Session,
 ) -> Result<(Preflight<'a>, Option<Published>), PublishError> {
-    let version = request.facts.version();
+    let version = request.facts.version(request.settings.scheme);
     let destinations = open(request, &[], session)?;
     // Without a version nobody knows which tag is put again.
-    let remote = match tags(request, version.as_ref(), &[], &[]) {
+    let remote = match tags(request, version.as_ref(), &[], &Known::default()) {
         Ok(tags) => remote(request, Some(project), version.as_ref(), &tags, &destinations, session),
         Err(_) => None,
     };
@@ -89,7 +89,9 @@ impl Preflight<'_> {
                 Ok(open) => {
                     let architectures: Vec<_> = wanted.images.iter().map(|(architecture, _)| *architecture).collect();
                     // Without a version nobody knows the tags.
-                    let tags = tags(self.request, self.version.as_ref(), &architectures, &open.existing).ok();
+                    let plan = |known: &Known| tags(self.request, self.version.as_ref(), &architectures, known);
+                    let known = self.session.run(look_up(open, plan))?.unwrap_or_default();
+                    let tags = plan(&known).ok();
                     let has: Result<_, Error> = self.session.run(has(open, wanted, tags.as_ref()))?;
                     has.map_err(|error| in_one_line(&error))
                 }

@@ -1,8 +1,8 @@
 //! One publication, from the first question to the last tag.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::tags::{Release, TagPlan, TagPlanInput, Version, tag_plan};
+use crate::tags::{Release, TagPlan, TagPlanInput, Version, VersionScheme, tag_plan, to_look_up};
 use pixi_oci_image::Architecture;
 use pixi_oci_lock::LockedPackage;
 use pixi_oci_registry::{
@@ -27,7 +27,7 @@ use crate::{
     request::PublishRequest,
     request::PublishSource,
 };
-use pixi_oci_pipeline::{OnLayer, Published, Pushed, Remote, RemoteOptions, RemoteRepository, is_unpinned};
+use pixi_oci_pipeline::{OnLayer, Published, Pushed, RELEASE, Remote, RemoteOptions, RemoteRepository, is_unpinned};
 use pixi_oci_plan::{reference, stage};
 use pixi_oci_project::{Project, Session};
 
@@ -53,9 +53,10 @@ pub fn publish_images(
     };
     let version = version(request, &legs)?;
     // What can be known without asking anybody is said before anything is done.
-    let first = tags(request, version.as_ref(), &[], &[])?;
-    check_release(request, project, version.as_ref(), &first)?;
-    match check_tree(request, version.as_ref(), &first) {
+    let first = tags(request, version.as_ref(), &[], &Known::default())?;
+    request.facts.hint(request.settings.scheme).iter().for_each(|hint| session.warn(hint.as_str()));
+    check_release(request, project, &first)?;
+    match check_tree(request, &first) {
         Err(error) if request.dry_run => session.warn(format!("BLOCKER(dirty) with --publish: {error}")),
         checked => checked?,
     }
@@ -67,7 +68,7 @@ pub fn publish_images(
     }
     let remote = remote(request, project, version.as_ref(), &first, &destinations, session);
     let layers = remote.as_ref().map(|remote| remote as &dyn Remote);
-    let all_tags = tags(request, version.as_ref(), &[Architecture::Amd64, Architecture::Arm64], &[])?;
+    let all_tags = tags(request, version.as_ref(), &[Architecture::Amd64, Architecture::Arm64], &Known::default())?;
     let early = EarlyUpload::find(request, &all_tags, &destinations, remote.as_ref(), session);
     let mut ahead = None;
     let content = content(request, &legs, || {
@@ -83,7 +84,15 @@ pub fn publish_images(
     let mut plans = Vec::new();
     for destination in &mut destinations {
         let Ok(open) = &destination.state else { continue };
-        let tags = tags(request, version.as_ref(), &architectures, &open.existing)?;
+        let known = session.run(look_up(open, |known| tags(request, version.as_ref(), &architectures, known)))?;
+        let known = match known {
+            Ok(known) => known,
+            Err(error) => {
+                destination.state = Err(error);
+                continue;
+            }
+        };
+        let tags = tags(request, version.as_ref(), &architectures, &known)?;
         let plan = PushPlan {
             tags: content.tag_steps(&tags, request.source == PublishSource::Leg),
             dry_run: request.dry_run,
@@ -172,7 +181,7 @@ pub fn remote(
         let by_default = request.takes_published && !is_release && session.caches.layers > 0;
         let first = destinations.first().filter(|_| by_default)?;
         let connection = first.state.as_ref().ok()?;
-        vec![remote(&first.repository, Some(last_published(tags, &connection.existing)?))]
+        vec![remote(&first.repository, Some(last_published(tags, &connection.existing, request.settings.scheme)?))]
     } else {
         named.iter().map(|from| remote(&from.repository, Some(reference(from)))).collect()
     };
@@ -181,16 +190,16 @@ pub fn remote(
 }
 
 /// The tag of what was published before: one that is put again, else `latest`, else that of the newest release.
-fn last_published(tags: &TagPlan, existing: &[String]) -> Option<String> {
+fn last_published(tags: &TagPlan, existing: &[String], scheme: VersionScheme) -> Option<String> {
     let again = tags.tags.iter().map(|planned| &planned.tag).find(|tag| existing.contains(tag));
     let latest = existing.iter().find(|tag| *tag == "latest");
-    let releases = existing.iter().filter_map(|tag| Some((tag.parse::<Release>().ok()?, tag)));
-    again.or(latest).or_else(|| releases.max_by(|a, b| a.0.cmp(&b.0)).map(|(_, tag)| tag)).cloned()
+    let releases = existing.iter().filter_map(|tag| Some((Release::parse(tag, scheme)?, tag)));
+    again.or(latest).or_else(|| releases.max_by(|a, b| a.0.order(&b.0)).map(|(_, tag)| tag)).cloned()
 }
 
 /// The version; that of legs has to be the one that is published now.
 fn version(request: &PublishRequest, legs: &[CheckedLeg]) -> Result<Option<Version>, PublishError> {
-    let known = request.facts.version();
+    let known = request.facts.version(request.settings.scheme);
     let (Some(leg), PublishSource::Legs(paths)) = (legs.first(), &request.source) else { return Ok(known) };
     let name = known.as_ref().map(Version::to_string);
     match (&leg.leg.version, name) {
@@ -207,45 +216,69 @@ pub fn tags(
     request: &PublishRequest,
     version: Option<&Version>,
     architectures: &[Architecture],
-    existing: &[String],
+    known: &Known,
 ) -> Result<TagPlan, PublishError> {
     Ok(tag_plan(&TagPlanInput {
         version,
+        scheme: request.settings.scheme,
         sha: request.facts.commit(),
         templates: &request.settings.templates,
         suffix: &request.settings.suffix,
         explicit: &request.tags,
-        existing,
+        existing: &known.tags,
+        versions: &known.versions,
         architectures,
     })?)
 }
 
 /// Files that were changed never take the name of a release or of a commit.
-fn check_tree(request: &PublishRequest, version: Option<&Version>, tags: &TagPlan) -> Result<(), PublishError> {
+fn check_tree(request: &PublishRequest, tags: &TagPlan) -> Result<(), PublishError> {
     let builds = matches!(request.source, PublishSource::Workspace | PublishSource::Leg);
     let Some(reason) = request.facts.unclean.clone().filter(|_| builds) else { return Ok(()) };
-    let release = version.and_then(Version::release).map(|release| format!("version {release} is a release"));
-    let mut all = tags.tags.iter().map(|planned| &planned.tag);
-    let tag = all.find(|tag| tag.starts_with("sha-") || tag.parse::<Release>().is_ok());
+    let release = tags.release.as_ref().map(|release| format!("version {release} is a release"));
+    let tag = tags.tags.iter().map(|planned| &planned.tag).find(|tag| tag.starts_with("sha-"));
     match release.or_else(|| tag.map(|tag| format!("tag {tag} is that of a commit or a release"))) {
         Some(what) => Err(PublishError::Dirty { what, reason }),
         None => Ok(()),
     }
 }
 
+/// What a repository is known to have.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// Of which versions some of them are.
+    pub versions: BTreeMap<String, String>,
+}
+
+/// Reads from the indexes themselves whether tags that the plan would put are releases or aliases: a name does not tell.
+pub async fn look_up(
+    open: &Connection,
+    tags: impl Fn(&Known) -> Result<TagPlan, PublishError>,
+) -> Result<Known, Error> {
+    let mut known = Known { tags: open.existing.clone(), versions: BTreeMap::new() };
+    // Whoever asks for the plan says what is wrong with it.
+    let Ok(plan) = tags(&known) else { return Ok(known) };
+    for tag in to_look_up(&plan, &known.tags) {
+        // It may be gone by now.
+        if open.registry.head_manifest(&tag).await?.is_none() {
+            continue;
+        }
+        let (_, bytes) = open.registry.manifest(&tag).await?;
+        let document: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        if let Some(version) = document["annotations"][RELEASE].as_str() {
+            known.versions.insert(tag, version.to_owned());
+        }
+    }
+    Ok(known)
+}
+
 /// A release is what it is for ever, and so must be what it is made of.
-fn check_release(
-    request: &PublishRequest,
-    project: Option<&Project>,
-    version: Option<&Version>,
-    tags: &TagPlan,
-) -> Result<(), PublishError> {
+fn check_release(request: &PublishRequest, project: Option<&Project>, tags: &TagPlan) -> Result<(), PublishError> {
     let builds = matches!(request.source, PublishSource::Workspace | PublishSource::Leg);
-    let release = || {
-        let asked = tags.tags.iter().find_map(|planned| planned.tag.parse::<Release>().ok());
-        version.and_then(Version::release).or(asked)
-    };
-    let Some(version) = release().filter(|_| builds).map(|release| release.to_string()) else { return Ok(()) };
+    let release = tags.release.as_ref().filter(|_| builds);
+    let Some(version) = release.map(ToString::to_string) else { return Ok(()) };
     if let Some(base) = &request.settings.unpinned_base {
         return Err(PublishError::UnpinnedBase { version, base: base.clone() });
     }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::tags::{CiContext, CiEvent, Version, VersionInput, find_version};
+use pixi_oci_project::VersionFacts;
 
 use crate::settings::Settings;
 
@@ -32,48 +32,4 @@ pub enum PublishSource {
     Layout(String),
     /// An index of images that are in the repositories already: files with a [`Leg`](super::Leg) each.
     Legs(Vec<PathBuf>),
-}
-
-/// What is known of the version, read by the command line.
-#[derive(Debug, Clone, Default)]
-pub struct VersionFacts {
-    /// `VERSION` of the environment.
-    pub said: Option<String>,
-    /// The CI in which this runs.
-    pub ci: Option<CiContext>,
-    /// What `git describe --tags --dirty` says.
-    pub described: Option<String>,
-    /// The branch of `HEAD`.
-    pub branch: Option<String>,
-    /// The commit of `HEAD`.
-    pub commit: Option<String>,
-    /// Why the working tree is not, or may not be, that of the commit.
-    pub unclean: Option<String>,
-}
-
-impl VersionFacts {
-    /// What is published, if anybody knows.
-    pub(super) fn version(&self) -> Option<Version> {
-        find_version(&VersionInput {
-            said: self.said.as_deref(),
-            ci: self.ci.as_ref(),
-            described: self.described.as_deref(),
-            branch: self.branch.as_deref(),
-        })
-    }
-
-    /// The commit that the CI checked out, else that of `HEAD`.
-    pub(super) fn commit(&self) -> Option<&str> {
-        let ci = self.ci.as_ref().and_then(|ci| ci.sha.as_deref());
-        let is_commit = |text: &&str| text.len() >= 7 && text.bytes().all(|b| b.is_ascii_hexdigit());
-        ci.or(self.commit.as_deref()).filter(is_commit)
-    }
-
-    /// The change for which this runs, if it is not merged yet.
-    pub(super) fn unmerged(&self) -> Option<(&'static str, &str)> {
-        match &self.ci {
-            Some(CiContext { system, event: CiEvent::PullRequest(name), .. }) => Some((system, name)),
-            _ => None,
-        }
-    }
 }

@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use crate::tags::TagTemplate;
+use crate::tags::{TagTemplate, VersionScheme};
 use pixi_oci_image::Architecture;
 use pixi_oci_registry::{Repository, RepositoryRef};
 use pixi_oci_store::base::BaseRef;
 use pixi_oci_workspace::OciConfig;
 
 use crate::error::PublishError;
-use pixi_oci_project::{Declared, Inputs, Session};
+use pixi_oci_project::{Declared, Inputs, Session, version::scheme};
 
 /// The tags where none are configured.
 const DEFAULT_TAGS: [&str; 3] = ["{version}", "sha-{sha}", "latest"];
@@ -23,6 +23,8 @@ pub struct Settings {
     pub repositories: Vec<Repository>,
     /// The configured tags, or the default ones.
     pub templates: Vec<TagTemplate>,
+    /// How versions are written.
+    pub scheme: VersionScheme,
     /// What every configured tag ends with.
     pub suffix: String,
     /// The configured token command.
@@ -91,6 +93,7 @@ impl Settings {
             workspace: None,
             repositories: repositories(oci.repositories.as_deref().unwrap_or_default())?,
             templates: templates(oci)?,
+            scheme: scheme(oci),
             suffix: String::new(),
             token_command: oci.token_command.clone(),
             unpinned_base: None,

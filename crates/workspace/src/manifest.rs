@@ -41,6 +41,10 @@ pub struct Workspace {
     pub description: Option<String>,
     /// The licence, as written (SPDX in most cases).
     pub license: Option<String>,
+    /// Where the sources are: `repository`.
+    pub repository: Option<String>,
+    /// The web page: `homepage`.
+    pub homepage: Option<String>,
     /// The authors, each `NAME <EMAIL>` where both are known.
     pub authors: Vec<String>,
     /// The channels, names or URLs as written, highest priority first as listed.
@@ -99,6 +103,11 @@ impl Workspace {
         let root = manifest.path.parent().unwrap_or(Path::new("/")).to_owned();
         let directory_name = root.file_name().map(|name| name.to_string_lossy().into_owned());
         let text_of = |key: &str| inherited(&workspace, python.as_ref(), key);
+        // `[project.urls]` has names of its own, of which case does not matter.
+        let urls = python.as_ref().map(|project| project.string_map("urls")).transpose();
+        let urls = urls.ok().flatten().flatten().unwrap_or_default();
+        let python_url =
+            |key: &str| urls.iter().find(|(name, _)| name.eq_ignore_ascii_case(key)).map(|(_, url)| url.clone());
         let pool = workspace.section("dependencies")?;
         let context = Context { feature: DEFAULT, root: &root, pool: pool.as_ref() };
         let mut environments = read_environments(&pixi, context)?;
@@ -120,6 +129,8 @@ impl Workspace {
             version: text_of("version")?,
             description: text_of("description")?,
             license: text_of("license")?,
+            repository: text_of("repository")?.or(python_url("repository")),
+            homepage: text_of("homepage")?.or(python_url("homepage")),
             authors: read_authors(&workspace, python.as_ref())?,
             channels: read_channels(&workspace)?,
             platforms,

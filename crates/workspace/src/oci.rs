@@ -28,6 +28,12 @@ pub struct OciConfig {
     pub workdir: Option<String>,
     /// Whom the image's process runs as: `USER[:GROUP]`, names or numbers.
     pub user: Option<String>,
+    /// How versions are written: `semver`, `pep440` or `calver`; `None`: what is dotted numbers is a release.
+    pub version_scheme: Option<String>,
+    /// Where the sources are, for the annotation of that name.
+    pub source: Option<String>,
+    /// Where more is said, likewise.
+    pub url: Option<String>,
     /// The entrypoint, as program and arguments.
     pub entrypoint: Option<Vec<String>>,
     /// What runs, as program and arguments. Never together with [`task`](Self::task).
@@ -170,6 +176,9 @@ impl OciConfig {
         OciConfig {
             repositories: own.repositories.or(merged.repositories),
             tags: own.tags.or(merged.tags),
+            version_scheme: own.version_scheme.or(merged.version_scheme),
+            source: own.source.or(merged.source),
+            url: own.url.or(merged.url),
             base: own.base.or(merged.base),
             arch: own.arch.or(merged.arch),
             prefix: own.prefix.or(merged.prefix),

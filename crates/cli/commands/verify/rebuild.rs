@@ -8,7 +8,7 @@ use std::{
 
 use clap::Args;
 use pixi_oci_image::Architecture;
-use pixi_oci_pipeline::BuildReport;
+use pixi_oci_pipeline::{BuildReport, RELEASE};
 use pixi_oci_project::{Declared, Inputs, LockUse, ProvenanceInputs, Recorded, RecordedBase};
 use pixi_oci_verify::{
     Comparison, ImageComparison, Origin, Report, RunError, Sameness, Scratch, Verdict, compare, read_origin,
@@ -154,7 +154,8 @@ fn inputs(args: &RebuildArgs, dir: &Path, report: &Report, wanted: &[Architectur
     for image in &report.images {
         let origin = read_origin(dir, image).map_err(read)?;
         epoch = epoch.or(epoch_of(&origin));
-        recorded.source = origin.standard("source").map(str::to_owned);
+        recorded.version = origin.standard("version").map(str::to_owned);
+        recorded.release = origin.annotations.get(RELEASE).cloned();
         recorded.revision = origin.standard("revision").map(str::to_owned);
         if let (Some(architecture), Some(digest)) = (architecture(&image.platform), origin.standard("base.digest")) {
             let name = origin.standard("base.name").map(str::to_owned);
@@ -169,7 +170,11 @@ fn inputs(args: &RebuildArgs, dir: &Path, report: &Report, wanted: &[Architectur
         environment: inputs.environment.or(environment),
         architectures: wanted.to_vec(),
         // What it was made at is known best by itself.
-        provenance: ProvenanceInputs { epoch: epoch.or(inputs.provenance.epoch), recorded: Some(recorded) },
+        provenance: ProvenanceInputs {
+            epoch: epoch.or(inputs.provenance.epoch),
+            recorded: Some(recorded),
+            ..inputs.provenance.clone()
+        },
         lock_use: if inputs.lock_use == LockUse::Frozen { LockUse::Frozen } else { LockUse::Locked },
         ..inputs
     })

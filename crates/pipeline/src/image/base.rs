@@ -6,13 +6,17 @@ use oci_spec::image::History;
 use pixi_oci_image::{Architecture, LayerEntry};
 use pixi_oci_lock::{VirtualRequirement, minimum, requirements};
 use pixi_oci_package::TargetPrefix;
+use pixi_oci_platform::Links;
 use pixi_oci_store::{
     OciLayout,
-    base::{BaseFiles, BaseImage, BaseOptions, BaseRef, Entry, resolve_base},
+    base::{BaseFiles, BaseImage, BaseOptions, BaseRef, Entry, resolve_base, take_out},
 };
 
 use crate::{Error, image::settings::BaseSettings, report::BaseReport};
-use pixi_oci_project::{Event, Project, Session, Target, virtual_packages};
+use pixi_oci_project::{Event, Include, Project, Session, Target, virtual_packages};
+
+/// Of `/etc/passwd` and `/etc/group`.
+const MAX_USERS: u64 = 4 << 20;
 
 /// A base image, or none.
 pub struct Base {
@@ -77,6 +81,10 @@ impl Base {
         base.check_places(&[configuration.prefix.as_str(), &configuration.workdir])?;
         base.check_prefix(&configuration.prefix)?;
         base.check_glibc(&needs, project.inputs.assumed.base_glibc)?;
+        let brings = |include: &Include| include.destination.as_deref().is_some_and(|to| to.starts_with("/etc"));
+        if let Some(user) = configuration.oci.user.as_deref().filter(|_| !configuration.include.iter().any(brings)) {
+            base.check_user(user, &session.caches.dir)?;
+        }
         Ok(base)
     }
 
@@ -162,6 +170,39 @@ impl Base {
             None => Ok(()),
             Some(path) => Err(Error::BasePrefixInUse { base: found.image.reference.clone(), path: format!("/{path}") }),
         }
+    }
+
+    /// `NAME`, `NAME:GROUP` or numbers: what is a name has to be one that the image knows, or no container starts.
+    fn check_user(&self, user: &str, cache: &Path) -> Result<(), Error> {
+        let (name, group) = user.split_once(':').map_or((user, None), |(name, group)| (name, Some(group)));
+        let asked = [(Some(name), "passwd"), (group, "group")];
+        let is_name = |text: &&str| !text.is_empty() && !text.bytes().all(|b| b.is_ascii_digit());
+        let asked: Vec<(&str, &str)> =
+            asked.into_iter().filter_map(|(text, file)| Some((text.filter(is_name)?, file))).collect();
+        if asked.is_empty() {
+            return Ok(());
+        }
+        let unknown = |name: &str, file: &'static str| Error::UnknownUser { name: name.to_owned(), file };
+        let Some(found) = &self.image else {
+            // What an image without a base is given.
+            let wrong = asked.iter().find(|(name, _)| !matches!(*name, "root" | "nobody"));
+            return wrong.map_or(Ok(()), |(name, file)| Err(unknown(name, file)));
+        };
+        let io = |source| Error::Io { action: "write", path: cache.into(), source };
+        fs_err::create_dir_all(cache).map_err(io)?;
+        let etc = tempfile::tempdir_in(cache).map_err(io)?;
+        // An image without the directory knows nobody.
+        let _ = take_out(&found.image, "/etc", etc.path());
+        for (name, file) in asked {
+            let path = etc.path().join(file);
+            // Where it is a link, the users are elsewhere in the image.
+            let is_link = fs_err::symlink_metadata(&path).is_ok_and(|meta| meta.is_symlink());
+            let text = pixi_oci_platform::read_text(&path, Links::Refuse, MAX_USERS).unwrap_or_default();
+            if !is_link && !text.lines().any(|line| line.split(':').next() == Some(name)) {
+                return Err(unknown(name, file));
+            }
+        }
+        Ok(())
     }
 
     /// The version of its glibc, or the one that was `said`.

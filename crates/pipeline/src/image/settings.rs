@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use pixi_oci_image::ImageSettings;
-use pixi_oci_workspace::Workspace;
+use pixi_oci_workspace::{OciConfig, Workspace};
 
-use pixi_oci_project::{Configuration, git::Source};
+use pixi_oci_project::Configuration;
 
 /// What the standard annotations are made of (OCI image-spec, annotations.md).
 pub struct Provenance<'a> {
@@ -13,11 +13,20 @@ pub struct Provenance<'a> {
     pub workspace: &'a Workspace,
     /// The environment's name.
     pub environment: &'a str,
-    /// Where the workspace comes from.
-    pub source: &'a Source,
+    /// `[tool.pixi-oci]`.
+    pub oci: &'a OciConfig,
+    /// The release that is made, else the commit by its short name.
+    pub version: Option<String>,
+    /// The release that is made.
+    pub release: Option<String>,
+    /// The commit.
+    pub revision: Option<String>,
     /// RFC 3339.
     pub created: &'a str,
 }
+
+/// The annotation that tells a release from an alias: the whole version, whatever tag the index is found by.
+pub const RELEASE: &str = "dev.pixi-oci.version";
 
 /// The annotations of the index and of each image manifest, which are also the image's labels.
 pub fn standard_annotations(provenance: &Provenance<'_>) -> BTreeMap<String, String> {
@@ -29,16 +38,18 @@ pub fn standard_annotations(provenance: &Provenance<'_>) -> BTreeMap<String, Str
     let one_line = |text: &String| text.split_whitespace().collect::<Vec<_>>().join(" ");
     [
         ("title", Some(title)),
-        ("version", workspace.version.clone()),
+        ("version", provenance.version.clone()),
         ("description", workspace.description.as_ref().map(one_line)),
         ("licenses", workspace.license.as_ref().map(one_line)),
         ("authors", (!workspace.authors.is_empty()).then(|| workspace.authors.join(", "))),
-        ("source", provenance.source.url.clone()),
-        ("revision", provenance.source.revision.clone()),
+        ("source", provenance.oci.source.clone().or(workspace.repository.clone())),
+        ("url", provenance.oci.url.clone().or(workspace.homepage.clone())),
+        ("revision", provenance.revision.clone()),
         ("created", Some(provenance.created.to_string())),
     ]
     .into_iter()
     .filter_map(|(key, value)| Some((format!("org.opencontainers.image.{key}"), value?)))
+    .chain(provenance.release.clone().map(|release| (RELEASE.to_owned(), release)))
     .collect()
 }
 

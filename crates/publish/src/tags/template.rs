@@ -2,7 +2,9 @@
 
 use pixi_oci_registry::check_tag;
 
-use super::version::Version;
+use pixi_oci_layer::Digest;
+
+use pixi_oci_project::version::{Release, Version, VersionScheme};
 
 /// A configured tag: `TEXT`, or `TEXT@BRANCH` for pushes of one branch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +25,7 @@ enum Placeholder {
     Version,
     Major,
     Minor,
+    Patch,
     Sha,
     Branch,
 }
@@ -70,10 +73,11 @@ impl TagTemplate {
                 "version" => Placeholder::Version,
                 "major" => Placeholder::Major,
                 "minor" => Placeholder::Minor,
+                "patch" => Placeholder::Patch,
                 "sha" => Placeholder::Sha,
                 "branch" => Placeholder::Branch,
                 _ => {
-                    let known = "{version}, {major}, {minor}, {sha} and {branch}";
+                    let known = "{version}, {major}, {minor}, {patch}, {sha} and {branch}";
                     return Err(bad(format!("has the unknown placeholder {{{name}}}; there are {known}")));
                 }
             }));
@@ -123,14 +127,18 @@ impl TagTemplate {
         }
     }
 
-    /// How much of a release it says: none (`latest`), its first number, or the first two. Two tags of different
-    /// releases with the same so many numbers are the same tag.
+    /// How much of a release it says: none (`latest`), or as many of its numbers. Two tags of different releases with the
+    /// same so many numbers are the same tag.
     pub(super) fn numbers(&self) -> usize {
-        match (self.has(Placeholder::Major), self.has(Placeholder::Minor)) {
-            (_, true) => 2,
-            (true, false) => 1,
-            (false, false) => 0,
-        }
+        let parts = [Placeholder::Patch, Placeholder::Minor, Placeholder::Major];
+        parts.iter().position(|part| self.has(*part)).map_or(0, |place| parts.len() - place)
+    }
+
+    /// The number that a release does not have, as it is written here.
+    pub(super) fn missing(&self, release: &Release) -> Option<&'static str> {
+        let parts = [(Placeholder::Major, "{major}"), (Placeholder::Minor, "{minor}"), (Placeholder::Patch, "{patch}")];
+        let mut missing = parts.into_iter().enumerate().filter(|(index, _)| release.part(*index).is_none());
+        missing.find(|(_, (part, _))| self.has(*part)).map(|(_, (_, name))| name)
     }
 
     /// The branch that it is for, of `TEXT@BRANCH`.
@@ -149,17 +157,16 @@ impl TagTemplate {
             match (part, version) {
                 (Part::Text(text), _) => tag.push_str(text),
                 (Part::Placeholder(Placeholder::Version), Version::Release(_) | Version::Dev(_)) => {
-                    tag.push_str(&version.to_string());
+                    tag.push_str(&version.to_string().replace('+', "_"));
                 }
-                (Part::Placeholder(Placeholder::Major), Version::Release(release)) => {
-                    tag.push_str(&release.major.to_string());
-                }
-                (Part::Placeholder(Placeholder::Minor), Version::Release(release)) => {
-                    tag.push_str(&release.minor.to_string());
-                }
+                (Part::Placeholder(Placeholder::Major), Version::Release(release)) => tag.push_str(release.part(0)?),
+                (Part::Placeholder(Placeholder::Minor), Version::Release(release)) => tag.push_str(release.part(1)?),
+                (Part::Placeholder(Placeholder::Patch), Version::Release(release)) => tag.push_str(release.part(2)?),
                 (Part::Placeholder(Placeholder::Sha), _) => tag.push_str(sha?.get(..7)?),
                 // Gitea and Forgejo do not tell case; what is pushed under one name must be found under it.
-                (Part::Placeholder(Placeholder::Branch), Version::Branch(name)) => tag.push_str(&name.to_lowercase()),
+                (Part::Placeholder(Placeholder::Branch), Version::Branch(name)) => {
+                    tag.push_str(&branch_text(&name.to_lowercase()));
+                }
                 (Part::Placeholder(_), _) => return None,
             }
         }
@@ -167,12 +174,13 @@ impl TagTemplate {
     }
 
     /// The text of another release's tag made of this template, taken apart: the release in it.
-    pub(super) fn release_in(&self, tag: &str) -> Option<super::Release> {
+    pub(super) fn release_in(&self, tag: &str, scheme: VersionScheme) -> Option<Release> {
         let at = self.parts.iter().position(|part| *part == Part::Placeholder(Placeholder::Version))?;
         let text = |parts: &[Part]| -> Option<String> {
             parts.iter().map(|part| if let Part::Text(text) = part { Some(text.as_str()) } else { None }).collect()
         };
-        tag.strip_prefix(&text(&self.parts[..at])?)?.strip_suffix(&text(&self.parts[at + 1..])?)?.parse().ok()
+        let version = tag.strip_prefix(&text(&self.parts[..at])?)?.strip_suffix(&text(&self.parts[at + 1..])?)?;
+        release_of_tag(version, scheme)
     }
 
     /// The same with something behind it.
@@ -182,6 +190,19 @@ impl TagTemplate {
     }
 }
 
+/// The release that has this tag.
+pub(super) fn release_of_tag(tag: &str, scheme: VersionScheme) -> Option<Release> {
+    let text = tag.replace('_', "+");
+    // An epoch's `!`, where a post-release's `-` is not meant.
+    let epoch = text.replacen('-', "!", 1);
+    Release::parse(&text, scheme).or_else(|| Release::parse(&epoch, scheme))
+}
+
+/// The tag of a version's text: what a tag cannot have is told apart where versions have it.
+pub fn version_tag(text: &str) -> String {
+    tag_text(&text.replace('+', "_"))
+}
+
 /// The nearest text that is a tag: what cannot be in one becomes `-`, at most 128 characters.
 pub fn tag_text(text: &str) -> String {
     let mapped: String =
@@ -189,5 +210,16 @@ pub fn tag_text(text: &str) -> String {
     let trimmed = mapped.trim_start_matches(['.', '-']);
     // Only ASCII is left.
     let cut = &trimmed[..trimmed.len().min(128)];
-    if cut.is_empty() { "unnamed".to_owned() } else { cut.to_owned() }
+    if cut.is_empty() { unnamed(text) } else { cut.to_owned() }
+}
+
+/// A branch's name; one without a letter or digit that a tag can have is told apart by its hash.
+fn branch_text(name: &str) -> String {
+    if name.contains(|c: char| c.is_ascii_alphanumeric()) { name.to_owned() } else { unnamed(name) }
+}
+
+fn unnamed(text: &str) -> String {
+    let digest = Digest::of(text.as_bytes()).to_string();
+    let hex = digest.trim_start_matches("sha256:");
+    format!("unnamed-{}", &hex[..hex.len().min(8)])
 }

@@ -11,9 +11,12 @@ use crate::{
 const TABLE: &str = "pixi-oci";
 
 /// Every key of `[tool.pixi-oci]`.
-const KEYS: [&str; 25] = [
+const KEYS: [&str; 28] = [
     "repositories",
     "tags",
+    "version-scheme",
+    "source",
+    "url",
     "base",
     "arch",
     "environment",
@@ -77,6 +80,9 @@ fn read_table(section: &Section<'_>, keys: &[&str]) -> Result<OciConfig, Manifes
     Ok(OciConfig {
         repositories: section.strings("repositories")?,
         tags: section.strings("tags")?,
+        version_scheme: version_scheme(section)?,
+        source: section.string("source")?,
+        url: section.string("url")?,
         base: section.string("base")?,
         arch: section.strings("arch")?,
         environment: section.string("environment")?,
@@ -202,6 +208,17 @@ fn env(section: &Section<'_>) -> Result<Vec<(String, String)>, ManifestError> {
         }
     }
     Ok(section.string_map("env")?.unwrap_or_default())
+}
+
+fn version_scheme(section: &Section<'_>) -> Result<Option<String>, ManifestError> {
+    let scheme = section.string("version-scheme")?;
+    match scheme.as_deref() {
+        None | Some("semver" | "pep440" | "calver") => Ok(scheme),
+        Some(other) => {
+            let message = format!("unknown version scheme `{other}`; expected semver, pep440 or calver");
+            Err(section.error_at("version-scheme", message))
+        }
+    }
 }
 
 fn max_layers(section: &Section<'_>) -> Result<Option<u32>, ManifestError> {

@@ -117,7 +117,13 @@ fn what_was_said_wins_over_ci_and_ci_over_git() {
     let tag = ci(CiEvent::Tag("v2.0.0".into()));
     let branch = ci(CiEvent::Branch("main".into()));
     let unknown = ci(CiEvent::Unknown);
-    let input = VersionInput { said: Some("v1.0.0"), ci: Some(&tag), described: Some("3.0.0"), branch: Some("dev") };
+    let input = VersionInput {
+        said: Some("v1.0.0"),
+        ci: Some(&tag),
+        described: Some("3.0.0"),
+        branch: Some("dev"),
+        ..VersionInput::default()
+    };
     let found = |input: &VersionInput<'_>| find_version(input).map(|version| version.to_string());
     assert_eq!(found(&input).as_deref(), Some("1.0.0"));
     assert_eq!(found(&VersionInput { said: Some(" "), ..input.clone() }).as_deref(), Some("2.0.0"));

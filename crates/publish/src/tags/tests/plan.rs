@@ -1,24 +1,39 @@
 //! Which tags there are, on what, and in which order.
 
+use std::collections::BTreeMap;
+
 use super::*;
 
 const ALL: [&str; 7] = ["latest", "{major}", "{version}", "{major}.{minor}", "sha-{sha}", "{branch}", "latest@main"];
 const SHA: &str = "abc1234def";
 
 fn plan(version: &str, configured: &[&str], explicit: &[&str], existing: &[&str]) -> Result<TagPlan, TagError> {
+    plan_of(VersionScheme::Dotted, version, configured, explicit, existing, &[])
+}
+
+fn plan_of(
+    scheme: VersionScheme,
+    version: &str,
+    configured: &[&str],
+    explicit: &[&str],
+    existing: &[&str],
+    versions: &[(&str, &str)],
+) -> Result<TagPlan, TagError> {
     let version = match version.strip_prefix("branch ") {
         Some(name) => Some(Version::Branch(name.into())),
         None if version.is_empty() => None,
-        None => Some(Version::parse(version)),
+        None => Some(Version::parse(version, scheme)),
     };
     let own = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
     tag_plan(&TagPlanInput {
         version: version.as_ref(),
+        scheme,
         sha: Some(SHA),
         templates: &templates(configured),
         suffix: "",
         explicit: &own(explicit),
         existing: &own(existing),
+        versions: &versions.iter().map(|(tag, version)| ((*tag).into(), (*version).into())).collect(),
         architectures: &[Amd64, Arm64],
     })
 }
@@ -79,15 +94,17 @@ fn an_older_release_moves_nothing() {
 
 #[test]
 fn environments_in_one_repository_have_their_own_series() {
-    let version = Version::parse("1.2.3");
+    let version = Version::parse("1.2.3", VersionScheme::Dotted);
     let existing = ["2.0.0".to_owned(), "1.2.2-cuda".to_owned()];
     let plan = tag_plan(&TagPlanInput {
         version: Some(&version),
+        scheme: VersionScheme::Dotted,
         sha: None,
         templates: &templates(&ALL),
         suffix: "-cuda",
         explicit: &[],
         existing: &existing,
+        versions: &BTreeMap::new(),
         architectures: &[Amd64],
     });
     assert_eq!(shown(&plan.unwrap()).join(" "), "!1.2.3-cuda-amd64 !1.2.3-cuda 1.2-cuda 1-cuda latest-cuda");
@@ -106,6 +123,7 @@ fn explicit_tags_replace_the_configured_ones_and_are_guarded() {
         ("", "latest"),
         ("1.3.0-rc1", "1.3.0"),
         ("1.2.3", "1.2.4"),
+        ("24.04", "24.4"),
         ("1.2.3", "1.3"),
         ("1.3.0-rc1", "1"),
         ("branch main", "1.2.3"),
@@ -136,7 +154,8 @@ fn only_releases_and_configured_branches_move_latest() {
             for configured in configured {
                 let Ok(plan) = plan(version, configured, explicit, &[]) else { continue };
                 seen += 1;
-                let release = Version::parse(version).release().is_some() && !version.starts_with("branch");
+                let known = version.strip_prefix("branch ").is_none();
+                let release = known && Version::parse(version, VersionScheme::Dotted).release().is_some();
                 let allowed = release || (version == "branch main" && configured.contains(&"latest@main"));
                 let latest = plan.tags.iter().position(|planned| planned.tag == "latest");
                 assert!(latest.is_none() || allowed, "{version} {configured:?} {explicit:?}");
@@ -147,7 +166,8 @@ fn only_releases_and_configured_branches_move_latest() {
                     assert!(check_tag(&planned.tag).is_ok(), "{planned:?}");
                     assert!(planned.rule != TagRule::Immutable || release, "{version}: {planned:?}");
                     assert!(
-                        planned.tag.parse::<Release>().is_err() || planned.rule == TagRule::Immutable,
+                        Release::parse(&planned.tag, VersionScheme::Dotted).is_none()
+                            || matches!(planned.rule, TagRule::Immutable | TagRule::Moving) && release,
                         "{planned:?}"
                     );
                 }
@@ -159,4 +179,60 @@ fn only_releases_and_configured_branches_move_latest() {
         }
     }
     assert!(seen > 200, "{seen}");
+}
+
+#[test]
+fn versions_as_people_have_them() {
+    let parts = ["{version}", "{major}.{minor}.{patch}", "{major}.{minor}", "{major}", "latest"];
+    let staged = |version: &str, rest: &str| format!("!{version}-amd64 !{version}-arm64 !{version} {rest}");
+    for (version, tags_) in [
+        ("24.04", staged("24.04", "24 latest")),
+        ("v0.29", staged("0.29", "0 latest")),
+        ("2026.2.0.1", staged("2026.2.0.1", "2026.2.0 2026.2 2026 latest")),
+        ("2024.01.05", staged("2024.01.05", "2024.01 2024 latest")),
+        ("1.2.3-rc1", "~1.2.3-rc1-amd64 ~1.2.3-rc1-arm64 1.2.3-rc1".to_owned()),
+    ] {
+        assert_eq!(tags(version, &parts, &[], &[]), tags_, "{version}");
+    }
+    let kept = plan("24.04", &parts, &[], &[]).unwrap().kept;
+    let kept: Vec<String> = kept.iter().map(|kept| format!("{}: {}", kept.tag, kept.reason)).collect();
+    assert_eq!(kept, ["{major}.{minor}.{patch}: the release has no {patch}"]);
+    assert_eq!(tags("24.04", &["{version}", "latest"], &[], &["24.10"]), "!24.04-amd64 !24.04-arm64 !24.04");
+    let pep440 = |version: &str, existing: &[&str]| {
+        shown(&plan_of(VersionScheme::Pep440, version, &["{version}", "latest"], &[], existing, &[]).unwrap()).join(" ")
+    };
+    assert_eq!(pep440("1!2.0", &["9.0"]), staged("1-2.0", "latest"));
+    assert_eq!(pep440("9.0", &["1-2.0"]), "!9.0-amd64 !9.0-arm64 !9.0");
+    assert_eq!(pep440("1.0.post1+cu12", &["1.0"]), staged("1.0.post1_cu12", "latest"));
+    assert_eq!(pep440("1.0", &["1.0.post1_cu12"]), "!1.0-amd64 !1.0-arm64 !1.0");
+    // Where nobody else knows the version.
+    assert_eq!(tags("", &parts, &["24.04.1", "24.04", "latest"], &[]), staged("24.04.1", "24.04 latest"));
+    assert_eq!(tags("branch 日本", &["{branch}"], &[], &[]).matches("unnamed-").count(), 3);
+}
+
+/// Whether a tag is a release or an alias is what its index says.
+#[test]
+fn a_release_takes_the_name_of_an_alias_once() {
+    let parts = ["{version}", "{major}.{minor}", "latest"];
+    let plan = |version: &str, versions: &[(&str, &str)]| {
+        let existing: Vec<&str> = versions.iter().map(|(tag, _)| *tag).collect();
+        plan_of(VersionScheme::Dotted, version, &parts, &[], &existing, versions)
+    };
+    assert_eq!(
+        shown(&plan("2026.2", &[("2026.2", "2026.2.0"), ("2026.2.0", "2026.2.0")]).unwrap()).join(" "),
+        "!2026.2-amd64 !2026.2-arm64 2026.2 latest"
+    );
+    let mine = [("2026.2", "2026.2"), ("2026.2.0", "2026.2.0")];
+    assert_eq!(shown(&plan("2026.2", &mine).unwrap()).join(" "), "!2026.2-amd64 !2026.2-arm64 !2026.2 latest");
+    let next = plan("2026.2.1", &mine).unwrap();
+    assert_eq!(shown(&next).join(" "), "!2026.2.1-amd64 !2026.2.1-arm64 !2026.2.1 latest");
+    assert_eq!(next.kept, [Kept { tag: "2026.2".into(), reason: KeptReason::IsRelease }]);
+    // An alias moves from release to release.
+    let alias = plan("2026.2.1", &[("2026.2", "2026.2.0")]).unwrap();
+    assert!(shown(&alias).contains(&"2026.2".to_owned()), "{alias:?}");
+    let same = plan_of(VersionScheme::Semver, "1.2.3+a", &parts, &[], &["1.2.3_a"], &[("1.2.3_a", "1.2.3_a")]);
+    assert!(matches!(same, Err(TagError::SameTag { .. })), "{same:?}");
+    let existing = ["2026.2".to_owned(), "2026.2.1".to_owned(), "latest".to_owned()];
+    assert_eq!(to_look_up(&next, &existing), ["2026.2.1"]);
+    assert_eq!(to_look_up(&alias, &existing), ["2026.2.1", "2026.2"]);
 }

@@ -1,46 +1,16 @@
 //! What is being published: a release, a development version, or a branch.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
 
-use super::ci::{CiContext, CiEvent};
-
-/// A release: exactly `N.N.N`, without leading zeros.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Release {
-    /// The first number.
-    pub major: u64,
-    /// The second one.
-    pub minor: u64,
-    /// The third one.
-    pub patch: u64,
-}
-
-impl FromStr for Release {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let number = |part: &str| -> Result<u64, ()> {
-            // `parse` takes "+1", and "01" would be another text for the same release.
-            let plain = part.bytes().all(|b| b.is_ascii_digit()) && (part == "0" || !part.starts_with('0'));
-            if plain { part.parse().map_err(|_| ()) } else { Err(()) }
-        };
-        let mut parts = text.split('.');
-        let mut next = || number(parts.next().ok_or(())?);
-        let release = Self { major: next()?, minor: next()?, patch: next()? };
-        if parts.next().is_some() { Err(()) } else { Ok(release) }
-    }
-}
-
-impl fmt::Display for Release {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}.{}", self.major, self.minor, self.patch)
-    }
-}
+use super::{
+    ci::{CiContext, CiEvent},
+    release::{Release, VersionScheme, bare},
+};
 
 /// What is being published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Version {
-    /// `1.2.3`
+    /// What the scheme takes for one: `1.2.3`, `24.04`.
     Release(Release),
     /// Any other version, such as `1.3.0-rc1` or what `git describe` says between releases.
     Dev(String),
@@ -50,16 +20,15 @@ pub enum Version {
 
 impl Version {
     /// Reads the text of a version: a leading `v` before a digit is no part of it.
-    pub fn parse(text: &str) -> Self {
-        let text = text.trim();
-        let bare = text.strip_prefix('v').filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit())).unwrap_or(text);
-        bare.parse().map_or_else(|()| Self::Dev(bare.to_owned()), Self::Release)
+    pub fn parse(text: &str, scheme: VersionScheme) -> Self {
+        let bare = bare(text);
+        Release::parse(bare, scheme).map_or_else(|| Self::Dev(bare.to_owned()), Self::Release)
     }
 
     /// The release, if it is one.
-    pub fn release(&self) -> Option<Release> {
+    pub fn release(&self) -> Option<&Release> {
         match self {
-            Self::Release(release) => Some(*release),
+            Self::Release(release) => Some(release),
             Self::Dev(_) | Self::Branch(_) => None,
         }
     }
@@ -79,6 +48,8 @@ impl fmt::Display for Version {
 /// at the right moment.
 #[derive(Debug, Clone, Default)]
 pub struct VersionInput<'a> {
+    /// How versions are written.
+    pub scheme: VersionScheme,
     /// `VERSION` of the environment; empty is none.
     pub said: Option<&'a str>,
     /// The CI in which this runs.
@@ -95,7 +66,10 @@ pub struct VersionInput<'a> {
 /// In CI `git describe` is not asked: pipelines have shallow clones, and a branch's pipeline is not the one that
 /// releases a commit which has a tag too.
 pub fn find_version(input: &VersionInput<'_>) -> Option<Version> {
-    let text = |text: Option<&str>| text.map(str::trim).filter(|text| !text.is_empty()).map(Version::parse);
+    let text = |said: Option<&str>| {
+        let text = said.map(str::trim).filter(|text| !text.is_empty())?;
+        Some(Version::parse(text, input.scheme))
+    };
     if let Some(version) = text(input.said) {
         return Some(version);
     }
