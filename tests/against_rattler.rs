@@ -179,7 +179,7 @@ fn entry_points(seen: &BTreeMap<String, Seen>) -> BTreeSet<String> {
 /// Builds the environment of a workspace and compares both architectures; gives how many paths were compared.
 fn compare(sandbox: &Sandbox, workspace: &Path, environment: &str, base: &str) -> usize {
     let arguments = ["build", workspace.to_str().unwrap(), "-e", environment, "-o", "oci:compared:x", "--base", base];
-    sandbox.run(&[&arguments[..], &["--base-glibc", "9.9"]].concat()).success();
+    sandbox.run(&[&arguments[..], &["--set", "base-glibc=9.9"]].concat()).success();
     let index = image::read(&sandbox.path("compared"), "x");
     let mut compared = 0;
     for (platform, subdir) in [("linux/amd64", Subdir::Linux64), ("linux/arm64", Subdir::LinuxAarch64)] {

@@ -72,10 +72,10 @@ fn an_environment_is_not_put_over_another_one() {
     tool("old").write(&sandbox.path("old"));
     sandbox.run(&["build", "old", "-o", "oci:base:x"]).success();
     tool("new").oci_only("base = \"oci:../base:x\"").write(&sandbox.path("ws"));
-    let words = ["base:x has /opt/pixi/env/bin already", "--prefix"];
+    let words = ["base:x has /opt/pixi/env/bin already", "prefix"];
     sandbox.run(&["build", "ws", "-o", "oci:out:x"]).refused(1, &words);
     assert!(!sandbox.path("out/index.json").exists());
-    sandbox.run(&["build", "ws", "-o", "oci:out:x", "--prefix", "/opt/pixi/more"]).success();
+    sandbox.run(&["build", "ws", "-o", "oci:out:x", "--set", "prefix=/opt/pixi/more"]).success();
     // One that is empty is as good as none.
     base(&sandbox.path("empty"));
     tool("new").oci_only("base = \"oci:../empty\"\nprefix = \"/var/untouched\"").write(&sandbox.path("ws"));

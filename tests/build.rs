@@ -122,9 +122,9 @@ fn packages_of_either_kind_and_layers_as_planned() {
         assert_eq!(found, expected);
     }
 
-    sandbox.run(&["build", "ws", "--max-layers", "15", "-o", "oci:few:x"]).success();
+    sandbox.run(&["build", "ws", "--set", "max-layers=15", "-o", "oci:few:x"]).success();
     assert!(image::read(&sandbox.path("few"), "x").images.iter().all(|image| image.layers.len() <= 15));
-    sandbox.run(&["build", "ws", "--max-layers", "3"]).refused(2, &["15"]);
+    sandbox.run(&["build", "ws", "--set", "max-layers=3"]).refused(1, &["max-layers"]);
 }
 
 #[test]
@@ -245,8 +245,8 @@ fn flags_win_over_the_environments_part_and_that_over_the_rest() {
         "B=flag",
         "--user",
         "5:6",
-        "--prefix",
-        "/srv/env",
+        "--set",
+        "prefix=/srv/env",
         "--label",
         "l=1",
     ]);

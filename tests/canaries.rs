@@ -158,11 +158,11 @@ fn no_canary_gets_out_of_what_works() {
     let image = format!("{to}:1.0.0");
     let [containers, docker, token] =
         ["containers.json", "docker", "token"].map(|name| planted.sandbox.path(name).display().to_string());
-    let command = format!("[\"cat\", {token:?}]");
+    let command = format!("token-command=[\"cat\", {token:?}]");
     // Each kind of credentials once, and each with another voice.
     let kinds: [(&[&str], &[(&str, &str)]); 5] = [
         (&[], &[("REGISTRY_TOKEN", PASSWORD), ("REGISTRY_USER", USER)]),
-        (&["--token-command", &command], &[("REGISTRY_USER", USER)]),
+        (&["--set", &command], &[("REGISTRY_USER", USER)]),
         (&[], &[("REGISTRY_AUTH_FILE", &containers)]),
         (&[], &[("DOCKER_CONFIG", &docker)]),
         (&["--json"], &[("REGISTRY_TOKEN", PASSWORD), ("REGISTRY_USER", USER)]),
@@ -179,7 +179,7 @@ fn no_canary_gets_out_of_what_works() {
         run(&leg).success();
         let join = ["publish-index", "leg.json", "--manifest-path", "ws", "--to", &to, "--arch", "amd64", "--publish"];
         run(&[&join[..], &["--tag", &format!("join-{number}")]].concat()).success();
-        run(&["prune", "--manifest-path", "ws", "--to", &to, "--delete"]).success();
+        run(&["prune", "ws", "--to", &to, "--delete"]).success();
     }
     let reads = [("REGISTRY_AUTH_FILE", containers.as_str())];
     for voice in LOUD {
@@ -188,7 +188,6 @@ fn no_canary_gets_out_of_what_works() {
             &["build", "ws", "-o", "oci-archive:out.tar", "--json", "--cache-from", &image],
             &["plan", "ws", "--json"],
             &["product", "ws", "--workdir", "gap", "--json"],
-            &["check-product", "gap/product"],
             &["verify", "image", "oci:out:x", "--json"],
             &["verify", "image", &image, "--out", "proof"],
             &["verify", "product", "gap/product"],
@@ -205,15 +204,15 @@ fn no_canary_gets_out_of_what_fails() {
     let to = planted.registry.reference("me/app");
     let denied = [("REGISTRY_TOKEN", "canary-wrong"), ("REGISTRY_USER", "me"), ("VERSION", "1.0.0")];
     let helpless = [("VERSION", "1.0.0"), ("http_proxy", "http://me:canary-proxy@127.0.0.1:1"), ("NO_PROXY", "")];
-    let broken_command = r#"["sh", "-c", "echo canary-said; echo canary-said >&2; exit 1"]"#;
+    let broken_command = r#"token-command=["sh", "-c", "echo canary-said; echo canary-said >&2; exit 1"]"#;
     for voice in LOUD {
         for variables in [&denied[..], &helpless] {
             for arguments in [
                 &["build", "ws", "-o", "oci:out:x"][..],
                 &["product", "ws", "--workdir", "gap"],
                 &["publish", "ws", "--to", &to, "--publish"],
-                &["publish", "ws", "--to", &to, "--publish", "--token-command", broken_command],
-                &["prune", "--manifest-path", "ws", "--to", &to, "--delete"],
+                &["publish", "ws", "--to", &to, "--publish", "--set", broken_command],
+                &["prune", "ws", "--to", &to, "--delete"],
                 &["build", "ws", "-o", "oci:out:x", "--base", &format!("{to}:1")],
                 &["verify", "image", &format!("{to}:1")],
                 // What is typed wrong is repeated, but for this.

@@ -159,12 +159,23 @@ fn wrong_usage() {
         &["build", "ws", "--cmd", "a && b"],
         &["build", "ws", "--virtual-package", "cuda"],
         &["build", "ws", "--arch", "riscv64"],
-        &["build", "ws", "--include", "->"],
+        &["build", "ws", "--set", "prefix=srv"],
+        &["build", "ws", "--set", "prefx=/srv"],
+        &["build", "ws", "--include=->"],
         &["build", "ws", "--env", "A"],
         &["build", "ws", "-v", "-q"],
         &["plan", "ws", "--against", "nowhere"],
         &["publish", "ws", "--leg-file", "leg.json"],
         &["verify", "image", "nowhere"],
+        &["verify", "image", "ghcr.io/me/app:1"],
+        &["push"],
+        &["build", "-t", "me/app"],
+        &["build", "ws", "--push"],
+        &["build", "ws", "--dry-run"],
+        &["build", "-f", "Dockerfile"],
+        &["build", "ws", "--iidfile", "id"],
+        &["build", "ws", "--max-layers", "60"],
+        &["publish", "ghcr.io/me/app"],
     ] {
         said.run(&sandbox, arguments, 2);
     }
@@ -172,6 +183,9 @@ fn wrong_usage() {
     said.run_with(&sandbox, &["build", "ws"], &[("SOURCE_DATE_EPOCH", "yesterday")], 2);
     said.run_with(&sandbox, &["build", "ws"], &[("PIXI_LOCKED", "1"), ("PIXI_FROZEN", "1")], 2);
     said.run_with(&sandbox, &["publish", "ws"], &[("PUBLISH", "maybe")], 2);
+    for to in ["ghcr.io", "localhost:5000", "me/tool", "ghcr.io/Me/Tool", "docker://ghcr.io/me/tool:1"] {
+        said.run(&sandbox, &["publish", "ws", "--to", to], 1);
+    }
     said.check("errors-usage");
     assert_eq!(sandbox.run(&[]).code, Some(2));
     for command in [&["build"][..], &["plan"], &["verify", "image"]] {

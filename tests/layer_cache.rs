@@ -16,7 +16,8 @@ use crate::common::{
 fn build(sandbox: &Sandbox, output: &str, size: &str) -> Outcome {
     Outcome::of(
         sandbox
-            .pixi_oci(&["build", "ws", "-o", output, "--json", "-v", "--layer-cache-size", size])
+            .pixi_oci(&["build", "ws", "-o", output, "--json", "-v"])
+            .env("PIXI_OCI_LAYER_CACHE_SIZE", size)
             // A time that package layers do not have.
             .env("SOURCE_DATE_EPOCH", "1700000000"),
     )
@@ -201,8 +202,9 @@ fn the_downloaded_archives_keep_to_their_size() {
     let sandbox = Sandbox::new();
     workspace([big("one"), big("two"), big("three")]).write(&sandbox.path("ws"));
     let build = |size: &str, layers: &str| {
-        let command = ["build", "ws", "-o", "oci:out", "--archive-cache-size", size, "--layer-cache-size", layers];
-        sandbox.run(&command).success()
+        let mut command = sandbox.pixi_oci(&["build", "ws", "-o", "oci:out"]);
+        command.env("PIXI_OCI_ARCHIVE_CACHE_SIZE", size).env("PIXI_OCI_LAYER_CACHE_SIZE", layers);
+        Outcome::of(&mut command).success()
     };
     let archives = || -> Vec<u64> {
         let files = walk(&sandbox.path("../cache/pixi-oci/archives"));

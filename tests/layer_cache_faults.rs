@@ -34,7 +34,9 @@ fn write(sandbox: &Sandbox) {
 }
 
 fn build(sandbox: &Sandbox, output: &str, size: &str) -> Command {
-    sandbox.pixi_oci(&["build", "ws", "-v", "-o", output, "--layer-cache-size", size])
+    let mut command = sandbox.pixi_oci(&["build", "ws", "-v", "-o", output]);
+    command.env("PIXI_OCI_LAYER_CACHE_SIZE", size);
+    command
 }
 
 /// The layout that every build must give.
@@ -134,8 +136,8 @@ fn bytes_that_changed_unseen_are_never_published_or_copied() {
     let registry = Registry::start(Profile::plain());
     let to = registry.reference("app");
     let publish = |size: &str| {
-        let command = ["publish", "ws", "--publish", "--to", &to, "--tag", "t", "--layer-cache-size", size];
-        sandbox.run(&command)
+        let mut command = sandbox.pixi_oci(&["publish", "ws", "--publish", "--to", &to, "--tag", "t"]);
+        Outcome::of(command.env("PIXI_OCI_LAYER_CACHE_SIZE", size))
     };
     publish("1GB").refused(1, &["sha256:"]);
     assert_eq!((registry.tag("app", "t"), registry.broken_tags()), (None, Vec::new()));

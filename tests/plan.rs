@@ -19,7 +19,8 @@ use crate::common::{
 fn run(sandbox: &Sandbox, arguments: &[&str]) -> Outcome {
     Outcome::of(
         sandbox
-            .pixi_oci(&[arguments, &["--layer-cache-size", "1GB"]].concat())
+            .pixi_oci(arguments)
+            .env("PIXI_OCI_LAYER_CACHE_SIZE", "1GB")
             // A time that package layers do not have.
             .env("SOURCE_DATE_EPOCH", "1700000000"),
     )
@@ -127,10 +128,10 @@ fn the_digest_is_predicted_whatever_the_options() {
     write(&sandbox, &full());
     for options in [
         &["--compression", "zstd:3"][..],
-        &["--max-layers", "15"],
+        &["--set", "max-layers=15"],
         &["--env", "A=1", "--label", "b=c", "--user", "1000:1000"],
         &["--arch", "arm64"],
-        &["--prefix", "/srv/env", "--workdir", "/work"],
+        &["--set", "prefix=/srv/env", "--workdir", "/work"],
         &["--compression", "gzip:1", "--cmd", "[\"python\"]", "--include", "data/table -> /etc/table"],
     ] {
         let built = build(&sandbox, options);

@@ -107,7 +107,7 @@ fn a_product_has_what_it_says() {
         let archive = fs::read(product.join(package["archive"].as_str().unwrap())).unwrap();
         assert_eq!(package["digest"], format!("sha256:{}", sha256(&archive)));
     }
-    Outcome::of(&mut sandbox.pixi_oci(&["check-product", "out/product"])).success();
+    Outcome::of(&mut sandbox.pixi_oci(&["verify", "product", "out/product"])).success();
     let report: Value = serde_json::from_slice(&fs::read(sandbox.path("out/out/product.json")).unwrap()).unwrap();
     let digest = fs::read_to_string(product.join("DIGEST")).unwrap();
     assert_eq!(report["digest"], digest.trim_end());
@@ -188,7 +188,7 @@ async fn an_unmodified_rattler_installs_from_it_without_a_request() {
         .await
         .unwrap();
     assert!(prefix.join("share/many/49/2999").exists());
-    Outcome::of(&mut sandbox.pixi_oci(&["check-product", "out/product"])).success();
+    Outcome::of(&mut sandbox.pixi_oci(&["verify", "product", "out/product"])).success();
 }
 
 #[test]
@@ -221,7 +221,11 @@ fn without_pixi_the_prefix_has_the_images_bytes() {
     let cuda = ["--virtual-package", "__cuda=12.6"];
     // The working directory is in `direct_url.json` of the wheel.
     let outcome = sandbox.run(
-        &[&["build", "ws", "-o", "oci:image:v1", "--prefix", prefix, "--workdir", "/srv/demo"][..], &cuda].concat(),
+        &[
+            &["build", "ws", "-o", "oci:image:v1", "--set", &format!("prefix={prefix}"), "--workdir", "/srv/demo"][..],
+            &cuda,
+        ]
+        .concat(),
     );
     outcome.success();
     let product = product(&sandbox, "out", &[&cuda[..], &[SMALL]].concat());
@@ -292,9 +296,9 @@ fn a_stray_file_is_found_though_the_lists_have_it() {
         find . -type f ! -name SHA256SUMS ! -name DIGEST -printf '%P\\0' | sort -z | xargs -0 sha256sum >SHA256SUMS &&
         echo sha256:$(sha256sum <SHA256SUMS | cut -c 1-64) >DIGEST";
     Outcome::of(sandbox.program("/bin/sh").args(["-c", script])).success();
-    let outcome = sandbox.run(&["check-product", "out/product"]);
+    let outcome = sandbox.run(&["verify", "product", "out/product"]);
     assert_eq!(outcome.code, Some(3), "{outcome:#?}");
-    for words in ["demo/stray is not of a package", "tool-1.0-h1234567_0/share/data was changed"] {
+    for words in ["demo/stray: it is not of a package", "tool-1.0-h1234567_0/share/data: it was changed"] {
         assert!(outcome.stderr.contains(words), "{outcome:#?}");
     }
     assert!(outcome.stdout.contains("2 things are wrong"), "{outcome:#?}");
@@ -373,7 +377,7 @@ fn kill(times: u32) {
     }
     product(&sandbox, "out", &[SMALL]);
     assert_eq!(everything(&sandbox.path("out/product")), whole);
-    sandbox.run(&["check-product", "out/product"]).success();
+    sandbox.run(&["verify", "product", "out/product"]).success();
     let left: Vec<_> = fs::read_dir(sandbox.path("out")).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(left.len(), 5, "{left:?}");
 }

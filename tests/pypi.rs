@@ -267,9 +267,9 @@ fn wheels_must_be_for_the_target() {
         build(tags, &[]).refused(1, &[&format!("aa-1.0-{tags}.whl"), word]);
     }
     let new = "cp312-cp312-manylinux_2_34_x86_64";
-    build(new, &["--base-glibc", "2.28"]).refused(1, &[new, "glibc 2.34", "2.28"]);
+    build(new, &["--set", "base-glibc=2.28"]).refused(1, &[new, "glibc 2.34", "2.28"]);
     build(new, &["--virtual-package", "__glibc=2.28"]).refused(1, &[new, "glibc 2.34", "2.28"]);
-    build(new, &["--base-glibc", "2.39", "--virtual-package", "__glibc=2.28"]).success();
+    build(new, &["--set", "base-glibc=2.39", "--virtual-package", "__glibc=2.28"]).success();
     // Where nobody says what the target has, the lock file was made for it.
     build(new, &[]).success();
 }

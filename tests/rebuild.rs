@@ -92,9 +92,8 @@ fn a_layer_that_is_not_what_its_key_says_is_found() {
     let to = registry.reference("app");
     sandbox.run(&["publish", "ws", "--publish", "--from", "oci:out:v1", "--to", &to, "--tag", "evil"]).success();
     let from = format!("{to}:evil");
-    let taken = sandbox
-        .run(&["build", "ws", "-o", "oci:taken", "--cache-from", &from, "--layer-cache-size", "1GB", "--json"])
-        .success();
+    let mut build = sandbox.pixi_oci(&["build", "ws", "-o", "oci:taken", "--cache-from", &from, "--json"]);
+    let taken = Outcome::of(build.env("PIXI_OCI_LAYER_CACHE_SIZE", "1GB")).success();
     assert!(taken.stdout.contains("\"origin\": \"registry\""), "{}", taken.stdout);
 
     for image in ["oci:out:v1", "oci:taken", &from] {
@@ -132,7 +131,7 @@ fn what_else_differs_is_named() {
     assert!(sameness == "content" && said.contains("compressed differently"), "{sameness} {said}");
     let (sameness, said) = failed(&["--label", "a=b"]);
     assert!(sameness == "different" && said.contains("config/config/Labels/a: nothing in the image"), "{said}");
-    let (_, said) = failed(&["--prefix", "/srv/env"]);
+    let (_, said) = failed(&["--set", "prefix=/srv/env"]);
     assert!(said.contains("the image has /opt where there is /srv"), "{said}");
     let (_, said) = failed(&["--env", "X=1"]);
     assert!(said.contains("91-pixi-oci.sh: other content") && said.contains("config/config/Env"), "{said}");

@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    os::unix::fs::{PermissionsExt, symlink},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
     thread,
@@ -12,7 +12,10 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::common::sandbox::{Outcome, Sandbox, sha256};
+use crate::common::{
+    sandbox::{Outcome, Sandbox, sha256},
+    workspace::workspace,
+};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
@@ -311,37 +314,14 @@ fn wait_until(what: &str, done: impl Fn() -> bool) {
     }
 }
 
-/// A product by hand, for both architectures, with programs that are none.
+/// A product of both architectures, with a program for this machine that installs nothing.
 fn product(sandbox: &Sandbox) {
-    let dir = sandbox.path("product");
-    let manifest = json!({
-        "format": 1, "name": "app", "workspaceManifest": "pixi.toml", "platforms": ["linux-64", "linux-aarch64"],
-        "lockFileDigest": format!("sha256:{}", sha256(LOCK.as_bytes())),
-        "environments": [{ "name": "default", "platform": "linux-64", "subdir": "linux-64", "packages": [] }],
-    });
-    let manifest = manifest.to_string();
-    let files = [
-        ("app/pixi.lock", LOCK),
-        ("app/pixi.toml", "[workspace]\n"),
-        ("bin/linux-64/pixi-oci", "x"),
-        ("bin/linux-aarch64/pixi-oci", "x"),
-        ("manifest.json", &manifest),
-    ];
-    let (mut list, mut sums) = (Vec::new(), String::new());
-    for (path, text) in files {
-        fs::create_dir_all(dir.join(path).parent().unwrap()).unwrap();
-        fs::write(dir.join(path), text).unwrap();
-        list.push(format!("f {path}\n"));
-        sums.push_str(&format!("{}  {path}\n", sha256(text.as_bytes())));
-    }
-    symlink("pixi.toml", dir.join("app/link")).unwrap();
-    list.push("l app/link -> pixi.toml\n".into());
-    list.extend(["DIGEST", "FILES", "SHA256SUMS"].map(|name| format!("f {name}\n")));
-    let list = list.concat();
-    sums.push_str(&format!("{}  FILES\n", sha256(list.as_bytes())));
-    fs::write(dir.join("FILES"), list).unwrap();
-    fs::write(dir.join("DIGEST"), format!("sha256:{}\n", sha256(sums.as_bytes()))).unwrap();
-    fs::write(dir.join("SHA256SUMS"), sums).unwrap();
+    workspace([]).write(&sandbox.path("ws"));
+    let mut command = sandbox.pixi_oci(&["product", "ws", "--workdir", "work"]);
+    let platform = if own() == "amd64" { "linux-64" } else { "linux-aarch64" };
+    command.args(["--installer", &format!("{platform}=/bin/true")]);
+    Outcome::of(&mut command).success();
+    fs::rename(sandbox.path("work/product"), sandbox.path("product")).unwrap();
 }
 
 #[test]
@@ -354,14 +334,17 @@ fn a_product_is_bootstrapped_from_a_read_only_mount() {
         ["verify", "product", "product", "--base", "oci:image", "--arch", own(), "--json", "--", "tool", "-x"];
     let outcome = Outcome::of(&mut command(&sandbox, &arguments)).success();
     let verdict: Value = serde_json::from_str(&outcome.stdout).unwrap();
-    assert_eq!(verdict["lockFile"], format!("sha256:{}", sha256(LOCK.as_bytes())));
+    assert_eq!(
+        verdict["lockFile"],
+        format!("sha256:{}", sha256(&fs::read(sandbox.path("product/demo/pixi.lock")).unwrap()))
+    );
     let [call] = &containers(&sandbox)[..] else { panic!("{:?}", calls(&sandbox)) };
     for words in
         ["--network none", "--read-only ", "target=/product,ro=true", "target=/work,rw=true", "--user 12345:12345"]
     {
         assert!(call.contains(words), "{words}: {call}");
     }
-    assert!(call.ends_with("0123456789ab default app pixi.toml  tool -x"), "{call}");
+    assert!(call.ends_with("0123456789ab default demo pixi.toml  tool -x"), "{call}");
     nothing_is_left(&sandbox);
 }
 
@@ -373,18 +356,20 @@ fn a_product_that_was_changed_is_refused() {
     podman(&sandbox, "exit 0");
     let run =
         || Outcome::of(&mut command(&sandbox, &["verify", "product", "product", "--base", "oci:image", "--", "tool"]));
-    fs::write(sandbox.path("product/app/pixi.toml"), "[Workspace]\n").unwrap();
+    let manifest = sandbox.path("product/demo/pixi.toml");
+    let text = fs::read_to_string(&manifest).unwrap();
+    fs::write(&manifest, text.replace("demo", "Demo")).unwrap();
     let outcome = run();
     assert_eq!(outcome.code, Some(3), "{outcome:?}");
-    assert!(outcome.stderr.contains("app/pixi.toml: its content was changed"), "{outcome:?}");
-    fs::write(sandbox.path("product/app/pixi.toml"), "[workspace]\n").unwrap();
+    assert!(outcome.stderr.contains("demo/pixi.toml: it was changed"), "{outcome:?}");
+    fs::write(&manifest, text).unwrap();
     fs::write(sandbox.path("product/more"), "").unwrap();
     let outcome = run();
     assert_eq!(outcome.code, Some(3), "{outcome:?}");
     assert!(outcome.stderr.contains("more: it does not belong to the product"), "{outcome:?}");
     assert_eq!(calls(&sandbox), Vec::<String>::new());
     let outcome = Outcome::of(&mut command(&sandbox, &["verify", "product", "image"]));
-    outcome.refused(1, &["not an air-gap product", "DIGEST"]);
+    outcome.refused(1, &["image is not a product", "pixi-oci product"]);
 }
 
 /// The machine went down, or somebody killed the janitor as well: the next run removes what was left, and nothing else.

@@ -87,3 +87,20 @@ fn warnings() {
     said.run(&sandbox, &["build", "ws", "-o", "oci:out"], 0);
     said.check("warnings");
 }
+
+/// As people and other tools write it.
+#[test]
+fn architectures_have_several_names() {
+    let sandbox = sandbox("");
+    let digest = |arguments: &[&str]| {
+        let built = sandbox.run(&[&["build", "ws", "-o", "oci:out"], arguments].concat()).success();
+        built.digest().to_owned()
+    };
+    let expected = digest(&["--arch", "amd64"]);
+    for name in ["x86_64", "linux/amd64", "linux-64", "amd64, x86_64"] {
+        assert_eq!(digest(&["--arch", name]), expected, "{name}");
+    }
+    assert_eq!(digest(&["--platform", "linux/amd64"]), expected);
+    assert_eq!(digest(&["--set", "arch=[\"x86_64\"]"]), expected);
+    sandbox.run(&["build", "ws", "--arch", "linux/arm64/v8"]).refused(1, &["linux-aarch64"]);
+}

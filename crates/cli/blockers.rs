@@ -16,10 +16,10 @@ const HINTS: [(&str, &str); 18] = [
     ("quota", "delete old images, or ask for more storage"),
     (
         "digest-mismatch",
-        "what is stored or sent is not what its digest says; try again with --layer-cache-size 0, and if that does not help, report it to the registry's operators",
+        "what is stored or sent is not what its digest says; try again with PIXI_OCI_LAYER_CACHE_SIZE=0, and if that does not help, report it to the registry's operators",
     ),
     ("disk-full", "free space on this machine, or raise the limit of file sizes (`ulimit -f`), then try again"),
-    ("too-large", "raise the limit of the proxy before the registry, or use --chunk-size"),
+    ("too-large", "raise the limit of the proxy before the registry, or upload in pieces with `chunk-size`"),
     ("pull-request", "pipelines of pull requests publish nothing; leave out --publish and PUBLISH there"),
     ("unpinned-base", "a release must not change with its base; pin it by digest"),
     ("unpinned-package", "a release must not change with what is at a path or URL; pin the package by its sha256"),

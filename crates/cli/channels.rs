@@ -22,7 +22,8 @@ pub struct ConfigArgs {
     /// `.pixi/config.toml` is read, too.
     #[arg(
         long,
-        visible_alias = "config",
+        hide = true,
+        alias = "config",
         value_name = "PATH",
         env = "PIXI_CONFIG_FILE",
         hide_env_values = true,
@@ -30,7 +31,7 @@ pub struct ConfigArgs {
     )]
     config_file: Option<PathBuf>,
     /// Read no configuration of pixi but the workspace's.
-    #[arg(long, env = "PIXI_NO_CONFIG", hide_env_values = true, value_parser = clap::builder::FalseyValueParser::new())]
+    #[arg(long, hide = true, env = "PIXI_NO_CONFIG", hide_env_values = true, value_parser = clap::builder::FalseyValueParser::new())]
     no_config: bool,
 }
 

@@ -8,7 +8,8 @@ use pixi_oci_workspace::ManifestError;
 
 use crate::{
     blockers,
-    output::{Output, Shape, causes, harmful, printable},
+    output::{Output, Shape},
+    text::{chain, harmful, printable},
 };
 
 /// The failure of a command.
@@ -29,9 +30,6 @@ pub enum CliError {
     /// The layout cannot be read at all.
     #[error(transparent)]
     Verify(#[from] pixi_oci_verify::Error),
-    /// There is no product to verify.
-    #[error(transparent)]
-    NotAProduct(#[from] pixi_oci_verify::NotAProduct),
     /// An image and what was made again have nothing in common.
     #[error(transparent)]
     Comparison(#[from] pixi_oci_verify::ComparisonError),
@@ -132,8 +130,7 @@ impl CliError {
                 blockers::show(output, name, &error.to_string())
             }
             _ if is_disk_full(self) => {
-                let texts: Vec<String> = std::iter::once(self.to_string()).chain(causes(self)).collect();
-                blockers::show(output, "disk-full", &texts.join(": "));
+                blockers::show(output, "disk-full", &chain(self));
             }
             _ => output.error(self),
         }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::output::harmful;
+use crate::text::harmful;
 
 /// The version of everything here.
 pub const VERSION: u32 = 1;

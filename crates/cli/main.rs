@@ -8,29 +8,30 @@
 // Doc comments are help texts here: `[:TAG]` and `<FILE>` are no links and no tags.
 #![allow(rustdoc::broken_intra_doc_links, rustdoc::invalid_html_tags, rustdoc::bare_urls)]
 
-mod arguments;
+mod args;
 mod blockers;
 mod changed;
 mod channels;
+mod cli;
 mod commands;
 mod error;
 mod events;
+mod habits;
 mod interrupt;
 mod matrix;
 mod means;
 mod output;
 mod plan_table;
 mod progress;
-mod registries;
 mod surroundings;
+mod text;
 mod version;
-mod workspaces;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::{arguments::Cli, events::Line};
+use crate::{cli::Cli, events::Line};
 
 fn main() -> ExitCode {
     pixi_oci_platform::one_heap_a_cpu();
@@ -43,7 +44,7 @@ fn main() -> ExitCode {
     let (version, release) = (events::VERSION, env!("CARGO_PKG_VERSION"));
     output.event(&Line::Started { version, release, command: cli.command.name() });
     interrupt::watch_signals(&output);
-    let code = match (commands::run(cli.command, &output), interrupt::exit_code()) {
+    let code = match (cli.command.run(&output), interrupt::exit_code()) {
         (Ok(code), _) => code,
         // Whatever failed, it failed because an end was wanted.
         (Err(_), Some(code)) => {

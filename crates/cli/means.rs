@@ -36,16 +36,6 @@ pub struct Means {
     /// Where packages, base images and finished layers are kept [default: $XDG_CACHE_HOME/pixi-oci, else ~/.cache/pixi-oci].
     #[arg(long, value_name = "DIR", env = "PIXI_OCI_CACHE_DIR", hide_env_values = true)]
     cache_dir: Option<PathBuf>,
-    /// How much of downloaded archives is kept there for later builds; what was not used for longest goes first.
-    #[arg(
-        long,
-        value_name = "SIZE",
-        env = "PIXI_OCI_ARCHIVE_CACHE_SIZE",
-        hide_env_values = true,
-        default_value = "20GB",
-        value_parser = bytes
-    )]
-    pub archive_cache_size: u64,
     #[command(flatten)]
     config: ConfigArgs,
 }
@@ -60,10 +50,11 @@ impl Means {
     ) -> Result<Session, CliError> {
         let channels = Channels::read(workspace, &self.config, self.offline)?;
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let size = |kind: &str| cache_size(&format!("PIXI_OCI_{kind}_CACHE_SIZE"));
         let caches = Caches {
             dir: self.cache()?,
-            layers: layers.map_or(0, |layers| layers.layer_cache_size),
-            archives: self.archive_cache_size,
+            layers: if layers.is_some() { size("LAYER")? } else { 0 },
+            archives: size("ARCHIVE")?,
         };
         let resources = Resources {
             downloads: channels.downloads(),
@@ -95,21 +86,20 @@ impl Means {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Network and cache")]
 pub struct LayerArgs {
-    /// How much of finished layers is kept in the cache for later builds, e.g. 500MB or 50GB; with 0 all layers are made
-    /// anew.
-    #[arg(
-        long,
-        value_name = "SIZE",
-        env = "PIXI_OCI_LAYER_CACHE_SIZE",
-        hide_env_values = true,
-        default_value = "20GB",
-        value_parser = bytes
-    )]
-    pub layer_cache_size: u64,
     /// A published image whose layers are taken where they are the same: docker://HOST/REPOSITORY[:TAG]. Repeatable. Their
     /// packages are not downloaded then.
     #[arg(long, value_name = "IMAGE")]
     pub cache_from: Vec<RepositoryRef>,
+}
+
+/// How much of finished layers, or of downloaded archives, is kept for later builds.
+fn cache_size(variable: &str) -> Result<u64, CliError> {
+    match env::var(variable) {
+        Ok(text) if !text.is_empty() => {
+            bytes(&text).map_err(|why| CliError::Usage(format!("{variable}={text:?}: {why}")))
+        }
+        _ => Ok(20_000_000_000),
+    }
 }
 
 /// A number of bytes, with a decimal or binary unit.
@@ -126,5 +116,5 @@ fn bytes(text: &str) -> Result<u64, String> {
         _ => return Err("write a number with kB, MB, GB, KiB, MiB or GiB, e.g. 20GB".into()),
     };
     let number: u64 = digits.parse().map_err(|_| "write a whole number first, e.g. 20GB".to_string())?;
-    number.checked_mul(unit).ok_or_else(|| "that is more than there is".into())
+    number.checked_mul(unit).ok_or_else(|| "the size is too large".into())
 }

@@ -9,7 +9,11 @@ use std::{
 use indicatif::MultiProgress;
 use pixi_oci_net::redact_text;
 
-use crate::events::{self, Line};
+use crate::{
+    events::{self, Line},
+    habits,
+    text::{causes, printable},
+};
 
 /// How much is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -143,7 +147,7 @@ impl Output {
         let label = self.paint("error:", "1;31");
         self.line(&format!("{label} {}", printable(&message)));
         for cause in causes {
-            self.line(&format!("  because: {}", printable(&cause)));
+            self.line(&format!("  caused by: {}", printable(&cause)));
         }
     }
 
@@ -190,43 +194,12 @@ impl Output {
 /// Help, the version, or what is wrong with the arguments: they are repeated, but not the logins in them.
 pub fn parsing_failed(error: &clap::Error) -> ExitCode {
     let said = error.render().to_string();
-    let shown = redact_text(&said);
+    let mut shown = redact_text(&said);
+    if let Some(hint) = habits::hint(error) {
+        // clap's own guesses are of no use then.
+        shown = format!("{}\nhint: {hint}\n", shown.lines().next().unwrap_or_default());
+    }
     // Nobody is left to hear that a stream is gone.
     let _ = if shown == said { error.print() } else { write!(io::stderr().lock(), "{shown}") };
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
-}
-
-/// What led to an error, from the nearest to the first.
-pub fn causes(error: &(dyn std::error::Error + 'static)) -> Vec<String> {
-    let mut causes = Vec::new();
-    let mut said = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let text = cause.to_string();
-        // Many errors show their source in their own text.
-        if !said.contains(&text) {
-            causes.push(text.clone());
-        }
-        said = text;
-        source = cause.source();
-    }
-    causes
-}
-
-/// Whether a terminal would act on the character.
-pub fn harmful(c: char) -> bool {
-    (c.is_control() && !matches!(c, '\n' | '\t')) || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-/// Escapes what could move the cursor or reorder text: names come from packages and servers (CVE-2021-42574).
-pub fn printable(text: &str) -> String {
-    text.chars().map(|c| if harmful(c) { c.escape_unicode().to_string() } else { c.to_string() }).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn nothing_reaches_the_terminal_that_moves_the_cursor() {
-        assert_eq!(super::printable("a\x1b[2Jb\u{202e}c\nd"), "a\\u{1b}[2Jb\\u{202e}c\nd");
-    }
 }

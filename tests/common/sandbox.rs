@@ -103,6 +103,12 @@ impl Outcome {
         self
     }
 
+    #[track_caller]
+    pub fn refused_with(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{self:#?}");
+        self
+    }
+
     /// It failed in an orderly way, and said all `words`.
     #[track_caller]
     pub fn refused(self, code: i32, words: &[&str]) -> Self {

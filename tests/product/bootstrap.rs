@@ -61,8 +61,8 @@ fn a_product_that_was_changed_is_refused() {
         // A changed script may not even run to its end.
         assert_ne!(outcome.code, Some(0), "{what}: {outcome:#?}");
         assert!(!sandbox.path("site/demo").exists(), "{what}: nothing was installed");
-        let check = sandbox.run(&["check-product", "out/product"]);
-        assert!(matches!(check.code, Some(1 | 3)), "{what}: {check:#?}");
+        let check = sandbox.run(&["verify", "product", "out/product"]);
+        assert_eq!(check.code, Some(3), "{what}: {check:#?}");
     };
     let mut files = Vec::new();
     for name in snapshot(&product).into_keys() {
@@ -93,8 +93,8 @@ fn a_product_that_was_changed_is_refused() {
     let stray = product.join("pkg-cache/linux-64/pkgs/tool-1.0-h1234567_0/stray");
     fs::write(&stray, "").unwrap();
     refused("a file more");
-    let outcome = sandbox.run(&["check-product", "out/product"]);
-    assert!(outcome.stderr.contains("tool-1.0-h1234567_0/stray is not of a package"), "{}", outcome.stderr);
+    let outcome = sandbox.run(&["verify", "product", "out/product"]);
+    assert!(outcome.stderr.contains("tool-1.0-h1234567_0/stray: it does not belong"), "{}", outcome.stderr);
     fs::remove_file(&stray).unwrap();
     symlink("tool", &stray).unwrap();
     refused("a link more");
@@ -110,11 +110,22 @@ fn a_product_that_was_changed_is_refused() {
     fs::rename(&data, sandbox.path("kept")).unwrap();
     refused("a file less");
     fs::rename(sandbox.path("kept"), &data).unwrap();
-    fs::set_permissions(&data, fs::Permissions::from_mode(0o755)).unwrap();
-    // Which a shell does not see on every file system.
-    assert_eq!(sandbox.run(&["check-product", "out/product"]).code, Some(3));
+    for mode in [0o755, 0o600, 0o664, 0o4644, 0o2755] {
+        fs::set_permissions(&data, fs::Permissions::from_mode(mode)).unwrap();
+        // Most of them a shell does not see on every file system.
+        let outcome = sandbox.run(&["verify", "product", "out/product"]).refused_with(3);
+        assert!(outcome.stderr.contains("tool-1.0-h1234567_0.conda: it"), "{mode:o}: {}", outcome.stderr);
+        if mode > 0o777 {
+            refused("a set-id bit");
+        }
+    }
     fs::set_permissions(&data, fs::Permissions::from_mode(0o644)).unwrap();
-    sandbox.run(&["check-product", "out/product"]).success();
+    let empty = product.join("demo/empty");
+    fs::create_dir(&empty).unwrap();
+    let outcome = sandbox.run(&["verify", "product", "out/product"]).refused_with(3);
+    assert!(outcome.stderr.contains("demo/empty: it is an empty directory"), "{}", outcome.stderr);
+    fs::remove_dir(&empty).unwrap();
+    sandbox.run(&["verify", "product", "out/product"]).success();
 }
 
 #[test]
@@ -171,7 +182,7 @@ fn pixi_gets_its_own_copy_of_the_cache() {
     // Wheels are where pixi looks before it asks its cache.
     let dist_info = "site/demo/.pixi/envs/default/lib/python3.12/site-packages/demo_pkg-1.0.dist-info/INSTALLER";
     assert_eq!(fs::read_to_string(sandbox.path(dist_info)).unwrap(), "uv-pixi");
-    sandbox.run(&["check-product", "out/product"]).success();
+    sandbox.run(&["verify", "product", "out/product"]).success();
 }
 
 /// The package `pixi` of an environment: its program is at the prefix in an image, and in `bin/` of a product, which needs
@@ -195,7 +206,7 @@ fn pixi_comes_along_from_its_package() {
     let product = product(&sandbox, "out", &["--with-pixi"]);
     assert_eq!(fs::read(product.join("bin").join(platform).join("pixi")).unwrap(), bash);
     assert_eq!(manifest(&product)["pixi"], "0.99.0");
-    sandbox.run(&["check-product", "out/product"]).success();
+    sandbox.run(&["verify", "product", "out/product"]).success();
     fs::create_dir(sandbox.path("bin")).unwrap();
     let script =
         "[ \"$1\" = --help ] && { echo '  --offline'; exit; }\necho \"$BASH $*\" >\"$PIXI_OCI_PRODUCT/said\"\n";

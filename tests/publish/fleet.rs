@@ -59,7 +59,10 @@ fn workspaces_that_would_take_each_others_tags_are_refused_before_anything_is_se
     let sandbox = fleet(&registry);
     let to = registry.reference("all");
     let outcome = run(&sandbox, &["--publish", "services/api", "services/worker", "--to", &to]);
-    outcome.refused(1, &["services/api and services/worker would both put the tag {version}", "/all"]);
+    outcome.refused(
+        1,
+        &["services/api/pixi.toml and ", "services/worker/pixi.toml would both put the tag {version}", "/all"],
+    );
     assert_eq!(mutations(&registry.requests()), Vec::<&String>::new());
     let manifest = sandbox.path("services/worker/pixi.toml");
     let text = fs::read_to_string(&manifest).unwrap();

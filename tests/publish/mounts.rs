@@ -32,8 +32,12 @@ fn publish_to(machine: &Machine, to: &str, from: Option<&str>, really: bool) -> 
     let mut arguments = vec!["publish", "ws", "--to", to];
     arguments.extend(really.then_some("--publish"));
     arguments.extend(from.iter().flat_map(|from| ["--cache-from", from]));
-    let mut command = machine.sandbox.pixi_oci(&[&arguments[..], &["--json", "--layer-cache-size", "1GB"]].concat());
-    command.env("VERSION", PUBLISHED).env("REGISTRY_USER", USER).env("REGISTRY_TOKEN", PASSWORD);
+    let mut command = machine.sandbox.pixi_oci(&[&arguments[..], &["--json"]].concat());
+    command
+        .env("PIXI_OCI_LAYER_CACHE_SIZE", "1GB")
+        .env("VERSION", PUBLISHED)
+        .env("REGISTRY_USER", USER)
+        .env("REGISTRY_TOKEN", PASSWORD);
     json(&Outcome::of(&mut command).success())
 }
 

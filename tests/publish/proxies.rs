@@ -67,7 +67,7 @@ fn a_registry_through_a_tunnel() {
     let base = format!("docker://registry.example/app@{}", outcome.digest());
     let build = |arguments: &[&str]| {
         let mut command = sandbox.pixi_oci(
-            &[&["build", "ws", "-o", "oci:out", "--prefix", "/opt/more", "--base", &base], arguments].concat(),
+            &[&["build", "ws", "-o", "oci:out", "--set", "prefix=/opt/more", "--base", &base], arguments].concat(),
         );
         Outcome::of(command.env("HTTPS_PROXY", &with_login))
     };

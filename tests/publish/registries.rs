@@ -232,3 +232,21 @@ fn mask(value: &mut Value, address: &str) {
         _ => {}
     }
 }
+
+/// Each registry of a run has a login of its own: by variables with its name, or by those that the workspace names.
+#[test]
+fn logins_of_single_registries() {
+    let Some(first) = Docker::start(Mode::Htpasswd) else { return };
+    let Some(second) = Docker::start(Mode::Htpasswd) else { return };
+    let sandbox = sandbox();
+    let manifest = std::fs::read_to_string(sandbox.path("ws/pixi.toml")).unwrap();
+    let login = format!("registries.\"{}\" = {{ username = \"{USER}\", token = \"env:SECOND\" }}\n", second.address);
+    std::fs::write(sandbox.path("ws/pixi.toml"), format!("{manifest}{login}")).unwrap();
+    let name = first.address.replace(['.', ':'], "_").to_uppercase();
+    let arguments = ["--publish", "--to", &first.reference("app"), "--to", &second.reference("app")];
+    let mut command = sandbox.pixi_oci(&[&["publish", "ws"][..], &arguments].concat());
+    command.env("VERSION", "1.0.0").env("REGISTRY_TOKEN", "canary-of-another");
+    command.env(format!("REGISTRY_USER_{name}"), USER).env(format!("REGISTRY_TOKEN_{name}"), PASSWORD);
+    let outcome = Outcome::of(command.env("SECOND", PASSWORD)).success();
+    assert_eq!(outcome.stdout.lines().count(), 2, "{outcome:#?}");
+}

@@ -44,7 +44,8 @@ impl Machine {
     }
 
     pub(super) fn run(&self, arguments: &[&str], version: &str) -> Outcome {
-        let mut command = self.sandbox.pixi_oci(&[arguments, &["--json", "--layer-cache-size", "1GB"]].concat());
+        let mut command = self.sandbox.pixi_oci(&[arguments, &["--json"]].concat());
+        command.env("PIXI_OCI_LAYER_CACHE_SIZE", "1GB");
         Outcome::of(command.env("VERSION", version))
     }
 
@@ -115,8 +116,7 @@ fn a_machine_with_nothing_downloads_the_packages_of_changed_layers_only() {
     checker::check(&registry.address).sound();
 
     // The same as from nothing.
-    let fresh =
-        machine.sandbox.pixi_oci(&["build", "ws", "-o", "oci:fresh", "--layer-cache-size", "0"]).output().unwrap();
+    let fresh = machine.sandbox.pixi_oci(&["build", "ws", "-o", "oci:fresh"]).output().unwrap();
     let fresh = String::from_utf8(fresh.stdout).unwrap();
     assert!(fresh.trim_end().ends_with(report["digest"].as_str().unwrap()), "{fresh} {}", report["digest"]);
 }

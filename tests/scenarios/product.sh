@@ -17,7 +17,7 @@ enable_arm64
 work=$PODMAN_DIR/work
 mkdir "$work"
 product=$("$pixi_oci" product "$workspace" -e default -e full --workdir "$work" --cache-dir "$PODMAN_DIR/cache")
-"$pixi_oci" check-product "$product"
+"$pixi_oci" verify product "$product"
 again=$("$pixi_oci" product "$workspace" -e default -e full --workdir "$PODMAN_DIR/elsewhere" --cache-dir "$PODMAN_DIR/cache")
 [ "$(cat "$product/DIGEST")" = "$(cat "$again/DIGEST")" ] || fail "two products differ"
 rm -rf "$PODMAN_DIR/elsewhere"

@@ -55,7 +55,7 @@ product other-cache other-airgap
 [ "$(report "$work/other-airgap.json" 'len(report["executed"])')" = 4 ] || fail "four sources were built for the product: $(cat "$work/other-airgap.json")"
 [ "$(report "$work/airgap.json" 'report["executed"]')" = "[]" ] || fail "the product of cached wheels ran something"
 [ "$(report "$work/airgap/product/manifest.json" '[name.split()[0] for name in report["executed"]]')" = "['pypi:curious', 'pypi:dynamic', 'pypi:gitted', 'pypi:legacy']" ] || fail "manifest.json does not say what was run"
-as_user "$work/pixi-oci" check-product "$work/airgap/product" >&2 || fail "the product has more than it says"
+as_user "$work/pixi-oci" verify product "$work/airgap/product" >&2 || fail "the product has more than it says"
 [ -z "$(left)" ] || fail "the product left containers or images"
 said=$(podman_run "$work/base" debian amd64 --volume "$work/airgap/product:/media/product:ro" --read-only --tmpfs /srv:exec -- \
   sh -c "/media/product/bootstrap-project.sh --no-pixi --to /srv/site >&2 && . /srv/site/activate.sh && legacy")

@@ -14,9 +14,7 @@ use std::{
 };
 
 use pixi_oci_layer::Digest;
-use pixi_oci_product::{
-    FORMAT, MANIFEST, Problem, Product, ProductManifest, ScriptInput, Staging, check, write_cache, write_scripts,
-};
+use pixi_oci_product::{FORMAT, MANIFEST, Product, ScriptInput, Staging, write_cache, write_scripts};
 
 pub use self::request::{ProductReport, ProductReportEnvironment, ProductRequest, ProductRequestError};
 pub use self::{
@@ -28,6 +26,7 @@ use self::{
     write::{Written, write_environment},
 };
 use pixi_oci_pipeline::{Package, SourceWheel, fetch_unknown, find_archives, locked, with_wheels};
+pub use pixi_oci_product::{ProductManifest, check as check_product};
 use pixi_oci_project::{Project, Session, Target};
 use pixi_oci_sources::{Decided, decide};
 
@@ -141,14 +140,6 @@ pub fn product(projects: Vec<Project>, request: &ProductRequest, session: &Sessi
         executed,
         warnings: written.warnings,
     })
-}
-
-/// Reads everything in a product, and says what is wrong. `version` is this program's.
-///
-/// # Errors
-/// It cannot be read, or is no product.
-pub fn check_product(directory: &Path, version: &str) -> Result<Vec<Problem>, Error> {
-    Ok(check(directory, version)?)
 }
 
 fn environment(project: Project, scratch: &Path, session: &Session) -> Result<Environment, Error> {

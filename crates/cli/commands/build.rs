@@ -9,12 +9,11 @@ use pixi_oci_podman::{find_container_engine, load};
 use pixi_oci_project::{Declared, Project, Session};
 
 use crate::{
-    arguments::{ImageArgs, Selection},
+    args::{ImageArgs, RegistryArgs, Selection},
     error::CliError,
     means::{LayerArgs, Means},
     output::Output,
     progress::{Progress, size},
-    registries::RegistryArgs,
 };
 
 /// Build the images of a locked workspace and write them to an OCI layout or archive.

@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::{Shell, generate};
 
-use crate::{arguments::Cli, error::CliError, output::Output};
+use crate::{error::CliError, output::Output};
 
 /// Print what a shell needs to complete our commands and options.
 #[derive(Debug, Args)]
@@ -20,9 +20,9 @@ pub struct CompletionArgs {
 }
 
 /// Runs the command.
-pub fn run(args: &CompletionArgs, output: &Output) -> Result<ExitCode, CliError> {
+pub fn run(args: &CompletionArgs, mut cli: Command, output: &Output) -> Result<ExitCode, CliError> {
     let mut script = Vec::new();
-    generate(args.shell, &mut Cli::command(), "pixi-oci", &mut script);
+    generate(args.shell, &mut cli, "pixi-oci", &mut script);
     let script = String::from_utf8_lossy(&script);
     output.result(script.trim_end()).map_err(|source| CliError::Io { action: "write to stdout".into(), source })?;
     Ok(ExitCode::SUCCESS)

@@ -1,18 +1,18 @@
 //! `pixi-oci lock`
 
-use std::{path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::Args;
-use pixi_oci_project::{Assumed, Inputs, LockReport, PinReport, lock, pin_bases};
+use pixi_oci_project::{Inputs, LockReport, PinReport, lock, pin_bases};
 use pixi_oci_workspace::VirtualPackage;
 
 use crate::{
-    arguments::{Selection, with_overrides},
+    args::{RegistryArgs, Selection, WorkspacePath, selection::with_overrides},
     error::CliError,
     means::Means,
-    output::{Output, printable},
+    output::Output,
     progress::Progress,
-    registries::RegistryArgs,
+    text::printable,
 };
 
 /// Choose packages for every environment and platform of the workspace, and write pixi.lock.
@@ -26,12 +26,8 @@ use crate::{
   pixi-oci lock --virtual-package __cuda=12.6
   pixi-oci lock --base              # base = \"docker.io/library/ubuntu:24.04@sha256:...\"")]
 pub struct LockArgs {
-    /// The workspace: a directory, or its pixi.toml or pyproject.toml.
-    #[arg(default_value = ".", value_name = "WORKSPACE")]
-    workspace: PathBuf,
-    /// The same, as pixi has it.
-    #[arg(long, value_name = "PATH", conflicts_with = "workspace")]
-    manifest_path: Option<PathBuf>,
+    #[command(flatten)]
+    workspace: WorkspacePath,
     /// Only say what would change, and fail if anything would.
     #[arg(long)]
     check: bool,
@@ -58,7 +54,7 @@ const LISTED: usize = 20;
 
 /// Runs the command.
 pub fn run(args: LockArgs, output: &Output) -> Result<ExitCode, CliError> {
-    let selection = Selection { workspace: Some(args.manifest_path.unwrap_or(args.workspace)), ..Selection::default() };
+    let selection = Selection { workspace: args.workspace, ..Selection::default() };
     let workspace = selection.open()?;
     let session = args.means.session(Some(&workspace), args.registry.access(), None)?;
     let write = !args.check && !args.dry_run;
@@ -67,7 +63,7 @@ pub fn run(args: LockArgs, output: &Output) -> Result<ExitCode, CliError> {
         return pinned(&report, args.json, args.check, output);
     }
     let inputs = Inputs {
-        assumed: Assumed { virtual_packages: with_overrides(&args.virtual_packages)?, base_glibc: None },
+        virtual_packages: with_overrides(&args.virtual_packages)?,
         now: jiff::Timestamp::now(),
         ..Inputs::default()
     };

@@ -2,9 +2,9 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 
-use crate::{arguments::Cli, error::CliError, output::Output};
+use crate::{error::CliError, output::Output};
 
 /// Write the manual pages, one for each command, to a directory.
 #[derive(Debug, Args)]
@@ -15,10 +15,10 @@ pub struct ManArgs {
 }
 
 /// Runs the command.
-pub fn run(args: &ManArgs, output: &Output) -> Result<ExitCode, CliError> {
+pub fn run(args: &ManArgs, cli: Command, output: &Output) -> Result<ExitCode, CliError> {
     let failed = |source| CliError::Io { action: format!("write to {}", args.directory.display()), source };
     std::fs::create_dir_all(&args.directory).map_err(failed)?;
-    clap_mangen::generate_to(Cli::command(), &args.directory).map_err(failed)?;
+    clap_mangen::generate_to(cli, &args.directory).map_err(failed)?;
     output
         .result(&args.directory.display().to_string())
         .map_err(|source| CliError::Io { action: "write to stdout".into(), source })?;

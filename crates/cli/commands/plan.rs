@@ -1,6 +1,6 @@
 //! `pixi-oci plan`
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
 use pixi_oci_pipeline::Remote;
@@ -9,7 +9,7 @@ use pixi_oci_project::{Declared, Project, Session};
 use pixi_oci_publish::{PublishRequest, PublishSource, PublishedRef, Settings, images_since, plan_publication};
 
 use crate::{
-    arguments::{ImageArgs, Selection},
+    args::{ImageArgs, PublishingArgs, Selection, Workspaces},
     changed::has_changed,
     error::CliError,
     matrix,
@@ -17,8 +17,6 @@ use crate::{
     output::Output,
     plan_table,
     progress::Progress,
-    registries::PublishingArgs,
-    workspaces::Workspaces,
 };
 
 /// Show what a build would do: layers and their packages, what is there already, what would be downloaded, and the digest.
@@ -30,7 +28,7 @@ use crate::{
 #[command(after_long_help = "Examples:
   pixi-oci plan                         # the default environment, all its linux platforms
   pixi-oci plan --all --json ../tool    # every environment and linux platform, for programs
-  pixi-oci plan -e prod --arch arm64 --max-layers 60
+  pixi-oci plan -e prod --arch arm64 --set max-layers=60
   pixi-oci plan --cache-from docker://ghcr.io/me/app:latest
   pixi-oci plan --against oci:dist/oci  # what changed, and the bytes that it costs
   pixi-oci plan --matrix github --workspace-glob 'services/*' --since origin/main
@@ -48,10 +46,18 @@ pub struct PlanArgs {
     /// repository (a build gives another image).
     #[arg(long, value_name = "SINCE", requires = "matrix")]
     pub since: Option<String>,
-    /// Say what `publish` would send to the repositories of --to, else to the configured ones, which are asked what they have.
-    /// Layers are then taken from what is published there, as `publish` does it.
-    #[arg(long, conflicts_with_all = ["all", "matrix"])]
-    pub push: bool,
+    /// A tag as in `publish`. With it, or with --to, the repositories (those of --to, else the configured ones) are asked what
+    /// they have, and it is said what `publish` would send.
+    #[arg(short, long, value_name = "TAG", conflicts_with_all = ["all", "matrix"])]
+    pub tag: Vec<String>,
+    /// As in `publish`: no layer of what is published there already is taken.
+    #[arg(long, conflicts_with = "cache_from")]
+    pub no_cache_from: bool,
+    /// What `publish` takes does not matter here: its plan is the same.
+    #[arg(long, hide = true)]
+    pub publish: bool,
+    #[arg(long, hide = true, value_name = "FILE")]
+    pub leg_file: Option<PathBuf>,
     /// Say what is different from this image, package by package, and what it costs: docker://HOST/REPOSITORY[:TAG],
     /// oci:DIR[:TAG] or oci:DIR@sha256:….
     #[arg(long, value_name = "IMAGE", conflicts_with_all = ["all", "matrix"])]
@@ -90,7 +96,7 @@ fn jobs(args: &PlanArgs, system: matrix::System, output: &Output) -> Result<Exit
     let mut jobs = Vec::new();
     let since = args.since.as_deref().map(Since::parse).transpose()?;
     for workspace in args.workspaces.all(&args.selection)? {
-        let selection = Selection { workspace: Some(workspace.clone()), manifest_path: None, ..args.selection.clone() };
+        let selection = args.selection.of(&workspace);
         let images = match &since {
             Some(Since::Commit(commit)) if !has_changed(&workspace, commit)? => Vec::new(),
             Some(Since::Published(published)) => {
@@ -151,11 +157,11 @@ fn ask<T>(
     let mut inputs = selection.inputs(Some(&args.image), &args.layers.cache_from)?;
     inputs.overrides.repositories = (!args.registry.to.is_empty()).then(|| args.registry.to.clone());
     let declared = Declared::new(workspace.into(), inputs)?;
-    let asks = args.push || !args.registry.to.is_empty();
+    let asks = !args.tag.is_empty() || !args.registry.to.is_empty();
     if asks && session.offline {
         return Err(CliError::Usage("a registry cannot be reached offline; leave out --offline".into()));
     }
-    let push = asks.then(|| publication(&declared)).transpose()?;
+    let push = asks.then(|| publication(&declared, args)).transpose()?;
     let progress = Progress::new(output);
     let session = session.with_events(progress.listener());
     let projects = if args.all {
@@ -173,13 +179,13 @@ fn ask<T>(
 }
 
 /// The dry run of a publication of the same build.
-fn publication(declared: &Declared) -> Result<PublishRequest, CliError> {
+fn publication(declared: &Declared, args: &PlanArgs) -> Result<PublishRequest, CliError> {
     Ok(PublishRequest {
         source: PublishSource::Workspace,
         settings: Settings::of(declared)?,
-        tags: Vec::new(),
+        tags: args.tag.clone(),
         facts: declared.inputs.provenance.version.clone(),
-        takes_published: true,
+        takes_published: !args.no_cache_from,
         dry_run: true,
     })
 }

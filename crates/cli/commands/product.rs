@@ -10,18 +10,16 @@ use std::{
 };
 
 use clap::Args;
-use pixi_oci_airgap::{ProductReport, ProductRequest, check_product, product};
-use pixi_oci_image::Architecture;
+use pixi_oci_airgap::{ProductReport, ProductRequest, product};
 use pixi_oci_project::{Declared, Inputs, Project, Session};
-use pixi_oci_workspace::{Include, VirtualPackage};
+use pixi_oci_workspace::{Include, OciConfig};
 
 use crate::{
-    arguments::{Selection, SourceArgs, architecture, include},
+    args::{LockFileArgs, RegistryArgs, Selection, SettingArgs, SourceArgs, Targets, WorkspacePath},
     error::CliError,
     means::Means,
     output::Output,
     progress::{Progress, size},
-    registries::RegistryArgs,
 };
 
 /// Write an air-gap product: a directory with the workspace, its packages and scripts for machines without a network.
@@ -36,21 +34,16 @@ use crate::{
   airgap/product/bootstrap-project.sh --to /srv/app          # there, with pixi
   airgap/product/bootstrap-project.sh --to /srv/app --no-pixi")]
 pub struct ProductArgs {
-    /// The workspace: a directory, or its pixi.toml or pyproject.toml.
-    #[arg(default_value = ".", value_name = "WORKSPACE")]
-    workspace: PathBuf,
+    #[command(flatten)]
+    workspace: WorkspacePath,
     /// The directory for product/, project/, resources/, pixi-cache/ and out/.
     #[arg(long, value_name = "DIR")]
     workdir: PathBuf,
     /// An environment. Repeatable [default: the configured one, else `default`].
     #[arg(short, long = "environment", value_name = "NAME")]
     environments: Vec<String>,
-    /// Platforms by the manifest's names [default: all linux platforms of the environments].
-    #[arg(long, value_delimiter = ',', value_name = "NAME")]
-    platform: Vec<String>,
-    /// Architectures: amd64, arm64.
-    #[arg(long, value_delimiter = ',', value_name = "ARCH", value_parser = architecture)]
-    arch: Vec<Architecture>,
+    #[command(flatten)]
+    targets: Targets,
     /// Files that go along as res/ [default: resources/ in the work directory, if it has files].
     #[arg(long, value_name = "DIR")]
     resources: Option<PathBuf>,
@@ -61,25 +54,14 @@ pub struct ProductArgs {
     #[arg(long = "installer", value_name = "PLATFORM=FILE", value_parser = installer)]
     installers: Vec<(String, PathBuf)>,
     /// A file, directory or pattern of the workspace for the product. Repeatable; replaces `include`.
-    #[arg(long, value_name = "SRC", value_parser = include)]
+    #[arg(long, value_name = "SRC")]
     include: Vec<Include>,
-    /// A pattern that is left out of included directories. Repeatable; replaces `exclude`.
-    #[arg(long, value_name = "PATTERN")]
-    exclude: Vec<String>,
     #[command(flatten)]
     sources: SourceArgs,
-    /// The base image in which sources are built, as in `build` [default: the configured one].
-    #[arg(long, value_name = "IMAGE", requires = "build_sdists")]
-    base: Option<String>,
-    /// What the machines have, e.g. __cuda=12.6; this machine is never asked. Repeatable.
-    #[arg(long = "virtual-package", value_name = "NAME=VERSION")]
-    virtual_packages: Vec<VirtualPackage>,
-    /// Fail if the lock file is not what the manifest says now. This is the default; it takes back PIXI_FROZEN.
-    #[arg(long, conflicts_with = "frozen")]
-    locked: bool,
-    /// Use the lock file as it is, without comparing it with the manifest. PIXI_FROZEN=true says the same.
-    #[arg(long)]
-    frozen: bool,
+    #[command(flatten)]
+    settings: SettingArgs,
+    #[command(flatten)]
+    lock: LockFileArgs,
     /// Print the result as one JSON document.
     #[arg(long)]
     json: bool,
@@ -110,7 +92,7 @@ pub fn run(mut args: ProductArgs, output: &Output) -> Result<ExitCode, CliError>
     let beside = args.means.session(None, args.registry.access(), None)?;
     let taken = args.from.take(&beside)?;
     if let Some(taken) = &taken {
-        args.workspace.clone_from(&taken.workspace);
+        args.workspace = taken.workspace.clone().into();
     }
     let selection = args.selection();
     let workspace = selection.open()?;
@@ -146,22 +128,19 @@ pub fn run(mut args: ProductArgs, output: &Output) -> Result<ExitCode, CliError>
 impl ProductArgs {
     fn selection(&self) -> Selection {
         Selection {
-            workspace: Some(self.workspace.clone()),
-            arch: self.arch.clone(),
-            platform: self.platform.clone(),
-            locked: self.locked,
-            frozen: self.frozen,
-            virtual_packages: self.virtual_packages.clone(),
-            ..Selection::default()
+            workspace: self.workspace.clone(),
+            targets: self.targets.clone(),
+            lock: self.lock.clone(),
+            settings: self.settings.clone(),
+            environment: None,
         }
     }
 
     fn inputs(&self, selection: &Selection) -> Result<Inputs, CliError> {
-        let mut inputs = Inputs { sources: self.sources.inputs(), ..selection.inputs(None, &[])? };
-        inputs.overrides.base = self.base.clone();
-        inputs.overrides.include = (!self.include.is_empty()).then(|| self.include.clone());
-        inputs.overrides.exclude = (!self.exclude.is_empty()).then(|| self.exclude.clone());
-        Ok(inputs)
+        let include = (!self.include.is_empty()).then(|| self.include.clone());
+        let inputs = selection.inputs(None, &[])?;
+        let overrides = OciConfig { include, ..OciConfig::default() }.over(inputs.overrides);
+        Ok(Inputs { sources: self.sources.inputs(), overrides, ..inputs })
     }
 
     fn request(&self) -> ProductRequest {
@@ -193,36 +172,4 @@ fn write_report(report: &ProductReport, json: &str) -> Result<(), CliError> {
     let path = out.join("product.json");
     std::fs::write(&path, format!("{json}\n"))
         .map_err(|source| CliError::Io { action: format!("write {}", path.display()), source })
-}
-
-/// Account for every byte of an air-gap product.
-///
-/// Each file is an unpacked file of a package whose digest is known, a file of the project that the product's manifest lists, or
-/// one that pixi-oci generates. Prints the verdict; exits with 3 if anything is wrong.
-#[derive(Debug, Args)]
-#[command(after_long_help = "Examples:
-  pixi-oci check-product airgap/product")]
-pub struct CheckProductArgs {
-    /// The product.
-    #[arg(value_name = "DIR")]
-    product: PathBuf,
-}
-
-/// So that CI can tell "it is wrong" from "it could not be looked at".
-const FAILED: u8 = 3;
-
-/// Runs `check-product`.
-pub fn check(args: &CheckProductArgs, output: &Output) -> Result<ExitCode, CliError> {
-    let problems = check_product(&args.product, env!("CARGO_PKG_VERSION"))?;
-    for problem in &problems {
-        output.failure(&format!("{} {}", problem.path, problem.what));
-    }
-    let shown = args.product.display();
-    let verdict = match problems.len() {
-        0 => format!("{shown}: every file is accounted for"),
-        1 => format!("{shown}: 1 thing is wrong"),
-        n => format!("{shown}: {n} things are wrong"),
-    };
-    output.result(&verdict).map_err(|source| CliError::Io { action: "write to stdout".into(), source })?;
-    Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }

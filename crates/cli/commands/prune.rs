@@ -6,8 +6,13 @@ use clap::Args;
 use pixi_oci_publish::{PublishRequest, PublishSource, prune};
 
 use crate::{
-    arguments::Workspace, blockers, commands::publish::Publication, error::CliError, means::Means, output::Output,
-    progress::Progress, registries::PublishingArgs,
+    args::{PublishingArgs, Selection, SettingArgs, WorkspacePath},
+    blockers,
+    commands::publish::Publication,
+    error::CliError,
+    means::Means,
+    output::Output,
+    progress::Progress,
 };
 
 /// Remove the tags of single architectures, TAG-amd64 and TAG-arm64, that no index needs any more.
@@ -20,7 +25,12 @@ use crate::{
   pixi-oci prune --delete --to docker://git.example.org/me/app --tag sha-abc1234")]
 pub struct PruneArgs {
     #[command(flatten)]
-    pub workspace: Workspace,
+    pub workspace: WorkspacePath,
+    /// The environment [default: the configured one, else `default`].
+    #[arg(short, long, value_name = "NAME")]
+    pub environment: Option<String>,
+    #[command(flatten)]
+    pub settings: SettingArgs,
     /// Only the tags of single architectures of this tag. Repeatable.
     #[arg(long, value_name = "TAG")]
     pub tag: Vec<String>,
@@ -38,7 +48,12 @@ pub struct PruneArgs {
 
 /// Runs the command.
 pub fn run(args: PruneArgs, output: &Output) -> Result<ExitCode, CliError> {
-    let selection = args.workspace.selection();
+    let selection = Selection {
+        workspace: args.workspace.clone(),
+        environment: args.environment.clone(),
+        settings: args.settings.clone(),
+        ..Selection::default()
+    };
     // What is in the repositories is all that counts.
     let work = Publication::new(&selection, None, &args.means, &args.registry, true)?;
     let progress = Progress::new(output);
@@ -66,7 +81,9 @@ pub fn run(args: PruneArgs, output: &Output) -> Result<ExitCode, CliError> {
             }
         }
     }
-    if report.dry_run {
+    if lines.is_empty() && complete {
+        output.say("there is nothing to remove");
+    } else if report.dry_run {
         output.say("dry run: nothing is removed without --delete");
     }
     let text = if args.json { serde_json::to_string_pretty(&report)? } else { lines.join("\n") };

@@ -1,23 +1,23 @@
 //! `pixi-oci publish`
 
-use std::{io::Write, path::PathBuf, process::ExitCode};
+use std::{collections::BTreeSet, io::Write, num::NonZeroU64, path::PathBuf, process::ExitCode};
 
 use clap::Args;
 use pixi_oci_project::{Declared, Inputs, Project, Session};
 use pixi_oci_publish::{
     Leg, PublishError, PublishReport, PublishRequest, PublishSource, Settings, Status, publish_images,
 };
+use pixi_oci_registry::RepositoryRef;
+use pixi_oci_workspace::OciConfig;
 
 use crate::{
-    arguments::{ImageArgs, Selection},
+    args::{ImageArgs, PublishingArgs, Selection, Workspaces, publishes, registries::logins},
     blockers,
     commands::publish_fleet,
     error::CliError,
     means::{LayerArgs, Means},
     output::Output,
     progress::{Progress, size},
-    registries::{PublishingArgs, publishes},
-    workspaces::Workspaces,
 };
 
 /// Build the images of locked workspaces and publish them to registries.
@@ -38,8 +38,11 @@ pub struct PublishArgs {
     #[command(flatten)]
     pub workspaces: Workspaces,
     /// A tag, instead of the configured ones. Repeatable. `latest` and release numbers are for releases.
-    #[arg(long, value_name = "TAG")]
+    #[arg(short, long, value_name = "TAG")]
     pub tag: Vec<String>,
+    /// The default, whatever PUBLISH says.
+    #[arg(long, hide = true, conflicts_with = "publish")]
+    dry_run: bool,
     /// Publish; without it, and without PUBLISH=1, only say what would be done.
     #[arg(long)]
     pub publish: bool,
@@ -68,12 +71,12 @@ pub struct PublishArgs {
 
 /// Runs the command.
 pub fn run(args: PublishArgs, output: &Output) -> Result<ExitCode, CliError> {
-    let dry_run = !publishes(args.publish)?;
+    let dry_run = args.dry_run || !publishes(args.publish)?;
     if args.workspaces.are_many() {
         return publish_fleet::run(&args, dry_run, output);
     }
     let source = match (&args.leg_file, &args.from) {
-        (Some(_), _) if args.selection.arch.len() != 1 => {
+        (Some(_), _) if args.selection.targets.architectures().len() != 1 => {
             return Err(CliError::Usage(
                 "--leg-file is for the image of one architecture; choose it with --arch".into(),
             ));
@@ -124,7 +127,7 @@ impl Publication {
             workspace => Some(workspace?),
         };
         let (image, layers) = image.unzip();
-        let session = means.session(workspace.as_ref(), registry.access(), layers)?;
+        let mut session = means.session(workspace.as_ref(), registry.access(), layers)?;
         if session.offline {
             return Err(CliError::Usage("a registry cannot be reached offline; leave out --offline".into()));
         }
@@ -132,6 +135,10 @@ impl Publication {
         let mut inputs = selection.inputs(image, cache_from)?;
         inputs.overrides.repositories = (!registry.to.is_empty()).then(|| registry.to.clone());
         let declared = workspace.map(|workspace| Declared::new(workspace.into(), inputs.clone())).transpose()?;
+        let oci = declared.as_ref().map_or(&inputs.overrides, |declared| &declared.configuration.oci);
+        let bytes = |megabytes: NonZeroU64| megabytes.get().saturating_mul(1_000_000);
+        session.registries.options.chunk_size = oci.chunk_size.map(bytes);
+        session.registries.credentials.logins = logins(&hosts(oci), &oci.registries)?;
         Ok(Self { path: selection.workspace(), inputs, declared, session })
     }
 
@@ -168,6 +175,12 @@ impl Publication {
         }
         Ok(result?)
     }
+}
+
+/// The registries that are published to. What is wrong with a name is said where it is used.
+fn hosts(oci: &OciConfig) -> BTreeSet<String> {
+    let repositories = oci.repositories.iter().flatten().filter_map(|text| text.parse::<RepositoryRef>().ok());
+    repositories.map(|parsed| parsed.repository.host().to_owned()).collect()
 }
 
 /// Says how it went, and prints the result.

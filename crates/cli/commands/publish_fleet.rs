@@ -6,7 +6,7 @@ use pixi_oci_publish::{PublishReport, PublishRequest, PublishSource, check_apart
 use serde::Serialize;
 
 use super::publish::{Publication, PublishArgs, announce, references};
-use crate::{arguments::Selection, error::CliError, interrupt, output::Output};
+use crate::{error::CliError, interrupt, output::Output};
 
 /// How it ended for one workspace, in the order of the command line.
 #[derive(Serialize)]
@@ -28,7 +28,7 @@ pub fn run(args: &PublishArgs, dry_run: bool, output: &Output) -> Result<ExitCod
     let mut work = Vec::new();
     let mut requests = Vec::new();
     for workspace in &workspaces {
-        let selection = Selection { workspace: Some(workspace.clone()), manifest_path: None, ..args.selection.clone() };
+        let selection = args.selection.of(workspace);
         let image = Some((&args.image, &args.layers));
         let publication = Publication::new(&selection, image, &args.means, &args.registry, false)?;
         let request = publication.request(PublishSource::Workspace)?;

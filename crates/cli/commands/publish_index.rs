@@ -6,12 +6,11 @@ use clap::Args;
 use pixi_oci_publish::{PublishRequest, PublishSource};
 
 use crate::{
-    arguments::Workspace,
+    args::{PublishingArgs, Workspace, publishes},
     commands::publish::{Publication, show},
     error::CliError,
     means::Means,
     output::Output,
-    registries::{PublishingArgs, publishes},
 };
 
 /// Join the images that other jobs have published into one index, and put its tags.

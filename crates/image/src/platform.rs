@@ -31,6 +31,18 @@ impl fmt::Display for Architecture {
     }
 }
 
+impl Architecture {
+    /// As people and other tools write it: `x86_64`, `aarch64`, `linux/arm64/v8`, … Documents have OCI's names only.
+    pub fn from_any_name(text: &str) -> Result<Self, Error> {
+        let name = text.trim();
+        match name.strip_prefix("linux/").unwrap_or(name) {
+            "x86_64" | "x86-64" | "linux-64" => Ok(Self::Amd64),
+            "aarch64" | "arm64/v8" | "linux-aarch64" => Ok(Self::Arm64),
+            name => name.parse(),
+        }
+    }
+}
+
 impl FromStr for Architecture {
     type Err = Error;
 

@@ -84,7 +84,7 @@ pub enum Error {
     },
     /// The base image is too old.
     #[error(
-        "{package} needs {requirement}, but base image {base} has glibc {found}; choose a newer base with --base, or say --base-glibc if the base has another libc than it seems"
+        "{package} needs {requirement}, but base image {base} has glibc {found}; choose a newer base with --base, or set `base-glibc` if the base has another libc than it seems"
     )]
     BaseTooOld {
         /// The package.
@@ -98,7 +98,7 @@ pub enum Error {
     },
     /// A path of ours that is no directory in the base image.
     #[error(
-        "base image {base} has {path}, which is not a directory; choose another --prefix or --workdir, or another base"
+        "base image {base} has {path}, which is not a directory; choose another `prefix` or `workdir`, or another base"
     )]
     BaseInTheWay {
         /// The base image.

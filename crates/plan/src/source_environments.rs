@@ -86,7 +86,8 @@ fn write(workshop: &Workshop<'_>, index: usize, directory: &Path, tag: &str) -> 
     let target = without_sources(workshop.project, index);
     let mut project = workshop.project.clone();
     // Nothing of the application, and neither its user nor its command.
-    project.set_plain_image(OciConfig { user: Some("0:0".into()), ..OciConfig::default() });
+    let base_glibc = project.configuration.oci.base_glibc;
+    project.set_plain_image(OciConfig { user: Some("0:0".into()), base_glibc, ..OciConfig::default() });
     let layout = OciLayout::open(directory)?;
     // Its layers are for this machine only.
     let workshop = Workshop { project: &project, layout: &layout, on_layer: &|_, _| (), ..*workshop };

@@ -97,16 +97,17 @@ fn copy_archive(product: &Product, to: &TreePath, from: &Path, expected: Digest)
     Ok(())
 }
 
+/// The mode of a package's file, as rattler has it, but that whoever gets a product can read it, and run what is in it.
+pub(crate) fn readable(mode: u32) -> u32 {
+    mode | 0o444 | if mode & 0o100 != 0 { 0o111 } else { 0 }
+}
+
 fn write_entry(product: &Product, directory: &TreePath, item: Unpacked<'_>) -> Result<(), Error> {
     let at = path(&format!("{directory}/{}", item.path))?;
     match item.kind {
         UnpackedKind::Directory => product.directory(&at),
         UnpackedKind::Symlink(target) => product.symlink(&at, &target, Some(item.mtime)),
         UnpackedKind::HardLink(target) => product.hard_link(&at, &path(&format!("{directory}/{target}"))?),
-        // Whoever gets a product must be able to read it, and to run what is in it.
-        UnpackedKind::File(body) => {
-            let readable = item.mode | 0o444 | if item.mode & 0o100 != 0 { 0o111 } else { 0 };
-            product.file(&at, readable, Some(item.mtime), body).map(drop)
-        }
+        UnpackedKind::File(body) => product.file(&at, readable(item.mode), Some(item.mtime), body).map(drop),
     }
 }

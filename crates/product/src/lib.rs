@@ -32,7 +32,7 @@ mod sums;
 mod writer;
 
 pub use cache::{CondaPackage, write_cache, write_conda_package, write_wheel};
-pub use check::{Problem, check};
+pub use check::{Checked, check};
 pub use elf::check_program;
 pub use error::Error;
 pub use install::NewPrefix;

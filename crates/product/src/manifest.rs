@@ -51,5 +51,11 @@ pub fn read_manifest(directory: &Path) -> Result<ProductManifest, Error> {
         }
         bytes => bytes.map_err(Error::io("read", &path))?,
     };
-    ProductManifest::parse(&bytes).map_err(|error| bad(error.to_string()))
+    let manifest = ProductManifest::parse(&bytes).map_err(|error| bad(error.to_string()))?;
+    // Both become paths.
+    let is_path = |name: &str| name.is_empty() || name.starts_with('.') || name.contains(['/', '\0']);
+    if is_path(&manifest.name) || is_path(&manifest.workspace_manifest) {
+        return Err(bad("`name` or `workspaceManifest` is a path".into()));
+    }
+    Ok(manifest)
 }

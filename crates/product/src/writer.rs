@@ -28,8 +28,34 @@ pub struct Product {
 /// What is at a path of a product.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Listed {
-    File { digest: Digest, executable: bool },
-    Symlink { target: String },
+    /// `mode` is `None` where the file system cannot tell.
+    File {
+        digest: Digest,
+        mode: Option<u32>,
+    },
+    Symlink {
+        target: String,
+    },
+}
+
+impl Listed {
+    /// Whether what is there is this, as far as the file system can tell.
+    pub(crate) fn is(&self, there: &Self) -> bool {
+        match (self, there) {
+            (Self::File { digest, mode }, Self::File { digest: other, mode: found }) => {
+                digest == other && (found.is_none() || mode == found)
+            }
+            _ => self == there,
+        }
+    }
+
+    /// In which way what is there is another.
+    pub(crate) fn difference(&self, there: &Self) -> &'static str {
+        match (self, there) {
+            (Self::File { digest, .. }, Self::File { digest: other, .. }) if digest == other => "it has another mode",
+            _ => "it was changed",
+        }
+    }
 }
 
 impl Product {
@@ -63,7 +89,7 @@ impl Product {
             io::ErrorKind::AlreadyExists => Error::Twice { path: path.to_string() },
             _ => Error::io("write", &at)(error),
         })?;
-        self.list(path, Listed::File { digest, executable: mode & 0o100 != 0 })?;
+        self.list(path, Listed::File { digest, mode: Some(mode) })?;
         Ok(digest)
     }
 
@@ -72,7 +98,7 @@ impl Product {
     /// # Errors
     /// As for [`Product::file`].
     pub fn bytes(&self, path: &TreePath, executable: bool, bytes: &[u8]) -> Result<Digest, Error> {
-        self.file(path, if executable { 0o755 } else { 0o644 }, None, &mut &*bytes)
+        self.file(path, plain(executable), None, &mut &*bytes)
     }
 
     /// Writes a symbolic link.
@@ -128,12 +154,12 @@ impl Product {
                     let digest = match bytes {
                         Some(from) => {
                             let mut source = open(&from, Links::Follow).map_err(Error::io("read", &from))?;
-                            self.file(path, file.mode.bits(), file.mtime, &mut source)?
+                            self.file(path, plain(file.mode.bits() & 0o100 != 0), file.mtime, &mut source)?
                         }
                         None => {
                             let bytes =
                                 file.content.to_vec().map_err(Error::io("read", self.root.join(path.as_str())))?;
-                            self.file(path, file.mode.bits(), file.mtime, &mut &*bytes)?
+                            self.file(path, plain(file.mode.bits() & 0o100 != 0), file.mtime, &mut &*bytes)?
                         }
                     };
                     digests.insert(path.clone(), digest);
@@ -197,6 +223,11 @@ impl Product {
         }
         Ok(())
     }
+}
+
+/// The mode of what is not a package's: whoever gets a product can read it, and run what is in it.
+pub(crate) fn plain(executable: bool) -> u32 {
+    if executable { 0o755 } else { 0o644 }
 }
 
 /// A path of a product.

@@ -1,5 +1,7 @@
 //! `[tool.pixi-oci]`, the command line over it, and the defaults below: checked, and with a value for everything.
 
+use std::num::NonZeroU32;
+
 use pixi_oci_image::Architecture;
 use pixi_oci_layer::{Compression, Mode};
 use pixi_oci_package::TargetPrefix;
@@ -54,16 +56,12 @@ const DEFAULT_MAX_LAYERS: u32 = 100;
 pub fn configuration(inputs: &Inputs, workspace: &Workspace) -> Result<Configuration, Error> {
     let environment = inputs.environment.clone().or(workspace.oci.environment.clone()).unwrap_or("default".into());
     workspace.environment(&environment)?;
-    let mut configured = workspace.oci.for_environment(&environment);
-    // The command line overrides the environment's table in the way that one overrides the common one.
-    configured.environments.insert(environment.clone(), inputs.overrides.clone());
-    let oci = configured.for_environment(&environment);
+    let oci = inputs.overrides.clone().over(workspace.oci.for_environment(&environment));
 
-    let architectures = oci
-        .arch
-        .iter()
-        .flatten()
-        .map(|text| text.parse::<Architecture>().map_err(|_| RequestError::Architecture { text: text.clone() }));
+    let architectures =
+        oci.arch.iter().flatten().map(|text| {
+            Architecture::from_any_name(text).map_err(|_| RequestError::Architecture { text: text.clone() })
+        });
     let compression = match oci.compression {
         None => Compression::default(),
         Some(setting) => match (setting.algorithm, setting.level) {
@@ -87,7 +85,7 @@ pub fn configuration(inputs: &Inputs, workspace: &Workspace) -> Result<Configura
         prefix: prefix(oci.prefix.as_deref().unwrap_or(DEFAULT_PREFIX))?,
         workdir: workdir(oci.workdir.as_deref().unwrap_or(DEFAULT_WORKDIR))?,
         compression,
-        max_layers: oci.max_layers.unwrap_or(DEFAULT_MAX_LAYERS) as usize,
+        max_layers: oci.max_layers.map_or(DEFAULT_MAX_LAYERS, NonZeroU32::get) as usize,
         include: include.collect::<Result<_, RequestError>>()?,
         virtual_packages: oci.virtual_packages.clone().unwrap_or_default(),
         environment,

@@ -20,7 +20,8 @@ pub struct Inputs {
     pub platforms: Vec<String>,
     /// Settings of the command line, which win over `[tool.pixi-oci]`.
     pub overrides: OciConfig,
-    pub assumed: Assumed,
+    /// What the machines that run the image are assumed to have: of the command line and of `CONDA_OVERRIDE_*`.
+    pub virtual_packages: Vec<VirtualPackage>,
     pub sources: SourceInputs,
     pub provenance: ProvenanceInputs,
     /// Published images whose layers are taken.
@@ -39,15 +40,6 @@ pub enum LockUse {
     Locked,
     /// It is used as it is.
     Frozen,
-}
-
-/// What the machines that run the image are assumed to have.
-#[derive(Debug, Clone, Default)]
-pub struct Assumed {
-    /// Virtual packages of the command line and of `CONDA_OVERRIDE_*`.
-    pub virtual_packages: Vec<VirtualPackage>,
-    /// The base image's glibc, where it cannot or should not be looked up.
-    pub base_glibc: Option<(u32, u32)>,
 }
 
 /// What is done about packages that are locked as sources.

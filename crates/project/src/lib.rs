@@ -24,7 +24,7 @@ pub use configuration::{Configuration, Include};
 pub use error::Error;
 pub use event::Event;
 pub use image_lock::{ImagePackage, lock_differences};
-pub use inputs::{Assumed, BuildPlace, Inputs, LockUse, ProvenanceInputs, RequestError, SourceInputs};
+pub use inputs::{BuildPlace, Inputs, LockUse, ProvenanceInputs, RequestError, SourceInputs};
 pub use lock::{LockReport, PackageChange, lock};
 pub use locked::{Stale, StaleEnvironment};
 pub use needs::{Need, needs};

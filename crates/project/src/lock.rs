@@ -74,7 +74,7 @@ fn solve(workspace: &Workspace, inputs: &Inputs, session: &Session) -> Result<Ne
     let options = LockOptions {
         cache_dir: &session.caches.dir,
         offline: session.offline,
-        assumed: &inputs.assumed.virtual_packages,
+        assumed: &inputs.virtual_packages,
         downloads: session.resources.downloads,
         solves: session.resources.solves,
         now: inputs.now,

@@ -78,7 +78,7 @@ pub fn check(project: &Project) -> Result<(), Error> {
     for name in [asked].into_iter().chain(others) {
         let own = workspace.oci.environments.get(name).and_then(|oci| oci.virtual_packages.clone());
         let configured = own.or_else(|| workspace.oci.virtual_packages.clone()).unwrap_or_default();
-        let assumed = virtual_packages::unite([configured, project.inputs.assumed.virtual_packages.clone()]);
+        let assumed = virtual_packages::unite([configured, project.inputs.virtual_packages.clone()]);
         let platforms = lock.all_platforms(name);
         match differences(workspace, lock, name, &platforms, &assumed, project.inputs.now) {
             Ok(mut differences) => {

@@ -94,7 +94,7 @@ pub fn assumed(project: &Project) -> Result<Vec<VirtualPackage>, Error> {
     Ok(virtual_packages::unite([
         project.workspace.system_requirements(&project.configuration.environment)?,
         project.configuration.virtual_packages.clone(),
-        project.inputs.assumed.virtual_packages.clone(),
+        project.inputs.virtual_packages.clone(),
     ]))
 }
 

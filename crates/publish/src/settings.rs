@@ -111,7 +111,7 @@ pub fn first_repository(oci: &OciConfig) -> Option<Repository> {
 pub fn repositories(texts: &[String]) -> Result<Vec<Repository>, PublishError> {
     let mut repositories: Vec<Repository> = Vec::new();
     for text in texts {
-        let parsed: RepositoryRef = text.parse()?;
+        let parsed = RepositoryRef::destination(text)?;
         if parsed.tag.is_some() || parsed.digest.is_some() {
             return Err(PublishError::TaggedRepository { text: text.chars().take(300).collect() });
         }

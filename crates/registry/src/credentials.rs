@@ -55,6 +55,8 @@ pub(crate) fn encoded(user: &str, password: &Secret) -> String {
 /// Where credentials are looked for, in the order of the fields. Plain data: the command line reads the environment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CredentialSources {
+    /// Logins of single registries that are published to, given by their hosts.
+    pub logins: Vec<HostCredentials>,
     /// `REGISTRY_TOKEN`. Leave it out when reading from another registry than the one that is published to.
     pub token: Option<Secret>,
     /// `REGISTRY_USER`, for `token` and `token_command`. By default the owner in the repository's path, as most
@@ -78,7 +80,7 @@ pub struct CredentialSources {
 pub struct HostCredentials {
     /// The only host that they are for, as in [`Repository::host`].
     pub host: String,
-    /// The name.
+    /// The name; where it is empty, the one that usually goes with a token there.
     pub user: String,
     /// The password.
     pub password: Secret,
@@ -89,7 +91,7 @@ pub struct HostCredentials {
 impl CredentialSources {
     /// Without what is meant for the registry that is published to: a base image may be at another one.
     pub fn for_reading(&self) -> Self {
-        Self { token: None, user: None, token_command: None, ..self.clone() }
+        Self { logins: Vec::new(), token: None, user: None, token_command: None, ..self.clone() }
     }
 
     /// What the first source that knows the repository has for it; [`Credentials::Anonymous`] if none does.
@@ -100,6 +102,15 @@ impl CredentialSources {
     pub async fn find(&self, repository: &Repository) -> Result<Credentials, Error> {
         let basic =
             |user: &str, password: &Secret| Credentials::Basic { user: user.to_owned(), password: password.clone() };
+        let of_host = |logins: &[HostCredentials]| {
+            let known = |entry: &&HostCredentials| entry.host.eq_ignore_ascii_case(repository.host());
+            let entry = logins.iter().filter(known).find(|entry| !entry.password.is_empty())?;
+            let user = if entry.user.is_empty() { default_user(repository) } else { entry.user.clone() };
+            Some(basic(&user, &entry.password))
+        };
+        if let Some(login) = of_host(&self.logins) {
+            return Ok(login);
+        }
         let user = || self.user.clone().filter(|user| !user.is_empty()).unwrap_or_else(|| default_user(repository));
         if let Some(token) = self.token.as_ref().filter(|token| !token.is_empty()) {
             return Ok(basic(&user(), token));
@@ -130,11 +141,7 @@ impl CredentialSources {
                 return Ok(found);
             }
         }
-        let ours = self
-            .ci
-            .iter()
-            .find(|entry| entry.host.eq_ignore_ascii_case(repository.host()) && !entry.password.is_empty());
-        Ok(ours.map_or(Credentials::Anonymous, |entry| basic(&entry.user, &entry.password)))
+        Ok(of_host(&self.ci).unwrap_or(Credentials::Anonymous))
     }
 }
 

@@ -93,7 +93,7 @@ impl ErrorKind {
         match self {
             Self::NotARegistry => "check the host name, and whether a web page wants a login first",
             Self::Quota => "delete what is not needed, or ask for more",
-            Self::TooLarge => "raise the limit (nginx: client_max_body_size), or upload in pieces with --chunk-size",
+            Self::TooLarge => "raise the limit (nginx: client_max_body_size), or upload in pieces with `chunk-size`",
             Self::TagExists => "choose a new version, versions are never published twice",
             Self::NoSource => "build again",
             Self::NoRepository => "create the owner, project or repository at the registry, or correct its name",

@@ -129,6 +129,36 @@ impl FromStr for RepositoryRef {
     }
 }
 
+impl RepositoryRef {
+    /// Reads the name of a repository that is published to: with its registry, and exactly as it is called there. What a
+    /// short name means to Docker is not what somebody who publishes wants to find out afterwards.
+    ///
+    /// # Errors
+    ///
+    /// As [`RepositoryRef::from_str`]; the registry or the repository is missing; the name has capitals.
+    pub fn destination(text: &str) -> Result<Self, ParseRepositoryError> {
+        let parsed: Self = text.parse()?;
+        let name = text.strip_prefix("docker://").unwrap_or(text);
+        let bad = |reason: String| Err(error(text, &reason));
+        let (first, rest) = name.split_once('/').unwrap_or((name, ""));
+        let is_host = first.contains(['.', ':', '[']) || first.eq_ignore_ascii_case("localhost");
+        if is_host && rest.is_empty() {
+            return bad(format!("it is a registry without a repository; write docker://{first}/OWNER/NAME"));
+        }
+        let repository = &parsed.repository;
+        if !is_host {
+            let path = repository.path();
+            return bad(format!(
+                "it has no registry; write docker://HOST/{path}, for Docker Hub docker://{repository}"
+            ));
+        }
+        if rest.split([':', '@']).next().is_some_and(|path| path.contains(|c: char| c.is_ascii_uppercase())) {
+            return bad(format!("a repository has no capital letters; write docker://{repository}"));
+        }
+        Ok(parsed)
+    }
+}
+
 impl fmt::Display for RepositoryRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "docker://{}", self.repository)?;

@@ -29,7 +29,6 @@ mod layer;
 mod layout;
 mod origin;
 mod peek;
-mod product;
 mod report;
 mod run;
 mod tree;
@@ -46,7 +45,6 @@ pub use origin::{Origin, read_origin};
 pub use peek::{Project, read_project};
 /// A directory that goes away with this process, and why it cannot be made.
 pub use pixi_oci_podman::{Error as PodmanError, Scratch};
-pub use product::{NotAProduct, ProductEnvironment, ProductManifest, ProductReport, verify_product};
 pub use report::{Finding, ImageReport, LayerReport, PackageKind, PackageRecord, Report, Root, Rule, Severity};
 pub use run::{BaseLayout, Check, RunError, RunOptions, SoundProduct, run_image, run_product};
 pub use verdict::{Isolation, Outcome, Run, Runs, Tools, Verdict};

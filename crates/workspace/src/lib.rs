@@ -13,6 +13,7 @@ mod error;
 mod exclude_newer;
 mod files;
 mod manifest;
+#[allow(missing_docs)]
 mod oci;
 mod platform;
 mod pypi;
@@ -31,7 +32,8 @@ pub use manifest::{
     Workspace,
 };
 pub use oci::{
-    CompressionAlgorithm, CompressionSetting, Include, OciConfig, Port, Protocol, with_bases, write_manifest,
+    CompressionAlgorithm, CompressionSetting, Include, OciConfig, Port, Protocol, RegistryLogin, setting, with_bases,
+    write_manifest,
 };
 pub use platform::{ManifestPlatform, TargetPlatform, VirtualPackage};
 pub use pypi::{

@@ -121,7 +121,7 @@ impl Workspace {
             environment.features_exist = Deferred::of(check_features(&pixi, name, &features));
         }
         let oci = match &tool {
-            Some(tool) => oci::read(tool, &environments.keys().map(String::as_str).collect::<Vec<_>>())?,
+            Some(tool) => read_oci(&manifest, tool, &environments)?,
             None => OciConfig::default(),
         };
         Ok(Self {
@@ -148,6 +148,18 @@ impl Workspace {
             manifest_path: manifest.path,
         })
     }
+}
+
+fn read_oci(
+    manifest: &ManifestText,
+    tool: &Section<'_>,
+    environments: &BTreeMap<String, EnvironmentManifest>,
+) -> Result<OciConfig, ManifestError> {
+    let Some(table) = tool.raw("pixi-oci") else { return Ok(OciConfig::default()) };
+    oci::read(table, environments.keys().map(String::as_str)).map_err(|problem| {
+        let span = problem.span.or_else(|| table.span());
+        ManifestError { hint: problem.hint, ..manifest.error(span, problem.message) }
+    })
 }
 
 /// A text of the workspace table, else of Python's `[project]`; `license` may be a table `{ text = "…" }` there.

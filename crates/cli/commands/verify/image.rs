@@ -15,7 +15,7 @@ use pixi_oci_verify::{
 };
 
 use super::{RunArgs, accounts, show};
-use crate::{error::CliError, interrupt, output::Output, progress::Progress, registries::RegistryArgs};
+use crate::{args::RegistryArgs, error::CliError, interrupt, output::Output, progress::Progress};
 
 /// Recompute every digest, size and diff id of an image, account for every file above the base, and run a command in it.
 ///
@@ -87,8 +87,12 @@ impl Layout {
     /// Finds it, and fetches it where it is not here.
     pub fn find(image: &str, registry: &RegistryArgs, scratch: &Path, output: &Output) -> Result<Self, CliError> {
         let usage = || {
+            let meant = [(Path::new(image).is_dir(), "oci:"), (image.contains('/'), "docker://")];
+            let meant =
+                meant.into_iter().find(|(is, _)| *is).map(|(_, prefix)| format!("; did you mean {prefix}{image}?"));
             CliError::Usage(format!(
-                "{image:?} is not oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE or docker://REF"
+                "{image:?} is not oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE or docker://REF{}",
+                meant.unwrap_or_default()
             ))
         };
         if image.starts_with("docker://") {
@@ -131,20 +135,33 @@ impl Layout {
     }
 }
 
+/// A screenful.
+const LISTED: usize = 40;
+
 /// Says what was found, and gives the number of errors.
 pub fn findings(report: &Report, output: &Output) -> usize {
+    let mut shown = 0;
     for finding in &report.findings {
         let place = finding.path.as_ref().map(|path| format!(" {path}")).unwrap_or_default();
         let line = format!("{}: {}{place}: {}", finding.rule, finding.subject, finding.detail);
         match finding.severity {
-            Severity::Error => output.failure(&line),
+            Severity::Error => {
+                shown += 1;
+                if shown <= LISTED {
+                    output.failure(&line);
+                }
+            }
             // What is accounted for in another way than usual.
             Severity::Notice if finding.rule == Rule::Inventory => output.say(&line),
             // Base images have whiteouts and set-user-id programs.
             Severity::Notice => output.note(&line),
         }
     }
-    report.errors().count()
+    let errors = report.errors().count();
+    if errors > LISTED {
+        output.failure(&format!("and {} more; --json lists all", errors - LISTED));
+    }
+    errors
 }
 
 /// What is run: the arguments, or the task of the workspace that is in the image.

@@ -6,17 +6,19 @@ use std::{
 };
 
 use clap::Args;
+use pixi_oci_airgap::{ProductManifest, check_product};
 use pixi_oci_image::Architecture;
 use pixi_oci_store::{
     OciLayout,
     base::{BaseOptions, BaseRef, resolve_base, write_base},
 };
-use pixi_oci_verify::{
-    Check, ProductManifest, RunError, Runs, Scratch, SoundProduct, Verdict, run_product, verify_product,
-};
+use pixi_oci_verify::{Check, RunError, Runs, Scratch, SoundProduct, Verdict, run_product};
+use serde::Serialize;
 
 use super::{RunArgs, show};
-use crate::{error::CliError, interrupt, means::Means, output::Output, progress::Progress, registries::RegistryArgs};
+use crate::{
+    args::RegistryArgs, error::CliError, interrupt, means::Means, output::Output, progress::Progress, text::chain,
+};
 
 /// Check every byte of an air-gap product, bootstrap it without a network, and run a command in its environment.
 ///
@@ -51,27 +53,44 @@ pub struct ProductArgs {
 
 const DEFAULT_BASE: &str = "docker.io/library/ubuntu:24.04";
 
+/// What was checked, and what is wrong.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Report {
+    digest: String,
+    files: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    product: Option<ProductManifest>,
+    problems: Vec<String>,
+}
+
 /// Runs the command.
 pub fn run(args: &ProductArgs, output: &Output) -> Result<ExitCode, CliError> {
-    let report = verify_product(&args.dir)?;
-    for problem in &report.problems {
+    let checked = check_product(&args.dir, env!("CARGO_PKG_VERSION")).map_err(pixi_oci_airgap::Error::from)?;
+    for problem in &checked.problems {
         output.failure(problem);
     }
-    let sound = report.is_sound();
-    let runs = match &report.product {
+    let sound = checked.problems.is_empty();
+    let runs = match &checked.manifest {
         Some(manifest) if sound && (args.run.wanted() || args.base.is_some()) => {
             Some(bootstrap(args, manifest, output)?)
         }
         _ => None,
     };
     let shown = args.dir.display().to_string();
-    let summary = match report.problems.len() {
-        0 => format!("{shown}: {} files; every byte is accounted for; {}", report.files, report.digest),
+    let summary = match checked.problems.len() {
+        0 => format!("{shown}: {} files; every byte is accounted for; {}", checked.files, checked.digest),
         n => {
             format!("{shown}: {n} {} wrong; nothing of it may be used", if n == 1 { "thing is" } else { "things are" })
         }
     };
-    let lock_file = report.product.as_ref().map(|product| product.lock_file_digest.to_string());
+    let lock_file = checked.manifest.as_ref().map(|product| product.lock_file_digest.to_string());
+    let report = Report {
+        digest: checked.digest.to_string(),
+        files: checked.files,
+        product: checked.manifest,
+        problems: checked.problems,
+    };
     let verdict = Verdict::new(shown, lock_file, report, sound, runs);
     show::show(&verdict, &summary, args.run.out.as_deref(), args.json, output)
 }
@@ -100,7 +119,14 @@ fn bootstrap(args: &ProductArgs, manifest: &ProductManifest, output: &Output) ->
     };
     let interrupted = crate::interrupt::flag();
     let run = args.run.options(&surroundings, &interrupted);
-    Ok(run_product(&SoundProduct { dir: &args.dir, manifest, environment }, &layout, &check, &run)?)
+    let product = SoundProduct {
+        dir: &args.dir,
+        name: &manifest.name,
+        workspace_manifest: &manifest.workspace_manifest,
+        platforms: &manifest.platforms,
+        environment,
+    };
+    Ok(run_product(&product, &layout, &check, &run)?)
 }
 
 fn environment<'a>(args: &'a ProductArgs, manifest: &'a ProductManifest) -> Result<&'a str, CliError> {
@@ -142,15 +168,4 @@ fn get_base(base: &BaseRef, architecture: &str, options: &BaseOptions<'_>, to: &
     let image = image.ok_or("a product needs a system around it, and `scratch` is none")?;
     let layout = OciLayout::open(to).map_err(|error| chain(&error))?;
     write_base(&image, &layout).map_err(|error| chain(&error))
-}
-
-/// An error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    text
 }

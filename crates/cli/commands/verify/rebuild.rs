@@ -18,12 +18,11 @@ use serde::Serialize;
 
 use super::{image, show};
 use crate::{
-    arguments::{ImageArgs, Selection},
+    args::{ImageArgs, RegistryArgs, Selection},
     commands::build,
     error::CliError,
     means::Means,
     output::Output,
-    registries::RegistryArgs,
 };
 
 /// Make an image again from its workspace and lock file, and compare every digest.
@@ -134,11 +133,12 @@ fn architecture(platform: &str) -> Option<Architecture> {
 fn architectures(args: &RebuildArgs, report: &Report) -> Result<Vec<Architecture>, CliError> {
     let mut there: Vec<Architecture> = report.images.iter().filter_map(|image| architecture(&image.platform)).collect();
     there.dedup();
-    if let Some(missing) = args.selection.arch.iter().find(|asked| !there.contains(asked)) {
+    let asked = args.selection.targets.architectures();
+    if let Some(missing) = asked.iter().find(|architecture| !there.contains(architecture)) {
         return Err(CliError::Usage(format!("{} has no image for {missing}", args.image)));
     }
-    if !args.selection.arch.is_empty() {
-        there.retain(|architecture| args.selection.arch.contains(architecture));
+    if !asked.is_empty() {
+        there.retain(|architecture| asked.contains(architecture));
     }
     if there.is_empty() {
         return Err(CliError::Usage(format!("{} has no image of ours", args.image)));

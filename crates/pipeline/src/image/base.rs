@@ -80,7 +80,7 @@ impl Base {
         let base = Self::open(project, target.architecture, session)?;
         base.check_places(&[configuration.prefix.as_str(), &configuration.workdir])?;
         base.check_prefix(&configuration.prefix)?;
-        base.check_glibc(&needs, project.inputs.assumed.base_glibc)?;
+        base.check_glibc(&needs, project.configuration.oci.base_glibc)?;
         let brings = |include: &Include| include.destination.as_deref().is_some_and(|to| to.starts_with("/etc"));
         if let Some(user) = configuration.oci.user.as_deref().filter(|_| !configuration.include.iter().any(brings)) {
             base.check_user(user, &session.caches.dir)?;

@@ -30,7 +30,7 @@ pub struct LayerGroup {
 /// More layers are wanted for other things than there are.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
-    "{max_layers} layers leave {left} for packages beside a base image of {base_layers} layers; at least {MIN_PACKAGE_LAYERS} are needed: raise --max-layers to {needed} or more"
+    "{max_layers} layers leave {left} for packages beside a base image of {base_layers} layers; at least {MIN_PACKAGE_LAYERS} are needed: raise `max-layers` to {needed} or more"
 )]
 pub struct TooFewLayers {
     max_layers: usize,
@@ -169,6 +169,6 @@ mod tests {
         assert_eq!(package_layers(100, 3), Ok(95));
         assert_eq!(package_layers(100, 10), Ok(88));
         assert_eq!(package_layers(15, 1), Ok(10));
-        assert!(package_layers(14, 1).unwrap_err().to_string().contains("raise --max-layers to 15"));
+        assert!(package_layers(14, 1).unwrap_err().to_string().contains("raise `max-layers` to 15"));
     }
 }

@@ -65,7 +65,7 @@ impl<'a> ImagePlan<'a> {
         base: Option<&Base>,
         stock: &Stock<'_>,
     ) -> Result<Self, Error> {
-        let assumed = project.inputs.assumed.base_glibc;
+        let assumed = project.configuration.oci.base_glibc;
         let glibc = base.map_or(assumed, |base| base.glibc(assumed));
         let glibc = glibc.or_else(|| virtual_packages::glibc(&target.virtual_packages));
         let mut warnings = place(target, &mut packages, glibc, &stock.facts)?;

@@ -92,6 +92,9 @@ list() {
       printf 'l %s -> %s\n' "$entry" "$(readlink "$entry")"
     elif [ -d "$entry" ]; then
       [ "$entry" = installed ] || list "$entry/"
+    elif [ -u "$entry" ] || [ -g "$entry" ]; then
+      # Runs as another user.
+      printf 's %s\n' "$entry"
     elif [ -f "$entry" ]; then
       printf 'f %s\n' "$entry"
     elif [ -e "$entry" ]; then

@@ -105,6 +105,11 @@ async fn a_token_comes_first_and_an_empty_one_is_none() {
     assert_eq!(find(&sources, "europe-docker.pkg.dev/p/r/x").await, ok("oauth2accesstoken/t"));
     sources.user = Some("robot$x".into());
     assert_eq!(find(&sources, "r.io/owner/x").await, ok("robot$x/t"));
+    sources.logins = vec![ci("harbor.io", "h"), HostCredentials { user: String::new(), ..ci("r.io", "own") }];
+    assert_eq!(find(&sources, "harbor.io/owner/x").await, ok("ci/h"));
+    assert_eq!(find(&sources, "r.io/owner/x").await, ok("owner/own"));
+    assert_eq!(find(&sources.for_reading(), "harbor.io/owner/x").await, ok("nobody"));
+    sources.logins = Vec::new();
     sources.token = Some(Secret::new(""));
     assert_eq!(find(&sources, "r.io/owner/x").await, ok("robot$x/c"));
     sources.token_command = None;

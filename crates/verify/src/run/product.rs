@@ -9,7 +9,7 @@ use std::{
 use pixi_oci_podman::{Container, Mount, Session};
 
 use super::{Check, RunError, RunOptions, Runner, architecture_of, cannot_run, chosen, stage};
-use crate::{Error, ProductManifest, Runs, verify_layout};
+use crate::{Error, Runs, verify_layout};
 
 /// What runs in the container first.
 const DRIVER: &str = include_str!("product.sh");
@@ -18,13 +18,17 @@ const DRIVER_PLACE: &str = "/run/pixi-oci-product";
 /// The conda platforms that products have, and what OCI calls them.
 const PLATFORMS: [(&str, &str); 2] = [("linux-64", "linux/amd64"), ("linux-aarch64", "linux/arm64")];
 
-/// A product that [`verify_product`](crate::verify_product) found sound, and how it is to be bootstrapped.
+/// A product whose every byte was checked, and how it is to be bootstrapped.
 #[derive(Debug, Clone, Copy)]
 pub struct SoundProduct<'a> {
     /// The product's directory.
     pub dir: &'a Path,
-    /// What its manifest says.
-    pub manifest: &'a ProductManifest,
+    /// The directory of the project in it.
+    pub name: &'a str,
+    /// The file name of the workspace manifest.
+    pub workspace_manifest: &'a str,
+    /// Its conda platforms.
+    pub platforms: &'a [String],
     /// The environment that the command runs in.
     pub environment: &'a str,
 }
@@ -45,10 +49,8 @@ pub fn run_product(
     check: &Check,
     options: &RunOptions<'_>,
 ) -> Result<Runs, RunError> {
-    let platforms: Vec<(&str, &str)> = PLATFORMS
-        .into_iter()
-        .filter(|(subdir, _)| product.manifest.platforms.iter().any(|own| own == subdir))
-        .collect();
+    let platforms: Vec<(&str, &str)> =
+        PLATFORMS.into_iter().filter(|(subdir, _)| product.platforms.iter().any(|own| own == subdir)).collect();
     let platforms = chosen(&platforms, |(_, platform)| platform, options.architectures)?;
     let mut runner = Runner::open(check, options)?;
     let driver = runner.session.directory().join("product.sh");
@@ -84,9 +86,8 @@ pub fn run_product(
         let id = session.podman().pull(session.directory(), stage::NAME, None, architecture_of(platform))?;
         // Each platform has an empty place to work.
         let work = session.make_work(subdir)?;
-        let manifest = product.manifest;
         let mut command: Vec<String> =
-            [product.environment, &manifest.name, &manifest.workspace_manifest, &pixi].map(str::to_owned).into();
+            [product.environment, product.name, product.workspace_manifest, &pixi].map(str::to_owned).into();
         command.extend(if runner.command.is_empty() { vec!["true".to_owned()] } else { runner.command.clone() });
         let mut mounts = runner.mounts.clone();
         mounts.push(Mount { source: work, target: "/work".into(), writable: true });

@@ -2,12 +2,14 @@
 
 mod environment;
 
+pub use environment::logins;
+
 use std::{env, path::PathBuf};
 
 use clap::Args;
 use pixi_oci_registry::RegistryAccess;
 
-use crate::{arguments::Argv, error::CliError};
+use crate::error::CliError;
 
 /// How registries are reached: those of base images and those that are published to.
 #[derive(Debug, Default, Args)]
@@ -31,7 +33,7 @@ impl RegistryArgs {
     }
 }
 
-/// Where to publish, and who we are there.
+/// Where to publish.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Registries")]
 pub struct PublishingArgs {
@@ -40,25 +42,12 @@ pub struct PublishingArgs {
     pub to: Vec<String>,
     #[command(flatten)]
     pub registry: RegistryArgs,
-    /// The user that goes with REGISTRY_TOKEN or the token command [default: the first word of the repository].
-    #[arg(long, value_name = "NAME", env = "REGISTRY_USER", hide_env_values = true)]
-    username: Option<String>,
-    /// A program that prints a token: a line without shell syntax, or a JSON list. Replaces `token-command`.
-    #[arg(long, value_name = "ARGV", value_parser = crate::arguments::argv)]
-    token_command: Option<Argv>,
-    /// Upload in pieces of so many MB, where a proxy before the registry limits the size of requests.
-    #[arg(long, value_name = "MB", value_parser = clap::value_parser!(u64).range(1..=10_000))]
-    chunk_size: Option<u64>,
 }
 
 impl PublishingArgs {
     /// What the environment says, and the arguments over it.
     pub fn access(&self) -> RegistryAccess {
-        let mut access = self.registry.access();
-        access.options.chunk_size = self.chunk_size.map(|megabytes| megabytes * 1_000_000);
-        access.credentials.user = self.username.clone();
-        access.credentials.token_command = self.token_command.clone().map(|argv| argv.0);
-        access
+        self.registry.access()
     }
 }
 

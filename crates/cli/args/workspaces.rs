@@ -7,7 +7,8 @@ use globset::GlobBuilder;
 use ignore::WalkBuilder;
 use pixi_oci_workspace::is_workspace;
 
-use crate::{arguments::Selection, error::CliError};
+use super::Selection;
+use crate::error::CliError;
 
 /// More workspaces than one.
 #[derive(Debug, Default, Args)]
@@ -35,7 +36,7 @@ impl Workspaces {
     pub fn all(&self, selection: &Selection) -> Result<Vec<PathBuf>, CliError> {
         let mut all: Vec<PathBuf> = Vec::new();
         // Without patterns there is always one: the current directory.
-        if self.workspace_glob.is_empty() || selection.is_said() {
+        if self.workspace_glob.is_empty() || selection.workspace.is_named() {
             all.push(selection.workspace());
         }
         all.extend(self.more.iter().cloned());

@@ -1,4 +1,7 @@
-use std::path::PathBuf;
+use std::{
+    num::{NonZeroU32, NonZeroU64},
+    path::PathBuf,
+};
 
 use crate::{CompressionAlgorithm, CompressionSetting, Error, Include, ManifestError, OciConfig, Workspace};
 
@@ -45,6 +48,9 @@ fn every_key() {
         max-layers = 60
         virtual-packages = ["__cuda=12.6"]
         token-command = ["pass", "token"]
+        base-glibc = "2.36"
+        chunk-size = 90
+        registries = { "docker.io" = { username = "me", token = "env:HUB" } }
         "#,
     );
     assert_eq!(config.repositories, strings(&["ghcr.io/me/app"]));
@@ -69,9 +75,11 @@ fn every_key() {
         ]
     );
     let gzip9 = CompressionSetting { algorithm: CompressionAlgorithm::Gzip, level: Some(9) };
-    assert_eq!((config.compression, config.max_layers), (Some(gzip9), Some(60)));
+    assert_eq!((config.compression, config.max_layers), (Some(gzip9), NonZeroU32::new(60)));
     assert_eq!(config.virtual_packages.unwrap()[0].to_string(), "__cuda=12.6");
     assert_eq!(config.token_command, strings(&["pass", "token"]));
+    assert_eq!((config.base_glibc, config.chunk_size), (Some((2, 36)), NonZeroU64::new(90)));
+    assert_eq!(config.registries["docker.io"].token_variable(), Some("HUB"));
     assert_eq!(read(""), OciConfig::default());
     assert_eq!(read("[[tool.pixi-oci.include]]\nsrc = \"a\"").include.unwrap().len(), 1);
 }
@@ -106,39 +114,38 @@ fn an_environments_part_overrides_and_merges() {
 fn errors() {
     // What is written, line in the table, part of the message.
     let cases = [
-        ("max-layer = 3", "unknown key `max-layer` in [tool.pixi-oci], did you mean `max-layers`?"),
+        ("max-layer = 3", "unknown key `max-layer` (did you mean `max-layers`?)"),
         ("virtual_packages = []", "did you mean `virtual-packages`?"),
         ("zzz = 1", "known keys: repositories, tags"),
-        ("base = 3", "`tool.pixi-oci.base` must be a string, not an integer"),
-        ("tags = \"a\"", "`tool.pixi-oci.tags` must be a list, not a string"),
-        ("tags = [1]", "`tool.pixi-oci.tags` must be a string"),
+        ("base = 3", "expected a string, found integer `3` (write \"3\")"),
+        ("tags = \"a\"", "expected a list, found string \"a\""),
+        ("tags = [1]", "expected a string, found integer `1`"),
         ("env = { A = 1 }", "write \"1\""),
-        ("env = [\"A=1\"]", "must be a table"),
+        ("env = [\"A=1\"]", "expected a table"),
         ("env = { \"A=B\" = \"1\" }", "cannot be the name of a variable"),
-        ("cmd = \"a && b\"", "the command `cmd` needs a shell (`&`) (write it as a list"),
+        ("cmd = \"a && b\"", "the command needs a shell (`&`); write it as a list"),
         ("cmd = [\"a\"]\ntask = \"b\"", "keep one of them"),
-        ("ports = [0]", "a port is a number"),
-        ("ports = [\"80/x\"]", "a port is a number"),
-        ("ports = [70000]", "a port is a number"),
+        ("ports = [0]", "expected a port: a number"),
+        ("ports = [\"80/x\"]", "expected a port: a number"),
+        ("ports = [70000]", "expected a port: a number"),
         ("prefix = \"opt\"", "not an absolute path"),
         ("directories = [\"/a/../b\"]", "not an absolute path"),
-        ("compression = \"brotli\"", "`brotli` is not a compression"),
-        ("compression = \"gzip:13\"", "`gzip:13` is not a compression"),
-        ("compression = \"zstd:0\"", "`zstd:0` is not a compression"),
-        ("max-layers = 0", "at least 1"),
-        ("user = -1", "`user` is not a user id"),
-        ("include = [{ dest = \"a\" }]", "needs `src`"),
+        ("compression = \"brotli\"", "unknown compression `brotli`"),
+        ("compression = \"gzip:13\"", "unknown compression `gzip:13`"),
+        ("compression = \"zstd:0\"", "unknown compression `zstd:0`"),
+        ("max-layers = 0", "a whole number from 1"),
+        ("user = -1", "a user id cannot be negative"),
+        ("include = [{ dest = \"a\" }]", "`src` is missing"),
         ("include = [{ src = \"a\", mod = \"1\" }]", "did you mean `mode`?"),
-        ("include = [{ src = \"a\", mode = 755 }]", "a mode is written"),
-        ("include = [{ src = \"a\", mode = \"4755\" }]", "a mode is written"),
+        ("include = [{ src = \"a\", mode = 755 }]", "expected a mode"),
+        ("include = [{ src = \"a\", mode = \"4755\" }]", "expected a mode"),
+        ("registries = { \"r.io\" = { token = \"s3cret\" } }", "env:NAME"),
+        ("hashes = { a = \"00\" }", "64 lower-case hex digits"),
         ("include = [\"a -> \"]", "a path is empty"),
         ("virtual-packages = [\"cuda=12\"]", "two underscores"),
         ("environment = \"prodd\"", "no environment `prodd` (did you mean `prod`?)"),
         ("environments.prodd.base = \"x\"", "no environment `prodd` (did you mean `prod`?)"),
-        (
-            "environments.prod.bas = \"x\"",
-            "unknown key `bas` in [tool.pixi-oci.environments.prod], did you mean `base`?",
-        ),
+        ("environments.prod.bas = \"x\"", "unknown key `bas` (did you mean `base`?)"),
         ("environments.prod.environment = \"x\"", "belongs into [tool.pixi-oci]"),
     ];
     for (config, message) in cases {
@@ -146,5 +153,30 @@ fn errors() {
         assert!(error.to_string().contains(message), "{config}: {error}");
         let (line, _) = error.line_and_column().expect(config);
         assert_eq!(line, 6 + config.lines().count(), "{config}: {error}");
+    }
+}
+
+#[test]
+fn settings_of_a_command_line() {
+    let set = |text: &str| crate::parse_setting(text);
+    assert_eq!(set("max-layers=60").unwrap().max_layers, NonZeroU32::new(60));
+    assert_eq!(set("prefix = /srv/env").unwrap().prefix.as_deref(), Some("/srv/env"));
+    assert_eq!(set("base-glibc=2.36").unwrap().base_glibc, Some((2, 36)));
+    assert_eq!(set("cmd=[\"a\", \"b c\"]").unwrap().cmd, strings(&["a", "b c"]));
+    assert_eq!(set("token-command=pass show token").unwrap().token_command, strings(&["pass", "show", "token"]));
+    assert_eq!(set("env.A=x=y").unwrap().env, [("A".to_owned(), "x=y".to_owned())]);
+    assert_eq!(set("user=1000").unwrap().user.as_deref(), Some("1000"));
+    for (text, message) in [
+        ("max-layers", "KEY=VALUE"),
+        ("max-layer=3", "did you mean `max-layers`?"),
+        ("max-layers=0", "a whole number from 1"),
+        ("exclude=[1]", "expected a string, found integer `1`"),
+        ("prefix=srv", "`srv` is not an absolute path"),
+        ("environment=prod", "no environment"),
+        ("environments.prod.base=x", "no environment"),
+        ("=3", "key"),
+    ] {
+        let error = set(text).expect_err(text);
+        assert!(error.contains(message), "{text}: {error}");
     }
 }

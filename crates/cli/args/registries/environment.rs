@@ -1,10 +1,15 @@
 //! What the environment says about registries: logins, tokens of CI systems, proxies, certificates.
 
-use std::{env, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env,
+    path::PathBuf,
+};
 
 use pixi_oci_registry::{CredentialSources, HostCredentials, RegistryAccess, RegistryOptions, Secret};
+use pixi_oci_workspace::RegistryLogin;
 
-use crate::channels;
+use crate::{channels, error::CliError};
 
 /// How registries are reached, and who we are there, as far as the environment says it.
 pub fn access() -> RegistryAccess {
@@ -15,9 +20,9 @@ pub fn access() -> RegistryAccess {
             ..RegistryOptions::default()
         },
         credentials: CredentialSources {
+            logins: Vec::new(),
             token: text("REGISTRY_TOKEN").map(Secret::new),
-            // An argument, with the variable behind it.
-            user: None,
+            user: text("REGISTRY_USER"),
             token_command: None,
             auth_files: auth_files(),
             auth_config: text("DOCKER_AUTH_CONFIG").map(Secret::new),
@@ -25,6 +30,38 @@ pub fn access() -> RegistryAccess {
             ci: ci(),
         },
     }
+}
+
+/// The logins of single registries: `REGISTRY_USER_<HOST>` and `REGISTRY_TOKEN_<HOST>`, the host in capitals and `_` for
+/// everything else, over what `[tool.pixi-oci.registries]` says.
+///
+/// # Errors
+/// A variable that means two registries.
+pub fn logins(
+    hosts: &BTreeSet<String>,
+    configured: &BTreeMap<String, RegistryLogin>,
+) -> Result<Vec<HostCredentials>, CliError> {
+    let capitals = |host: &str| host.replace(|c: char| !c.is_ascii_alphanumeric(), "_").to_uppercase();
+    let mut logins = Vec::new();
+    for host in hosts {
+        let own = configured.get(host);
+        let name = capitals(host);
+        let (mut source_name, mut token) = (format!("REGISTRY_TOKEN_{name}"), text(&format!("REGISTRY_TOKEN_{name}")));
+        if token.is_some() && hosts.iter().any(|other| other != host && capitals(other) == name) {
+            return Err(CliError::Usage(format!(
+                "{source_name} means two registries; give them in [tool.pixi-oci.registries]"
+            )));
+        }
+        if let (None, Some(variable)) = (&token, own.and_then(|own| own.token_variable())) {
+            token = text(variable);
+            source_name = variable.to_owned();
+        }
+        let user = text(&format!("REGISTRY_USER_{name}")).or_else(|| own.and_then(|own| own.username.clone()));
+        let Some(token) = token else { continue };
+        let (user, password) = (user.unwrap_or_default(), Secret::new(token));
+        logins.push(HostCredentials { host: host.clone(), user, password, source_name });
+    }
+    Ok(logins)
 }
 
 /// Where podman, skopeo and docker keep logins, in the order in which podman looks.

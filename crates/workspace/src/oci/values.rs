@@ -1,0 +1,405 @@
+//! The values of `[tool.pixi-oci]` that are more than text.
+
+use std::{collections::BTreeMap, fmt};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
+};
+
+use crate::{VirtualPackage, split_plain};
+
+/// A port, written `8080` or `53/udp`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Port {
+    /// Not 0.
+    pub number: u16,
+    pub protocol: Protocol,
+}
+
+/// TCP where nothing is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Protocol {
+    Tcp,
+    Udp,
+    Sctp,
+}
+
+impl fmt::Display for Port {
+    /// As OCI's `ExposedPorts` has it, e.g. `8080/tcp`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let protocol = match self.protocol {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+            Protocol::Sctp => "sctp",
+        };
+        write!(f, "{}/{protocol}", self.number)
+    }
+}
+
+/// Application files to include: `"SRC"`, `"SRC -> DEST"` or `{ src, dest, mode }`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Include {
+    /// A path or glob relative to the workspace.
+    pub source: String,
+    /// Relative to the working directory, or absolute. `None`: the same relative path.
+    pub destination: Option<String>,
+    /// At most 0o777. `None`: by the executable bit of each file.
+    pub mode: Option<u32>,
+}
+
+impl std::str::FromStr for Include {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (source, destination) = match text.split_once("->") {
+            Some((source, destination)) => (source, Some(destination.trim().to_owned())),
+            None => (text, None),
+        };
+        Self { source: source.trim().to_owned(), destination, mode: None }.checked()
+    }
+}
+
+impl Include {
+    fn checked(self) -> Result<Self, &'static str> {
+        let empty = self.source.is_empty() || self.destination.as_deref() == Some("");
+        if empty { Err("a path is empty; write \"SRC\" or \"SRC -> DEST\"") } else { Ok(self) }
+    }
+}
+
+/// `gzip`, `zstd`, or either with a level: `gzip:9`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CompressionSetting {
+    pub algorithm: CompressionAlgorithm,
+    /// gzip 1 to 12, zstd 1 to 19. `None`: our default.
+    pub level: Option<u8>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CompressionAlgorithm {
+    /// Understood by everything.
+    Gzip,
+    /// Smaller and faster, for readers of this decade.
+    Zstd,
+}
+
+impl std::str::FromStr for CompressionSetting {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let error = || {
+            format!(
+                "unknown compression `{text}`; expected `gzip` or `zstd`, or a level with it: `gzip:1` to `gzip:12`, `zstd:1` to `zstd:19`"
+            )
+        };
+        let (name, level) = match text.split_once(':') {
+            Some((name, level)) => (name, Some(level.parse::<u8>().map_err(|_| error())?)),
+            None => (text, None),
+        };
+        let (algorithm, highest) = match name {
+            "gzip" => (CompressionAlgorithm::Gzip, 12),
+            "zstd" => (CompressionAlgorithm::Zstd, 19),
+            _ => return Err(error()),
+        };
+        if level.is_some_and(|level| !(1..=highest).contains(&level)) {
+            return Err(error());
+        }
+        Ok(Self { algorithm, level })
+    }
+}
+
+/// `{ username = "me", token = "env:NAME" }`. A token itself has no place in a file of the workspace.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RegistryLogin {
+    pub username: Option<String>,
+    #[serde(deserialize_with = "variable")]
+    token: Option<String>,
+}
+
+impl RegistryLogin {
+    /// The variable of the environment that has the token.
+    pub fn token_variable(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+}
+
+fn variable<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    let parse = |text: &str| match text.strip_prefix("env:") {
+        Some(name) if !name.is_empty() => Ok(name.to_owned()),
+        _ => Err("a token is written \"env:NAME\": the variable of the environment that has it".to_owned()),
+    };
+    from.deserialize_any(Text { expecting: "a string", numbers: false, parse }).map(Some)
+}
+
+/// Reads a text. What is wrong with it is found while it is visited, so that the error points at it, also in a list.
+struct Text<T> {
+    expecting: &'static str,
+    /// Whether a whole number is taken for its digits.
+    numbers: bool,
+    parse: fn(&str) -> Result<T, String>,
+}
+
+impl<T> Copy for Text<T> {}
+
+impl<T> Clone for Text<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Visitor<'_> for Text<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.expecting)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        (self.parse)(text).map_err(E::custom)
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<T, E> {
+        match self.numbers {
+            true => self.visit_str(&number.to_string()),
+            false => Err(E::invalid_type(serde::de::Unexpected::Signed(number), &self)),
+        }
+    }
+}
+
+impl<'de, T> DeserializeSeed<'de> for Text<T> {
+    type Value = T;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<T, D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+/// A list of them.
+struct List<T>(Text<T>);
+
+impl<'de, T> Visitor<'de> for List<T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Vec<T>, A::Error> {
+        let mut list = Vec::new();
+        while let Some(element) = elements.next_element_seed(self.0)? {
+            list.push(element);
+        }
+        Ok(list)
+    }
+}
+
+impl<'de> Deserialize<'de> for Port {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(Text { expecting: PORT, numbers: true, parse: port })
+    }
+}
+
+const PORT: &str = "a port: a number from 1 to 65535, or text such as \"53/udp\"";
+
+fn port(text: &str) -> Result<Port, String> {
+    let (number, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+    let protocol = match protocol {
+        "tcp" => Some(Protocol::Tcp),
+        "udp" => Some(Protocol::Udp),
+        "sctp" => Some(Protocol::Sctp),
+        _ => None,
+    };
+    let number = number.parse().ok().filter(|number| *number > 0);
+    number.zip(protocol).map(|(number, protocol)| Port { number, protocol }).ok_or(format!("expected {PORT}"))
+}
+
+impl<'de> Deserialize<'de> for CompressionSetting {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(Text { expecting: "a string", numbers: false, parse: |text| text.parse() })
+    }
+}
+
+pub(super) fn user<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    let parse = |text: &str| match text.strip_prefix('-') {
+        Some(_) => Err("a user id cannot be negative".to_owned()),
+        None => Ok(text.to_owned()),
+    };
+    from.deserialize_any(Text { expecting: "a user: NAME or UID, with :GROUP or :GID", numbers: true, parse }).map(Some)
+}
+
+pub(super) fn glibc<'de, D: Deserializer<'de>>(from: D) -> Result<Option<(u32, u32)>, D::Error> {
+    let parse = |text: &str| {
+        let number = |part: &str| part.parse::<u32>().ok();
+        let version = text.split_once('.').and_then(|(major, minor)| number(major).zip(number(minor)));
+        version.ok_or("a version of glibc is written MAJOR.MINOR, e.g. \"2.36\"".to_owned())
+    };
+    from.deserialize_any(Text { expecting: "a string", numbers: false, parse }).map(Some)
+}
+
+const PATH: Text<String> = Text { expecting: "a string", numbers: false, parse: absolute_path };
+
+fn absolute_path(path: &str) -> Result<String, String> {
+    let clean = path.starts_with('/') && !path.split('/').any(|part| part == ".." || part == ".");
+    if !clean || path.chars().any(char::is_control) {
+        return Err(format!("`{}` is not an absolute path without `.` and `..`", path.escape_debug()));
+    }
+    Ok(path.to_owned())
+}
+
+pub(super) fn absolute<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    from.deserialize_any(PATH).map(Some)
+}
+
+pub(super) fn absolute_list<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<String>>, D::Error> {
+    from.deserialize_any(List(PATH)).map(Some)
+}
+
+pub(super) fn virtual_packages<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<VirtualPackage>>, D::Error> {
+    let parse = |text: &str| text.parse().map_err(|error: crate::Error| error.to_string());
+    from.deserialize_any(List(Text { expecting: "a string", numbers: false, parse })).map(Some)
+}
+
+/// A command as a list, or as a line that needs no shell.
+pub(super) fn argv<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<String>>, D::Error> {
+    struct Argv;
+
+    impl<'de> Visitor<'de> for Argv {
+        type Value = Vec<String>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list, or a command line without shell syntax")
+        }
+
+        fn visit_str<E: Error>(self, line: &str) -> Result<Vec<String>, E> {
+            split_plain(line).map_err(|why| {
+                E::custom(format!("the command {why}; write it as a list, e.g. [\"sh\", \"-c\", \"…\"]"))
+            })
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut words: A) -> Result<Vec<String>, A::Error> {
+            std::iter::from_fn(|| words.next_element().transpose()).collect()
+        }
+    }
+
+    from.deserialize_any(Argv).map(Some)
+}
+
+/// Names and values, in their order.
+pub(super) fn variables<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(String, String)>, D::Error> {
+    struct Variables;
+
+    impl<'de> Visitor<'de> for Variables {
+        type Value = Vec<(String, String)>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a table")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+            let parse = |name: &str| match name.is_empty() || name.contains(['=', '\0']) {
+                true => Err(format!("`{}` cannot be the name of a variable", name.escape_debug())),
+                false => Ok(name.to_owned()),
+            };
+            let name = Text { expecting: "a name", numbers: false, parse };
+            let mut all = Vec::new();
+            while let Some(name) = entries.next_key_seed(name)? {
+                all.push((name, entries.next_value()?));
+            }
+            Ok(all)
+        }
+    }
+
+    from.deserialize_any(Variables)
+}
+
+pub(super) fn hashes<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, String>, D::Error> {
+    struct Sha256(String);
+
+    impl<'de> Deserialize<'de> for Sha256 {
+        fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+            let parse = |text: &str| {
+                let is_hex = text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+                match text.len() == 64 && is_hex {
+                    true => Ok(Sha256(text.to_owned())),
+                    false => Err("a sha256 has 64 lower-case hex digits".to_owned()),
+                }
+            };
+            from.deserialize_any(Text { expecting: "a string", numbers: false, parse })
+        }
+    }
+
+    let hashes = BTreeMap::<String, Sha256>::deserialize(from)?;
+    Ok(hashes.into_iter().map(|(name, hash)| (name, hash.0)).collect())
+}
+
+impl<'de> Deserialize<'de> for Include {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(IncludeVisitor)
+    }
+}
+
+/// An include as a table.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct IncludeTable {
+    src: String,
+    dest: Option<String>,
+    #[serde(default, deserialize_with = "mode")]
+    mode: Option<u32>,
+}
+
+struct IncludeVisitor;
+
+impl<'de> Visitor<'de> for IncludeVisitor {
+    type Value = Include;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("\"SRC\", \"SRC -> DEST\" or { src = … }")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Include, E> {
+        text.parse().map_err(E::custom)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<Include, A::Error> {
+        let IncludeTable { src, dest, mode } = IncludeTable::deserialize(MapAccessDeserializer::new(table))?;
+        Include { source: src, destination: dest, mode }.checked().map_err(A::Error::custom)
+    }
+}
+
+/// `"0755"` or `0o755`; that an integer is written in octal is checked by [`super::read`], which sees how it is written.
+fn mode<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
+    struct Mode;
+
+    impl Visitor<'_> for Mode {
+        type Value = u32;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(MODE)
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<u32, E> {
+            let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777);
+            mode.ok_or_else(|| E::custom(format!("expected {MODE}")))
+        }
+
+        fn visit_i64<E: Error>(self, number: i64) -> Result<u32, E> {
+            let mode = u32::try_from(number).ok().filter(|mode| *mode <= 0o777);
+            mode.ok_or_else(|| E::custom(format!("expected {MODE}")))
+        }
+    }
+
+    from.deserialize_any(Mode).map(Some)
+}
+
+pub(super) const MODE: &str = "a mode: \"0644\" or 0o644, at most 0777";
+
+/// `semver`, `pep440` or `calver`.
+pub(super) fn version_scheme<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    let parse = |text: &str| match text {
+        "semver" | "pep440" | "calver" => Ok(text.to_owned()),
+        other => Err(format!("unknown version scheme `{other}`; expected semver, pep440 or calver")),
+    };
+    from.deserialize_any(Text { expecting: "a string", numbers: false, parse }).map(Some)
+}
