@@ -3,6 +3,7 @@
 use std::{env, path::PathBuf};
 
 use clap::Args;
+use pixi_oci_cachedir::Root;
 use pixi_oci_net::Client;
 use pixi_oci_project::{Caches, Resources, Session};
 use pixi_oci_registry::RegistryAccess;
@@ -36,6 +37,9 @@ pub struct Means {
     /// Where packages, base images and finished layers are kept [default: $XDG_CACHE_HOME/pixi-oci, else ~/.cache/pixi-oci].
     #[arg(long, value_name = "DIR", env = "PIXI_OCI_CACHE_DIR", hide_env_values = true)]
     cache_dir: Option<PathBuf>,
+    /// Hash everything that is used of the cache, instead of trusting files whose size, times and inode are as they were.
+    #[arg(long)]
+    check_cache: bool,
     #[command(flatten)]
     config: ConfigArgs,
 }
@@ -52,7 +56,7 @@ impl Means {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let size = |kind: &str| cache_size(&format!("PIXI_OCI_{kind}_CACHE_SIZE"));
         let caches = Caches {
-            dir: self.cache()?,
+            dir: Root::new(self.cache()?).check_all(self.check_cache),
             layers: if layers.is_some() { size("LAYER")? } else { 0 },
             archives: size("ARCHIVE")?,
         };

@@ -8,6 +8,7 @@ use std::{
     sync::atomic::AtomicBool,
 };
 
+use pixi_oci_cachedir::Root;
 use pixi_oci_fetch::CachedArchive;
 use pixi_oci_layer::DigestWriter;
 use pixi_oci_lock::{LockFile, LockedPackage, PlatformWanted, Sha256};

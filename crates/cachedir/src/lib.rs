@@ -15,5 +15,5 @@ mod trim;
 
 pub use blobs::{Blobs, Identity, Known, hex, sha256_of};
 pub use root::{Held, Root};
-pub use staging::{StagedDirectory, is_at, lock, staged_file, sweep_files};
+pub use staging::{StagedDirectory, is_at, lock, staged_file, sweep_directories, sweep_files};
 pub use trim::{Entry, files_below, trim, usage};

@@ -99,7 +99,7 @@ impl Drop for StagedDirectory {
 }
 
 /// Removes what killed processes left in `parent`. What cannot be removed is somebody else's, or gone.
-fn sweep_directories(parent: &Path, prefix: &str) {
+pub fn sweep_directories(parent: &Path, prefix: &str) {
     let Ok(entries) = fs::read_dir(parent) else { return };
     for entry in entries.flatten() {
         if begins(&entry, prefix) && entry.file_type().is_ok_and(|kind| kind.is_dir()) {

@@ -10,6 +10,6 @@ mod error;
 mod fetch;
 mod item;
 
-pub use cache::{ArchiveCache, CachedArchive, Held};
+pub use cache::{ArchiveCache, CachedArchive};
 pub use error::Error;
 pub use item::{ArchiveIdentity, FetchEvent, FetchItem, FetchOptions};

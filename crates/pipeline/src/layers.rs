@@ -117,7 +117,7 @@ impl Workshop<'_> {
             }
             let path = self.layout.blob_path(&record.digest);
             if let Some(cache) = self.stock.layers.as_ref().filter(|_| path.exists()) {
-                cache.put(&slot.planned.key, record, &path);
+                cache.put(&slot.planned.key, record, &path, true);
             }
             let compression = self.project.configuration.compression;
             slot.layer = Some(PackageLayer::known(record, compression, LayerOrigin::Registry));
@@ -156,7 +156,7 @@ impl Workshop<'_> {
         let layer = &made.layer;
         if let Some(cache) = &self.stock.layers {
             let blob = self.layout.blob_path(&layer.digest);
-            cache.put(&planned.key, &LayerRecord::new(layer, &made.findings), &blob);
+            cache.put(&planned.key, &LayerRecord::new(layer, &made.findings), &blob, false);
         }
         self.hand_on(layer);
         self.session.emit(Event::LayerFinished {

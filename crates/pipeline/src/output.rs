@@ -5,33 +5,26 @@
 
 use std::{
     collections::BTreeMap,
-    fs::File,
-    io,
     path::{Path, PathBuf},
 };
 
+use pixi_oci_cachedir::StagedDirectory;
 use pixi_oci_image::Index;
 use pixi_oci_layer::Digest;
-use pixi_oci_platform::{Links, open, open_lock};
 use pixi_oci_store::{DestinationRef, OciLayout, publish};
-use tempfile::TempDir;
 
 use crate::Error;
 use pixi_oci_project::RequestError;
 
 /// How the names of directories begin in which builds are made.
 const PREFIX: &str = ".pixi-oci-build-";
-/// Locked by the build that uses the directory.
-const LOCK: &str = "lock";
 const LAYOUT: &str = "layout";
 
 /// The destination of a build.
 pub struct Output {
     reference: DestinationRef,
     staging: OciLayout,
-    directory: TempDir,
-    /// The kernel drops the lock when the process dies: whoever comes later can tell that nobody needs the directory.
-    _lock: File,
+    directory: StagedDirectory,
 }
 
 impl Output {
@@ -63,10 +56,9 @@ impl Output {
         let parent = reference.path().parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let failed = |source| Error::Io { action: "make a temporary directory in", path: parent.into(), source };
         fs_err::create_dir_all(parent).map_err(failed)?;
-        sweep(parent);
-        let (directory, lock) = locked_directory(parent).map_err(failed)?;
+        let directory = StagedDirectory::new(parent, PREFIX).map_err(failed)?;
         let staging = OciLayout::open(&directory.path().join(LAYOUT))?;
-        Ok(Self { reference, staging, directory, _lock: lock })
+        Ok(Self { reference, staging, directory })
     }
 
     /// The destination's name.
@@ -129,41 +121,6 @@ impl Output {
     }
 }
 
-/// Makes a directory that nobody sweeps away.
-fn locked_directory(parent: &Path) -> io::Result<(TempDir, File)> {
-    loop {
-        let directory = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;
-        let path = directory.path().join(LOCK);
-        let lock = match open_lock(&path) {
-            // Whoever swept took it for one of a killed build: it was not locked yet.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            lock => lock?,
-        };
-        lock.lock()?;
-        if path.exists() {
-            return Ok((directory, lock));
-        }
-    }
-}
-
-/// Removes what killed builds left in `parent`. What cannot be removed is somebody else's, or gone.
-fn sweep(parent: &Path) {
-    let Ok(entries) = fs_err::read_dir(parent) else { return };
-    for entry in entries.flatten() {
-        let path = entry.path();
-        let ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
-        if ours && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            match open(&path.join(LOCK), Links::Refuse) {
-                // Removed under its lock, so that an owner who gets the lock sees that it is gone.
-                Ok(lock) if lock.try_lock().is_ok() => drop(fs_err::remove_dir_all(&path)),
-                Ok(_) => {}
-                // Killed before it had a lock, or just being made: nothing is in it.
-                Err(_) => drop(fs_err::remove_dir(&path)),
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,11 +132,11 @@ mod tests {
         let live = Output::open(&destination).unwrap();
         let dead = parent.path().join(".pixi-oci-build-dead");
         fs_err::create_dir_all(dead.join("layout")).unwrap();
-        File::create(dead.join(LOCK)).unwrap();
+        fs_err::File::create(dead.join("lock")).unwrap();
         // These were killed before they had a layout, and before they had a lock.
         let young = ["new", "newer"].map(|name| parent.path().join(format!(".pixi-oci-build-{name}")));
         young.iter().for_each(|directory| fs_err::create_dir(directory).unwrap());
-        File::create(young[0].join(LOCK)).unwrap();
+        fs_err::File::create(young[0].join("lock")).unwrap();
         let other = Output::open(&destination).unwrap();
         assert!(live.scratch().exists() && other.scratch().exists() && !dead.exists());
         assert!(!young.iter().any(|directory| directory.exists()));

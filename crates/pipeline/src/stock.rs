@@ -45,17 +45,17 @@ pub struct Stock<'a> {
 }
 
 impl<'a> Stock<'a> {
-    /// The caches of a session, and published images. What the latter say is kept only where they were named: others are
-    /// looked at by default, and that is for once.
-    pub fn new(session: &Session, remote: Option<&'a dyn Remote>, keeps_published: bool) -> Self {
+    /// The caches of a session, and published images. What came from such images, now or earlier, counts beyond this run
+    /// only where they are `named` by the user: others are looked at by default, and that is for once.
+    pub fn new(session: &Session, remote: Option<&'a dyn Remote>, named: bool) -> Self {
         let dir = &session.caches.dir;
         // What published images said counts exactly where their layers do: in the layer cache.
         let keeps_layers = session.caches.layers > 0;
         Self {
             facts: FactsCache::open(dir),
-            published_facts: keeps_layers.then(|| FactsCache::open_published(dir)),
-            keeps_published,
-            layers: keeps_layers.then(|| LayerCache::open(dir, session.caches.layers)),
+            published_facts: (keeps_layers && named).then(|| FactsCache::open_published(dir)),
+            keeps_published: named,
+            layers: keeps_layers.then(|| LayerCache::open(dir, session.caches.layers, named)),
             remote,
         }
     }

@@ -89,6 +89,7 @@ impl Staged<'_> {
     pub fn trim(&self) -> Result<(), Error> {
         self.session.archives()?.trim(self.session.caches.archives);
         self.stock.trim();
+        self.session.report_damage();
         Ok(())
     }
 }

@@ -50,7 +50,7 @@ pub fn survey(survey: &Survey<'_>) -> Result<(EnvironmentPlan, Blobs), Error> {
     // workspace's own packages.
     let has_cache = survey.remote.is_some() || session.caches.dir.exists();
     let beside = if has_cache { None } else { Some(temporary()?) };
-    let room = beside.as_ref().map_or(session.caches.dir.as_path(), |directory| directory.path());
+    let room = beside.as_ref().map_or(&*session.caches.dir, |directory| directory.path());
     let output = Output::scratch_in(room)?;
     let archives = if has_cache { Some(session.archives()?) } else { None };
     let _held = archives.as_ref().map(ArchiveCache::hold);
@@ -58,7 +58,8 @@ pub fn survey(survey: &Survey<'_>) -> Result<(EnvironmentPlan, Blobs), Error> {
     // events.
     let quiet = session.quiet(session.offline || !survey.asks_for_base);
     // A plan leaves nothing behind.
-    let stock = Stock::new(&quiet, survey.remote, false);
+    let named = !project.inputs.cache_from.is_empty();
+    let stock = Stock { keeps_published: false, ..Stock::new(&quiet, survey.remote, named) };
     let workshop = Workshop {
         project,
         session: &quiet,

@@ -1,24 +1,20 @@
 //! A directory that is made beside its place, and gets there in one step.
 //!
 //! The new directory and the old one change places in one system call, so at every moment one of them is there, whole. What
-//! a killed process leaves begins with [`PREFIX`] and is not locked any more; whoever comes next removes it.
+//! a killed process leaves is removed by who comes next ([`StagedDirectory`]).
 
 use std::{
-    fs::File,
-    io::{self, Write},
+    io,
     path::{Path, PathBuf},
 };
 
-use pixi_oci_platform::{Links, exchange, open, open_lock};
-use tempfile::TempDir;
+use pixi_oci_cachedir::StagedDirectory;
+use pixi_oci_platform::exchange;
 
 use crate::Error;
 
 /// How the names of directories begin in which something is made.
 const PREFIX: &str = ".pixi-oci-new-";
-const LOCK: &str = "lock";
-/// What the lock file holds as soon as it is locked: an empty one belongs to somebody who is just about to lock it.
-const HELD: &[u8] = b"held";
 const NEW: &str = "new";
 
 /// A directory in the making.
@@ -26,9 +22,7 @@ const NEW: &str = "new";
 pub struct Staging {
     to: PathBuf,
     new: PathBuf,
-    directory: TempDir,
-    /// The kernel drops the lock when the process dies.
-    _lock: File,
+    directory: StagedDirectory,
 }
 
 impl Staging {
@@ -40,15 +34,11 @@ impl Staging {
         let to = std::path::absolute(to).map_err(Error::io("find", to))?;
         let parent = to.parent().unwrap_or(Path::new("/")).to_path_buf();
         fs_err::create_dir_all(&parent).map_err(Error::io("make", &parent))?;
-        sweep(&parent);
         let failed = || Error::io("make a temporary directory in", &parent);
-        let directory = tempfile::Builder::new().prefix(PREFIX).tempdir_in(&parent).map_err(failed())?;
-        let lock = open_lock(&directory.path().join(LOCK)).map_err(failed())?;
-        lock.lock().map_err(failed())?;
-        (&lock).write_all(HELD).map_err(failed())?;
+        let directory = StagedDirectory::new(&parent, PREFIX).map_err(failed())?;
         let new = directory.path().join(NEW);
         fs_err::create_dir(&new).map_err(failed())?;
-        Ok(Self { to, new, directory, _lock: lock })
+        Ok(Self { to, new, directory })
     }
 
     /// Where to make it.
@@ -84,39 +74,6 @@ impl Staging {
     }
 }
 
-impl Drop for Staging {
-    /// The lock goes last, so that what a kill leaves can be told from what is in the making.
-    fn drop(&mut self) {
-        let Ok(entries) = fs_err::read_dir(self.directory.path()) else { return };
-        for entry in entries.flatten().filter(|entry| entry.file_name() != LOCK) {
-            let _ = match entry.file_type() {
-                Ok(kind) if kind.is_dir() => fs_err::remove_dir_all(entry.path()),
-                _ => fs_err::remove_file(entry.path()),
-            };
-        }
-    }
-}
-
-/// Removes what killed processes left in `parent`. What cannot be removed is somebody else's, or gone.
-fn sweep(parent: &Path) {
-    let Ok(entries) = fs_err::read_dir(parent) else { return };
-    for entry in entries.flatten() {
-        let path = entry.path();
-        let ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
-        if ours && entry.file_type().is_ok_and(|kind| kind.is_dir()) && is_abandoned(&path) {
-            let _ = fs_err::remove_dir_all(&path);
-        }
-    }
-}
-
-fn is_abandoned(directory: &Path) -> bool {
-    match open(&directory.join(LOCK), Links::Refuse) {
-        Ok(lock) => lock.metadata().is_ok_and(|meta| meta.len() > 0) && lock.try_lock().is_ok(),
-        // The lock file comes first and goes last.
-        Err(_) => directory.join(NEW).exists(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,19 +90,5 @@ mod tests {
             assert_eq!(names, [text]);
         }
         assert_eq!(fs_err::read_dir(parent.path()).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn only_what_the_dead_left_is_swept() {
-        let parent = tempfile::tempdir().unwrap();
-        let to = parent.path().join("product");
-        let live = Staging::beside(&to).unwrap();
-        let dead = parent.path().join(".pixi-oci-new-dead");
-        fs_err::create_dir_all(dead.join(NEW)).unwrap();
-        let dying = parent.path().join(".pixi-oci-new-dying");
-        fs_err::create_dir_all(&dying).unwrap();
-        fs_err::write(dying.join(LOCK), HELD).unwrap();
-        let other = Staging::beside(&to).unwrap();
-        assert!(live.path().exists() && other.path().exists() && !dead.exists() && !dying.exists());
     }
 }

@@ -38,9 +38,8 @@ pub fn pin_bases(workspace: &Workspace, write: bool, session: &Session) -> Resul
     let common = workspace.oci.base.as_deref().unwrap_or(DEFAULT_BASE);
     let own = workspace.oci.environments.values().filter_map(|environment| environment.base.as_deref());
     let names: BTreeSet<&str> = own.chain([common]).collect();
-    let cache = session.caches.dir.join("base");
     let options = BaseOptions {
-        cache_dir: &cache,
+        cache: &session.caches.dir,
         offline: session.offline,
         compression: Compression::default(),
         registries: &session.registries,

@@ -3,7 +3,6 @@
 use std::{
     ffi::OsString,
     num::NonZeroUsize,
-    path::PathBuf,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
@@ -11,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use pixi_oci_cachedir::Root;
 use pixi_oci_fetch::ArchiveCache;
 use pixi_oci_net::Client;
 use pixi_oci_registry::{Events, RegistryAccess};
@@ -44,7 +44,7 @@ pub struct Session {
 /// Where results are kept for later runs, and how many bytes of them.
 #[derive(Debug, Clone)]
 pub struct Caches {
-    pub dir: PathBuf,
+    pub dir: Root,
     /// Limit for finished layers; with 0 none are kept and none are taken.
     pub layers: u64,
     /// Limit for downloaded archives.
@@ -133,6 +133,20 @@ impl Session {
     /// The cache of downloaded archives.
     pub fn archives(&self) -> Result<ArchiveCache, Error> {
         Ok(ArchiveCache::open(&self.caches.dir)?)
+    }
+
+    /// Says what was found damaged in the caches since the last call.
+    pub fn report_damage(&self) {
+        let damaged = self.caches.dir.take_damaged();
+        let Some(first) = damaged.first() else { return };
+        let others = match damaged.len() {
+            1 => String::new(),
+            more => format!(" and {} other files", more - 1),
+        };
+        self.warn(format!(
+            "{}{others} of the cache were damaged; what they held is made or fetched again",
+            first.display()
+        ));
     }
 
     /// Runs a future to its end; drops it when the run is cancelled.

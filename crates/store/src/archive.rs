@@ -8,6 +8,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use pixi_oci_cachedir::{staged_file, sweep_files};
 use pixi_oci_image::Descriptor;
 use pixi_oci_layer::Digest;
 use pixi_oci_registry::document::References;
@@ -15,7 +16,6 @@ use pixi_oci_registry::document::References;
 use crate::{
     BlobSource, Error,
     destination::{check_bytes, copy_checked, open_source},
-    staging,
 };
 
 /// The time of every entry: 1970-01-01, as the archive is no older or younger than its content.
@@ -157,8 +157,8 @@ pub(crate) fn write(path: &Path, mut entries: Vec<Entry>) -> Result<(), Error> {
     let (dir, name) = dir_and_name(path)?;
     std::fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
     let prefix = format!(".{name}.partial-");
-    staging::sweep(dir, &prefix).map_err(Error::io("clean up", dir))?;
-    let staged = staging::create(dir, &prefix).map_err(Error::io("create a file in", dir))?;
+    sweep_files(dir, &prefix).map_err(Error::io("clean up", dir))?;
+    let staged = staged_file(dir, &prefix).map_err(Error::io("create a file in", dir))?;
 
     let mut tar = io::BufWriter::with_capacity(1 << 20, staged.as_file());
     for entry in &entries {

@@ -27,6 +27,7 @@ use std::{path::Path, sync::Arc};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use oci_read::{Budget, document as read};
 use oci_spec::image::History;
+use pixi_oci_cachedir::Root;
 use pixi_oci_image::{Architecture, Descriptor};
 use pixi_oci_layer::{Compression, Digest};
 use tempfile::NamedTempFile;
@@ -41,6 +42,7 @@ pub(crate) use local::Local;
 pub use pin::{how_to_pin, present_digest, with_digest};
 pub use reference::{BaseRef, LayoutImage};
 pub(crate) use store::Store;
+pub use store::{hold_bases, trim_bases};
 pub use take_out::{TakenOut, take_out};
 
 use self::registry::BaseRegistry;
@@ -50,7 +52,7 @@ use pixi_oci_registry::{Events, RegistryAccess};
 #[derive(Clone, Copy)]
 pub struct BaseOptions<'a> {
     /// Where documents and layers are kept. Several processes may share it.
-    pub cache_dir: &'a Path,
+    pub cache: &'a Root,
     /// Whether registries must not be asked. Images of this machine can be used all the same.
     pub offline: bool,
     /// How plain tars are compressed.
@@ -107,7 +109,7 @@ async fn obtain(
     architecture: Architecture,
     options: &BaseOptions<'_>,
 ) -> Result<Option<BaseImage>, Problem> {
-    let store = Store::open(options.cache_dir)?;
+    let store = Store::open(options.cache)?;
     let source = match base {
         BaseRef::Scratch => return Ok(None),
         BaseRef::OciLayout { dir, image } => Source::Local(local::Local::layout(dir, image)?),

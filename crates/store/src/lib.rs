@@ -13,7 +13,6 @@ mod layout_index;
 mod oci_archive;
 mod oci_layout;
 mod pull;
-mod staging;
 mod stored;
 mod target;
 

@@ -17,6 +17,7 @@ use std::{
 };
 
 use oci_read::document::is_layout;
+use pixi_oci_cachedir::{is_at, lock, staged_file, sweep_files};
 use pixi_oci_image::Descriptor;
 use pixi_oci_layer::Digest;
 use pixi_oci_platform::open_lock;
@@ -27,7 +28,6 @@ use crate::{
     BlobSource, Destination, Error,
     destination::{check_bytes, copy_checked, open_source},
     layout_index::LayoutIndex,
-    staging,
     target::check_layout_name,
 };
 
@@ -99,7 +99,7 @@ impl OciLayout {
         }
         let blobs = layout.blobs_dir();
         fs::create_dir_all(&blobs).map_err(Error::io("create", &blobs))?;
-        staging::sweep(dir, STAGING_PREFIX).map_err(Error::io("clean up", dir))?;
+        sweep_files(dir, STAGING_PREFIX).map_err(Error::io("clean up", dir))?;
         Ok(layout)
     }
 
@@ -120,7 +120,7 @@ impl OciLayout {
     ///
     /// [`Error::Io`].
     pub fn staging(&self) -> Result<StagedBlob, Error> {
-        staging::create(&self.dir, STAGING_PREFIX).map(StagedBlob).map_err(Error::io("create a file in", &self.dir))
+        staged_file(&self.dir, STAGING_PREFIX).map(StagedBlob).map_err(Error::io("create a file in", &self.dir))
     }
 
     /// Makes a staged file the blob `digest`. The digest is the one that was computed while the file was written; here
@@ -229,9 +229,9 @@ impl OciLayout {
         let lock = || -> io::Result<File> {
             loop {
                 let file = open_lock(&marker)?;
-                staging::lock(&file)?;
+                lock(&file)?;
                 // While we waited somebody may have removed the directory and made a new one.
-                if staging::is_at(&file, &marker)? {
+                if is_at(&file, &marker)? {
                     return Ok(file);
                 }
             }

@@ -65,9 +65,8 @@ impl FromArgs {
 
 fn from_image(image: &str, path: &str, to: &Path, session: &Session) -> Result<(), CliError> {
     let base = BaseRef::parse(image)?;
-    let cache = session.caches.dir.join("base");
     let options = BaseOptions {
-        cache_dir: &cache,
+        cache: &session.caches.dir,
         offline: session.offline,
         compression: Default::default(),
         registries: &session.registries,

@@ -106,7 +106,7 @@ fn bootstrap(args: &ProductArgs, manifest: &ProductManifest, output: &Output) ->
     let scratch = Scratch::new(&surroundings.scratch).map_err(RunError::from)?;
     let session = args.means.session(None, args.registry.access(), None)?;
     let options = BaseOptions {
-        cache_dir: &session.caches.dir.join("base"),
+        cache: &session.caches.dir,
         offline: session.offline,
         compression: Default::default(),
         registries: &session.registries,

@@ -1,4 +1,7 @@
-use std::{fs::File, path::PathBuf};
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+};
 
 use super::*;
 
@@ -21,12 +24,15 @@ fn fill(cache: &ArchiveCache, content: &[u8]) -> CachedArchive {
 #[test]
 fn what_is_accepted_is_found() {
     let directory = tempfile::tempdir().unwrap();
-    let cache = ArchiveCache::open(directory.path()).unwrap();
+    let cache = ArchiveCache::open(&Root::new(directory.path())).unwrap();
     assert_eq!(cache.lookup(&item(b"x", None)).unwrap(), None);
     let archive = fill(&cache, b"x");
     let hex = archive.sha256.to_string();
     assert_eq!(archive.path, directory.path().join(format!("archives/{}/{hex}.conda", &hex[..2])));
-    assert_eq!(ArchiveCache::open(directory.path()).unwrap().lookup(&item(b"x", Some(1))).unwrap(), Some(archive));
+    assert_eq!(
+        ArchiveCache::open(&Root::new(directory.path())).unwrap().lookup(&item(b"x", Some(1))).unwrap(),
+        Some(archive)
+    );
     let error = cache.lookup(&item(b"x", Some(2))).unwrap_err().to_string();
     assert!(error.contains("has 1 bytes, the lock file says 2"), "{error}");
 }
@@ -35,7 +41,7 @@ fn what_is_accepted_is_found() {
 #[test]
 fn a_url_without_a_hash_is_remembered_by_what_it_gave() {
     let directory = tempfile::tempdir().unwrap();
-    let cache = ArchiveCache::open(directory.path()).unwrap();
+    let cache = ArchiveCache::open(&Root::new(directory.path())).unwrap();
     let url = |url: &str| ArchiveLocation::Url(url.parse().unwrap());
     let item = |location| FetchItem { sha256: None, location, ..item(b"", None) };
     let fetch = |location| {
@@ -59,7 +65,7 @@ fn a_url_without_a_hash_is_remembered_by_what_it_gave() {
 #[test]
 fn nothing_wrong_gets_a_name() {
     let directory = tempfile::tempdir().unwrap();
-    let cache = ArchiveCache::open(directory.path()).unwrap();
+    let cache = ArchiveCache::open(&Root::new(directory.path())).unwrap();
     let mut incoming = cache.incoming().unwrap();
     incoming.write(b"y").unwrap();
     assert!(matches!(cache.accept(incoming, &item(b"x", None)), Err(Error::Sha256Mismatch { .. })));
@@ -70,15 +76,15 @@ fn nothing_wrong_gets_a_name() {
 #[test]
 fn a_changed_archive_is_hashed_again_and_thrown_away() {
     let directory = tempfile::tempdir().unwrap();
-    let cache = ArchiveCache::open(directory.path()).unwrap();
+    let cache = ArchiveCache::open(&Root::new(directory.path())).unwrap();
     let archive = fill(&cache, b"good");
 
     // Touched, but not changed: still good, and remembered as such.
     let later = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1);
     File::options().write(true).open(&archive.path).unwrap().set_modified(later).unwrap();
     assert!(cache.lookup(&item(b"good", None)).unwrap().is_some());
-    let seen = std::fs::read_to_string(seen_path(&archive.path)).unwrap();
-    assert!(seen.starts_with("size 4 mtime 1.000000000 "), "{seen}");
+    let note = std::fs::read_to_string(note_path(&archive.path)).unwrap();
+    assert!(note.contains("\"mtime\":[1,0]"), "{note}");
 
     std::fs::write(&archive.path, b"evil").unwrap();
     File::options().write(true).open(&archive.path).unwrap().set_modified(later).unwrap();
@@ -97,31 +103,35 @@ fn a_changed_archive_is_hashed_again_and_thrown_away() {
 #[test]
 fn abandoned_files_are_removed_and_others_are_not() {
     let directory = tempfile::tempdir().unwrap();
-    let cache = ArchiveCache::open(directory.path()).unwrap();
+    let cache = ArchiveCache::open(&Root::new(directory.path())).unwrap();
     let abandoned = cache.tmp().join("abandoned");
     std::fs::write(&abandoned, b"half").unwrap();
     let incoming = cache.incoming().unwrap();
-    ArchiveCache::open(directory.path()).unwrap();
+    ArchiveCache::open(&Root::new(directory.path())).unwrap();
     assert!(!abandoned.exists());
     assert!(incoming.file.path().exists());
+}
+
+fn note_path(path: &Path) -> PathBuf {
+    PathBuf::from(format!("{}.note", path.display()))
 }
 
 /// Writes when an archive was used last.
 fn used(archive: &CachedArchive, days: u64) {
     let time = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(86_400 * days);
-    File::options().append(true).open(seen_path(&archive.path)).unwrap().set_modified(time).unwrap();
+    File::options().append(true).open(note_path(&archive.path)).unwrap().set_modified(time).unwrap();
 }
 
 #[test]
 fn the_archives_that_were_not_used_for_longest_go_first() {
     let directory = tempfile::tempdir().unwrap();
-    let cache = ArchiveCache::open(directory.path()).unwrap();
+    let cache = ArchiveCache::open(&Root::new(directory.path())).unwrap();
     let [one, two, three] = [b"one..", b"two..", b"three"].map(|content| fill(&cache, content));
     (0..).zip([&one, &two, &three]).for_each(|(days, archive)| used(archive, days));
     // The oldest one is used again.
     assert!(cache.lookup(&item(b"one..", None)).unwrap().is_some());
     cache.trim(10);
-    let there = [&one, &two, &three].map(|archive| (archive.path.exists(), seen_path(&archive.path).exists()));
+    let there = [&one, &two, &three].map(|archive| (archive.path.exists(), note_path(&archive.path).exists()));
     assert_eq!(there, [(true, true), (false, false), (true, true)]);
     cache.trim(0);
     assert!(!one.path.exists() && !three.path.exists());
@@ -131,9 +141,9 @@ fn the_archives_that_were_not_used_for_longest_go_first() {
 #[test]
 fn no_archive_is_removed_while_somebody_holds_the_cache() {
     let directory = tempfile::tempdir().unwrap();
-    let cache = ArchiveCache::open(directory.path()).unwrap();
+    let cache = ArchiveCache::open(&Root::new(directory.path())).unwrap();
     let archive = fill(&cache, b"x");
-    let held = [cache.hold(), ArchiveCache::open(directory.path()).unwrap().hold()];
+    let held = [cache.hold(), ArchiveCache::open(&Root::new(directory.path())).unwrap().hold()];
     cache.trim(0);
     assert!(archive.path.exists());
     let [first, second] = held;

@@ -13,6 +13,7 @@ use tokio::{
 };
 use url::Url;
 
+use pixi_oci_cachedir::Root;
 use pixi_oci_lock::{ArchiveLocation, Sha256};
 use pixi_oci_net::RetryPolicy;
 
@@ -106,7 +107,7 @@ struct Setting {
 impl Setting {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let cache = ArchiveCache::open(&directory.path().join("cache")).unwrap();
+        let cache = ArchiveCache::open(&Root::new(directory.path().join("cache"))).unwrap();
         let client = Client::new(&ClientSettings::default()).unwrap();
         Self { directory, cache, client, events: Mutex::default() }
     }

@@ -37,9 +37,8 @@ impl Base {
     pub fn open(project: &Project, architecture: Architecture, session: &Session) -> Result<Self, Error> {
         let configuration = &project.configuration;
         let reference = BaseRef::parse(&configuration.base)?;
-        let cache = session.caches.dir.join("base");
         let options = BaseOptions {
-            cache_dir: &cache,
+            cache: &session.caches.dir,
             offline: session.offline,
             compression: configuration.compression,
             registries: &session.registries,
@@ -62,7 +61,7 @@ impl Base {
         // A path of this machine means nothing elsewhere, and would make the image depend on where it was built.
         let name = matches!(reference, BaseRef::Registry(_)).then(|| reference.to_string());
         let layers: Vec<LayerEntry> = image.layers.iter().map(|layer| layer.entry.clone()).collect();
-        let files = BaseFiles::read(&image, &cache)?;
+        let files = BaseFiles::read(&image, &session.caches.dir)?;
         let settings = BaseSettings {
             env: image.config.env.clone(),
             user: image.config.user.clone(),

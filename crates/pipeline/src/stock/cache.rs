@@ -1,19 +1,20 @@
 //! What a build keeps for the next one: layers by key, and facts of packages by archive.
 //!
 //! ```text
-//! DIR/layers/records/ab/abcdef….json   by layer key: what an image has to know of the layer
-//! DIR/layers/blobs/ab/abcdef…          by digest: the layer itself, hard-linked with the layouts that have it
-//! DIR/facts/1/ab/abcdef….json          by the archive's sha256: which paths the package has
-//! DIR/facts/1-published/…              the same as published images said it, whose layers were taken
-//! DIR/pushed/1/ab/abcdef….json         by the registry's name: which blobs were sent to which of its repositories
+//! DIR/layers/2/records/ab/abcdef….json   by layer key: what an image has to know of the layer
+//! DIR/layers/2/blobs/ab/abcdef…          by digest: the layer itself, hard-linked with the layouts that have it
+//! DIR/facts/2/ab/abcdef….json            by the archive's sha256: which paths the package has
+//! DIR/facts/2-published/…                the same as published images said it, whose layers were taken
+//! DIR/pushed/2/ab/abcdef….json           by the registry's name: which blobs were sent to which of its repositories
 //! ```
 //!
-//! **A file has its name only when it is whole**: it gets there by a rename or link. Whatever is missing or damaged is
-//! not there, and made again; nothing in the cache can make a build fail, only slower. So a full disk or a read-only
-//! cache costs time and no more.
+//! Everything is checked when it is read ([`pixi_oci_cachedir`]). Whatever is missing or damaged is not there, and made
+//! again; nothing in the cache can make a build fail, only slower. So a full disk or a read-only cache costs time and no
+//! more.
+
+use std::path::{Path, PathBuf};
 
 mod facts;
-mod file;
 mod layers;
 mod pushed;
 mod record;
@@ -23,3 +24,8 @@ pub use layers::LayerCache;
 pub use pixi_oci_formats::layer_table::Known;
 pub use pushed::Pushed;
 pub use record::LayerRecord;
+
+/// `DIR/ab/abcdef.json` for the hex digits `abcdef`.
+fn path_of(directory: &Path, hex: &str) -> PathBuf {
+    directory.join(hex.get(..2).unwrap_or_default()).join(format!("{hex}.json"))
+}

@@ -1,20 +1,21 @@
 //! Built wheels on this machine.
 //!
 //! ```text
-//! DIR/wheels/lock                 held by the one process that builds
-//! DIR/wheels/KEY/NAME.whl         what a build made
-//! DIR/wheels/KEY/sha256           its hash when it was made
-//! DIR/wheels/tmp-…/               a build that runs, or was killed
-//! DIR/wheels/tmp-host/            the environment and the build on this machine
+//! DIR/wheels/2/lock               held by the one process that builds
+//! DIR/wheels/2/KEY/NAME.whl       what a build made
+//! DIR/wheels/2/KEY/wheel.json     its name, and its hash when it was made
+//! DIR/wheels/2/tmp-…/             a build that runs, or was killed
+//! DIR/wheels/2/tmp-host/          the environment and the build on this machine
 //! ```
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io,
     path::{Path, PathBuf},
 };
 
-use pixi_oci_platform::{Links, open_lock, read_text};
+use pixi_oci_cachedir::{Entry, Root, trim};
+use pixi_oci_platform::{open_lock, touch};
 use tempfile::TempDir;
 
 use pixi_oci_pipeline::hash;
@@ -22,35 +23,47 @@ use pixi_oci_pipeline::hash;
 /// The cache, while this process holds its lock: each source is built once, whoever asks.
 #[derive(Debug)]
 pub struct WheelCache {
+    root: Root,
     directory: PathBuf,
     _lock: File,
 }
 
+/// Where everything is, below the root of the caches; raised when the form changes.
+const PLACE: &str = "wheels/2";
 const UNFINISHED: &str = "tmp-";
-const HASH: &str = "sha256";
+const RECORD: &str = "wheel.json";
+const MAX_RECORD: u64 = 4096;
+/// What is left of wheels that were not used for longest.
+const LIMIT: u64 = 5 << 30;
 
 impl WheelCache {
     /// Opens the cache and waits until nobody else builds. What killed builds left is removed.
-    pub fn open(cache: &Path) -> io::Result<Self> {
-        let directory = cache.join("wheels");
-        std::fs::create_dir_all(&directory)?;
+    pub fn open(root: &Root) -> io::Result<Self> {
+        let directory = root.join(PLACE);
+        fs::create_dir_all(&directory)?;
         let lock = open_lock(&directory.join("lock"))?;
         lock.lock()?;
-        for entry in std::fs::read_dir(&directory)?.flatten() {
+        for entry in fs::read_dir(&directory)?.flatten() {
             if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
-                let _ = std::fs::remove_dir_all(entry.path());
+                let _ = fs::remove_dir_all(entry.path());
             }
         }
-        Ok(Self { directory, _lock: lock })
+        Ok(Self { root: root.clone(), directory, _lock: lock })
     }
 
     /// The wheel of a key, if it is there and is what it was.
     pub fn get(&self, key: &str) -> Option<PathBuf> {
-        let directory = self.directory.join(key);
-        let recorded = read_text(&directory.join(HASH), Links::Refuse, 4096).ok()?;
-        let wheel = std::fs::read_dir(&directory).ok()?.flatten().map(|entry| entry.path());
-        let wheel = wheel.into_iter().find(|path| path.extension().is_some_and(|extension| extension == "whl"))?;
-        (hash(&wheel).ok()?.0.to_string() == recorded.trim_end()).then_some(wheel)
+        let record = self.directory.join(key).join(RECORD);
+        let (name, sha256): (String, String) = self.root.read(&record, MAX_RECORD)?;
+        let wheel = record.with_file_name(name);
+        if hash(&wheel).is_ok_and(|(actual, _)| actual.to_string() == sha256) {
+            // Its time is that of the last use.
+            let _ = touch(&record);
+            return Some(wheel);
+        }
+        self.root.damaged(&wheel);
+        let _ = fs::remove_file(record);
+        None
     }
 
     /// A directory for a build.
@@ -64,15 +77,34 @@ impl WheelCache {
         self.directory.join(format!("{UNFINISHED}host"))
     }
 
-    /// Keeps the wheel that is in a build's directory.
+    /// Keeps the wheel that is in a build's directory, and as many others as there is room for.
     pub fn put(&self, key: &str, directory: TempDir, wheel: &Path) -> io::Result<PathBuf> {
-        std::fs::write(directory.path().join(HASH), format!("{}\n", hash(wheel)?.0))?;
+        let name = wheel.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let sha256 = hash(wheel)?.0.to_string();
         let place = self.directory.join(key);
         if place.exists() {
-            std::fs::remove_dir_all(&place)?;
+            fs::remove_dir_all(&place)?;
         }
-        std::fs::rename(directory.keep(), &place)?;
-        Ok(place.join(wheel.file_name().unwrap_or_default()))
+        fs::rename(directory.keep(), &place)?;
+        self.root.write(&place.join(RECORD), &(&name, sha256))?;
+        // What is left over costs room only.
+        let _ = self.trim(LIMIT);
+        Ok(place.join(name))
+    }
+
+    fn trim(&self, limit: u64) -> io::Result<()> {
+        let mut entries = Vec::new();
+        for directory in fs::read_dir(&self.directory)? {
+            let directory = directory?;
+            let record = directory.path().join(RECORD);
+            let Ok(used) = fs::symlink_metadata(&record).and_then(|record| record.modified()) else { continue };
+            let files = fs::read_dir(directory.path())?.collect::<io::Result<Vec<_>>>()?;
+            let size = files.iter().filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum();
+            // Without its record, a wheel is not there.
+            let paths = [record].into_iter().chain(files.iter().map(fs::DirEntry::path)).collect();
+            entries.push(Entry { used, size, paths });
+        }
+        trim(entries, limit)
     }
 }
 
@@ -83,7 +115,7 @@ mod tests {
     #[test]
     fn what_was_put_is_found_and_what_changed_is_not() {
         let directory = tempfile::tempdir().unwrap();
-        let cache = WheelCache::open(directory.path()).unwrap();
+        let cache = WheelCache::open(&Root::new(directory.path())).unwrap();
         assert_eq!(cache.get("key"), None);
         let build = cache.build_directory().unwrap();
         let wheel = build.path().join("a-1-py3-none-any.whl");
@@ -97,9 +129,9 @@ mod tests {
     #[test]
     fn what_a_killed_build_left_is_removed() {
         let directory = tempfile::tempdir().unwrap();
-        let left = directory.path().join("wheels/tmp-dead");
+        let left = directory.path().join("wheels/2/tmp-dead");
         std::fs::create_dir_all(&left).unwrap();
-        drop(WheelCache::open(directory.path()).unwrap());
+        drop(WheelCache::open(&Root::new(directory.path())).unwrap());
         assert!(!left.exists());
     }
 }

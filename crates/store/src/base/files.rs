@@ -3,9 +3,10 @@
 //! Only names, kinds and link targets are kept. Links are followed inside the image, as a runtime that unpacks the
 //! layers one over the other does it (containerd, Docker).
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use oci_read::tree::{Id, Node, ROOT};
+use pixi_oci_cachedir::Root;
 use pixi_oci_image::Architecture;
 use pixi_oci_layer::{DirectoryAttributes, Mode};
 
@@ -39,14 +40,14 @@ const LIBC_PLACES: [&str; 6] = ["/lib64", "/lib/{}", "/usr/lib64", "/usr/lib/{}"
 
 impl BaseFiles {
     /// Puts the layers of an image together. What is in each layer is known from
-    /// [`resolve_base`](super::resolve_base); if somebody has emptied `cache_dir` since, the layers are read again.
+    /// [`resolve_base`](super::resolve_base); if somebody has emptied the cache since, the layers are read again.
     ///
     /// # Errors
     ///
     /// A layer that cannot be read or whose links make no sense; the cache cannot be read.
-    pub fn read(image: &BaseImage, cache_dir: &Path) -> Result<Self, Error> {
+    pub fn read(image: &BaseImage, cache: &Root) -> Result<Self, Error> {
         let of = |problem: Problem| problem.of(&image.reference);
-        let store = Store::open(cache_dir).map_err(|error| of(error.into()))?;
+        let store = Store::open(cache).map_err(|error| of(error.into()))?;
         let (mut tree, budget) = (tree::empty(), Arc::default());
         for (number, layer) in (0..).zip(&image.layers) {
             let digest = layer.entry.descriptor.digest;

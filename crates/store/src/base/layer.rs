@@ -72,14 +72,14 @@ fn take_over(
     check_diff_id(&blob, &listing, diff_id)?;
     if listing.packing != Packing::Plain {
         store.adopt(staged, &blob.digest)?;
-        store.put_listing(&blob.digest, &listing)?;
+        store.put_listing(&blob.digest, &listing);
         return Ok(base_layer(store, blob.clone(), &blob, &listing));
     }
     let (compressed, staged) = compress(store, staged, compression)?;
     let listing = listing.compressed_by(compression);
     store.adopt(staged, &compressed.digest)?;
-    store.put_listing(&compressed.digest, &listing)?;
-    store.put_compressed(&blob.digest, &key(compression), &compressed)?;
+    store.put_listing(&compressed.digest, &listing);
+    store.put_compressed(&blob.digest, &key(compression), &compressed);
     Ok(base_layer(store, compressed, &blob, &listing))
 }
 

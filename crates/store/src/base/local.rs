@@ -54,7 +54,7 @@ impl Local {
 
     /// Takes over what skopeo has copied.
     pub(crate) fn copied(copied: Copied) -> Result<Self, Problem> {
-        let blobs = copied.dir().to_owned();
+        let blobs = copied.dir();
         let path = blobs.join("manifest.json");
         let manifest = read_at_most(&path, DOCUMENT).map_err(Error::io("read", &path))?;
         let digest = pixi_oci_layer::Digest::of(&manifest);

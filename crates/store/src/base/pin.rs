@@ -31,7 +31,7 @@ pub async fn present_digest(base: &BaseRef, options: &BaseOptions<'_>) -> Result
                 _ => &name,
             };
             let BaseRef::Registry(tagged) = BaseRef::parse(tagged)? else { return Ok(None) };
-            let registry = Store::open(options.cache_dir)
+            let registry = Store::open(options.cache)
                 .map_err(Problem::from)
                 .and_then(|store| BaseRegistry::new(&tagged, options, store));
             Source::Registry(Box::new(registry.map_err(|problem| problem.of(base))?))

@@ -56,8 +56,8 @@ impl BaseRegistry {
         let tag = self.reference.tag.as_deref().unwrap_or("latest");
         let (found, bytes) =
             self.client().await?.manifest(tag).await.map_err(|source| self.problem(self.name.clone(), source))?;
-        self.store.put_document(&found.digest, &bytes)?;
-        self.store.put_resolved(&self.name, &found.digest)?;
+        self.store.put_document(&found.digest, &bytes);
+        self.store.put_resolved(&self.name, &found.digest);
         Ok(Entry::new(found.digest.to_string(), found.size))
     }
 
@@ -75,7 +75,7 @@ impl BaseRegistry {
         let text = digest.to_string();
         let (_, bytes) =
             self.client().await?.manifest(&text).await.map_err(|source| self.problem(text.clone(), source))?;
-        self.store.put_document(digest, &bytes)?;
+        self.store.put_document(digest, &bytes);
         Ok(bytes)
     }
 
@@ -86,7 +86,7 @@ impl BaseRegistry {
         }
         let fetched = self.client().await?.fetch_document(descriptor).await;
         let bytes = fetched.map_err(|source| self.problem(format!("blob {}", descriptor.digest), source))?;
-        self.store.put_document(&descriptor.digest, &bytes)?;
+        self.store.put_document(&descriptor.digest, &bytes);
         Ok(bytes)
     }
 

@@ -11,8 +11,8 @@ use std::{
     process::Stdio,
 };
 
+use pixi_oci_cachedir::StagedDirectory;
 use pixi_oci_image::Architecture;
-use tempfile::NamedTempFile;
 
 use super::{Problem, store::Store};
 use crate::Error;
@@ -20,24 +20,16 @@ use crate::Error;
 /// How much of skopeo's complaint an error repeats, in characters.
 const MAX_OUTPUT: usize = 2000;
 
+/// How the names of directories begin that skopeo writes to.
+pub(crate) const PREFIX: &str = ".skopeo-";
+
 /// An image in the form of `dir:`; it is removed when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Copied {
-    dir: PathBuf,
-    /// Tells other processes that the directory is in use; see [`sweep`].
-    _lease: NamedTempFile,
-}
+pub(crate) struct Copied(StagedDirectory);
 
 impl Copied {
-    pub(crate) fn dir(&self) -> &Path {
-        &self.dir
-    }
-}
-
-impl Drop for Copied {
-    fn drop(&mut self) {
-        // What stays is removed by the next `sweep`.
-        let _ = fs::remove_dir_all(&self.dir);
+    pub(crate) fn dir(&self) -> PathBuf {
+        self.0.path().join("image")
     }
 }
 
@@ -48,12 +40,11 @@ pub(crate) async fn copy(
     program: &Path,
     store: &Store,
 ) -> Result<Copied, Problem> {
-    let lease = store.staging()?;
-    let dir = dir_of(lease.path()).ok_or_else(|| Error::io("use", lease.path())(io::ErrorKind::InvalidInput.into()))?;
-    fs::create_dir(&dir).map_err(Error::io("create", &dir))?;
-    let copied = Copied { dir, _lease: lease };
+    let made = StagedDirectory::new(store.dir(), PREFIX);
+    let copied = Copied(made.map_err(Error::io("create a directory in", store.dir()))?);
+    fs::create_dir(copied.dir()).map_err(Error::io("create", &copied.dir()))?;
     let mut to = std::ffi::OsString::from("dir:");
-    to.push(&copied.dir);
+    to.push(copied.dir());
     let output = tokio::process::Command::new(program)
         .args(["--override-os", "linux", "--override-arch", architecture.as_str(), "copy", "--quiet", "--"])
         .args([OsStr::new(reference), &to])
@@ -73,31 +64,4 @@ pub(crate) async fn copy(
         return Err(Problem::Skopeo { status: output.status, output: said.chars().skip(tail).collect() });
     }
     Ok(copied)
-}
-
-/// Removes the directories of killed processes from the cache: those whose lease is no longer there.
-pub(crate) fn sweep(cache_dir: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(cache_dir)? {
-        let path = entry?.path();
-        let Some(lease) = lease_of(&path) else { continue };
-        // The lease is made before the directory and goes after it.
-        if path.is_dir() && !lease.exists() {
-            match fs::remove_dir_all(&path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                result => result?,
-            }
-        }
-    }
-    Ok(())
-}
-
-const DIR_SUFFIX: &str = ".dir";
-
-fn dir_of(lease: &Path) -> Option<PathBuf> {
-    Some(lease.with_file_name(format!("{}{DIR_SUFFIX}", lease.file_name()?.to_str()?)))
-}
-
-fn lease_of(dir: &Path) -> Option<PathBuf> {
-    let name = dir.file_name()?.to_str()?.strip_suffix(DIR_SUFFIX)?;
-    Some(dir.with_file_name(name))
 }

@@ -1,14 +1,13 @@
 //! What is kept of base images on this machine.
 //!
 //! ```text
-//! CACHE/blobs/HEX                  a manifest, an index, a configuration or a compressed layer, by its SHA-256
-//!       listings/HEX.json          what is in the layer HEX; it is there once the layer's diff id has been checked
-//!       compressed/HEX-gzip:6.json which blob the plain tar HEX became
-//!       resolved/HEX.json          what a registry reference meant last; HEX is the SHA-256 of the reference
+//! CACHE/base/2/blobs/ab/HEX             a manifest, an index, a configuration or a compressed layer, by its SHA-256
+//!              listings/ab/HEX.json     what is in the layer HEX; it is there once the layer's diff id has been checked
+//!              compressed/ab/HEX-….json which blob the plain tar HEX became
+//!              resolved/ab/HEX.json     what a registry reference meant last; HEX is the SHA-256 of the reference
 //! ```
 //!
-//! Every file comes by rename and is complete. Blobs were hashed when they came; they are copied from here through
-//! [`publish`](crate::publish), which hashes again.
+//! Everything is checked when it is read, by [`pixi_oci_cachedir`]; what is damaged is fetched again.
 
 use std::{
     fs,
@@ -16,6 +15,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use pixi_oci_cachedir::{Blobs, Entry, Held, Root, sha256_of, staged_file, sweep_directories, sweep_files, trim};
 use pixi_oci_image::Descriptor;
 use pixi_oci_layer::Digest;
 use pixi_oci_registry::document::MAX_DOCUMENT;
@@ -23,8 +23,10 @@ use serde::{Serialize, de::DeserializeOwned};
 use tempfile::NamedTempFile;
 
 use super::skopeo;
-use crate::{Error, staging};
+use crate::Error;
 
+/// Where everything is, below the root of the caches; raised when the form changes.
+const PLACE: &str = "base/2";
 const STAGING_PREFIX: &str = ".new-";
 /// A listing has about 100 bytes for each file of a layer.
 const MAX_RECORD: u64 = 1 << 30;
@@ -32,116 +34,125 @@ const MAX_RECORD: u64 = 1 << 30;
 /// The cache of base images. Several processes may use it at once.
 #[derive(Debug, Clone)]
 pub(crate) struct Store {
+    root: Root,
     dir: PathBuf,
+    blobs: Blobs,
 }
 
 impl Store {
     /// Opens the cache and removes what killed processes left in it.
-    pub(crate) fn open(dir: &Path) -> Result<Self, Error> {
-        for part in ["blobs", "listings", "compressed", "resolved"] {
-            let part = dir.join(part);
-            fs::create_dir_all(&part).map_err(Error::io("create", &part))?;
-        }
-        let swept = staging::sweep(dir, STAGING_PREFIX).and_then(|()| skopeo::sweep(dir));
-        swept.map_err(Error::io("clean up", dir))?;
-        Ok(Self { dir: dir.to_owned() })
+    pub(crate) fn open(root: &Root) -> Result<Self, Error> {
+        let dir = root.join(PLACE);
+        fs::create_dir_all(&dir).map_err(Error::io("create", &dir))?;
+        sweep_files(&dir, STAGING_PREFIX).map_err(Error::io("clean up", &dir))?;
+        sweep_directories(&dir, skopeo::PREFIX);
+        Ok(Self { root: root.clone(), blobs: Blobs::new(root, dir.join("blobs")), dir })
+    }
+
+    /// Where temporary files may be.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// A file that is not finished yet; it is removed when it is dropped.
     pub(crate) fn staging(&self) -> Result<NamedTempFile, Error> {
-        staging::create(&self.dir, STAGING_PREFIX).map_err(Error::io("create a file in", &self.dir))
+        staged_file(&self.dir, STAGING_PREFIX).map_err(Error::io("create a file in", &self.dir))
     }
 
     /// Where a blob is, or would be.
     pub(crate) fn blob_path(&self, digest: &Digest) -> PathBuf {
-        self.dir.join("blobs").join(digest.hex())
+        self.blobs.path(&digest.hex(), "")
     }
 
     /// Makes a staged file the blob `digest`, which is the digest that was computed when it was written.
     pub(crate) fn adopt(&self, staged: NamedTempFile, digest: &Digest) -> Result<(), Error> {
-        self.rename(staged, &self.blob_path(digest))
+        let path = self.blob_path(digest);
+        self.blobs.put(staged, &path, "").map_err(Error::io("write", &path))
     }
 
-    /// Whether the blob is there, with its right size.
+    /// Whether the blob is there, and what its name says.
     pub(crate) fn has(&self, digest: &Digest, size: u64) -> bool {
-        fs::symlink_metadata(self.blob_path(digest)).is_ok_and(|found| found.is_file() && found.len() == size)
+        let found = self.blobs.find(&self.blob_path(digest), &digest.hex(), sha256_of);
+        found.is_ok_and(|found| found.is_some_and(|known| known.size == size))
     }
 
-    /// A document that is here. A damaged one counts as missing, so that it is fetched again.
+    /// A document that is here. A damaged one is removed, so that it is fetched again.
     pub(crate) fn document(&self, digest: &Digest) -> Option<Vec<u8>> {
-        let bytes = read_at_most(&self.blob_path(digest), MAX_DOCUMENT).ok()?;
-        (Digest::of(&bytes) == *digest).then_some(bytes)
+        let path = self.blob_path(digest);
+        let bytes = read_at_most(&path, MAX_DOCUMENT);
+        match bytes {
+            Ok(bytes) if Digest::of(&bytes) == *digest => {
+                // Its time is that of the last use.
+                let _ = pixi_oci_platform::touch(&path);
+                Some(bytes)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            _ => {
+                self.blobs.forget(&path);
+                None
+            }
+        }
     }
 
-    /// Keeps a document.
-    pub(crate) fn put_document(&self, digest: &Digest, bytes: &[u8]) -> Result<(), Error> {
-        self.write(&self.blob_path(digest), bytes)
+    /// Keeps a document, if that is possible.
+    pub(crate) fn put_document(&self, digest: &Digest, bytes: &[u8]) {
+        let path = self.blob_path(digest);
+        let put = || -> io::Result<()> {
+            let mut staged = staged_file(&self.dir, STAGING_PREFIX)?;
+            staged.write_all(bytes)?;
+            // It is hashed whenever it is read, so nothing has to be noted.
+            path.parent().map_or(Ok(()), fs::create_dir_all)?;
+            staged.persist(&path).map(drop).map_err(|error| error.error)
+        };
+        let _ = put();
     }
 
     /// What is in a layer.
     pub(crate) fn listing<T: DeserializeOwned>(&self, layer: &Digest) -> Option<T> {
-        self.record(&self.listing_path(layer))
+        self.record(&self.record_path("listings", &layer.hex(), ""))
     }
 
-    /// Keeps what is in a layer.
-    pub(crate) fn put_listing(&self, layer: &Digest, listing: &impl Serialize) -> Result<(), Error> {
-        self.put_record(&self.listing_path(layer), listing)
+    /// Keeps what is in a layer, if that is possible.
+    pub(crate) fn put_listing(&self, layer: &Digest, listing: &impl Serialize) {
+        let _ = self.root.write(&self.record_path("listings", &layer.hex(), ""), listing);
     }
 
     /// Which blob a plain tar became by this compression.
     pub(crate) fn compressed(&self, tar: &Digest, compression: &str) -> Option<Descriptor> {
-        let record: CompressedRecord = self.record(&self.compressed_path(tar, compression))?;
+        let path = self.record_path("compressed", &tar.hex(), &format!("-{compression}"));
+        let record: CompressedRecord = self.record(&path)?;
         let media_type = record.media_type.as_str().into();
         Some(Descriptor { media_type, digest: record.digest, size: record.size, annotations: Default::default() })
     }
 
-    /// Keeps which blob a plain tar became.
-    pub(crate) fn put_compressed(&self, tar: &Digest, compression: &str, blob: &Descriptor) -> Result<(), Error> {
+    /// Keeps which blob a plain tar became, if that is possible.
+    pub(crate) fn put_compressed(&self, tar: &Digest, compression: &str, blob: &Descriptor) {
         let media_type = blob.media_type.to_string();
         let record = CompressedRecord { media_type, digest: blob.digest, size: blob.size };
-        self.put_record(&self.compressed_path(tar, compression), &record)
+        let path = self.record_path("compressed", &tar.hex(), &format!("-{compression}"));
+        let _ = self.root.write(&path, &record);
     }
 
     /// What a registry reference meant last.
     pub(crate) fn resolved(&self, reference: &str) -> Option<Digest> {
-        self.record(&self.resolved_path(reference))
+        self.record(&self.record_path("resolved", &Digest::of(reference.as_bytes()).hex(), ""))
     }
 
-    /// Keeps what a registry reference means now.
-    pub(crate) fn put_resolved(&self, reference: &str, digest: &Digest) -> Result<(), Error> {
-        self.put_record(&self.resolved_path(reference), digest)
+    /// Keeps what a registry reference means now, if that is possible.
+    pub(crate) fn put_resolved(&self, reference: &str, digest: &Digest) {
+        let path = self.record_path("resolved", &Digest::of(reference.as_bytes()).hex(), "");
+        let _ = self.root.write(&path, digest);
     }
 
-    fn listing_path(&self, layer: &Digest) -> PathBuf {
-        self.dir.join("listings").join(format!("{}.json", layer.hex()))
+    fn record_path(&self, part: &str, hex: &str, suffix: &str) -> PathBuf {
+        self.dir.join(part).join(hex.get(..2).unwrap_or_default()).join(format!("{hex}{suffix}.json"))
     }
 
-    fn compressed_path(&self, tar: &Digest, compression: &str) -> PathBuf {
-        self.dir.join("compressed").join(format!("{}-{compression}.json", tar.hex()))
-    }
-
-    fn resolved_path(&self, reference: &str) -> PathBuf {
-        self.dir.join("resolved").join(format!("{}.json", Digest::of(reference.as_bytes()).hex()))
-    }
-
-    /// A record that cannot be read counts as missing: all of them can be made again.
     fn record<T: DeserializeOwned>(&self, path: &Path) -> Option<T> {
-        serde_json::from_slice(&read_at_most(path, MAX_RECORD).ok()?).ok()
-    }
-
-    fn put_record(&self, path: &Path, record: &impl Serialize) -> Result<(), Error> {
-        let bytes = serde_json::to_vec(record).map_err(|error| Error::io("write", path)(error.into()))?;
-        self.write(path, &bytes)
-    }
-
-    fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), Error> {
-        let mut staged = self.staging()?;
-        staged.write_all(bytes).map_err(Error::io("write", path))?;
-        self.rename(staged, path)
-    }
-
-    fn rename(&self, staged: NamedTempFile, path: &Path) -> Result<(), Error> {
-        staged.persist(path).map(drop).map_err(|error| Error::io("write", path)(error.error))
+        let found = self.root.read(path, MAX_RECORD)?;
+        // Its time is that of the last use. A cache of somebody else cannot be told.
+        let _ = pixi_oci_platform::touch(path);
+        Some(found)
     }
 }
 
@@ -150,6 +161,21 @@ struct CompressedRecord {
     media_type: String,
     digest: Digest,
     size: u64,
+}
+
+/// Keeps all base images where they are, in all processes.
+pub fn hold_bases(root: &Root) -> Held {
+    root.hold(&root.join(PLACE))
+}
+
+/// Removes what was not used for longest until the rest has at most `limit` bytes, if nobody uses base images now.
+pub fn trim_bases(root: &Root, limit: u64) -> io::Result<bool> {
+    let place = root.join(PLACE);
+    root.when_free(&place, || {
+        let parts = ["blobs", "listings", "compressed", "resolved"].map(|part| Entry::all_below(&place.join(part)));
+        let entries: Vec<Vec<Entry>> = parts.into_iter().collect::<io::Result<_>>()?;
+        trim(entries.into_iter().flatten().collect(), limit)
+    })
 }
 
 /// The bytes of a regular file that is not larger than `max`.

@@ -1,24 +1,20 @@
 //! Facts of packages, by the sha256 of their archives.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-    sync::OnceLock,
-    time::SystemTime,
-};
+use std::path::PathBuf;
 
+use pixi_oci_cachedir::{Entry, Root, trim};
 use pixi_oci_formats::layer_table::Known;
 use pixi_oci_layer::Digest;
 use pixi_oci_lock::Sha256;
 use pixi_oci_package::{CompleteFacts, Python, WheelFacts};
-use pixi_oci_platform::{Links, open};
+use pixi_oci_platform::touch;
 use pixi_oci_wheel::DirectUrl;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{file, layers::files_below};
+use super::path_of;
 
 /// Raised when the form changes; what was written before is then read out of the archives again.
-const VERSION: &str = "1";
+const VERSION: &str = "2";
 /// More than a package of a million paths needs.
 const MAX_BYTES: u64 = 256 << 20;
 /// What [`FactsCache::trim`] leaves: the lists of some ten thousand packages.
@@ -27,21 +23,20 @@ const LIMIT: u64 = 1 << 30;
 /// A cache of facts. Any number of processes may use one directory.
 #[derive(Debug, Clone)]
 pub struct FactsCache {
+    root: Root,
     directory: PathBuf,
-    /// The present, as the file system has it.
-    now: OnceLock<Option<SystemTime>>,
 }
 
 impl FactsCache {
     /// What was read from archives, in a directory which need not exist.
-    pub fn open(directory: &Path) -> Self {
-        Self { directory: directory.join("facts").join(VERSION), now: OnceLock::new() }
+    pub fn open(root: &Root) -> Self {
+        Self { root: root.clone(), directory: root.join("facts").join(VERSION) }
     }
 
     /// What published images said of archives that this machine has not findings. Whoever uses it trusts these images, as
     /// whoever takes layers from the layer cache does.
-    pub fn open_published(directory: &Path) -> Self {
-        Self { directory: directory.join("facts").join(format!("{VERSION}-published")), now: OnceLock::new() }
+    pub fn open_published(root: &Root) -> Self {
+        Self { root: root.clone(), directory: root.join("facts").join(format!("{VERSION}-published")) }
     }
 
     /// What is known of a conda package.
@@ -76,40 +71,21 @@ impl FactsCache {
     }
 
     fn get<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
-        let path = file::path_of(&self.directory, key, ".json");
-        let known = file::read(&path, MAX_BYTES)?;
+        let path = path_of(&self.directory, key);
+        let known = self.root.read(&path, MAX_BYTES)?;
         // Its time is that of its last use, which decides how long it stays. A cache of somebody else cannot be told.
-        let now =
-            self.now.get_or_init(|| tempfile::tempfile_in(&self.directory).ok()?.metadata().ok()?.modified().ok());
-        let _ = now.map(|now| open(&path, Links::Refuse).and_then(|file| file.set_modified(now)));
+        let _ = touch(&path);
         Some(known)
     }
 
     /// Removes what was not used for longest until the rest is small.
     pub fn trim(&self) {
-        let _ = self.evict(LIMIT);
-    }
-
-    fn evict(&self, limit: u64) -> io::Result<()> {
-        let mut files = Vec::new();
-        for path in files_below(&self.directory)? {
-            let metadata = fs::symlink_metadata(&path)?;
-            files.push((metadata.modified()?, metadata.len(), path));
-        }
-        files.sort();
-        let mut left = limit;
-        for (_, size, path) in files.into_iter().rev() {
-            match left.checked_sub(size) {
-                Some(rest) => left = rest,
-                None => fs::remove_file(path)?,
-            }
-        }
-        Ok(())
+        let _ = Entry::all_below(&self.directory).and_then(|entries| trim(entries, LIMIT));
     }
 
     fn put(&self, key: &str, known: &impl Serialize) {
         // A cache that cannot be written only costs time.
-        let _ = file::write(&file::path_of(&self.directory, key, ".json"), known);
+        let _ = self.root.write(&path_of(&self.directory, key), known);
     }
 }
 
@@ -127,48 +103,27 @@ pub fn wheel_key(archive: &Sha256, python: &Python, direct_url: Option<&DirectUr
 mod tests {
     use pixi_oci_layer::TreePath;
 
-    use std::fs::File;
-
     use super::*;
 
     #[test]
     fn what_is_kept_is_found_and_what_is_damaged_is_not() {
         let directory = tempfile::tempdir().unwrap();
-        let cache = FactsCache::open(directory.path());
+        let cache = FactsCache::open(&Root::new(directory.path()));
         let archive = Sha256::from_bytes([7; 32]);
         assert_eq!(cache.conda(&archive), None);
         let facts = serde_json::from_str(r#"{"fileName":"a-1-0.conda","files":["bin/a"]}"#).unwrap();
         let known = Known { size: 10, facts };
         cache.put_conda(&archive, &known);
         assert_eq!(cache.conda(&archive), Some(known));
-        let path = file::path_of(&cache.directory, &archive.to_string(), ".json");
+        let path = path_of(&cache.directory, &archive.to_string());
         std::fs::write(path, r#"{"size":10,"facts":{"fileName":"a","files":["../a"]}}"#).unwrap();
         assert_eq!(cache.conda(&archive), None);
     }
 
     #[test]
-    fn what_was_not_used_for_longest_is_removed_first() {
-        let directory = tempfile::tempdir().unwrap();
-        let cache = FactsCache::open(directory.path());
-        let archives = [1, 2, 3].map(|n| Sha256::from_bytes([n; 32]));
-        let facts = serde_json::from_str(r#"{"fileName":"a-1-0.conda","files":["bin/a"]}"#).unwrap();
-        let known = Known { size: 10, facts };
-        let path = |archive: &Sha256| file::path_of(&cache.directory, &archive.to_string(), ".json");
-        for (days, archive) in archives.iter().enumerate() {
-            cache.put_conda(archive, &known);
-            let time = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(86_400 * days as u64);
-            File::open(path(archive)).unwrap().set_modified(time).unwrap();
-        }
-        assert!(cache.conda(&archives[0]).is_some());
-        let size = fs::metadata(path(&archives[0])).unwrap().len();
-        cache.evict(2 * size).unwrap();
-        assert_eq!(archives.map(|archive| path(&archive).exists()), [true, false, true]);
-    }
-
-    #[test]
     fn a_wheel_has_other_paths_for_another_python() {
         let directory = tempfile::tempdir().unwrap();
-        let cache = FactsCache::open(directory.path());
+        let cache = FactsCache::open(&Root::new(directory.path()));
         let archive = Sha256::from_bytes([7; 32]);
         let path = |text: &str| TreePath::new(text).unwrap();
         let python = |minor: u64| Python {

@@ -5,17 +5,16 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
+use pixi_oci_cachedir::Root;
 use pixi_oci_layer::Digest;
 use pixi_oci_registry::{Repository, push::MountFrom};
 use serde::{Deserialize, Serialize};
 
-use super::file;
-
 /// Raised when the form changes; what was written before is then forgotten.
-const VERSION: &str = "1";
+const VERSION: &str = "2";
 /// The repositories of a registry that are remembered: those that were published to last.
 const MAX_REPOSITORIES: usize = 32;
 /// The blobs of a repository that are remembered: those of the images that were published last.
@@ -26,6 +25,7 @@ const MAX_BYTES: u64 = 8 << 20;
 /// What was sent. Any number of processes may use one directory.
 #[derive(Debug, Clone)]
 pub struct Pushed {
+    root: Root,
     directory: PathBuf,
 }
 
@@ -43,8 +43,8 @@ struct Entry {
 
 impl Pushed {
     /// What is remembered in a directory, which need not exist.
-    pub fn open(directory: &Path) -> Self {
-        Self { directory: directory.join("pushed").join(VERSION) }
+    pub fn open(root: &Root) -> Self {
+        Self { root: root.clone(), directory: root.join("pushed").join(VERSION) }
     }
 
     /// Remembers that a repository has these blobs, if that is possible.
@@ -60,7 +60,7 @@ impl Pushed {
         host.repositories.insert(0, Entry { path: path.to_owned(), blobs: all });
         host.repositories.truncate(MAX_REPOSITORIES);
         // A cache that cannot be written only costs time.
-        let _ = file::write(&self.file(repository), &host);
+        let _ = self.root.write(&self.file(repository), &host);
     }
 
     /// From which other repositories of the same registry these blobs may be linked: each from the one to which it was
@@ -87,7 +87,7 @@ impl Pushed {
     }
 
     fn host(&self, repository: &Repository) -> Host {
-        let mut host: Host = file::read(&self.file(repository), MAX_BYTES).unwrap_or_default();
+        let mut host: Host = self.root.read(&self.file(repository), MAX_BYTES).unwrap_or_default();
         // The path goes into a request, as everything of a repository does.
         host.repositories.retain(|entry| Repository::new(repository.host(), &entry.path).is_ok());
         host
@@ -95,7 +95,7 @@ impl Pushed {
 
     /// A registry's name may have a port and be longer than a file's.
     fn file(&self, repository: &Repository) -> PathBuf {
-        file::path_of(&self.directory, &Digest::of(repository.host().as_bytes()).hex(), ".json")
+        super::path_of(&self.directory, &Digest::of(repository.host().as_bytes()).hex())
     }
 }
 
@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn a_blob_is_linked_from_where_it_was_sent_last() {
         let directory = tempfile::tempdir().unwrap();
-        let pushed = Pushed::open(directory.path());
+        let pushed = Pushed::open(&Root::new(directory.path()));
         pushed.put(&repository("a"), &blobs(0..4));
         pushed.put(&repository("b"), &blobs(2..6));
         let from = |path: &str, range| -> Vec<(String, usize)> {
@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn it_stays_small_and_forgets_what_is_oldest() {
         let directory = tempfile::tempdir().unwrap();
-        let pushed = Pushed::open(directory.path());
+        let pushed = Pushed::open(&Root::new(directory.path()));
         for n in 0..MAX_REPOSITORIES + 3 {
             pushed.put(&repository(&format!("r{n}")), &blobs(n..n + 1));
         }
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn what_is_damaged_is_forgotten() {
         let directory = tempfile::tempdir().unwrap();
-        let pushed = Pushed::open(directory.path());
+        let pushed = Pushed::open(&Root::new(directory.path()));
         pushed.put(&repository("a"), &blobs(0..1));
         let file = pushed.file(&repository("a"));
         let text = std::fs::read_to_string(&file).unwrap();

@@ -7,6 +7,7 @@ use std::{
 };
 
 use flate2::{Compression as Level, write::GzEncoder};
+use pixi_oci_cachedir::Root;
 use pixi_oci_image::Architecture;
 use pixi_oci_layer::{Compression, Digest};
 use pixi_oci_registry::RegistryAccess;
@@ -87,8 +88,21 @@ impl Fixture {
         self.dir.path()
     }
 
-    pub(super) fn cache(&self) -> PathBuf {
-        self.dir.path().join("cache")
+    pub(super) fn cache(&self) -> Root {
+        Root::new(self.dir.path().join("cache"))
+    }
+
+    /// Of files and directories in the making.
+    pub(super) fn assert_nothing_is_left(&self) {
+        for entry in fs::read_dir(self.store()).unwrap() {
+            let name = entry.unwrap().file_name();
+            assert!(!name.to_str().unwrap().starts_with('.'), "{name:?} is left");
+        }
+    }
+
+    /// Where the store keeps what it keeps.
+    pub(super) fn store(&self) -> PathBuf {
+        self.cache().join("base/2")
     }
 
     pub(super) fn blob_path(&self, digest: &str) -> PathBuf {
@@ -161,7 +175,7 @@ impl Fixture {
         compression: Compression,
     ) -> Result<BaseImage, String> {
         let options = BaseOptions {
-            cache_dir: &self.cache(),
+            cache: &self.cache(),
             offline: self.offline,
             compression,
             registries: &self.registries,

@@ -48,7 +48,7 @@ fn archives_and_directories() {
     }
     let error = fixture.resolve("docker-archive:/nowhere.tar", Amd64).unwrap_err();
     assert!(error.contains("skopeo failed") && error.contains("/nowhere.tar"), "{error}");
-    assert_eq!(fs::read_dir(fixture.cache()).unwrap().count(), 4, "nothing is left of the copies");
+    fixture.assert_nothing_is_left();
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn the_storage_of_podman() {
 fn without_skopeo_the_error_says_what_to_install() {
     let fixture = Fixture::new();
     let options = BaseOptions {
-        cache_dir: &fixture.cache(),
+        cache: &fixture.cache(),
         offline: false,
         compression: Compression::default(),
         registries: &Default::default(),

@@ -1,3 +1,5 @@
+use std::{fs::File, os::unix::fs::MetadataExt};
+
 use pixi_oci_layer::{DiffId, Layer};
 use pixi_oci_package::TargetPrefix;
 use tempfile::TempDir;
@@ -15,7 +17,7 @@ impl World {
     fn new(limit: u64) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let layout = OciLayout::open(&directory.path().join("layout")).unwrap();
-        let cache = LayerCache::open(&directory.path().join("cache"), limit);
+        let cache = LayerCache::open(&Root::new(directory.path().join("cache")), limit, false);
         Self { directory, layout, cache }
     }
 
@@ -31,7 +33,7 @@ impl World {
         let blob = self.layout.blob_path(&layer.digest);
         fs::write(&blob, bytes).unwrap();
         let record = LayerRecord::new(&layer, &Findings::default());
-        self.cache.put(&key(name), &record, &blob);
+        self.cache.put(&key(name), &record, &blob, false);
         record
     }
 
@@ -40,8 +42,9 @@ impl World {
     }
 
     fn files(&self) -> usize {
-        let all = |what| files_below(&self.cache.directory.join(what)).unwrap().len();
-        all("records") + all("blobs")
+        let all = |what| files_below(&self.cache.directory.join(what)).unwrap();
+        let is_note = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "note");
+        all("records").len() + all("blobs").iter().filter(|path| !is_note(path)).count()
     }
 }
 
@@ -69,8 +72,8 @@ fn a_blob_that_was_written_to_or_replaced_counts_for_nothing() {
     let blob = world.cache.blob(&record.digest);
     let before = fs::metadata(&blob).unwrap().modified().unwrap();
     fs::write(&blob, b"layer b").unwrap();
-    // Whoever hides the time of the change can hide it from us; a second later it shows in any file system.
-    File::options().append(true).open(&blob).unwrap().set_modified(before + std::time::Duration::from_secs(1)).unwrap();
+    // Whoever hides the time of the change cannot hide that of this.
+    File::options().append(true).open(&blob).unwrap().set_modified(before).unwrap();
     assert_eq!(world.cache.find(&key("a")), None);
     // Made again, it is there again.
     fs::remove_file(world.layout.blob_path(&record.digest)).unwrap();
@@ -80,6 +83,35 @@ fn a_blob_that_was_written_to_or_replaced_counts_for_nothing() {
     assert_eq!(world.cache.find(&key("a")), None);
     fs::remove_file(&blob).unwrap();
     assert_eq!(world.cache.find(&key("a")), None);
+}
+
+#[test]
+fn a_fetched_layer_counts_only_where_images_were_named() {
+    let world = World::new(1 << 20);
+    let record = world.keep("a", b"layer a");
+    world.cache.put(&key("a"), &record, &world.layout.blob_path(&record.digest), true);
+    assert_eq!(world.cache.find(&key("a")), None);
+    let named = LayerCache { takes_fetched: true, ..world.cache.clone() };
+    assert_eq!(named.find(&key("a")), Some(record.clone()));
+    // Made here, it counts for all.
+    world.keep("a", b"layer a");
+    assert_eq!(world.cache.find(&key("a")), Some(record));
+}
+
+#[test]
+fn links_are_no_changes_of_a_blob() {
+    let world = World::new(1 << 20);
+    let record = world.keep("a", b"layer a");
+    world.cache.take(&key("a"), Compression::default(), &world.other("next")).unwrap().unwrap();
+    fs::remove_dir_all(world.directory.path().join("next")).unwrap();
+    let World { directory, cache, layout } = world;
+    let (root, blob) = (cache.root.clone(), cache.blob(&record.digest));
+    drop((cache, layout));
+    let known = Blobs::new(&root, root.join(PLACE).join("blobs"))
+        .find(&blob, &record.digest.hex(), |_| panic!("it is hashed again"))
+        .unwrap();
+    assert_eq!(known.map(|known| known.size), Some(7));
+    drop(directory);
 }
 
 #[test]
@@ -139,7 +171,7 @@ fn builds_and_trims_beside_one_another_lose_no_blob_that_a_record_names() {
 fn a_cache_that_cannot_be_used_is_only_empty() {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("layers"), "").unwrap();
-    let world = World { cache: LayerCache::open(directory.path(), 1 << 20), ..World::new(0) };
+    let world = World { cache: LayerCache::open(&Root::new(directory.path()), 1 << 20, false), ..World::new(0) };
     world.keep("a", b"layer a");
     world.cache.trim();
     assert_eq!(world.cache.find(&key("a")), None);
