@@ -89,7 +89,7 @@ fn a_build_that_is_killed_anywhere_leaves_a_cache_that_can_be_used() {
         let again = Outcome::of(&mut build(&sandbox, "oci:again:x", "1GB")).success();
         assert_eq!(snapshot(&sandbox.path("again")), expected, "killed after {said} lines: {}", again.stderr);
         // What the dead build had begun is swept away, beside the output and in the cache.
-        let left: Vec<PathBuf> = [sandbox.path(""), sandbox.path("../cache/pixi-oci/layers")]
+        let left: Vec<PathBuf> = [sandbox.path(""), sandbox.path("../cache/pixi-oci/layers/2")]
             .iter()
             .flat_map(|directory| fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()))
             .filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with('.'))
@@ -108,6 +108,9 @@ fn poison(layers: &std::path::Path) {
     for directory in fs::read_dir(layers.join("blobs")).unwrap() {
         for blob in fs::read_dir(directory.unwrap().path()).unwrap() {
             let path = blob.unwrap().path();
+            if path.extension().is_some() {
+                continue;
+            }
             let before = fs::metadata(&path).unwrap();
             let mut bytes = fs::read(&path).unwrap();
             let middle = bytes.len() / 2;
@@ -124,26 +127,25 @@ fn poison(layers: &std::path::Path) {
     }
 }
 
-/// What cannot be seen from outside is found wherever the bytes are read: in a push, in a copy, by `verify`.
+/// Only the time at which the file was changed tells, which nobody can put back.
 #[test]
 fn bytes_that_changed_unseen_are_never_published_or_copied() {
     let sandbox = Sandbox::new();
     write(&sandbox);
     let expected = expected(&sandbox);
     Outcome::of(&mut build(&sandbox, "oci:first:x", "1GB")).success();
-    poison(&sandbox.path("../cache/pixi-oci/layers"));
+    poison(&sandbox.path("../cache/pixi-oci/layers/2"));
 
     let registry = Registry::start(Profile::plain());
     let to = registry.reference("app");
-    let publish = |size: &str| {
-        let mut command = sandbox.pixi_oci(&["publish", "ws", "--publish", "--to", &to, "--tag", "t"]);
-        Outcome::of(command.env("PIXI_OCI_LAYER_CACHE_SIZE", size))
-    };
-    publish("1GB").refused(1, &["sha256:"]);
-    assert_eq!((registry.tag("app", "t"), registry.broken_tags()), (None, Vec::new()));
+    let mut command = sandbox.pixi_oci(&["publish", "ws", "--publish", "--to", &to, "--tag", "t"]);
+    let published = Outcome::of(command.env("PIXI_OCI_LAYER_CACHE_SIZE", "1GB")).success();
+    assert_eq!(published.stderr.matches("of the cache were damaged").count(), 1, "{}", published.stderr);
+    assert_eq!(registry.broken_tags(), Vec::<String>::new());
+    poison(&sandbox.path("../cache/pixi-oci/layers/2"));
     Outcome::of(&mut build(&sandbox, "oci:linked:x", "1GB")).success();
-    assert_eq!(sandbox.run(&["verify", "image", "oci:linked"]).code, Some(3));
-    publish("0").success();
+    sandbox.run(&["verify", "image", "oci:linked"]).success();
+    assert_eq!(snapshot(&sandbox.path("linked")), expected);
 
     // Into another file system they are copied, and so hashed; the layer is made anew, and kept again.
     let Ok(other) = tempfile::tempdir_in("/dev/shm") else { return };

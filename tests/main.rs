@@ -13,6 +13,7 @@ mod canaries;
 mod channels;
 mod channels_hostile;
 mod common;
+mod damaged_cache;
 mod destinations;
 mod errors;
 mod hostile;

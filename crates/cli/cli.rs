@@ -5,7 +5,7 @@ use std::{io::IsTerminal, process::ExitCode};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::{
-    commands::{build, completion, install_product, lock, man, plan, product, prune, publish, publish_index, verify},
+    commands::{build, cache, completion, install_product, lock, man, plan, product, prune, publish, publish_index, verify},
     error::CliError,
     output::{Output, Shape, Verbosity},
 };
@@ -28,6 +28,7 @@ pub enum Command {
     Publish(Box<publish::PublishArgs>),
     PublishIndex(Box<publish_index::PublishIndexArgs>),
     Prune(Box<prune::PruneArgs>),
+    Cache(cache::CacheArgs),
     Product(Box<product::ProductArgs>),
     InstallProduct(install_product::InstallProductArgs),
     Verify(verify::VerifyArgs),
@@ -46,6 +47,7 @@ impl Command {
             Self::Publish(_) => "publish",
             Self::PublishIndex(_) => "publish-index",
             Self::Prune(_) => "prune",
+            Self::Cache(_) => "cache",
             Self::Product(_) => "product",
             Self::InstallProduct(_) => "install-product",
             Self::Verify(_) => "verify",
@@ -63,6 +65,7 @@ impl Command {
             Self::Publish(args) => publish::run(*args, output),
             Self::PublishIndex(args) => publish_index::run(*args, output),
             Self::Prune(args) => prune::run(*args, output),
+            Self::Cache(args) => cache::run(args, output),
             Self::Product(args) => product::run(*args, output),
             Self::InstallProduct(args) => install_product::run(args, output),
             Self::Verify(args) => verify::run(args, output),

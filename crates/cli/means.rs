@@ -34,9 +34,8 @@ pub struct Means {
         value_parser = clap::builder::FalseyValueParser::new()
     )]
     offline: Option<bool>,
-    /// Where packages, base images and finished layers are kept [default: $XDG_CACHE_HOME/pixi-oci, else ~/.cache/pixi-oci].
-    #[arg(long, value_name = "DIR", env = "PIXI_OCI_CACHE_DIR", hide_env_values = true)]
-    cache_dir: Option<PathBuf>,
+    #[command(flatten)]
+    cache: CacheDir,
     /// Hash everything that is used of the cache, instead of trusting files whose size, times and inode are as they were.
     #[arg(long)]
     check_cache: bool,
@@ -56,7 +55,7 @@ impl Means {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let size = |kind: &str| cache_size(&format!("PIXI_OCI_{kind}_CACHE_SIZE"));
         let caches = Caches {
-            dir: Root::new(self.cache()?).check_all(self.check_cache),
+            dir: Root::new(self.cache.path()?).check_all(self.check_cache),
             layers: if layers.is_some() { size("LAYER")? } else { 0 },
             archives: size("ARCHIVE")?,
         };
@@ -74,9 +73,19 @@ impl Means {
         session.offline = channels.offline();
         Ok(session)
     }
+}
 
+/// Where the cache is.
+#[derive(Debug, Args)]
+pub struct CacheDir {
+    /// Where packages, base images and finished layers are kept [default: $XDG_CACHE_HOME/pixi-oci, else ~/.cache/pixi-oci].
+    #[arg(long, value_name = "DIR", env = "PIXI_OCI_CACHE_DIR", hide_env_values = true)]
+    cache_dir: Option<PathBuf>,
+}
+
+impl CacheDir {
     /// The cache's directory.
-    pub fn cache(&self) -> Result<PathBuf, CliError> {
+    pub fn path(&self) -> Result<PathBuf, CliError> {
         let absolute = |variable: &str| env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
         self.cache_dir
             .clone()
@@ -107,7 +116,7 @@ fn cache_size(variable: &str) -> Result<u64, CliError> {
 }
 
 /// A number of bytes, with a decimal or binary unit.
-fn bytes(text: &str) -> Result<u64, String> {
+pub fn bytes(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic() || c == ' ');
     let unit: u64 = match text[digits.len()..].trim() {
         "" | "B" => 1,

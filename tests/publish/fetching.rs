@@ -91,7 +91,7 @@ fn interrupt(kind: Kind, signal: &str, code: i32) {
     // What the image said of its packages was there before, and whole; a lock is held by nobody.
     let mut left = files(&machine);
     left.retain(|file| {
-        let is_whole = file.contains("/facts/1-published/") && file.ends_with(".json");
+        let is_whole = file.contains("/facts/2-published/") && file.ends_with(".json");
         !is_whole && !file.ends_with("/archives/lock")
     });
     assert!(left.is_empty(), "{context}: {left:#?}");

@@ -56,7 +56,7 @@ fn what_an_image_said_is_known_as_long_as_its_layers_are_kept() {
     assert_eq!((&again["digest"], registry.requests().len()), (&published["digest"], before));
 
     // It said something that is not true.
-    let files = sandbox.program("find").arg(sandbox.path("../cache/pixi-oci/facts/1-published")).output().unwrap();
+    let files = sandbox.program("find").arg(sandbox.path("../cache/pixi-oci/facts/2-published")).output().unwrap();
     let mut lies = 0;
     for path in String::from_utf8(files.stdout).unwrap().lines().filter(|line| line.ends_with(".json")) {
         let text = std::fs::read_to_string(path).unwrap();

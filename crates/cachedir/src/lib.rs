@@ -9,11 +9,13 @@
 
 mod blobs;
 mod document;
+mod parts;
 mod root;
 mod staging;
 mod trim;
 
 pub use blobs::{Blobs, Identity, Known, hex, sha256_of};
+pub use parts::Part;
 pub use root::{Held, Root};
 pub use staging::{StagedDirectory, is_at, lock, staged_file, sweep_directories, sweep_files};
-pub use trim::{Entry, files_below, trim, usage};
+pub use trim::{Entry, files_below, trim};

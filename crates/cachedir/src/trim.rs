@@ -75,29 +75,6 @@ pub fn files_below(directory: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// How many regular files there are below a directory, and their bytes.
-pub fn usage(directory: &Path) -> io::Result<(u64, u64)> {
-    let mut sum = (0, 0);
-    let mut directories = vec![directory.to_owned()];
-    while let Some(directory) = directories.pop() {
-        let entries = match fs::read_dir(&directory) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            entries => entries?,
-        };
-        for entry in entries {
-            let entry = entry?;
-            // What is removed meanwhile takes no room.
-            let Ok(metadata) = fs::symlink_metadata(entry.path()) else { continue };
-            if metadata.is_dir() {
-                directories.push(entry.path());
-            } else if metadata.is_file() {
-                sum = (sum.0 + 1, sum.1 + metadata.len());
-            }
-        }
-    }
-    Ok(sum)
-}
-
 fn gone(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -123,7 +100,6 @@ mod tests {
         }
         fs::write(place.join("old.note"), "").unwrap();
         fs::write(place.join("gone.note"), "").unwrap();
-        assert_eq!(usage(directory.path()).unwrap(), (5, 30));
         trim(Entry::all_below(directory.path()).unwrap(), 20).unwrap();
         assert_eq!(["old", "used", "new"].map(|name| place.join(name).exists()), [true, false, true]);
         trim(Entry::all_below(directory.path()).unwrap(), 5).unwrap();

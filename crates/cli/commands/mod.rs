@@ -1,6 +1,7 @@
 //! One file a subcommand: its arguments, whose doc comments are the help, and one function.
 
 pub mod build;
+pub mod cache;
 pub mod completion;
 pub mod install_product;
 pub mod lock;

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
+use pixi_oci_cachedir::Held;
+use pixi_oci_store::base::hold_bases;
 use pixi_oci_image::{Index, LayerEntry};
 use pixi_oci_layer::Digest;
 use pixi_oci_registry::RepositoryRef;
@@ -56,6 +58,8 @@ pub struct Staged<'a> {
     report: BuildReport,
     stock: Stock<'a>,
     session: Session,
+    /// The layers of base images are read until they are published.
+    _bases: Held,
 }
 
 impl Staged<'_> {
@@ -112,6 +116,7 @@ pub fn stage<'a>(
     // Archives are read until the last layer is made.
     let archives = session.archives()?;
     let _held = archives.hold();
+    let bases = hold_bases(&session.caches.dir);
 
     let workdir = &project.configuration.workdir;
     let mut packages: Vec<Vec<Package<'_>>> = Vec::new();
@@ -153,5 +158,5 @@ pub fn stage<'a>(
         sources: source_environments::reports(&sources, &project.targets),
         executed: sources.executed,
     };
-    Ok(Staged { index, output, report, stock, session: session.clone() })
+    Ok(Staged { index, output, report, stock, session: session.clone(), _bases: bases })
 }

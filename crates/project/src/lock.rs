@@ -69,7 +69,12 @@ pub fn lock_file(declared: &Declared, session: &Session) -> Result<LockFile, Err
     Ok(LockFile::of(workspace)?)
 }
 
+/// What was not used for longest of the indexes of channels goes when they take more.
+const MAX_REPODATA: u64 = 2 << 30;
+
 fn solve(workspace: &Workspace, inputs: &Inputs, session: &Session) -> Result<NewLock, Error> {
+    // What is left over costs room only.
+    let _ = session.caches.dir.trim_part("repodata", MAX_REPODATA);
     let interrupted = || session.check().is_err();
     let options = LockOptions {
         cache_dir: &session.caches.dir,

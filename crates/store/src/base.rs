@@ -42,7 +42,7 @@ pub(crate) use local::Local;
 pub use pin::{how_to_pin, present_digest, with_digest};
 pub use reference::{BaseRef, LayoutImage};
 pub(crate) use store::Store;
-pub use store::{hold_bases, trim_bases};
+pub use store::hold_bases;
 pub use take_out::{TakenOut, take_out};
 
 use self::registry::BaseRegistry;

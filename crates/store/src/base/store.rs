@@ -15,7 +15,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use pixi_oci_cachedir::{Blobs, Entry, Held, Root, sha256_of, staged_file, sweep_directories, sweep_files, trim};
+use pixi_oci_cachedir::{Blobs, Held, Root, sha256_of, staged_file, sweep_directories, sweep_files};
 use pixi_oci_image::Descriptor;
 use pixi_oci_layer::Digest;
 use pixi_oci_registry::document::MAX_DOCUMENT;
@@ -163,19 +163,14 @@ struct CompressedRecord {
     size: u64,
 }
 
-/// Keeps all base images where they are, in all processes.
-pub fn hold_bases(root: &Root) -> Held {
-    root.hold(&root.join(PLACE))
-}
+/// What was not used for longest goes when base images take more.
+const LIMIT: u64 = 20 << 30;
 
-/// Removes what was not used for longest until the rest has at most `limit` bytes, if nobody uses base images now.
-pub fn trim_bases(root: &Root, limit: u64) -> io::Result<bool> {
-    let place = root.join(PLACE);
-    root.when_free(&place, || {
-        let parts = ["blobs", "listings", "compressed", "resolved"].map(|part| Entry::all_below(&place.join(part)));
-        let entries: Vec<Vec<Entry>> = parts.into_iter().collect::<io::Result<_>>()?;
-        trim(entries.into_iter().flatten().collect(), limit)
-    })
+/// Keeps all base images where they are, in all processes; before, if nobody uses them, they are kept to their size.
+pub fn hold_bases(root: &Root) -> Held {
+    // What is left over costs room only.
+    let _ = root.trim_part("base", LIMIT);
+    root.hold(&root.join(PLACE))
 }
 
 /// The bytes of a regular file that is not larger than `max`.
