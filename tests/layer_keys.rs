@@ -179,7 +179,8 @@ impl Built {
 fn session(sandbox: &Sandbox, threads: usize, memory: usize) -> Session {
     let few = NonZeroUsize::MIN;
     let client = Client::new(&ClientSettings::default()).unwrap();
-    let caches = Caches { dir: pixi_oci_cachedir::Root::new(sandbox.path("../cache/pixi-oci")), layers: 0, archives: u64::MAX };
+    let caches =
+        Caches { dir: pixi_oci_cachedir::Root::new(sandbox.path("../cache/pixi-oci")), layers: 0, archives: u64::MAX };
     let resources = Resources { downloads: few, solves: few, threads, memory, containers: Containers::default() };
     let mut session = Session::new(client, RegistryAccess::default(), caches, resources, Default::default());
     session.offline = true;

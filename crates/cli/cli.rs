@@ -5,7 +5,9 @@ use std::{io::IsTerminal, process::ExitCode};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::{
-    commands::{build, cache, completion, install_product, lock, man, plan, product, prune, publish, publish_index, verify},
+    commands::{
+        build, cache, completion, install_product, lock, man, plan, product, prune, publish, publish_index, verify,
+    },
     error::CliError,
     output::{Output, Shape, Verbosity},
 };

@@ -8,7 +8,6 @@ use std::{
     sync::atomic::AtomicBool,
 };
 
-use pixi_oci_cachedir::Root;
 use pixi_oci_fetch::CachedArchive;
 use pixi_oci_layer::DigestWriter;
 use pixi_oci_lock::{LockFile, LockedPackage, PlatformWanted, Sha256};

@@ -35,7 +35,8 @@ impl Root {
             let Ok(name) = entry.file_name().into_string() else { continue };
             if entry.file_type()?.is_dir() {
                 let files = files(&entry.path())?;
-                let bytes = files.iter().filter_map(|file| fs::symlink_metadata(file).ok()).map(|file| file.len()).sum();
+                let bytes =
+                    files.iter().filter_map(|file| fs::symlink_metadata(file).ok()).map(|file| file.len()).sum();
                 parts.push(Part { name, files: files.len() as u64, bytes });
             }
         }

@@ -11,6 +11,7 @@ use std::{
     },
 };
 
+use pixi_oci_cachedir::Root;
 use pixi_oci_layer::{Content, ContentStore, File, FileTree, MemoryBudget, Mode, Node, TreePath};
 use pixi_oci_lock::{VirtualRequirement, requirements};
 use pixi_oci_package::TargetPrefix;
@@ -48,7 +49,7 @@ impl Installation<'_> {
         let Self { workspace, target, prefix, .. } = *self;
         let new = NewPrefix::create(Path::new(prefix.as_str()), prefix.tree_path(), LAYER_TIME)?;
         // The glibc of this machine is not asked: what does not run here says so itself.
-        place(target, &mut packages, None, &FactsCache::open(new.scratch()))?;
+        place(target, &mut packages, None, &FactsCache::open(&Root::new(new.scratch())))?;
         let packages: Vec<Arc<Package<'_>>> = packages.into_iter().map(Arc::new).collect();
         let env_vars_d = Mutex::new(BTreeMap::new());
         let memory = MemoryBudget::new(self.memory);

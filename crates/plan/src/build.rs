@@ -3,11 +3,11 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use pixi_oci_cachedir::Held;
-use pixi_oci_store::base::hold_bases;
 use pixi_oci_image::{Index, LayerEntry};
 use pixi_oci_layer::Digest;
 use pixi_oci_registry::RepositoryRef;
 use pixi_oci_store::Destination;
+use pixi_oci_store::base::hold_bases;
 
 use crate::{Error, source_environments, source_environments::build_sources};
 use pixi_oci_pipeline::{

@@ -3,6 +3,7 @@
 use std::{
     ffi::OsString,
     num::NonZeroUsize,
+    path::PathBuf,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},

@@ -158,7 +158,7 @@ fn errors() {
 
 #[test]
 fn settings_of_a_command_line() {
-    let set = |text: &str| crate::parse_setting(text);
+    let set = |text: &str| crate::setting(text);
     assert_eq!(set("max-layers=60").unwrap().max_layers, NonZeroU32::new(60));
     assert_eq!(set("prefix = /srv/env").unwrap().prefix.as_deref(), Some("/srv/env"));
     assert_eq!(set("base-glibc=2.36").unwrap().base_glibc, Some((2, 36)));
