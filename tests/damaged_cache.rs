@@ -32,6 +32,7 @@ impl Random {
     }
 }
 
+#[allow(clippy::disallowed_methods)] // How many damages a run makes.
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap())
 }

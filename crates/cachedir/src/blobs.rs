@@ -227,7 +227,7 @@ mod tests {
         File::options().write(true).open(&path).unwrap().set_times(FileTimes::new().set_modified(time)).unwrap();
         assert_eq!(found(&blobs, &path, &hex), None);
         assert!(!path.exists());
-        assert_eq!(root.take_damaged(), [path.clone()]);
+        assert_eq!(root.take_damaged(), std::slice::from_ref(&path));
         // Another file with the same content is good.
         fs::write(&path, b"content").unwrap();
         assert_eq!(found(&blobs, &path, &hex), Some(Known { size: 7, extra: String::new() }));

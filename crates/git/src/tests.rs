@@ -1,5 +1,7 @@
 //! With the real git, and repositories that try to run programs.
 
+#![allow(clippy::disallowed_methods)] // File times around the present are what is tested.
+
 use std::{
     fs,
     path::{Path, PathBuf},

@@ -28,7 +28,7 @@ pub fn build_sources(decided: &mut Decided, workshop: &Workshop<'_>) -> Result<(
     let means = Means { project, tools: &tools, session, scratch };
     let workshop = &Workshop { project: &tools, ..*workshop };
     let mut builds = Builds::open(decided, &means)?;
-    while let Some(need) = builds.next()? {
+    while let Some(need) = builds.proceed()? {
         match need {
             Need::Base(index) => builds.base(index, base_digest(workshop, index)?),
             Need::Infos(index) => builds.infos(index, &infos(workshop, index)?),

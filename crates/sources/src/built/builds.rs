@@ -28,7 +28,7 @@ use pixi_oci_project::Target;
 use pixi_oci_project::{BuildPlace, Event};
 
 /// Sources that are being built. It says what it needs, and is given it, until nothing is left:
-/// [`next`](Self::next) builds as far as it can.
+/// [`proceed`](Self::proceed) builds as far as it can.
 pub struct Builds<'a> {
     decided: &'a mut Decided,
     pub(super) means: &'a Means<'a>,
@@ -95,7 +95,7 @@ impl<'a> Builds<'a> {
     ///
     /// # Errors
     /// A source cannot be built.
-    pub fn next(&mut self) -> Result<Option<Need>, SourceError> {
+    pub fn proceed(&mut self) -> Result<Option<Need>, SourceError> {
         while let Some(mut job) = self.jobs.pop() {
             let tar = match job.tar.take() {
                 Some(tar) => tar,
