@@ -4,7 +4,7 @@
 //! targets before anything is downloaded. A source becomes a wheel in one of these ways, the first that applies:
 //!
 //! 1. **Injected**: somebody built it elsewhere (`--wheel FILE`, `wheels = [...]`).
-//! 2. **Own**: it is a directory of the workspace, of pure Python with static metadata; see [`own`]. No code runs.
+//! 2. **Own**: it is a directory of the workspace, of pure Python with static metadata; see `own`. No code runs.
 //! 3. **Built**: in a container without a network, or on this machine, because somebody said so (`--build-sdists`).
 //!
 //! What is left is one error that lists everything. The rest of the build treats the wheels like locked ones, with the

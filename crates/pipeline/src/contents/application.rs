@@ -106,7 +106,7 @@ pub enum ApplicationError {
 }
 
 /// Collects the files. Those of directories and patterns go through the ignore files of the workspace (`.gitignore`,
-/// `.ignore`; never the user's global ones, which differ between machines) and the rules of [`crate::contents::secrets`]; what
+/// `.ignore`; never the user's global ones, which differ between machines) and the rules of `secrets`; what
 /// is named by its own path does not.
 pub fn application(input: &ApplicationInput<'_>) -> Result<Application, ApplicationError> {
     let mut collector = Collector {
