@@ -41,7 +41,7 @@ use crate::{
 /// of paths do not have the targets ([`CompleteFacts`](crate::CompleteFacts) do).
 ///
 /// # Clobbers
-/// The package that comes last in [`PackageRecord::sort_topologically`] keeps a path, the others' go to
+/// The package that comes last in `PackageRecord::sort_topologically` keeps a path, the others' go to
 /// `__clobbers__/PACKAGE/PATH`: what rattler's installer does, for files against directories too, where its answer does
 /// not depend on the order in which packages happened to be downloaded. Entry points take part like files (rattler
 /// overwrites them in whatever order it comes to them).

@@ -37,7 +37,7 @@ use crate::{
 ///
 /// # Errors
 ///
-/// [`ErrorKind::TagExists`](crate::ErrorKind::TagExists) and [`ErrorKind::ArchMissing`](crate::ErrorKind::ArchMissing) before anything is sent; [`ErrorKind::DigestMismatch`](crate::ErrorKind::DigestMismatch) as soon as the
+/// [`ErrorKind::TagExists`] and [`ErrorKind::ArchMissing`] before anything is sent; [`ErrorKind::DigestMismatch`] as soon as the
 /// registry does not have what it confirmed, and then no further tag moves; the errors of the registry.
 pub async fn push(plan: &PushPlan, registry: &Registry) -> Result<PushReport, Error> {
     check::consistent(plan)?;
