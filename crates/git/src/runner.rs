@@ -140,6 +140,9 @@ impl Git {
 
     fn read(&self, arguments: &[&str]) -> Result<Vec<u8>, GitError> {
         let failed = |said: String| self.failed(arguments, said);
+        if let Some(odd) = (!self.fetches).then(|| not_a_file(&self.directory)).flatten() {
+            return Err(failed(format!("{} is neither a file nor a directory", odd.display())));
+        }
         let mut child =
             self.command(arguments).spawn().map_err(|error| failed(format!("it cannot be run: {error}")))?;
         let complaint = child.stderr.take().map(|stderr| {
@@ -188,4 +191,16 @@ impl Git {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
+}
+
+/// What git would open and wait for, such as a named pipe, in the repository that a directory is of.
+fn not_a_file(directory: &Path) -> Option<PathBuf> {
+    let absolute = std::path::absolute(directory).ok()?;
+    let repository =
+        absolute.ancestors().map(|above| above.join(".git")).find(|path| path.symlink_metadata().is_ok())?;
+    let inside = ["HEAD", "commondir", "config", "config.worktree", "index", "packed-refs", "shallow", "info/exclude"];
+    let read = inside.map(|name| repository.join(name));
+    std::iter::once(repository)
+        .chain(read)
+        .find(|path| path.metadata().is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir()))
 }

@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use pixi_oci_platform::{Links, open};
 use sha2::{Digest, Sha256};
 
 use crate::{Git, GitError};
@@ -123,7 +124,7 @@ fn hash(path: &Path) -> Option<(String, u64)> {
     if !fs_err::symlink_metadata(path).ok()?.is_file() {
         return None;
     }
-    let mut file = fs_err::File::open(path).ok()?;
+    let mut file = open(path, Links::Refuse).ok()?;
     let (mut hasher, mut size, mut buffer) = (Sha256::new(), 0, vec![0; 256 << 10]);
     loop {
         match file.read(&mut buffer).ok()? {
