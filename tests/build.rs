@@ -221,7 +221,7 @@ fn flags_win_over_the_environments_part_and_that_over_the_rest() {
     let sandbox = Sandbox::new();
     let ws = workspace([package("a", [])])
         .environment("prod", [package("b", [file("b", "b")])])
-        .oci("cmd = [\"general\"]\nenv = { A = \"general\", B = \"general\" }\nuser = \"general\"\n[tool.pixi-oci.environments.prod]\ncmd = \"of prod\"\nenv = { B = \"prod\" }");
+        .oci("cmd = [\"general\"]\nenv = { A = \"general\", B = \"general\" }\nuser = \"7:8\"\n[tool.pixi-oci.environments.prod]\ncmd = \"of prod\"\nenv = { B = \"prod\" }");
     ws.write(&sandbox.path("ws"));
     let config = |arguments: &[&str]| {
         let common = ["build", "ws", "-o", "oci:out:x", "--arch", "amd64"];
@@ -234,7 +234,7 @@ fn flags_win_over_the_environments_part_and_that_over_the_rest() {
     assert_eq!(prod.config["config"]["Cmd"], json!(["of", "prod"]));
     assert_eq!((prod.env("A"), prod.env("B")), (Some("general"), Some("prod")));
     assert_eq!(prod.env("PIXI_ENVIRONMENT_NAME"), Some("prod"));
-    assert_eq!(prod.config["config"]["User"], "general");
+    assert_eq!(prod.config["config"]["User"], "7:8");
     assert!(prod.tree().contains_key("opt/pixi/env/b"));
     let flags = config(&[
         "-e",

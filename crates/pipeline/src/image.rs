@@ -236,7 +236,10 @@ impl Workshop<'_> {
         let path = env.all.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_str())?;
         let found = match program.split_once('/') {
             Some(("", _)) => is_there(program),
-            Some(_) => is_there(&format!("{}/{program}", configuration.workdir.trim_end_matches('/'))),
+            Some(_) => {
+                let program = program.trim_start_matches("./");
+                is_there(&format!("{}/{program}", configuration.workdir.trim_end_matches('/')))
+            }
             None => path.split(':').any(|directory| is_there(&format!("{directory}/{program}"))),
         };
         (!found).then(|| {
