@@ -31,18 +31,21 @@ pub struct CacheArgs {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Print the parts of the cache and their sizes.
+    #[command(after_long_help = "Examples:\n  pixi-oci cache info --json")]
     Info {
         /// Print one JSON document.
         #[arg(long)]
         json: bool,
     },
     /// Keep every part to a size.
+    #[command(after_long_help = "Examples:\n  pixi-oci cache trim --size 10GB")]
     Trim {
         /// The most bytes of each part, e.g. 500MB or 10GB.
         #[arg(long, value_name = "SIZE", value_parser = bytes)]
         size: u64,
     },
     /// Remove parts, or everything.
+    #[command(after_long_help = "Examples:\n  pixi-oci cache clear base repodata")]
     Clear {
         /// Parts, as `cache info` names them [default: all].
         #[arg(value_name = "PART")]
