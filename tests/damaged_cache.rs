@@ -128,7 +128,10 @@ fn no_damage_of_the_cache_changes_a_result_or_stays() {
         .pypi([locked(&wheel)])
         .oci_only("base = \"oci:../bases:v1\"\nprefix = \"/opt/other/env\"\n")
         .write(&sandbox.path("ws"));
-    let build = || Outcome::of(&mut sandbox.pixi_oci(&["build", "ws", "-o", "oci:out:x", "--layer-cache-size", "1GB"]));
+    let build = || {
+        let mut command = sandbox.pixi_oci(&["build", "ws", "-o", "oci:out:x"]);
+        Outcome::of(command.env("PIXI_OCI_LAYER_CACHE_SIZE", "1GB"))
+    };
     let expected = build().success().stdout;
 
     let (damages, seed) = (number("PIXI_OCI_TEST_DAMAGES", DAMAGES), number("PIXI_OCI_TEST_SEED", 1));

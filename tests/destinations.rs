@@ -168,7 +168,7 @@ fn a_build_that_fails_leaves_the_destination_as_it_was() {
     let grows = file("bin/x", b"/short/lib\0").list("file_mode", "binary").list("prefix_placeholder", "/short");
     let bad = package("bad", [grows]);
     workspace(odd::packages().into_iter().chain([bad])).write(&sandbox.path("bad"));
-    workspace(odd::packages()).manifest("[tool.pixi-oci]\ninclude = [\"nope\"]").write(&sandbox.path("late"));
+    workspace(odd::packages()).oci("include = [\"nope\"]").write(&sandbox.path("late"));
     for output in ["oci:fresh:x", "oci-archive:fresh.tar:x"] {
         sandbox.run(&["build", "bad", "-o", output]).refused(1, &["bad"]);
         sandbox.run(&["build", "late", "-o", output]).refused(1, &["\"nope\""]);

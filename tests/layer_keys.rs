@@ -229,9 +229,9 @@ fn equal_keys(cases: u64) {
         let mut packages: Vec<Package> = pool.iter().filter(|_| !random.next().is_multiple_of(3)).cloned().collect();
         packages.push(python(["3.12.1", "3.13.0"][random.next() as usize % 2]).tar_bz2());
         let arguments = [
-            *random.of(&[&[][..], &["--prefix", "/srv/env"]]),
+            *random.of(&[&[][..], &["--set", "prefix=/srv/env"]]),
             *random.of(&[&[][..], &[], &["--compression", "gzip:1"], &["--compression", "zstd:1"]]),
-            *random.of(&[&[][..], &["--max-layers", "15"]]),
+            *random.of(&[&[][..], &["--set", "max-layers=15"]]),
             *random.of(&[&[][..], &["--workdir", "/srv/app"], &["--label", "a=b"]]),
             *random.of(&[&[][..], &["--arch", "amd64"]]),
         ];
@@ -306,7 +306,7 @@ fn what_the_key_lists_changes_it_and_nothing_else_does() {
     for (what, packages, arguments, changed) in [
         ("nothing", base.clone(), &[][..], &[][..]),
         ("settings of the image", base.clone(), &["--workdir", "/srv", "--label", "a=b", "--env", "X=1"], &[]),
-        ("the prefix", base.clone(), &["--prefix", "/srv/env"], &all),
+        ("the prefix", base.clone(), &["--set", "prefix=/srv/env"], &all),
         ("the compressor's level", base.clone(), &["--compression", "gzip:1"], &all),
         ("the compressor", base.clone(), &["--compression", "zstd"], &all),
         ("another interpreter", without_python("3.13.0"), &[], &["python", "pure"]),

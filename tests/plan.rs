@@ -183,7 +183,7 @@ fn one_changed_package_is_one_layer_and_one_download() {
     // Without the layer but with what is in it.
     build(&sandbox, &[]);
     fs::remove_dir_all(sandbox.path("../cache/pixi-oci/archives")).unwrap();
-    let records = sandbox.path("../cache/pixi-oci/layers/records");
+    let records = sandbox.path("../cache/pixi-oci/layers/2/records");
     let known = plan(&sandbox, &["--arch", "amd64"]);
     let key = known["platforms"][0]["layers"][2]["key"].as_str().unwrap().trim_start_matches("sha256:").to_owned();
     fs::remove_file(records.join(&key[..2]).join(format!("{key}.json"))).unwrap();

@@ -92,7 +92,7 @@ fn products_have_what_is_there() {
     assert!(outcome.stderr.contains(&format!("`local = \"{hash}\"` to [tool.pixi-oci.hashes]")), "{outcome:?}");
     let manifest = fs::read_to_string(sandbox.path("wd/product/manifest.json")).unwrap();
     assert!(manifest.contains(&format!("sha256:{hash}")), "{manifest}");
-    sandbox.run(&["check-product", "wd/product"]).success();
+    sandbox.run(&["verify", "product", "wd/product"]).success();
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn pinned_packages_are_what_they_are_pinned_to() {
     let other = ["build", "ws", "--arch", "amd64", "-o", "oci:out:v1", "--cache-dir", "other"];
     sandbox.run(&other).refused(1, &["local", "sha256", &hash]);
     fs::write(&manifest, format!("{text}\n[tool.pixi-oci.hashes]\nlocal = \"abc\"\n")).unwrap();
-    build(&sandbox).refused(1, &["the hash of `local` is not a sha256"]);
+    build(&sandbox).refused(1, &["a sha256 has 64 lower-case hex digits"]);
 }
 
 #[test]

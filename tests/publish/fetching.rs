@@ -92,7 +92,7 @@ fn interrupt(kind: Kind, signal: &str, code: i32) {
     let mut left = files(&machine);
     left.retain(|file| {
         let is_whole = file.contains("/facts/2-published/") && file.ends_with(".json");
-        !is_whole && !file.ends_with("/archives/lock")
+        !is_whole && !file.ends_with("/lock")
     });
     assert!(left.is_empty(), "{context}: {left:#?}");
 }

@@ -27,10 +27,11 @@ fn a_registry_behind_a_proxy() {
     // me:canary-proxy
     assert!(requests.iter().all(|request| request.headers["proxy-authorization"] == "Basic bWU6Y2FuYXJ5LXByb3h5"));
 
-    // Not for TLS, not in capitals (CVE-2016-5385), and not for what NO_PROXY names: nobody knows the name then.
+    // Not for TLS, not in capitals where a web server may have set it (CVE-2016-5385), and not for what NO_PROXY names:
+    // nobody knows the name then.
     for variables in [
         &[("https_proxy", proxy.address.as_str())][..],
-        &[("HTTP_PROXY", &proxy.address)],
+        &[("HTTP_PROXY", &proxy.address), ("REQUEST_METHOD", "GET")],
         &[("http_proxy", &proxy.address), ("NO_PROXY", "other.example,.example")],
         &[("http_proxy", &proxy.address), ("no_proxy", "*")],
     ] {

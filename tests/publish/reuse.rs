@@ -140,7 +140,7 @@ fn a_build_takes_layers_from_a_registry_and_no_package() {
         assert_eq!(blob.unwrap().metadata().unwrap().permissions().mode() & 0o444, 0o444);
     }
     // What was fetched is kept for the next time.
-    let again = json(&machine.run(&["build", "ws", "-o", "oci:again"], "x").success());
+    let again = json(&machine.run(&["build", "ws", "-o", "oci:again", "--cache-from", &from], "x").success());
     assert_eq!((origins(&again, "made"), origins(&again, "registry")), (0, 0));
     assert_eq!(snapshot(&machine.sandbox.path("out/blobs")), snapshot(&machine.sandbox.path("again/blobs")));
 }
