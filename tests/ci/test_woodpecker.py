@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import subprocess
 
 import woodpecker
 from fixture import EXAMPLES, PASSWORD, Machine
@@ -76,6 +77,13 @@ class Nix(Common, Pipeline):
             f'  inputs.pixi-oci.inputs.nixpkgs.url = "path:{place}/nixpkgs";\n'
             "  outputs = { self, pixi-oci }: { apps = pixi-oci.lib.mkApps { }; };\n"
             "}\n")}
+
+    def begin(self):
+        super().begin()
+        # Nix would write the lock file into the clone, which is then no longer what was committed.
+        features = ["--extra-experimental-features", "nix-command flakes"]
+        subprocess.run(["nix", *features, "flake", "lock"], cwd=self.root, env={**os.environ, "PATH": self.path}, check=True)
+        self.commit(self.root)
 
     def test_pull_request_builds_without_the_registry(self):
         self.begin()
