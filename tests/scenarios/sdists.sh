@@ -49,7 +49,7 @@ build --build-sdists -o "oci:$work/out:y" --json >"$work/second.json" 2>"$work/s
 [ "$(report "$work/first.json" 'report["digest"]')" = "$(report "$work/second.json" 'report["digest"]')" ] || fail "the second build is different"
 
 # A product has them, too, and says so, whether they were built for it or before.
-product() { as_user "$work/pixi-oci" product "$work/ws" --frozen --build-sdists --base "oci:$work/base:debian" --cache-dir "$work/$1" --workdir "$work/$2" --json >"$work/$2.json" 2>"$work/said" || fail "$(cat "$work/said")"; }
+product() { as_user "$work/pixi-oci" product "$work/ws" --frozen --build-sdists --set "base=oci:$work/base:debian" --cache-dir "$work/$1" --workdir "$work/$2" --json >"$work/$2.json" 2>"$work/said" || fail "$(cat "$work/said")"; }
 product cache airgap
 product other-cache other-airgap
 [ "$(report "$work/other-airgap.json" 'len(report["executed"])')" = 4 ] || fail "four sources were built for the product: $(cat "$work/other-airgap.json")"
@@ -172,13 +172,13 @@ grep -q 'on the host for linux/amd64, with the network, which could not be cut o
 says 'with the network, which could not be cut off; they can read what you can'
 hosted -e forever --arch amd64 -o "oci:$work/out-forever:x" 2>"$work/said" &
 pid=$!
-for _ in $(seq 600); do [ ! -d "$work/cache/wheels/tmp-host/build/source" ] || break; sleep 0.2; done
+for _ in $(seq 600); do [ ! -d "$work/cache/wheels/2/tmp-host/build/source" ] || break; sleep 0.2; done
 pkill -TERM -P $pid -x pixi-oci || kill $pid
 code=0
 wait $pid || code=$?
 [ $code = 143 ] || fail "it ended with $code: $(cat "$work/said")"
 find "$work/cache/wheels" -name 'tmp-*' | grep -q . && fail "the environment of a build on the host is left"
-pgrep -f "$work/cache/wheels/tmp-host" >&2 && fail "a build on the host goes on"
+pgrep -f "$work/cache/wheels/2/tmp-host" >&2 && fail "a build on the host goes on"
 
 # Killed in the middle: the container ends by itself, and so does what it needed. The next build removes what is left.
 build -e forever --arch amd64 --build-sdists -o "oci:$work/out-forever:x" 2>"$work/said" &

@@ -71,7 +71,7 @@ if [ "$(uname -m)" = x86_64 ]; then
 fi
 printf x >>"$product/envs.sh"
 status=0; verify_product -- true >"$PODMAN_DIR/said" 2>&1 || status=$?
-[ $status = 3 ] && grep -q 'envs.sh: its content was changed' "$PODMAN_DIR/said" || fail "$status: $(cat "$PODMAN_DIR/said")"
+[ $status = 3 ] && grep -q 'envs.sh: it was changed' "$PODMAN_DIR/said" || fail "$status: $(cat "$PODMAN_DIR/said")"
 nothing_left
 
 say "the project of a container, running and stopped, without running anything in it"
