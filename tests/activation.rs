@@ -141,7 +141,8 @@ fn scripts_reach_nothing_but_the_variables() {
     let sandbox = Sandbox::new();
     let script = "cd /; echo printed; umask 077; trap 'echo trapped' EXIT; trap '' TERM; exec 0<&-; set -f\n\
                   export A=1 OWN=script; export PS4='$(touch /never)'; f() { :; }; export -f f; unset HOME";
-    let list = "pwd; umask; trap -p EXIT TERM; echo \"$A $OWN ${HOME-none} $OLDPWD\"; f && cat && env | grep -c pixi_oci_";
+    let list =
+        "pwd; umask; trap -p EXIT TERM; echo \"$A $OWN ${HOME-none} $OLDPWD\"; f && cat && env | grep -c pixi_oci_";
     let output = run(&sandbox, &[("a.sh", script)], "", &["/bin/bash", "-c", list]);
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "/usr\n0022\n1 at start none \n0\n");
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "printed\ntrapped\n");
