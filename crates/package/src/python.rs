@@ -33,7 +33,11 @@ impl Python {
             .version()
             .as_major_minor()
             .ok_or_else(|| fail(format!("its version {} has no major and minor number", record.version)))?;
-        let checked = |path: &str| normalise(path).map_err(|refusal| fail(format!("its path {path:?} {refusal}")));
+        // Every package of Python goes below it, and lists of paths have one a line.
+        let checked = |path: &str| match path.contains(char::is_control) {
+            true => Err(fail(format!("its path {path:?} has a control character"))),
+            false => normalise(path).map_err(|refusal| fail(format!("its path {path:?} {refusal}"))),
+        };
         let site_packages = match &record.python_site_packages_path {
             Some(path) => checked(path)?,
             None => checked(&format!("lib/python{major}.{minor}/site-packages"))?,
