@@ -56,7 +56,14 @@ pub fn by_default(pyproject: &PyProject) -> bool {
             && settings["source"].as_str().is_some_and(|source| known.contains(&source))
     };
     let hatch_source = only_source(hatch, &["vcs", "versioningit", "uv-dynamic-versioning"]);
-    let of_requires = scheme(pyproject).is_some() && (hatch.is_null() || hatch_source);
+    // With setuptools these two do something only where their table is, be it empty.
+    let asked = match scheme(pyproject) {
+        Some(Scheme::Post) => !pyproject.tool("versioningit").is_null(),
+        Some(Scheme::Next) => !pyproject.tool("setuptools_scm").is_null(),
+        Some(Scheme::Dunamai) => true,
+        None => false,
+    };
+    let of_requires = if hatch.is_null() { asked } else { hatch_source && scheme(pyproject).is_some() };
     !configured && (of_requires || only_source(pdm, &["scm"]))
 }
 

@@ -375,12 +375,12 @@ fn what_only_the_backend_knows_is_not_guessed() {
 fn requirements_of_the_build_beside_the_backend_are_for_the_backend() {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path().join("project");
-    write(&root, "setuptools.build_meta", PLAIN, PACKAGE);
+    write(&root, "setuptools.build_meta", PLAIN, &[("my_app/__init__.py", "")]);
     let path = root.join("pyproject.toml");
     let text = fs::read_to_string(&path).unwrap();
-    fs::write(&path, text.replace("[\"setuptools>=61\"]", "[\"setuptools\", \"Setuptools_SCM[toml]\"]")).unwrap();
+    fs::write(&path, text.replace("[\"setuptools>=61\"]", "[\"setuptools\", \"Setuptools_Rust[toml]\"]")).unwrap();
     let reason = own(&root, None).unwrap().unwrap_err().to_string();
-    assert!(reason.contains("needs setuptools-scm"), "{reason}");
+    assert!(reason.contains("setuptools-rust"), "{reason}");
 }
 
 #[test]
@@ -479,8 +479,17 @@ fn versions_in_git_are_those_of_the_real_plugins() {
         let path = root.join("pyproject.toml");
         let requirement = requirement(backend);
         let text = fs::read_to_string(&path).unwrap();
-        let empty = if plugin == "setuptools-scm" { "[tool.setuptools_scm]\n" } else { "" };
-        let text = text.replace(requirement, &format!("{requirement}\", \"{plugin}")) + empty;
+        // Without their table these two say nothing with setuptools.
+        let table = match (source, plugin) {
+            ("", "setuptools-scm") => "[tool.setuptools_scm]\n",
+            ("", _) => "[tool.versioningit]\n",
+            _ => "",
+        };
+        let text = text.replace(&format!("[\"{requirement}\"]"), &format!("[\"{requirement}\", \"{plugin}\"]")) + table;
+        if source.is_empty() {
+            fs::write(&path, text.replace(table, "")).unwrap();
+            assert!(own(&root, None).unwrap().is_err(), "{plugin} without its table");
+        }
         fs::write(&path, text).unwrap();
         let git = |arguments: &[&str]| {
             let mut command = Command::new("git");
@@ -496,8 +505,9 @@ fn versions_in_git_are_those_of_the_real_plugins() {
             fs::create_dir(&real).unwrap();
             let said = python(BUILD, &[backends.as_ref(), backend.as_ref(), real.as_ref()], &root, &backends);
             let theirs = said.lines().last().unwrap().split('-').nth(1).unwrap().to_owned();
-            // What the backend leaves beside the package.
+            // What the backend leaves beside the package, and what it writes over.
             git(&["clean", "--quiet", "--force", "-d", "-x"]);
+            git(&["checkout", "--quiet", "."]);
             let ours = own(&root, None).unwrap().unwrap_or_else(|reason| panic!("{plugin}: {reason}"));
             assert_eq!(ours.version, theirs, "{backend} with {plugin}, {step}");
             git(&["commit", "--quiet", "--allow-empty", "--message=two"]);
