@@ -1,7 +1,7 @@
 //! What `pyproject.toml` adds to a workspace: `[project] dependencies` and `requires-python` to the default feature, each
 //! group of `[project.optional-dependencies]` and `[dependency-groups]` to the feature of its name.
 
-use std::collections::BTreeMap;
+use std::{cell::Cell, collections::BTreeMap};
 
 use pep508_rs::pep440_rs::VersionSpecifiers;
 use rattler_conda_types::{NamelessMatchSpec, PackageName, ParseStrictness, VersionSpec};
@@ -15,6 +15,8 @@ use crate::{
 
 /// A group may include another, that one a third, and so on.
 const MAX_DEPTH: usize = 32;
+/// What is looked at of all groups: one that includes another twice, which includes a third twice, doubles at each.
+const MAX_STEPS: usize = 100_000;
 
 /// Adds to `features`; `top` is the root of the `pyproject.toml`.
 pub(crate) fn extend(top: &Section<'_>, features: &mut BTreeMap<String, Feature>) -> Result<(), ManifestError> {
@@ -28,6 +30,7 @@ pub(crate) fn extend(top: &Section<'_>, features: &mut BTreeMap<String, Feature>
             .map(|name| normalized(&name)),
         optional: project.as_ref().map(|project| project.section("optional-dependencies")).transpose()?.flatten(),
         dependency: top.section("dependency-groups")?,
+        steps: Cell::new(0),
     };
     if let Some(optional) = &groups.optional {
         for group in optional.keys() {
@@ -83,9 +86,19 @@ struct Groups<'a> {
     name: Option<String>,
     optional: Option<Section<'a>>,
     dependency: Option<Section<'a>>,
+    /// How many entries were looked at.
+    steps: Cell<usize>,
 }
 
 impl Groups<'_> {
+    fn step(&self, entry: &Entry<'_>) -> Result<(), ManifestError> {
+        self.steps.set(self.steps.get() + 1);
+        if self.steps.get() > MAX_STEPS {
+            return Err(entry.error(format!("the groups have more than {MAX_STEPS} entries with what they include")));
+        }
+        Ok(())
+    }
+
     /// The requirements of an extra; `NAME[other]` stands for those of another extra.
     fn optional(
         &self,
@@ -97,6 +110,7 @@ impl Groups<'_> {
         let Some(section) = &self.optional else { return Ok(()) };
         let Some(key) = section.keys().find(|key| normalized(key) == normalized(group)) else { return Ok(()) };
         for entry in section.list(key)?.unwrap_or_default() {
+            self.step(&entry)?;
             let requirement = parse(&entry, feature)?;
             if self.name.as_ref() != Some(&requirement.name) {
                 list.push(requirement);
@@ -123,6 +137,7 @@ impl Groups<'_> {
         let Some(section) = &self.dependency else { return Ok(()) };
         let Some(key) = section.keys().find(|key| normalized(key) == normalized(group)) else { return Ok(()) };
         for entry in section.list(key)?.unwrap_or_default() {
+            self.step(&entry)?;
             let Entry::Table(table) = &entry else {
                 list.push(parse(&entry, feature)?);
                 continue;

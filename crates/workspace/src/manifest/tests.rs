@@ -88,6 +88,25 @@ fn pyproject_falls_back_to_python_metadata() {
     assert_eq!(workspace.task("default", linux(), "start").unwrap().argv, ["python", "-m", "app"]);
 }
 
+/// Each of thirty groups includes the next one twice, which would be a billion steps.
+#[test]
+fn groups_that_include_one_another_many_times_are_refused() {
+    let workspace = "[tool.pixi.workspace]\nchannels = []\nplatforms = ['linux-64']\n";
+    for (table, start, include) in [
+        ("[dependency-groups]\n", "", "{ include-group = 'gNEXT' }"),
+        ("[project.optional-dependencies]\n", "[project]\nname = 'x'\n", "'x[gNEXT]'"),
+    ] {
+        let mut text = format!("{workspace}{start}{table}g30 = ['a']\n");
+        for group in 0..30 {
+            let next = include.replace("NEXT", &(group + 1).to_string());
+            text += &format!("g{group} = [{next}, {next}]\n");
+        }
+        let workspace = Workspace::parse(PathBuf::from("/ws/pyproject.toml"), text).unwrap();
+        let error = workspace.features["g0"].targets[0].requirements.get().unwrap_err().to_string();
+        assert!(error.contains("100000 entries"), "{error}");
+    }
+}
+
 #[test]
 fn opens_directories_and_files() {
     let directory = tempfile::tempdir().unwrap();
