@@ -46,7 +46,7 @@ pub enum CliError {
     Container(#[from] pixi_oci_podman::ContainerError),
     /// A base image.
     #[error(transparent)]
-    Base(#[from] pixi_oci_store::base::Error),
+    Base(#[from] pixi_oci_store::base::BaseError),
     /// Handing the image over failed.
     #[error(transparent)]
     Engine(#[from] pixi_oci_podman::Error),

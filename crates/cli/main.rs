@@ -23,6 +23,7 @@ mod means;
 mod output;
 mod plan_table;
 mod progress;
+mod publication;
 mod surroundings;
 mod text;
 mod version;

@@ -2,7 +2,7 @@
 
 use std::{env, path::Path};
 
-use pixi_oci_git::{Description, Git, Tree};
+use pixi_oci_git::{Description, Git, WorkTree};
 use pixi_oci_project::{VersionFacts, version::ci_context};
 
 /// `2024-data` is no version: of all tags only those that begin like one count.
@@ -32,9 +32,9 @@ pub fn facts(workspace: &Path) -> VersionFacts {
 /// Why the working tree is not that of its commit, or may not be.
 fn unclean(git: &Git) -> Option<String> {
     match git.tree() {
-        Ok(Tree::Clean) => None,
-        Ok(Tree::Dirty { path }) => Some(format!("{} is not as it was committed", path.display())),
-        Ok(Tree::Unknown { path }) => Some(format!(
+        Ok(WorkTree::Clean) => None,
+        Ok(WorkTree::Dirty { path }) => Some(format!("{} is not as it was committed", path.display())),
+        Ok(WorkTree::Unknown { path }) => Some(format!(
             "only a filter of the repository, which is not run, knows whether {} is as it was committed",
             path.display()
         )),

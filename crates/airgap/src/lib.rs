@@ -37,7 +37,7 @@ struct Environment {
 }
 
 /// An environment on one platform, with its packages' archives.
-struct Platform<'a> {
+struct PackedEnvironment<'a> {
     environment: &'a str,
     target: &'a Target,
     packages: Vec<Package<'a>>,
@@ -151,7 +151,7 @@ fn environment(project: Project, scratch: &Path, session: &Session) -> Result<En
 }
 
 /// All environments on all their platforms; every archive is on this machine.
-fn platforms<'a>(environments: &'a [Environment], session: &Session) -> Result<Vec<Platform<'a>>, Error> {
+fn platforms<'a>(environments: &'a [Environment], session: &Session) -> Result<Vec<PackedEnvironment<'a>>, Error> {
     let mut platforms = Vec::new();
     for Environment { project, sources } in environments {
         let workdir = &project.configuration.workdir;
@@ -163,13 +163,18 @@ fn platforms<'a>(environments: &'a [Environment], session: &Session) -> Result<V
                 fetch_unknown(packages.iter_mut(), session)?;
             }
             let packages = with_wheels(packages, wheels, workdir);
-            platforms.push(Platform { environment: &project.configuration.environment, target, packages, wheels });
+            platforms.push(PackedEnvironment {
+                environment: &project.configuration.environment,
+                target,
+                packages,
+                wheels,
+            });
         }
     }
     Ok(platforms)
 }
 
-fn subdirs(platforms: &[Platform<'_>]) -> Vec<String> {
+fn subdirs(platforms: &[PackedEnvironment<'_>]) -> Vec<String> {
     let all: BTreeSet<String> = platforms.iter().map(|platform| platform.target.platform.subdir.to_string()).collect();
     all.into_iter().collect()
 }

@@ -7,9 +7,9 @@ use pixi_oci_package::{UnpackedKind, unpack};
 use pixi_oci_platform::{Links, open};
 use pixi_oci_product::{BIN, Product, ProductFile, check_program};
 
-use super::{Platform, ProductRequest, ProductRequestError, project::place};
+use super::{PackedEnvironment, ProductRequest, ProductRequestError, project::place};
 use crate::Error;
-use pixi_oci_pipeline::Kind;
+use pixi_oci_pipeline::PackageKind;
 
 /// The programs that go into a product.
 pub(super) struct Programs {
@@ -37,7 +37,7 @@ struct LockedPixi {
 pub(super) fn find(
     request: &ProductRequest,
     subdirs: &[String],
-    platforms: &[Platform<'_>],
+    platforms: &[PackedEnvironment<'_>],
 ) -> Result<Programs, Error> {
     let own = request.own_installer.iter().filter(|(platform, _)| subdirs.contains(platform));
     let installers: BTreeMap<String, PathBuf> = own.chain(&request.installers).cloned().collect();
@@ -91,11 +91,11 @@ fn program(path: String, digest: Digest) -> ProductFile {
 }
 
 /// The conda package `pixi` for a platform.
-fn locked_pixi(platforms: &[Platform<'_>], subdir: &str) -> Option<LockedPixi> {
+fn locked_pixi(platforms: &[PackedEnvironment<'_>], subdir: &str) -> Option<LockedPixi> {
     let mut of_platform = platforms.iter().filter(|platform| platform.target.platform.subdir.as_str() == subdir);
     of_platform.find_map(|platform| {
         platform.packages.iter().find_map(|package| match &package.kind {
-            Kind::Conda(record) if package.name == "pixi" => {
+            PackageKind::Conda(record) if package.name == "pixi" => {
                 let record = &record.package_record;
                 Some(LockedPixi {
                     platform: subdir.to_owned(),

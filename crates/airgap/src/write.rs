@@ -7,9 +7,9 @@ use pixi_oci_product::{CondaPackage, PackageEntry, Product, ProductEnvironment, 
 use rattler_conda_types::RepoDataRecord;
 use rayon::prelude::*;
 
-use super::{Platform, digest_of};
+use super::{PackedEnvironment, digest_of};
 use crate::Error;
-use pixi_oci_pipeline::{FactsCache, Kind, Package, Wheel, WheelSource, place};
+use pixi_oci_pipeline::{FactsCache, Package, PackageKind, Wheel, WheelSource, place};
 use pixi_oci_project::{Event, Session, virtual_packages};
 
 /// What was written.
@@ -22,11 +22,11 @@ pub(super) struct Written {
 /// Writes the packages of an environment on one platform.
 pub(super) fn write_environment(
     product: &Product,
-    platform: Platform<'_>,
+    platform: PackedEnvironment<'_>,
     written: &mut Written,
     session: &Session,
 ) -> Result<(), Error> {
-    let Platform { environment, target, mut packages, wheels } = platform;
+    let PackedEnvironment { environment, target, mut packages, wheels } = platform;
     let locked = || packages.iter().filter(|package| package.locked.is_some());
     session.emit(Event::PackagesStarted {
         environment: environment.to_owned(),
@@ -51,12 +51,12 @@ pub(super) fn write_environment(
     let write = |package: &Package<'_>| {
         session.check()?;
         let entry = match &package.kind {
-            Kind::Conda(record) => conda_entry(product, &subdir, record, package)?,
-            Kind::Wheel(wheel) => wheel_entry(product, &subdir, wheel, package, &directories)?,
+            PackageKind::Conda(record) => conda_entry(product, &subdir, record, package)?,
+            PackageKind::Wheel(wheel) => wheel_entry(product, &subdir, wheel, package, &directories)?,
         };
         let name = match &package.kind {
-            Kind::Conda(_) => &package.label,
-            Kind::Wheel(_) => &package.name,
+            PackageKind::Conda(_) => &package.label,
+            PackageKind::Wheel(_) => &package.name,
         };
         session.emit(Event::PackageWritten { name: name.clone(), bytes: entry.size });
         Ok(entry)

@@ -28,7 +28,7 @@ pub struct Identity {
 
 /// A blob that is there and is what its name says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Known {
+pub struct KnownBlob {
     /// Its length in bytes.
     pub size: u64,
     /// What was noted of it beside its hash.
@@ -102,7 +102,7 @@ impl Blobs {
         path: &Path,
         sha256: &str,
         hash: impl FnOnce(&mut dyn Read) -> io::Result<(String, String)>,
-    ) -> io::Result<Option<Known>> {
+    ) -> io::Result<Option<KnownBlob>> {
         let mut file = match open(path, Links::Refuse) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -115,14 +115,14 @@ impl Blobs {
         if let Some(note) = self.note(path).filter(|note| note.identity == identity && !must_check) {
             // A cache that cannot be written to cannot be told.
             let _ = touch(&note_path(path));
-            return Ok(Some(Known { size, extra: note.extra }));
+            return Ok(Some(KnownBlob { size, extra: note.extra }));
         }
         let (actual, extra) = hash(&mut file)?;
         if actual != sha256 {
             return Ok(self.drop_damaged(path));
         }
         let _ = self.root.write(&note_path(path), &Note { identity, extra: extra.clone() });
-        Ok(Some(Known { size, extra }))
+        Ok(Some(KnownBlob { size, extra }))
     }
 
     /// Gives a file that was hashed while it was written its name. Without a note, it is hashed again when it is used.
@@ -153,7 +153,7 @@ impl Blobs {
         self.drop_damaged(path);
     }
 
-    fn drop_damaged(&self, path: &Path) -> Option<Known> {
+    fn drop_damaged(&self, path: &Path) -> Option<KnownBlob> {
         self.root.damaged(path);
         let _ = fs::remove_file(path);
         let _ = fs::remove_file(note_path(path));
@@ -208,7 +208,7 @@ mod tests {
         (path, hex)
     }
 
-    fn found(blobs: &Blobs, path: &Path, hex: &str) -> Option<Known> {
+    fn found(blobs: &Blobs, path: &Path, hex: &str) -> Option<KnownBlob> {
         blobs.find(path, hex, sha256_of).unwrap()
     }
 
@@ -219,7 +219,7 @@ mod tests {
         let blobs = Blobs::new(&root, "blobs");
         let (path, hex) = put(&blobs, b"content");
         let never = |_: &mut dyn Read| -> io::Result<(String, String)> { panic!("it is known") };
-        let known = Some(Known { size: 7, extra: "extra".into() });
+        let known = Some(KnownBlob { size: 7, extra: "extra".into() });
         assert_eq!(blobs.find(&path, &hex, never).unwrap(), known);
         // The change time tells, though everything else is as it was.
         let time = fs::metadata(&path).unwrap().modified().unwrap();
@@ -230,7 +230,7 @@ mod tests {
         assert_eq!(root.take_damaged(), std::slice::from_ref(&path));
         // Another file with the same content is good.
         fs::write(&path, b"content").unwrap();
-        assert_eq!(found(&blobs, &path, &hex), Some(Known { size: 7, extra: String::new() }));
+        assert_eq!(found(&blobs, &path, &hex), Some(KnownBlob { size: 7, extra: String::new() }));
         fs::write(note_path(&path), "damaged").unwrap();
         assert!(found(&blobs, &path, &hex).is_some());
         assert_eq!(root.take_damaged(), [] as [&Path; 0]);

@@ -14,8 +14,8 @@ mod root;
 mod staging;
 mod trim;
 
-pub use blobs::{Blobs, Identity, Known, hex, sha256_of};
-pub use parts::Part;
+pub use blobs::{Blobs, Identity, KnownBlob, hex, sha256_of};
+pub use parts::CacheDirectory;
 pub use root::{Held, Root};
 pub use staging::{StagedDirectory, is_at, lock, staged_file, sweep_directories, sweep_files};
-pub use trim::{Entry, files_below, trim};
+pub use trim::{FileSet, files_below, trim};

@@ -9,11 +9,11 @@ use std::{
 
 use pixi_oci_platform::{Links, open};
 
-use crate::{Entry, Root, blobs::note_path, trim};
+use crate::{FileSet, Root, blobs::note_path, trim};
 
 /// A directory of the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Part {
+pub struct CacheDirectory {
     /// Its name, such as `archives`.
     pub name: String,
     /// Regular files below it.
@@ -24,7 +24,7 @@ pub struct Part {
 
 impl Root {
     /// All parts that exist, by name.
-    pub fn parts(&self) -> io::Result<Vec<Part>> {
+    pub fn parts(&self) -> io::Result<Vec<CacheDirectory>> {
         let mut parts = Vec::new();
         let entries = match fs::read_dir(self) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(parts),
@@ -37,7 +37,7 @@ impl Root {
                 let files = files(&entry.path())?;
                 let bytes =
                     files.iter().filter_map(|file| fs::symlink_metadata(file).ok()).map(|file| file.len()).sum();
-                parts.push(Part { name, files: files.len() as u64, bytes });
+                parts.push(CacheDirectory { name, files: files.len() as u64, bytes });
             }
         }
         parts.sort_by(|a, b| a.name.cmp(&b.name));
@@ -53,7 +53,7 @@ impl Root {
         let notes: BTreeSet<PathBuf> = files.iter().map(|file| note_path(file)).collect();
         let is_lock = |file: &Path| file.file_name().is_some_and(|name| name == "lock");
         let files = files.into_iter().filter(|file| !notes.contains(file) && !is_lock(file));
-        trim(files.map(Entry::of).collect::<io::Result<_>>()?, limit)?;
+        trim(files.map(FileSet::of).collect::<io::Result<_>>()?, limit)?;
         Ok(true)
     }
 
@@ -129,7 +129,7 @@ mod tests {
         let held = root.hold(&root.join("base/2"));
         assert!(!root.trim_part("base", 0).unwrap() && !root.clear_part("base").unwrap());
         drop(held);
-        let size = |files| Part { name: "base".into(), files, bytes: (files - 1) * 167 };
+        let size = |files| CacheDirectory { name: "base".into(), files, bytes: (files - 1) * 167 };
         assert_eq!(root.parts().unwrap(), [size(3)]);
         assert!(root.trim_part("base", 200).unwrap());
         assert!(root.join("base/2/ab/new").exists());

@@ -11,7 +11,7 @@ use crate::blobs::note_path;
 
 /// Files that are kept or removed together.
 #[derive(Debug, Clone)]
-pub struct Entry {
+pub struct FileSet {
     /// When they were used last.
     pub used: SystemTime,
     /// Their bytes.
@@ -20,7 +20,7 @@ pub struct Entry {
     pub paths: Vec<PathBuf>,
 }
 
-impl Entry {
+impl FileSet {
     /// A blob with its note, which is written again at each use; or a document.
     pub fn of(path: PathBuf) -> io::Result<Self> {
         let metadata = fs::symlink_metadata(&path)?;
@@ -39,7 +39,7 @@ impl Entry {
 }
 
 /// Removes what was not used for longest until the rest has at most `limit` bytes.
-pub fn trim(mut entries: Vec<Entry>, limit: u64) -> io::Result<()> {
+pub fn trim(mut entries: Vec<FileSet>, limit: u64) -> io::Result<()> {
     entries.sort_by(|a, b| b.used.cmp(&a.used).then_with(|| a.paths.cmp(&b.paths)));
     let mut left = limit;
     for entry in entries {
@@ -100,9 +100,9 @@ mod tests {
         }
         fs::write(place.join("old.note"), "").unwrap();
         fs::write(place.join("gone.note"), "").unwrap();
-        trim(Entry::all_below(directory.path()).unwrap(), 20).unwrap();
+        trim(FileSet::all_below(directory.path()).unwrap(), 20).unwrap();
         assert_eq!(["old", "used", "new"].map(|name| place.join(name).exists()), [true, false, true]);
-        trim(Entry::all_below(directory.path()).unwrap(), 5).unwrap();
+        trim(FileSet::all_below(directory.path()).unwrap(), 5).unwrap();
         assert!(!place.join("old.note").exists());
     }
 }

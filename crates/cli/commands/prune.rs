@@ -8,11 +8,11 @@ use pixi_oci_publish::{PublishRequest, PublishSource, prune};
 use crate::{
     args::{PublishingArgs, Selection, SettingArgs, WorkspacePath},
     blockers,
-    commands::publish::Publication,
     error::CliError,
     means::Means,
     output::Output,
     progress::Progress,
+    publication::Publication,
 };
 
 /// Remove the tags of single architectures, TAG-amd64 and TAG-arm64, that no index needs any more.

@@ -2,16 +2,20 @@
 
 use std::{path::Path, process::ExitCode, sync::atomic::Ordering};
 
-use pixi_oci_publish::{PublishReport, PublishRequest, PublishSource, check_apart};
+use pixi_oci_publish::{PublishReport, PublishRequest, check_apart};
 use serde::Serialize;
 
-use super::publish::{Publication, PublishArgs, announce, references};
-use crate::{error::CliError, interrupt, output::Output};
+use crate::{
+    error::CliError,
+    interrupt,
+    output::Output,
+    publication::{Publication, announce, references},
+};
 
 /// How it ended for one workspace, in the order of the command line.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Published<'a> {
+struct WorkspaceOutcome<'a> {
     workspace: &'a Path,
     #[serde(skip_serializing_if = "Option::is_none")]
     report: Option<PublishReport>,
@@ -20,29 +24,14 @@ struct Published<'a> {
 }
 
 /// Publishes them all.
-pub fn run(args: &PublishArgs, dry_run: bool, output: &Output) -> Result<ExitCode, CliError> {
-    if args.leg_file.is_some() || args.from.is_some() {
-        return Err(CliError::Usage("--leg-file and --from are for one workspace".into()));
-    }
-    let workspaces = args.workspaces.all(&args.selection)?;
-    let mut work = Vec::new();
-    let mut requests = Vec::new();
-    for workspace in &workspaces {
-        let selection = args.selection.of(workspace);
-        let image = Some((&args.image, &args.layers));
-        let publication = Publication::new(&selection, image, &args.means, &args.registry, false)?;
-        let request = publication.request(PublishSource::Workspace)?;
-        let takes_published = !args.no_cache_from;
-        requests.push(PublishRequest { tags: args.tag.clone(), takes_published, dry_run, ..request });
-        work.push(publication);
-    }
-    check_apart(&requests)?;
+pub fn publish_all(fleet: &[(Publication, PublishRequest)], json: bool, output: &Output) -> Result<ExitCode, CliError> {
+    check_apart(fleet.iter().map(|(_, request)| request))?;
     let mut all = Vec::new();
     let mut complete = true;
-    for (publication, request) in work.iter().zip(&requests) {
+    for (publication, request) in fleet {
         let workspace = publication.path.as_path();
         output.say(&format!("{}:", workspace.display()));
-        let mut published = Published { workspace, report: None, error: None };
+        let mut published = WorkspaceOutcome { workspace, report: None, error: None };
         match publication.publish(request, output) {
             Ok(report) => {
                 announce(&report, output);
@@ -59,7 +48,7 @@ pub fn run(args: &PublishArgs, dry_run: bool, output: &Output) -> Result<ExitCod
         all.push(published);
     }
     let lines = || all.iter().filter_map(|one| one.report.as_ref()).map(references).filter(|text| !text.is_empty());
-    let text = if args.json { serde_json::to_string_pretty(&all)? } else { lines().collect::<Vec<_>>().join("\n") };
+    let text = if json { serde_json::to_string_pretty(&all)? } else { lines().collect::<Vec<_>>().join("\n") };
     if !text.is_empty() {
         output.result(&text).map_err(|source| CliError::Io { action: "write to stdout".into(), source })?;
     }

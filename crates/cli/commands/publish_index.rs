@@ -7,10 +7,10 @@ use pixi_oci_publish::{PublishRequest, PublishSource};
 
 use crate::{
     args::{PublishingArgs, Workspace, publishes},
-    commands::publish::{Publication, show},
     error::CliError,
     means::Means,
     output::Output,
+    publication::{Publication, show},
 };
 
 /// Join the images that other jobs have published into one index, and put its tags.

@@ -6,48 +6,24 @@
 use std::{io::Read, path::PathBuf};
 
 use pixi_oci_platform::{Links, open};
-use reqwest::header::HeaderValue;
 
-use crate::{ArchiveCache, CachedArchive, Error, FetchEvent, FetchItem, FetchOptions, cache::Incoming};
+use crate::{ArchiveCache, CachedArchive, Error, FetchEvent, FetchItem, FetchOptions, blocking::blocking};
 use pixi_oci_lock::ArchiveLocation;
 use pixi_oci_net::Client;
 
 mod attempt;
 mod failure;
 mod receive;
+mod task;
 
-use failure::Failure;
-
-/// An archive whose length the lock file does not give (a wheel) may not fill the disk.
-const MAX_ARCHIVE: u64 = 16 << 30;
+use self::{
+    failure::Failure,
+    task::{Download, MAX_ARCHIVE, Transfer},
+};
 
 /// A try that got so many bytes further than any before does not count as a failure: a long download over a bad line is
 /// cut more often than a server is asked in vain.
 const PROGRESS: u64 = 1 << 20;
-
-/// What is known of a download between two tries.
-#[derive(Default)]
-struct Transfer {
-    /// The beginning of the archive.
-    incoming: Option<Incoming>,
-    /// What says that the server still has the same file.
-    validator: Option<HeaderValue>,
-    /// Whether the bytes are of more than one answer.
-    resumed: bool,
-    /// Bytes of the longest beginning so far.
-    farthest: u64,
-}
-
-impl Transfer {
-    fn position(&self) -> u64 {
-        self.incoming.as_ref().map_or(0, Incoming::size)
-    }
-
-    /// Forgets the beginning.
-    fn restart(&mut self) {
-        *self = Self { farthest: self.farthest, ..Self::default() };
-    }
-}
 
 /// Fetches an archive that is not in the cache.
 pub(crate) async fn download(
@@ -65,7 +41,7 @@ pub(crate) async fn download(
         _ => return Err(Error::UnsupportedScheme { package: item.name.clone(), url: item.shown_location() }),
     };
     let progress = |bytes| (options.on_event)(FetchEvent::Progress { item: index, bytes });
-    let download = attempt::Download { cache, item, url, client, progress: &progress };
+    let download = Download { cache, item, url, client, progress: &progress };
     let mut transfer = Transfer::default();
     let mut failures = 0;
     loop {
@@ -84,18 +60,6 @@ pub(crate) async fn download(
                 tokio::time::sleep(options.retry.wait(failures.saturating_sub(1), retry_after)).await;
             }
         }
-    }
-}
-
-/// Runs something that blocks on a thread made for that.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            // Only when the runtime is being shut down, and then nobody waits for this future.
-            Err(_) => std::future::pending().await,
-        },
     }
 }
 

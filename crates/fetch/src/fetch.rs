@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::{
-    ArchiveCache, CachedArchive, Error, download,
+    ArchiveCache, CachedArchive, Error,
+    blocking::blocking,
+    download,
     item::{ArchiveIdentity, FetchEvent, FetchItem, FetchOptions},
 };
 use pixi_oci_net::Client;
@@ -64,7 +66,7 @@ impl ArchiveCache {
     /// [`Self::lookup`] hashes: not on the threads that drive the network.
     async fn look_up(&self, item: &FetchItem) -> Result<Option<CachedArchive>, Error> {
         let (cache, item) = (self.clone(), item.clone());
-        download::blocking(move || cache.lookup(&item)).await
+        blocking(move || cache.lookup(&item)).await
     }
 
     async fn check_offline(&self, remote: Vec<FetchItem>, at_a_time: usize) -> Result<(), Error> {

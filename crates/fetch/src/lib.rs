@@ -4,6 +4,7 @@
 //! LockedPackage… ─▶ FetchItem… ─▶ ArchiveCache::fetch ─▶ CachedArchive…
 //! ```
 
+mod blocking;
 mod cache;
 mod download;
 mod error;

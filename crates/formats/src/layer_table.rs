@@ -23,9 +23,9 @@ pub struct LayerTable<C, W, L, F> {
     /// Bottom first.
     pub layers: Vec<TableLayer<L, F>>,
     /// By the sha256 of the archive.
-    pub conda: BTreeMap<String, Known<C>>,
+    pub conda: BTreeMap<String, KnownArchive<C>>,
     /// By what decides about a wheel's paths.
-    pub wheels: BTreeMap<String, Known<W>>,
+    pub wheels: BTreeMap<String, KnownArchive<W>>,
 }
 
 /// What an image has to know of a package layer, and its manifest and configuration do not say. Nothing of it depends on
@@ -50,7 +50,7 @@ pub struct TableLayer<L, F> {
 
 /// What is known of an archive that need not be here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Known<T> {
+pub struct KnownArchive<T> {
     /// The archive's length in bytes.
     pub size: u64,
     /// What is in it.
@@ -76,8 +76,8 @@ pub struct FileCorrections {
 impl<C, W, L, F> LayerTable<C, W, L, F> {
     pub fn new(
         layers: Vec<TableLayer<L, F>>,
-        conda: BTreeMap<String, Known<C>>,
-        wheels: BTreeMap<String, Known<W>>,
+        conda: BTreeMap<String, KnownArchive<C>>,
+        wheels: BTreeMap<String, KnownArchive<W>>,
     ) -> Self {
         Self { version: VERSION, layers, conda, wheels }
     }

@@ -11,7 +11,7 @@ mod tree;
 
 pub use describe::Description;
 pub use runner::{Git, GitError};
-pub use tree::Tree;
+pub use tree::WorkTree;
 
 #[cfg(test)]
 mod tests;

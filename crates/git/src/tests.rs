@@ -61,7 +61,7 @@ impl Repository {
         file.set_modified(SystemTime::now() - Duration::from_secs(1000)).unwrap();
     }
 
-    fn tree(&self) -> Tree {
+    fn tree(&self) -> WorkTree {
         Git::at(&self.path("ws")).tree().unwrap()
     }
 }
@@ -78,16 +78,16 @@ fn git(directory: &Path, arguments: &[&str]) {
 fn a_tree_is_clean_or_names_what_is_not() {
     let repository = Repository::new();
     repository.write("not tracked", "");
-    assert_eq!(repository.tree(), Tree::Clean);
+    assert_eq!(repository.tree(), WorkTree::Clean);
     repository.touch("file");
-    assert_eq!(repository.tree(), Tree::Clean);
+    assert_eq!(repository.tree(), WorkTree::Clean);
     repository.write("file", "two\n");
-    assert_eq!(repository.tree(), Tree::Dirty { path: "file".into() });
+    assert_eq!(repository.tree(), WorkTree::Dirty { path: "file".into() });
     repository.git(&["add", "file"]);
-    assert_eq!(repository.tree(), Tree::Dirty { path: "file".into() });
+    assert_eq!(repository.tree(), WorkTree::Dirty { path: "file".into() });
     repository.git(&["reset", "--quiet", "--hard"]);
     fs::remove_file(repository.path("ws/file")).unwrap();
-    assert_eq!(repository.tree(), Tree::Dirty { path: "file".into() });
+    assert_eq!(repository.tree(), WorkTree::Dirty { path: "file".into() });
     assert!(Git::at(repository.scratch.path()).tree().is_err());
 }
 
@@ -106,9 +106,9 @@ fn no_program_of_a_repository_runs() {
     repository.touch("file");
     // The same bytes are the same, whatever a filter would make of them.
     let look = Git::at(&repository.path("ws"));
-    assert_eq!(look.tree().unwrap(), Tree::Clean);
+    assert_eq!(look.tree().unwrap(), WorkTree::Clean);
     repository.write("file", "two\n");
-    assert_eq!(look.tree().unwrap(), Tree::Unknown { path: "file".into() });
+    assert_eq!(look.tree().unwrap(), WorkTree::Unknown { path: "file".into() });
     assert!(look.describe(&["v*"]).is_none() && look.commit().is_some());
     let diff = look.output(&["diff", "--name-only", "HEAD"]).unwrap();
     assert_eq!(diff, b"file\n");
@@ -126,7 +126,7 @@ fn a_filter_that_cannot_be_switched_off_is_not_asked() {
     repository.write(".gitattributes", "file filter=a=b\n");
     repository.touch("file");
     let look = Git::at(&repository.path("ws"));
-    assert!(matches!(look.tree().unwrap(), Tree::Unknown { .. }));
+    assert!(matches!(look.tree().unwrap(), WorkTree::Unknown { .. }));
     assert!(look.output(&["diff", "--name-only", "HEAD"]).is_err() && look.commit().is_some());
     assert!(!repository.has_run());
 }
@@ -140,14 +140,14 @@ fn files_of_lfs_are_compared_with_their_pointers() {
     repository.write(".gitattributes", "big filter=lfs diff=lfs merge=lfs -text\n");
     repository.commit();
     // A checkout without the files.
-    assert_eq!(repository.tree(), Tree::Clean);
+    assert_eq!(repository.tree(), WorkTree::Clean);
     let program = repository.program();
     repository.git(&["config", "filter.lfs.process", &program]);
     repository.git(&["config", "filter.lfs.required", "true"]);
     repository.write("big", "large\n");
-    assert_eq!(repository.tree(), Tree::Clean);
+    assert_eq!(repository.tree(), WorkTree::Clean);
     repository.write("big", "other\n");
-    assert_eq!(repository.tree(), Tree::Dirty { path: "big".into() });
+    assert_eq!(repository.tree(), WorkTree::Dirty { path: "big".into() });
     assert!(!repository.has_run());
 }
 
@@ -157,11 +157,11 @@ fn submodules_belong_to_the_tree() {
     let repository = Repository::new();
     repository.git(&["submodule", "--quiet", "add", inner.path("ws").to_str().unwrap(), "sub"]);
     repository.commit();
-    assert_eq!(repository.tree(), Tree::Clean);
+    assert_eq!(repository.tree(), WorkTree::Clean);
     let program = repository.program();
     git(&repository.path("ws/sub"), &["config", "core.fsmonitor", &program]);
     repository.write("sub/file", "two\n");
-    assert_eq!(repository.tree(), Tree::Dirty { path: "sub/file".into() });
+    assert_eq!(repository.tree(), WorkTree::Dirty { path: "sub/file".into() });
     assert!(!repository.has_run());
 }
 
@@ -213,7 +213,7 @@ fn a_fresh_repository_has_one_commit_and_nothing_of_another() {
     }
     fs::rename(&one, there.join(".git")).unwrap();
     let look = Git::at(&there);
-    assert_eq!(look.tree().unwrap(), Tree::Clean);
+    assert_eq!(look.tree().unwrap(), WorkTree::Clean);
     let description = look.describe(&["v*"]).unwrap();
     assert_eq!((description.tag.as_str(), description.distance), ("v1.4.0", 0));
     let config = fs::read_to_string(there.join(".git/config")).unwrap();

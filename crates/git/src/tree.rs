@@ -14,7 +14,7 @@ use crate::{Git, GitError};
 
 /// How the tracked files of a working tree are to its commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Tree {
+pub enum WorkTree {
     /// They are the same.
     Clean,
     /// One of them, at least, is not.
@@ -32,7 +32,7 @@ pub enum Tree {
 /// The most that a pointer of Git LFS is long.
 const MAX_POINTER: usize = 1024;
 
-impl Tree {
+impl WorkTree {
     /// Whether the tree may be given the name of its commit.
     pub fn is_clean(&self) -> bool {
         *self == Self::Clean
@@ -44,9 +44,9 @@ impl Git {
     ///
     /// # Errors
     /// There is no working tree, or git cannot be run.
-    pub fn tree(&self) -> Result<Tree, GitError> {
+    pub fn tree(&self) -> Result<WorkTree, GitError> {
         if self.blind {
-            return Ok(Tree::Unknown { path: self.directory().to_owned() });
+            return Ok(WorkTree::Unknown { path: self.directory().to_owned() });
         }
         let root = self.output(&["rev-parse", "--show-toplevel"])?;
         let root = path_of(root.strip_suffix(b"\n").unwrap_or(&root));
@@ -60,26 +60,26 @@ impl Git {
             // `1 XY SUB MH MI MW HH HI PATH`: of index and working tree, modes and objects. Everything else is a conflict.
             let fields: Vec<&[u8]> = entry.splitn(9, |byte| *byte == b' ').collect();
             let [b"1", b".M", _, _, before, now, _, object, path] = fields[..] else {
-                return Ok(Tree::Dirty { path: path_of(fields.last().copied().unwrap_or(entry)) });
+                return Ok(WorkTree::Dirty { path: path_of(fields.last().copied().unwrap_or(entry)) });
             };
             let (path, object) = (path_of(path), String::from_utf8_lossy(object));
             if before != now {
-                return Ok(Tree::Dirty { path });
+                return Ok(WorkTree::Dirty { path });
             }
             match top.filtered(&path, &object)? {
                 Some(true) => {}
-                Some(false) => return Ok(Tree::Dirty { path }),
+                Some(false) => return Ok(WorkTree::Dirty { path }),
                 None => unknown = Some(path),
             }
         }
         for submodule in top.submodules()? {
             match Git::at(&root.join(&submodule)).tree()? {
-                Tree::Clean => {}
-                Tree::Dirty { path } => return Ok(Tree::Dirty { path: submodule.join(path) }),
-                Tree::Unknown { path } => unknown = Some(submodule.join(path)),
+                WorkTree::Clean => {}
+                WorkTree::Dirty { path } => return Ok(WorkTree::Dirty { path: submodule.join(path) }),
+                WorkTree::Unknown { path } => unknown = Some(submodule.join(path)),
             }
         }
-        Ok(unknown.map_or(Tree::Clean, |path| Tree::Unknown { path }))
+        Ok(unknown.map_or(WorkTree::Clean, |path| WorkTree::Unknown { path }))
     }
 
     /// Whether a file that differs from its object is what a filter made of it; `None` where only the filter knows.

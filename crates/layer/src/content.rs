@@ -17,10 +17,10 @@ use pixi_oci_platform::{Links, open};
 
 /// The bytes of one file, wherever they are. Clones share them.
 #[derive(Debug, Clone)]
-pub struct Content(Kind);
+pub struct Content(Storage);
 
 #[derive(Debug, Clone)]
-enum Kind {
+enum Storage {
     Memory(Arc<Held>),
     Spool { file: Arc<fs::File>, offset: u64, len: u64 },
     Path { path: Arc<Path>, len: u64 },
@@ -56,19 +56,19 @@ impl Deref for Bytes {
 impl Content {
     /// Bytes that are at hand and small; they do not count against a budget.
     pub fn from_bytes(bytes: impl Into<Vec<u8>>) -> Self {
-        Self(Kind::Memory(Arc::new(Held { bytes: Bytes::Heap(bytes.into()), _lease: None })))
+        Self(Storage::Memory(Arc::new(Held { bytes: Bytes::Heap(bytes.into()), _lease: None })))
     }
 
     /// A file on disk that is `len` bytes long; it is read when the content is used, and must not change until then.
     pub fn from_file(path: PathBuf, len: u64) -> Self {
-        Self(Kind::Path { path: path.into(), len })
+        Self(Storage::Path { path: path.into(), len })
     }
 
     /// The number of bytes.
     pub fn len(&self) -> u64 {
         match &self.0 {
-            Kind::Memory(held) => held.bytes.len() as u64,
-            Kind::Spool { len, .. } | Kind::Path { len, .. } => *len,
+            Storage::Memory(held) => held.bytes.len() as u64,
+            Storage::Spool { len, .. } | Storage::Path { len, .. } => *len,
         }
     }
 
@@ -80,9 +80,9 @@ impl Content {
     /// Writes exactly [`Content::len`] bytes to `sink`; a file on disk that became shorter or longer is an error.
     pub fn copy_to(&self, sink: &mut dyn Write) -> io::Result<()> {
         match &self.0 {
-            Kind::Memory(held) => sink.write_all(&held.bytes),
-            Kind::Spool { file, offset, len } => copy_range(file, *offset, *len, sink),
-            Kind::Path { path, len } => {
+            Storage::Memory(held) => sink.write_all(&held.bytes),
+            Storage::Spool { file, offset, len } => copy_range(file, *offset, *len, sink),
+            Storage::Path { path, len } => {
                 let file = open(path, Links::Follow).map_err(|e| at(path, e))?;
                 if file.metadata().map_err(|e| at(path, e))?.len() != *len {
                     return Err(at(path, io::Error::other("its length changed while it was read")));
@@ -95,7 +95,7 @@ impl Content {
     /// The file on disk that [`Content::from_file`] named.
     pub fn path(&self) -> Option<&Path> {
         match &self.0 {
-            Kind::Path { path, .. } => Some(path),
+            Storage::Path { path, .. } => Some(path),
             _ => None,
         }
     }
@@ -105,9 +105,9 @@ impl Content {
         let len = self.len().min(max as u64);
         let mut bytes = Vec::with_capacity(len as usize);
         match &self.0 {
-            Kind::Memory(held) => bytes.extend_from_slice(&held.bytes[..len as usize]),
-            Kind::Spool { file, offset, .. } => copy_range(file, *offset, len, &mut bytes)?,
-            Kind::Path { path, .. } => {
+            Storage::Memory(held) => bytes.extend_from_slice(&held.bytes[..len as usize]),
+            Storage::Spool { file, offset, .. } => copy_range(file, *offset, len, &mut bytes)?,
+            Storage::Path { path, .. } => {
                 let file = open(path, Links::Follow).map_err(|e| at(path, e))?;
                 copy_range(&file, 0, len, &mut bytes).map_err(|e| at(path, e))?;
             }
@@ -237,7 +237,7 @@ impl ContentStore {
                 Bytes::Pages(pages) => &mut pages[..],
             };
             reader.read_exact(place).map_err(|e| if e.kind() == io::ErrorKind::UnexpectedEof { short() } else { e })?;
-            return Ok(Content(Kind::Memory(Arc::new(Held { bytes, _lease: Some(lease) }))));
+            return Ok(Content(Storage::Memory(Arc::new(Held { bytes, _lease: Some(lease) }))));
         }
         let (file, offset) = match self.spool.take() {
             Some(spool) => spool,
@@ -249,7 +249,7 @@ impl ContentStore {
         if written != len {
             return Err(short());
         }
-        Ok(Content(Kind::Spool { file, offset, len }))
+        Ok(Content(Storage::Spool { file, offset, len }))
     }
 
     /// Keeps bytes that are in memory already.
@@ -257,7 +257,7 @@ impl ContentStore {
         if bytes.len() < OWN_PAGES
             && let Some(lease) = self.lease(bytes.len())
         {
-            return Ok(Content(Kind::Memory(Arc::new(Held { bytes: Bytes::Heap(bytes), _lease: Some(lease) }))));
+            return Ok(Content(Storage::Memory(Arc::new(Held { bytes: Bytes::Heap(bytes), _lease: Some(lease) }))));
         }
         self.put(&mut &bytes[..], bytes.len() as u64)
     }
@@ -274,8 +274,8 @@ mod tests {
         let kept = store.put(&mut &b"0123456"[..], 7).unwrap();
         let first = store.put(&mut &b"abcdefgh"[..], 8).unwrap();
         let second = store.put_bytes(b"ABCDE".to_vec()).unwrap();
-        assert!(matches!(kept.0, Kind::Memory(_)));
-        assert!(matches!(first.0, Kind::Spool { .. }) && matches!(second.0, Kind::Spool { .. }));
+        assert!(matches!(kept.0, Storage::Memory(_)));
+        assert!(matches!(first.0, Storage::Spool { .. }) && matches!(second.0, Storage::Spool { .. }));
         assert_eq!(kept.to_vec().unwrap(), b"0123456");
         assert_eq!(first.to_vec().unwrap(), b"abcdefgh");
         assert_eq!(second.to_vec().unwrap(), b"ABCDE");
@@ -289,9 +289,9 @@ mod tests {
         let store = || ContentStore::new(&budget, &std::env::temp_dir());
         let mut first = store();
         first.reserve(8);
-        assert!(matches!(store().put(&mut &b"abc"[..], 3).unwrap().0, Kind::Spool { .. }));
+        assert!(matches!(store().put(&mut &b"abc"[..], 3).unwrap().0, Storage::Spool { .. }));
         let kept = first.put(&mut &b"abcd"[..], 4).unwrap();
-        assert!(matches!(kept.0, Kind::Memory(_)));
+        assert!(matches!(kept.0, Storage::Memory(_)));
         let second = std::thread::scope(|scope| {
             let second = scope.spawn(|| {
                 let mut second = store();
@@ -302,7 +302,7 @@ mod tests {
             drop((first, kept));
             second.join().unwrap()
         });
-        assert!(matches!(second.0, Kind::Memory(_)));
+        assert!(matches!(second.0, Storage::Memory(_)));
         drop(second);
         assert_eq!(*budget.left(), 10);
     }
@@ -316,7 +316,7 @@ mod tests {
             let given = store.put_bytes(bytes.clone()).unwrap();
             for content in [&put, &given] {
                 assert!(
-                    matches!(&content.0, Kind::Memory(held) if matches!(held.bytes, Bytes::Pages(_)) == (len >= OWN_PAGES))
+                    matches!(&content.0, Storage::Memory(held) if matches!(held.bytes, Bytes::Pages(_)) == (len >= OWN_PAGES))
                 );
                 assert!(content.to_vec().unwrap() == bytes && content.prefix(9).unwrap() == bytes[..9]);
             }

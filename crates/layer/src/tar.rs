@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use ::tar::{EntryType, Header};
 
 /// What a header says of an entry, beside its path.
-pub(crate) struct Entry<'a> {
+pub(crate) struct EntryHeader<'a> {
     pub kind: EntryType,
     pub mode: u32,
     pub mtime: i64,
@@ -20,7 +20,7 @@ pub(crate) struct Entry<'a> {
 }
 
 /// Writes the header, and before it the long forms of path and target where they are needed.
-pub(crate) fn write_header(sink: &mut impl Write, path: &str, entry: &Entry<'_>) -> io::Result<()> {
+pub(crate) fn write_header(sink: &mut impl Write, path: &str, entry: &EntryHeader<'_>) -> io::Result<()> {
     for (kind, text) in [(EntryType::GNULongLink, entry.target), (EntryType::GNULongName, path)] {
         if text.len() > NAME_LEN {
             write_long(sink, kind, text)?;

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     Compression, Content, DiffId, Digest, DigestWriter, DirectoryAttributes, FileTree, Mode, Node, TreePath,
     compress::compress_pieces,
-    tar::{self, Entry},
+    tar::{self, EntryHeader},
 };
 
 /// What was written: all that a manifest and an image configuration need to know of a layer.
@@ -146,7 +146,10 @@ impl<W: Write> LayerWriter<W> {
             Node::Symlink { target, mtime } => {
                 self.seen.insert(path.into(), Seen::Link);
                 let mtime = mtime.unwrap_or(self.mtime);
-                self.header(path, Entry { kind: EntryType::Symlink, mode: 0o777, mtime, size: 0, owner: ROOT, target })
+                self.header(
+                    path,
+                    EntryHeader { kind: EntryType::Symlink, mode: 0o777, mtime, size: 0, owner: ROOT, target },
+                )
             }
             Node::HardLink { target } => {
                 let target = target.as_str();
@@ -155,7 +158,10 @@ impl<W: Write> LayerWriter<W> {
                 }
                 self.seen.insert(path.into(), Seen::Link);
                 let mtime = self.mtime;
-                self.header(path, Entry { kind: EntryType::Link, mode: 0o644, mtime, size: 0, owner: ROOT, target })
+                self.header(
+                    path,
+                    EntryHeader { kind: EntryType::Link, mode: 0o644, mtime, size: 0, owner: ROOT, target },
+                )
             }
         }
     }
@@ -164,18 +170,21 @@ impl<W: Write> LayerWriter<W> {
         let DirectoryAttributes { mode, owner, group } = attributes;
         self.seen.insert(path.into(), Seen::Directory(mode));
         let (mtime, owner) = (self.mtime, (owner, group));
-        let entry = Entry { kind: EntryType::Directory, mode: mode.bits(), mtime, size: 0, owner, target: "" };
+        let entry = EntryHeader { kind: EntryType::Directory, mode: mode.bits(), mtime, size: 0, owner, target: "" };
         self.header(&format!("{path}/"), entry)
     }
 
     fn file(&mut self, path: &str, content: &Content, mode: Mode, mtime: i64) -> Result<(), Error> {
         let size = content.len();
-        self.header(path, Entry { kind: EntryType::Regular, mode: mode.bits(), mtime, size, owner: ROOT, target: "" })?;
+        self.header(
+            path,
+            EntryHeader { kind: EntryType::Regular, mode: mode.bits(), mtime, size, owner: ROOT, target: "" },
+        )?;
         content.copy_to(&mut self.out).map_err(|source| Error::Content { path: path.into(), source })?;
         Ok(self.out.write_all(tar::padding(size))?)
     }
 
-    fn header(&mut self, path: &str, entry: Entry<'_>) -> Result<(), Error> {
+    fn header(&mut self, path: &str, entry: EntryHeader<'_>) -> Result<(), Error> {
         Ok(tar::write_header(&mut self.out, path, &entry)?)
     }
 }

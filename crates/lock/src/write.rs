@@ -27,11 +27,11 @@ use rattler_solve::TimestampPolicy;
 use url::Url;
 
 use crate::{LockFile, Repodata, SolveInput, Wanted, conda_subset};
-use document::{Document, LockedEnvironment};
+use document::{LockDocument, LockedEnvironment};
 use pixi_oci_net::Client;
 use pixi_oci_workspace::{ExcludeNewer, Requirement, VirtualPackage, Workspace};
 use previous::Previous;
-use problem::Problem;
+use problem::JointSolve;
 
 /// What a lock file depends on besides the workspace and its channels.
 #[derive(Clone, Copy)]
@@ -85,7 +85,7 @@ pub struct NewLock {
 pub async fn lock(workspace: &Workspace, client: &Client, options: LockOptions<'_>) -> Result<NewLock, LockError> {
     let repodata = Repodata::new(client, &options.cache_dir.join("repodata"), options.offline, options.downloads);
     let work = Work { workspace, previous: previous::read(workspace)?, repodata, options };
-    let mut document = Document::default();
+    let mut document = LockDocument::default();
     let mut solved = stream::iter(problem::problems(workspace)?)
         .map(|problem| async {
             let packages = work.packages(&problem).await?;
@@ -115,7 +115,7 @@ struct Work<'a> {
 
 impl Work<'_> {
     /// What each member of a problem gets.
-    async fn packages(&self, problem: &Problem) -> Result<Vec<Vec<LockedPackage>>, LockError> {
+    async fn packages(&self, problem: &JointSolve) -> Result<Vec<Vec<LockedPackage>>, LockError> {
         let options = self.options;
         if let Some(previous) = &self.previous
             && let Some(kept) = previous.kept(self.workspace, problem, options.assumed, options.now)?
@@ -134,7 +134,7 @@ impl NewLock {
     }
 }
 
-async fn solve(problem: &Problem, work: &Work<'_>) -> Result<Vec<RepoDataRecord>, LockError> {
+async fn solve(problem: &JointSolve, work: &Work<'_>) -> Result<Vec<RepoDataRecord>, LockError> {
     let options = work.options;
     let wanted = &problem.together;
     if wanted.conda.is_empty() {
@@ -158,7 +158,7 @@ async fn solve(problem: &Problem, work: &Work<'_>) -> Result<Vec<RepoDataRecord>
 }
 
 /// What each member of a problem has of the solution.
-fn chosen(problem: &Problem, solution: &[RepoDataRecord]) -> Vec<Vec<LockedPackage>> {
+fn chosen(problem: &JointSolve, solution: &[RepoDataRecord]) -> Vec<Vec<LockedPackage>> {
     let own = |member: &Wanted| {
         let specs: Vec<MatchSpec> = member.conda.iter().map(Requirement::match_spec).collect();
         let records = if problem.is_group() { conda_subset(solution, &specs) } else { solution.to_vec() };

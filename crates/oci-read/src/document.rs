@@ -114,7 +114,7 @@ impl fmt::Display for Platform {
 
 /// Why a document is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
+pub enum ParseDocumentError {
     #[error("it is larger than {} bytes", limits::DOCUMENT)]
     TooLarge,
     /// With what serde_json says of it.
@@ -133,7 +133,7 @@ pub enum Error {
     Layers,
 }
 
-impl Error {
+impl ParseDocumentError {
     fn json(error: serde_json::Error) -> Self {
         Self::Json(error.to_string())
     }
@@ -210,16 +210,16 @@ impl Document {
     /// # Errors
     ///
     /// It is malformed, too large, or something else than it is named; or two readers could understand it differently.
-    pub fn parse(declared: &str, bytes: &[u8]) -> Result<Self, Error> {
+    pub fn parse(declared: &str, bytes: &[u8]) -> Result<Self, ParseDocumentError> {
         if bytes.len() as u64 > limits::DOCUMENT {
-            return Err(Error::TooLarge);
+            return Err(ParseDocumentError::TooLarge);
         }
-        let raw: Raw = json::parse(bytes).map_err(Error::json)?;
+        let raw: Raw = json::parse(bytes).map_err(ParseDocumentError::json)?;
         if raw.fs_layers.is_some() || raw.schema_version == Some(1) {
-            return Err(Error::Schema1);
+            return Err(ParseDocumentError::Schema1);
         }
         if raw.manifests.is_some() && (raw.layers.is_some() || raw.config.is_some()) {
-            return Err(Error::Both);
+            return Err(ParseDocumentError::Both);
         }
         let common = Common {
             schema_version: raw.schema_version,
@@ -234,7 +234,7 @@ impl Document {
         for found in [declared, &common.media_type] {
             let fits = types.contains(&found) && (declared.is_empty() || found == declared);
             if !found.is_empty() && !fits {
-                return Err(Error::MediaType { found: found.chars().take(100).collect(), expected });
+                return Err(ParseDocumentError::MediaType { found: found.chars().take(100).collect(), expected });
             }
         }
         match (raw.manifests, raw.config.flatten()) {
@@ -242,11 +242,11 @@ impl Document {
             (None, Some(config)) => {
                 let layers = raw.layers.flatten().unwrap_or_default();
                 if layers.len() > limits::LAYERS {
-                    return Err(Error::Layers);
+                    return Err(ParseDocumentError::Layers);
                 }
                 Ok(Self::Manifest(Manifest { common, config, layers }))
             }
-            (None, None) => Err(Error::Neither),
+            (None, None) => Err(ParseDocumentError::Neither),
         }
     }
 
@@ -336,11 +336,11 @@ impl ImageConfig {
     /// # Errors
     ///
     /// It is malformed or too large, or two readers could understand it differently.
-    pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
+    pub fn parse(bytes: &[u8]) -> Result<Self, ParseDocumentError> {
         if bytes.len() as u64 > limits::DOCUMENT {
-            return Err(Error::TooLarge);
+            return Err(ParseDocumentError::TooLarge);
         }
-        json::parse(bytes).map_err(Error::json)
+        json::parse(bytes).map_err(ParseDocumentError::json)
     }
 
     pub fn platform(&self) -> Platform {
@@ -384,7 +384,7 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> R
 mod tests {
     use super::*;
 
-    fn parse(declared: &str, text: &str) -> Result<Document, Error> {
+    fn parse(declared: &str, text: &str) -> Result<Document, ParseDocumentError> {
         Document::parse(declared, text.as_bytes())
     }
 

@@ -36,7 +36,7 @@ impl<T> Node<T> {
 
 /// Why layers cannot be put on top of one another.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
+pub enum TreeError {
     #[error("the links of {0:?} lead in a circle, or take more than {WALK} steps to follow", WALK = limits::WALK)]
     Circle(String),
     #[error("its paths take more than {} bytes of memory", limits::TREE)]
@@ -154,8 +154,8 @@ impl<T: Clone> Tree<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::TooManySteps`].
-    pub fn find(&mut self, path: &[u8], follow_last: bool) -> Result<Option<Id>, Error> {
+    /// [`TreeError::TooManySteps`].
+    pub fn find(&mut self, path: &[u8], follow_last: bool) -> Result<Option<Id>, TreeError> {
         let mut way = Way::new(path);
         let found = self.go(&mut way, follow_last);
         self.spend(way.steps).map(|()| found)
@@ -166,8 +166,8 @@ impl<T: Clone> Tree<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::TooManySteps`].
-    pub fn remove(&mut self, path: &[u8]) -> Result<(), Error> {
+    /// [`TreeError::TooManySteps`].
+    pub fn remove(&mut self, path: &[u8]) -> Result<(), TreeError> {
         let (parent, name) = split(path);
         if let Some(parent) = self.find(parent, true)? {
             self.last = None;
@@ -180,8 +180,8 @@ impl<T: Clone> Tree<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::TooManySteps`].
-    pub fn empty(&mut self, path: &[u8]) -> Result<(), Error> {
+    /// [`TreeError::TooManySteps`].
+    pub fn empty(&mut self, path: &[u8]) -> Result<(), TreeError> {
         if let Some(directory) = self.find(path, true)? {
             self.last = None;
             self.slots[directory.0 as usize].children.clear();
@@ -194,8 +194,8 @@ impl<T: Clone> Tree<T> {
     ///
     /// # Errors
     ///
-    /// See [`Error`].
-    pub fn parent(&mut self, path: &[u8], implied: &T) -> Result<Parent, Error> {
+    /// See [`TreeError`].
+    pub fn parent(&mut self, path: &[u8], implied: &T) -> Result<Parent, TreeError> {
         let directory = split(path).0;
         if let Some((last, parent)) = self.last.as_ref().filter(|(last, _)| **last == *directory) {
             debug_assert_eq!(last.len(), directory.len());
@@ -203,7 +203,7 @@ impl<T: Clone> Tree<T> {
         }
         let mut way = Way::new(directory);
         let mut file = None;
-        let circle = |_| Error::Circle(String::from_utf8_lossy(directory).into_owned());
+        let circle = |_| TreeError::Circle(String::from_utf8_lossy(directory).into_owned());
         while let Some(name) = way.next(self).map_err(circle)? {
             match self.child(way.at, &name).map(|next| (next, self.node(next))) {
                 Some((next, Node::Directory(_))) => way.at = next,
@@ -224,8 +224,8 @@ impl<T: Clone> Tree<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`].
-    pub fn put(&mut self, parent: Id, name: &[u8], node: Node<T>) -> Result<Id, Error> {
+    /// [`TreeError::TooLarge`].
+    pub fn put(&mut self, parent: Id, name: &[u8], node: Node<T>) -> Result<Id, TreeError> {
         if let Some(present) = self.child(parent, name) {
             if node.is_directory() && self.node(present).is_directory() {
                 self.slots[present.0 as usize].node = node;
@@ -236,15 +236,16 @@ impl<T: Clone> Tree<T> {
         }
         let target = if let Node::Symlink(_, target) = &node { target.len() } else { 0 };
         self.memory += SLOT + size_of::<T>() + name.len() + target;
-        let id = u32::try_from(self.slots.len()).ok().filter(|_| self.memory <= limits::TREE).ok_or(Error::TooLarge)?;
+        let id =
+            u32::try_from(self.slots.len()).ok().filter(|_| self.memory <= limits::TREE).ok_or(TreeError::TooLarge)?;
         let name: Arc<[u8]> = name.into();
         self.slots.push(Slot { parent, name: name.clone(), node, children: BTreeMap::new() });
         self.slots[parent.0 as usize].children.insert(name, Id(id));
         Ok(Id(id))
     }
 
-    fn spend(&mut self, steps: u64) -> Result<(), Error> {
-        self.steps = self.steps.checked_sub(steps).ok_or(Error::TooManySteps)?;
+    fn spend(&mut self, steps: u64) -> Result<(), TreeError> {
+        self.steps = self.steps.checked_sub(steps).ok_or(TreeError::TooManySteps)?;
         Ok(())
     }
 }
@@ -336,7 +337,7 @@ impl Way {
 mod tests {
     use super::*;
 
-    fn add(tree: &mut Tree<u8>, path: &str, node: Node<u8>) -> Result<Parent, Error> {
+    fn add(tree: &mut Tree<u8>, path: &str, node: Node<u8>) -> Result<Parent, TreeError> {
         let parent = tree.parent(path.as_bytes(), &0)?;
         tree.put(parent.id, split(path.as_bytes()).1, node)?;
         Ok(parent)
@@ -378,7 +379,7 @@ mod tests {
     fn circles_and_floods_are_refused() {
         let mut tree = Tree::new(0);
         add(&mut tree, "l", link("l")).unwrap();
-        assert!(matches!(add(&mut tree, "l/x", Node::File(1)), Err(Error::Circle(_))));
+        assert!(matches!(add(&mut tree, "l/x", Node::File(1)), Err(TreeError::Circle(_))));
         assert_eq!(at(&tree, "l"), None);
         // Each link alone is short enough; the way along all of them is not.
         let mut tree = Tree::new(0);
@@ -387,17 +388,17 @@ mod tests {
         for n in 0..38 {
             add(&mut tree, &format!("l{n}"), link(&format!("{parts}l{}", n + 1))).unwrap();
         }
-        assert!(matches!(add(&mut tree, "l0/x", Node::File(1)), Err(Error::Circle(_))));
+        assert!(matches!(add(&mut tree, "l0/x", Node::File(1)), Err(TreeError::Circle(_))));
         let mut tree = Tree::with_steps(0, 1000);
         assert!(
             (0..500)
                 .find_map(|n| add(&mut tree, &format!("a/b/c/{n}/x"), Node::File(1)).err())
-                .is_some_and(|error| error == Error::TooManySteps)
+                .is_some_and(|error| error == TreeError::TooManySteps)
         );
         let deep = vec!["a"; 200].join("/");
         let mut tree = Tree::new(0);
         let flood = (0..100_000).find_map(|n| add(&mut tree, &format!("{n}/{deep}/x"), Node::File(1)).err());
-        assert_eq!(flood, Some(Error::TooLarge));
+        assert_eq!(flood, Some(TreeError::TooLarge));
     }
 
     #[test]

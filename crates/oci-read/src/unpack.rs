@@ -87,7 +87,8 @@ pub fn unpack<'a>(
         Some(packing) => packing,
         None => Packing::of(fill(&mut blob)?),
     };
-    let source = Source { blob: Box::new(blob), packing, part: Part::None, hidden: Hidden::default(), any: false };
+    let source =
+        PackedBlob { blob: Box::new(blob), packing, part: Decoder::None, hidden: Hidden::default(), any: false };
     let bounded = Bounded { source, left: size.saturating_mul(limits::RATIO), budget: budget.clone() };
     Ok((packing, Unpacked(HashReader::new(bounded))))
 }
@@ -113,7 +114,7 @@ impl Read for Unpacked<'_> {
 }
 
 struct Bounded<'a> {
-    source: Source<'a>,
+    source: PackedBlob<'a>,
     left: u64,
     budget: Arc<Budget>,
 }
@@ -133,22 +134,22 @@ impl Read for Bounded<'_> {
 type Blob<'a> = Box<dyn BufRead + 'a>;
 
 /// A blob whose members and frames stand one after another (RFC 1952 §2.2, RFC 8878 §3).
-struct Source<'a> {
+struct PackedBlob<'a> {
     blob: Blob<'a>,
     packing: Packing,
-    part: Part<'a>,
+    part: Decoder<'a>,
     hidden: Hidden,
     /// The part that is read has given some bytes.
     any: bool,
 }
 
-enum Part<'a> {
+enum Decoder<'a> {
     None,
     Gzip(Box<GzDecoder<Blob<'a>>>),
     Zstd(zstd::Decoder<'static, Blob<'a>>),
 }
 
-impl<'a> Source<'a> {
+impl<'a> PackedBlob<'a> {
     /// Begins the next member or frame; `false` at the end of the blob.
     fn next_part(&mut self) -> io::Result<bool> {
         let start = fill(&mut self.blob)?;
@@ -166,8 +167,8 @@ impl<'a> Source<'a> {
         }
         let blob = std::mem::replace(&mut self.blob, Box::new(io::empty()));
         self.part = match self.packing {
-            Packing::Zstd => Part::Zstd(zstd::Decoder::with_buffer(blob)?.single_frame()),
-            _ => Part::Gzip(Box::new(GzDecoder::new(blob))),
+            Packing::Zstd => Decoder::Zstd(zstd::Decoder::with_buffer(blob)?.single_frame()),
+            _ => Decoder::Gzip(Box::new(GzDecoder::new(blob))),
         };
         Ok(true)
     }
@@ -175,33 +176,33 @@ impl<'a> Source<'a> {
     /// Gives the blob back to where the next member or frame begins.
     fn end_part(&mut self) {
         self.hidden.empty += u64::from(!self.any);
-        self.blob = match std::mem::replace(&mut self.part, Part::None) {
-            Part::None => return,
-            Part::Gzip(decoder) => {
+        self.blob = match std::mem::replace(&mut self.part, Decoder::None) {
+            Decoder::None => return,
+            Decoder::Gzip(decoder) => {
                 let named = |header: &flate2::GzHeader| {
                     header.extra().is_some() || header.filename().is_some() || header.comment().is_some()
                 };
                 self.hidden.fields += u64::from(decoder.header().is_some_and(named));
                 decoder.into_inner()
             }
-            Part::Zstd(decoder) => decoder.finish(),
+            Decoder::Zstd(decoder) => decoder.finish(),
         };
     }
 }
 
-impl Read for Source<'_> {
+impl Read for PackedBlob<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.packing == Packing::Plain || buffer.is_empty() {
             return self.blob.read(buffer);
         }
         loop {
             let n = match &mut self.part {
-                Part::None => match self.next_part()? {
+                Decoder::None => match self.next_part()? {
                     true => continue,
                     false => return Ok(0),
                 },
-                Part::Gzip(decoder) => decoder.read(buffer)?,
-                Part::Zstd(decoder) => decoder.read(buffer)?,
+                Decoder::Gzip(decoder) => decoder.read(buffer)?,
+                Decoder::Zstd(decoder) => decoder.read(buffer)?,
             };
             if n > 0 {
                 self.any = true;

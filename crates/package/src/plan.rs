@@ -16,7 +16,7 @@ use rattler_conda_types::Subdir;
 
 use self::{
     clobber::Placed,
-    item::{Item, What, goes_through},
+    item::{Item, ItemSource, goes_through},
     links::LinkMap,
 };
 pub use self::{
@@ -98,7 +98,7 @@ fn own_items(package: &PlanInput<'_>, python: Option<&Python>) -> Result<Vec<Ite
             Some(python) => python.place(path).map_err(|refusal| refuse(path.as_str(), refusal))?,
             None => path.clone(),
         };
-        items.push(item(What::Path(index, *kind), path));
+        items.push(item(ItemSource::Path(index, *kind), path));
     }
     // A command that is given twice is written twice by rattler: the last one is what is left.
     let mut commands = BTreeMap::new();
@@ -109,7 +109,7 @@ fn own_items(package: &PlanInput<'_>, python: Option<&Python>) -> Result<Vec<Ite
     }
     // As in rattler, an entry point overwrites a file of its own package.
     items.retain(|item| item.what.is_directory() || !commands.contains_key(&item.own));
-    items.extend(commands.into_iter().map(|(path, index)| item(What::EntryPoint(index), path)));
+    items.extend(commands.into_iter().map(|(path, index)| item(ItemSource::EntryPoint(index), path)));
     Ok(items)
 }
 
@@ -172,8 +172,8 @@ fn plan(
             }
         };
         match item.what {
-            What::Path(index, _) => plan.paths.push(PlannedPath { index, path, clobbered }),
-            What::EntryPoint(index) => {
+            ItemSource::Path(index, _) => plan.paths.push(PlannedPath { index, path, clobbered }),
+            ItemSource::EntryPoint(index) => {
                 let entry_point = package.facts.entry_points[index].clone();
                 plan.entry_points.push(PlannedEntryPoint { entry_point, path, clobbered });
             }

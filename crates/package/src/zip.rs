@@ -13,7 +13,7 @@ mod reader;
 
 use std::{fs::File, io, path::Path};
 
-use self::failure::Failure;
+use self::failure::ZipFault;
 pub use self::{
     failure::Style,
     reader::{Member, MemberReader},
@@ -56,13 +56,13 @@ impl<'a> Zip<'a> {
         let entries =
             directory::read(&self.file, len, self.style).and_then(|read| local::check(&self.file, read, self.style));
         let entries = entries.map_err(|failure| match failure {
-            Failure::Invalid(reason) => Error::archive(self.name, reason),
-            Failure::Member(name, refusal) => Error::path(self.name, name, refusal),
+            ZipFault::Invalid(reason) => Error::archive(self.name, reason),
+            ZipFault::Member(name, refusal) => Error::path(self.name, name, refusal),
             // A position outside the file is the archive's lie, not the disk's failure.
-            Failure::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            ZipFault::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 Error::archive(self.name, "the zip's headers point outside the file; it is truncated")
             }
-            Failure::Io(error) => self.unreadable(error),
+            ZipFault::Io(error) => self.unreadable(error),
         })?;
 
         // Far more than files of programs and data unpack to.

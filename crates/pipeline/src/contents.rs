@@ -10,8 +10,9 @@ pub mod secrets;
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    Error, layers::PackageLayer, package::Facts, package::Kind, package::Link, package::Package, package::Placement,
-    stock::cache::Known, stock::cache::wheel_key, stock::table::LayerTable, stock::table::table_layer,
+    Error, layers::PackageLayer, package::Facts, package::Link, package::Package, package::PackageKind,
+    package::Placement, stock::cache::KnownArchive, stock::cache::wheel_key, stock::table::LayerTable,
+    stock::table::table_layer,
 };
 
 /// Whether some package has a file at `path` below the prefix.
@@ -42,17 +43,17 @@ pub fn layer_table(layers: &[PackageLayer], packages: &[Arc<Package<'_>>]) -> Re
     for package in packages.iter().filter(|package| !package.is_own()) {
         let Some(archive) = &package.archive else { continue };
         match (&package.kind, &package.facts, &package.placement) {
-            (Kind::Conda(_), ..) => {
+            (PackageKind::Conda(_), ..) => {
                 if let Some(facts) = package.complete_facts()? {
                     conda.insert(archive.sha256.to_string(), facts);
                 }
             }
             (
-                Kind::Wheel(wheel),
+                PackageKind::Wheel(wheel),
                 Some(Facts::Wheel(facts)),
                 Some(Placement { link: Link::Wheel { python, .. }, .. }),
             ) => {
-                let known = Known { size: archive.size, facts: facts.clone() };
+                let known = KnownArchive { size: archive.size, facts: facts.clone() };
                 wheels.insert(wheel_key(&archive.sha256, python, wheel.direct_url.as_ref()), known);
             }
             _ => {}

@@ -34,7 +34,7 @@ pub enum Error {
     Destination(#[from] pixi_oci_store::ParseDestinationError),
     /// The base image.
     #[error(transparent)]
-    Base(#[from] pixi_oci_store::base::Error),
+    Base(#[from] pixi_oci_store::base::BaseError),
     /// The number of layers.
     #[error(transparent)]
     TooFewLayers(#[from] crate::layers::grouping::TooFewLayers),

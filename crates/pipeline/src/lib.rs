@@ -30,7 +30,7 @@ pub use layers::{
 };
 pub use output::Output;
 pub use package::{
-    Archive, Kind, Package, is_unpinned,
+    Archive, Package, PackageKind, is_unpinned,
     locate::{fetch_unknown, find_archives, locked, recognise, with_wheels},
     place::place,
     source_wheel::{SourceWheel, SourceWheelError, WheelOrigin, hash},

@@ -22,7 +22,7 @@ use pixi_oci_package::{
 use pixi_oci_wheel::{read_wheel, wheel_tree};
 use rattler_conda_types::RepoDataRecord;
 
-use crate::{Error, layers::key::KeyPackage, package::wheel::Wheel, report::WheelSource, stock::cache::Known};
+use crate::{Error, layers::key::KeyPackage, package::wheel::Wheel, report::WheelSource, stock::cache::KnownArchive};
 
 /// A conda package or wheel of a target. Conda packages come first in a list of them, then wheels in the order in which
 /// they are installed over one another.
@@ -31,7 +31,7 @@ pub struct Package<'a> {
     pub name: String,
     /// `NAME VERSION BUILD`, or `pypi:NAME VERSION`.
     pub label: String,
-    pub kind: Kind<'a>,
+    pub kind: PackageKind<'a>,
     /// What the lock file has of it; `None` for a wheel in place of a source.
     pub locked: Option<&'a LockedPackage>,
     /// `None` while neither the archive is here nor anything is known of what is in it.
@@ -43,7 +43,7 @@ pub struct Package<'a> {
 }
 
 /// What kind of archive a package is.
-pub enum Kind<'a> {
+pub enum PackageKind<'a> {
     Conda(&'a RepoDataRecord),
     Wheel(Box<Wheel>),
 }
@@ -126,7 +126,7 @@ impl<'a> Package<'a> {
         Self {
             name: record.package_record.name.as_normalized().to_owned(),
             label: conda_label(record),
-            kind: Kind::Conda(record),
+            kind: PackageKind::Conda(record),
             locked: Some(locked),
             archive: None,
             facts: None,
@@ -140,7 +140,7 @@ impl<'a> Package<'a> {
         Self {
             label: format!("{name} {}", wheel.version),
             name,
-            kind: Kind::Wheel(wheel.into()),
+            kind: PackageKind::Wheel(wheel.into()),
             locked,
             archive: None,
             facts: None,
@@ -150,7 +150,7 @@ impl<'a> Package<'a> {
 
     /// Whether it is the workspace's own, which goes into the application layer.
     pub fn is_own(&self) -> bool {
-        matches!(&self.kind, Kind::Wheel(wheel) if wheel.source == WheelSource::Own)
+        matches!(&self.kind, PackageKind::Wheel(wheel) if wheel.source == WheelSource::Own)
     }
 
     /// Whether it has a script that conda would run after linking.
@@ -203,7 +203,7 @@ impl<'a> Package<'a> {
 
     /// The targets of its links, read from the archive where they are not known.
     pub fn links(&self) -> Result<Links, pixi_oci_package::Error> {
-        let (Kind::Conda(record), Some(Facts::Conda { links, .. })) = (&self.kind, &self.facts) else {
+        let (PackageKind::Conda(record), Some(Facts::Conda { links, .. })) = (&self.kind, &self.facts) else {
             return Ok(Links::new());
         };
         if let Some(links) = links.get() {
@@ -218,7 +218,7 @@ impl<'a> Package<'a> {
     pub fn tree(&self, prefix: &TargetPrefix, store: &mut ContentStore, scratch: &Path) -> Result<PackageTree, Error> {
         let (_, path) = self.file()?;
         match (&self.kind, &self.placement) {
-            (Kind::Conda(record), Some(Placement { link: Link::Conda(plan), .. })) => {
+            (PackageKind::Conda(record), Some(Placement { link: Link::Conda(plan), .. })) => {
                 let info = read_info(path, &record.package_record)?;
                 store.reserve(info.unpacked_size());
                 let made = file_tree(path, &info, plan, prefix, &self.meta(record)?, store, scratch)?;
@@ -227,7 +227,7 @@ impl<'a> Package<'a> {
                 }
                 Ok(made)
             }
-            (Kind::Wheel(wheel), Some(Placement { link: Link::Wheel { python, changes }, .. })) => {
+            (PackageKind::Wheel(wheel), Some(Placement { link: Link::Wheel { python, changes }, .. })) => {
                 let info = read_wheel(path, &wheel.expected())?;
                 Ok(wheel_tree(path, &info, python, prefix, wheel.direct_url.as_ref(), changes, store)?)
             }
@@ -236,10 +236,10 @@ impl<'a> Package<'a> {
     }
 
     /// What is to be known of a conda package when its archive is not here.
-    pub fn complete_facts(&self) -> Result<Option<Known<CompleteFacts>>, Error> {
+    pub fn complete_facts(&self) -> Result<Option<KnownArchive<CompleteFacts>>, Error> {
         let (Some(archive), Some(Facts::Conda { facts, .. })) = (&self.archive, &self.facts) else { return Ok(None) };
         let facts = CompleteFacts { facts: facts.clone(), links: self.links()? };
-        Ok(Some(Known { size: archive.size, facts }))
+        Ok(Some(KnownArchive { size: archive.size, facts }))
     }
 
     /// What the bytes of its layer depend on.
@@ -247,7 +247,7 @@ impl<'a> Package<'a> {
         let (Some(archive), Some(placement)) = (&self.archive, &self.placement) else { return Err(self.not_ready()) };
         let sha256 = Cow::Owned(archive.sha256.to_string());
         Ok(match (&self.kind, &placement.link) {
-            (Kind::Conda(record), Link::Conda(plan)) => {
+            (PackageKind::Conda(record), Link::Conda(plan)) => {
                 let meta = self.meta(record)?;
                 KeyPackage {
                     sha256,
@@ -258,7 +258,7 @@ impl<'a> Package<'a> {
                     changes: &plan.changes,
                 }
             }
-            (Kind::Wheel(wheel), Link::Wheel { python, changes }) => KeyPackage {
+            (PackageKind::Wheel(wheel), Link::Wheel { python, changes }) => KeyPackage {
                 sha256,
                 url: wheel.direct_url.as_ref().map(|url| String::from_utf8_lossy(&url.json()).into_owned().into()),
                 subdir: None,

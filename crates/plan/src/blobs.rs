@@ -37,7 +37,7 @@ pub struct DestinationPlan {
 
 /// The blobs of the images of an environment.
 #[derive(Debug, Default)]
-pub struct Blobs {
+pub struct PlannedBlobs {
     pub known: BTreeMap<Digest, u64>,
     /// Layers that have to be made: the lengths of their archives, by what tells them apart.
     pub to_build: BTreeMap<String, u64>,
@@ -47,7 +47,7 @@ pub struct Blobs {
     index: Option<Digest>,
 }
 
-impl Blobs {
+impl PlannedBlobs {
     /// Adds those of a platform's image. Of `base` and `image` nothing is known if they are `None`.
     pub fn add(
         &mut self,

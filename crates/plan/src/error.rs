@@ -83,7 +83,7 @@ from_pipeline!(
     pixi_oci_project::RequestError,
     pixi_oci_store::Error,
     pixi_oci_store::ParseDestinationError,
-    pixi_oci_store::base::Error,
+    pixi_oci_store::base::BaseError,
 );
 
 /// Each names the image.

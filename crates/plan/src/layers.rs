@@ -4,7 +4,7 @@ use pixi_oci_lock::LockedPackage;
 
 use crate::Error;
 use crate::layer_report::{LayerState, PackagePlan, PlannedLayerReport};
-use pixi_oci_pipeline::{Kind, LayerSource, Package, PlannedLayer, SizedPackage, group, locked, package_layers};
+use pixi_oci_pipeline::{LayerSource, Package, PackageKind, PlannedLayer, SizedPackage, group, locked, package_layers};
 use pixi_oci_project::Project;
 
 /// The layers of a plan, after it was looked up which exist.
@@ -53,10 +53,10 @@ pub fn from_lock(project: &Project, packages: &[LockedPackage]) -> Result<Vec<Pl
 
 fn of_package(package: &Package<'_>) -> PackagePlan {
     let (version, build) = match &package.kind {
-        Kind::Conda(record) => {
+        PackageKind::Conda(record) => {
             (record.package_record.version.to_string(), Some(record.package_record.build.to_string()))
         }
-        Kind::Wheel(wheel) => (wheel.version.clone(), None),
+        PackageKind::Wheel(wheel) => (wheel.version.clone(), None),
     };
     PackagePlan {
         name: package.name.clone(),

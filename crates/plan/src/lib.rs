@@ -23,7 +23,7 @@ use pixi_oci_project::{Project, Session};
 
 use self::survey::{Survey, survey};
 pub use self::{
-    blobs::{Blobs, DestinationPlan},
+    blobs::{DestinationPlan, PlannedBlobs},
     build::{Staged, build, cache_from, reference, stage},
     changes::{ChangedPackage, Changes},
     error::{Error, PlanError},
@@ -54,7 +54,7 @@ pub fn plan(
     options: PlanOptions<'_>,
     remote: Option<&dyn Remote>,
     session: &Session,
-) -> Result<Vec<(EnvironmentPlan, Blobs)>, Error> {
+) -> Result<Vec<(EnvironmentPlan, PlannedBlobs)>, Error> {
     let past = options.against.map(|against| past::read_past(against, session)).transpose()?;
     let past = past.as_ref();
     let survey_one =

@@ -7,7 +7,7 @@ use pixi_oci_lock::{LockedPackage, LockedPlatform, requirements};
 
 use crate::Error;
 use crate::{
-    blobs::Blobs,
+    blobs::PlannedBlobs,
     changes::{Present, base_layers, changes},
     download::Downloads,
     found::{Seen, Wheels},
@@ -36,14 +36,14 @@ pub struct Survey<'a> {
 }
 
 /// A target and what was found out about it.
-struct Found<'a> {
+struct Surveyed<'a> {
     target: &'a Target,
     wheels: Wheels,
     seen: Seen,
 }
 
 /// Plans an environment, and gives the blobs of its images.
-pub fn survey(survey: &Survey<'_>) -> Result<(EnvironmentPlan, Blobs), Error> {
+pub fn survey(survey: &Survey<'_>) -> Result<(EnvironmentPlan, PlannedBlobs), Error> {
     let Survey { project, session, .. } = *survey;
     let mut unpredicted = Vec::new();
     // A plan makes no cache: where there is none, nothing is known, and there is room beside it for wheels of the
@@ -79,13 +79,13 @@ pub fn survey(survey: &Survey<'_>) -> Result<(EnvironmentPlan, Blobs), Error> {
         } else {
             unseen(&workshop, target, &wheels, &mut unpredicted)?
         };
-        found.push(Found { target, wheels, seen });
+        found.push(Surveyed { target, wheels, seen });
     }
     let digest = if has_cache { index(&workshop, &found, &mut unpredicted)? } else { None };
     let download = downloads(archives.as_ref(), &found)?;
-    let mut blobs = Blobs::default();
+    let mut blobs = PlannedBlobs::default();
     blobs.set_index(digest);
-    for Found { target, seen, .. } in &found {
+    for Surveyed { target, seen, .. } in &found {
         blobs.add_image(target.architecture, seen.image.as_ref().map(|(image, _)| image.manifest.digest));
         let image = seen.image.as_ref().map(|(image, other)| (&image.config, other.as_slice()));
         blobs.add(&seen.layers, seen.base.as_ref().map(base_layers).as_deref(), image);
@@ -111,9 +111,9 @@ fn temporary() -> Result<tempfile::TempDir, Error> {
     tempfile::tempdir().map_err(|source| Error::Io { action: "make", path: "a temporary directory".into(), source })
 }
 
-fn downloads(cache: Option<&ArchiveCache>, found: &[Found<'_>]) -> Result<DownloadPlan, Error> {
+fn downloads(cache: Option<&ArchiveCache>, found: &[Surveyed<'_>]) -> Result<DownloadPlan, Error> {
     let mut downloads = Downloads::new(cache);
-    for Found { target, seen, .. } in found {
+    for Surveyed { target, seen, .. } in found {
         downloads.add(&target.packages, &seen.layers, &seen.unknown)?;
     }
     Ok(downloads.plan())
@@ -146,7 +146,7 @@ fn sources(workshop: &Workshop<'_>, has_cache: bool, unpredicted: &mut Vec<Unpre
 /// The digest of the image index, if every image is known.
 fn index(
     workshop: &Workshop<'_>,
-    found: &[Found<'_>],
+    found: &[Surveyed<'_>],
     unpredicted: &mut Vec<Unpredicted>,
 ) -> Result<Option<Digest>, Error> {
     if found.is_empty() {
@@ -174,7 +174,7 @@ fn plan(
     survey: &Survey<'_>,
     platform: &LockedPlatform,
     packages: &[LockedPackage],
-    found: Option<Found<'_>>,
+    found: Option<Surveyed<'_>>,
 ) -> Result<Plan, Error> {
     let needs = needs(&requirements(packages));
     let (wheels, seen) = match found {

@@ -8,7 +8,11 @@ use std::{
 };
 
 use crate::{
-    Account, Error, HARDENING, Info, Podman, Requirement, container::Limits, janitor::Janitor, podman::find, sweep,
+    Account, Error, HARDENING, Info, Podman, Requirement,
+    container::Limits,
+    janitor::Janitor,
+    podman::find,
+    sweep::{self, SHORT_SCRATCH},
 };
 
 /// Where and as whom podman runs.
@@ -40,9 +44,8 @@ pub struct Session {
 
 /// The runtimes there are, the usual one first.
 const RUNTIMES: [&str; 2] = ["crun", "runc"];
-/// How long the path of podman's run root may be, and where there is room for a short one.
+/// How long the path of podman's run root may be.
 const MAX_RUNROOT: usize = 50;
-pub(crate) const SHORT_SCRATCH: &str = "/tmp";
 /// What an ordinary user's PATH may lack.
 const MORE_PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";
 

@@ -13,12 +13,14 @@ use std::{
 
 use pixi_oci_platform::{Links, open, open_lock};
 
-use crate::{Podman, session::SHORT_SCRATCH};
+use crate::Podman;
 
 /// Begins the names of sessions' directories.
 pub(crate) const PREFIX: &str = "pixi-oci-run-";
 /// Begins the names of podman's run roots that are elsewhere.
 pub(crate) const RUNROOT: &str = "pixi-oci-r-";
+/// Where there is room for a run root with a short path.
+pub(crate) const SHORT_SCRATCH: &str = "/tmp";
 const LOCK: &str = "lock";
 
 /// Marks a directory as in use, as long as the file is open.

@@ -57,7 +57,7 @@ pub fn check(directory: &Path, version: &str) -> Result<Checked, Error> {
         return Err(Error::NoProduct { path: directory.to_owned() });
     }
     let mut problems = Problems::default();
-    let found = Found::read(directory, &mut problems);
+    let found = ProductTree::read(directory, &mut problems);
     let digest = found.lists(directory, &mut problems);
     let manifest = match read_manifest(directory) {
         _ if !problems.0.is_empty() => None,
@@ -88,13 +88,13 @@ impl Problems {
 
 /// Everything that is there.
 #[derive(Default)]
-struct Found {
+struct ProductTree {
     entries: BTreeMap<TreePath, Listed>,
     /// Directories in which nothing is.
     empty: Vec<TreePath>,
 }
 
-impl Found {
+impl ProductTree {
     fn read(root: &Path, problems: &mut Problems) -> Self {
         let mut found = Self::default();
         let mut files = Vec::new();

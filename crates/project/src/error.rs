@@ -27,7 +27,7 @@ pub enum Error {
     #[error(transparent)]
     Prefix(#[from] pixi_oci_package::PrefixError),
     #[error(transparent)]
-    Base(#[from] pixi_oci_store::base::Error),
+    Base(#[from] pixi_oci_store::base::BaseError),
     #[error(transparent)]
     Request(#[from] RequestError),
     #[error(

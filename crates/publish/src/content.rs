@@ -21,7 +21,7 @@ use pixi_oci_plan::Error;
 use pixi_oci_plan::Staged;
 
 /// What is published.
-pub struct Content<'a> {
+pub struct Payload<'a> {
     /// Documents and layers, without tags yet.
     pub plan: PushPlan,
     /// What the tags of the version name.
@@ -43,7 +43,7 @@ pub fn content<'a>(
     request: &PublishRequest,
     legs: &[CheckedLeg],
     build: impl FnOnce() -> Result<Staged<'a>, PublishError>,
-) -> Result<Content<'a>, PublishError> {
+) -> Result<Payload<'a>, PublishError> {
     match &request.source {
         PublishSource::Workspace | PublishSource::Leg => {
             let staged = build()?;
@@ -80,7 +80,7 @@ pub fn content<'a>(
 }
 
 /// The index that names the legs, and nothing else: their blobs are where they have to be.
-fn of_legs(legs: &[CheckedLeg]) -> Result<Content<'static>, Error> {
+fn of_legs(legs: &[CheckedLeg]) -> Result<Payload<'static>, Error> {
     let children: Vec<_> = legs.iter().map(|leg| (&leg.manifest, &leg.platform)).collect();
     let annotations = legs.first().map(|leg| leg.leg.index_annotations.clone()).unwrap_or_default();
     let bytes = index_document(&children, &annotations)?;
@@ -99,7 +99,7 @@ fn of_legs(legs: &[CheckedLeg]) -> Result<Content<'static>, Error> {
         arrived: std::collections::BTreeMap::new(),
         dry_run: false,
     };
-    Ok(Content::of_index(plan, root, images.collect()))
+    Ok(Payload::of_index(plan, root, images.collect()))
 }
 
 /// Images that are in no layout.
@@ -122,7 +122,7 @@ fn require(settings: &Settings, there: &BTreeSet<Architecture>) -> Result<(), Pu
     Err(PublishError::ArchMissing { missing: missing.join(", "), required_by })
 }
 
-fn of_stored(stored: StoredImages, is_leg: bool) -> Content<'static> {
+fn of_stored(stored: StoredImages, is_leg: bool) -> Payload<'static> {
     let mut plan = stored.push_plan();
     let mut root = stored.root.descriptor.clone();
     if is_leg {
@@ -152,7 +152,7 @@ fn of_stored(stored: StoredImages, is_leg: bool) -> Content<'static> {
             layers: stored.image.layers.iter().map(|layer| layer.descriptor.digest).collect(),
         })
         .collect();
-    Content { plan, root, architectures, images, build: None, stored: Some(stored), staged: None }
+    Payload { plan, root, architectures, images, build: None, stored: Some(stored), staged: None }
 }
 
 /// The sizes of all blobs, each once.
@@ -163,7 +163,7 @@ pub fn sizes(plan: &PushPlan) -> BTreeMap<Digest, u64> {
     blobs.map(|blob| (blob.digest, blob.size)).collect()
 }
 
-impl Content<'_> {
+impl Payload<'_> {
     /// An index of images that are in the repositories already.
     pub fn of_index(plan: PushPlan, root: Descriptor, images: Vec<PublishedImage>) -> Self {
         Self { plan, root, architectures: Vec::new(), images, build: None, stored: None, staged: None }

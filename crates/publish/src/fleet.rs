@@ -9,7 +9,7 @@ use crate::{error::PublishError, request::PublishRequest};
 /// # Errors
 ///
 /// [`PublishError::SharedTag`]. What else is wrong with a workspace is said when its turn comes.
-pub fn check_apart(requests: &[PublishRequest]) -> Result<(), PublishError> {
+pub fn check_apart<'a>(requests: impl IntoIterator<Item = &'a PublishRequest>) -> Result<(), PublishError> {
     let mut taken = BTreeMap::new();
     for request in requests {
         let settings = &request.settings;

@@ -9,11 +9,11 @@ use pixi_oci_registry::{
 };
 use pixi_oci_store::base::BaseRef;
 
-use crate::content::Content;
+use crate::content::Payload;
 use pixi_oci_pipeline::{ImageReport, LayerKind};
 
 /// The base images that are in the same registry, with their layers.
-pub fn base(content: &Content<'_>, to: &Repository) -> Vec<MountFrom> {
+pub fn base(content: &Payload<'_>, to: &Repository) -> Vec<MountFrom> {
     let images = content.build.iter().flat_map(|build| &build.images);
     images.filter_map(|image| of_image(image, to)).collect()
 }

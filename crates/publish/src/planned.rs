@@ -1,7 +1,7 @@
 //! Plans of environments together with what their publication would upload.
 
 use pixi_oci_pipeline::{Published, Remote};
-use pixi_oci_plan::{Blobs, DestinationPlan, EnvironmentPlan, PlanOptions, plan};
+use pixi_oci_plan::{DestinationPlan, EnvironmentPlan, PlanOptions, PlannedBlobs, plan};
 use pixi_oci_project::{Project, Session};
 
 use crate::{
@@ -35,7 +35,7 @@ pub fn plan_publication(
 }
 
 /// What would be sent to a repository that has some of the known ones.
-fn destination(blobs: &Blobs, stock: RepositoryState, remote: Option<&Published>) -> DestinationPlan {
+fn destination(blobs: &PlannedBlobs, stock: RepositoryState, remote: Option<&Published>) -> DestinationPlan {
     let linked = remote.map(|remote| remote.linked(&stock.repository)).unwrap_or_default();
     let nothing = DestinationPlan {
         repository: stock.repository.to_string(),

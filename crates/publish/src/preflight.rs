@@ -9,7 +9,7 @@ use pixi_oci_registry::{Error, Registry, Repository};
 use crate::{
     destination::{Connection, Destination},
     error::PublishError,
-    publish::{Known, look_up, open, remote, tags},
+    publish::{TagsThere, look_up, open, remote, tags},
     request::PublishRequest,
 };
 use pixi_oci_pipeline::{Published, in_one_line};
@@ -68,7 +68,7 @@ pub fn preflight<'a>(
     let version = request.facts.version(request.settings.scheme);
     let destinations = open(request, &[], session)?;
     // Without a version nobody knows which tag is put again.
-    let remote = match tags(request, version.as_ref(), &[], &Known::default()) {
+    let remote = match tags(request, version.as_ref(), &[], &TagsThere::default()) {
         Ok(tags) => remote(request, Some(project), version.as_ref(), &tags, &destinations, session),
         Err(_) => None,
     };
@@ -89,7 +89,7 @@ impl Preflight<'_> {
                 Ok(open) => {
                     let architectures: Vec<_> = wanted.images.iter().map(|(architecture, _)| *architecture).collect();
                     // Without a version nobody knows the tags.
-                    let plan = |known: &Known| tags(self.request, self.version.as_ref(), &architectures, known);
+                    let plan = |known: &TagsThere| tags(self.request, self.version.as_ref(), &architectures, known);
                     let known = self.session.run(look_up(open, plan))?.unwrap_or_default();
                     let tags = plan(&known).ok();
                     let has: Result<_, Error> = self.session.run(has(open, wanted, tags.as_ref()))?;

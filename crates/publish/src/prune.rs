@@ -1,7 +1,7 @@
 //! Removes tags that only publishing needed.
 
 use crate::tags::{Prune, StagedTag, prune_plan};
-use oci_read::document::{Document, Error as Unread, OCI_MANIFEST};
+use oci_read::document::{Document, OCI_MANIFEST, ParseDocumentError};
 use pixi_oci_layer::Digest;
 use pixi_oci_registry::{Error, ErrorKind, Registry, Repository};
 use serde::Serialize;
@@ -110,9 +110,9 @@ async fn look(registry: &Registry, repository: &Repository, tag: String) -> Resu
             let digests = index.manifests.iter().map(|child| child.digest.parse().ok());
             digests.collect::<Option<Vec<Digest>>>().ok_or_else(unreadable)?
         }
-        Ok(Document::Manifest(_)) | Err(Unread::Schema1 | Unread::Neither) => Vec::new(),
+        Ok(Document::Manifest(_)) | Err(ParseDocumentError::Schema1 | ParseDocumentError::Neither) => Vec::new(),
         // Something else than an image that names no images.
-        Err(Unread::MediaType { expected, .. }) if expected == OCI_MANIFEST => Vec::new(),
+        Err(ParseDocumentError::MediaType { expected, .. }) if expected == OCI_MANIFEST => Vec::new(),
         Err(_) => return Err(unreadable()),
     };
     Ok(StagedTag { tag, digest: descriptor.digest, children })

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use oci_read::document::Document;
+
 use crate::tags::{Release, TagPlan, TagPlanInput, Version, VersionScheme, tag_plan, to_look_up};
 use pixi_oci_image::Architecture;
 use pixi_oci_lock::LockedPackage;
@@ -11,7 +13,7 @@ use pixi_oci_registry::{
 };
 
 use crate::{
-    content::{Content, content},
+    content::{Payload, content},
     destination::{Connection, Destination},
     early::{EarlyUpload, publish_started},
     error::PublishError,
@@ -53,7 +55,7 @@ pub fn publish_images(
     };
     let version = version(request, &legs)?;
     // What can be known without asking anybody is said before anything is done.
-    let first = tags(request, version.as_ref(), &[], &Known::default())?;
+    let first = tags(request, version.as_ref(), &[], &TagsThere::default())?;
     request.facts.hint(request.settings.scheme).iter().for_each(|hint| session.warn(hint.as_str()));
     check_release(request, project, &first)?;
     match check_tree(request, &first) {
@@ -68,7 +70,7 @@ pub fn publish_images(
     }
     let remote = remote(request, project, version.as_ref(), &first, &destinations, session);
     let layers = remote.as_ref().map(|remote| remote as &dyn Remote);
-    let all_tags = tags(request, version.as_ref(), &[Architecture::Amd64, Architecture::Arm64], &Known::default())?;
+    let all_tags = tags(request, version.as_ref(), &[Architecture::Amd64, Architecture::Arm64], &TagsThere::default())?;
     let early = EarlyUpload::find(request, &all_tags, &destinations, remote.as_ref(), session);
     let mut ahead = None;
     let content = content(request, &legs, || {
@@ -216,7 +218,7 @@ pub fn tags(
     request: &PublishRequest,
     version: Option<&Version>,
     architectures: &[Architecture],
-    known: &Known,
+    known: &TagsThere,
 ) -> Result<TagPlan, PublishError> {
     Ok(tag_plan(&TagPlanInput {
         version,
@@ -245,7 +247,7 @@ fn check_tree(request: &PublishRequest, tags: &TagPlan) -> Result<(), PublishErr
 
 /// What a repository is known to have.
 #[derive(Debug, Clone, Default)]
-pub struct Known {
+pub struct TagsThere {
     /// Its tags.
     pub tags: Vec<String>,
     /// Of which versions some of them are.
@@ -255,9 +257,9 @@ pub struct Known {
 /// Reads from the indexes themselves whether tags that the plan would put are releases or aliases: a name does not tell.
 pub async fn look_up(
     open: &Connection,
-    tags: impl Fn(&Known) -> Result<TagPlan, PublishError>,
-) -> Result<Known, Error> {
-    let mut known = Known { tags: open.existing.clone(), versions: BTreeMap::new() };
+    tags: impl Fn(&TagsThere) -> Result<TagPlan, PublishError>,
+) -> Result<TagsThere, Error> {
+    let mut known = TagsThere { tags: open.existing.clone(), versions: BTreeMap::new() };
     // Whoever asks for the plan says what is wrong with it.
     let Ok(plan) = tags(&known) else { return Ok(known) };
     for tag in to_look_up(&plan, &known.tags) {
@@ -266,9 +268,9 @@ pub async fn look_up(
             continue;
         }
         let (_, bytes) = open.registry.manifest(&tag).await?;
-        let document: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default();
-        if let Some(version) = document["annotations"][RELEASE].as_str() {
-            known.versions.insert(tag, version.to_owned());
+        let document = Document::parse("", &bytes);
+        if let Some(version) = document.ok().and_then(|document| document.common().annotations.get(RELEASE).cloned()) {
+            known.versions.insert(tag, version);
         }
     }
     Ok(known)
@@ -376,7 +378,7 @@ fn empty(repository: &Repository, status: Status) -> DestinationReport {
 fn destination_report(
     request: &PublishRequest,
     repository: &Repository,
-    content: &Content<'_>,
+    content: &Payload<'_>,
     tags: &TagPlan,
     pushed: Result<PushReport, Error>,
 ) -> DestinationReport {
@@ -410,7 +412,7 @@ fn destination_report(
 }
 
 /// For the job that joins: only of what is published wherever it should be.
-fn leg(request: &PublishRequest, report: &PublishReport, content: &Content<'_>) -> Option<Leg> {
+fn leg(request: &PublishRequest, report: &PublishReport, content: &Payload<'_>) -> Option<Leg> {
     if request.source != PublishSource::Leg || request.dry_run || !report.is_complete() {
         return None;
     }

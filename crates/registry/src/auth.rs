@@ -32,11 +32,11 @@ const LONGEST_LIFE: u64 = 24 * 60 * 60;
 pub(crate) struct Auth {
     pub(crate) credentials: Credentials,
     access: Access,
-    state: Mutex<State>,
+    state: Mutex<AuthState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct AuthState {
     challenge: Option<Challenge>,
     /// By the scopes that were asked for.
     tokens: BTreeMap<Vec<String>, Token>,
@@ -173,7 +173,7 @@ impl Auth {
     }
 
     /// The token service's URL, if credentials may go there; says once that it is at another host.
-    async fn realm(&self, client: &Client, realm: &str, state: &mut State) -> Result<Url, Error> {
+    async fn realm(&self, client: &Client, realm: &str, state: &mut AuthState) -> Result<Url, Error> {
         let url = Url::parse(realm).map_err(|_| {
             Error::new(ErrorKind::Answer, client.host(), "the first request", "the URL of its token service is invalid")
         })?;

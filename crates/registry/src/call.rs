@@ -20,7 +20,7 @@ use crate::{
     error_body::{ErrorBody, sanitise},
     event::{Event, Events},
     http::{Http, chain, guarded},
-    retry::{Budget, Clock, Failure},
+    retry::{Clock, Failure, RetryBudget},
 };
 
 /// Tokens and error messages.
@@ -33,7 +33,7 @@ pub(crate) struct Client {
     pub(crate) http: Http,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) events: Events,
-    pub(crate) budget: Budget,
+    pub(crate) budget: RetryBudget,
     pub(crate) progress_timeout: Duration,
     pub(crate) requests: AtomicU64,
     pub(crate) bytes: AtomicU64,
@@ -54,7 +54,7 @@ impl Client {
     }
 
     /// What waiting between attempts needs.
-    pub(crate) fn patience(&self) -> (&dyn Clock, &Budget, &Events) {
+    pub(crate) fn patience(&self) -> (&dyn Clock, &RetryBudget, &Events) {
         (&*self.clock, &self.budget, &self.events)
     }
 

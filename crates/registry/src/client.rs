@@ -17,7 +17,7 @@ use std::sync::{
 
 use tokio::sync::OnceCell;
 
-pub use blobs::{Mount, Sink, Source, Upload};
+pub use blobs::{Mount, Sink, Upload, UploadSource};
 pub use manifests::Put;
 
 use crate::{
@@ -29,7 +29,7 @@ use crate::{
     http::Http,
     options::{Access, RegistryOptions},
     repository::Repository,
-    retry::{Budget, Clock, SystemClock},
+    retry::{Clock, RetryBudget, SystemClock},
 };
 
 /// One repository of a registry. It is used by many tasks at once.
@@ -66,7 +66,7 @@ impl Registry {
                 http: Http::new(repository, options)?,
                 clock: Arc::new(SystemClock::default()),
                 events,
-                budget: Budget::new(options.retry_budget),
+                budget: RetryBudget::new(options.retry_budget),
                 progress_timeout: options.progress_timeout,
                 requests: AtomicU64::new(0),
                 bytes: AtomicU64::new(0),

@@ -1,6 +1,6 @@
 //! What a manifest or image index names.
 
-use oci_read::document::{self as read, Error};
+use oci_read::document::{self as read, ParseDocumentError};
 use pixi_oci_image::Descriptor;
 use pixi_oci_layer::Digest;
 
@@ -42,7 +42,8 @@ impl References {
         if ![read::OCI_MANIFEST, read::OCI_INDEX].contains(&&*declared) {
             return Err(bad(format!("its media type is {declared}")));
         }
-        Self::of(read::Document::parse(&declared, bytes).map_err(|error: Error| bad(error.to_string()))?).map_err(bad)
+        Self::of(read::Document::parse(&declared, bytes).map_err(|error: ParseDocumentError| bad(error.to_string()))?)
+            .map_err(bad)
     }
 
     /// What a document names, with digests that can be used.

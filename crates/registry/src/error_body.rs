@@ -38,11 +38,11 @@ pub(crate) struct ErrorBody {
 
 #[derive(Deserialize)]
 struct Envelope {
-    errors: Vec<Entry>,
+    errors: Vec<ErrorItem>,
 }
 
 #[derive(Deserialize)]
-struct Entry {
+struct ErrorItem {
     #[serde(default)]
     code: String,
     message: Option<String>,
@@ -52,7 +52,7 @@ impl ErrorBody {
     /// Reads a body, whatever it is.
     pub(crate) fn of(body: &[u8], secrets: &Secrets) -> Self {
         if let Ok(envelope) = serde_json::from_slice::<Envelope>(body) {
-            let line = |entry: &Entry| match entry.message.as_deref().unwrap_or_default() {
+            let line = |entry: &ErrorItem| match entry.message.as_deref().unwrap_or_default() {
                 "" => entry.code.clone(),
                 message if entry.code.is_empty() => message.to_owned(),
                 message => format!("{}: {message}", entry.code),

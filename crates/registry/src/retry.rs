@@ -69,11 +69,11 @@ impl From<Error> for Failure {
 
 /// What all requests of a registry wait together.
 #[derive(Debug)]
-pub(crate) struct Budget {
+pub(crate) struct RetryBudget {
     left: Mutex<Duration>,
 }
 
-impl Budget {
+impl RetryBudget {
     pub(crate) fn new(total: Duration) -> Self {
         Self { left: Mutex::new(total) }
     }
@@ -117,7 +117,7 @@ impl Attempts {
         host: &str,
         what: &str,
         failure: Failure,
-        (clock, budget, events): (&dyn Clock, &Budget, &Events),
+        (clock, budget, events): (&dyn Clock, &RetryBudget, &Events),
     ) -> Result<(), Error> {
         let transient = match failure {
             Failure::Transient(transient) => transient,

@@ -4,13 +4,13 @@ use pixi_oci_lock::{ArchiveLocation, PypiSourceKind};
 use pixi_oci_wheel::DirectUrl;
 use url::Url;
 
-use super::{Kind, Locked};
+use super::{LockedSource, SourceKind};
 use pixi_oci_pipeline::in_image;
 
-impl Locked<'_> {
+impl LockedSource<'_> {
     /// `None` for a source archive of an index, and for conda's sources.
     pub(super) fn direct_url(&self, workdir: &str) -> Option<DirectUrl> {
-        let Kind::Pypi(kind) = self.kind else { return None };
+        let SourceKind::Pypi(kind) = self.kind else { return None };
         match (kind, self.place) {
             (PypiSourceKind::Git, ArchiveLocation::Url(url)) => git(url),
             (PypiSourceKind::Sdist, ArchiveLocation::Url(url)) => archive(url),

@@ -10,7 +10,7 @@ use pep508_rs::{PackageName, pep440_rs::Version};
 use pixi_oci_package::Python;
 use pixi_oci_wheel::check_tags;
 
-use super::{Locked, SourceError};
+use super::{LockedSource, SourceError};
 use pixi_oci_pipeline::{SourceWheel, WheelOrigin};
 use pixi_oci_project::Project;
 use pixi_oci_project::Target;
@@ -29,7 +29,7 @@ struct Given {
 
 impl Injected {
     /// Reads the wheels that were given. Each must be of a locked source, and for one of the targets.
-    pub fn read(project: &Project, scratch: &Path, locked: &[Locked<'_>]) -> Result<Self, SourceError> {
+    pub fn read(project: &Project, scratch: &Path, locked: &[LockedSource<'_>]) -> Result<Self, SourceError> {
         let given = given(project)?;
         if given.is_empty() {
             return Ok(Self::default());
@@ -64,7 +64,7 @@ impl Injected {
     }
 
     /// The wheels of a source with the positions of their targets, if any were given.
-    pub fn wheels_for(&self, source: &Locked<'_>) -> Option<Vec<(usize, SourceWheel)>> {
+    pub fn wheels_for(&self, source: &LockedSource<'_>) -> Option<Vec<(usize, SourceWheel)>> {
         let wheels: Option<Vec<_>> = source
             .targets
             .iter()
@@ -132,7 +132,7 @@ fn read_name(path: PathBuf) -> Result<Given, SourceError> {
 }
 
 /// A wheel must stand for a source, and for that very version of it.
-fn check_name(wheel: &Given, locked: &[Locked<'_>]) -> Result<(), SourceError> {
+fn check_name(wheel: &Given, locked: &[LockedSource<'_>]) -> Result<(), SourceError> {
     let mut sources = locked.iter().filter(|source| source.python_name() == wheel.name).peekable();
     if sources.peek().is_none() {
         let sources = locked.iter().map(|source| source.name.clone()).collect();
@@ -155,7 +155,7 @@ fn check_name(wheel: &Given, locked: &[Locked<'_>]) -> Result<(), SourceError> {
 
 /// The one wheel that is for the target.
 fn choose<'a>(
-    source: &Locked<'_>,
+    source: &LockedSource<'_>,
     wheels: &[&'a Given],
     target: &Target,
     python: Option<&Python>,

@@ -15,6 +15,7 @@ mod direct_url;
 mod error;
 mod injected;
 mod listing;
+mod not_static;
 mod own;
 mod pyproject;
 mod vcs;
@@ -51,14 +52,14 @@ pub struct Decided {
 
 /// A locked source, the same for all targets that have it.
 #[derive(Debug, Clone)]
-struct Locked<'a> {
+struct LockedSource<'a> {
     /// [`LockedPackage::name`]
     name: String,
     version: Option<&'a str>,
     /// Where it is, as the lock file has it, without credentials.
     location: &'a str,
     place: &'a ArchiveLocation,
-    kind: Kind,
+    kind: SourceKind,
     /// Of a source archive.
     sha256: Option<Sha256>,
     /// Positions of the targets that have it.
@@ -66,7 +67,7 @@ struct Locked<'a> {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum SourceKind {
     Pypi(PypiSourceKind),
     Conda,
 }
@@ -114,23 +115,29 @@ pub fn decide(project: &Project, scratch: &Path) -> Result<Decided, SourceError>
 }
 
 /// All sources, by name.
-fn locked(targets: &[Target]) -> Vec<Locked<'_>> {
-    let mut all: BTreeMap<(String, &str), Locked<'_>> = BTreeMap::new();
+fn locked(targets: &[Target]) -> Vec<LockedSource<'_>> {
+    let mut all: BTreeMap<(String, &str), LockedSource<'_>> = BTreeMap::new();
     for (index, package) in
         targets.iter().enumerate().flat_map(|(index, target)| target.packages.iter().map(move |p| (index, p)))
     {
         let name = package.name();
         let source = match package {
             LockedPackage::Conda(_) | LockedPackage::Wheel(_) => continue,
-            LockedPackage::CondaSource { location, place, .. } => {
-                Locked { name, version: None, location, place, kind: Kind::Conda, sha256: None, targets: Vec::new() }
-            }
-            LockedPackage::PypiSource { version, location, kind, place, sha256, .. } => Locked {
+            LockedPackage::CondaSource { location, place, .. } => LockedSource {
+                name,
+                version: None,
+                location,
+                place,
+                kind: SourceKind::Conda,
+                sha256: None,
+                targets: Vec::new(),
+            },
+            LockedPackage::PypiSource { version, location, kind, place, sha256, .. } => LockedSource {
                 name,
                 version: version.as_deref(),
                 location,
                 place,
-                kind: Kind::Pypi(*kind),
+                kind: SourceKind::Pypi(*kind),
                 sha256: *sha256,
                 targets: Vec::new(),
             },
@@ -140,7 +147,7 @@ fn locked(targets: &[Target]) -> Vec<Locked<'_>> {
     all.into_values().collect()
 }
 
-impl Locked<'_> {
+impl LockedSource<'_> {
     /// The PEP 503 name, as far as a conda package has one.
     fn python_name(&self) -> &str {
         self.name.strip_prefix("pypi:").unwrap_or(&self.name)
@@ -148,10 +155,10 @@ impl Locked<'_> {
 
     fn what(&self) -> String {
         let kind = match self.kind {
-            Kind::Pypi(PypiSourceKind::Sdist) => "source archive",
-            Kind::Pypi(PypiSourceKind::Git) => "git",
-            Kind::Pypi(PypiSourceKind::Directory) => "directory",
-            Kind::Conda => "conda source package in",
+            SourceKind::Pypi(PypiSourceKind::Sdist) => "source archive",
+            SourceKind::Pypi(PypiSourceKind::Git) => "git",
+            SourceKind::Pypi(PypiSourceKind::Directory) => "directory",
+            SourceKind::Conda => "conda source package in",
         };
         format!("{kind} {}", self.location)
     }
@@ -159,9 +166,11 @@ impl Locked<'_> {
     /// How it would be built. Conda source packages are built by pixi's backends only.
     fn pending(&self, workdir: &str) -> Option<Pending> {
         let kind = match (self.kind, self.place) {
-            (Kind::Pypi(PypiSourceKind::Sdist), place) => PendingKind::Archive(direct_url::plain(place), self.sha256),
-            (Kind::Pypi(PypiSourceKind::Git), ArchiveLocation::Url(url)) => PendingKind::Git(url.clone()),
-            (Kind::Pypi(PypiSourceKind::Directory), ArchiveLocation::Path(path)) => {
+            (SourceKind::Pypi(PypiSourceKind::Sdist), place) => {
+                PendingKind::Archive(direct_url::plain(place), self.sha256)
+            }
+            (SourceKind::Pypi(PypiSourceKind::Git), ArchiveLocation::Url(url)) => PendingKind::Git(url.clone()),
+            (SourceKind::Pypi(PypiSourceKind::Directory), ArchiveLocation::Path(path)) => {
                 PendingKind::Directory(path.clone())
             }
             _ => return None,
@@ -197,10 +206,10 @@ impl<'a> OwnSources<'a> {
     /// The wheel of a source of the workspace, or why there is none, where there is something to say.
     fn wheel(
         &mut self,
-        source: &Locked<'_>,
+        source: &LockedSource<'_>,
         warnings: &mut Vec<String>,
     ) -> Result<Result<SourceWheel, Option<String>>, SourceError> {
-        if !matches!(source.kind, Kind::Pypi(PypiSourceKind::Directory) | Kind::Conda) {
+        if !matches!(source.kind, SourceKind::Pypi(PypiSourceKind::Directory) | SourceKind::Conda) {
             return Ok(Err(None));
         }
         let ArchiveLocation::Path(place) = source.place else { return Ok(Err(None)) };
@@ -215,18 +224,18 @@ impl<'a> OwnSources<'a> {
             source,
         })?;
         let Ok(below) = real.strip_prefix(&real_root) else {
-            if source.kind != Kind::Conda && self.is_editable(source)? {
+            if source.kind != SourceKind::Conda && self.is_editable(source)? {
                 let directory = source.location.to_owned();
                 return Err(SourceError::EditableOutside { package: source.name.clone(), directory });
             }
             return Ok(Err(Some("it is outside of the workspace".into())));
         };
-        if source.kind == Kind::Conda
+        if source.kind == SourceKind::Conda
             && let Some(reason) = conda_backend(&real)
         {
             return Ok(Err(Some(reason)));
         }
-        let name = (source.kind != Kind::Conda).then(|| source.python_name());
+        let name = (source.kind != SourceKind::Conda).then(|| source.python_name());
         let scratch = self.scratch.join("own");
         fs_err::create_dir_all(&scratch).map_err(|source| SourceError::Io {
             action: "make",
@@ -244,7 +253,7 @@ impl<'a> OwnSources<'a> {
         Ok(Ok(SourceWheel::read(&made.path, &made.name, &made.version, WheelOrigin::Own, directory)?))
     }
 
-    fn is_editable(&mut self, source: &Locked<'_>) -> Result<bool, SourceError> {
+    fn is_editable(&mut self, source: &LockedSource<'_>) -> Result<bool, SourceError> {
         for &index in &source.targets {
             let known = match self.editable[index].take() {
                 Some(known) => known,

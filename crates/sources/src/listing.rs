@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{SourceError, own::NotStatic};
+use super::{SourceError, not_static::NotStatic};
 use pixi_oci_platform::{Links, read};
 
 /// A project with more files is not one that somebody wrote; and the walk ends somewhere.
@@ -31,7 +31,7 @@ const NEVER: [&str; 13] = [
 
 /// A file of a project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Found {
+pub struct SourceFile {
     /// Whether its owner may execute it.
     pub executable: bool,
     /// Its length in bytes.
@@ -44,7 +44,7 @@ pub struct Found {
 #[derive(Debug)]
 pub struct Listing {
     pub root: PathBuf,
-    files: BTreeMap<String, Found>,
+    files: BTreeMap<String, SourceFile>,
 }
 
 impl Listing {
@@ -94,7 +94,7 @@ impl Listing {
         self.below(path).next().is_some()
     }
 
-    pub fn get(&self, path: &str) -> Option<Found> {
+    pub fn get(&self, path: &str) -> Option<SourceFile> {
         self.files.get(path).copied()
     }
 
@@ -127,8 +127,8 @@ impl Listing {
     }
 }
 
-fn found(metadata: &Metadata) -> Found {
-    Found {
+fn found(metadata: &Metadata) -> SourceFile {
+    SourceFile {
         executable: metadata.permissions().mode() & 0o100 != 0,
         len: metadata.len(),
         linked_directory: metadata.is_dir(),

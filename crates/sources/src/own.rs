@@ -19,19 +19,8 @@ use pixi_oci_platform::{Links, read};
 use pixi_oci_wheel::{NewWheelFile, pack_wheel};
 
 use self::rule::Package;
-use super::{SourceError, listing::Listing, pyproject::PyProject};
+use super::{SourceError, listing::Listing, not_static::NotStatic, pyproject::PyProject};
 use pixi_oci_pipeline::{secret_content, secret_name};
-
-/// Why a project's wheel cannot be known without its build backend.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct NotStatic(pub(super) String);
-
-impl NotStatic {
-    fn because<T>(reason: impl Into<String>) -> Result<T, Self> {
-        Err(Self(reason.into()))
-    }
-}
 
 /// A wheel that was made.
 #[derive(Debug, PartialEq, Eq)]

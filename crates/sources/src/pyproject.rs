@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::own::NotStatic;
+use super::not_static::NotStatic;
 
 /// The file. Tools' tables are kept unread.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct PyProject {
     pub build_system: Option<BuildSystem>,
-    pub project: Option<Project>,
+    pub project: Option<ProjectTable>,
     #[serde(default)]
     pub tool: BTreeMap<String, serde_json::Value>,
 }
@@ -31,7 +31,7 @@ pub struct BuildSystem {
 /// `[project]` (PEP 621, PEP 639). A key that is not known here means something that is not known here.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Project {
+pub struct ProjectTable {
     pub name: String,
     pub version: Option<String>,
     pub description: Option<String>,

@@ -28,19 +28,19 @@ pub(crate) struct Collection(Mutex<BTreeMap<Digest, Collected>>);
 #[derive(Debug, Clone)]
 struct Collected {
     descriptor: Descriptor,
-    content: Content,
+    content: EntryContent,
 }
 
 /// The content of an entry of the archive.
 #[derive(Debug, Clone)]
-enum Content {
+enum EntryContent {
     Bytes(Arc<[u8]>),
     File(Arc<File>, PathBuf),
 }
 
 /// An entry of the archive; they are sorted by name when it is written.
 #[derive(Debug)]
-pub(crate) struct Entry {
+pub(crate) struct ArchiveEntry {
     name: String,
     kind: EntryKind,
 }
@@ -52,7 +52,7 @@ enum EntryKind {
     Blob(Collected),
 }
 
-impl Entry {
+impl ArchiveEntry {
     /// A directory; `name` ends with a slash.
     pub(crate) fn directory(name: &str) -> Self {
         Self { name: name.into(), kind: EntryKind::Directory }
@@ -79,7 +79,7 @@ impl Collection {
         let content = match source {
             BlobSource::Bytes(bytes) => {
                 check_bytes(blob, bytes)?;
-                Content::Bytes(bytes.into())
+                EntryContent::Bytes(bytes.into())
             }
             BlobSource::File(path) => {
                 let file = open_source(path)?;
@@ -92,7 +92,7 @@ impl Collection {
                         found: format!("it has {size} bytes"),
                     });
                 }
-                Content::File(Arc::new(file), path.to_owned())
+                EntryContent::File(Arc::new(file), path.to_owned())
             }
         };
         self.blobs().insert(blob.digest, Collected { descriptor: blob.clone(), content });
@@ -117,15 +117,16 @@ impl Collection {
     /// What a document that was collected names.
     pub(crate) fn references(&self, document: &Descriptor, archive: &Path) -> Result<References, Error> {
         match self.blobs().get(&document.digest) {
-            Some(Collected { content: Content::Bytes(bytes), .. }) => Ok(References::parse(document, bytes)?),
+            Some(Collected { content: EntryContent::Bytes(bytes), .. }) => Ok(References::parse(document, bytes)?),
             _ => Err(self.missing(document, document, archive)),
         }
     }
 
     /// One entry for each thing that was collected, named by `name`.
-    pub(crate) fn entries(&self, name: impl Fn(&Descriptor) -> Option<String>) -> Vec<Entry> {
-        let named =
-            |have: &Collected| name(&have.descriptor).map(|name| Entry { name, kind: EntryKind::Blob(have.clone()) });
+    pub(crate) fn entries(&self, name: impl Fn(&Descriptor) -> Option<String>) -> Vec<ArchiveEntry> {
+        let named = |have: &Collected| {
+            name(&have.descriptor).map(|name| ArchiveEntry { name, kind: EntryKind::Blob(have.clone()) })
+        };
         self.blobs().values().filter_map(named).collect()
     }
 
@@ -152,7 +153,7 @@ pub(crate) fn dir_and_name(path: &Path) -> Result<(&Path, String), Error> {
 }
 
 /// Writes the archive beside `path` and renames it there when it is whole and every blob was what it should be.
-pub(crate) fn write(path: &Path, mut entries: Vec<Entry>) -> Result<(), Error> {
+pub(crate) fn write(path: &Path, mut entries: Vec<ArchiveEntry>) -> Result<(), Error> {
     entries.sort_by(|a, b| a.name.cmp(&b.name));
     let (dir, name) = dir_and_name(path)?;
     std::fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
@@ -170,7 +171,7 @@ pub(crate) fn write(path: &Path, mut entries: Vec<Entry>) -> Result<(), Error> {
     staged.persist(path).map(drop).map_err(|error| Error::io("write", path)(error.error))
 }
 
-fn append(tar: &mut impl Write, entry: &Entry, archive: &Path) -> Result<(), Error> {
+fn append(tar: &mut impl Write, entry: &ArchiveEntry, archive: &Path) -> Result<(), Error> {
     let cannot_write = || Error::io("write", archive);
     let (kind, mode, size) = match &entry.kind {
         EntryKind::Directory => (tar::EntryType::Directory, 0o755, 0),
@@ -191,8 +192,8 @@ fn append(tar: &mut impl Write, entry: &Entry, archive: &Path) -> Result<(), Err
         EntryKind::Directory => {}
         EntryKind::Bytes(bytes) => tar.write_all(bytes).map_err(cannot_write())?,
         EntryKind::Blob(Collected { descriptor, content }) => match content {
-            Content::Bytes(bytes) => tar.write_all(bytes).map_err(cannot_write())?,
-            Content::File(file, path) => {
+            EntryContent::Bytes(bytes) => tar.write_all(bytes).map_err(cannot_write())?,
+            EntryContent::File(file, path) => {
                 let mut file: &File = file;
                 file.rewind().map_err(Error::io("read", path))?;
                 copy_checked(descriptor, &mut Read::by_ref(&mut file), path, tar, archive)?;

@@ -34,8 +34,8 @@ use tempfile::NamedTempFile;
 
 pub use configuration::BaseConfig;
 pub(crate) use document::{checked, parse};
-pub use error::{Error, Problem};
-pub use files::{BaseFiles, Entry};
+pub use error::{BaseError, Problem};
+pub use files::{BaseEntry, BaseFiles};
 pub use layer::BaseLayer;
 pub use layout::write_base;
 pub(crate) use local::Local;
@@ -95,12 +95,12 @@ const PARALLEL: usize = 3;
 ///
 /// # Errors
 ///
-/// [`Error::Unusable`] with the [`Problem`].
+/// [`BaseError::Unusable`] with the [`Problem`].
 pub async fn resolve_base(
     base: &BaseRef,
     architecture: Architecture,
     options: &BaseOptions<'_>,
-) -> Result<Option<BaseImage>, Error> {
+) -> Result<Option<BaseImage>, BaseError> {
     obtain(base, architecture, options).await.map_err(|problem| problem.of(base))
 }
 

@@ -18,7 +18,7 @@ use serde_json::json;
 
 use crate::{
     BlobSource, Destination, Error, archive,
-    archive::{Collection, Entry},
+    archive::{ArchiveEntry, Collection},
     target::docker_name,
 };
 
@@ -93,7 +93,7 @@ impl Destination for DockerArchive {
         let layers: Vec<String> = layers.iter().map(layer_name).collect();
         let manifest = json!([{ "Config": config_name(&config), "RepoTags": roots.names, "Layers": layers }]);
         let mut entries = self.blobs.entries(|blob| names.get(&blob.digest).cloned());
-        entries.push(Entry::bytes("manifest.json", canonical(manifest)));
+        entries.push(ArchiveEntry::bytes("manifest.json", canonical(manifest)));
         archive::write(&self.path, entries)
     }
 }

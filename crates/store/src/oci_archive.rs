@@ -9,7 +9,7 @@ use pixi_oci_image::Descriptor;
 
 use crate::{
     BlobSource, Destination, Error, archive,
-    archive::{Collection, Entry},
+    archive::{ArchiveEntry, Collection},
     layout_index::LayoutIndex,
     oci_layout::LAYOUT_MARKER,
     target::check_layout_name,
@@ -50,10 +50,10 @@ impl Destination for OciArchive {
         let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
         index.set_root(root, name);
         let mut entries = self.blobs.entries(|blob| Some(format!("blobs/sha256/{}", blob.digest.hex())));
-        entries.push(Entry::directory("blobs/"));
-        entries.push(Entry::directory("blobs/sha256/"));
-        entries.push(Entry::bytes("index.json", index.to_bytes()));
-        entries.push(Entry::bytes("oci-layout", LAYOUT_MARKER.to_vec()));
+        entries.push(ArchiveEntry::directory("blobs/"));
+        entries.push(ArchiveEntry::directory("blobs/sha256/"));
+        entries.push(ArchiveEntry::bytes("index.json", index.to_bytes()));
+        entries.push(ArchiveEntry::bytes("oci-layout", LAYOUT_MARKER.to_vec()));
         archive::write(&self.path, entries)
     }
 }

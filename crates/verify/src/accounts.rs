@@ -15,42 +15,14 @@ mod wheel;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use oci_read::tar::{Kind, file_name};
-use pixi_oci_formats::{file_list, layer_table};
+use oci_read::tar::Kind;
 
 use crate::{
-    layer::{Entry, Layer},
+    layer::{HashedEntry, ReadLayer},
+    places::is_conda_meta,
+    purpose::Purpose,
     report::{Findings, PackageRecord, Rule, Severity},
 };
-
-pub(crate) use environment::ENTRYPOINT;
-
-/// What a layer of an image is for, as its history says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Purpose {
-    /// Packages.
-    Packages,
-    /// What is computed from several packages.
-    Environment,
-    /// The project.
-    Application,
-    /// It says nothing that we would say: nothing in it is accounted for.
-    Unknown,
-}
-
-/// Begins `created_by` in the history entries of our layers.
-pub(crate) const OURS: &str = "pixi-oci:";
-
-impl Purpose {
-    pub fn of(created_by: &str) -> Self {
-        match created_by.strip_prefix(OURS).map(str::trim) {
-            Some("environment") => Self::Environment,
-            Some("application") => Self::Application,
-            Some(_) => Self::Packages,
-            None => Self::Unknown,
-        }
-    }
-}
 
 /// What an image says of itself, as far as its files follow from it. Paths have no slash at either end.
 #[derive(Debug)]
@@ -63,21 +35,6 @@ pub(crate) struct Facts<'a> {
     pub entrypoint: &'a [String],
     /// There is no base image.
     pub is_scratch: bool,
-}
-
-/// Whether other files are accounted for by this one, so that its content is needed.
-pub(crate) fn is_document(path: &[u8]) -> bool {
-    path.ends_with(b".dist-info/RECORD")
-        || is_conda_meta(path)
-        || entrypoint::is_document(path)
-        || [layer_table::PLACE, file_list::PLACE, environment::APPTAINER, environment::ENTRYPOINT]
-            .iter()
-            .any(|place| place.as_bytes() == path)
-}
-
-fn is_conda_meta(path: &[u8]) -> bool {
-    let directory = &path[..path.len() - file_name(path).len()];
-    directory.ends_with(b"/conda-meta/") && path.ends_with(b".json")
 }
 
 /// What a path must be.
@@ -98,7 +55,7 @@ enum Claim {
 pub(crate) fn account(
     image: &str,
     facts: &Facts<'_>,
-    layers: &[(Purpose, &Layer)],
+    layers: &[(Purpose, &ReadLayer)],
     findings: &mut Findings,
 ) -> Vec<PackageRecord> {
     for (purpose, what) in [(Purpose::Environment, "environment"), (Purpose::Application, "application")] {
@@ -142,12 +99,12 @@ pub(crate) fn account(
 
 /// A layer that is compared.
 struct Comparison<'a> {
-    layer: &'a Layer,
+    layer: &'a ReadLayer,
     findings: &'a mut Findings,
 }
 
 impl Comparison<'_> {
-    fn entry(&mut self, rule: Rule, entry: &Entry, text: &str) {
+    fn entry(&mut self, rule: Rule, entry: &HashedEntry, text: &str) {
         self.path(rule, &entry.path, text);
     }
 
@@ -169,7 +126,7 @@ struct Everything<'a> {
 }
 
 impl<'a> Everything<'a> {
-    fn new(facts: &Facts<'_>, layers: &[(Purpose, &'a Layer)]) -> Self {
+    fn new(facts: &Facts<'_>, layers: &[(Purpose, &'a ReadLayer)]) -> Self {
         let mut all = Self { paths: HashSet::new(), clobbered: HashSet::new(), links: BTreeMap::new() };
         for entry in layers.iter().flat_map(|(_, layer)| &layer.entries) {
             all.paths.insert(&entry.path);
@@ -191,7 +148,7 @@ fn clobbered<'a>(facts: &Facts<'_>, path: &'a [u8]) -> Option<&'a [u8]> {
 
 fn claims(
     facts: &Facts<'_>,
-    layer: &Layer,
+    layer: &ReadLayer,
     table: &table::Table,
     everything: &Everything<'_>,
     packages: &mut Vec<PackageRecord>,
@@ -215,7 +172,7 @@ fn claims(
 
 fn package_layer(
     facts: &Facts<'_>,
-    layer: &Layer,
+    layer: &ReadLayer,
     claims: &Claims,
     everything: &Everything<'_>,
     found: &mut Comparison<'_>,
@@ -263,7 +220,7 @@ fn package_layer(
 struct Hashes<'a>(HashMap<&'a [u8], [u8; 32]>);
 
 impl<'a> Hashes<'a> {
-    fn new(layer: &'a Layer) -> Self {
+    fn new(layer: &'a ReadLayer) -> Self {
         let own = layer.entries.iter().filter_map(|entry| Some((&*entry.path, entry.sha256?)));
         let mut hashes: HashMap<&[u8], [u8; 32]> = own.collect();
         for entry in &layer.entries {
@@ -276,13 +233,13 @@ impl<'a> Hashes<'a> {
 }
 
 /// The directories that something is in.
-fn needed_directories(layer: &Layer) -> HashSet<&[u8]> {
+fn needed_directories(layer: &ReadLayer) -> HashSet<&[u8]> {
     let ends = |path: &[u8]| path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| at).collect::<Vec<_>>();
     layer.entries.iter().flat_map(|entry| ends(&entry.path).into_iter().map(|at| &entry.path[..at])).collect()
 }
 
 /// Nothing in a package layer has other permissions, and nothing of ours another owner.
-fn plain_mode(entry: &Entry, found: &mut Comparison<'_>) {
+fn plain_mode(entry: &HashedEntry, found: &mut Comparison<'_>) {
     owner(entry, found);
     let plain = match entry.kind {
         Kind::Directory => entry.mode == 0o755,
@@ -294,14 +251,14 @@ fn plain_mode(entry: &Entry, found: &mut Comparison<'_>) {
     }
 }
 
-fn owner(entry: &Entry, found: &mut Comparison<'_>) {
+fn owner(entry: &HashedEntry, found: &mut Comparison<'_>) {
     if entry.is_special || entry.owner != (0, 0) {
         found.entry(Rule::Changed, entry, "has an owner or attributes, which pixi-oci does not write");
     }
 }
 
 /// Whether an entry is what one of the claims says.
-fn fits(entry: &Entry, claimed: &[(String, Claim)], hashes: &Hashes<'_>, found: &mut Comparison<'_>) {
+fn fits(entry: &HashedEntry, claimed: &[(String, Claim)], hashes: &Hashes<'_>, found: &mut Comparison<'_>) {
     let package = claimed.first().map_or("", |(package, _)| package);
     let fits = claimed.iter().any(|(_, claim)| match (claim, &entry.kind) {
         (Claim::File { sha256 }, Kind::File | Kind::HardLink(_)) => {

@@ -1,6 +1,6 @@
 //! The documents of a layout that is verified: what the reader refuses is a finding.
 
-use oci_read::document::{Document, Error, ImageConfig, OCI_INDEX};
+use oci_read::document::{Document, ImageConfig, OCI_INDEX, ParseDocumentError};
 
 use crate::report::{Findings, Rule, printable};
 
@@ -35,10 +35,10 @@ pub(crate) fn parse_config(bytes: &[u8], subject: &str, findings: &mut Findings)
     Some(config)
 }
 
-fn refused(error: &Error, subject: &str, findings: &mut Findings) {
+fn refused(error: &ParseDocumentError, subject: &str, findings: &mut Findings) {
     let (rule, text) = match error {
-        Error::MediaType { .. } => (Rule::MediaType, "is of another type"),
-        Error::Layers => (Rule::LayerCount, "is not read"),
+        ParseDocumentError::MediaType { .. } => (Rule::MediaType, "is of another type"),
+        ParseDocumentError::Layers => (Rule::LayerCount, "is not read"),
         _ => (Rule::Document, "is not of the form of its type"),
     };
     findings.error(rule, subject, format!("{text}: {}", printable(error.to_string().as_bytes())));

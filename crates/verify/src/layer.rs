@@ -20,31 +20,32 @@ use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    LayerReport, accounts, blob,
-    layout::Image,
+    LayerReport, blob,
+    image::Image,
+    places,
     report::{Findings, Rule, Severity, printable},
     written,
 };
 
 /// Layers that could be read.
-pub(crate) type Layers = HashMap<Key, Layer>;
+pub(crate) type Layers = HashMap<Key, ReadLayer>;
 
 /// One layer, as it was read.
-pub(crate) struct Layer {
+pub(crate) struct ReadLayer {
     pub report: LayerReport,
     /// In the order of the tar, without those that leave the image.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<HashedEntry>,
     /// What files are accounted for by, in a layer of ours.
     pub documents: Documents,
 }
 
 /// An entry, and the digest of its content in a layer of ours.
-pub(crate) struct Entry {
+pub(crate) struct HashedEntry {
     entry: tar::Entry,
     pub sha256: Option<[u8; 32]>,
 }
 
-impl Deref for Entry {
+impl Deref for HashedEntry {
     type Target = tar::Entry;
 
     fn deref(&self) -> &tar::Entry {
@@ -96,7 +97,7 @@ fn read_layer(
     ours: bool,
     budget: &Arc<Budget>,
     findings: &mut Findings,
-) -> Option<Layer> {
+) -> Option<ReadLayer> {
     let digest = &descriptor.digest;
     if !descriptor.urls.is_empty() {
         findings.notice(Rule::ForeignLayer, digest, "its descriptor has urls, which readers should ignore");
@@ -114,14 +115,14 @@ fn read_layer(
     let mut broken =
         |error: io::Error| findings.error(Rule::Compression, digest, format!("cannot be decompressed: {error}"));
     let mut tar = unpacked(file, descriptor, budget).map_err(&mut broken).ok()?;
-    let mut content = Content { digest, ours, budget, documents: Documents::new(), findings: Findings::default() };
+    let mut content = LayerReader { digest, ours, budget, documents: Documents::new(), findings: Findings::default() };
     let (entries, malformed) = content.read(&mut tar);
     // What follows the entries belongs to the diff id as well, and a broken tar still has one.
     let (diff_id, tar_size, hidden) = tar.finish().map_err(broken).ok()?;
     if ours {
         written::hidden(hidden, digest, findings);
     }
-    let Content { documents, findings: of_entries, .. } = content;
+    let LayerReader { documents, findings: of_entries, .. } = content;
     findings.append(of_entries);
     if let Some(reason) = malformed {
         findings.error(Rule::Tar, digest, format!("after {} entries: {reason}", entries.len()));
@@ -133,7 +134,7 @@ fn read_layer(
         tar_size,
         entries: entries.len(),
     };
-    Some(Layer { report, entries, documents })
+    Some(ReadLayer { report, entries, documents })
 }
 
 /// The tar of a layer's blob.
@@ -147,7 +148,7 @@ pub(crate) fn unpacked(
 }
 
 /// The entries of a layer, as they are read.
-struct Content<'a> {
+struct LayerReader<'a> {
     digest: &'a str,
     ours: bool,
     budget: &'a Budget,
@@ -155,9 +156,9 @@ struct Content<'a> {
     findings: Findings,
 }
 
-impl Content<'_> {
+impl LayerReader<'_> {
     /// All entries up to the end, or to the first that cannot be read and why.
-    fn read(&mut self, tar: &mut impl Read) -> (Vec<Entry>, Option<String>) {
+    fn read(&mut self, tar: &mut impl Read) -> (Vec<HashedEntry>, Option<String>) {
         let mut reader = tar::Reader::new(tar);
         let mut entries = Vec::new();
         loop {
@@ -175,20 +176,20 @@ impl Content<'_> {
         (entries, None)
     }
 
-    fn next(&mut self, reader: &mut tar::Reader<impl Read>) -> io::Result<Option<Entry>> {
+    fn next(&mut self, reader: &mut tar::Reader<impl Read>) -> io::Result<Option<HashedEntry>> {
         let Some(entry) = reader.next_entry()? else { return Ok(None) };
-        self.budget.entries((size_of::<Entry>() + entry.names_len() + 16) as u64)?;
+        self.budget.entries((size_of::<HashedEntry>() + entry.names_len() + 16) as u64)?;
         let sha256 = match entry.kind == Kind::File && self.ours {
             true => Some(self.content(reader, &entry)?),
             false => None,
         };
-        Ok(Some(Entry { entry, sha256 }))
+        Ok(Some(HashedEntry { entry, sha256 }))
     }
 
     /// Hashes a file of ours, and keeps it if others are accounted for by it.
     fn content(&mut self, reader: &mut tar::Reader<impl Read>, entry: &tar::Entry) -> io::Result<[u8; 32]> {
         // One that is too large is hashed like any other, and then missed.
-        if !accounts::is_document(&entry.path) || entry.size > FILE || self.budget.entries(entry.size).is_err() {
+        if !places::is_document(&entry.path) || entry.size > FILE || self.budget.entries(entry.size).is_err() {
             return reader.hash_content();
         }
         let bytes = reader.read_content(FILE)?;
@@ -210,7 +211,7 @@ impl Content<'_> {
         }
     }
 
-    fn duplicates(&mut self, entries: &[Entry]) {
+    fn duplicates(&mut self, entries: &[HashedEntry]) {
         let mut paths: Vec<&[u8]> = entries.iter().map(|entry| &*entry.path).filter(|path| !path.is_empty()).collect();
         paths.sort_unstable();
         for pair in paths.windows(2).filter(|pair| pair[0] == pair[1]) {
@@ -220,7 +221,7 @@ impl Content<'_> {
 }
 
 /// Checks an entry by itself. `false` if its path or hard link leaves the image.
-fn check_entry(entry: &Entry, digest: &str, ours: bool, findings: &mut Findings) -> bool {
+fn check_entry(entry: &HashedEntry, digest: &str, ours: bool, findings: &mut Findings) -> bool {
     let mut found = |severity, rule, text: &str| findings.entry(severity, rule, digest, &entry.path, text);
     if entry.escapes {
         found(Severity::Error, Rule::EscapingPath, "is absolute or has \"..\" in it");

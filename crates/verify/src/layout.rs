@@ -15,36 +15,21 @@ use oci_read::{
 };
 
 use crate::{
-    Error, ImageReport, PackageRecord, Root,
-    accounts::{self, Facts, OURS, Purpose},
-    blob, config, document,
-    layer::Layers,
+    Error, Root, blob, config, document,
+    image::{Image, base_layers},
+    places::ENTRYPOINT,
     report::{Findings, Rule, printable},
-    tree::Stacker,
-    written::{self, Kind},
+    written::{self, DocumentKind},
 };
 
-/// An image whose documents could be read.
-pub(crate) struct Image {
-    pub digest: String,
-    config_digest: String,
-    config: ImageConfig,
-    /// From the lowest to the highest.
-    pub layers: Vec<Descriptor>,
-    /// How many of `layers` are the base image's; the others are held to stricter rules.
-    pub base_layers: usize,
-    /// The base image that its manifest names.
-    base_digest: Option<String>,
-}
-
 /// What `index.json` leads to.
-pub(crate) struct Found {
+pub(crate) struct LayoutContent {
     pub roots: Vec<Root>,
     pub images: Vec<Image>,
 }
 
 /// Follows the entries of `index.json` that are named `tag`, or all of them.
-pub(crate) fn read_images(dir: &Path, tag: Option<&str>, findings: &mut Findings) -> Result<Found, Error> {
+pub(crate) fn read_images(dir: &Path, tag: Option<&str>, findings: &mut Findings) -> Result<LayoutContent, Error> {
     let bad = |reason: String| Error::BadIndex { dir: dir.into(), reason };
     let marker: serde_json::Value =
         json::parse(&read_file(dir, "oci-layout")?).map_err(|e| bad(format!("oci-layout: {e}")))?;
@@ -65,7 +50,7 @@ pub(crate) fn read_images(dir: &Path, tag: Option<&str>, findings: &mut Findings
     for root in &roots {
         walk.descriptor(root, "index.json", 0);
     }
-    Ok(Found { images: walk.images, roots: roots.iter().map(Root::of).collect() })
+    Ok(LayoutContent { images: walk.images, roots: roots.iter().map(Root::of).collect() })
 }
 
 impl Root {
@@ -163,7 +148,7 @@ impl Walk<'_> {
             self.descriptor(child, &descriptor.digest, depth + 1);
         }
         if self.images[before..].iter().any(Image::is_ours) {
-            written::check(Kind::Index, &bytes, &descriptor.digest, self.findings);
+            written::check(DocumentKind::Index, &bytes, &descriptor.digest, self.findings);
         }
     }
 
@@ -200,9 +185,9 @@ impl Walk<'_> {
             layers: manifest.layers,
         };
         if image.is_ours() {
-            written::check(Kind::Manifest, &bytes, &image.digest, self.findings);
-            written::check(Kind::Config, &config_bytes, &image.config_digest, self.findings);
-            written::settings(&image.config, accounts::ENTRYPOINT, &image.config_digest, self.findings);
+            written::check(DocumentKind::Manifest, &bytes, &image.digest, self.findings);
+            written::check(DocumentKind::Config, &config_bytes, &image.config_digest, self.findings);
+            written::settings(&image.config, ENTRYPOINT, &image.config_digest, self.findings);
         }
         image.base(self.findings);
         self.images.push(image);
@@ -223,25 +208,6 @@ impl Walk<'_> {
     }
 }
 
-/// How many of an image's layers, from the lowest, are those of its base image.
-///
-/// An image of ours on a base says so by an annotation, and the history of our layers begins with `pixi-oci:`. A base that
-/// is an image of ours itself ends with its application layer. An image without the annotation has no base: to be let off
-/// our stricter rules takes a word in the manifest, which its digest covers.
-fn base_layers(annotations: &BTreeMap<String, String>, config: &ImageConfig, layers: usize) -> usize {
-    if !annotations.contains_key(BASE_DIGEST) {
-        return 0;
-    }
-    let history: Vec<&str> =
-        config.layer_history().map(|entry| entry.created_by.as_deref().unwrap_or_default()).collect();
-    let is_application = |text: &&str| Purpose::of(text) == Purpose::Application;
-    // What somebody put on top of an image of ours does not make a base of it.
-    let of_base = history.split_last().filter(|(top, _)| is_application(top));
-    let of_base = of_base.and_then(|(_, below)| below.iter().rposition(is_application));
-    let first = of_base.map(|last| last + 1).or_else(|| history.iter().position(|text| text.starts_with(OURS)));
-    first.unwrap_or(layers).min(layers)
-}
-
 fn check_platform(descriptor: &Descriptor, config: &ImageConfig, findings: &mut Findings) {
     let (Some(said), own) = (&descriptor.platform, config.platform()) else { return };
     // An index may leave out the variant when nothing has to be chosen by it.
@@ -253,84 +219,5 @@ fn check_platform(descriptor: &Descriptor, config: &ImageConfig, findings: &mut 
             printable(own.to_string().as_bytes())
         );
         findings.error(Rule::Platform, &descriptor.digest, text);
-    }
-}
-
-impl Image {
-    /// Whether a layer's history says that pixi-oci made it.
-    fn is_ours(&self) -> bool {
-        self.config
-            .layer_history()
-            .any(|step| Purpose::of(step.created_by.as_deref().unwrap_or("")) != Purpose::Unknown)
-    }
-
-    /// Says which layers nothing was compared with.
-    fn base(&self, findings: &mut Findings) {
-        if !self.is_ours() {
-            let text = "was not made by pixi-oci, so its files are not accounted for";
-            findings.notice(Rule::NotCompared, &self.digest, text);
-        } else if let (Some(base), 1..) = (&self.base_digest, self.base_layers) {
-            let (number, base) = (self.base_layers, printable(base.as_bytes()));
-            let layers = if number == 1 { "layer is" } else { "layers are" };
-            findings.notice(
-                Rule::NotCompared,
-                &self.digest,
-                format!("{number} base {layers} not checked against {base}"),
-            );
-        }
-    }
-
-    /// Compares the image with what its layers really are, and says what they are.
-    pub fn report(&self, layers: &Layers, stacker: &mut Stacker, findings: &mut Findings) -> ImageReport {
-        let read: Vec<_> = self.layers.iter().map(|descriptor| layers.get(&descriptor.key())).collect();
-        for (layer, diff_id) in read.iter().zip(&self.config.rootfs.diff_ids) {
-            if let Some(layer) = layer
-                && layer.report.diff_id != *diff_id
-            {
-                let text = format!(
-                    "the tar inside has the digest {}; image configuration {} says {}",
-                    layer.report.diff_id,
-                    self.config_digest,
-                    printable(diff_id.as_bytes())
-                );
-                findings.error(Rule::DiffId, &layer.report.digest, text);
-            }
-        }
-        stacker.check(&self.digest, &read, self.base_layers, findings);
-        ImageReport {
-            manifest: self.digest.clone(),
-            config: self.config_digest.clone(),
-            platform: printable(self.config.platform().to_string().as_bytes()),
-            base_layers: self.base_layers,
-            layers: read.into_iter().flatten().map(|layer| layer.report.clone()).collect(),
-            accounted: false,
-            packages: Vec::new(),
-        }
-    }
-
-    /// Accounts for everything above the base, and gives the packages; `None` if the image is not of ours.
-    pub fn account(&self, layers: &Layers, findings: &mut Findings) -> Option<Vec<PackageRecord>> {
-        let purposes: Vec<Purpose> =
-            self.config.layer_history().map(|step| Purpose::of(step.created_by.as_deref().unwrap_or(""))).collect();
-        if !self.is_ours() {
-            return None;
-        }
-        let settings = &self.config.config;
-        let variables = &settings.env;
-        let value = |name: &str| {
-            variables.iter().find_map(|variable| variable.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default()
-        };
-        let facts = Facts {
-            prefix: value("CONDA_PREFIX").trim_matches('/'),
-            workdir: settings.working_dir.trim_matches('/'),
-            environment: value("PIXI_ENVIRONMENT_NAME"),
-            variables,
-            entrypoint: &settings.entrypoint,
-            is_scratch: self.base_layers == 0,
-        };
-        let own = self.layers.iter().zip(purposes).skip(self.base_layers);
-        let own: Option<Vec<_>> =
-            own.map(|(descriptor, purpose)| Some((purpose, layers.get(&descriptor.key())?))).collect();
-        Some(accounts::account(&self.digest, &facts, &own?, findings))
     }
 }

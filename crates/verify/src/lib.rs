@@ -25,10 +25,14 @@ mod blob;
 mod compare;
 mod config;
 mod document;
+mod image;
 mod layer;
 mod layout;
 mod origin;
 mod peek;
+mod places;
+mod purpose;
+mod recompute;
 mod report;
 mod run;
 mod tree;
@@ -103,7 +107,7 @@ fn list(names: &[String]) -> String {
 /// `dir` is no OCI layout, or has no image of that name. A damaged image is no error: the report says so.
 pub fn verify_layout(dir: &Path, tag: Option<&str>) -> Result<Report, Error> {
     let mut findings = Findings::default();
-    let layout::Found { roots, images } = layout::read_images(dir, tag, &mut findings)?;
+    let layout::LayoutContent { roots, images } = layout::read_images(dir, tag, &mut findings)?;
     let layers = layer::read_layers(dir, &images, &mut findings);
     let mut stacker = tree::Stacker::new();
     let mut reports: Vec<_> = images.iter().map(|image| image.report(&layers, &mut stacker, &mut findings)).collect();

@@ -3,11 +3,11 @@
 use oci_read::{
     limits,
     tar::Kind,
-    tree::{self, Error, Id, Node, Tree, Whiteout},
+    tree::{self, Id, Node, Tree, TreeError, Whiteout},
 };
 
 use crate::{
-    layer::{Entry, Layer},
+    layer::{HashedEntry, ReadLayer},
     report::{Findings, Rule, Severity},
 };
 
@@ -23,7 +23,7 @@ impl Stacker {
 
     /// Stacks an image's layers, from the lowest to the highest. `None` is a layer that could not be read;
     /// `base_layers` of them are not ours.
-    pub fn check(&mut self, image: &str, layers: &[Option<&Layer>], base_layers: usize, findings: &mut Findings) {
+    pub fn check(&mut self, image: &str, layers: &[Option<&ReadLayer>], base_layers: usize, findings: &mut Findings) {
         let mut tree = Tree::with_steps(0, self.steps);
         for (number, layer) in (0_u32..).zip(layers) {
             // Without a layer, what is missing from those above cannot be told.
@@ -49,7 +49,7 @@ struct Stack<'a> {
 }
 
 impl Stack<'_> {
-    fn layer(&mut self, entries: &[Entry]) -> Result<(), Error> {
+    fn layer(&mut self, entries: &[HashedEntry]) -> Result<(), TreeError> {
         // Whiteouts hide lower layers only, wherever they stand in the tar.
         for whiteout in entries.iter().filter_map(|entry| Whiteout::of(&entry.path)).flatten() {
             match whiteout {
@@ -61,7 +61,7 @@ impl Stack<'_> {
         for entry in files {
             match self.add(entry) {
                 // The link that begins the circle is a finding; nothing can be below it.
-                Err(Error::Circle(_)) => {
+                Err(TreeError::Circle(_)) => {
                     self.found(entry, Severity::Error, Rule::ThroughLink, "is below links in a circle")
                 }
                 result => result?,
@@ -70,7 +70,7 @@ impl Stack<'_> {
         Ok(())
     }
 
-    fn found(&mut self, entry: &Entry, severity: Severity, rule: Rule, text: &str) {
+    fn found(&mut self, entry: &HashedEntry, severity: Severity, rule: Rule, text: &str) {
         self.findings.entry(severity, rule, self.digest, &entry.path, text);
     }
 
@@ -78,7 +78,7 @@ impl Stack<'_> {
         *self.tree.node(node).value() == self.number
     }
 
-    fn add(&mut self, entry: &Entry) -> Result<(), Error> {
+    fn add(&mut self, entry: &HashedEntry) -> Result<(), TreeError> {
         let never_ours = if self.ours { Severity::Error } else { Severity::Notice };
         let parent = self.tree.parent(&entry.path, &self.number)?;
         // Runtimes resolve links of lower layers inside the image; within one layer it is an attack.
@@ -106,7 +106,7 @@ impl Stack<'_> {
         self.tree.put(parent.id, name, node).map(drop)
     }
 
-    fn hard_link(&mut self, entry: &Entry, target: &[u8]) -> Result<Node<u32>, Error> {
+    fn hard_link(&mut self, entry: &HashedEntry, target: &[u8]) -> Result<Node<u32>, TreeError> {
         let mut wrong = |text| self.findings.entry(Severity::Error, Rule::HardLink, self.digest, &entry.path, text);
         let Some(found) = self.tree.find(target, false)? else {
             wrong("is a hard link to what is not there before it");

@@ -65,19 +65,19 @@ const CONFIG: Shape = Fields(&[
 
 /// Which document it is.
 #[derive(Clone, Copy)]
-pub(crate) enum Kind {
+pub(crate) enum DocumentKind {
     Index,
     Manifest,
     Config,
 }
 
 /// Compares a document of an image of ours with what is written.
-pub(crate) fn check(kind: Kind, bytes: &[u8], subject: &str, findings: &mut Findings) {
+pub(crate) fn check(kind: DocumentKind, bytes: &[u8], subject: &str, findings: &mut Findings) {
     let Ok(value) = json::parse::<Value>(bytes) else { return };
     let shape = match kind {
-        Kind::Index => INDEX,
-        Kind::Manifest => MANIFEST,
-        Kind::Config => CONFIG,
+        DocumentKind::Index => INDEX,
+        DocumentKind::Manifest => MANIFEST,
+        DocumentKind::Config => CONFIG,
     };
     let mut foreign = Vec::new();
     compare("", &value, &shape, &mut foreign);

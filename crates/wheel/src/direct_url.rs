@@ -7,13 +7,13 @@ use url::Url;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirectUrl {
     url: Url,
-    what: What,
+    what: UrlKind,
     subdirectory: Option<String>,
 }
 
 /// What is at the URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum What {
+enum UrlKind {
     Archive,
     Directory,
     Commit { commit: String, requested_revision: Option<String> },
@@ -34,18 +34,18 @@ impl DirectUrl {
         if !url.username().is_empty() {
             let _ = url.set_username("****");
         }
-        Self { url, what: What::Archive, subdirectory: None }
+        Self { url, what: UrlKind::Archive, subdirectory: None }
     }
 
     /// For a wheel that was made of a directory, which is installed as it was and not as editable.
     pub fn directory(url: Url) -> Self {
-        Self { what: What::Directory, ..Self::new(url) }
+        Self { what: UrlKind::Directory, ..Self::new(url) }
     }
 
     /// For a wheel that was made of a commit of the git repository at `url`, which has no `git+`; the manifest may name a
     /// branch, tag or part of a commit's digest.
     pub fn git(url: Url, commit: String, requested_revision: Option<String>) -> Self {
-        Self { what: What::Commit { commit, requested_revision }, ..Self::new(url) }
+        Self { what: UrlKind::Commit { commit, requested_revision }, ..Self::new(url) }
     }
 
     /// The project is not at the top of it.
@@ -78,9 +78,9 @@ impl DirectUrl {
         struct Empty {}
         let (mut archive_info, mut dir_info, mut vcs_info) = (None, None, None);
         match &self.what {
-            What::Archive => archive_info = Some(Empty {}),
-            What::Directory => dir_info = Some(Empty {}),
-            What::Commit { commit, requested_revision } => {
+            UrlKind::Archive => archive_info = Some(Empty {}),
+            UrlKind::Directory => dir_info = Some(Empty {}),
+            UrlKind::Commit { commit, requested_revision } => {
                 let requested_revision = requested_revision.as_deref();
                 vcs_info = Some(Vcs { vcs: "git", commit_id: commit, requested_revision });
             }

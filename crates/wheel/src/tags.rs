@@ -85,7 +85,7 @@ pub fn check_tags(file_name: &str, python: &Python, subdir: Subdir, glibc: (u64,
         return Err(TagError::FileName { file_name: name });
     };
 
-    let target = Target::new(python);
+    let target = Interpreter::new(python);
     let pairs = || interpreters.split('.').flat_map(|interpreter| abis.split('.').map(move |abi| (interpreter, abi)));
     let fitting: Vec<_> = pairs().filter(|(interpreter, abi)| target.runs(interpreter, abi)).collect();
     if fitting.is_empty() {
@@ -126,13 +126,13 @@ fn tags(file_name: &str) -> Option<[&str; 3]> {
 }
 
 /// The environment's interpreter.
-struct Target {
+struct Interpreter {
     major: u64,
     minor: u64,
     free_threaded: bool,
 }
 
-impl Target {
+impl Interpreter {
     fn new(python: &Python) -> Self {
         let (major, minor) = python.version;
         Self { major, minor, free_threaded: python_directory(python).ends_with('t') }

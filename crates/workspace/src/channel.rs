@@ -7,7 +7,7 @@ use rattler_conda_types::{ChannelConfig, NamedChannelOrUrl};
 use crate::{
     ManifestError,
     exclude_newer::Cutoff,
-    toml::{Entry, Section},
+    toml::{Element, Section},
 };
 
 /// An entry of `channels`.
@@ -30,10 +30,10 @@ impl ManifestChannel {
         entries.iter().map(|entry| Self::read(entry, root)).collect::<Result<_, _>>().map(Some)
     }
 
-    fn read(entry: &Entry<'_>, root: &Path) -> Result<Self, ManifestError> {
+    fn read(entry: &Element<'_>, root: &Path) -> Result<Self, ManifestError> {
         let (name, priority, exclude_newer) = match entry {
-            Entry::Value(leaf) => (leaf.string()?, None, None),
-            Entry::Table(table) => {
+            Element::Value(leaf) => (leaf.string()?, None, None),
+            Element::Table(table) => {
                 let name = table.string("channel")?;
                 let name = name.ok_or_else(|| table.error("a channel's table needs `channel`"))?;
                 let cutoff = table.string("exclude-newer")?.map(|text| Cutoff::parse(&text)).transpose();

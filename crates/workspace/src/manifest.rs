@@ -17,7 +17,7 @@ use std::{
 use crate::{
     Error, ManifestError, ManifestPlatform, OciConfig, config, files, oci, platform,
     requirement::Context,
-    toml::{Entry, ManifestText, Section, suggestion},
+    toml::{Element, ManifestText, Section, suggestion},
 };
 use feature::DEFAULT;
 use pixi_oci_net::S3Bucket;
@@ -172,8 +172,8 @@ fn inherited(
         return Ok(Some(text));
     }
     match python.map(|python| python.entry(key)).transpose()?.flatten() {
-        Some(Entry::Table(table)) => table.string("text"),
-        Some(Entry::Value(leaf)) => leaf.string().map(Some),
+        Some(Element::Table(table)) => table.string("text"),
+        Some(Element::Value(leaf)) => leaf.string().map(Some),
         None => Ok(None),
     }
 }
@@ -186,7 +186,7 @@ fn read_authors(workspace: &Section<'_>, python: Option<&Section<'_>>) -> Result
     };
     let mut authors = Vec::new();
     for entry in entries.unwrap_or_default() {
-        let Entry::Table(table) = entry else {
+        let Element::Table(table) = entry else {
             authors.push(entry.string()?);
             continue;
         };
@@ -201,10 +201,12 @@ fn read_authors(workspace: &Section<'_>, python: Option<&Section<'_>>) -> Result
 
 fn read_channels(workspace: &Section<'_>) -> Result<Vec<String>, ManifestError> {
     let entries = workspace.list("channels")?.unwrap_or_default();
-    let channel = |entry: &Entry<'_>| match entry {
+    let channel = |entry: &Element<'_>| match entry {
         // `{ channel = "conda-forge", priority = 1 }`
-        Entry::Table(table) => table.string("channel")?.ok_or_else(|| table.error("a channel's table needs `channel`")),
-        Entry::Value(leaf) => leaf.string(),
+        Element::Table(table) => {
+            table.string("channel")?.ok_or_else(|| table.error("a channel's table needs `channel`"))
+        }
+        Element::Value(leaf) => leaf.string(),
     };
     entries.iter().map(channel).collect()
 }
@@ -231,8 +233,8 @@ fn check_features(
 ) -> Result<(), ManifestError> {
     let Some(environments) = pixi.section("environments")? else { return Ok(()) };
     let entries = match environments.entry(environment)? {
-        Some(Entry::Table(table)) => table.list("features")?,
-        Some(Entry::Value(_)) => environments.list(environment)?,
+        Some(Element::Table(table)) => table.list("features")?,
+        Some(Element::Value(_)) => environments.list(environment)?,
         None => None,
     };
     let mut seen: Vec<String> = Vec::new();

@@ -7,7 +7,7 @@ pub use virtual_package::VirtualPackage;
 
 use rattler_conda_types::Subdir;
 
-use crate::toml::{Entry, ManifestError, Section, suggestion};
+use crate::toml::{Element, ManifestError, Section, suggestion};
 
 /// An entry of `[workspace] platforms`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,8 +57,8 @@ pub(crate) fn read(section: &Section<'_>) -> Result<Option<Vec<ManifestPlatform>
 pub(crate) fn check(section: &Section<'_>, declared: &[ManifestPlatform]) -> Result<(), ManifestError> {
     for entry in section.list("platforms")?.unwrap_or_default() {
         let named = match &entry {
-            Entry::Value(leaf) => Some(leaf.string()?),
-            Entry::Table(table) => table.string("platform")?.or(table.string("name")?),
+            Element::Value(leaf) => Some(leaf.string()?),
+            Element::Table(table) => table.string("platform")?.or(table.string("name")?),
         };
         let Some(name) = named.filter(|name| name.parse::<Subdir>().is_err()) else { continue };
         let names = || declared.iter().map(|platform| platform.name.as_str());
@@ -75,13 +75,13 @@ pub(crate) fn check(section: &Section<'_>, declared: &[ManifestPlatform]) -> Res
 /// Those that people write.
 const COMMON: [&str; 6] = ["linux-64", "linux-aarch64", "osx-64", "osx-arm64", "win-64", "win-arm64"];
 
-fn read_entry(entry: &Entry<'_>) -> Result<ManifestPlatform, ManifestError> {
+fn read_entry(entry: &Element<'_>) -> Result<ManifestPlatform, ManifestError> {
     let table = match entry {
-        Entry::Value(leaf) => {
+        Element::Value(leaf) => {
             let subdir = leaf.value().as_str().ok_or_else(|| leaf.wanted("strings or tables"))?.to_owned();
             return Ok(ManifestPlatform { name: subdir.clone(), subdir, virtual_packages: Vec::new() });
         }
-        Entry::Table(table) => table,
+        Element::Table(table) => table,
     };
     let name = table.string("name")?;
     let Some(subdir) = table.string("platform")?.or_else(|| name.clone()) else {
@@ -106,7 +106,7 @@ fn read_virtual_packages(table: &Section<'_>) -> Result<Vec<VirtualPackage>, Man
         Ok(())
     };
     // `cuda = { driver = "12.0", arch = "8.6" }` declares two packages.
-    if let Some(Entry::Table(cuda)) = table.entry("cuda")? {
+    if let Some(Element::Table(cuda)) = table.entry("cuda")? {
         add(&cuda, "driver", "__cuda")?;
         add(&cuda, "arch", "__cuda_arch")?;
     } else {

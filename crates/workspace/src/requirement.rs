@@ -10,7 +10,7 @@ use url::Url;
 
 use crate::{
     ManifestError,
-    toml::{Entry, Section},
+    toml::{Element, Section},
 };
 
 /// A conda requirement.
@@ -82,12 +82,12 @@ impl Requirement {
             .map_err(|e| table.error_at_key(key, format!("`{key}` is not a package name: {e}")))?;
         let requirement = |spec, source| Self { name: name.clone(), spec, source, feature: context.feature.to_owned() };
         match table.entry(key)? {
-            Some(Entry::Value(leaf)) => {
+            Some(Element::Value(leaf)) => {
                 let text = leaf.value().as_str().ok_or_else(|| leaf.wanted("a version or a table"))?;
                 let version = version(text).map_err(|message| leaf.error(message))?;
                 Ok(requirement(NamelessMatchSpec { version: Some(version), ..Default::default() }, None))
             }
-            Some(Entry::Table(own)) => {
+            Some(Element::Table(own)) => {
                 let base = if own.boolean("workspace")? == Some(true) { pooled(&own, key, context)? } else { None };
                 let fields = Fields { own, base };
                 let spec = fields.spec(context)?;
@@ -109,7 +109,7 @@ impl Requirement {
 }
 
 /// The entry of `[workspace.dependencies]` that `{ workspace = true }` means.
-fn pooled<'a>(own: &Section<'_>, key: &str, context: Context<'a>) -> Result<Option<Entry<'a>>, ManifestError> {
+fn pooled<'a>(own: &Section<'_>, key: &str, context: Context<'a>) -> Result<Option<Element<'a>>, ManifestError> {
     let entry = context.pool.map(|pool| pool.entry(key)).transpose()?.flatten();
     entry
         .map(Some)
@@ -119,7 +119,7 @@ fn pooled<'a>(own: &Section<'_>, key: &str, context: Context<'a>) -> Result<Opti
 /// A requirement's table, over the one that it inherits from.
 struct Fields<'a> {
     own: Section<'a>,
-    base: Option<Entry<'a>>,
+    base: Option<Element<'a>>,
 }
 
 enum Source {
@@ -134,7 +134,7 @@ impl Fields<'_> {
             return Some(&self.own);
         }
         match &self.base {
-            Some(Entry::Table(base)) if base.contains(key) => Some(base),
+            Some(Element::Table(base)) if base.contains(key) => Some(base),
             _ => None,
         }
     }
@@ -156,7 +156,7 @@ impl Fields<'_> {
 
     fn spec(&self, context: Context<'_>) -> Result<NamelessMatchSpec, ManifestError> {
         let own_version = match &self.base {
-            Some(Entry::Value(leaf)) => Some(version(&leaf.string()?).map_err(|message| leaf.error(message))?),
+            Some(Element::Value(leaf)) => Some(version(&leaf.string()?).map_err(|message| leaf.error(message))?),
             _ => self.parsed("version", version)?,
         };
         let flags = self.texts("flags")?.map(|flags| flags.iter().map(|flag| matcher(flag)).collect::<Result<_, _>>());
@@ -256,18 +256,18 @@ fn condition_of(section: &Section<'_>) -> Result<Option<MatchSpecCondition>, Man
 }
 
 /// `when = "python >=3.12"`, `{ all = […] }`, `{ any = […] }` or `{ package = "…", version = "…", build = "…" }`.
-fn condition(entry: &Entry<'_>, depth: usize) -> Result<MatchSpecCondition, ManifestError> {
+fn condition(entry: &Element<'_>, depth: usize) -> Result<MatchSpecCondition, ManifestError> {
     if depth > 16 {
         return Err(entry.error("conditions are nested too deeply"));
     }
     let table = match entry {
-        Entry::Value(leaf) => {
+        Element::Value(leaf) => {
             let text = leaf.string()?;
             let spec = MatchSpec::from_str(&text, ParseStrictness::Lenient);
             let spec = spec.map_err(|e| leaf.error(format!("`{text}` is not a match spec: {e}")))?;
             return Ok(MatchSpecCondition::MatchSpec(Box::new(spec)));
         }
-        Entry::Table(table) => table,
+        Element::Table(table) => table,
     };
     for (key, join) in
         [("all", MatchSpecCondition::And as fn(_, _) -> MatchSpecCondition), ("any", MatchSpecCondition::Or)]

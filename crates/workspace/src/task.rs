@@ -4,7 +4,7 @@ mod argv;
 
 pub use argv::split_plain;
 
-use crate::toml::{Entry, Section};
+use crate::toml::{Element, Section};
 
 /// A task as the manifest has it. Nothing is refused here: most tasks never concern an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,8 +40,8 @@ impl TaskManifest {
         let mut task =
             Self { command: Command::None, depends_on_others: false, has_arguments: false, env: Vec::new(), cwd: None };
         let table = match tasks.entry(name) {
-            Ok(Some(Entry::Table(table))) => table,
-            Ok(Some(Entry::Value(leaf))) => {
+            Ok(Some(Element::Table(table))) => table,
+            Ok(Some(Element::Value(leaf))) => {
                 match leaf.value().as_str() {
                     Some(line) => task.command = Command::Line(line.to_owned()),
                     None => task.depends_on_others = leaf.value().is_array(),

@@ -5,5 +5,5 @@ mod section;
 mod suggestion;
 
 pub use error::ManifestError;
-pub(crate) use section::{Entry, ManifestText, Section};
+pub(crate) use section::{Element, ManifestText, Section};
 pub use suggestion::{listed, meant, suggestion};

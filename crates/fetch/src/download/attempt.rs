@@ -4,23 +4,16 @@ use reqwest::{
     Response, StatusCode,
     header::{self, HeaderValue},
 };
-use url::Url;
 
-use super::{Failure, Transfer, blocking, failure::shown, receive::receive};
-use crate::{ArchiveCache, CachedArchive, Error, FetchItem, cache::Incoming};
-use pixi_oci_net::Client;
+use super::{
+    failure::{Failure, shown},
+    receive::receive,
+    task::{Download, Transfer},
+};
+use crate::{CachedArchive, Error, blocking::blocking, cache::Incoming};
 
 /// Says to an OCI registry which blob is meant, which saves a request for the manifest.
 const EXPECTED_SHA256: &str = "x-expected-sha256";
-
-/// A download, whatever number of tries it takes.
-pub(super) struct Download<'a> {
-    pub(super) cache: &'a ArchiveCache,
-    pub(super) item: &'a FetchItem,
-    pub(super) url: &'a Url,
-    pub(super) client: &'a Client,
-    pub(super) progress: &'a (dyn Fn(u64) + Send + Sync),
-}
 
 impl Download<'_> {
     /// Asks once, and takes what comes.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::{Response, StatusCode};
 use url::Url;
 
-use super::attempt::Download;
+use super::task::Download;
 use crate::Error;
 use pixi_oci_net::{cause, redact, retry_after, without_credentials};
 

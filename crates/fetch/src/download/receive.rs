@@ -9,8 +9,11 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{Failure, MAX_ARCHIVE, attempt::Download, blocking, failure::shown};
-use crate::cache::Incoming;
+use super::{
+    failure::{Failure, shown},
+    task::{Download, MAX_ARCHIVE},
+};
+use crate::{blocking::blocking, cache::Incoming};
 use pixi_oci_net::Patience;
 
 /// Pieces of a download that may wait for the disk.

@@ -18,7 +18,7 @@ use pixi_oci_net::redact;
 use pixi_oci_workspace::{Requirement, normalized};
 
 /// What is compared with.
-struct Locked<'l> {
+struct LockedRecords<'l> {
     packages: Vec<&'l CondaPackageData>,
     by_name: HashMap<&'l str, usize>,
     virtual_packages: Vec<GenericVirtualPackage>,
@@ -65,7 +65,7 @@ pub(super) fn compare(
     now: jiff::Timestamp,
     report: &mut impl FnMut(What),
 ) -> Vec<String> {
-    let locked = Locked::of(wanted, lock, packages);
+    let locked = LockedRecords::of(wanted, lock, packages);
     let mut walk = Walk::default();
     for requirement in &wanted.conda {
         walk.require(requirement, &locked, report);
@@ -90,7 +90,7 @@ pub(super) fn compare(
 
 /// The names of the locked conda packages that conda requirements lead to.
 pub(super) fn required_names(wanted: &Wanted, lock: &LockFile, packages: &Packages<'_>) -> HashSet<String> {
-    let locked = Locked::of(wanted, lock, packages);
+    let locked = LockedRecords::of(wanted, lock, packages);
     let mut walk = Walk::default();
     for requirement in &wanted.conda {
         walk.require(requirement, &locked, &mut |_| {});
@@ -99,7 +99,7 @@ pub(super) fn required_names(wanted: &Wanted, lock: &LockFile, packages: &Packag
     walk.visited.iter().map(|(index, _)| packages.conda[*index].name().as_normalized().to_owned()).collect()
 }
 
-impl<'l> Locked<'l> {
+impl<'l> LockedRecords<'l> {
     fn of(wanted: &Wanted, lock: &'l LockFile, packages: &Packages<'l>) -> Self {
         Self {
             packages: packages.conda.clone(),
@@ -120,7 +120,7 @@ struct Walk {
 
 impl Walk {
     /// Asks for what the manifest requires.
-    fn require(&mut self, requirement: &Requirement, locked: &Locked<'_>, report: &mut impl FnMut(What)) {
+    fn require(&mut self, requirement: &Requirement, locked: &LockedRecords<'_>, report: &mut impl FnMut(What)) {
         let by = RequiredBy::Feature(requirement.feature.clone());
         let spec = requirement.match_spec();
         if spec.condition.as_ref().is_some_and(|condition| !is_met(condition, locked)) {
@@ -150,7 +150,13 @@ impl Walk {
     }
 
     /// Asks for the dependencies of a package, once, and for those of each of its extras.
-    fn visit(&mut self, index: usize, extras: Option<&[String]>, locked: &Locked<'_>, report: &mut impl FnMut(What)) {
+    fn visit(
+        &mut self,
+        index: usize,
+        extras: Option<&[String]>,
+        locked: &LockedRecords<'_>,
+        report: &mut impl FnMut(What),
+    ) {
         let package = locked.packages[index];
         let mut dependencies: Vec<&String> = Vec::new();
         if self.visited.insert((index, None)) {
@@ -179,7 +185,7 @@ impl Walk {
 
     /// Answers everything that is asked for. A package that is not what is required is gone into all the same, so that
     /// one difference is not followed by all that it would need.
-    fn finish(&mut self, locked: &Locked<'_>, report: &mut impl FnMut(What)) {
+    fn finish(&mut self, locked: &LockedRecords<'_>, report: &mut impl FnMut(What)) {
         while let Some(Asked { spec, by }) = self.asked.pop() {
             match answer(&spec, locked) {
                 Answer::Package(index) => self.visit(index, spec.extras.as_deref(), locked, report),
@@ -213,7 +219,7 @@ fn parse(text: &str) -> Result<MatchSpec, String> {
     MatchSpec::from_str(text, options).map_err(|e| e.to_string())
 }
 
-fn answer(spec: &MatchSpec, locked: &Locked<'_>) -> Answer {
+fn answer(spec: &MatchSpec, locked: &LockedRecords<'_>) -> Answer {
     let Some(name) = spec.name.as_exact() else {
         let found = locked.packages.iter().position(|package| unlike(spec, package, locked.lock).is_none());
         return found.map_or(Answer::Missing, Answer::Package);
@@ -232,7 +238,7 @@ fn answer(spec: &MatchSpec, locked: &Locked<'_>) -> Answer {
 }
 
 /// Whether a locked package or the target fulfils a condition; the solver decided so too.
-fn is_met(condition: &MatchSpecCondition, locked: &Locked<'_>) -> bool {
+fn is_met(condition: &MatchSpecCondition, locked: &LockedRecords<'_>) -> bool {
     match condition {
         MatchSpecCondition::MatchSpec(spec) => {
             locked.packages.iter().any(|package| package.record().is_some_and(|record| spec.matches(record)))
@@ -243,7 +249,7 @@ fn is_met(condition: &MatchSpecCondition, locked: &Locked<'_>) -> bool {
     }
 }
 
-fn check_constraint(spec: MatchSpec, by: RequiredBy, locked: &Locked<'_>, report: &mut impl FnMut(What)) {
+fn check_constraint(spec: MatchSpec, by: RequiredBy, locked: &LockedRecords<'_>, report: &mut impl FnMut(What)) {
     let Some(name) = spec.name.as_exact() else { return };
     let Some(&index) = locked.by_name.get(name.as_normalized()) else { return };
     // What is built from source is the manifest's own choice.
@@ -256,7 +262,7 @@ fn check_constraint(spec: MatchSpec, by: RequiredBy, locked: &Locked<'_>, report
 }
 
 /// `constrains` of the locked packages.
-fn check_constrains(locked: &Locked<'_>, report: &mut impl FnMut(What)) {
+fn check_constrains(locked: &LockedRecords<'_>, report: &mut impl FnMut(What)) {
     for package in &locked.packages {
         let Some(record) = package.record() else { continue };
         for text in &record.constrains {
@@ -271,7 +277,7 @@ fn check_constrains(locked: &Locked<'_>, report: &mut impl FnMut(What)) {
 }
 
 /// `exclude-newer`.
-fn check_age(wanted: &Wanted, locked: &Locked<'_>, now: jiff::Timestamp, report: &mut impl FnMut(What)) {
+fn check_age(wanted: &Wanted, locked: &LockedRecords<'_>, now: jiff::Timestamp, report: &mut impl FnMut(What)) {
     if wanted.exclude_newer.is_empty() {
         return;
     }
@@ -291,7 +297,7 @@ fn check_age(wanted: &Wanted, locked: &Locked<'_>, now: jiff::Timestamp, report:
 /// Packages that nothing required. With sources whose dependencies only a build knows, nobody can say.
 fn check_unused(
     wanted: &Wanted,
-    locked: &Locked<'_>,
+    locked: &LockedRecords<'_>,
     visited: &HashSet<(usize, Option<String>)>,
     report: &mut impl FnMut(What),
 ) {

@@ -11,7 +11,7 @@ use super::{
     difference::{RequiredBy, What},
     local, markers,
     packages::Packages,
-    pypi_location::{Origin, unlike},
+    pypi_location::{Requirer, unlike},
     tags,
 };
 use crate::{
@@ -25,7 +25,7 @@ use pixi_oci_workspace::{FindLinks, PypiRequirement, PypiSource};
 struct Asked {
     requirement: PypiRequirement,
     by: RequiredBy,
-    origin: Origin,
+    origin: Requirer,
 }
 
 /// Compares, and says which conda packages are there for a Python requirement. `group` is what all environments of the
@@ -47,7 +47,7 @@ pub(super) fn compare(
     for requirement in &wanted.pypi {
         if applies(requirement, &extra_names(&requirement.extras)) {
             let by = RequiredBy::Feature(requirement.feature.clone());
-            asked.push(Asked { requirement: requirement.clone(), by, origin: Origin::Manifest });
+            asked.push(Asked { requirement: requirement.clone(), by, origin: Requirer::Manifest });
         }
     }
     let Some(environment) = environment else {
@@ -68,7 +68,7 @@ pub(super) fn compare(
     let indexes: Vec<_> = wanted.pypi_options.indexes().into_iter().chain(links).collect();
     let mut visited: HashSet<(usize, Vec<String>)> = HashSet::new();
     let mut direct = Direct::default();
-    group.iter().for_each(|requirement| direct.note(requirement, Origin::Package));
+    group.iter().for_each(|requirement| direct.note(requirement, Requirer::Package));
     // Those of the manifest first, so that what is wrong is said with the name of a feature.
     asked.reverse();
     while let Some(Asked { requirement, by, origin }) = asked.pop() {
@@ -112,9 +112,9 @@ pub(super) fn compare(
             };
             if converted.marker.evaluate(&environment, &extras) {
                 let by = RequiredBy::Package(name.clone());
-                let origin = if is_local(package) { Origin::Manifest } else { Origin::Package };
+                let origin = if is_local(package) { Requirer::Manifest } else { Requirer::Package };
                 let origin =
-                    if matches!(converted.source, PypiSource::Registry { .. }) { Origin::Package } else { origin };
+                    if matches!(converted.source, PypiSource::Registry { .. }) { Requirer::Package } else { origin };
                 asked.push(Asked { requirement: converted, by, origin });
             }
         }
@@ -200,9 +200,9 @@ struct Direct {
 }
 
 impl Direct {
-    fn note(&mut self, requirement: &PypiRequirement, origin: Origin) {
+    fn note(&mut self, requirement: &PypiRequirement, origin: Requirer) {
         match requirement.source {
-            PypiSource::Registry { .. } if origin == Origin::Manifest => {
+            PypiSource::Registry { .. } if origin == Requirer::Manifest => {
                 let feature = requirement.feature.clone();
                 self.manifest.entry(requirement.name.clone()).or_insert((requirement.clone(), feature));
             }
@@ -287,7 +287,7 @@ fn lower_bounds_allow(requires: &pep440_rs::VersionSpecifiers, version: &pep440_
 }
 
 /// What wheels must be for; `None` where tags are not judged.
-fn tag_target(wanted: &Wanted, python: Option<&PackageRecord>) -> Option<tags::Target> {
+fn tag_target(wanted: &Wanted, python: Option<&PackageRecord>) -> Option<tags::WheelTarget> {
     let python = python?;
     let machine = match wanted.platform.subdir.as_str() {
         "linux-64" => "x86_64",
@@ -296,7 +296,7 @@ fn tag_target(wanted: &Wanted, python: Option<&PackageRecord>) -> Option<tags::T
     };
     let glibc = wanted.virtual_packages.iter().find(|package| package.name == "__glibc")?;
     let is_free_threaded = |text: &String| text.starts_with("python_abi") && text.ends_with('t');
-    Some(tags::Target {
+    Some(tags::WheelTarget {
         python: python.version.version().as_major_minor()?,
         free_threaded: python.depends.iter().any(is_free_threaded),
         machine,

@@ -11,7 +11,7 @@ use pixi_oci_workspace::{GitReference, PypiSource};
 
 /// Who requires, for what lock files do not say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(super) enum Requirer {
     /// The manifest.
     Manifest,
     /// Another Python package. Its requirements cannot name an index.
@@ -22,7 +22,7 @@ pub(super) enum Origin {
 pub(super) fn unlike(
     source: &PypiSource,
     package: &PypiPackageData,
-    origin: Origin,
+    origin: Requirer,
     lock: &LockFile,
     indexes: &[String],
 ) -> Option<String> {
@@ -30,7 +30,7 @@ pub(super) fn unlike(
     match (source, location) {
         (PypiSource::Registry { version, index }, _) => {
             // A directory in the place of what another package requires is the user's own decision.
-            if origin == Origin::Package && matches!(location, UrlOrPath::Path(_)) {
+            if origin == Requirer::Package && matches!(location, UrlOrPath::Path(_)) {
                 return None;
             }
             let data = package.as_wheel()?;
@@ -41,7 +41,7 @@ pub(super) fn unlike(
             let same = |index: &str| index.trim_end_matches('/') == locked.as_str().trim_end_matches('/');
             let is_from = match index {
                 Some(index) => same(index.as_str()),
-                None => origin == Origin::Package || indexes.iter().any(|index| same(index)),
+                None => origin == Requirer::Package || indexes.iter().any(|index| same(index)),
             };
             (!is_from).then(|| format!("{} from {}", data.version, redact(locked.as_str())))
         }

@@ -2,7 +2,7 @@
 
 /// What a wheel is to be used with.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Target {
+pub(super) struct WheelTarget {
     /// Major and minor version of CPython.
     pub(super) python: (u64, u64),
     /// Whether it is a build without the global interpreter lock.
@@ -14,7 +14,7 @@ pub(super) struct Target {
 }
 
 /// Whether one of the wheel's tags fits. What is not named like a wheel is not judged.
-pub(super) fn fits(file_name: &str, target: Target) -> bool {
+pub(super) fn fits(file_name: &str, target: WheelTarget) -> bool {
     let Some(stem) = file_name.strip_suffix(".whl") else { return true };
     let parts: Vec<&str> = stem.rsplitn(4, '-').collect();
     let [platforms, abis, pythons, _] = parts[..] else { return true };
@@ -22,7 +22,7 @@ pub(super) fn fits(file_name: &str, target: Target) -> bool {
         && pythons.split('.').any(|python| abis.split('.').any(|abi| python_fits(python, abi, target)))
 }
 
-fn platform_fits(tag: &str, target: Target) -> bool {
+fn platform_fits(tag: &str, target: WheelTarget) -> bool {
     let Some(system) = tag.strip_suffix(target.machine).and_then(|system| system.strip_suffix('_')) else {
         return tag == "any";
     };
@@ -42,7 +42,7 @@ fn platform_fits(tag: &str, target: Target) -> bool {
     least <= target.glibc
 }
 
-fn python_fits(python: &str, abi: &str, target: Target) -> bool {
+fn python_fits(python: &str, abi: &str, target: WheelTarget) -> bool {
     let (major, minor) = target.python;
     let implementation = python.trim_end_matches(|c: char| c.is_ascii_digit());
     let digits = &python[implementation.len()..];
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn tags() {
-        let target = Target { python: (3, 12), free_threaded: false, machine: "x86_64", glibc: (2, 28) };
+        let target = WheelTarget { python: (3, 12), free_threaded: false, machine: "x86_64", glibc: (2, 28) };
         for name in [
             "a-1-py3-none-any.whl",
             "a-1-py2.py3-none-any.whl",

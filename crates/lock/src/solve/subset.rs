@@ -13,8 +13,8 @@ use rattler_conda_types::{
 pub fn conda_subset(group: &[RepoDataRecord], specs: &[MatchSpec]) -> Vec<RepoDataRecord> {
     let by_name: BTreeMap<&PackageName, &RepoDataRecord> =
         group.iter().map(|record| (&record.package_record.name, record)).collect();
-    let mut queue: Vec<Wanted> = specs.iter().flat_map(wanted).collect();
-    let mut seen: BTreeSet<Wanted> = BTreeSet::new();
+    let mut queue: Vec<Requested> = specs.iter().flat_map(wanted).collect();
+    let mut seen: BTreeSet<Requested> = BTreeSet::new();
     while let Some(next) = queue.pop() {
         let Some(record) = by_name.get(&next.name) else { continue };
         if !seen.insert(next.clone()) {
@@ -32,22 +32,22 @@ pub fn conda_subset(group: &[RepoDataRecord], specs: &[MatchSpec]) -> Vec<RepoDa
 
 /// A package, or one of its extras.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Wanted {
+struct Requested {
     name: PackageName,
     extra: Option<String>,
 }
 
-fn wanted(spec: &MatchSpec) -> Vec<Wanted> {
+fn wanted(spec: &MatchSpec) -> Vec<Requested> {
     let PackageNameMatcher::Exact(name) = &spec.name else { return Vec::new() };
     let extras = spec.extras.iter().flatten().cloned().map(Some);
-    [None].into_iter().chain(extras).map(|extra| Wanted { name: name.clone(), extra }).collect()
+    [None].into_iter().chain(extras).map(|extra| Requested { name: name.clone(), extra }).collect()
 }
 
 /// A dependency that cannot be parsed still has a name in front.
-fn dependency_names(dependency: &str) -> Vec<Wanted> {
+fn dependency_names(dependency: &str) -> Vec<Requested> {
     let options = ParseMatchSpecOptions::lenient().with_repodata_revision(RepodataRevision::V3);
     match MatchSpec::from_str(dependency, options) {
         Ok(spec) => wanted(&spec),
-        Err(_) => vec![Wanted { name: PackageName::from_matchspec_str_unchecked(dependency), extra: None }],
+        Err(_) => vec![Requested { name: PackageName::from_matchspec_str_unchecked(dependency), extra: None }],
     }
 }

@@ -14,7 +14,7 @@ use pixi_oci_workspace::{FindLinks, ManifestPlatform, PypiOptions, VirtualPackag
 
 /// All environments on all their platforms.
 #[derive(Default)]
-pub(super) struct Document {
+pub(super) struct LockDocument {
     pub(super) environments: Vec<LockedEnvironment>,
 }
 
@@ -31,7 +31,7 @@ struct Row {
     name: String,
 }
 
-impl Document {
+impl LockDocument {
     pub(super) fn render(&self, workspace: &Workspace) -> Result<String, LockError> {
         let rows = self.rows(workspace);
         let platforms = rows.iter().map(platform_data).collect::<Result<Vec<_>, _>>()?;

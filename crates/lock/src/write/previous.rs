@@ -4,7 +4,7 @@ use crate::file::MAX_LOCK_FILE;
 use rattler_conda_types::RepoDataRecord;
 use rattler_lock::LockedPackage;
 
-use super::{error::LockError, problem::Problem};
+use super::{error::LockError, problem::JointSolve};
 use crate::{Error, LockFile, LockedPlatform, Wanted, differences};
 use pixi_oci_workspace::{VirtualPackage, Workspace, read_text};
 
@@ -31,7 +31,7 @@ impl Previous {
     pub(super) fn kept(
         &self,
         workspace: &Workspace,
-        problem: &Problem,
+        problem: &JointSolve,
         assumed: &[VirtualPackage],
         now: jiff::Timestamp,
     ) -> Result<Option<Vec<Vec<LockedPackage>>>, LockError> {
@@ -51,7 +51,7 @@ impl Previous {
     /// counts: environments can come together in a solve group.
     ///
     /// None if channels or solver options were others: then what was chosen means nothing now, as in pixi.
-    pub(super) fn records(&self, problem: &Problem) -> Vec<RepoDataRecord> {
+    pub(super) fn records(&self, problem: &JointSolve) -> Vec<RepoDataRecord> {
         let mut records: Vec<RepoDataRecord> = Vec::new();
         for member in &problem.members {
             if !self.was_solved_alike(member) {

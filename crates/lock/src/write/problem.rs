@@ -9,7 +9,7 @@ use pixi_oci_workspace::{Requirement, Workspace};
 
 /// The environments of a solve group that have a platform in common, or one environment, on that platform.
 #[derive(Debug, Clone)]
-pub(super) struct Problem {
+pub(super) struct JointSolve {
     /// What all of them want.
     pub(super) together: Wanted,
     /// What each wants, sorted by name.
@@ -17,14 +17,14 @@ pub(super) struct Problem {
 }
 
 /// All problems of a workspace, in the order of the platforms and environments.
-pub(super) fn problems(workspace: &Workspace) -> Result<Vec<Problem>, LockError> {
-    let mut problems: Vec<Problem> = Vec::new();
+pub(super) fn problems(workspace: &Workspace) -> Result<Vec<JointSolve>, LockError> {
+    let mut problems: Vec<JointSolve> = Vec::new();
     for environment in workspace.environments.keys() {
         for platform in workspace.environment_platforms(environment)? {
             let wanted = wanted(workspace, environment, &platform)?;
             match problems.iter_mut().find(|problem| problem.takes(&wanted)) {
                 Some(problem) => problem.members.push(wanted),
-                None => problems.push(Problem { together: wanted.clone(), members: vec![wanted] }),
+                None => problems.push(JointSolve { together: wanted.clone(), members: vec![wanted] }),
             }
         }
     }
@@ -38,7 +38,7 @@ pub(super) fn problems(workspace: &Workspace) -> Result<Vec<Problem>, LockError>
 
 /// The group's options and what its members require. Members whose features declare other virtual packages are another
 /// problem, as they are another platform in pixi.
-fn together(workspace: &Workspace, group: &str, problem: &Problem) -> Result<Wanted, LockError> {
+fn together(workspace: &Workspace, group: &str, problem: &JointSolve) -> Result<Wanted, LockError> {
     let first = &problem.together;
     let mut all = Wanted {
         conda: Vec::new(),
@@ -65,7 +65,7 @@ fn add_new<T: PartialEq + Clone>(all: &mut Vec<T>, more: &[T]) {
     }
 }
 
-impl Problem {
+impl JointSolve {
     fn takes(&self, wanted: &Wanted) -> bool {
         self.together.solve_group.is_some()
             && self.together.solve_group == wanted.solve_group

@@ -137,12 +137,12 @@ pub(super) fn walk(
     }
 }
 
-enum Failure {
+enum TarFault {
     Io(io::Error),
     Invalid(&'static str),
 }
 
-impl Failure {
+impl TarFault {
     fn of(self, archive: &Limit<'_>) -> Error {
         match self {
             Self::Io(error) => archive.broken(error),
@@ -152,12 +152,12 @@ impl Failure {
 }
 
 impl Extensions {
-    fn read(&mut self, kind: EntryType, entry: &mut tar::Entry<'_, impl Read>) -> Result<(), Failure> {
+    fn read(&mut self, kind: EntryType, entry: &mut tar::Entry<'_, impl Read>) -> Result<(), TarFault> {
         if entry.size() > MAX_EXTENSION {
-            return Err(Failure::Invalid("the tar has an extension header larger than 1 MiB"));
+            return Err(TarFault::Invalid("the tar has an extension header larger than 1 MiB"));
         }
         let mut bytes = Vec::new();
-        entry.read_to_end(&mut bytes).map_err(Failure::Io)?;
+        entry.read_to_end(&mut bytes).map_err(TarFault::Io)?;
         if kind == EntryType::XGlobalHeader {
             // A comment, as git writes it, is harmless; what describes all further entries is not.
             return pax(&bytes, |key, _| if matters(key) { Err(AMBIGUOUS) } else { Ok(()) });
@@ -171,7 +171,7 @@ impl Extensions {
                     let size = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
                     set(&mut self.size, size.ok_or(AMBIGUOUS)?)
                 }
-                key if matters(key) => Err(Failure::Invalid("the tar has a sparse file")),
+                key if matters(key) => Err(TarFault::Invalid("the tar has a sparse file")),
                 _ => Ok(()),
             }),
             EntryType::GNULongName => set(&mut self.name, without_nul(bytes)),
@@ -180,13 +180,13 @@ impl Extensions {
     }
 }
 
-const AMBIGUOUS: Failure = Failure::Invalid("the tar has extension headers that programs read differently");
+const AMBIGUOUS: TarFault = TarFault::Invalid("the tar has extension headers that programs read differently");
 
 fn matters(key: &[u8]) -> bool {
     matches!(key, b"path" | b"linkpath" | b"size") || key.starts_with(b"GNU.sparse.")
 }
 
-fn set<T>(slot: &mut Option<T>, value: T) -> Result<(), Failure> {
+fn set<T>(slot: &mut Option<T>, value: T) -> Result<(), TarFault> {
     match slot.replace(value) {
         None => Ok(()),
         Some(_) => Err(AMBIGUOUS),
@@ -194,7 +194,7 @@ fn set<T>(slot: &mut Option<T>, value: T) -> Result<(), Failure> {
 }
 
 /// Calls `record` with each record `LENGTH KEY=VALUE\n` of PAX, where the length is that of the whole record.
-fn pax(mut bytes: &[u8], mut record: impl FnMut(&[u8], &[u8]) -> Result<(), Failure>) -> Result<(), Failure> {
+fn pax(mut bytes: &[u8], mut record: impl FnMut(&[u8], &[u8]) -> Result<(), TarFault>) -> Result<(), TarFault> {
     fn split<'a>(bytes: &mut &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
         let space = bytes.iter().position(|byte| *byte == b' ')?;
         let digits = &bytes[..space];
@@ -210,7 +210,7 @@ fn pax(mut bytes: &[u8], mut record: impl FnMut(&[u8], &[u8]) -> Result<(), Fail
     }
 
     while !bytes.is_empty() {
-        let (key, value) = split(&mut bytes).ok_or(Failure::Invalid("the tar has damaged PAX records"))?;
+        let (key, value) = split(&mut bytes).ok_or(TarFault::Invalid("the tar has damaged PAX records"))?;
         record(key, value)?;
     }
     Ok(())

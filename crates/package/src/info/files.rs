@@ -33,12 +33,12 @@ const ABOUT: &str = "info/about.json";
 /// What was seen of them so far.
 #[derive(Default)]
 pub(crate) struct InfoFiles {
-    found: BTreeMap<&'static str, Found>,
+    found: BTreeMap<&'static str, InfoFile>,
     /// How many bytes they have together.
     bytes: u64,
 }
 
-struct Found {
+struct InfoFile {
     bytes: Vec<u8>,
     mtime: i64,
 }
@@ -63,7 +63,7 @@ impl InfoFiles {
         }
         let mut bytes = Vec::new();
         entry.body.read_to_end(&mut bytes).map_err(|e| archive.broken(e))?;
-        self.found.insert(name, Found { bytes, mtime: entry.mtime });
+        self.found.insert(name, InfoFile { bytes, mtime: entry.mtime });
         Ok(true)
     }
 

@@ -5,7 +5,7 @@ use rattler_conda_types::package::PathType;
 
 /// A path of one package on its way.
 pub(super) struct Item {
-    pub what: What,
+    pub what: ItemSource,
     /// Where it is if the package is alone.
     pub own: TreePath,
     /// Without links above it.
@@ -14,12 +14,12 @@ pub(super) struct Item {
 
 /// What an item is, with its index in `PackageFacts::paths` or `PackageFacts::entry_points`.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum What {
+pub(super) enum ItemSource {
     Path(usize, PathType),
     EntryPoint(usize),
 }
 
-impl What {
+impl ItemSource {
     pub fn is_directory(self) -> bool {
         matches!(self, Self::Path(_, PathType::Directory))
     }

@@ -46,10 +46,10 @@ pub(super) struct Reading<'a> {
     /// What the bytes of an inode became with a placeholder replaced.
     patched: HashMap<(usize, &'a PrefixPlaceholder), Patched>,
     /// What is known of each path of the plan.
-    results: Vec<Found>,
+    results: Vec<ReadPath>,
 }
 
-enum Found {
+enum ReadPath {
     Nothing,
     Directory,
     Symlink {
@@ -84,7 +84,7 @@ impl<'a> Reading<'a> {
             symlinks: BTreeMap::new(),
             last_mtime: 0,
             patched: HashMap::new(),
-            results: plan.paths.iter().map(|_| Found::Nothing).collect(),
+            results: plan.paths.iter().map(|_| ReadPath::Nothing).collect(),
         }
     }
 
@@ -119,14 +119,14 @@ impl<'a> Reading<'a> {
         match entry.kind {
             Kind::Directory => {
                 if let Some(at) = wanted {
-                    self.results[at] = Found::Directory;
+                    self.results[at] = ReadPath::Directory;
                 }
             }
             Kind::Symlink(target) => {
                 if let Some(at) = wanted
                     && !self.listed(at).no_link
                 {
-                    self.results[at] = Found::Symlink { target: target.clone(), mtime: entry.mtime };
+                    self.results[at] = ReadPath::Symlink { target: target.clone(), mtime: entry.mtime };
                 }
                 self.symlinks.insert(entry.path, target);
             }
@@ -138,7 +138,7 @@ impl<'a> Reading<'a> {
                 self.inodes[inode].mtime = entry.mtime;
                 self.files.insert(entry.path, inode);
                 if let Some(at) = wanted {
-                    self.results[at] = Found::Later { inode };
+                    self.results[at] = ReadPath::Later { inode };
                 }
             }
             Kind::File => {
@@ -154,11 +154,11 @@ impl<'a> Reading<'a> {
                         Some(placeholder) => {
                             let patched = patcher.patch(&entry.path, entry.body, entry.size, placeholder, store)?;
                             self.patched.insert((inode, placeholder), patched.clone());
-                            self.results[at] = Found::Patched { inode, patched };
+                            self.results[at] = ReadPath::Patched { inode, patched };
                         }
                         None => {
                             new.content = Some(patch::keep(self.archive, &entry.path, entry.body, entry.size, store)?);
-                            self.results[at] = Found::Verbatim { inode };
+                            self.results[at] = ReadPath::Verbatim { inode };
                         }
                     },
                     None => self.check_info(&mut entry)?,
@@ -204,7 +204,7 @@ impl<'a> Reading<'a> {
         // Of the names that may share their bytes, the first in the order of paths has them.
         let mut targets: HashMap<usize, &TreePath> = HashMap::new();
         for (at, found) in self.results.iter().enumerate() {
-            if let Found::Verbatim { inode } = found
+            if let ReadPath::Verbatim { inode } = found
                 && !self.listed(at).no_link
             {
                 let path = &self.plan.paths[at].path;
@@ -228,7 +228,7 @@ impl<'a> Reading<'a> {
     fn linked(
         &self,
         at: usize,
-        found: Found,
+        found: ReadPath,
         targets: &HashMap<usize, &TreePath>,
         patched_mtime: i64,
     ) -> Result<Linked, Error> {
@@ -242,19 +242,19 @@ impl<'a> Reading<'a> {
             || Linked { node: Node::Directory { mode: Mode::DIRECTORY }, sha256: None, size: None, patched: false };
         Ok(match found {
             // A directory needs no entry of its own in an archive that has something in it.
-            Found::Nothing if listed.path_type == PathType::Directory => directory(),
-            Found::Directory => directory(),
-            Found::Symlink { target, mtime } => {
+            ReadPath::Nothing if listed.path_type == PathType::Directory => directory(),
+            ReadPath::Directory => directory(),
+            ReadPath::Symlink { target, mtime } => {
                 let size = Some(target.len() as u64);
                 Linked { node: Node::Symlink { target, mtime: Some(mtime) }, sha256: None, size, patched: false }
             }
-            Found::Patched { inode, patched } => Linked {
+            ReadPath::Patched { inode, patched } => Linked {
                 size: Some(patched.content.len()),
                 sha256: Some(patched.sha256),
                 node: file(inode, patched.content, patched_mtime),
                 patched: true,
             },
-            Found::Verbatim { inode } => {
+            ReadPath::Verbatim { inode } => {
                 let from = &self.inodes[inode];
                 let Some((content, sha256)) = from.content.clone() else { return Err(self.missing(planned.index)) };
                 let size = Some(content.len());
@@ -266,7 +266,7 @@ impl<'a> Reading<'a> {
                 };
                 Linked { node, sha256: Some(sha256), size, patched: false }
             }
-            Found::Nothing | Found::Later { .. } => return Err(self.missing(planned.index)),
+            ReadPath::Nothing | ReadPath::Later { .. } => return Err(self.missing(planned.index)),
         })
     }
 

@@ -4,7 +4,7 @@ use std::{fs::File, ops::Range};
 
 use super::{
     bytes::{Bytes, Extra, read_at},
-    failure::{Failure, Style, invalid},
+    failure::{Style, ZipFault, invalid},
 };
 use crate::error::Refusal;
 
@@ -36,7 +36,7 @@ const SYMLINK: u32 = 0o120_000;
 const DOS_DIRECTORY: u32 = 0x10;
 
 /// What the directory says about a member.
-pub(super) struct Entry {
+pub(super) struct ZipMember {
     /// With the slash that marks a directory.
     pub name: String,
     pub is_directory: bool,
@@ -51,7 +51,7 @@ pub(super) struct Entry {
 }
 
 /// Where the directory is and how many members it has. Its end record must be the last thing in the file.
-fn read_end(file: &File, len: u64) -> Result<(Range<u64>, u64), Failure> {
+fn read_end(file: &File, len: u64) -> Result<(Range<u64>, u64), ZipFault> {
     let Some(end) = len.checked_sub(22) else { return invalid("it is too short for a zip") };
     let bytes = read_at(file, end, 22)?;
     let mut bytes = Bytes(&bytes);
@@ -90,8 +90,8 @@ fn read_end(file: &File, len: u64) -> Result<(Range<u64>, u64), Failure> {
 }
 
 /// Where the 64-bit record begins, and its count, size and start of the directory.
-fn read_end_64(file: &File, end: u64) -> Result<(u64, u64, u64, u64), Failure> {
-    let damaged = || Failure::Invalid("the zip's 64-bit directory is damaged".into());
+fn read_end_64(file: &File, end: u64) -> Result<(u64, u64, u64, u64), ZipFault> {
+    let damaged = || ZipFault::Invalid("the zip's 64-bit directory is damaged".into());
     let locator_at = end.checked_sub(20).ok_or_else(damaged)?;
     let record_at = locator_at.checked_sub(56).ok_or_else(damaged)?;
     let bytes = read_at(file, record_at, 76)?;
@@ -116,7 +116,7 @@ fn read_end_64(file: &File, end: u64) -> Result<(u64, u64, u64, u64), Failure> {
 }
 
 /// The members in the order of the file, and where the directory begins.
-pub(super) fn read(file: &File, len: u64, style: Style) -> Result<(Vec<Entry>, u64), Failure> {
+pub(super) fn read(file: &File, len: u64, style: Style) -> Result<(Vec<ZipMember>, u64), ZipFault> {
     let (range, count) = read_end(file, len)?;
     // At most MAX_DIRECTORY bytes.
     let bytes = read_at(file, range.start, (range.end - range.start) as usize)?;
@@ -133,7 +133,7 @@ pub(super) fn read(file: &File, len: u64, style: Style) -> Result<(Vec<Entry>, u
 }
 
 /// The fixed part of a member's record in the directory.
-struct Record {
+struct MemberRecord {
     flags: u16,
     method: u16,
     crc: u32,
@@ -145,7 +145,7 @@ struct Record {
     header: u32,
 }
 
-impl Record {
+impl MemberRecord {
     fn parse(bytes: &mut Bytes<'_>) -> Option<Self> {
         if bytes.u32()? != CENTRAL {
             return None;
@@ -162,15 +162,15 @@ impl Record {
     }
 }
 
-fn entry(bytes: &mut Bytes<'_>, style: Style) -> Result<Entry, Failure> {
-    let damaged = || Failure::Invalid("the zip's directory is damaged".into());
-    let record = Record::parse(bytes).ok_or_else(damaged)?;
+fn entry(bytes: &mut Bytes<'_>, style: Style) -> Result<ZipMember, ZipFault> {
+    let damaged = || ZipFault::Invalid("the zip's directory is damaged".into());
+    let record = MemberRecord::parse(bytes).ok_or_else(damaged)?;
     let [Some(name), Some(extra), Some(_)] = record.lengths.map(|len| bytes.take(len.into())) else {
         return Err(damaged());
     };
     let extra = Extra::parse(extra).ok_or_else(damaged)?;
     let text = text(name, record.flags)?;
-    let refuse = |refusal| Err(Failure::Member(text.into(), refusal));
+    let refuse = |refusal| Err(ZipFault::Member(text.into(), refusal));
 
     if record.flags & ENCRYPTED != 0 {
         return invalid(format!("the zip's member {text:?} is encrypted"));
@@ -218,7 +218,7 @@ fn entry(bytes: &mut Bytes<'_>, style: Style) -> Result<Entry, Failure> {
     if method == STORED && packed != size {
         return refuse(Refusal::Ambiguous("two sizes"));
     }
-    Ok(Entry {
+    Ok(ZipMember {
         name: text.into(),
         is_directory,
         // The only permission that is kept. Like pip and uv, from whatever system the zip says it was made on.
@@ -233,9 +233,9 @@ fn entry(bytes: &mut Bytes<'_>, style: Style) -> Result<Entry, Failure> {
 }
 
 /// A member's name. Without the flag for UTF-8 it is in a code page, and programs agree on ASCII only.
-fn text(name: &[u8], flags: u16) -> Result<&str, Failure> {
+fn text(name: &[u8], flags: u16) -> Result<&str, ZipFault> {
     match std::str::from_utf8(name) {
         Ok(text) if flags & UTF_8 != 0 || text.is_ascii() => Ok(text),
-        _ => Err(Failure::Member(String::from_utf8_lossy(name).into(), Refusal::NotUtf8)),
+        _ => Err(ZipFault::Member(String::from_utf8_lossy(name).into(), Refusal::NotUtf8)),
     }
 }

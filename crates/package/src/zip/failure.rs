@@ -13,19 +13,19 @@ pub enum Style {
     Stored,
 }
 
-pub(super) enum Failure {
+pub(super) enum ZipFault {
     Io(io::Error),
     Invalid(String),
     /// A member whose name or type is refused.
     Member(String, Refusal),
 }
 
-impl From<io::Error> for Failure {
+impl From<io::Error> for ZipFault {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
     }
 }
 
-pub(super) fn invalid<T>(reason: impl Into<String>) -> Result<T, Failure> {
-    Err(Failure::Invalid(reason.into()))
+pub(super) fn invalid<T>(reason: impl Into<String>) -> Result<T, ZipFault> {
+    Err(ZipFault::Invalid(reason.into()))
 }

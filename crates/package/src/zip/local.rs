@@ -4,8 +4,8 @@ use std::fs::File;
 
 use super::{
     bytes::{Bytes, Extra, read_at},
-    directory::{DESCRIPTOR, Entry, WIDE},
-    failure::{Failure, Style, invalid},
+    directory::{DESCRIPTOR, WIDE, ZipMember},
+    failure::{Style, ZipFault, invalid},
 };
 
 const LOCAL: u32 = 0x0403_4b50;
@@ -15,9 +15,9 @@ const DESCRIPTOR_SIGNATURE: u32 = 0x0807_4b50;
 /// begins.
 pub(super) fn check(
     file: &File,
-    (entries, end): (Vec<Entry>, u64),
+    (entries, end): (Vec<ZipMember>, u64),
     style: Style,
-) -> Result<Vec<(Entry, u64)>, Failure> {
+) -> Result<Vec<(ZipMember, u64)>, ZipFault> {
     let mut expected = 0;
     let mut checked = Vec::with_capacity(entries.len());
     let mut entries = entries.into_iter().peekable();
@@ -47,12 +47,12 @@ pub(super) fn check(
     Ok(checked)
 }
 
-fn contradict<T>(entry: &Entry) -> Result<T, Failure> {
+fn contradict<T>(entry: &ZipMember) -> Result<T, ZipFault> {
     invalid(format!("the zip's directory and the header of its member {:?} contradict each other", entry.name))
 }
 
 /// Where a member's data begins, after a header that agrees with the directory.
-fn header(file: &File, entry: &Entry, style: Style) -> Result<u64, Failure> {
+fn header(file: &File, entry: &ZipMember, style: Style) -> Result<u64, ZipFault> {
     let head = read_at(file, entry.header, 30)?;
     let mut head = Bytes(&head);
     let Some((sums, name, extra)) = (|| {
@@ -80,7 +80,7 @@ fn header(file: &File, entry: &Entry, style: Style) -> Result<u64, Failure> {
 }
 
 /// Whether checksum, packed and unpacked size are those of the directory, or nothing where a descriptor follows.
-fn sums_agree(entry: &Entry, (crc, packed, size): (u32, u32, u32), wide: Option<&[u8]>, style: Style) -> bool {
+fn sums_agree(entry: &ZipMember, (crc, packed, size): (u32, u32, u32), wide: Option<&[u8]>, style: Style) -> bool {
     let later = entry.flags & DESCRIPTOR != 0;
     // Where stored data ends that only a descriptor gives the length of, every program guesses. The tars of conda packages
     // end by themselves.
@@ -102,7 +102,7 @@ fn sums_agree(entry: &Entry, (crc, packed, size): (u32, u32, u32), wide: Option<
 }
 
 /// `None` if what follows the data does not say what the directory says.
-fn descriptor(entry: &Entry, mut bytes: Bytes<'_>) -> Option<()> {
+fn descriptor(entry: &ZipMember, mut bytes: Bytes<'_>) -> Option<()> {
     if matches!(bytes.0.len(), 16 | 24) && bytes.u32()? != DESCRIPTOR_SIGNATURE {
         return None;
     }

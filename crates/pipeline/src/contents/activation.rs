@@ -14,7 +14,7 @@ use std::{
 use pixi_oci_workspace::{Activation, Workspace};
 use serde::de::{Deserializer as _, MapAccess, Visitor};
 
-use self::expand::{Known, expand, is_of_run_time, only_variables};
+use self::expand::{Variable, expand, is_of_run_time, only_variables};
 pub use self::script::{Restored, activate_script, apptainer_script, entrypoint_script};
 
 /// What is known of an environment when its layers are written.
@@ -141,7 +141,7 @@ pub fn activate(input: &ActivationInput<'_>) -> Result<ActivatedEnv, ActivationE
     }
     for (name, value) in input.image_env {
         let known = |used: &str| match env.known(used) {
-            Known::Unset => Known::AtRunTime,
+            Variable::Unset => Variable::AtRunTime,
             known => known,
         };
         let unknown = |unknown| ActivationError::UnknownVariable { variable: name.clone(), unknown };
@@ -265,12 +265,12 @@ impl Variables {
         }
     }
 
-    fn known(&self, name: &str) -> Known<'_> {
+    fn known(&self, name: &str) -> Variable<'_> {
         match self.get(name) {
-            _ if self.late.contains(name) => Known::AtRunTime,
-            Some(value) => Known::Value(value),
-            None if is_of_run_time(name) => Known::AtRunTime,
-            None => Known::Unset,
+            _ if self.late.contains(name) => Variable::AtRunTime,
+            Some(value) => Variable::Value(value),
+            None if is_of_run_time(name) => Variable::AtRunTime,
+            None => Variable::Unset,
         }
     }
 }

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use pixi_oci_layer::{DirectoryAttributes, FileTree, Mode, Node, TreePath};
-use pixi_oci_store::base::{BaseFiles, Entry};
+use pixi_oci_store::base::{BaseEntry, BaseFiles};
 
 use crate::package::Package;
 
@@ -126,7 +126,7 @@ impl<'a> Below<'a> {
                 return Err(self.way(path, &next, "a file or link of a package or of the environment"));
             }
             real = match self.base.map(|base| (base.resolve(&format!("/{next}")), base.lookup(&format!("/{next}")))) {
-                Some((Some((place, Entry::Directory)), _)) => place.trim_start_matches('/').to_string(),
+                Some((Some((place, BaseEntry::Directory)), _)) => place.trim_start_matches('/').to_string(),
                 Some((Some(_), _)) => return Err(self.way(path, &next, "a file of the base image")),
                 Some((None, Some(_))) => {
                     return Err(self.way(path, &next, "a link of the base image that leads nowhere"));
@@ -154,13 +154,13 @@ impl<'a> Below<'a> {
         }
         let Some(base) = self.base else { return Ok(false) };
         match (base.lookup(&format!("/{real}")), is_directory) {
-            (Some(Entry::Directory), true) => Ok(as_it_is),
-            (Some(Entry::Directory), false) => Err(self.way(path, real, "a directory of the base image")),
-            (Some(Entry::Symlink(_)), true) => match base.resolve(&format!("/{real}")) {
-                Some((_, Entry::Directory)) => Ok(true),
+            (Some(BaseEntry::Directory), true) => Ok(as_it_is),
+            (Some(BaseEntry::Directory), false) => Err(self.way(path, real, "a directory of the base image")),
+            (Some(BaseEntry::Symlink(_)), true) => match base.resolve(&format!("/{real}")) {
+                Some((_, BaseEntry::Directory)) => Ok(true),
                 _ => Err(self.way(path, real, "a link of the base image, not to a directory")),
             },
-            (Some(Entry::File), true) => Err(self.way(path, real, "a file of the base image")),
+            (Some(BaseEntry::File), true) => Err(self.way(path, real, "a file of the base image")),
             _ => Ok(false),
         }
     }

@@ -9,7 +9,7 @@ use pixi_oci_package::TargetPrefix;
 use pixi_oci_platform::Links;
 use pixi_oci_store::{
     OciLayout,
-    base::{BaseFiles, BaseImage, BaseOptions, BaseRef, Entry, resolve_base, take_out},
+    base::{BaseEntry, BaseFiles, BaseImage, BaseOptions, BaseRef, resolve_base, take_out},
 };
 
 use crate::{Error, image::settings::BaseSettings, report::BaseReport};
@@ -20,11 +20,11 @@ const MAX_USERS: u64 = 4 << 20;
 
 /// A base image, or none.
 pub struct Base {
-    image: Option<Found>,
+    image: Option<SelectedBase>,
     layers: Vec<LayerEntry>,
 }
 
-struct Found {
+struct SelectedBase {
     image: BaseImage,
     /// What it is called in a registry.
     name: Option<String>,
@@ -69,7 +69,7 @@ impl Base {
             volumes: image.config.volumes.clone(),
             stop_signal: image.config.stop_signal.clone(),
         };
-        Ok(Self { image: Some(Found { image, name, files, settings }), layers })
+        Ok(Self { image: Some(SelectedBase { image, name, files, settings }), layers })
     }
 
     /// The base image of a target, if the packages fit to it and to what the target is assumed to have.
@@ -153,7 +153,7 @@ impl Base {
             let ends = place.match_indices('/').map(|(at, _)| at).skip(1).chain([place.len()]);
             for end in ends {
                 let path = &place[..end];
-                if found.files.lookup(path).is_some_and(|entry| entry != Entry::Directory) {
+                if found.files.lookup(path).is_some_and(|entry| entry != BaseEntry::Directory) {
                     return Err(Error::BaseInTheWay { base: found.image.reference.clone(), path: path.into() });
                 }
             }

@@ -7,7 +7,7 @@ use pixi_oci_layer::Layer;
 
 use crate::{
     layers::PackageLayer, layers::key::KEY_ANNOTATION, layers::key::PACKAGES_ANNOTATION, layers::plan::PlannedLayer,
-    package::Kind, package::Package, report::LayerKind, report::LayerReport, report::WheelReport,
+    package::Package, package::PackageKind, report::LayerKind, report::LayerReport, report::WheelReport,
 };
 
 /// All layers of an image that are ours, bottom first.
@@ -83,7 +83,7 @@ impl Described<'_> {
 /// What the report has of the wheels among packages.
 pub fn wheel_reports(packages: &[Arc<Package<'_>>]) -> Vec<WheelReport> {
     let report = |package: &Package<'_>| {
-        let (Kind::Wheel(wheel), Some(archive)) = (&package.kind, &package.archive) else { return None };
+        let (PackageKind::Wheel(wheel), Some(archive)) = (&package.kind, &package.archive) else { return None };
         Some(WheelReport {
             name: wheel.name.clone(),
             version: wheel.version.clone(),

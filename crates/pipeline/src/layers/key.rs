@@ -52,7 +52,7 @@ pub struct KeyPackage<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Document<'a> {
+struct KeyInput<'a> {
     version: u32,
     layer_format: u32,
     package_tree: u32,
@@ -68,7 +68,7 @@ impl LayerKey {
     /// The key of the layer that holds `packages`, in this order.
     pub fn new(packages: &[KeyPackage<'_>], prefix: &TargetPrefix, compression: Compression) -> Self {
         let compression = compression.identity();
-        let document = Document {
+        let document = KeyInput {
             version: VERSION,
             layer_format: LAYER_FORMAT_VERSION,
             package_tree: PACKAGE_TREE_VERSION,

@@ -9,35 +9,50 @@ use pixi_oci_wheel::DirectUrl;
 use rayon::prelude::*;
 
 use crate::{
-    Error, fetch::fetch_archives, package::Archive, package::Facts, package::Kind, package::Package,
+    Error, fetch::fetch_archives, package::Archive, package::Facts, package::Package, package::PackageKind,
     package::source_wheel::SourceWheel, package::wheel::Wheel, stock::Stock, stock::cache::FactsCache,
-    stock::cache::Known, stock::cache::wheel_key, stock::previous::Previous,
+    stock::cache::KnownArchive, stock::cache::wheel_key, stock::previous::Previous,
 };
 use pixi_oci_project::{Session, Target};
 
 /// Looks up what is in packages: in a conda package by its sha256, in a wheel with the interpreter and its
 /// `direct_url.json`.
 pub trait KnownPackages: Sync {
-    fn conda(&self, archive: &Sha256) -> Option<Known<CompleteFacts>>;
-    fn wheel(&self, archive: &Sha256, python: &Python, direct_url: Option<&DirectUrl>) -> Option<Known<WheelFacts>>;
+    fn conda(&self, archive: &Sha256) -> Option<KnownArchive<CompleteFacts>>;
+    fn wheel(
+        &self,
+        archive: &Sha256,
+        python: &Python,
+        direct_url: Option<&DirectUrl>,
+    ) -> Option<KnownArchive<WheelFacts>>;
 }
 
 impl KnownPackages for FactsCache {
-    fn conda(&self, archive: &Sha256) -> Option<Known<CompleteFacts>> {
+    fn conda(&self, archive: &Sha256) -> Option<KnownArchive<CompleteFacts>> {
         self.conda(archive)
     }
 
-    fn wheel(&self, archive: &Sha256, python: &Python, direct_url: Option<&DirectUrl>) -> Option<Known<WheelFacts>> {
+    fn wheel(
+        &self,
+        archive: &Sha256,
+        python: &Python,
+        direct_url: Option<&DirectUrl>,
+    ) -> Option<KnownArchive<WheelFacts>> {
         self.wheel(archive, python, direct_url)
     }
 }
 
 impl KnownPackages for Previous {
-    fn conda(&self, archive: &Sha256) -> Option<Known<CompleteFacts>> {
+    fn conda(&self, archive: &Sha256) -> Option<KnownArchive<CompleteFacts>> {
         self.conda.get(&archive.to_string()).cloned()
     }
 
-    fn wheel(&self, archive: &Sha256, python: &Python, direct_url: Option<&DirectUrl>) -> Option<Known<WheelFacts>> {
+    fn wheel(
+        &self,
+        archive: &Sha256,
+        python: &Python,
+        direct_url: Option<&DirectUrl>,
+    ) -> Option<KnownArchive<WheelFacts>> {
         self.wheels.get(&wheel_key(archive, python, direct_url)).cloned()
     }
 }
@@ -73,8 +88,8 @@ pub fn with_wheels<'a>(
 /// Conda packages as the lock file has them, then wheels by name, the workspace's own last.
 fn in_order(packages: &mut [Package<'_>]) {
     packages.sort_by_cached_key(|package| match &package.kind {
-        Kind::Conda(_) => (0, String::new()),
-        Kind::Wheel(wheel) => (1 + u8::from(package.is_own()), wheel.name.clone()),
+        PackageKind::Conda(_) => (0, String::new()),
+        PackageKind::Wheel(wheel) => (1 + u8::from(package.is_own()), wheel.name.clone()),
     });
 }
 
@@ -110,12 +125,12 @@ fn look_up(packages: &mut [Package<'_>], python: Option<&Python>, known: &dyn Kn
 fn find(package: &Package<'_>, python: Option<&Python>, known: &dyn KnownPackages) -> Option<(Archive, Facts)> {
     let sha256 = package.sha256()?;
     match &package.kind {
-        Kind::Conda(record) => {
+        PackageKind::Conda(record) => {
             let known = known.conda(&sha256)?;
             let archive = Archive::known(sha256, known.size);
             known.facts.facts.is_of(&record.package_record).then(|| (archive, known.facts.into()))
         }
-        Kind::Wheel(wheel) => {
+        PackageKind::Wheel(wheel) => {
             let known = known.wheel(&sha256, python?, wheel.direct_url.as_ref())?;
             let archive = Archive::known(sha256, known.size);
             known.facts.is_of(&wheel.file_name).then(|| (archive, Facts::Wheel(known.facts)))
@@ -126,13 +141,13 @@ fn find(package: &Package<'_>, python: Option<&Python>, known: &dyn KnownPackage
 fn keep(package: &Package<'_>, python: Option<&Python>, cache: &FactsCache) -> Result<(), Error> {
     let (Some(sha256), Some(archive)) = (package.sha256(), &package.archive) else { return Ok(()) };
     match (&package.kind, &package.facts, python) {
-        (Kind::Conda(_), Some(Facts::Conda { .. }), _) => {
+        (PackageKind::Conda(_), Some(Facts::Conda { .. }), _) => {
             if let Some(known) = package.complete_facts()? {
                 cache.put_conda(&sha256, &known);
             }
         }
-        (Kind::Wheel(wheel), Some(Facts::Wheel(facts)), Some(python)) => {
-            let known = Known { size: archive.size, facts: facts.clone() };
+        (PackageKind::Wheel(wheel), Some(Facts::Wheel(facts)), Some(python)) => {
+            let known = KnownArchive { size: archive.size, facts: facts.clone() };
             cache.put_wheel(&sha256, python, wheel.direct_url.as_ref(), &known);
         }
         _ => {}

@@ -12,8 +12,8 @@ use rattler_conda_types::package::PathType;
 use rayon::prelude::*;
 
 use crate::{
-    Error, package::Facts, package::Kind, package::Link, package::Package, package::Placement, report::WheelSource,
-    stock::cache::FactsCache, stock::cache::Known,
+    Error, package::Facts, package::Link, package::Package, package::PackageKind, package::Placement,
+    report::WheelSource, stock::cache::FactsCache, stock::cache::KnownArchive,
 };
 use pixi_oci_project::Target;
 
@@ -30,7 +30,7 @@ pub fn place(
     cache: &FactsCache,
 ) -> Result<Vec<String>, Error> {
     read_conda_facts(packages)?;
-    let count = packages.iter().filter(|package| matches!(package.kind, Kind::Conda(_))).count();
+    let count = packages.iter().filter(|package| matches!(package.kind, PackageKind::Conda(_))).count();
     let python = environment_python(&plan_inputs(packages))?;
     read_wheel_facts(target, &mut packages[count..], python.as_ref(), glibc, cache)?;
 
@@ -72,7 +72,7 @@ pub fn place(
 
 fn plan_inputs<'a>(packages: &'a [Package<'_>]) -> Vec<PlanInput<'a>> {
     let input = |package: &'a Package<'_>| match (&package.kind, &package.facts) {
-        (Kind::Conda(record), Some(Facts::Conda { facts, .. })) => {
+        (PackageKind::Conda(record), Some(Facts::Conda { facts, .. })) => {
             Some(PlanInput { record: &record.package_record, facts })
         }
         _ => None,
@@ -90,7 +90,7 @@ fn wheel_facts<'a>(package: &'a Package<'_>) -> Option<&'a WheelFacts> {
 fn read_conda_facts(packages: &mut [Package<'_>]) -> Result<(), Error> {
     // All are read before the first error is reported, so that it is always the same one.
     let read = |package: &mut Package<'_>| {
-        let (Kind::Conda(record), None) = (&package.kind, &package.facts) else { return Ok(()) };
+        let (PackageKind::Conda(record), None) = (&package.kind, &package.facts) else { return Ok(()) };
         let facts = read_info(package.file()?.1, &record.package_record)?.facts();
         package.facts = Some(Facts::Conda { facts, links: Default::default() });
         Ok(())
@@ -112,8 +112,8 @@ fn read_wheel_facts(
         return Ok(());
     }
     let file_name = |package: &Package<'_>| match &package.kind {
-        Kind::Wheel(wheel) => wheel.file_name.clone(),
-        Kind::Conda(_) => String::new(),
+        PackageKind::Wheel(wheel) => wheel.file_name.clone(),
+        PackageKind::Conda(_) => String::new(),
     };
     let Some(python) = python else {
         let names = wheels.iter().map(file_name).collect::<Vec<_>>().join(", ");
@@ -124,13 +124,13 @@ fn read_wheel_facts(
         check_tags(&file_name(wheel), python, target.platform.subdir, glibc)?;
     }
     let read = |package: &mut Package<'_>| {
-        let (Kind::Wheel(wheel), None) = (&package.kind, &package.facts) else { return Ok(()) };
+        let (PackageKind::Wheel(wheel), None) = (&package.kind, &package.facts) else { return Ok(()) };
         let (archive, path) = package.file()?;
         let direct_url = wheel.direct_url.as_ref();
         let info = read_wheel(path, &wheel.expected())?;
         let facts = WheelFacts { paths: info.paths(python, direct_url)?, file_name: info.file_name };
         if wheel.source == WheelSource::Lock {
-            let known = Known { size: archive.size, facts: facts.clone() };
+            let known = KnownArchive { size: archive.size, facts: facts.clone() };
             cache.put_wheel(&archive.sha256, python, direct_url, &known);
         }
         package.facts = Some(Facts::Wheel(facts));

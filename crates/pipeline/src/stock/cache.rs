@@ -21,7 +21,7 @@ mod record;
 
 pub use facts::{FactsCache, wheel_key};
 pub use layers::LayerCache;
-pub use pixi_oci_formats::layer_table::Known;
+pub use pixi_oci_formats::layer_table::KnownArchive;
 pub use pushed::Pushed;
 pub use record::LayerRecord;
 

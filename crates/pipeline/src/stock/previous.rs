@@ -25,7 +25,7 @@ use pixi_oci_package::{CompleteFacts, WheelFacts};
 use pixi_oci_registry::{Error, Registry, document::References};
 
 use crate::{
-    layers::key::KEY_ANNOTATION, stock::cache::Known, stock::cache::LayerRecord, stock::table::LayerTable,
+    layers::key::KEY_ANNOTATION, stock::cache::KnownArchive, stock::cache::LayerRecord, stock::table::LayerTable,
     stock::table::PLACE, stock::table::record,
 };
 
@@ -35,9 +35,9 @@ pub struct Previous {
     /// By [layer key](crate::layers::key::LayerKey), in its text form: the layer, and the descriptor of its blob.
     pub layers: BTreeMap<String, (LayerRecord, Descriptor)>,
     /// By the sha256 of the archive.
-    pub conda: BTreeMap<String, Known<CompleteFacts>>,
+    pub conda: BTreeMap<String, KnownArchive<CompleteFacts>>,
     /// By [`wheel_key`](crate::stock::cache::wheel_key).
-    pub wheels: BTreeMap<String, Known<WheelFacts>>,
+    pub wheels: BTreeMap<String, KnownArchive<WheelFacts>>,
 }
 
 /// Reads what `reference`, a tag or digest, names. What is not one of our images has no layers for us.

@@ -11,8 +11,8 @@ use pixi_oci_registry::push::TagRule;
 use pixi_oci_project::version::{Release, Version, is_numbers};
 
 use super::{
-    template::{Kind, TagTemplate, release_of_tag, version_tag},
-    wanted::{OfRelease, TagError, TagPlanInput, Wanted, implied_version, is_latest, wanted},
+    template::{TagTemplate, TemplateKind, release_of_tag, version_tag},
+    wanted::{OfRelease, TagError, TagPlanInput, WantedTag, implied_version, is_latest, wanted},
 };
 
 /// What a tag is put on.
@@ -94,7 +94,7 @@ pub fn tag_plan(input: &TagPlanInput<'_>) -> Result<TagPlan, TagError> {
     // What tags are for, whatever has them now.
     let releases: Vec<String> =
         wanted.iter().filter(|wanted| wanted.rule == TagRule::Immutable).map(|wanted| wanted.tag.clone()).collect();
-    for Wanted { tag, mut rule, of_release } in wanted {
+    for WantedTag { tag, mut rule, of_release } in wanted {
         let present = input.versions.get(&tag);
         if let (Some(other), OfRelease::Own | OfRelease::Version) = (present, of_release) {
             let own = input.version.map(Version::to_string).unwrap_or_default();
@@ -164,7 +164,7 @@ fn newer(input: &TagPlanInput<'_>, numbers: usize) -> Option<Release> {
     let own: Vec<TagTemplate> = input
         .templates
         .iter()
-        .filter(|template| template.kind() == Kind::Version)
+        .filter(|template| template.kind() == TemplateKind::Version)
         .map(|template| template.clone().with_suffix(input.suffix))
         .collect();
     let read = |tag: &String| match &own[..] {

@@ -40,7 +40,7 @@ pub struct TemplateError {
 
 /// What a template is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum TemplateKind {
     /// It contains the whole version.
     Version,
     /// It contains a part of the version, or is a plain text such as `latest`: it belongs to the newest release.
@@ -115,15 +115,15 @@ impl TagTemplate {
         &self.text
     }
 
-    pub(super) fn kind(&self) -> Kind {
+    pub(super) fn kind(&self) -> TemplateKind {
         if self.branch.is_some() || self.has(Placeholder::Branch) {
-            Kind::Branch
+            TemplateKind::Branch
         } else if self.has(Placeholder::Sha) {
-            Kind::Sha
+            TemplateKind::Sha
         } else if self.has(Placeholder::Version) {
-            Kind::Version
+            TemplateKind::Version
         } else {
-            Kind::Newest
+            TemplateKind::Newest
         }
     }
 

@@ -7,7 +7,7 @@ use pixi_oci_registry::{check_tag, push::TagRule};
 
 use pixi_oci_project::version::{Release, Version, VersionScheme, is_numbers};
 
-use super::template::{Kind, TagTemplate, release_of_tag, tag_text, version_tag};
+use super::template::{TagTemplate, TemplateKind, release_of_tag, tag_text, version_tag};
 
 /// What tags are made of.
 #[derive(Debug, Clone)]
@@ -71,7 +71,7 @@ pub enum TagError {
     },
 }
 
-pub(super) struct Wanted {
+pub(super) struct WantedTag {
     pub tag: String,
     pub rule: TagRule,
     pub of_release: OfRelease,
@@ -91,7 +91,7 @@ pub(super) enum OfRelease {
 }
 
 /// The tags of the command line, else the configured ones; and those that need a number which the release does not have.
-pub(super) fn wanted(input: &TagPlanInput<'_>) -> Result<(Vec<Wanted>, Vec<(String, &'static str)>), TagError> {
+pub(super) fn wanted(input: &TagPlanInput<'_>) -> Result<(Vec<WantedTag>, Vec<(String, &'static str)>), TagError> {
     let mut left_out = Vec::new();
     let wanted = if input.explicit.is_empty() {
         configured(input, &mut left_out)
@@ -101,20 +101,20 @@ pub(super) fn wanted(input: &TagPlanInput<'_>) -> Result<(Vec<Wanted>, Vec<(Stri
     Ok((wanted, left_out))
 }
 
-fn configured(input: &TagPlanInput<'_>, left_out: &mut Vec<(String, &'static str)>) -> Vec<Wanted> {
+fn configured(input: &TagPlanInput<'_>, left_out: &mut Vec<(String, &'static str)>) -> Vec<WantedTag> {
     let Some(version) = input.version else { return Vec::new() };
-    let mut wanted: Vec<(usize, Wanted)> = Vec::new();
+    let mut wanted: Vec<(usize, WantedTag)> = Vec::new();
     for template in input.templates {
         let is_release = version.release().is_some();
         let (order, of_release) = match template.kind() {
-            Kind::Version if is_release => (0, OfRelease::Own),
-            Kind::Version => (0, OfRelease::Version),
-            Kind::Sha => (1, OfRelease::Never),
-            Kind::Newest if is_release => (5 - template.numbers(), OfRelease::Newest(template.numbers())),
+            TemplateKind::Version if is_release => (0, OfRelease::Own),
+            TemplateKind::Version => (0, OfRelease::Version),
+            TemplateKind::Sha => (1, OfRelease::Never),
+            TemplateKind::Newest if is_release => (5 - template.numbers(), OfRelease::Newest(template.numbers())),
             // `latest@main` says in so many words what it wants.
-            Kind::Branch if template.branch().is_some() && on_branch(template, version) => (6, OfRelease::Own),
-            Kind::Branch if on_branch(template, version) => (6, OfRelease::Never),
-            Kind::Newest | Kind::Branch => continue,
+            TemplateKind::Branch if template.branch().is_some() && on_branch(template, version) => (6, OfRelease::Own),
+            TemplateKind::Branch if on_branch(template, version) => (6, OfRelease::Never),
+            TemplateKind::Newest | TemplateKind::Branch => continue,
         };
         if let Some(part) = version.release().and_then(|release| template.missing(release)) {
             left_out.push((template.as_str().to_owned(), part));
@@ -123,7 +123,7 @@ fn configured(input: &TagPlanInput<'_>, left_out: &mut Vec<(String, &'static str
         let rule = if order == 0 && is_release { TagRule::Immutable } else { TagRule::Moving };
         let template = template.clone().with_suffix(input.suffix);
         if let Some(tag) = template.expand(version, input.sha) {
-            wanted.push((order, Wanted { tag, rule, of_release }));
+            wanted.push((order, WantedTag { tag, rule, of_release }));
         }
     }
     wanted.sort_by_key(|(order, _)| *order);
@@ -144,7 +144,7 @@ pub(super) fn implied_version(input: &TagPlanInput<'_>) -> Option<Version> {
     releases.iter().all(fits).then(|| Version::Release(longest.clone()))
 }
 
-fn explicit_one(input: &TagPlanInput<'_>, tag: &str) -> Result<Wanted, TagError> {
+fn explicit_one(input: &TagPlanInput<'_>, tag: &str) -> Result<WantedTag, TagError> {
     if check_tag(tag).is_err() {
         return Err(TagError::NotATag { tag: tag.chars().take(200).collect() });
     }
@@ -153,7 +153,7 @@ fn explicit_one(input: &TagPlanInput<'_>, tag: &str) -> Result<Wanted, TagError>
         let version = input.version.map_or("an unknown version".to_owned(), Version::to_string);
         Err(TagError::DevTag { tag: tag.to_owned(), what, version })
     };
-    let wanted = |rule, of_release| Ok(Wanted { tag: tag.to_owned(), rule, of_release });
+    let wanted = |rule, of_release| Ok(WantedTag { tag: tag.to_owned(), rule, of_release });
     if is_latest(tag, input.suffix) {
         let configured = input.version.is_some_and(|version| {
             let branch = input.templates.iter().filter(|template| template.branch().is_some());
@@ -182,7 +182,7 @@ fn explicit_one(input: &TagPlanInput<'_>, tag: &str) -> Result<Wanted, TagError>
         };
     }
     let own = release.is_some_and(|_| {
-        let mut version = input.templates.iter().filter(|template| template.kind() == Kind::Version).cloned();
+        let mut version = input.templates.iter().filter(|template| template.kind() == TemplateKind::Version).cloned();
         let expand = |template: TagTemplate| template.with_suffix(input.suffix).expand(input.version?, None);
         version.any(|template| expand(template).as_deref() == Some(tag))
     });

@@ -21,7 +21,7 @@ use crate::{
 
 /// Where the bytes of a blob are that is to be sent. They can be read more than once.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
+pub enum UploadSource {
     /// In memory: an image configuration.
     Bytes(Vec<u8>),
     /// In a file: a layer. It is hashed while it is sent.
@@ -135,7 +135,7 @@ impl Registry {
     ///
     /// [`ErrorKind::DigestMismatch`](crate::ErrorKind::DigestMismatch) when the registry confirms the blob and does not have it, or the file is not the blob;
     /// [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge), [`ErrorKind::Quota`](crate::ErrorKind::Quota) and others when the registry refuses.
-    pub async fn put_blob(&self, blob: &Descriptor, source: &Source, open: Option<Upload>) -> Result<(), Error> {
+    pub async fn put_blob(&self, blob: &Descriptor, source: &UploadSource, open: Option<Upload>) -> Result<(), Error> {
         let what = format!("blob {}", blob.digest);
         let mut attempts = Attempts::default();
         let (mut open, mut lost) = (open, false);

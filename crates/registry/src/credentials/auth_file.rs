@@ -38,7 +38,7 @@ struct Login {
 
 /// What a file has for a repository.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Entry {
+pub(super) enum StoredLogin {
     /// In the file itself.
     Found(Credentials),
     /// With a program. `only` when it is configured for just this registry.
@@ -80,21 +80,21 @@ pub(super) fn parse(bytes: &[u8]) -> Result<AuthFile, String> {
 impl AuthFile {
     /// What there is for a repository: the helper of its registry, the entry of the longest part of its name, the
     /// helper of all registries.
-    pub(super) fn entry(mut self, repository: &Repository) -> Result<Option<Entry>, String> {
+    pub(super) fn entry(mut self, repository: &Repository) -> Result<Option<StoredLogin>, String> {
         let host = repository.host();
         for key in keys(host) {
             let helper = self.cred_helpers.as_ref().and_then(|helpers| helpers.get(&key));
             if let Some(name) = helper.filter(|name| !name.is_empty()) {
-                return Ok(Some(Entry::Helper { name: name.clone(), server: server(host), only: true }));
+                return Ok(Some(StoredLogin::Helper { name: name.clone(), server: server(host), only: true }));
             }
         }
         if let Some(login) = best(self.auths.take().unwrap_or_default(), repository)
             && let Some(found) = login.credentials()?
         {
-            return Ok(Some(Entry::Found(found)));
+            return Ok(Some(StoredLogin::Found(found)));
         }
         let store = self.creds_store.filter(|name| !name.is_empty());
-        Ok(store.map(|name| Entry::Helper { name, server: server(host), only: false }))
+        Ok(store.map(|name| StoredLogin::Helper { name, server: server(host), only: false }))
     }
 }
 
@@ -117,15 +117,15 @@ impl Login {
 
 /// Asks the helper, if there is one to ask. `path` is where it is looked for.
 pub(super) async fn open(
-    entry: Option<Entry>,
+    entry: Option<StoredLogin>,
     repository: &Repository,
     path: Option<&OsStr>,
     source_name: &str,
 ) -> Result<Option<Credentials>, Error> {
     let (name, server, only) = match entry {
         None => return Ok(None),
-        Some(Entry::Found(found)) => return Ok(Some(found)),
-        Some(Entry::Helper { name, server, only }) => (name, server, only),
+        Some(StoredLogin::Found(found)) => return Ok(Some(found)),
+        Some(StoredLogin::Helper { name, server, only }) => (name, server, only),
     };
     let source_name = format!("docker-credential-{name}, which {source_name} names,");
     let failed = |reason: &str| bad(repository, &source_name, reason.to_owned());

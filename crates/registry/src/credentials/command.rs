@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const MAX_OUTPUT: u64 = 1 << 20;
 
 /// What a program said, and whether it ended well.
-pub(super) struct Output {
+pub(super) struct ProgramOutput {
     pub(super) success: bool,
     pub(super) stdout: Vec<u8>,
 }
@@ -37,7 +37,11 @@ pub(super) async fn token(command: &[String]) -> Result<Secret, String> {
 }
 
 /// Runs a program without a shell. Its stderr is nobody's business: it may repeat the secret.
-pub(super) async fn run(mut command: Command, input: Option<&str>, patience: Duration) -> Result<Output, String> {
+pub(super) async fn run(
+    mut command: Command,
+    input: Option<&str>,
+    patience: Duration,
+) -> Result<ProgramOutput, String> {
     let mut child = command
         .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
         .stdout(Stdio::piped())
@@ -58,7 +62,7 @@ pub(super) async fn run(mut command: Command, input: Option<&str>, patience: Dur
             pipe.take(MAX_OUTPUT).read_to_end(&mut stdout).await.map_err(|error| error.to_string())?;
         }
         let status = child.wait().await.map_err(|error| error.to_string())?;
-        Ok(Output { success: status.success(), stdout })
+        Ok(ProgramOutput { success: status.success(), stdout })
     };
     match tokio::time::timeout(patience, work).await {
         Ok(result) => result,
@@ -68,7 +72,7 @@ pub(super) async fn run(mut command: Command, input: Option<&str>, patience: Dur
 
 /// Docker's credential helpers (github.com/docker/docker-credential-helpers): `get` with the server on stdin. `path` is
 /// the `PATH` in which the program is.
-pub(super) async fn helper(name: &str, path: Option<&OsStr>, server: &str) -> Result<Output, String> {
+pub(super) async fn helper(name: &str, path: Option<&OsStr>, server: &str) -> Result<ProgramOutput, String> {
     // The name becomes a program's; it comes from a file that may have been copied from anywhere.
     if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
         return Err("the helper's name is no name of a program".into());

@@ -14,7 +14,7 @@ use super::{
     plan::PushLayer,
 };
 use crate::{
-    client::{Registry, Source},
+    client::{Registry, UploadSource},
     error::Error,
     event::Arrival,
 };
@@ -36,7 +36,7 @@ pub async fn push_layers(mut layers: UnboundedReceiver<PushLayer>, registry: &Re
     let mut arrivals = stream::poll_fn(|context| layers.poll_recv(context))
         .filter(|layer| ready(seen.insert(layer.descriptor.digest)))
         .map(async |layer| {
-            let source = layer.source.map(Source::File);
+            let source = layer.source.map(UploadSource::File);
             let how = arrive(&Blob { descriptor: &layer.descriptor, source }, &[], registry, false).await;
             (layer.descriptor.digest, how)
         })

@@ -11,7 +11,7 @@ use pixi_oci_layer::Digest;
 
 use super::plan::{MountFrom, PushPlan, PushReport};
 use crate::{
-    client::{Mount, Registry, Source},
+    client::{Mount, Registry, UploadSource},
     error::{Error, ErrorKind},
     event::{Arrival, Event},
 };
@@ -27,7 +27,7 @@ pub(super) struct Blobs<'a> {
 
 pub(super) struct Blob<'a> {
     pub(super) descriptor: &'a Descriptor,
-    pub(super) source: Option<Source>,
+    pub(super) source: Option<UploadSource>,
 }
 
 impl<'a> Blobs<'a> {
@@ -36,7 +36,7 @@ impl<'a> Blobs<'a> {
         let mut seen = BTreeSet::new();
         let mut layers: Vec<Blob<'a>> = Vec::new();
         for layer in plan.images.iter().flat_map(|image| &image.layers) {
-            let source = layer.source.clone().map(Source::File);
+            let source = layer.source.clone().map(UploadSource::File);
             if seen.insert(layer.descriptor.digest) {
                 layers.push(Blob { descriptor: &layer.descriptor, source });
             } else if let Some(known) = layers.iter_mut().find(|blob| blob.descriptor.digest == layer.descriptor.digest)
@@ -47,8 +47,10 @@ impl<'a> Blobs<'a> {
         }
         let configs =
             plan.images.iter().map(|image| &image.config).filter(|config| seen.insert(config.descriptor.digest));
-        let configs = configs
-            .map(|config| Blob { descriptor: &config.descriptor, source: Some(Source::Bytes(config.bytes.clone())) });
+        let configs = configs.map(|config| Blob {
+            descriptor: &config.descriptor,
+            source: Some(UploadSource::Bytes(config.bytes.clone())),
+        });
         Self { layers, configs: configs.collect() }
     }
 

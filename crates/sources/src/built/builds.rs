@@ -38,7 +38,7 @@ pub struct Builds<'a> {
     pub(super) cache: WheelCache,
     podman: Option<Podman>,
     jobs: Vec<Job>,
-    pub(super) known: BTreeMap<usize, Known>,
+    pub(super) known: BTreeMap<usize, TargetFacts>,
     /// A layout that is being written.
     layout: Option<TempDir>,
 }
@@ -53,7 +53,7 @@ struct Job {
 
 /// What is known of a target.
 #[derive(Default)]
-pub(super) struct Known {
+pub(super) struct TargetFacts {
     /// The digest of its base image; `None` in it for `scratch`.
     pub(super) base: Option<Option<String>>,
     installed: Option<Installed>,

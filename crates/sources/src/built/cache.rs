@@ -14,7 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use pixi_oci_cachedir::{Entry, Root, trim};
+use pixi_oci_cachedir::{FileSet, Root, trim};
 use pixi_oci_platform::{open_lock, touch};
 use tempfile::TempDir;
 
@@ -102,7 +102,7 @@ impl WheelCache {
             let size = files.iter().filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum();
             // Without its record, a wheel is not there.
             let paths = [record].into_iter().chain(files.iter().map(fs::DirEntry::path)).collect();
-            entries.push(Entry { used, size, paths });
+            entries.push(FileSet { used, size, paths });
         }
         trim(entries, limit)
     }

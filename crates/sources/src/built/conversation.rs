@@ -47,7 +47,7 @@ pub struct Order {
 }
 
 #[derive(Deserialize)]
-struct Wanted {
+struct BuildRequires {
     requires: Vec<String>,
 }
 
@@ -171,7 +171,7 @@ fn converse(
     let reader = std::thread::spawn(move || {
         let mut output = BufReader::new(output);
         let mut read = || -> io::Result<()> {
-            let wanted: Wanted = parse(&line_of(&mut output)?)?;
+            let wanted: BuildRequires = parse(&line_of(&mut output)?)?;
             let _ = answers.send(Ok(Answer::Wants(wanted.requires)));
             let made: Made = parse(&line_of(&mut output)?)?;
             if made.bytes > MAX_WHEEL {

@@ -9,14 +9,19 @@ use pep508_rs::{ExtraName, Requirement, VerbatimUrl, VersionOrUrl};
 use super::NotStatic;
 use crate::{
     listing::Listing,
-    pyproject::{License, Person, Project, Readme},
+    pyproject::{License, Person, ProjectTable, Readme},
 };
 
 /// The content of `WHEEL` of a wheel for any Python 3.
 pub const WHEEL: &str = "Wheel-Version: 1.0\nGenerator: pixi-oci\nRoot-Is-Purelib: true\nTag: py3-none-any\n";
 
 /// The content of `METADATA` of a project of this version with these licence texts.
-pub fn metadata(project: &Project, version: &str, licenses: &[String], listing: &Listing) -> Result<String, NotStatic> {
+pub fn metadata(
+    project: &ProjectTable,
+    version: &str,
+    licenses: &[String],
+    listing: &Listing,
+) -> Result<String, NotStatic> {
     let mut headers: Vec<(String, String)> = Vec::new();
     let mut add = |name: &str, value: &str| headers.push((name.to_owned(), value.to_owned()));
     add("Metadata-Version", "2.4");
@@ -93,7 +98,7 @@ fn requirement(text: &str, extra: Option<&str>) -> Result<String, NotStatic> {
     })
 }
 
-fn readme(project: &Project, listing: &Listing) -> Result<Option<(String, String)>, NotStatic> {
+fn readme(project: &ProjectTable, listing: &Listing) -> Result<Option<(String, String)>, NotStatic> {
     let (file, content_type) = match &project.readme {
         None => return Ok(None),
         Some(Readme::Table { text: Some(text), file: None, content_type }) => {
@@ -112,7 +117,7 @@ fn readme(project: &Project, listing: &Listing) -> Result<Option<(String, String
 }
 
 /// The licence texts of a project: what it names, else what is called like `defaults`.
-pub fn license_files(project: &Project, defaults: &[&str], listing: &Listing) -> Result<Vec<String>, NotStatic> {
+pub fn license_files(project: &ProjectTable, defaults: &[&str], listing: &Listing) -> Result<Vec<String>, NotStatic> {
     let named = project.license_files.as_ref().map(|files| files.iter().map(String::as_str).collect());
     let mut patterns: Vec<&str> = named.unwrap_or_else(|| defaults.to_vec());
     if let Some(License::Table { file: Some(file), .. }) = &project.license {
@@ -128,7 +133,7 @@ pub fn license_files(project: &Project, defaults: &[&str], listing: &Listing) ->
 }
 
 /// The content of `entry_points.txt`, if there are any.
-pub fn entry_points(project: &Project) -> Result<Option<String>, NotStatic> {
+pub fn entry_points(project: &ProjectTable) -> Result<Option<String>, NotStatic> {
     let scripts = [("console_scripts", &project.scripts), ("gui_scripts", &project.gui_scripts)];
     let groups = scripts.into_iter().chain(project.entry_points.iter().map(|(group, points)| (group.as_str(), points)));
     let mut text = String::new();

@@ -5,13 +5,13 @@ use serde_json::Value;
 use super::{NotStatic, rule::Package};
 use crate::{
     listing::Listing,
-    pyproject::{Project, PyProject},
+    pyproject::{ProjectTable, PyProject},
     vcs,
 };
 
 /// The version: static, or git's, or a plain text that a module assigns, or what is locked.
 pub fn version(
-    project: &Project,
+    project: &ProjectTable,
     pyproject: &PyProject,
     package: &Package,
     listing: &Listing,

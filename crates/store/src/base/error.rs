@@ -5,7 +5,7 @@ use pixi_oci_layer::{DiffId, Digest};
 
 /// Why there is no base image to build on.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum BaseError {
     /// The text names no base image.
     #[error("{text:?} is not a base image: {reason}")]
     Reference {
@@ -114,8 +114,8 @@ pub enum Problem {
 
 impl Problem {
     /// Says which base image has the problem.
-    pub(crate) fn of(self, reference: impl ToString) -> Error {
-        Error::Unusable { reference: reference.to_string(), source: Box::new(self) }
+    pub(crate) fn of(self, reference: impl ToString) -> BaseError {
+        BaseError::Unusable { reference: reference.to_string(), source: Box::new(self) }
     }
 
     /// A document that is not what it should be.

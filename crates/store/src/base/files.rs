@@ -11,10 +11,10 @@ use pixi_oci_image::Architecture;
 use pixi_oci_layer::{DirectoryAttributes, Mode};
 
 use super::{
-    BaseImage, Error, Problem,
+    BaseError, BaseImage, Problem,
     listing::{Attributes, Listing},
     store::Store,
-    tree::{self, Known, Tree},
+    tree::{self, NodeKind, Tree},
 };
 
 /// The files of a base image.
@@ -26,7 +26,7 @@ pub struct BaseFiles {
 
 /// What is at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Entry {
+pub enum BaseEntry {
     /// A directory.
     Directory,
     /// A regular file, or a device or pipe.
@@ -45,7 +45,7 @@ impl BaseFiles {
     /// # Errors
     ///
     /// A layer that cannot be read or whose links make no sense; the cache cannot be read.
-    pub fn read(image: &BaseImage, cache: &Root) -> Result<Self, Error> {
+    pub fn read(image: &BaseImage, cache: &Root) -> Result<Self, BaseError> {
         let of = |problem: Problem| problem.of(&image.reference);
         let store = Store::open(cache).map_err(|error| of(error.into()))?;
         let (mut tree, budget) = (tree::empty(), Arc::default());
@@ -62,22 +62,22 @@ impl BaseFiles {
     }
 
     /// What is at an absolute path. Links on the way to it are followed, it itself is not.
-    pub fn lookup(&self, path: &str) -> Option<Entry> {
+    pub fn lookup(&self, path: &str) -> Option<BaseEntry> {
         Some(self.entry(self.tree.walk(path.as_bytes(), false)?))
     }
 
     /// What is at an absolute path when all links are followed, and the path without links where it really is. Never a
     /// link; `None` also for links that lead nowhere.
-    pub fn resolve(&self, path: &str) -> Option<(String, Entry)> {
+    pub fn resolve(&self, path: &str) -> Option<(String, BaseEntry)> {
         let real = self.tree.walk(path.as_bytes(), true)?;
         Some((format!("/{}", self.path(real)), self.entry(real)))
     }
 
-    fn entry(&self, id: Id) -> Entry {
+    fn entry(&self, id: Id) -> BaseEntry {
         match self.tree.node(id) {
-            Node::Directory(_) => Entry::Directory,
-            Node::File(_) => Entry::File,
-            Node::Symlink(_, target) => Entry::Symlink(String::from_utf8_lossy(target).into_owned()),
+            Node::Directory(_) => BaseEntry::Directory,
+            Node::File(_) => BaseEntry::File,
+            Node::Symlink(_, target) => BaseEntry::Symlink(String::from_utf8_lossy(target).into_owned()),
         }
     }
 
@@ -98,7 +98,9 @@ impl BaseFiles {
     /// before their paths.
     pub fn special_directories(&self) -> impl Iterator<Item = (String, DirectoryAttributes)> {
         self.tree.below(ROOT).filter_map(|(path, id)| {
-            let Known::Directory(Some(Attributes { mode, uid, gid })) = self.tree.node(id).value() else { return None };
+            let NodeKind::Directory(Some(Attributes { mode, uid, gid })) = self.tree.node(id).value() else {
+                return None;
+            };
             let mode = Mode::new(*mode)?;
             let path = String::from_utf8_lossy(&path).into_owned();
             Some((path, DirectoryAttributes { mode, owner: *uid, group: *gid }))
@@ -115,7 +117,7 @@ impl BaseFiles {
         LIBC_PLACES.iter().find_map(|place| {
             let path = format!("{}/libc.so.6", place.replace("{}", multiarch));
             match self.tree.node(self.tree.walk(path.as_bytes(), true)?).value() {
-                Known::File(file) => {
+                NodeKind::File(file) => {
                     file.glibc.filter(|glibc| glibc.is_for(self.architecture)).map(|glibc| glibc.version)
                 }
                 _ => None,
@@ -162,19 +164,19 @@ mod tests {
             ("b", link("a")),
             ("dangling", link("/none")),
         ]]);
-        let dash = Some(("/usr/bin/dash".to_owned(), Entry::File));
+        let dash = Some(("/usr/bin/dash".to_owned(), BaseEntry::File));
         for path in ["/bin/sh", "/usr/bin/dash", "/out/sh", "/abs", "bin/../bin/./sh", "/../bin/sh"] {
             assert_eq!(files.resolve(path), dash, "{path}");
         }
-        assert_eq!(files.resolve("/out"), Some(("/usr/bin".into(), Entry::Directory)));
-        assert_eq!(files.resolve("/"), Some(("/".into(), Entry::Directory)));
-        assert_eq!(files.lookup("/out/sh"), Some(Entry::Symlink("dash".into())));
-        assert_eq!(files.lookup("/bin"), Some(Entry::Symlink("usr/bin".into())));
-        assert_eq!(files.lookup("/usr"), Some(Entry::Directory), "implied");
+        assert_eq!(files.resolve("/out"), Some(("/usr/bin".into(), BaseEntry::Directory)));
+        assert_eq!(files.resolve("/"), Some(("/".into(), BaseEntry::Directory)));
+        assert_eq!(files.lookup("/out/sh"), Some(BaseEntry::Symlink("dash".into())));
+        assert_eq!(files.lookup("/bin"), Some(BaseEntry::Symlink("usr/bin".into())));
+        assert_eq!(files.lookup("/usr"), Some(BaseEntry::Directory), "implied");
         for none in ["/loop", "/a", "/dangling", "/none", "/bin/sh/x", "/loop/x"] {
             assert_eq!(files.resolve(none), None, "{none}");
         }
-        assert_eq!(files.lookup("/loop"), Some(Entry::Symlink("loop".into())));
+        assert_eq!(files.lookup("/loop"), Some(BaseEntry::Symlink("loop".into())));
     }
 
     #[test]
@@ -212,14 +214,14 @@ mod tests {
             ],
             &[("lib", Action::Directory(None)), ("", Action::Directory(None))],
         ]);
-        assert_eq!(files.lookup("/usr/lib/b"), Some(Entry::File));
-        assert_eq!(files.lookup("/f"), Some(Entry::Directory));
-        assert_eq!(files.lookup("/d"), Some(Entry::File));
+        assert_eq!(files.lookup("/usr/lib/b"), Some(BaseEntry::File));
+        assert_eq!(files.lookup("/f"), Some(BaseEntry::Directory));
+        assert_eq!(files.lookup("/d"), Some(BaseEntry::File));
         assert_eq!(files.lookup("/d/x"), None);
-        assert_eq!(files.lookup("/made/here/c"), Some(Entry::File));
-        assert_eq!(files.lookup("/hard"), Some(Entry::File));
-        assert_eq!(files.lookup("/hardlink"), Some(Entry::Symlink("usr/lib".into())));
-        assert_eq!(files.lookup("/lib"), Some(Entry::Directory));
+        assert_eq!(files.lookup("/made/here/c"), Some(BaseEntry::File));
+        assert_eq!(files.lookup("/hard"), Some(BaseEntry::File));
+        assert_eq!(files.lookup("/hardlink"), Some(BaseEntry::Symlink("usr/lib".into())));
+        assert_eq!(files.lookup("/lib"), Some(BaseEntry::Directory));
         assert_eq!(files.lookup("/lib/a"), None);
     }
 

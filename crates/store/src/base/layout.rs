@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use pixi_oci_image::{AssembleInput, ImageSettings, Index, Platform, assemble};
 
-use super::{BaseImage, Error, Problem};
+use super::{BaseError, BaseImage, Problem};
 use crate::{OciLayout, publish};
 
 /// Writes a base image with its variables into an empty layout. Its layers are those of the image; its documents are new.
@@ -12,7 +12,7 @@ use crate::{OciLayout, publish};
 /// # Errors
 ///
 /// The image has settings that no image may have; the disk fails.
-pub fn write_base(image: &BaseImage, layout: &OciLayout) -> Result<(), Error> {
+pub fn write_base(image: &BaseImage, layout: &OciLayout) -> Result<(), BaseError> {
     write(image, layout).map_err(|problem| problem.of(&image.reference))
 }
 

@@ -2,7 +2,7 @@
 
 use pixi_oci_layer::Digest;
 
-use super::{BaseOptions, BaseRef, Error, LayoutImage, Problem, Source, Store, local, registry::BaseRegistry};
+use super::{BaseError, BaseOptions, BaseRef, LayoutImage, Problem, Source, Store, local, registry::BaseRegistry};
 
 /// The digest of what a base image's name means at present; `None` for `scratch`, which cannot change.
 ///
@@ -11,8 +11,8 @@ use super::{BaseOptions, BaseRef, Error, LayoutImage, Problem, Source, Store, lo
 ///
 /// # Errors
 /// Names that only skopeo reads have no digest in them; the image is not there.
-pub async fn present_digest(base: &BaseRef, options: &BaseOptions<'_>) -> Result<Option<Digest>, Error> {
-    let not_pinnable = |reason: &str| Error::Reference { text: base.to_string(), reason: reason.to_owned() };
+pub async fn present_digest(base: &BaseRef, options: &BaseOptions<'_>) -> Result<Option<Digest>, BaseError> {
+    let not_pinnable = |reason: &str| BaseError::Reference { text: base.to_string(), reason: reason.to_owned() };
     let source = match base {
         BaseRef::Scratch => return Ok(None),
         BaseRef::Proxied(_) => {

@@ -5,7 +5,7 @@ use std::{fmt, path::PathBuf};
 use oci_spec::distribution::Reference;
 use pixi_oci_layer::Digest;
 
-use super::Error;
+use super::BaseError;
 
 /// Where a base image is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,9 +44,9 @@ impl BaseRef {
     ///
     /// # Errors
     ///
-    /// [`Error::Reference`]: an unknown transport, no path, a digest that is none.
-    pub fn parse(text: &str) -> Result<Self, Error> {
-        let bad = |reason: &str| Error::Reference { text: without_credentials(text), reason: reason.to_owned() };
+    /// [`BaseError::Reference`]: an unknown transport, no path, a digest that is none.
+    pub fn parse(text: &str) -> Result<Self, BaseError> {
+        let bad = |reason: &str| BaseError::Reference { text: without_credentials(text), reason: reason.to_owned() };
         if text.is_empty() || text.contains(char::is_control) || text.contains(char::is_whitespace) {
             return Err(bad("it is empty or contains white space"));
         }
@@ -188,7 +188,7 @@ mod tests {
             "Ubuntu:24.04",
             &format!("ubuntu@sha512:{}", "0".repeat(128)),
         ] {
-            assert!(matches!(BaseRef::parse(bad), Err(Error::Reference { .. })), "{bad}");
+            assert!(matches!(BaseRef::parse(bad), Err(BaseError::Reference { .. })), "{bad}");
         }
     }
 

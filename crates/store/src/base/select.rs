@@ -17,7 +17,7 @@ use super::{
 
 /// An image manifest and what it names.
 #[derive(Debug)]
-pub(crate) struct Found {
+pub(crate) struct SelectedManifest {
     pub digest: Digest,
     /// Of the outermost index.
     pub index_digest: Option<Digest>,
@@ -36,7 +36,7 @@ struct Candidate {
 }
 
 /// Finds the image of an architecture, in indexes of indexes too.
-pub(crate) async fn select(source: &Source, architecture: Architecture) -> Result<Found, Problem> {
+pub(crate) async fn select(source: &Source, architecture: Architecture) -> Result<SelectedManifest, Problem> {
     let mut available = BTreeSet::new();
     let mut candidates = suitable(source.roots().await?, architecture, None, &mut available);
     for _ in 0..MAX_OPENED {
@@ -60,7 +60,13 @@ pub(crate) async fn select(source: &Source, architecture: Architecture) -> Resul
                 }
                 let said = [Some(&configuration.platform), entry.platform.as_ref()];
                 let variant = said.into_iter().flatten().find_map(|platform| platform.variant()).map(str::to_owned);
-                return Ok(Found { digest: descriptor.digest, index_digest, variant, configuration, layers });
+                return Ok(SelectedManifest {
+                    digest: descriptor.digest,
+                    index_digest,
+                    variant,
+                    configuration,
+                    layers,
+                });
             }
         }
     }

@@ -20,9 +20,6 @@ use crate::Error;
 /// How much of skopeo's complaint an error repeats, in characters.
 const MAX_OUTPUT: usize = 2000;
 
-/// How the names of directories begin that skopeo writes to.
-pub(crate) const PREFIX: &str = ".skopeo-";
-
 /// An image in the form of `dir:`; it is removed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Copied(StagedDirectory);
@@ -40,8 +37,7 @@ pub(crate) async fn copy(
     program: &Path,
     store: &Store,
 ) -> Result<Copied, Problem> {
-    let made = StagedDirectory::new(store.dir(), PREFIX);
-    let copied = Copied(made.map_err(Error::io("create a directory in", store.dir()))?);
+    let copied = Copied(store.staging_directory()?);
     fs::create_dir(copied.dir()).map_err(Error::io("create", &copied.dir()))?;
     let mut to = std::ffi::OsString::from("dir:");
     to.push(copied.dir());

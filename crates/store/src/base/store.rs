@@ -15,14 +15,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use pixi_oci_cachedir::{Blobs, Held, Root, sha256_of, staged_file, sweep_directories, sweep_files};
+use pixi_oci_cachedir::{Blobs, Held, Root, StagedDirectory, sha256_of, staged_file, sweep_directories, sweep_files};
 use pixi_oci_image::Descriptor;
 use pixi_oci_layer::Digest;
 use pixi_oci_registry::document::MAX_DOCUMENT;
 use serde::{Serialize, de::DeserializeOwned};
 use tempfile::NamedTempFile;
 
-use super::skopeo;
 use crate::Error;
 
 /// Where everything is, below the root of the caches; raised when the form changes.
@@ -45,18 +44,18 @@ impl Store {
         let dir = root.join(PLACE);
         fs::create_dir_all(&dir).map_err(Error::io("create", &dir))?;
         sweep_files(&dir, STAGING_PREFIX).map_err(Error::io("clean up", &dir))?;
-        sweep_directories(&dir, skopeo::PREFIX);
+        sweep_directories(&dir, STAGING_PREFIX);
         Ok(Self { root: root.clone(), blobs: Blobs::new(root, dir.join("blobs")), dir })
-    }
-
-    /// Where temporary files may be.
-    pub(crate) fn dir(&self) -> &Path {
-        &self.dir
     }
 
     /// A file that is not finished yet; it is removed when it is dropped.
     pub(crate) fn staging(&self) -> Result<NamedTempFile, Error> {
         staged_file(&self.dir, STAGING_PREFIX).map_err(Error::io("create a file in", &self.dir))
+    }
+
+    /// A directory for what becomes blobs; it is removed when it is dropped.
+    pub(crate) fn staging_directory(&self) -> Result<StagedDirectory, Error> {
+        StagedDirectory::new(&self.dir, STAGING_PREFIX).map_err(Error::io("create a directory in", &self.dir))
     }
 
     /// Where a blob is, or would be.

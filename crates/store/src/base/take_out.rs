@@ -17,9 +17,9 @@ use oci_read::{tar, tree::Node};
 use pixi_oci_platform::{Links, open};
 
 use super::{
-    BaseImage, Error, Problem,
+    BaseError, BaseImage, Problem,
     listing::{Listing, open_tar},
-    tree::{self, Known, Origin},
+    tree::{self, NodeKind, Origin},
 };
 
 /// A project with more than this is none.
@@ -43,7 +43,7 @@ pub struct TakenOut {
 /// # Errors
 ///
 /// There is no such directory in the image; a layer cannot be read; the disk fails. `to` then has a part of it.
-pub fn take_out(image: &BaseImage, directory: &str, to: &Path) -> Result<TakenOut, Error> {
+pub fn take_out(image: &BaseImage, directory: &str, to: &Path) -> Result<TakenOut, BaseError> {
     taken(image, directory, to).map_err(|problem| problem.of(&image.reference))
 }
 
@@ -71,7 +71,7 @@ fn taken(image: &BaseImage, directory: &str, to: &Path) -> Result<TakenOut, Prob
             Node::Directory(_) => fs::create_dir(to.join(&path)).map_err(write(&to.join(&path)))?,
             Node::Symlink(_, target) => links.push((path, String::from_utf8_lossy(target).into_owned())),
             Node::File(known) => {
-                let Known::File(file) = known else { continue };
+                let NodeKind::File(file) = known else { continue };
                 files += 1;
                 // A hard link to nothing has no content.
                 let origin = file.origin.ok_or_else(|| Problem::NoContent { path: path.clone() })?;

@@ -1,6 +1,6 @@
 //! The tree of a base image: which entry of which layer each path is.
 
-use oci_read::tree::{self, Error, Node};
+use oci_read::tree::{self, Node, TreeError};
 
 use super::{
     glibc::Glibc,
@@ -9,7 +9,7 @@ use super::{
 
 /// What is known of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Known {
+pub(crate) enum NodeKind {
     Directory(Option<Attributes>),
     File(FileNode),
     Link,
@@ -33,15 +33,15 @@ pub(crate) struct Origin {
 }
 
 /// The paths of an image.
-pub(crate) type Tree = tree::Tree<Known>;
+pub(crate) type Tree = tree::Tree<NodeKind>;
 
 /// An image without layers.
 pub(crate) fn empty() -> Tree {
-    Tree::new(Known::Directory(None))
+    Tree::new(NodeKind::Directory(None))
 }
 
 /// Puts a layer on top, or says why that cannot be done. `layer` is its number, from the lowest.
-pub(crate) fn apply(tree: &mut Tree, items: &[Item], layer: u32) -> Result<(), Error> {
+pub(crate) fn apply(tree: &mut Tree, items: &[Item], layer: u32) -> Result<(), TreeError> {
     // Whiteouts hide what is in lower layers, never what is in their own, wherever they stand in it.
     for item in items {
         match item.action {
@@ -53,22 +53,22 @@ pub(crate) fn apply(tree: &mut Tree, items: &[Item], layer: u32) -> Result<(), E
     items.iter().filter(|item| !item.path.is_empty()).try_for_each(|item| add(tree, item, layer))
 }
 
-fn add(tree: &mut Tree, item: &Item, layer: u32) -> Result<(), Error> {
+fn add(tree: &mut Tree, item: &Item, layer: u32) -> Result<(), TreeError> {
     let node = match &item.action {
         Action::Remove | Action::Empty => return Ok(()),
-        Action::Directory(attributes) => Node::Directory(Known::Directory(*attributes)),
+        Action::Directory(attributes) => Node::Directory(NodeKind::Directory(*attributes)),
         Action::File(glibc) => {
             let origin = Some(Origin { layer, entry: item.entry });
-            Node::File(Known::File(FileNode { glibc: *glibc, origin }))
+            Node::File(NodeKind::File(FileNode { glibc: *glibc, origin }))
         }
-        Action::Symlink(target) => Node::Symlink(Known::Link, target.as_bytes().into()),
+        Action::Symlink(target) => Node::Symlink(NodeKind::Link, target.as_bytes().into()),
         // A link to something that is not there makes a runtime fail; here it is a file of which nothing is known.
         Action::HardLink(target) => {
             let found = tree.find(target.as_bytes(), false)?.map(|id| tree.node(id));
-            let nothing = || Node::File(Known::File(FileNode::default()));
+            let nothing = || Node::File(NodeKind::File(FileNode::default()));
             found.filter(|node| !node.is_directory()).cloned().unwrap_or_else(nothing)
         }
     };
-    let parent = tree.parent(item.path.as_bytes(), &Known::Directory(None))?;
+    let parent = tree.parent(item.path.as_bytes(), &NodeKind::Directory(None))?;
     tree.put(parent.id, tree::split(item.path.as_bytes()).1, node).map(drop)
 }

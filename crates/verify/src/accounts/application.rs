@@ -3,13 +3,13 @@
 use oci_read::tar::Kind;
 use pixi_oci_formats::file_list::{FileList, Listed, PLACE};
 
-use super::{Claim, Comparison, Hashes, Layer, fits, needed_directories, owner, record};
+use super::{Claim, Comparison, Hashes, ReadLayer, fits, needed_directories, owner, record};
 use crate::report::{Rule, printable};
 
 const LABEL: &str = "the list of the project's files";
 
 /// Compares the layer with its list.
-pub(super) fn check(layer: &Layer, found: &mut Comparison<'_>) {
+pub(super) fn check(layer: &ReadLayer, found: &mut Comparison<'_>) {
     let Some(bytes) = layer.documents.get(PLACE.as_bytes()) else {
         let text = "lists the project's files, and is not there; images of older versions do not have it: build anew";
         return found.path(Rule::Removed, PLACE.as_bytes(), text);

@@ -16,11 +16,11 @@ struct Record {
 
 #[derive(Deserialize)]
 struct PathsData {
-    paths: Vec<Listed>,
+    paths: Vec<PathRecord>,
 }
 
 #[derive(Deserialize)]
-struct Listed {
+struct PathRecord {
     #[serde(rename = "_path")]
     path: String,
     /// The path in the package, if it is another.

@@ -3,10 +3,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::{Facts, Layer, Purpose};
-
-/// Where variables of packages are.
-pub(super) const ENV_VARS_D: &str = "/etc/conda/env_vars.d/";
+use super::{Facts, Purpose, ReadLayer};
+use crate::places::ENV_VARS_D;
 
 /// Between the lines on shell and origin and the activation, and after it.
 const FRAMES: [(&str, &str); 3] = [
@@ -30,7 +28,7 @@ pub(super) struct Variables(HashMap<String, BTreeSet<String>>);
 
 impl Variables {
     /// Those of the configuration, of the project's manifest, and of packages.
-    pub fn new(facts: &Facts<'_>, layers: &[(Purpose, &Layer)]) -> Self {
+    pub fn new(facts: &Facts<'_>, layers: &[(Purpose, &ReadLayer)]) -> Self {
         let mut all = Self(HashMap::new());
         for (name, value) in facts.variables.iter().filter_map(|variable| variable.split_once('=')) {
             all.add(name, value);
@@ -82,12 +80,6 @@ impl Variables {
     fn has(&self, name: &str, value: &str) -> bool {
         self.0.get(name).is_some_and(|values| values.contains(value))
     }
-}
-
-/// Whether a file says variables that the entrypoint may set.
-pub(super) fn is_document(path: &[u8]) -> bool {
-    let Ok(path) = std::str::from_utf8(path) else { return false };
-    path.ends_with("/pixi.toml") || path.ends_with("/pyproject.toml") || path.contains(ENV_VARS_D)
 }
 
 /// The error is the first line that is something else.

@@ -6,13 +6,11 @@ use oci_read::tar::Kind;
 use pixi_oci_formats::layer_table;
 use sha2::{Digest as _, Sha256};
 
-use super::{Comparison, Facts, Layer, Purpose, entrypoint, needed_directories, owner};
-use crate::report::{Rule, printable};
-
-/// The environment's variables for Apptainer.
-pub(super) const APPTAINER: &str = ".singularity.d/env/91-pixi-oci.sh";
-/// Activates the environment, where only a shell can.
-pub(crate) const ENTRYPOINT: &str = "opt/pixi/entrypoint";
+use super::{Comparison, Facts, Purpose, ReadLayer, entrypoint, needed_directories, owner};
+use crate::{
+    places::{APPTAINER, ENTRYPOINT},
+    report::{Rule, printable},
+};
 
 /// Where pixi keeps what it knows of tasks with inputs or outputs.
 const TASK_CACHE: &str = ".pixi/task-cache-v0";
@@ -56,7 +54,12 @@ fn rules(facts: &Facts<'_>) -> BTreeMap<String, Rules> {
 }
 
 /// Compares the layer, one of `layers`, with the rules.
-pub(super) fn check(facts: &Facts<'_>, layer: &Layer, layers: &[(Purpose, &Layer)], found: &mut Comparison<'_>) {
+pub(super) fn check(
+    facts: &Facts<'_>,
+    layer: &ReadLayer,
+    layers: &[(Purpose, &ReadLayer)],
+    found: &mut Comparison<'_>,
+) {
     let mut rules = rules(facts);
     let needed = needed_directories(layer);
     for entry in &layer.entries {

@@ -7,7 +7,7 @@ use serde::de::IgnoredAny;
 
 use super::Purpose;
 use crate::{
-    layer::Layer,
+    layer::ReadLayer,
     report::{Findings, PackageKind, PackageRecord, Rule, Severity, printable},
 };
 
@@ -26,7 +26,7 @@ pub(super) struct Table {
 
 /// Reads the table of an image, and compares it with the package layers. That there is one, the environment layer's rules
 /// say.
-pub(super) fn read(layers: &[(Purpose, &Layer)], findings: &mut Findings) -> Table {
+pub(super) fn read(layers: &[(Purpose, &ReadLayer)], findings: &mut Findings) -> Table {
     let documents = layers.iter().filter(|(purpose, _)| *purpose == Purpose::Environment);
     let found = documents.filter_map(|(_, layer)| Some((layer, layer.documents.get(PLACE.as_bytes())?))).next();
     let Some((layer, bytes)) = found else { return Table::default() };

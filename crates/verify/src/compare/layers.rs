@@ -30,7 +30,7 @@ pub struct LayerComparison {
 }
 
 /// A layer with its descriptor and history.
-struct Layer<'a> {
+struct ComparedLayer<'a> {
     report: &'a LayerReport,
     descriptor: Descriptor,
     content: String,
@@ -39,14 +39,14 @@ struct Layer<'a> {
 /// All layers of both images. Those of one diff id belong together; of the others those of one content, then those of one place.
 pub fn compare(original: (&Path, &ImageReport), again: (&Path, &ImageReport)) -> io::Result<Vec<LayerComparison>> {
     let ours = layers(original)?;
-    let mut theirs: Vec<Option<Layer<'_>>> = layers(again)?.into_iter().map(Some).collect();
-    let mut counterparts: Vec<Option<Layer<'_>>> = ours.iter().map(|_| None).collect();
+    let mut theirs: Vec<Option<ComparedLayer<'_>>> = layers(again)?.into_iter().map(Some).collect();
+    let mut counterparts: Vec<Option<ComparedLayer<'_>>> = ours.iter().map(|_| None).collect();
     for rule in [
-        |a: &Layer<'_>, b: &Layer<'_>| a.report.diff_id == b.report.diff_id,
-        |a: &Layer<'_>, b: &Layer<'_>| a.content == b.content,
+        |a: &ComparedLayer<'_>, b: &ComparedLayer<'_>| a.report.diff_id == b.report.diff_id,
+        |a: &ComparedLayer<'_>, b: &ComparedLayer<'_>| a.content == b.content,
     ] {
         for (layer, counterpart) in ours.iter().zip(&mut counterparts).filter(|(_, found)| found.is_none()) {
-            let fits = |other: &&mut Option<Layer<'_>>| other.as_ref().is_some_and(|other| rule(layer, other));
+            let fits = |other: &&mut Option<ComparedLayer<'_>>| other.as_ref().is_some_and(|other| rule(layer, other));
             *counterpart = theirs.iter_mut().find(fits).and_then(Option::take);
         }
     }
@@ -65,7 +65,7 @@ pub fn compare(original: (&Path, &ImageReport), again: (&Path, &ImageReport)) ->
     Ok(found)
 }
 
-fn layers<'a>((dir, image): (&Path, &'a ImageReport)) -> io::Result<Vec<Layer<'a>>> {
+fn layers<'a>((dir, image): (&Path, &'a ImageReport)) -> io::Result<Vec<ComparedLayer<'a>>> {
     let manifest = peek::manifest(dir, &image.manifest)?;
     let config = peek::config(dir, &image.config)?;
     let said = config.layer_history().map(|entry| entry.created_by.clone().unwrap_or_default());
@@ -73,11 +73,15 @@ fn layers<'a>((dir, image): (&Path, &'a ImageReport)) -> io::Result<Vec<Layer<'a
     let contents = contents.chain(std::iter::repeat(String::new()));
     let layers = image.layers.iter().zip(manifest.layers).zip(contents);
     Ok(layers
-        .map(|((report, descriptor), content)| Layer { report, descriptor, content: printable(content.as_bytes()) })
+        .map(|((report, descriptor), content)| ComparedLayer {
+            report,
+            descriptor,
+            content: printable(content.as_bytes()),
+        })
         .collect())
 }
 
-fn pair(layer: (&Path, &Layer<'_>), other: Option<(&Path, &Layer<'_>)>) -> io::Result<LayerComparison> {
+fn pair(layer: (&Path, &ComparedLayer<'_>), other: Option<(&Path, &ComparedLayer<'_>)>) -> io::Result<LayerComparison> {
     let sameness = match other {
         Some((_, other)) if other.report.digest == layer.1.report.digest => Sameness::Identical,
         Some((_, other)) if other.report.diff_id == layer.1.report.diff_id => Sameness::Content,
@@ -96,7 +100,7 @@ fn pair(layer: (&Path, &Layer<'_>), other: Option<(&Path, &Layer<'_>)>) -> io::R
     })
 }
 
-fn first_difference(left: (&Path, &Layer<'_>), right: (&Path, &Layer<'_>)) -> io::Result<String> {
+fn first_difference(left: (&Path, &ComparedLayer<'_>), right: (&Path, &ComparedLayer<'_>)) -> io::Result<String> {
     let (mut left, mut right) = (open(left)?, open(right)?);
     loop {
         let (ours, theirs) = match (left.next_entry()?, right.next_entry()?) {
@@ -141,6 +145,6 @@ fn path(entry: &Entry) -> String {
     format!("/{}", printable(&entry.path))
 }
 
-fn open((dir, layer): (&Path, &Layer<'_>)) -> io::Result<Reader<Unpacked<'static>>> {
+fn open((dir, layer): (&Path, &ComparedLayer<'_>)) -> io::Result<Reader<Unpacked<'static>>> {
     peek::layer(dir, &layer.descriptor).map(Reader::new)
 }

@@ -6,7 +6,7 @@ use url::Url;
 
 use crate::{
     ManifestError, PixiConfig, ProxyConfig, PypiConfig, RepodataConfig, RepodataForms,
-    toml::{Entry, ManifestText, Section},
+    toml::{Element, ManifestText, Section},
 };
 use pixi_oci_net::{S3Bucket, TlsRootCerts, mask_user_info, redact};
 
@@ -74,12 +74,12 @@ fn key(section: &Section<'_>, kebab: &str) -> String {
 fn positive(section: &Section<'_>, key: &str) -> Result<Option<NonZeroUsize>, ManifestError> {
     match section.entry(key)? {
         None => Ok(None),
-        Some(Entry::Value(leaf)) => {
+        Some(Element::Value(leaf)) => {
             let number = leaf.value().as_integer().ok_or_else(|| leaf.wanted("an integer"))?;
             let number = usize::try_from(number).ok().and_then(NonZeroUsize::new);
             number.map(Some).ok_or_else(|| leaf.error(format!("`{}.{key}` must be at least 1", section.name())))
         }
-        Some(Entry::Table(table)) => Err(table.error(format!("`{}.{key}` must be an integer", section.name()))),
+        Some(Element::Table(table)) => Err(table.error(format!("`{}.{key}` must be an integer", section.name()))),
     }
 }
 
@@ -96,7 +96,7 @@ fn url(section: &Section<'_>, key: &str) -> Result<Option<Url>, ManifestError> {
 
 fn urls(section: &Section<'_>, key: &str) -> Result<Vec<Url>, ManifestError> {
     let entries = section.list(key)?.unwrap_or_default();
-    let url = |entry: &Entry<'_>| {
+    let url = |entry: &Element<'_>| {
         let wrong = || entry.error(format!("`{}` must be URLs, such as https://host.example/", join(section, key)));
         parse(&entry.string()?).ok_or_else(wrong)
     };

@@ -7,7 +7,7 @@ use crate::{
     platform::system_requirements,
     requirement::Context,
     task::TaskManifest,
-    toml::{Entry, Section},
+    toml::{Element, Section},
 };
 
 /// The name of the feature that the top-level tables make, and of the environment every workspace has.
@@ -119,7 +119,7 @@ impl Target {
 impl EnvironmentManifest {
     /// Reads a value of `[environments]`: a list of features or a table.
     pub(crate) fn read(environments: &Section<'_>, name: &str, context: Context<'_>) -> Result<Self, ManifestError> {
-        let Some(Entry::Table(section)) = environments.entry(name)? else {
+        let Some(Element::Table(section)) = environments.entry(name)? else {
             let features = environments.strings(name)?.unwrap_or_default();
             return Ok(Self { features, ..Self::default() });
         };

@@ -10,7 +10,7 @@ use crate::{
     Deferred, Feature, ManifestError, PypiRequirement, Requirement,
     manifest::feature::{DEFAULT, Target},
     pypi::normalized,
-    toml::{Entry, Section},
+    toml::{Element, Section},
 };
 
 /// A group may include another, that one a third, and so on.
@@ -91,7 +91,7 @@ struct Groups<'a> {
 }
 
 impl Groups<'_> {
-    fn step(&self, entry: &Entry<'_>) -> Result<(), ManifestError> {
+    fn step(&self, entry: &Element<'_>) -> Result<(), ManifestError> {
         self.steps.set(self.steps.get() + 1);
         if self.steps.get() > MAX_STEPS {
             return Err(entry.error(format!("the groups have more than {MAX_STEPS} entries with what they include")));
@@ -138,7 +138,7 @@ impl Groups<'_> {
         let Some(key) = section.keys().find(|key| normalized(key) == normalized(group)) else { return Ok(()) };
         for entry in section.list(key)?.unwrap_or_default() {
             self.step(&entry)?;
-            let Entry::Table(table) = &entry else {
+            let Element::Table(table) = &entry else {
                 list.push(parse(&entry, feature)?);
                 continue;
             };
@@ -157,7 +157,7 @@ impl Groups<'_> {
     }
 }
 
-fn parse(entry: &Entry<'_>, feature: &str) -> Result<PypiRequirement, ManifestError> {
+fn parse(entry: &Element<'_>, feature: &str) -> Result<PypiRequirement, ManifestError> {
     PypiRequirement::parse(&entry.string()?, feature).map_err(|message| entry.error(message))
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     ManifestError, VirtualPackage,
-    toml::{Entry, Section},
+    toml::{Element, Section},
 };
 
 /// Reads the table of a feature. macOS' part and keys nobody knows yet do not concern a linux image.
@@ -21,12 +21,12 @@ pub(crate) fn read(feature: &Section<'_>) -> Result<Vec<VirtualPackage>, Manifes
     }
     match table.entry("libc")? {
         // `libc = { family = "glibc", version = "2.28" }`
-        Some(Entry::Table(libc)) => {
+        Some(Element::Table(libc)) => {
             let family = libc.string("family")?.unwrap_or_else(|| "glibc".to_owned());
             let version = libc.string("version")?.ok_or_else(|| libc.error("`libc` needs a `version`"))?;
             add(&libc, "family", &format!("__{family}"), &version, "")?;
         }
-        Some(Entry::Value(leaf)) => add(&table, "libc", "__glibc", &leaf.string()?, "")?,
+        Some(Element::Value(leaf)) => add(&table, "libc", "__glibc", &leaf.string()?, "")?,
         None => {}
     }
     if let Some(architecture) = table.string("archspec")? {

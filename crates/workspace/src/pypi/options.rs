@@ -4,7 +4,7 @@ use url::Url;
 
 use crate::{
     ManifestError,
-    toml::{Entry, Section},
+    toml::{Element, Section},
 };
 
 /// The index that is used when none is named.
@@ -81,7 +81,7 @@ impl PypiOptions {
         let Some(table) = section.section("pypi-options")? else { return Ok(None) };
         let mut find_links = Vec::new();
         for entry in table.list("find-links")?.unwrap_or_default() {
-            let Entry::Table(link) = &entry else { return Err(entry.error("`find-links` must be tables")) };
+            let Element::Table(link) = &entry else { return Err(entry.error("`find-links` must be tables")) };
             find_links.push(match (url(link, "url")?, link.string("path")?) {
                 (Some(url), None) => FindLinks::Url(url),
                 (None, Some(path)) => FindLinks::Path(path),

@@ -9,7 +9,7 @@ use crate::{
     ManifestError,
     pypi::normalized,
     requirement::{Context, GitReference, git_reference},
-    toml::{Entry, Section},
+    toml::{Element, Section},
 };
 
 /// A Python requirement.
@@ -80,12 +80,12 @@ impl PypiRequirement {
             feature: context.feature.to_owned(),
         };
         let own = match table.entry(key)? {
-            Some(Entry::Value(leaf)) => {
+            Some(Element::Value(leaf)) => {
                 let text = leaf.value().as_str().ok_or_else(|| leaf.wanted("a version or a table"))?;
                 let version = version(text).map_err(|message| leaf.error(message))?;
                 return Ok(requirement(PypiSource::Registry { version, index: None }, Vec::new(), MarkerTree::TRUE));
             }
-            Some(Entry::Table(own)) => own,
+            Some(Element::Table(own)) => own,
             None => {
                 let version = VersionSpecifiers::empty();
                 return Ok(requirement(PypiSource::Registry { version, index: None }, Vec::new(), MarkerTree::TRUE));

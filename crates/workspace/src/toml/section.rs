@@ -38,7 +38,7 @@ pub(crate) struct Section<'a> {
 }
 
 /// An element of a list, or the value of a key: a table or something else.
-pub(crate) enum Entry<'a> {
+pub(crate) enum Element<'a> {
     Table(Section<'a>),
     Value(Leaf<'a>),
 }
@@ -99,8 +99,8 @@ impl<'a> Section<'a> {
     pub(crate) fn section(&self, key: &str) -> Result<Option<Section<'a>>, ManifestError> {
         match self.entry(key)? {
             None => Ok(None),
-            Some(Entry::Table(section)) => Ok(Some(section)),
-            Some(Entry::Value(leaf)) => Err(leaf.wanted("a table")),
+            Some(Element::Table(section)) => Ok(Some(section)),
+            Some(Element::Value(leaf)) => Err(leaf.wanted("a table")),
         }
     }
 
@@ -116,10 +116,10 @@ impl<'a> Section<'a> {
     }
 
     /// The value under `key`, whatever it is; an array of tables is an error here (see [`Self::list`]).
-    pub(crate) fn entry(&self, key: &str) -> Result<Option<Entry<'a>>, ManifestError> {
+    pub(crate) fn entry(&self, key: &str) -> Result<Option<Element<'a>>, ManifestError> {
         let Some(item) = self.raw(key) else { return Ok(None) };
         if let Some(table) = item.as_table_like() {
-            return Ok(Some(Entry::Table(Section {
+            return Ok(Some(Element::Table(Section {
                 manifest: self.manifest,
                 table,
                 name: self.path_of(key),
@@ -127,7 +127,7 @@ impl<'a> Section<'a> {
             })));
         }
         match item.as_value() {
-            Some(value) => Ok(Some(Entry::Value(Leaf { manifest: self.manifest, value, name: self.path_of(key) }))),
+            Some(value) => Ok(Some(Element::Value(Leaf { manifest: self.manifest, value, name: self.path_of(key) }))),
             None => Err(self.error_at(key, format!("`{}` cannot be an array of tables", self.path_of(key)))),
         }
     }
@@ -135,8 +135,8 @@ impl<'a> Section<'a> {
     fn leaf(&self, key: &str, wanted: &str) -> Result<Option<Leaf<'a>>, ManifestError> {
         match self.entry(key)? {
             None => Ok(None),
-            Some(Entry::Value(leaf)) => Ok(Some(leaf)),
-            Some(Entry::Table(section)) => {
+            Some(Element::Value(leaf)) => Ok(Some(leaf)),
+            Some(Element::Table(section)) => {
                 Err(section.error(format!("`{}` must be {wanted}, not a table", section.name)))
             }
         }
@@ -167,12 +167,12 @@ impl<'a> Section<'a> {
     }
 
     /// The elements of the list under `key`: `[…]` or `[[…]]`.
-    pub(crate) fn list(&self, key: &str) -> Result<Option<Vec<Entry<'a>>>, ManifestError> {
+    pub(crate) fn list(&self, key: &str) -> Result<Option<Vec<Element<'a>>>, ManifestError> {
         let Some(item) = self.raw(key) else { return Ok(None) };
         let name = self.path_of(key);
         if let Some(tables) = item.as_array_of_tables() {
             let entry = |table: &'a Table| {
-                Entry::Table(Section { manifest: self.manifest, table, name: name.clone(), span: table.span() })
+                Element::Table(Section { manifest: self.manifest, table, name: name.clone(), span: table.span() })
             };
             return Ok(Some(tables.iter().map(entry).collect()));
         }
@@ -182,9 +182,9 @@ impl<'a> Section<'a> {
         };
         let entry = |value: &'a Value| match value.as_inline_table() {
             Some(table) => {
-                Entry::Table(Section { manifest: self.manifest, table, name: name.clone(), span: value.span() })
+                Element::Table(Section { manifest: self.manifest, table, name: name.clone(), span: value.span() })
             }
-            None => Entry::Value(Leaf { manifest: self.manifest, value, name: name.clone() }),
+            None => Element::Value(Leaf { manifest: self.manifest, value, name: name.clone() }),
         };
         Ok(Some(array.iter().map(entry).collect()))
     }
@@ -192,7 +192,7 @@ impl<'a> Section<'a> {
     /// A list of strings.
     pub(crate) fn strings(&self, key: &str) -> Result<Option<Vec<String>>, ManifestError> {
         let Some(entries) = self.list(key)? else { return Ok(None) };
-        entries.iter().map(Entry::string).collect::<Result<_, _>>().map(Some)
+        entries.iter().map(Element::string).collect::<Result<_, _>>().map(Some)
     }
 
     /// A table of strings, in the manifest's order.
@@ -208,7 +208,7 @@ impl<'a> Section<'a> {
     }
 }
 
-impl Entry<'_> {
+impl Element<'_> {
     pub(crate) fn string(&self) -> Result<String, ManifestError> {
         match self {
             Self::Value(leaf) => leaf.string(),

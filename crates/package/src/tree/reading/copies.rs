@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, ops::ControlFlow};
 use pixi_oci_layer::{ContentStore, TreePath};
 use rattler_conda_types::package::PathType;
 
-use super::{Found, Patcher, Reading, patch};
+use super::{Patcher, ReadPath, Reading, patch};
 use crate::{
     archive::Part,
     error::{Error, Refusal},
@@ -24,22 +24,23 @@ impl Reading<'_> {
         // rattler copies what a link points to if its entry says `no_link` (`install/link.rs`).
         for at in 0..self.results.len() {
             let listed = self.listed(at);
-            if listed.path_type == PathType::SoftLink && listed.no_link && matches!(self.results[at], Found::Nothing) {
+            if listed.path_type == PathType::SoftLink && listed.no_link && matches!(self.results[at], ReadPath::Nothing)
+            {
                 let inode = self.target(self.plan.paths[at].index)?;
-                self.results[at] = Found::Later { inode };
+                self.results[at] = ReadPath::Later { inode };
             }
         }
         let later: Vec<_> = self
             .results
             .iter()
             .enumerate()
-            .filter_map(|(at, found)| if let Found::Later { inode } = found { Some((at, *inode)) } else { None })
+            .filter_map(|(at, found)| if let ReadPath::Later { inode } = found { Some((at, *inode)) } else { None })
             .collect();
 
         self.read_again(&later, store)?;
         for (at, inode) in later {
             let Some(placeholder) = &self.listed(at).prefix_placeholder else {
-                self.results[at] = Found::Verbatim { inode };
+                self.results[at] = ReadPath::Verbatim { inode };
                 continue;
             };
             // The other name may have had the same replaced: `perl` and `perl5.32.1` of one file.
@@ -55,7 +56,7 @@ impl Reading<'_> {
                     patched
                 }
             };
-            self.results[at] = Found::Patched { inode, patched };
+            self.results[at] = ReadPath::Patched { inode, patched };
         }
         Ok(())
     }

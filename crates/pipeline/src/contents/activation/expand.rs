@@ -5,7 +5,7 @@
 
 /// A variable, as far as it is known when the image is built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Known<'a> {
+pub enum Variable<'a> {
     /// Its value.
     Value(&'a str),
     /// Nothing sets it, so that it is empty.
@@ -15,7 +15,7 @@ pub enum Known<'a> {
 }
 
 /// Expands a value. The error names what only a running shell knows: `$HOME`, `$(…)`.
-pub fn expand<'a>(value: &str, known: &dyn Fn(&str) -> Known<'a>) -> Result<String, String> {
+pub fn expand<'a>(value: &str, known: &dyn Fn(&str) -> Variable<'a>) -> Result<String, String> {
     if !value.contains('$') {
         return Ok(value.to_owned());
     }
@@ -50,7 +50,7 @@ pub fn only_variables(value: &str) -> String {
 
 struct Quoted<'t, 'k, 'a> {
     rest: &'t str,
-    known: &'k dyn Fn(&str) -> Known<'a>,
+    known: &'k dyn Fn(&str) -> Variable<'a>,
 }
 
 impl<'t, 'a> Quoted<'t, '_, 'a> {
@@ -127,9 +127,9 @@ impl<'t, 'a> Quoted<'t, '_, 'a> {
 
     fn value(&self, name: &str) -> Result<Option<&'a str>, String> {
         match (self.known)(name) {
-            Known::Value(value) => Ok(Some(value)),
-            Known::Unset => Ok(None),
-            Known::AtRunTime => Err(format!("${name}")),
+            Variable::Value(value) => Ok(Some(value)),
+            Variable::Unset => Ok(None),
+            Variable::AtRunTime => Err(format!("${name}")),
         }
     }
 

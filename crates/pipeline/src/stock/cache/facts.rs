@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use pixi_oci_cachedir::{Entry, Root, trim};
-use pixi_oci_formats::layer_table::Known;
+use pixi_oci_cachedir::{FileSet, Root, trim};
+use pixi_oci_formats::layer_table::KnownArchive;
 use pixi_oci_layer::Digest;
 use pixi_oci_lock::Sha256;
 use pixi_oci_package::{CompleteFacts, Python, WheelFacts};
@@ -40,12 +40,12 @@ impl FactsCache {
     }
 
     /// What is known of a conda package.
-    pub fn conda(&self, archive: &Sha256) -> Option<Known<CompleteFacts>> {
+    pub fn conda(&self, archive: &Sha256) -> Option<KnownArchive<CompleteFacts>> {
         self.get(&conda_key(archive))
     }
 
     /// Keeps what is known of a conda package, if that is possible.
-    pub fn put_conda(&self, archive: &Sha256, known: &Known<CompleteFacts>) {
+    pub fn put_conda(&self, archive: &Sha256, known: &KnownArchive<CompleteFacts>) {
         self.put(&conda_key(archive), known);
     }
 
@@ -55,7 +55,7 @@ impl FactsCache {
         archive: &Sha256,
         python: &Python,
         direct_url: Option<&DirectUrl>,
-    ) -> Option<Known<WheelFacts>> {
+    ) -> Option<KnownArchive<WheelFacts>> {
         self.get(&wheel_key(archive, python, direct_url))
     }
 
@@ -65,7 +65,7 @@ impl FactsCache {
         archive: &Sha256,
         python: &Python,
         direct_url: Option<&DirectUrl>,
-        known: &Known<WheelFacts>,
+        known: &KnownArchive<WheelFacts>,
     ) {
         self.put(&wheel_key(archive, python, direct_url), known);
     }
@@ -80,7 +80,7 @@ impl FactsCache {
 
     /// Removes what was not used for longest until the rest is small.
     pub fn trim(&self) {
-        let _ = Entry::all_below(&self.directory).and_then(|entries| trim(entries, LIMIT));
+        let _ = FileSet::all_below(&self.directory).and_then(|entries| trim(entries, LIMIT));
     }
 
     fn put(&self, key: &str, known: &impl Serialize) {
@@ -112,7 +112,7 @@ mod tests {
         let archive = Sha256::from_bytes([7; 32]);
         assert_eq!(cache.conda(&archive), None);
         let facts = serde_json::from_str(r#"{"fileName":"a-1-0.conda","files":["bin/a"]}"#).unwrap();
-        let known = Known { size: 10, facts };
+        let known = KnownArchive { size: 10, facts };
         cache.put_conda(&archive, &known);
         assert_eq!(cache.conda(&archive), Some(known));
         let path = path_of(&cache.directory, &archive.to_string());
@@ -133,7 +133,7 @@ mod tests {
         };
         let facts: WheelFacts =
             serde_json::from_str(r#"{"file_name":"a.whl","paths":[{"path":"lib/a","is_directory":false}]}"#).unwrap();
-        let known = Known { size: 10, facts };
+        let known = KnownArchive { size: 10, facts };
         cache.put_wheel(&archive, &python(12), None, &known);
         assert_eq!(cache.wheel(&archive, &python(12), None), Some(known));
         assert_eq!(cache.wheel(&archive, &python(13), None), None);

@@ -32,11 +32,11 @@ pub struct Pushed {
 /// What was sent to a registry; what was sent last comes first.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Host {
-    repositories: Vec<Entry>,
+    repositories: Vec<PushedBlobs>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Entry {
+struct PushedBlobs {
     path: String,
     blobs: Vec<Digest>,
 }
@@ -57,7 +57,7 @@ impl Pushed {
             all.extend(before.into_iter().filter(|blob| !known.contains(blob)));
         }
         all.truncate(MAX_BLOBS);
-        host.repositories.insert(0, Entry { path: path.to_owned(), blobs: all });
+        host.repositories.insert(0, PushedBlobs { path: path.to_owned(), blobs: all });
         host.repositories.truncate(MAX_REPOSITORIES);
         // A cache that cannot be written only costs time.
         let _ = self.root.write(&self.file(repository), &host);

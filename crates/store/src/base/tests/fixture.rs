@@ -14,7 +14,7 @@ use pixi_oci_registry::RegistryAccess;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::base::{BaseImage, BaseOptions, BaseRef, Error, resolve_base};
+use crate::base::{BaseError, BaseImage, BaseOptions, BaseRef, resolve_base};
 
 pub(super) const OCI: [&str; 3] = [
     "application/vnd.oci.image.manifest.v1+json",
@@ -213,7 +213,7 @@ fn platform_of(text: &str) -> Value {
 }
 
 /// An error with its causes, as a user sees it.
-pub(super) fn chain(error: &Error) -> String {
+pub(super) fn chain(error: &BaseError) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {

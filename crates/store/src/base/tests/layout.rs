@@ -10,7 +10,7 @@ use pixi_oci_layer::{Compression, Digest};
 use serde_json::json;
 
 use super::fixture::{DOCKER, Dir, File, Fixture, Link, OCI, digest, gzip, layer, tar};
-use crate::base::{BaseFiles, Entry};
+use crate::base::{BaseEntry, BaseFiles};
 
 #[test]
 fn an_image_is_taken_over_with_its_layers_unchanged() {
@@ -160,14 +160,14 @@ fn the_files_of_all_layers() {
     let base = fixture.resolve(&fixture.layout(""), Amd64).unwrap();
 
     let check = |files: &BaseFiles| {
-        assert_eq!(files.resolve("/bin/sh"), Some(("/usr/bin/dash".into(), Entry::File)));
-        assert_eq!(files.resolve("/bin/bash"), Some(("/usr/bin/bash".into(), Entry::File)));
-        assert_eq!(files.lookup("/opt"), Some(Entry::Directory));
-        assert_eq!(files.lookup("/opt/new"), Some(Entry::File));
+        assert_eq!(files.resolve("/bin/sh"), Some(("/usr/bin/dash".into(), BaseEntry::File)));
+        assert_eq!(files.resolve("/bin/bash"), Some(("/usr/bin/bash".into(), BaseEntry::File)));
+        assert_eq!(files.lookup("/opt"), Some(BaseEntry::Directory));
+        assert_eq!(files.lookup("/opt/new"), Some(BaseEntry::File));
         for hidden in ["/opt/old", "/opt/old/file", "/srv/gone", "/srv/.wh.gone", "/usr/.wh..wh.aufs"] {
             assert_eq!(files.lookup(hidden), None, "{hidden}");
         }
-        assert_eq!(files.lookup(&format!("/{long}")), Some(Entry::File));
+        assert_eq!(files.lookup(&format!("/{long}")), Some(BaseEntry::File));
         match &libc {
             Some(_) => assert!(files.glibc().is_some_and(|version| version > (2, 17))),
             None => eprintln!("SKIPPED: there is no /lib/x86_64-linux-gnu/libc.so.6 here"),
