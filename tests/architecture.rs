@@ -27,6 +27,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "pixi-oci-airgap",
         &[
+            "contents",
             "fetch",
             "layer",
             "lock",
@@ -42,6 +43,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("pixi-oci-cachedir", &[]),
+    ("pixi-oci-contents", &["formats", "layer", "net", "project", "workspace"]),
     ("pixi-oci-fetch", &["lock", "net"]),
     ("pixi-oci-formats", &["layer", "oci-read"]),
     ("pixi-oci-git", &[]),
@@ -55,6 +57,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "pixi-oci-pipeline",
         &[
+            "contents",
             "fetch",
             "formats",
             "image",
@@ -115,6 +118,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "pixi-oci-sources",
         &[
+            "contents",
             "fetch",
             "git",
             "image",

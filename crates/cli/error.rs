@@ -7,9 +7,9 @@ use pixi_oci_publish::PublishError;
 use pixi_oci_workspace::ManifestError;
 
 use crate::{
-    blockers,
+    output::blockers,
+    output::text::{chain, harmful, printable},
     output::{Output, Shape},
-    text::{chain, harmful, printable},
 };
 
 /// The failure of a command.

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{events::Line, output::Output};
+use crate::{output::Output, output::events::Line};
 use tokio::signal::unix::{SignalKind, signal};
 
 static INTERRUPTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);

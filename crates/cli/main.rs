@@ -9,30 +9,24 @@
 #![allow(rustdoc::broken_intra_doc_links, rustdoc::invalid_html_tags, rustdoc::bare_urls)]
 
 mod args;
-mod blockers;
 mod changed;
 mod channels;
 mod cli;
 mod commands;
 mod error;
-mod events;
 mod habits;
 mod interrupt;
-mod matrix;
 mod means;
 mod output;
-mod plan_table;
-mod progress;
 mod publication;
 mod surroundings;
-mod text;
 mod version;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::{cli::Cli, events::Line};
+use crate::{cli::Cli, output::events::Line};
 
 fn main() -> ExitCode {
     pixi_oci_platform::one_heap_a_cpu();
@@ -42,7 +36,7 @@ fn main() -> ExitCode {
         Err(error) => return output::parsing_failed(&error),
     };
     let output = cli.common.output();
-    let (version, release) = (events::VERSION, env!("CARGO_PKG_VERSION"));
+    let (version, release) = (output::events::VERSION, env!("CARGO_PKG_VERSION"));
     output.event(&Line::Started { version, release, command: cli.command.name() });
     interrupt::watch_signals(&output);
     let code = match (cli.command.run(&output), interrupt::exit_code()) {

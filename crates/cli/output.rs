@@ -1,5 +1,10 @@
 //! The only writer to stdout and stderr. stdout is the result; everything else goes to stderr.
 
+pub mod blockers;
+pub mod events;
+pub mod progress;
+pub mod text;
+
 use std::{
     io::{self, Write},
     process::ExitCode,
@@ -9,11 +14,11 @@ use std::{
 use indicatif::MultiProgress;
 use pixi_oci_net::redact_text;
 
-use crate::{
-    events::{self, Line},
-    habits,
+use self::{
+    events::Line,
     text::{causes, printable},
 };
+use crate::habits;
 
 /// How much is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, num::NonZeroU64, path::PathBuf, process::ExitCode};
 
+use pixi_oci_plan::size;
 use pixi_oci_project::{Declared, Inputs, Project, Session};
 use pixi_oci_publish::{
     DestinationReport, PublishError, PublishReport, PublishRequest, PublishSource, Settings, Status, publish_images,
@@ -11,11 +12,11 @@ use pixi_oci_workspace::OciConfig;
 
 use crate::{
     args::{ImageArgs, PublishingArgs, Selection, registries::logins},
-    blockers,
     error::CliError,
     means::{LayerArgs, Means},
     output::Output,
-    progress::{Progress, size},
+    output::blockers,
+    output::progress::Progress,
 };
 
 /// The workspace, if there is one, and a session.

@@ -36,7 +36,7 @@ from_plan!(
     pixi_oci_lock::Error,
     pixi_oci_package::Error,
     pixi_oci_package::PrefixError,
-    pixi_oci_pipeline::ApplicationError,
+    pixi_oci_contents::ApplicationError,
     pixi_oci_pipeline::Error,
     pixi_oci_pipeline::SourceWheelError,
     pixi_oci_project::Error,

@@ -78,7 +78,7 @@ pub fn product(projects: Vec<Project>, request: &ProductRequest, session: &Sessi
     let platforms = platforms(&environments, session)?;
     let first = environments.first().ok_or(ProductRequestError::NoEnvironments)?;
     let (workspace, lock) = (&first.project.workspace, &first.project.lock);
-    let name = project::name(&workspace.name);
+    let name = project::name(&workspace.about.name);
     let product = Product::new(staging.path());
     let mut written = Written::default();
     let subdirs = subdirs(&platforms);
@@ -108,7 +108,7 @@ pub fn product(projects: Vec<Project>, request: &ProductRequest, session: &Sessi
         pixi_oci: request.version.clone(),
         pixi: programs.pixi,
         name: name.clone(),
-        workspace_manifest: workspace.manifest_file_name.clone(),
+        workspace_manifest: workspace.manifest_file_name(),
         lock_file_digest,
         platforms: subdirs,
         executed: sources::executed(&written.environments),
@@ -118,7 +118,7 @@ pub fn product(projects: Vec<Project>, request: &ProductRequest, session: &Sessi
         programs: programs.files,
     };
     let names: Vec<String> = environments.iter().map(|e| e.project.configuration.environment.clone()).collect();
-    let input = ScriptInput { name: &name, workspace_manifest: &workspace.manifest_file_name, environments: &names };
+    let input = ScriptInput { name: &name, workspace_manifest: &workspace.manifest_file_name(), environments: &names };
     write_scripts(&product, &input)?;
     product.bytes(&place(MANIFEST)?, false, &manifest.to_bytes())?;
     let digest = product.finish()?;
@@ -155,7 +155,8 @@ fn platforms<'a>(environments: &'a [Environment], session: &Session) -> Result<V
     let mut platforms = Vec::new();
     for Environment { project, sources } in environments {
         let workdir = &project.configuration.workdir;
-        for (target, wheels) in project.targets.iter().zip(&sources.wheels) {
+        for target in &project.targets {
+            let wheels = sources.wheels(target);
             let mut packages = locked(&target.packages, workdir);
             find_archives(&mut packages, session)?;
             // Files on this machine that the lock file has no hash of are read anew.

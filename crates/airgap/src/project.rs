@@ -9,7 +9,7 @@ use pixi_oci_workspace::Workspace;
 
 use super::Environment;
 use crate::Error;
-use pixi_oci_pipeline::{Application, ApplicationError, ApplicationInput, application, without_missing_scripts};
+use pixi_oci_contents::{Application, ApplicationError, ApplicationInput, application, without_missing_scripts};
 use pixi_oci_project::Include;
 
 /// The files of a workspace.
@@ -116,7 +116,7 @@ impl Files<'_> {
         let mut sources: Vec<String> = Vec::new();
         let mut missing = BTreeSet::new();
         for environment in self.environments {
-            for (target, wheels) in environment.project.targets.iter().zip(&environment.sources.wheels) {
+            for target in &environment.project.targets {
                 let activation =
                     self.workspace.activation(&environment.project.configuration.environment, target.platform.target());
                 sources.extend(activation.into_iter().flat_map(|mut activation| {
@@ -132,7 +132,7 @@ impl Files<'_> {
                 });
                 // What is elsewhere on this machine has no place in a project.
                 sources.extend(paths.filter(|path| !path.starts_with('/') && !path.starts_with("..")));
-                let own = wheels.values().filter_map(|wheel| wheel.directory.as_ref());
+                let own = environment.sources.wheels(target).values().filter_map(|wheel| wheel.directory.as_ref());
                 sources.extend(own.map(|directory| directory.display().to_string()));
             }
         }
@@ -157,7 +157,7 @@ impl Files<'_> {
         Ok(application(&ApplicationInput {
             root: &self.workspace.root,
             workdir: self.name,
-            always: &[self.workspace.manifest_file_name.clone(), "pixi.lock".into()],
+            always: &[self.workspace.manifest_file_name(), "pixi.lock".into()],
             include,
             exclude: &exclude,
             directories: &[],

@@ -5,6 +5,7 @@ use std::{env, process::ExitCode};
 use clap::Args;
 use pixi_oci_pipeline::BuildReport;
 use pixi_oci_plan::build;
+use pixi_oci_plan::size;
 use pixi_oci_podman::{find_container_engine, load};
 use pixi_oci_project::{Declared, Project, Session};
 
@@ -13,7 +14,7 @@ use crate::{
     error::CliError,
     means::{LayerArgs, Means},
     output::Output,
-    progress::{Progress, size},
+    output::progress::Progress,
 };
 
 /// Build the images of a locked workspace and write them to an OCI layout or archive.

@@ -4,13 +4,13 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use pixi_oci_cachedir::Root;
+use pixi_oci_plan::size;
 use serde::Serialize;
 
 use crate::{
     error::CliError,
     means::{CacheDir, bytes},
     output::Output,
-    progress::size,
 };
 
 /// Show the cache, or make it smaller.

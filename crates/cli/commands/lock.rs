@@ -11,8 +11,8 @@ use crate::{
     error::CliError,
     means::Means,
     output::Output,
-    progress::Progress,
-    text::printable,
+    output::progress::Progress,
+    output::text::printable,
 };
 
 /// Choose packages for every environment and platform of the workspace, and write pixi.lock.

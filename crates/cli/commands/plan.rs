@@ -1,5 +1,7 @@
 //! `pixi-oci plan`
 
+pub mod matrix;
+
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
@@ -12,11 +14,9 @@ use crate::{
     args::{ImageArgs, PublishingArgs, Selection, Workspaces},
     changed::has_changed,
     error::CliError,
-    matrix,
     means::{LayerArgs, Means},
     output::Output,
-    plan_table,
-    progress::Progress,
+    output::progress::Progress,
 };
 
 /// Show what a build would do: layers and their packages, what is there already, what would be downloaded, and the digest.
@@ -87,7 +87,7 @@ pub fn run(args: PlanArgs, output: &Output) -> Result<ExitCode, CliError> {
         return Err(CliError::Usage("several workspaces are for --matrix; plan one at a time".into()));
     }
     let plans = plans(&args, output)?;
-    let text = if args.json { serde_json::to_string_pretty(&plans)? } else { plan_table::text(&plans) };
+    let text = if args.json { serde_json::to_string_pretty(&plans)? } else { pixi_oci_plan::text(&plans) };
     show(&text, output)
 }
 

@@ -11,6 +11,7 @@ use std::{
 
 use clap::Args;
 use pixi_oci_airgap::{ProductReport, ProductRequest, product};
+use pixi_oci_plan::size;
 use pixi_oci_project::{Declared, Inputs, Project, Session};
 use pixi_oci_workspace::{Include, OciConfig};
 
@@ -19,7 +20,7 @@ use crate::{
     error::CliError,
     means::Means,
     output::Output,
-    progress::{Progress, size},
+    output::progress::Progress,
 };
 
 /// Write an air-gap product: a directory with the workspace, its packages and scripts for machines without a network.

@@ -7,11 +7,11 @@ use pixi_oci_publish::{PublishRequest, PublishSource, prune};
 
 use crate::{
     args::{PublishingArgs, Selection, SettingArgs, WorkspacePath},
-    blockers,
     error::CliError,
     means::Means,
     output::Output,
-    progress::Progress,
+    output::blockers,
+    output::progress::Progress,
     publication::Publication,
 };
 

@@ -57,7 +57,7 @@ impl LockFile {
     /// # Errors
     /// As for [`Self::read`].
     pub fn of(workspace: &Workspace) -> Result<Self, Error> {
-        let mut lock = Self::read(&workspace.lock_path)?.with_platform_names(&workspace.platforms);
+        let mut lock = Self::read(&workspace.lock_path())?.with_platform_names(&workspace.platforms);
         let hashes = workspace.oci.hashes.iter().filter_map(|(name, hash)| Some((name.clone(), hash.parse().ok()?)));
         lock.hashes = hashes.collect();
         // What is wrong in the manifest is an error when the two are compared.

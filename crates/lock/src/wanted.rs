@@ -30,17 +30,24 @@ pub struct Wanted {
     pub pypi: Vec<PypiRequirement>,
     /// Source packages of which only the dependencies are wanted.
     pub dev: Vec<String>,
+    /// By what rules it is solved.
+    pub options: SolveRules,
+    /// The environment's solve group.
+    pub solve_group: Option<String>,
+    /// Everything the target is assumed to have: what pixi assumes of every platform of the subdir, and what the
+    /// platform and `[system-requirements]` declare.
+    pub virtual_packages: Vec<VirtualPackage>,
+}
+
+/// How an environment is solved, beside what it wants.
+#[derive(Debug, Clone, Default)]
+pub struct SolveRules {
     /// The channels, highest priority first, none twice. Of a solve group: of all its environments.
     pub channels: Vec<ManifestChannel>,
     /// How much the order of the channels matters.
     pub channel_priority: ChannelPriority,
     /// Which versions are preferred.
     pub solve_strategy: SolveStrategy,
-    /// The environment's solve group.
-    pub solve_group: Option<String>,
-    /// Everything the target is assumed to have: what pixi assumes of every platform of the subdir, and what the
-    /// platform and `[system-requirements]` declare.
-    pub virtual_packages: Vec<VirtualPackage>,
     /// What is too new to be used.
     pub exclude_newer: ExcludeNewer,
     /// Indexes and the like. Of a solve group: of all its environments.
@@ -61,9 +68,9 @@ pub fn wanted(workspace: &Workspace, environment: &str, platform: &ManifestPlatf
         None => features.clone(),
     };
     let mut wanted = compose(workspace, environment, &features, platform)?;
-    wanted.channels = channels(workspace, &shared)?;
-    wanted.pypi_options = pypi_options(environment, workspace, &shared)?;
-    wanted.exclude_newer = exclude_newer(workspace, &wanted.channels)?;
+    wanted.options.channels = channels(workspace, &shared)?;
+    wanted.options.pypi_options = pypi_options(environment, workspace, &shared)?;
+    wanted.options.exclude_newer = exclude_newer(workspace, &wanted.options.channels)?;
     wanted.solve_group = group;
     Ok(wanted)
 }
@@ -82,9 +89,9 @@ pub fn wanted_by_group(workspace: &Workspace, group: &str, platform: &ManifestPl
     }
     let mut wanted = compose(workspace, group, &features, platform)?;
     let all = features_of_group(workspace, group)?;
-    wanted.channels = channels(workspace, &all)?;
-    wanted.pypi_options = pypi_options(group, workspace, &all)?;
-    wanted.exclude_newer = exclude_newer(workspace, &wanted.channels)?;
+    wanted.options.channels = channels(workspace, &all)?;
+    wanted.options.pypi_options = pypi_options(group, workspace, &all)?;
+    wanted.options.exclude_newer = exclude_newer(workspace, &wanted.options.channels)?;
     wanted.solve_group = Some(group.to_owned());
     Ok(wanted)
 }
@@ -119,13 +126,9 @@ fn compose(
         constraints: Vec::new(),
         pypi: Vec::new(),
         dev: Vec::new(),
-        channels: Vec::new(),
-        channel_priority: ChannelPriority::default(),
-        solve_strategy: SolveStrategy::default(),
+        options: SolveRules::default(),
         solve_group: None,
         virtual_packages: virtual_packages(features, platform),
-        exclude_newer: ExcludeNewer::default(),
-        pypi_options: PypiOptions::default(),
     };
     let (mut priority, mut strategy) = (None, None);
     for feature in features {
@@ -145,8 +148,8 @@ fn compose(
         wanted.pypi.extend(parts.pypi);
         wanted.dev.extend(parts.dev);
     }
-    wanted.channel_priority = priority.unwrap_or_default();
-    wanted.solve_strategy = strategy.unwrap_or_default();
+    wanted.options.channel_priority = priority.unwrap_or_default();
+    wanted.options.solve_strategy = strategy.unwrap_or_default();
     Ok(wanted)
 }
 

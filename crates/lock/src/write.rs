@@ -97,7 +97,7 @@ pub async fn lock(workspace: &Workspace, client: &Client, options: LockOptions<'
     }
     let text = document.render(workspace)?;
     let before = work.previous.as_ref().map(|previous| previous.text.as_str());
-    let new = LockFile::parse(&workspace.lock_path, &text)?.with_platform_names(&workspace.platforms);
+    let new = LockFile::parse(&workspace.lock_path(), &text)?.with_platform_names(&workspace.platforms);
     Ok(NewLock {
         changes: change::between(work.previous.as_ref().map(|previous| &previous.lock), &new),
         is_changed: before != Some(text.as_str()),
@@ -145,12 +145,12 @@ async fn solve(problem: &JointSolve, work: &Work<'_>) -> Result<Vec<RepoDataReco
     let input = SolveInput {
         specs: wanted.conda.iter().map(Requirement::match_spec).collect(),
         constraints: wanted.constraints.iter().map(Requirement::match_spec).collect(),
-        channels: wanted.channels.iter().filter_map(|channel| parse_channel(&channel.url)).collect(),
+        channels: wanted.options.channels.iter().filter_map(|channel| parse_channel(&channel.url)).collect(),
         subdir: problem.subdir()?,
         virtual_packages: VirtualPackage::over(&wanted.virtual_packages, options.assumed),
-        channel_priority: wanted.channel_priority,
-        strategy: wanted.solve_strategy,
-        exclude_newer: exclude_newer(&wanted.exclude_newer, options.now),
+        channel_priority: wanted.options.channel_priority,
+        strategy: wanted.options.solve_strategy,
+        exclude_newer: exclude_newer(&wanted.options.exclude_newer, options.now),
         locked: work.previous.as_ref().map(|previous| previous.records(problem)).unwrap_or_default(),
     };
     let solved = work.repodata.solve(&input, options.interrupted).await;

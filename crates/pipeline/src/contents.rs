@@ -1,11 +1,6 @@
 //! What the packages of an image have together: paths, activation scripts, and the table that the image carries of them.
 
-pub mod activation;
-pub mod application;
-pub mod environment;
-pub mod file_list;
 pub mod places;
-pub mod secrets;
 
 use std::{collections::BTreeMap, sync::Arc};
 

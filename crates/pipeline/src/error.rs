@@ -43,16 +43,16 @@ pub enum Error {
     VirtualPackage(#[from] pixi_oci_project::virtual_packages::TooOld),
     /// Activation.
     #[error(transparent)]
-    Activation(#[from] crate::contents::activation::ActivationError),
+    Activation(#[from] pixi_oci_contents::ActivationError),
     /// The environment layer.
     #[error(transparent)]
-    Environment(#[from] crate::contents::environment::EnvironmentError),
+    Environment(#[from] pixi_oci_contents::EnvironmentError),
     /// A place in the image that is taken.
     #[error(transparent)]
     InTheWay(#[from] crate::contents::places::InTheWay),
     /// The application layer.
     #[error(transparent)]
-    Application(#[from] crate::contents::application::ApplicationError),
+    Application(#[from] pixi_oci_contents::ApplicationError),
     /// A wheel for another target.
     #[error(transparent)]
     Tags(#[from] pixi_oci_wheel::TagError),

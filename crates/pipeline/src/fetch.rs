@@ -12,9 +12,13 @@ use pixi_oci_net::RetryPolicy;
 use crate::Error;
 use pixi_oci_project::{Event, Session};
 
-/// The archives of `packages`, in their order; packages that would have to be built have none.
-pub fn fetch_archives(packages: &[&LockedPackage], session: &Session) -> Result<Vec<CachedArchive>, Error> {
-    let items: Vec<FetchItem> = packages.iter().filter_map(|package| FetchItem::for_package(package)).collect();
+/// The archives of packages, each with what it is for; packages that would have to be built have none.
+pub fn fetch_archives<'p, For>(
+    packages: impl IntoIterator<Item = (For, &'p LockedPackage)>,
+    session: &Session,
+) -> Result<Vec<(For, CachedArchive)>, Error> {
+    let item = |(what_for, package)| Some((what_for, FetchItem::for_package(package)?));
+    let (all, items): (Vec<For>, Vec<FetchItem>) = packages.into_iter().filter_map(item).unzip();
     let unique: HashMap<_, u64> = items.iter().map(|item| (item.identity(), item.size.unwrap_or(0))).collect();
     session.emit(Event::FetchStarted { archives: unique.len(), bytes: unique.values().sum() });
     let counter = Counter::default();
@@ -33,7 +37,8 @@ pub fn fetch_archives(packages: &[&LockedPackage], session: &Session) -> Result<
         retry: RetryPolicy::default(),
         on_event: &forward,
     };
-    Ok(session.run(cache.fetch(&items, &options, &session.client))??)
+    let archives = session.run(cache.fetch(&items, &options, &session.client))??;
+    Ok(all.into_iter().zip(archives).collect())
 }
 
 /// Turns positions of downloads, which fall back when one begins again, into steps forward.

@@ -6,6 +6,11 @@ pub mod settings;
 
 use std::collections::BTreeMap;
 
+use pixi_oci_contents::{
+    ActivatedEnv, ActivationInput, ApplicationError, ApplicationInput, ENTRYPOINT, EnvironmentInput, activate,
+    application, apptainer_script, entrypoint_script, environment_tree, with_file_list, without_missing_scripts,
+    workspace_env,
+};
 use pixi_oci_image::{AssembleInput, Image, Platform, assemble, rfc3339};
 use pixi_oci_layer::{FileTree, TreePath};
 use pixi_oci_lock::{VirtualRequirement, requirements};
@@ -13,17 +18,11 @@ use pixi_oci_package::escape;
 use pixi_oci_workspace::{Activation, TaskArgv};
 
 use crate::{
-    Error, contents::activation::ActivatedEnv, contents::activation::ActivationInput, contents::activation::activate,
-    contents::activation::apptainer_script, contents::activation::entrypoint_script,
-    contents::activation::without_missing_scripts, contents::activation::workspace_env, contents::activation_scripts,
-    contents::application::ApplicationError, contents::application::ApplicationInput,
-    contents::application::application, contents::environment::ENTRYPOINT, contents::environment::EnvironmentInput,
-    contents::environment::environment_tree, contents::file_list::with_file_list, contents::has_path,
-    contents::layer_table, contents::places::Below, image::base::Base, image::describe::Described,
-    image::describe::wheel_reports, image::settings::ImageInput, image::settings::Provenance,
-    image::settings::image_settings, image::settings::standard_annotations, layers::PackageLayer,
-    layers::findings::Findings, layers::key::LAYER_TIME, layers::plan::ImagePlan, report::ImageReport,
-    workshop::Workshop,
+    Error, contents::activation_scripts, contents::has_path, contents::layer_table, contents::places::Below,
+    image::base::Base, image::describe::Described, image::describe::wheel_reports, image::settings::ImageInput,
+    image::settings::Provenance, image::settings::image_settings, image::settings::standard_annotations,
+    layers::PackageLayer, layers::findings::Findings, layers::key::LAYER_TIME, layers::plan::ImagePlan,
+    report::ImageReport, workshop::Workshop,
 };
 use pixi_oci_project::{ProvenanceInputs, RequestError, Target, git, version::scheme, virtual_packages};
 
@@ -268,7 +267,7 @@ impl Workshop<'_> {
     }
 
     fn application(&self, activation: &Activation, warnings: &mut Vec<String>) -> Result<FileTree, Error> {
-        let mut always = vec![self.project.workspace.manifest_file_name.clone(), "pixi.lock".to_string()];
+        let mut always = vec![self.project.workspace.manifest_file_name(), "pixi.lock".to_string()];
         always.extend(activation.scripts.iter().cloned());
         let mut outputs = vec![self.output.to_path_buf(), self.project.workspace.root.join("dist/oci")];
         outputs.extend(self.project.inputs.provenance.recorded.iter().filter_map(|recorded| recorded.place.clone()));

@@ -12,6 +12,7 @@ use std::{
 };
 
 use pixi_oci_cachedir::Root;
+use pixi_oci_contents::{ActivationInput, ApplicationError, activate_script, without_missing_scripts, workspace_env};
 use pixi_oci_layer::{Content, ContentStore, File, FileTree, MemoryBudget, Mode, Node, TreePath};
 use pixi_oci_lock::{VirtualRequirement, requirements};
 use pixi_oci_package::TargetPrefix;
@@ -20,9 +21,7 @@ use pixi_oci_workspace::Workspace;
 use rayon::prelude::*;
 
 use crate::{
-    Error, contents::activation::ActivationInput, contents::activation::activate_script,
-    contents::activation::without_missing_scripts, contents::activation::workspace_env, contents::activation_scripts,
-    contents::application::ApplicationError, contents::has_path, layers::key::LAYER_TIME, package::Package,
+    Error, contents::activation_scripts, contents::has_path, layers::key::LAYER_TIME, package::Package,
     package::place::place, stock::cache::FactsCache,
 };
 use pixi_oci_project::{Target, virtual_packages};

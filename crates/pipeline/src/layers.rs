@@ -111,10 +111,8 @@ impl Workshop<'_> {
             })
             .collect();
         let blobs: Vec<&Descriptor> = there.iter().map(|(_, _, blob)| *blob).collect();
-        for ((slot, record, _), is_there) in there.iter_mut().zip(remote.provide(&blobs, self.layout)?) {
-            if !is_there {
-                continue;
-            }
+        let provided = remote.provide(&blobs, self.layout)?;
+        for (slot, record, _) in there.iter_mut().filter(|(_, _, blob)| provided.contains(&blob.digest)) {
             let path = self.layout.blob_path(&record.digest);
             if let Some(cache) = self.stock.layers.as_ref().filter(|_| path.exists()) {
                 cache.put(&slot.planned.key, record, &path, true);
@@ -203,8 +201,7 @@ impl Workshop<'_> {
         for package in packages.iter().filter(|package| package.is_own()) {
             // Links of the workspace's own files are not reported.
             let outside_links = std::mem::take(&mut findings.outside_links);
-            all.merge(self.tree(package, &memory, findings)?)
-                .map_err(crate::contents::application::ApplicationError::Tree)?;
+            all.merge(self.tree(package, &memory, findings)?).map_err(pixi_oci_contents::ApplicationError::Tree)?;
             findings.outside_links = outside_links;
         }
         Ok(all)

@@ -13,11 +13,6 @@ mod report;
 mod stock;
 mod workshop;
 
-pub use contents::{
-    activation::without_missing_scripts,
-    application::{Application, ApplicationError, ApplicationInput, application},
-    secrets::{secret_content, secret_name},
-};
 pub use error::{Error, in_one_line};
 pub use fetch::fetch_archives;
 pub use image::{base::Base, settings::RELEASE};

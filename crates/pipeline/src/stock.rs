@@ -5,9 +5,10 @@ pub mod previous;
 pub mod remote;
 pub mod table;
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use pixi_oci_image::Descriptor;
+use pixi_oci_layer::Digest;
 use pixi_oci_store::OciLayout;
 
 use crate::{Error, stock::cache::FactsCache, stock::cache::LayerCache, stock::previous::Previous};
@@ -18,12 +19,12 @@ pub trait Remote: Sync {
     /// What is published.
     fn previous(&self) -> Result<&Previous, Error>;
 
-    /// Sees that layers are where the image will be, in `layout` or in the repositories that it goes to; says of each
-    /// whether it is.
-    fn provide(&self, blobs: &[&Descriptor], layout: &OciLayout) -> Result<Vec<bool>, Error>;
+    /// Sees that layers are where the image will be, in `layout` or in the repositories that it goes to; gives those that
+    /// are.
+    fn provide(&self, blobs: &[&Descriptor], layout: &OciLayout) -> Result<BTreeSet<Digest>, Error>;
 
-    /// Of which [`provide`](Self::provide) would say so, without moving anything.
-    fn has(&self, blobs: &[&Descriptor]) -> Result<Vec<bool>, Error>;
+    /// Those that [`provide`](Self::provide) would give, without moving anything.
+    fn has(&self, blobs: &[&Descriptor]) -> Result<BTreeSet<Digest>, Error>;
 }
 
 /// Takes package layers as soon as their blobs are files in the layout: their descriptor and file. It is called from several

@@ -6,7 +6,7 @@ use pixi_oci_image::{Architecture, Descriptor, MediaType};
 use pixi_oci_layer::Digest;
 use serde::Serialize;
 
-use crate::layer_report::{OtherLayer, PlannedLayerReport};
+use crate::report::layer::{OtherLayer, PlannedLayerReport};
 
 /// What would be sent to a repository.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

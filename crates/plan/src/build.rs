@@ -1,5 +1,7 @@
 //! Builds a project: its plan is completed, layers are made or taken, and images and an index are put at a destination.
 
+pub mod source_environments;
+
 use std::{collections::BTreeMap, path::PathBuf};
 
 use pixi_oci_cachedir::Held;
@@ -9,12 +11,13 @@ use pixi_oci_registry::RepositoryRef;
 use pixi_oci_store::Destination;
 use pixi_oci_store::base::hold_bases;
 
-use crate::{Error, source_environments, source_environments::build_sources};
+use self::source_environments::build_sources;
+use crate::Error;
 use pixi_oci_pipeline::{
     Base, BuildReport, ImagePlan, OnLayer, Output, Package, Published, Remote, RemoteOptions, RemoteRepository, Stock,
     Workshop, fetch_unknown, locked, recognise, with_wheels,
 };
-use pixi_oci_project::{Project, Session};
+use pixi_oci_project::{Project, Session, Target};
 use pixi_oci_sources::decide;
 
 /// Builds a project into `output`, `oci:dist/oci` in the workspace if `None`, and gives the report of it. Nothing is visible
@@ -119,13 +122,13 @@ pub fn stage<'a>(
     let bases = hold_bases(&session.caches.dir);
 
     let workdir = &project.configuration.workdir;
-    let mut packages: Vec<Vec<Package<'_>>> = Vec::new();
+    let mut packages: Vec<(&Target, Vec<Package<'_>>)> = Vec::new();
     for target in &project.targets {
         let mut locked = locked(&target.packages, workdir);
         recognise(target, &mut locked, &stock)?;
-        packages.push(locked);
+        packages.push((target, locked));
     }
-    fetch_unknown(packages.iter_mut().flatten(), session)?;
+    fetch_unknown(packages.iter_mut().flat_map(|(_, packages)| packages), session)?;
 
     let destination = output.absolute()?;
     let workshop = Workshop {
@@ -140,9 +143,9 @@ pub fn stage<'a>(
     build_sources(&mut sources, &workshop)?;
     let mut images = Vec::new();
     let mut reports = Vec::new();
-    for ((target, packages), wheels) in project.targets.iter().zip(packages).zip(&sources.wheels) {
+    for (target, packages) in packages {
         let base = Base::of_target(project, target, session)?;
-        let packages = with_wheels(packages, wheels, workdir);
+        let packages = with_wheels(packages, sources.wheels(target), workdir);
         let mut plan = ImagePlan::new(project, target, packages, Some(&base), &stock)?;
         let (image, report) = workshop.image(&mut plan, &base)?;
         images.push(image);

@@ -7,9 +7,9 @@ use pixi_oci_layer::Digest;
 use serde::Serialize;
 
 use crate::{
-    layer_report::{OtherLayer, PackagePlan, PlannedLayerReport},
     past::PastImage,
     past::is_same,
+    report::layer::{OtherLayer, PackagePlan, PlannedLayerReport},
 };
 use pixi_oci_pipeline::LayerKind;
 

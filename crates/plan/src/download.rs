@@ -8,8 +8,8 @@ use pixi_oci_lock::LockedPackage;
 
 use crate::Error;
 use crate::{
-    layer_report::{LayerState, PlannedLayerReport},
     report::DownloadPlan,
+    report::layer::{LayerState, PlannedLayerReport},
 };
 
 /// What is to be fetched for all targets of a build, each archive once.
@@ -52,7 +52,9 @@ impl<'a> Downloads<'a> {
             }
         }
         for layer in layers.iter().filter(|layer| layer.state == LayerState::Registry) {
-            self.layers.extend(layer.digest.zip(layer.size));
+            if let (Some(digest), Some(size)) = (layer.digest, layer.size) {
+                self.layers.insert(digest, size);
+            }
         }
         Ok(())
     }

@@ -1,18 +1,13 @@
 //! What is found out about one target.
 
-use std::collections::BTreeMap;
-
 use pixi_oci_image::Image;
-use pixi_oci_pipeline::{Base, SourceWheel, in_one_line};
+use pixi_oci_pipeline::{Base, in_one_line};
 
 use crate::{
     Error,
-    layer_report::{OtherLayer, PlannedLayerReport},
+    report::layer::{OtherLayer, PlannedLayerReport},
     report::{Reason, Unpredicted},
 };
-
-/// Wheels that stand for the sources of a target, by package name.
-pub type Wheels = BTreeMap<String, SourceWheel>;
 
 /// One target, as far as it is known.
 #[derive(Default)]

@@ -3,7 +3,7 @@
 use pixi_oci_lock::LockedPackage;
 
 use crate::Error;
-use crate::layer_report::{LayerState, PackagePlan, PlannedLayerReport};
+use crate::report::layer::{LayerState, PackagePlan, PlannedLayerReport};
 use pixi_oci_pipeline::{LayerSource, Package, PackageKind, PlannedLayer, SizedPackage, group, locked, package_layers};
 use pixi_oci_project::Project;
 

@@ -7,15 +7,15 @@ mod changes;
 mod download;
 mod error;
 mod found;
-mod layer_report;
 mod layers;
 mod likely;
 mod past;
 mod report;
 mod seen;
 mod since;
-mod source_environments;
+mod size;
 mod survey;
+mod text;
 
 use pixi_oci_image::Architecture;
 use pixi_oci_pipeline::Remote;
@@ -24,14 +24,16 @@ use pixi_oci_project::{Project, Session};
 use self::survey::{Survey, survey};
 pub use self::{
     blobs::{DestinationPlan, PlannedBlobs},
+    build::source_environments::build_sources,
     build::{Staged, build, cache_from, reference, stage},
     changes::{ChangedPackage, Changes},
     error::{Error, PlanError},
-    layer_report::{LayerState, LikelyLayer, OtherLayer, PackagePlan, PlannedLayerReport},
     past::PastRef,
+    report::layer::{LayerState, LikelyLayer, OtherLayer, PackagePlan, PlannedLayerReport},
     report::{AgainstImage, DownloadPlan, EnvironmentPlan, Plan, Reason, Unpredicted},
     since::unchanged_platforms,
-    source_environments::build_sources,
+    size::size,
+    text::text,
 };
 
 /// What a plan is asked to show.

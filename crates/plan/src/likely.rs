@@ -8,19 +8,20 @@ use std::collections::BTreeSet;
 
 use crate::Error;
 use crate::{
-    found::{Seen, Wheels, fails},
-    layer_report::{LikelyLayer, PlannedLayerReport},
+    found::{Seen, fails},
     layers::state,
+    report::layer::{LikelyLayer, PlannedLayerReport},
 };
 use pixi_oci_pipeline::{ImagePlan, Package, SizedPackage, Workshop, divide, find_layers, package_layers, with_wheels};
 use pixi_oci_project::Target;
+use pixi_oci_sources::SourceWheels;
 
 /// Adds to the layers of `seen`, which are what the lock file tells of them, what is likely.
 pub fn add_likely(
     workshop: &Workshop<'_>,
     target: &Target,
     packages: Vec<Package<'_>>,
-    wheels: &Wheels,
+    wheels: &SourceWheels,
     seen: &mut Seen,
 ) -> Result<(), Error> {
     let Some(unknown) = sizes(target, &seen.unknown) else { return Ok(()) };

@@ -143,11 +143,12 @@ fn layout(dir: &Path, image: &LayoutImage) -> Result<(Digest, Vec<Documents>), E
         let file = path.map(|path| {
             open(&path, Links::Follow).map_err(|source| Error::Io { action: "read", path: path.clone(), source })
         });
+        let file = file.transpose()?;
         Ok(Documents {
             digest: manifest.descriptor.digest,
             manifest: manifest.bytes,
             config: config.bytes,
-            environment: file.transpose()?.zip(wanted),
+            environment: file.and_then(|file| Some((file, wanted?))),
         })
     });
     Ok((digest, documents.collect::<Result<_, Error>>()?))

@@ -1,12 +1,14 @@
 //! The answer, for people and machines.
 
+pub mod layer;
+
 use pixi_oci_layer::Digest;
 use serde::Serialize;
 
 use crate::{
     blobs::DestinationPlan,
     changes::Changes,
-    layer_report::{OtherLayer, PlannedLayerReport},
+    report::layer::{OtherLayer, PlannedLayerReport},
 };
 use pixi_oci_pipeline::BaseReport;
 use pixi_oci_project::Need;

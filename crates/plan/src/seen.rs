@@ -5,21 +5,22 @@ use pixi_oci_store::base::BaseRef;
 
 use crate::Error;
 use crate::{
-    found::{Seen, Wheels, fails},
-    layer_report::{LayerState, OtherLayer},
+    found::{Seen, fails},
     layers::{from_lock, from_plan},
     likely::add_likely,
     report::Reason,
     report::Unpredicted,
+    report::layer::{LayerState, OtherLayer},
 };
 use pixi_oci_pipeline::{
     Base, ImagePlan, LayerKind, LayerReport, Package, PackageLayer, Workshop, find_archives, locked, recognise,
     with_wheels,
 };
 use pixi_oci_project::Target;
+use pixi_oci_sources::SourceWheels;
 
 /// The sources that no wheel stands for.
-pub fn without_wheel<'a>(packages: &'a [LockedPackage], wheels: &'a Wheels) -> impl Iterator<Item = String> + 'a {
+pub fn without_wheel<'a>(packages: &'a [LockedPackage], wheels: &'a SourceWheels) -> impl Iterator<Item = String> + 'a {
     let sources = packages
         .iter()
         .filter(|package| matches!(package, LockedPackage::CondaSource { .. } | LockedPackage::PypiSource { .. }));
@@ -30,7 +31,7 @@ pub fn without_wheel<'a>(packages: &'a [LockedPackage], wheels: &'a Wheels) -> i
 pub fn look(
     workshop: &Workshop<'_>,
     target: &Target,
-    wheels: &Wheels,
+    wheels: &SourceWheels,
     asks_for_base: bool,
     unpredicted: &mut Vec<Unpredicted>,
 ) -> Result<Seen, Error> {
@@ -140,7 +141,7 @@ fn other_layers(layers: &[LayerReport]) -> Vec<OtherLayer> {
 pub fn unseen(
     workshop: &Workshop<'_>,
     target: &Target,
-    wheels: &Wheels,
+    wheels: &SourceWheels,
     unpredicted: &mut Vec<Unpredicted>,
 ) -> Result<Seen, Error> {
     let packages = locked(&target.packages, &workshop.project.configuration.workdir);
@@ -149,7 +150,7 @@ pub fn unseen(
     Ok(Seen { layers: from_lock(workshop.project, &target.packages)?, unknown, ..Seen::default() })
 }
 
-fn unknown_names(target: &Target, packages: &[Package<'_>], wheels: &Wheels) -> Vec<String> {
+fn unknown_names(target: &Target, packages: &[Package<'_>], wheels: &SourceWheels) -> Vec<String> {
     let unknown = packages.iter().filter(|package| package.is_unknown()).map(|package| package.name.clone());
     unknown.chain(without_wheel(&target.packages, wheels)).collect()
 }

@@ -10,7 +10,7 @@ use crate::{
     blobs::PlannedBlobs,
     changes::{Present, base_layers, changes},
     download::Downloads,
-    found::{Seen, Wheels},
+    found::Seen,
     layers::from_lock,
     past::Past,
     report::Reason,
@@ -19,7 +19,7 @@ use crate::{
 };
 use pixi_oci_pipeline::{Base, Output, Remote, Stock, Workshop};
 use pixi_oci_project::{Need, Project, Session, Target, needs, platform};
-use pixi_oci_sources::{SourceError, decide};
+use pixi_oci_sources::{Decided, SourceError, SourceWheels, decide};
 
 /// What is looked at.
 pub struct Survey<'a> {
@@ -38,7 +38,7 @@ pub struct Survey<'a> {
 /// A target and what was found out about it.
 struct Surveyed<'a> {
     target: &'a Target,
-    wheels: Wheels,
+    wheels: SourceWheels,
     seen: Seen,
 }
 
@@ -69,17 +69,17 @@ pub fn survey(survey: &Survey<'_>) -> Result<(EnvironmentPlan, PlannedBlobs), Er
         scratch: output.scratch(),
         on_layer: &|_, _| (),
     };
-    let mut wheels = sources(&workshop, has_cache, &mut unpredicted)?.into_iter();
+    let sources = sources(&workshop, has_cache, &mut unpredicted)?;
     let mut found = Vec::new();
     for target in &project.targets {
         session.check()?;
-        let wheels = wheels.next().unwrap_or_default();
+        let wheels = sources.wheels(target);
         let seen = if has_cache {
-            look(&workshop, target, &wheels, survey.asks_for_base, &mut unpredicted)?
+            look(&workshop, target, wheels, survey.asks_for_base, &mut unpredicted)?
         } else {
-            unseen(&workshop, target, &wheels, &mut unpredicted)?
+            unseen(&workshop, target, wheels, &mut unpredicted)?
         };
-        found.push(Surveyed { target, wheels, seen });
+        found.push(Surveyed { target, wheels: wheels.clone(), seen });
     }
     let digest = if has_cache { index(&workshop, &found, &mut unpredicted)? } else { None };
     let download = downloads(archives.as_ref(), &found)?;
@@ -119,11 +119,11 @@ fn downloads(cache: Option<&ArchiveCache>, found: &[Surveyed<'_>]) -> Result<Dow
     Ok(downloads.plan())
 }
 
-/// The wheels of sources that need not be built, for each target.
-fn sources(workshop: &Workshop<'_>, has_cache: bool, unpredicted: &mut Vec<Unpredicted>) -> Result<Vec<Wheels>, Error> {
+/// The wheels of sources that need not be built.
+fn sources(workshop: &Workshop<'_>, has_cache: bool, unpredicted: &mut Vec<Unpredicted>) -> Result<Decided, Error> {
     let is_archive = |package: &LockedPackage| matches!(package, LockedPackage::Conda(_) | LockedPackage::Wheel(_));
     if !has_cache && workshop.project.targets.iter().flat_map(|target| &target.packages).all(is_archive) {
-        return Ok(Vec::new());
+        return Ok(Decided::default());
     }
     match decide(workshop.project, workshop.scratch).map_err(Error::from) {
         Ok(decided) => {
@@ -132,13 +132,13 @@ fn sources(workshop: &Workshop<'_>, has_cache: bool, unpredicted: &mut Vec<Unpre
                 let message = format!("wheels have to be built first: {}", names.join(", "));
                 unpredicted.push(Unpredicted { reason: Reason::Sources, message });
             }
-            Ok(decided.wheels)
+            Ok(decided)
         }
         Err(Error::Source(error)) => {
             let is_undecided = matches!(*error, SourceError::Undecided { .. });
             let reason = if is_undecided { Reason::Sources } else { Reason::BuildFails };
             unpredicted.push(Unpredicted { reason, message: error.to_string() });
-            Ok(Vec::new())
+            Ok(Decided::default())
         }
         Err(error) => Err(error),
     }
@@ -180,7 +180,7 @@ fn plan(
     let (wheels, seen) = match found {
         Some(found) => (found.wheels, found.seen),
         // No image can be made for it, so the contents of its packages do not matter.
-        None => (Wheels::new(), Seen { layers: from_lock(survey.project, packages)?, ..Seen::default() }),
+        None => (SourceWheels::new(), Seen { layers: from_lock(survey.project, packages)?, ..Seen::default() }),
     };
     let oci_platform = platform::architecture(platform.subdir).map(|architecture| format!("linux/{architecture}"));
     let other_layers = seen.image.as_ref().map(|(_, layers)| layers.clone()).unwrap_or_default();

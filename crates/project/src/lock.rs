@@ -1,5 +1,8 @@
 //! Making the lock file: for `pixi-oci lock`, and for a build that finds none.
 
+pub mod image_lock;
+pub mod locked;
+
 use std::path::PathBuf;
 
 use pixi_oci_lock::{Change, LockEvent, LockFile, LockOptions, NewLock};
@@ -47,10 +50,10 @@ pub fn lock(workspace: &Workspace, inputs: &Inputs, write: bool, session: &Sessi
     let new = solve(workspace, inputs, session)?;
     let written = write && new.is_changed;
     if written {
-        new.write(&workspace.lock_path)?;
+        new.write(&workspace.lock_path())?;
     }
     Ok(LockReport {
-        lock_file: workspace.lock_path.clone(),
+        lock_file: workspace.lock_path(),
         changed: new.is_changed,
         written,
         changes: new.changes.into_iter().map(PackageChange::from).collect(),
@@ -62,9 +65,9 @@ pub fn lock(workspace: &Workspace, inputs: &Inputs, write: bool, session: &Sessi
 /// A stale one is not made anew: somebody chose what is in it.
 pub fn lock_file(declared: &Declared, session: &Session) -> Result<LockFile, Error> {
     let workspace = &declared.workspace;
-    if declared.inputs.lock_use == LockUse::Create && !workspace.lock_path.exists() {
-        session.emit(Event::Locking { path: workspace.lock_path.clone() });
-        solve(workspace, &declared.inputs, session)?.write(&workspace.lock_path)?;
+    if declared.inputs.lock_use == LockUse::Create && !workspace.lock_path().exists() {
+        session.emit(Event::Locking { path: workspace.lock_path() });
+        solve(workspace, &declared.inputs, session)?.write(&workspace.lock_path())?;
     }
     Ok(LockFile::of(workspace)?)
 }

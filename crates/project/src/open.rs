@@ -9,7 +9,7 @@ use pixi_oci_platform::{Links, read};
 use crate::{
     Declared, Error, Inputs, Project, Session,
     lock::lock_file,
-    locked::{check, checked},
+    lock::locked::{check, checked},
     target::{assumed, locked_architectures, target, targets},
 };
 

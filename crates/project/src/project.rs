@@ -57,11 +57,11 @@ impl Declared {
                 .collect::<String>();
             mapped.split('-').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-")
         };
-        let name = match letters(&self.workspace.name) {
+        let name = match letters(&self.workspace.about.name) {
             name if name.is_empty() => "workspace".to_string(),
             name => name,
         };
-        let tag = self.workspace.version.as_deref().map(letters_of_tag).filter(|tag| !tag.is_empty());
+        let tag = self.workspace.about.version.as_deref().map(letters_of_tag).filter(|tag| !tag.is_empty());
         let environment = &self.configuration.environment;
         let suffix = if environment == "default" { String::new() } else { format!("-{}", letters(environment)) };
         format!("localhost/{name}{suffix}:{}", tag.unwrap_or_else(|| "latest".into()))

@@ -1,11 +1,14 @@
 //! Which platforms of the lock file are built.
 
+pub mod platform;
+pub mod virtual_packages;
+
 use pixi_oci_image::Architecture;
 use pixi_oci_lock::{LockFile, LockedPackage, LockedPlatform, PlatformWanted};
 use pixi_oci_package::Python;
 use pixi_oci_workspace::VirtualPackage;
 
-use crate::{Error, inputs::RequestError, platform, project::Project, virtual_packages};
+use crate::{Error, inputs::RequestError, project::Project};
 
 /// One platform that is built.
 #[derive(Debug, Clone)]

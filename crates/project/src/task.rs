@@ -6,7 +6,7 @@ use pixi_oci_image::Architecture;
 use pixi_oci_lock::LockedPlatform;
 use pixi_oci_workspace::{TaskArgv, Workspace};
 
-use crate::{Error, platform};
+use crate::{Error, target::platform};
 
 /// A task of the workspace in a directory as a plain command, for an environment on an architecture.
 ///

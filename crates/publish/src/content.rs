@@ -14,7 +14,7 @@ use pixi_oci_store::{
 
 use crate::{
     error::PublishError, leg::CheckedLeg, report::PublishedImage, request::PublishRequest, request::PublishSource,
-    settings::Settings,
+    request::settings::Settings,
 };
 use pixi_oci_pipeline::BuildReport;
 use pixi_oci_plan::Error;

@@ -1,16 +1,101 @@
-//! The repositories that a publication goes to.
+//! The repositories that a publication goes to, and what they have.
 
-use pixi_oci_registry::{Error, Registry, Repository};
+use std::collections::BTreeMap;
+
+use oci_read::document::Document;
+use pixi_oci_pipeline::RELEASE;
+use pixi_oci_project::Session;
+use pixi_oci_registry::{Access, CredentialSources, Error, Registry, Repository, push::PushPlan};
+
+use crate::{
+    error::PublishError,
+    leg::{CheckedLeg, join},
+    request::PublishRequest,
+    tags::{TagPlan, to_look_up},
+};
 
 /// A repository on the way.
 pub struct Destination {
     pub repository: Repository,
     /// `Err`: what blocks.
     pub state: Result<Connection, Error>,
+    /// What it gets, once that is known.
+    pub plan: Option<(PushPlan, TagPlan)>,
 }
 
 /// A repository that answers.
 pub struct Connection {
     pub registry: Registry,
     pub existing: Vec<String>,
+}
+
+/// What a repository is known to have.
+#[derive(Debug, Clone, Default)]
+pub struct TagsThere {
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// Of which versions some of them are.
+    pub versions: BTreeMap<String, String>,
+}
+
+/// Reads from the indexes themselves whether tags that the plan would put are releases or aliases: a name does not tell.
+pub async fn look_up(
+    open: &Connection,
+    tags: impl Fn(&TagsThere) -> Result<TagPlan, PublishError>,
+) -> Result<TagsThere, Error> {
+    let mut known = TagsThere { tags: open.existing.clone(), versions: BTreeMap::new() };
+    // Whoever asks for the plan says what is wrong with it.
+    let Ok(plan) = tags(&known) else { return Ok(known) };
+    for tag in to_look_up(&plan, &known.tags) {
+        // It may be gone by now.
+        if open.registry.head_manifest(&tag).await?.is_none() {
+            continue;
+        }
+        let (_, bytes) = open.registry.manifest(&tag).await?;
+        let document = Document::parse("", &bytes);
+        if let Some(version) = document.ok().and_then(|document| document.common().annotations.get(RELEASE).cloned()) {
+            known.versions.insert(tag, version);
+        }
+    }
+    Ok(known)
+}
+
+/// Asks every registry whether it is there, and what tags it has.
+pub fn open(
+    request: &PublishRequest,
+    legs: &[CheckedLeg],
+    session: &Session,
+) -> Result<Vec<Destination>, PublishError> {
+    let mut destinations = Vec::new();
+    for repository in &request.settings.repositories {
+        let opened = session.run(async {
+            let registry = connect(request, repository, session).await?;
+            join::check(legs, &registry, repository).await?;
+            Ok(Connection { existing: registry.tags().await?, registry })
+        })?;
+        destinations.push(Destination { repository: repository.clone(), state: opened, plan: None });
+    }
+    Ok(destinations)
+}
+
+/// A connection to a repository that answers.
+pub async fn connect(request: &PublishRequest, repository: &Repository, session: &Session) -> Result<Registry, Error> {
+    let credentials = credentials(request, repository, session).find(repository).await?;
+    let access = if request.dry_run { Access::Pull } else { Access::Push };
+    let options = &session.registries.options;
+    let registry = Registry::connect(repository, access, options, credentials, session.registry_events())?;
+    registry.ping().await?;
+    Ok(registry)
+}
+
+/// A token is for one registry: the first one. The others find theirs by their host.
+pub fn credentials(request: &PublishRequest, repository: &Repository, session: &Session) -> CredentialSources {
+    let settings = &request.settings;
+    let mut sources = session.registries.credentials.clone();
+    sources.token_command = sources.token_command.or_else(|| settings.token_command.clone());
+    if settings.repositories.first().is_some_and(|first| first.host() != repository.host()) {
+        sources.token = None;
+        sources.token_command = None;
+    }
+    sources
 }

@@ -1,5 +1,7 @@
 //! What a job that publishes one architecture hands to the job that joins them: a small JSON file.
 
+pub mod join;
+
 use std::{collections::BTreeMap, io::Read, path::Path};
 
 use pixi_oci_formats::leg::{MAX_SIZE, VERSION};

@@ -52,15 +52,14 @@ fn destination(blobs: &PlannedBlobs, stock: RepositoryState, remote: Option<&Pub
         Ok(has) => has,
         Err(failure) => return DestinationPlan { failure: Some(failure), ..nothing },
     };
-    let present = has.blobs.iter().filter(|has| **has).count();
-    let absent = blobs.known.iter().zip(&has.blobs).filter(|(_, has)| !**has).map(|(blob, _)| blob);
+    let absent = blobs.known.iter().filter(|(digest, _)| !has.blobs.contains(*digest));
     let (linked, sent): (Vec<_>, Vec<_>) = absent.partition(|(digest, _)| linked.contains(*digest));
     DestinationPlan {
         blobs: sent.len() + blobs.to_build.len(),
         bytes: sent.iter().map(|(_, size)| **size).chain(blobs.to_build.values().copied()).sum(),
         exact: blobs.to_build.is_empty() && !blobs.is_incomplete,
         linked: linked.len(),
-        present,
+        present: has.blobs.len(),
         manifests: (blobs.images().len() + 1).saturating_sub(has.manifests),
         tags: has.tags,
         ..nothing

@@ -1,5 +1,7 @@
 //! The repositories of a publication, asked before anything is built: what they have already.
 
+use std::{collections::BTreeSet, future::ready};
+
 use crate::tags::{TagPlan, TagTarget, Version};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use pixi_oci_image::{Architecture, Descriptor};
@@ -7,9 +9,9 @@ use pixi_oci_layer::Digest;
 use pixi_oci_registry::{Error, Registry, Repository};
 
 use crate::{
-    destination::{Connection, Destination},
+    destination::{Connection, Destination, TagsThere, look_up, open},
     error::PublishError,
-    publish::{TagsThere, look_up, open, remote, tags},
+    publish::{remote, tags},
     request::PublishRequest,
 };
 use pixi_oci_pipeline::{Published, in_one_line};
@@ -46,8 +48,8 @@ pub struct RepositoryState {
 
 /// What there is of what would be published.
 pub struct Holdings {
-    /// Of each blob whether it is there.
-    pub blobs: Vec<bool>,
+    /// The blobs that are there.
+    pub blobs: BTreeSet<Digest>,
     /// How many manifests, the index among them, are there.
     pub manifests: usize,
     /// The tags that do not name yet what they would name, in the order of publication; `None` where nobody knows which tags there
@@ -104,8 +106,9 @@ impl Preflight<'_> {
 
 async fn has(open: &Connection, wanted: &Wanted<'_>, tags: Option<&TagPlan>) -> Result<Holdings, Error> {
     let registry = &open.registry;
-    let ask = stream::iter(wanted.blobs.iter().map(|blob| registry.has_blob(blob)));
-    let blobs = ask.buffered(PARALLEL).try_collect().await?;
+    let there = async |blob: &Descriptor| Ok::<_, Error>(registry.has_blob(blob).await?.then_some(blob.digest));
+    let ask = stream::iter(wanted.blobs.iter().map(there)).buffered(PARALLEL);
+    let blobs = ask.try_filter_map(|digest| ready(Ok(digest))).try_collect().await?;
     let mut manifests = 0;
     for digest in wanted.images.iter().map(|(_, digest)| digest).chain([&wanted.index]).flatten() {
         manifests += usize::from(registry.head_manifest(&digest.to_string()).await?.is_some());

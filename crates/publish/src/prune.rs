@@ -6,7 +6,7 @@ use pixi_oci_layer::Digest;
 use pixi_oci_registry::{Error, ErrorKind, Registry, Repository};
 use serde::Serialize;
 
-use crate::{error::PublishError, publish::connect, report::FailureReport, request::PublishRequest};
+use crate::{destination::connect, error::PublishError, report::FailureReport, request::PublishRequest};
 use pixi_oci_project::Session;
 
 /// What was removed, or would be.

@@ -1,35 +1,28 @@
 //! One publication, from the first question to the last tag.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use oci_read::document::Document;
-
-use crate::tags::{Release, TagPlan, TagPlanInput, Version, VersionScheme, tag_plan, to_look_up};
+use crate::tags::{Release, TagPlan, TagPlanInput, Version, VersionScheme, tag_plan};
 use pixi_oci_image::Architecture;
 use pixi_oci_lock::LockedPackage;
 use pixi_oci_registry::{
-    Access, CredentialSources, Error, Registry, Repository,
-    push::{Ahead, PushPlan, PushReport, TagRule, push},
+    Error, Registry, Repository,
+    push::{Ahead, PushPlan, TagRule, push},
 };
 
 use crate::{
     content::{Payload, content},
-    destination::{Connection, Destination},
+    destination::{Destination, TagsThere, credentials, look_up, open},
     early::{EarlyUpload, publish_started},
     error::PublishError,
-    join,
     leg::{CheckedLeg, Leg, new_leg, read_legs},
     mount,
-    report::DestinationReport,
-    report::FailureReport,
-    report::KeptTag,
     report::PublishReport,
-    report::PublishedTag,
-    report::Status,
+    report::outcome::{blocked, destination_report},
     request::PublishRequest,
     request::PublishSource,
 };
-use pixi_oci_pipeline::{OnLayer, Published, Pushed, RELEASE, Remote, RemoteOptions, RemoteRepository, is_unpinned};
+use pixi_oci_pipeline::{OnLayer, Published, Pushed, Remote, RemoteOptions, RemoteRepository, is_unpinned};
 use pixi_oci_plan::{reference, stage};
 use pixi_oci_project::{Project, Session};
 
@@ -83,7 +76,6 @@ pub fn publish_images(
     })?;
     let architectures: Vec<Architecture> =
         content.architectures.iter().map(|(architecture, _)| *architecture).collect();
-    let mut plans = Vec::new();
     for destination in &mut destinations {
         let Ok(open) = &destination.state else { continue };
         let known = session.run(look_up(open, |known| tags(request, version.as_ref(), &architectures, known)))?;
@@ -104,7 +96,7 @@ pub fn publish_images(
         if let Err(error) = guarded {
             destination.state = Err(error);
         }
-        plans.push((plan, tags));
+        destination.plan = Some((plan, tags));
     }
     let mut report = PublishReport {
         dry_run: request.dry_run,
@@ -123,8 +115,8 @@ pub fn publish_images(
     }
     let mut served: Vec<Repository> = Vec::new();
     let sent = Pushed::open(&session.caches.dir);
-    for (destination, (mut plan, tags)) in destinations.iter().zip(plans) {
-        let Ok(open) = &destination.state else { continue };
+    for destination in &mut destinations {
+        let (Ok(open), Some((mut plan, tags))) = (&destination.state, destination.plan.take()) else { continue };
         let Ahead { arrived, failure } = match ahead.take() {
             Some(ahead) => ahead,
             None => {
@@ -245,37 +237,6 @@ fn check_tree(request: &PublishRequest, tags: &TagPlan) -> Result<(), PublishErr
     }
 }
 
-/// What a repository is known to have.
-#[derive(Debug, Clone, Default)]
-pub struct TagsThere {
-    /// Its tags.
-    pub tags: Vec<String>,
-    /// Of which versions some of them are.
-    pub versions: BTreeMap<String, String>,
-}
-
-/// Reads from the indexes themselves whether tags that the plan would put are releases or aliases: a name does not tell.
-pub async fn look_up(
-    open: &Connection,
-    tags: impl Fn(&TagsThere) -> Result<TagPlan, PublishError>,
-) -> Result<TagsThere, Error> {
-    let mut known = TagsThere { tags: open.existing.clone(), versions: BTreeMap::new() };
-    // Whoever asks for the plan says what is wrong with it.
-    let Ok(plan) = tags(&known) else { return Ok(known) };
-    for tag in to_look_up(&plan, &known.tags) {
-        // It may be gone by now.
-        if open.registry.head_manifest(&tag).await?.is_none() {
-            continue;
-        }
-        let (_, bytes) = open.registry.manifest(&tag).await?;
-        let document = Document::parse("", &bytes);
-        if let Some(version) = document.ok().and_then(|document| document.common().annotations.get(RELEASE).cloned()) {
-            known.versions.insert(tag, version);
-        }
-    }
-    Ok(known)
-}
-
 /// A release is what it is for ever, and so must be what it is made of.
 fn check_release(request: &PublishRequest, project: Option<&Project>, tags: &TagPlan) -> Result<(), PublishError> {
     let builds = matches!(request.source, PublishSource::Workspace | PublishSource::Leg);
@@ -292,50 +253,6 @@ fn check_release(request: &PublishRequest, project: Option<&Project>, tags: &Tag
     Err(PublishError::UnpinnedPackages { version, packages: packages.into_iter().collect() })
 }
 
-/// Asks every registry whether it is there, and what tags it has.
-pub fn open(
-    request: &PublishRequest,
-    legs: &[CheckedLeg],
-    session: &Session,
-) -> Result<Vec<Destination>, PublishError> {
-    let mut destinations = Vec::new();
-    for repository in &request.settings.repositories {
-        let opened = session.run(async {
-            let registry = connect(request, repository, session).await?;
-            join::check(legs, &registry, repository).await?;
-            Ok(Connection { existing: registry.tags().await?, registry })
-        })?;
-        destinations.push(Destination { repository: repository.clone(), state: opened });
-    }
-    Ok(destinations)
-}
-
-/// A connection to a repository that answers.
-pub(super) async fn connect(
-    request: &PublishRequest,
-    repository: &Repository,
-    session: &Session,
-) -> Result<Registry, Error> {
-    let credentials = credentials(request, repository, session).find(repository).await?;
-    let access = if request.dry_run { Access::Pull } else { Access::Push };
-    let options = &session.registries.options;
-    let registry = Registry::connect(repository, access, options, credentials, session.registry_events())?;
-    registry.ping().await?;
-    Ok(registry)
-}
-
-/// A token is for one registry: the first one. The others find theirs by their host.
-fn credentials(request: &PublishRequest, repository: &Repository, session: &Session) -> CredentialSources {
-    let settings = &request.settings;
-    let mut sources = session.registries.credentials.clone();
-    sources.token_command = sources.token_command.or_else(|| settings.token_command.clone());
-    if settings.repositories.first().is_some_and(|first| first.host() != repository.host()) {
-        sources.token = None;
-        sources.token_command = None;
-    }
-    sources
-}
-
 /// Whether the immutable tags are free, or name the same already.
 async fn guard(plan: &PushPlan, registry: &Registry, repository: &Repository) -> Result<(), Error> {
     for step in plan.tags.iter().filter(|step| step.rule == TagRule::Immutable) {
@@ -347,68 +264,6 @@ async fn guard(plan: &PushPlan, registry: &Registry, repository: &Repository) ->
         }
     }
     Ok(())
-}
-
-fn blocked(destinations: Vec<Destination>) -> Vec<DestinationReport> {
-    let report = |destination: Destination| {
-        let failure = destination.state.err().map(|error| FailureReport::new(&error));
-        let status = if failure.is_some() { Status::Failed } else { Status::NotTried };
-        DestinationReport { failure, ..empty(&destination.repository, status) }
-    };
-    destinations.into_iter().map(report).collect()
-}
-
-fn empty(repository: &Repository, status: Status) -> DestinationReport {
-    DestinationReport {
-        repository: repository.to_string(),
-        reference: None,
-        status,
-        tags: Vec::new(),
-        kept: Vec::new(),
-        uploaded: Vec::new(),
-        mounted: Vec::new(),
-        present: Vec::new(),
-        manifests: Vec::new(),
-        bytes: 0,
-        requests: 0,
-        failure: None,
-    }
-}
-
-fn destination_report(
-    request: &PublishRequest,
-    repository: &Repository,
-    content: &Payload<'_>,
-    tags: &TagPlan,
-    pushed: Result<PushReport, Error>,
-) -> DestinationReport {
-    let pushed = match pushed {
-        Ok(pushed) => pushed,
-        Err(error) => {
-            let failure = Some(FailureReport::new(&error));
-            return DestinationReport { failure, ..empty(repository, Status::Failed) };
-        }
-    };
-    let status = if request.dry_run { Status::WouldPublish } else { Status::Published };
-    let tag = |tag: &pixi_oci_registry::push::TagResult| PublishedTag {
-        tag: tag.tag.clone(),
-        digest: tag.new,
-        previous: tag.old,
-    };
-    // A dry run sends nothing: what it would send is known all the same.
-    let bytes = if request.dry_run { content.bytes_of(&pushed.uploaded) } else { pushed.bytes };
-    DestinationReport {
-        reference: Some(format!("{repository}@{}", content.root.digest)),
-        tags: pushed.tags.iter().map(tag).collect(),
-        kept: tags.kept.iter().map(|k| KeptTag { tag: k.tag.clone(), reason: k.reason.to_string() }).collect(),
-        uploaded: pushed.uploaded,
-        mounted: pushed.mounted,
-        present: pushed.present,
-        manifests: pushed.manifests,
-        bytes,
-        requests: pushed.requests,
-        ..empty(repository, status)
-    }
 }
 
 /// For the job that joins: only of what is published wherever it should be.

@@ -1,5 +1,7 @@
 //! What was published, for people and machines.
 
+pub mod outcome;
+
 use pixi_oci_layer::Digest;
 use pixi_oci_registry as registry;
 use serde::Serialize;

@@ -1,10 +1,12 @@
 //! Everything a publication depends on, besides what a build depends on.
 
+pub mod settings;
+
 use std::path::PathBuf;
 
 use pixi_oci_project::VersionFacts;
 
-use crate::settings::Settings;
+use crate::request::settings::Settings;
 
 /// What to publish, and where.
 #[derive(Debug, Clone)]

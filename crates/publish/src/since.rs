@@ -6,7 +6,7 @@ use pixi_oci_layer::Digest;
 use pixi_oci_plan::{Error, PlanError, PlannedImage, unchanged_platforms};
 use pixi_oci_registry::RepositoryRef;
 
-use crate::settings::{first_repository, tag_suffix};
+use crate::request::settings::{first_repository, tag_suffix};
 use pixi_oci_project::{Project, Session};
 
 /// What is published, of one or of many workspaces.

@@ -40,14 +40,30 @@ use pixi_oci_project::Target;
 /// Where the wheels of sources come from.
 #[derive(Debug, Default)]
 pub struct Decided {
-    /// For each target, by [`LockedPackage::name`].
-    pub wheels: Vec<BTreeMap<String, SourceWheel>>,
+    /// By the name of the target's platform, then by [`LockedPackage::name`].
+    wheels: BTreeMap<String, SourceWheels>,
     /// What has to be built first: [`Builds`].
     pub pending: Vec<Pending>,
     /// Package code that was run.
     pub executed: Vec<String>,
     /// What the user should know.
     pub warnings: Vec<String>,
+}
+
+/// The wheels that stand for sources of a target, by [`LockedPackage::name`].
+pub type SourceWheels = BTreeMap<String, SourceWheel>;
+
+static NO_WHEELS: SourceWheels = BTreeMap::new();
+
+impl Decided {
+    /// The wheels of a target.
+    pub fn wheels(&self, target: &Target) -> &SourceWheels {
+        self.wheels.get(&target.platform.name).unwrap_or(&NO_WHEELS)
+    }
+
+    fn add(&mut self, target: &Target, package: &str, wheel: SourceWheel) {
+        self.wheels.entry(target.platform.name.clone()).or_default().insert(package.to_owned(), wheel);
+    }
 }
 
 /// A locked source, the same for all targets that have it.
@@ -80,7 +96,7 @@ enum SourceKind {
 /// `scratch` is a directory for wheels that are made, which lives as long as the build.
 pub fn decide(project: &Project, scratch: &Path) -> Result<Decided, SourceError> {
     let locked = locked(&project.targets);
-    let mut decided = Decided { wheels: vec![BTreeMap::new(); project.targets.len()], ..Decided::default() };
+    let mut decided = Decided::default();
     let injected = Injected::read(project, scratch, &locked)?;
     let mut undecided = Vec::new();
     let mut own_sources = OwnSources::new(project, scratch);
@@ -88,14 +104,14 @@ pub fn decide(project: &Project, scratch: &Path) -> Result<Decided, SourceError>
         if let Some(wheels) = injected.wheels_for(source) {
             for (target, wheel) in wheels {
                 let direct_url = source.direct_url(&project.configuration.workdir);
-                decided.wheels[target].insert(source.name.clone(), SourceWheel { direct_url, ..wheel });
+                decided.add(&project.targets[target], &source.name, SourceWheel { direct_url, ..wheel });
             }
             continue;
         }
         match own_sources.wheel(source, &mut decided.warnings)? {
             Ok(wheel) => {
                 for target in &source.targets {
-                    decided.wheels[*target].insert(source.name.clone(), wheel.clone());
+                    decided.add(&project.targets[*target], &source.name, wheel.clone());
                 }
             }
             Err(reason) => {

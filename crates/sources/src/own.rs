@@ -20,7 +20,7 @@ use pixi_oci_wheel::{NewWheelFile, pack_wheel};
 
 use self::rule::Package;
 use super::{SourceError, listing::Listing, not_static::NotStatic, pyproject::PyProject};
-use pixi_oci_pipeline::{secret_content, secret_name};
+use pixi_oci_contents::{secret_content, secret_name};
 
 /// A wheel that was made.
 #[derive(Debug, PartialEq, Eq)]

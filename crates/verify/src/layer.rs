@@ -20,11 +20,12 @@ use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    LayerReport, blob,
-    image::Image,
+    LayerReport,
+    layout::blob,
+    layout::image::Image,
+    layout::written,
     places,
     report::{Findings, Rule, Severity, printable},
-    written,
 };
 
 /// Layers that could be read.

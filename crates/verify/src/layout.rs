@@ -1,5 +1,11 @@
 //! From `index.json` through image indexes to the images, checking every document on the way.
 
+pub mod blob;
+pub mod config;
+mod document;
+pub mod image;
+pub mod written;
+
 use std::{
     collections::{BTreeMap, HashSet},
     path::Path,
@@ -14,12 +20,14 @@ use oci_read::{
     limits::{DOCUMENT, DOCUMENTS, INDEX_DEPTH, MANIFESTS},
 };
 
-use crate::{
-    Error, Root, blob, config, document,
+use self::{
     image::{Image, base_layers},
+    written::DocumentKind,
+};
+use crate::{
+    Error, Root,
     places::ENTRYPOINT,
     report::{Findings, Rule, printable},
-    written::{self, DocumentKind},
 };
 
 /// What `index.json` leads to.

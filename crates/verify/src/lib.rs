@@ -21,11 +21,7 @@
 
 mod accounts;
 mod archive;
-mod blob;
 mod compare;
-mod config;
-mod document;
-mod image;
 mod layer;
 mod layout;
 mod origin;
@@ -37,7 +33,6 @@ mod report;
 mod run;
 mod tree;
 mod verdict;
-mod written;
 
 use std::path::{Path, PathBuf};
 

@@ -11,7 +11,7 @@ use oci_read::{
 };
 use sha2::{Digest as _, Sha256};
 
-use crate::{ImageReport, blob, layer, report::Findings};
+use crate::{ImageReport, layer, layout::blob, report::Findings};
 
 /// What pixi calls a lock file and a workspace manifest.
 const NAMES: [&str; 3] = [LOCK_FILE, "pixi.toml", "pyproject.toml"];

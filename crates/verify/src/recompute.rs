@@ -3,8 +3,8 @@
 use crate::{
     ImageReport, PackageRecord,
     accounts::{self, Facts},
-    image::Image,
     layer::Layers,
+    layout::image::Image,
     purpose::Purpose,
     report::{Findings, Rule, printable},
     tree::Stacker,

@@ -28,7 +28,7 @@ pub use error::Error;
 pub use exclude_newer::{Cutoff, ExcludeNewer};
 pub use files::{is_workspace, read_text, write_atomically};
 pub use manifest::{
-    DEFAULT_ENVIRONMENT, Deferred, EnvironmentManifest, Feature, FeatureOptions, Requirements, Solving, Target,
+    About, DEFAULT_ENVIRONMENT, Deferred, EnvironmentManifest, Feature, FeatureOptions, Requirements, Solving, Target,
     Workspace,
 };
 pub use oci::{

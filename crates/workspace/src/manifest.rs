@@ -2,10 +2,12 @@
 //!
 //! Read tolerantly: what pixi may understand one day is not ours to refuse. Only `[tool.pixi-oci]` is strict.
 
+mod about;
 mod declared;
 mod feature;
 mod pyproject;
 
+pub use about::About;
 pub use declared::{Deferred, FeatureOptions, Requirements, Solving};
 pub use feature::{DEFAULT as DEFAULT_ENVIRONMENT, EnvironmentManifest, Feature, Target};
 
@@ -29,24 +31,8 @@ pub struct Workspace {
     pub root: PathBuf,
     /// The manifest, absolute.
     pub manifest_path: PathBuf,
-    /// `pixi.toml`, `pyproject.toml`, or what the file that was named is called.
-    pub manifest_file_name: String,
-    /// Where the lock file is, whether it exists or not.
-    pub lock_path: PathBuf,
-    /// The workspace's name; without one in the manifest, the directory's.
-    pub name: String,
-    /// The workspace's version, as written.
-    pub version: Option<String>,
-    /// One line about the workspace.
-    pub description: Option<String>,
-    /// The licence, as written (SPDX in most cases).
-    pub license: Option<String>,
-    /// Where the sources are: `repository`.
-    pub repository: Option<String>,
-    /// The web page: `homepage`.
-    pub homepage: Option<String>,
-    /// The authors, each `NAME <EMAIL>` where both are known.
-    pub authors: Vec<String>,
+    /// What it says of itself.
+    pub about: About,
     /// The channels, names or URLs as written, highest priority first as listed.
     pub channels: Vec<String>,
     /// The platforms, as listed.
@@ -101,13 +87,6 @@ impl Workspace {
         let python = if pyproject { top.section("project")? } else { None };
 
         let root = manifest.path.parent().unwrap_or(Path::new("/")).to_owned();
-        let directory_name = root.file_name().map(|name| name.to_string_lossy().into_owned());
-        let text_of = |key: &str| inherited(&workspace, python.as_ref(), key);
-        // `[project.urls]` has names of its own, of which case does not matter.
-        let urls = python.as_ref().map(|project| project.string_map("urls")).transpose();
-        let urls = urls.ok().flatten().flatten().unwrap_or_default();
-        let python_url =
-            |key: &str| urls.iter().find(|(name, _)| name.eq_ignore_ascii_case(key)).map(|(_, url)| url.clone());
         let pool = workspace.section("dependencies")?;
         let context = Context { feature: DEFAULT, root: &root, pool: pool.as_ref() };
         let mut environments = read_environments(&pixi, context)?;
@@ -125,13 +104,7 @@ impl Workspace {
             None => OciConfig::default(),
         };
         Ok(Self {
-            name: text_of("name")?.or(directory_name).unwrap_or_else(|| "workspace".to_owned()),
-            version: text_of("version")?,
-            description: text_of("description")?,
-            license: text_of("license")?,
-            repository: text_of("repository")?.or(python_url("repository")),
-            homepage: text_of("homepage")?.or(python_url("homepage")),
-            authors: read_authors(&workspace, python.as_ref())?,
+            about: About::read(&workspace, python.as_ref(), &root)?,
             channels: read_channels(&workspace)?,
             platforms,
             features,
@@ -139,14 +112,19 @@ impl Workspace {
             solving: Deferred::of(Solving::read(&pixi, &workspace, &root)),
             s3: workspace.section("s3-options")?.map_or(Ok(BTreeMap::new()), |section| config::buckets(&section))?,
             oci,
-            lock_path: root.join("pixi.lock"),
             root,
-            manifest_file_name: manifest
-                .path
-                .file_name()
-                .map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
             manifest_path: manifest.path,
         })
+    }
+
+    /// `pixi.toml`, `pyproject.toml`, or what the file that was named is called.
+    pub fn manifest_file_name(&self) -> String {
+        self.manifest_path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+    }
+
+    /// Where the lock file is, whether it exists or not.
+    pub fn lock_path(&self) -> PathBuf {
+        self.root.join("pixi.lock")
     }
 }
 
@@ -160,43 +138,6 @@ fn read_oci(
         let span = problem.span.or_else(|| table.span());
         ManifestError { hint: problem.hint, ..manifest.error(span, problem.message) }
     })
-}
-
-/// A text of the workspace table, else of Python's `[project]`; `license` may be a table `{ text = "…" }` there.
-fn inherited(
-    workspace: &Section<'_>,
-    python: Option<&Section<'_>>,
-    key: &str,
-) -> Result<Option<String>, ManifestError> {
-    if let Some(text) = workspace.string(key)? {
-        return Ok(Some(text));
-    }
-    match python.map(|python| python.entry(key)).transpose()?.flatten() {
-        Some(Element::Table(table)) => table.string("text"),
-        Some(Element::Value(leaf)) => leaf.string().map(Some),
-        None => Ok(None),
-    }
-}
-
-fn read_authors(workspace: &Section<'_>, python: Option<&Section<'_>>) -> Result<Vec<String>, ManifestError> {
-    let entries = match (workspace.list("authors")?, python) {
-        (Some(entries), _) => Some(entries),
-        (None, Some(python)) => python.list("authors")?,
-        (None, None) => None,
-    };
-    let mut authors = Vec::new();
-    for entry in entries.unwrap_or_default() {
-        let Element::Table(table) = entry else {
-            authors.push(entry.string()?);
-            continue;
-        };
-        match (table.string("name")?, table.string("email")?) {
-            (Some(name), Some(email)) => authors.push(format!("{name} <{email}>")),
-            (Some(one), None) | (None, Some(one)) => authors.push(one),
-            (None, None) => {}
-        }
-    }
-    Ok(authors)
 }
 
 fn read_channels(workspace: &Section<'_>) -> Result<Vec<String>, ManifestError> {

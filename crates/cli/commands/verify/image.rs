@@ -15,7 +15,7 @@ use pixi_oci_verify::{
 };
 
 use super::{RunArgs, accounts, show};
-use crate::{args::RegistryArgs, error::CliError, interrupt, output::Output, progress::Progress};
+use crate::{args::RegistryArgs, error::CliError, interrupt, output::Output, output::progress::Progress};
 
 /// Recompute every digest, size and diff id of an image, account for every file above the base, and run a command in it.
 ///

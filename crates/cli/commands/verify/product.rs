@@ -17,7 +17,8 @@ use serde::Serialize;
 
 use super::{RunArgs, show};
 use crate::{
-    args::RegistryArgs, error::CliError, interrupt, means::Means, output::Output, progress::Progress, text::chain,
+    args::RegistryArgs, error::CliError, interrupt, means::Means, output::Output, output::progress::Progress,
+    output::text::chain,
 };
 
 /// Check every byte of an air-gap product, bootstrap it without a network, and run a command in its environment.

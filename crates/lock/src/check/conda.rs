@@ -278,14 +278,14 @@ fn check_constrains(locked: &LockedRecords<'_>, report: &mut impl FnMut(What)) {
 
 /// `exclude-newer`.
 fn check_age(wanted: &Wanted, locked: &LockedRecords<'_>, now: jiff::Timestamp, report: &mut impl FnMut(What)) {
-    if wanted.exclude_newer.is_empty() {
+    if wanted.options.exclude_newer.is_empty() {
         return;
     }
     for package in &locked.packages {
         let Some(binary) = package.as_binary() else { continue };
         let record = &binary.package_record;
         let channel = binary.channel.as_ref().map(ToString::to_string);
-        let cutoff = wanted.exclude_newer.for_conda(record.name.as_normalized(), channel.as_deref());
+        let cutoff = wanted.options.exclude_newer.for_conda(record.name.as_normalized(), channel.as_deref());
         if let (Some(cutoff), Some(time)) = (cutoff.map(|cutoff| cutoff.resolve(now)), record.timestamp.as_ref())
             && time.jiff_timestamp() > cutoff
         {

@@ -15,7 +15,7 @@ pub(super) fn compare(
     found: &mut Vec<Difference>,
 ) {
     let mut add = |what| Difference::add(found, what, None);
-    let manifest: Vec<_> = wanted.channels.iter().map(|channel| channel.url.clone()).collect();
+    let manifest: Vec<_> = wanted.options.channels.iter().map(|channel| channel.url.clone()).collect();
     let of_lock = |name: &str| ManifestChannel::base_url(name, lock.directory()).unwrap_or_else(|_| name.to_owned());
     let channels: Vec<_> = locked.channels().iter().map(|channel| of_lock(&channel.url)).collect();
     if manifest != channels {
@@ -24,11 +24,11 @@ pub(super) fn compare(
 
     let options = locked.solve_options();
     let pairs = [
-        ("solve-strategy", strategy(wanted.solve_strategy), strategy(options.strategy)),
-        ("channel-priority", priority(wanted.channel_priority), priority(options.channel_priority)),
+        ("solve-strategy", strategy(wanted.options.solve_strategy), strategy(options.strategy)),
+        ("channel-priority", priority(wanted.options.channel_priority), priority(options.channel_priority)),
     ];
     let locked_mode = prerelease_mode(options.pypi_prerelease_mode);
-    let mode = wanted.pypi_options.prerelease_mode.as_deref().unwrap_or("if-necessary-or-explicit");
+    let mode = wanted.options.pypi_options.prerelease_mode.as_deref().unwrap_or("if-necessary-or-explicit");
     for (key, manifest, lock) in pairs.into_iter().chain([("prerelease-mode", mode, locked_mode)]) {
         if manifest != lock {
             add(What::Option { key, manifest: manifest.to_owned(), lock: lock.to_owned() });
@@ -47,11 +47,11 @@ fn compare_indexes(
     locked: rattler_lock::Environment<'_>,
     add: &mut impl FnMut(What),
 ) {
-    let links = wanted.pypi_options.find_links.iter().map(|link| match link {
+    let links = wanted.options.pypi_options.find_links.iter().map(|link| match link {
         FindLinks::Path(path) => path.clone(),
         FindLinks::Url(url) => url.to_string(),
     });
-    let manifest: Vec<_> = wanted.pypi_options.indexes().into_iter().chain(links).collect();
+    let manifest: Vec<_> = wanted.options.pypi_options.indexes().into_iter().chain(links).collect();
     let indexes = match locked.pypi_indexes() {
         Some(indexes) => {
             let links = indexes.find_links.iter().map(|link| match link {

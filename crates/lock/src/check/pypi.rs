@@ -61,11 +61,11 @@ pub(super) fn compare(
     let by_name: HashMap<String, usize> =
         packages.pypi.iter().enumerate().map(|(index, package)| (package.name().to_string(), index)).collect();
     let provided = provided(&packages.conda);
-    let links = wanted.pypi_options.find_links.iter().filter_map(|link| match link {
+    let links = wanted.options.pypi_options.find_links.iter().filter_map(|link| match link {
         FindLinks::Url(url) => Some(url.to_string()),
         FindLinks::Path(_) => None,
     });
-    let indexes: Vec<_> = wanted.pypi_options.indexes().into_iter().chain(links).collect();
+    let indexes: Vec<_> = wanted.options.pypi_options.indexes().into_iter().chain(links).collect();
     let mut visited: HashSet<(usize, Vec<String>)> = HashSet::new();
     let mut direct = Direct::default();
     group.iter().for_each(|requirement| direct.note(requirement, Requirer::Package));
@@ -73,7 +73,7 @@ pub(super) fn compare(
     asked.reverse();
     while let Some(Asked { requirement, by, origin }) = asked.pop() {
         let name = &requirement.name;
-        let is_overridden = wanted.pypi_options.dependency_overrides.contains(name);
+        let is_overridden = wanted.options.pypi_options.dependency_overrides.contains(name);
         direct.note(&requirement, origin);
         let of_conda = provided.iter().find(|provided| provided.name == *name);
         // A Python package of the lock file is there because no conda package was to be used.
@@ -265,7 +265,7 @@ fn check_package(
         ));
     }
     let is_editable = wanted.pypi.iter().any(|requirement| requirement.name == name && requirement.is_editable());
-    if !is_wheel && !is_editable && wanted.pypi_options.no_build.contains(&name) {
+    if !is_wheel && !is_editable && wanted.options.pypi_options.no_build.contains(&name) {
         say("would have to be built, which no-build forbids".to_owned());
     }
     if let (Some(source), UrlOrPath::Path(path)) = (package.as_source(), package.location().inner()) {

@@ -34,7 +34,7 @@ fn pypi(wanted: &Wanted) -> Vec<String> {
 }
 
 fn urls(wanted: &Wanted) -> Vec<&str> {
-    wanted.channels.iter().map(|channel| channel.url.as_str()).collect()
+    wanted.options.channels.iter().map(|channel| channel.url.as_str()).collect()
 }
 
 const HEAD: &str = "[workspace]\nchannels = [\"conda-forge\"]\nplatforms = [\"linux-64\", \"osx-arm64\"]\n";
@@ -193,15 +193,15 @@ fn pypi_options_are_united_and_may_not_contradict_one_another() {
     let same = workspace(&text(""));
     let expected = ["https://index.example/simple", "https://ml.example/simple", "https://shared.example/simple"]
         .map(String::from);
-    assert_eq!(wants(&same, "ml", "linux-64").pypi_options.indexes(), expected);
+    assert_eq!(wants(&same, "ml", "linux-64").options.pypi_options.indexes(), expected);
     // The workspace's options are for features that have none.
-    let alone = wants(&same, "alone", "linux-64").pypi_options;
+    let alone = wants(&same, "alone", "linux-64").options.pypi_options;
     assert_eq!(alone.indexes(), ["https://pypi.org/simple", "https://ml.example/simple"]);
 
     let other = workspace(&text("index-url = \"https://other.example/simple\""));
     let said = wanted(&other, "ml", &platform("linux-64")).unwrap_err().to_string();
     assert!(said.contains("`ml`") && said.contains("different values of `index-url` in `pypi-options`"), "{said}");
-    assert_eq!(wants(&other, "alone", "linux-64").pypi_options.indexes()[0], "https://other.example/simple");
+    assert_eq!(wants(&other, "alone", "linux-64").options.pypi_options.indexes()[0], "https://other.example/simple");
 }
 
 #[test]

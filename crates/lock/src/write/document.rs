@@ -39,13 +39,13 @@ impl LockDocument {
         for LockedEnvironment { wanted, packages } in &self.environments {
             let environment = wanted.environment.as_str();
             let Some(row) = rows.iter().find(|row| row.is_for(wanted)) else { continue };
-            builder.set_channels(environment, wanted.channels.iter().map(|channel| channel.url.as_str()));
+            builder.set_channels(environment, wanted.options.channels.iter().map(|channel| channel.url.as_str()));
             builder.set_options(
                 environment,
                 SolveOptions {
-                    strategy: wanted.solve_strategy,
-                    channel_priority: wanted.channel_priority,
-                    pypi_prerelease_mode: prerelease_mode(&wanted.pypi_options),
+                    strategy: wanted.options.solve_strategy,
+                    channel_priority: wanted.options.channel_priority,
+                    pypi_prerelease_mode: prerelease_mode(&wanted.options.pypi_options),
                 },
             );
             builder.add_environment_platform(environment, &row.name).map_err(impossible)?;
@@ -53,7 +53,7 @@ impl LockDocument {
                 builder.add_package(environment, &row.name, as_written(package)).map_err(impossible)?;
             }
             if packages.iter().any(|package| package.as_pypi().is_some()) {
-                builder.set_pypi_indexes(environment, indexes(&wanted.pypi_options));
+                builder.set_pypi_indexes(environment, indexes(&wanted.options.pypi_options));
             }
         }
         builder.finish().render_to_string().map_err(impossible)

@@ -22,7 +22,7 @@ pub(super) fn read(workspace: &Workspace) -> Result<Option<Previous>, LockError>
         Err(Error::NoLockFile { .. } | Error::LockFileTooOld { .. }) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let text = read_text(&workspace.lock_path, MAX_LOCK_FILE)?;
+    let text = read_text(&workspace.lock_path(), MAX_LOCK_FILE)?;
     Ok(Some(Previous { lock, text }))
 }
 
@@ -79,10 +79,10 @@ impl Previous {
         let Some(locked) = self.lock.inner(&wanted.environment) else { return true };
         let trimmed = |url: &str| url.trim_end_matches('/').to_owned();
         let options = locked.solve_options();
-        options.channel_priority == wanted.channel_priority
-            && options.strategy == wanted.solve_strategy
+        options.channel_priority == wanted.options.channel_priority
+            && options.strategy == wanted.options.solve_strategy
             && locked.channels().iter().map(|channel| trimmed(&channel.url)).collect::<Vec<_>>()
-                == wanted.channels.iter().map(|channel| trimmed(&channel.url)).collect::<Vec<_>>()
+                == wanted.options.channels.iter().map(|channel| trimmed(&channel.url)).collect::<Vec<_>>()
     }
 
     /// The locked platform that is the wanted one: of the same subdir, and with the same virtual packages or name.

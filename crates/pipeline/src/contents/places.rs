@@ -81,7 +81,7 @@ impl<'a> Below<'a> {
                 continue;
             }
             let real = TreePath::new(&real).map_err(|_| self.way(path, &real, "no path"))?;
-            settled.insert(real, node.clone()).map_err(crate::contents::application::ApplicationError::Tree)?;
+            settled.insert(real, node.clone()).map_err(pixi_oci_contents::ApplicationError::Tree)?;
         }
         self.keep_directories(special, &mut settled)?;
         Ok(settled)
@@ -111,7 +111,7 @@ impl<'a> Below<'a> {
         }
         for (path, node) in kept {
             if tree.get(&path).is_none() {
-                tree.insert(path, node).map_err(crate::contents::application::ApplicationError::Tree)?;
+                tree.insert(path, node).map_err(pixi_oci_contents::ApplicationError::Tree)?;
             }
         }
         Ok(())

@@ -32,18 +32,18 @@ pub const RELEASE: &str = "dev.pixi-oci.version";
 pub fn standard_annotations(provenance: &Provenance<'_>) -> BTreeMap<String, String> {
     let workspace = provenance.workspace;
     let title = match provenance.environment {
-        "default" => workspace.name.clone(),
-        other => format!("{} ({other})", workspace.name),
+        "default" => workspace.about.name.clone(),
+        other => format!("{} ({other})", workspace.about.name),
     };
     let one_line = |text: &String| text.split_whitespace().collect::<Vec<_>>().join(" ");
     [
         ("title", Some(title)),
         ("version", provenance.version.clone()),
-        ("description", workspace.description.as_ref().map(one_line)),
-        ("licenses", workspace.license.as_ref().map(one_line)),
-        ("authors", (!workspace.authors.is_empty()).then(|| workspace.authors.join(", "))),
-        ("source", provenance.oci.source.clone().or(workspace.repository.clone())),
-        ("url", provenance.oci.url.clone().or(workspace.homepage.clone())),
+        ("description", workspace.about.description.as_ref().map(one_line)),
+        ("licenses", workspace.about.license.as_ref().map(one_line)),
+        ("authors", (!workspace.about.authors.is_empty()).then(|| workspace.about.authors.join(", "))),
+        ("source", provenance.oci.source.clone().or(workspace.about.repository.clone())),
+        ("url", provenance.oci.url.clone().or(workspace.about.homepage.clone())),
         ("revision", provenance.revision.clone()),
         ("created", Some(provenance.created.to_string())),
     ]

@@ -134,11 +134,9 @@ pub fn divide<'a>(
 pub fn find_layers(layers: &mut [PlannedLayer<'_>], stock: &Stock<'_>) -> Result<(), Error> {
     candidates(layers, stock)?;
     let Some(remote) = stock.remote else { return Ok(()) };
-    let published = |layer: &&mut PlannedLayer<'_>| matches!(layer.source, LayerSource::Registry(..));
-    let mut published: Vec<&mut PlannedLayer<'_>> = layers.iter_mut().filter(published).collect();
-    let blobs: Vec<Descriptor> = published.iter().filter_map(|layer| layer.blob().cloned()).collect();
-    for (layer, is_there) in published.iter_mut().zip(remote.has(&blobs.iter().collect::<Vec<_>>())?) {
-        if !is_there {
+    let there = remote.has(&layers.iter().filter_map(PlannedLayer::blob).collect::<Vec<_>>())?;
+    for layer in layers {
+        if layer.blob().is_some_and(|blob| !there.contains(&blob.digest)) {
             layer.source = LayerSource::Make;
         }
     }

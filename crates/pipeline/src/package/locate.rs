@@ -170,9 +170,11 @@ pub fn fetch_unknown<'p, 'a: 'p>(
     packages: impl Iterator<Item = &'p mut Package<'a>>,
     session: &Session,
 ) -> Result<(), Error> {
-    let mut unknown: Vec<&mut Package<'_>> = packages.filter(|package| package.is_unknown()).collect();
-    let locked: Vec<&LockedPackage> = unknown.iter().filter_map(|package| package.locked).collect();
-    for (package, archive) in unknown.iter_mut().zip(fetch_archives(&locked, session)?) {
+    let unknown = packages.filter(|package| package.is_unknown()).filter_map(|package| {
+        let locked = package.locked?;
+        Some((package, locked))
+    });
+    for (package, archive) in fetch_archives(unknown, session)? {
         package.archive = Some(archive.into());
     }
     Ok(())
@@ -187,11 +189,11 @@ pub fn fetch_known<'p, 'a: 'p>(
         let archive = package.archive.as_ref().filter(|archive| archive.path().is_none())?;
         Some((archive, package.locked?))
     });
-    let (archives, locked): (Vec<&Archive>, Vec<&LockedPackage>) = absent.unzip();
-    if locked.is_empty() {
+    let absent: Vec<_> = absent.collect();
+    if absent.is_empty() {
         return Ok(());
     }
-    for (archive, fetched) in archives.iter().zip(fetch_archives(&locked, session)?) {
+    for (archive, fetched) in fetch_archives(absent, session)? {
         archive.arrived(fetched.path);
     }
     Ok(())

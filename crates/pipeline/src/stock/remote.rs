@@ -11,6 +11,7 @@ mod link;
 
 use std::{
     collections::BTreeSet,
+    future::ready,
     path::PathBuf,
     sync::{
         Mutex, OnceLock,
@@ -194,14 +195,15 @@ impl Remote for Published {
         Ok(self.previous.get_or_init(|| read))
     }
 
-    fn has(&self, blobs: &[&Descriptor]) -> Result<Vec<bool>, Error> {
-        let all = stream::iter(blobs.iter().copied().map(|blob| self.has_one(blob)));
-        Ok(self.session.run(all.buffered(PARALLEL).collect())?)
+    fn has(&self, blobs: &[&Descriptor]) -> Result<BTreeSet<Digest>, Error> {
+        let there = async |blob: &Descriptor| self.has_one(blob).await.then_some(blob.digest);
+        let all = stream::iter(blobs.iter().copied().map(there)).buffered(PARALLEL);
+        Ok(self.session.run(all.filter_map(ready).collect())?)
     }
 
-    fn provide(&self, blobs: &[&Descriptor], layout: &OciLayout) -> Result<Vec<bool>, Error> {
-        let all = stream::iter(blobs.iter().copied().map(|blob| self.provide_one(blob, layout)));
-        let all = all.buffered(PARALLEL).try_collect();
-        self.session.run(all)?
+    fn provide(&self, blobs: &[&Descriptor], layout: &OciLayout) -> Result<BTreeSet<Digest>, Error> {
+        let there = async |blob: &Descriptor| Ok(self.provide_one(blob, layout).await?.then_some(blob.digest));
+        let all = stream::iter(blobs.iter().copied().map(there)).buffered(PARALLEL);
+        self.session.run(all.try_filter_map(|digest| ready(Ok(digest))).try_collect())?
     }
 }

@@ -110,7 +110,7 @@ impl<'a> Builds<'a> {
                     Ok(wheel) => {
                         job.targets.pop();
                         let installed = SourceWheel { direct_url: job.source.direct_url.clone(), ..wheel.clone() };
-                        self.decided.wheels[index].insert(job.source.name.clone(), installed);
+                        self.decided.add(&self.means.project.targets[index], &job.source.name, installed);
                         job.made.push(wheel);
                     }
                 }

@@ -21,7 +21,8 @@ use crate::{
     pyproject::{BuildSystem, PyProject},
     vcs,
 };
-use pixi_oci_pipeline::{LAYER_TIME, secret_name};
+use pixi_oci_contents::secret_name;
+use pixi_oci_pipeline::LAYER_TIME;
 
 /// A source that is ready to go into a container.
 pub struct SourceTar {

@@ -13,7 +13,7 @@ use serde_json::json;
 use super::RunError;
 use oci_read::document::OCI_MANIFEST;
 
-use crate::{ImageReport, blob};
+use crate::{ImageReport, layout::blob};
 
 /// The name of the directory; podman names the image after it.
 pub(super) const NAME: &str = "image";

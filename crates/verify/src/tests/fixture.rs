@@ -45,7 +45,7 @@ impl Layout {
 
     pub fn put_json(&self, media_type: &str, value: &Value) -> Value {
         let mut text = String::new();
-        crate::written::canonical(value, &mut text);
+        crate::layout::written::canonical(value, &mut text);
         self.put(media_type, text.as_bytes())
     }
 

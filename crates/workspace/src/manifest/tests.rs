@@ -44,10 +44,10 @@ fn pixi_toml() {
         "#,
     );
     assert_eq!(workspace.root, Path::new("/ws"));
-    assert_eq!(workspace.lock_path, Path::new("/ws/pixi.lock"));
-    assert_eq!((workspace.name.as_str(), workspace.version.as_deref()), ("app", Some("1.2.3")));
-    assert_eq!(workspace.license.as_deref(), Some("MIT"));
-    assert_eq!(workspace.authors, ["A <a@b.c>"]);
+    assert_eq!(workspace.lock_path(), Path::new("/ws/pixi.lock"));
+    assert_eq!((workspace.about.name.as_str(), workspace.about.version.as_deref()), ("app", Some("1.2.3")));
+    assert_eq!(workspace.about.license.as_deref(), Some("MIT"));
+    assert_eq!(workspace.about.authors, ["A <a@b.c>"]);
     assert_eq!(workspace.channels, ["conda-forge", "https://prefix.dev/x"]);
     assert_eq!(workspace.environments.keys().collect::<Vec<_>>(), ["default", "prod", "test"]);
     let prod = &workspace.environments["prod"];
@@ -60,8 +60,8 @@ fn pixi_toml() {
 #[test]
 fn legacy_project_table_and_name_of_the_directory() {
     let workspace = parse("[project]\nchannels = []\nplatforms = []\n");
-    assert_eq!(workspace.name, "ws");
-    assert_eq!(workspace.version, None);
+    assert_eq!(workspace.about.name, "ws");
+    assert_eq!(workspace.about.version, None);
 }
 
 #[test]
@@ -81,9 +81,9 @@ fn pyproject_falls_back_to_python_metadata() {
         task = "start"
         "#;
     let workspace = Workspace::parse(PathBuf::from("/ws/pyproject.toml"), text.to_owned()).unwrap();
-    assert_eq!((workspace.name.as_str(), workspace.version.as_deref()), ("py-app", Some("0.1")));
-    assert_eq!(workspace.license.as_deref(), Some("BSD-3-Clause"));
-    assert_eq!(workspace.authors, ["N <n@e>", "only@e"]);
+    assert_eq!((workspace.about.name.as_str(), workspace.about.version.as_deref()), ("py-app", Some("0.1")));
+    assert_eq!(workspace.about.license.as_deref(), Some("BSD-3-Clause"));
+    assert_eq!(workspace.about.authors, ["N <n@e>", "only@e"]);
     assert_eq!(workspace.oci.task.as_deref(), Some("start"));
     assert_eq!(workspace.task("default", linux(), "start").unwrap().argv, ["python", "-m", "app"]);
 }
@@ -120,9 +120,9 @@ fn opens_directories_and_files() {
     assert!(error.contains("[tool.pixi.workspace]"), "{error}");
 
     std::fs::write(root.join("pyproject.toml"), "[tool.pixi.workspace]\nchannels = []\nplatforms = []\n").unwrap();
-    assert_eq!(Workspace::open(root).unwrap().manifest_file_name, "pyproject.toml");
+    assert_eq!(Workspace::open(root).unwrap().manifest_file_name(), "pyproject.toml");
     std::fs::write(root.join("pixi.toml"), WORKSPACE).unwrap();
-    assert_eq!(Workspace::open(root).unwrap().manifest_file_name, "pixi.toml");
+    assert_eq!(Workspace::open(root).unwrap().manifest_file_name(), "pixi.toml");
 
     std::fs::create_dir(root.join("sub")).unwrap();
     let error = Workspace::open(&root.join("sub")).unwrap_err().to_string();

@@ -2,10 +2,13 @@
 
 use std::fmt::Write;
 
+use crate::{
+    changes::Changes,
+    report::layer::{LayerState, PlannedLayerReport},
+    report::{EnvironmentPlan, Plan},
+    size::size,
+};
 use pixi_oci_pipeline::LayerKind;
-use pixi_oci_plan::{Changes, EnvironmentPlan, LayerState, Plan, PlannedLayerReport};
-
-use crate::progress::size;
 
 /// One block for each environment: a table for each platform, and what a build would do below it.
 pub fn text(plans: &[EnvironmentPlan]) -> String {

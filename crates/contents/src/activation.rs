@@ -181,16 +181,16 @@ pub fn workspace_env(
     workdir: &str,
 ) -> Result<Vec<(String, String)>, pixi_oci_workspace::Error> {
     let prompt = match environment {
-        "default" => workspace.name.clone(),
-        other => format!("{}:{other}", workspace.name),
+        "default" => workspace.about.name.clone(),
+        other => format!("{}:{other}", workspace.about.name),
     };
     let platforms = workspace.platform_names(environment)?.join(",");
-    let version = workspace.version.as_deref().unwrap_or("NO_VERSION_SPECIFIED");
+    let version = workspace.about.version.as_deref().unwrap_or("NO_VERSION_SPECIFIED");
     let pairs = [
         ("CONDA_DEFAULT_ENV", prompt.clone()),
         ("PIXI_PROJECT_ROOT", workdir.to_owned()),
-        ("PIXI_PROJECT_NAME", workspace.name.clone()),
-        ("PIXI_PROJECT_MANIFEST", format!("{workdir}/{}", workspace.manifest_file_name)),
+        ("PIXI_PROJECT_NAME", workspace.about.name.clone()),
+        ("PIXI_PROJECT_MANIFEST", format!("{workdir}/{}", workspace.manifest_file_name())),
         ("PIXI_PROJECT_VERSION", version.to_owned()),
         ("PIXI_IN_SHELL", "1".to_owned()),
         ("PIXI_ENVIRONMENT_NAME", environment.to_owned()),

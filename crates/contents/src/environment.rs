@@ -14,7 +14,7 @@ pub struct EnvironmentInput<'a> {
     pub apptainer: String,
     /// The entrypoint, if there are activation scripts.
     pub entrypoint: Option<String>,
-    /// The [table of package layers](crate::stock::table).
+    /// The [table of package layers](pixi_oci_formats::layer_table).
     pub table: Vec<u8>,
     /// Whether there is no base image.
     pub scratch: bool,
@@ -64,7 +64,7 @@ pub fn environment_tree(input: &EnvironmentInput<'_>) -> Result<FileTree, Enviro
         tree.insert(in_workdir("entrypoint.sh")?, link(ENTRYPOINT))?;
     }
     let table = File { content: Content::from_bytes(input.table.clone()), mode: Mode::FILE, mtime: None };
-    tree.insert(path(crate::stock::table::PLACE)?, Node::File(table))?;
+    tree.insert(path(pixi_oci_formats::layer_table::PLACE)?, Node::File(table))?;
     if input.scratch {
         tree.insert(
             path("/etc/passwd")?,

@@ -47,12 +47,11 @@ pub fn build_sources(decided: &mut Decided, workshop: &Workshop<'_>) -> Result<(
 /// What a target's conda packages say about themselves.
 fn infos(workshop: &Workshop<'_>, index: usize) -> Result<Vec<PackageInfo>, Error> {
     let conda = workshop.project.targets[index].packages.iter().filter_map(|package| match package {
-        LockedPackage::Conda(record) => Some((package, record)),
+        LockedPackage::Conda(record) => Some((record, package)),
         _ => None,
     });
-    let (packages, records): (Vec<_>, Vec<_>) = conda.unzip();
-    let archives = fetch_archives(&packages, workshop.session)?;
-    let infos = records.iter().zip(&archives).map(|(record, archive)| read_info(&archive.path, &record.package_record));
+    let archives = fetch_archives(conda, workshop.session)?;
+    let infos = archives.iter().map(|(record, archive)| read_info(&archive.path, &record.package_record));
     Ok(infos.collect::<Result<_, _>>()?)
 }
 
@@ -114,8 +113,8 @@ fn packages<'a>(target: &'a Target, workshop: &Workshop<'_>) -> Result<Vec<Packa
 
 /// What the report says of the wheels that stand for sources.
 pub fn reports(decided: &Decided, targets: &[Target]) -> Vec<SourceReport> {
-    let all = targets.iter().zip(&decided.wheels).flat_map(|(target, wheels)| {
-        wheels.iter().map(|(package, wheel)| SourceReport {
+    let all = targets.iter().flat_map(|target| {
+        decided.wheels(target).iter().map(|(package, wheel)| SourceReport {
             package: package.clone(),
             conda_platform: target.platform.name.clone(),
             wheel: wheel.file_name.clone(),

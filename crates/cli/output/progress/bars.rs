@@ -55,7 +55,7 @@ fn bar(phase: &Phase) -> ProgressBar {
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style.progress_chars("━╸ "));
     }
-    bar.set_prefix(crate::text::printable(&format!("{} {}", phase.verb, phase.what)));
+    bar.set_prefix(crate::output::text::printable(&format!("{} {}", phase.verb, phase.what)));
     bar.set_position(phase.done);
     bar
 }

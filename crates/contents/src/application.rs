@@ -1,19 +1,23 @@
 //! The application layer: manifest, lock file, activation scripts, the chosen files and mount points.
 
+mod error;
+mod paths;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     os::unix::fs::PermissionsExt,
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
 };
 
-use globset::{Glob, GlobSet, GlobSetBuilder};
-use ignore::gitignore::{Gitignore, GitignoreBuilder};
-use pixi_oci_layer::{Content, File, FileTree, Mode, Node, PathError, TreeError, TreePath};
+use globset::GlobSet;
+use pixi_oci_layer::{Content, File, FileTree, Mode, Node, TreePath};
 use pixi_oci_net::without_logins;
 use pixi_oci_platform::{Links, read};
-
-use crate::{contents::secrets::secret_content, contents::secrets::secret_name};
 use pixi_oci_project::Include;
+
+pub use self::error::ApplicationError;
+use self::paths::{ignore_files_above, inside, patterns, place, special_ignore_file, text};
+use crate::secrets::{secret_content, secret_name};
 
 /// What goes into the application layer.
 #[derive(Debug, Clone)]
@@ -43,66 +47,6 @@ pub struct Application {
     pub left_out: BTreeMap<String, &'static str>,
     /// Files that are in the tree without the logins that URLs in them have, and what the tree has in their place.
     pub cleaned: BTreeMap<PathBuf, Content>,
-}
-
-/// Why the application layer cannot be made.
-#[derive(Debug, thiserror::Error)]
-pub enum ApplicationError {
-    /// `include` names something that is not there.
-    #[error("include {include:?}: nothing in {root} matches it")]
-    NoMatch {
-        /// As configured.
-        include: String,
-        /// The workspace's root.
-        root: PathBuf,
-    },
-    /// `include` or a script leaves the workspace.
-    #[error("{path:?} is outside of the workspace; only files of the workspace can be put into an image")]
-    Outside {
-        /// As configured.
-        path: String,
-    },
-    /// A pattern that cannot be understood.
-    #[error("{pattern:?} is not a pattern of paths")]
-    Pattern {
-        /// As configured.
-        pattern: String,
-        /// Why.
-        source: globset::Error,
-    },
-    /// A destination that no file can have.
-    #[error("{destination:?} is no place in an image")]
-    Destination {
-        /// As configured.
-        destination: String,
-        /// Why.
-        source: PathError,
-    },
-    /// Two files for one place.
-    #[error("two files would have the same place in the image; change a destination in `include`")]
-    Tree(#[from] TreeError),
-    /// A file whose content is a secret.
-    #[error(
-        "{path} holds a secret: {rule}; leave it out with `exclude`, or name this very file in `include` if it is meant to be public"
-    )]
-    Secret {
-        /// The file.
-        path: PathBuf,
-        /// The rule that found it.
-        rule: &'static str,
-    },
-    /// Neither file, directory nor link.
-    #[error("{path} is neither a file, a directory nor a link")]
-    Special {
-        /// What it is.
-        path: PathBuf,
-    },
-    /// The workspace cannot be read.
-    #[error("cannot read the workspace")]
-    Read(#[from] std::io::Error),
-    /// An ignore file or directory that cannot be read.
-    #[error("cannot walk through the workspace")]
-    Walk(#[from] ignore::Error),
 }
 
 /// Collects the files. Those of directories and patterns go through the ignore files of the workspace (`.gitignore`,
@@ -342,71 +286,6 @@ impl Collector<'_> {
 const MAX_SCANNED: u64 = 1 << 20;
 /// As large as a lock file may be.
 const MAX_TEXT: u64 = 128 << 20;
-/// The files of a directory in which the walk looks for patterns.
-const IGNORE_FILES: [&str; 2] = [".gitignore", ".ignore"];
-
-/// An ignore file that cannot be opened without harm, such as a named pipe.
-fn special_ignore_file(directory: &Path) -> Option<PathBuf> {
-    let mut files = IGNORE_FILES.iter().map(|name| directory.join(name));
-    files.find(|file| file.metadata().is_ok_and(|metadata| !metadata.is_file()))
-}
-
-/// The ignore files of the directories from the workspace's root down to the one that has `start`.
-fn ignore_files_above(root: &Path, start: &str) -> Result<Vec<Gitignore>, ApplicationError> {
-    let mut found = Vec::new();
-    let mut directory = PathBuf::from(root);
-    for part in Path::new(start).components() {
-        for name in IGNORE_FILES {
-            let file = directory.join(name);
-            if file.is_file() {
-                let mut builder = GitignoreBuilder::new(&directory);
-                if let Some(error) = builder.add(file) {
-                    return Err(error.into());
-                }
-                found.push(builder.build()?);
-            }
-        }
-        directory.push(part);
-    }
-    Ok(found)
-}
-
-fn place(path: &str) -> Result<TreePath, ApplicationError> {
-    TreePath::new(path).map_err(|source| ApplicationError::Destination { destination: path.into(), source })
-}
-
-fn text(path: &Path) -> Result<String, ApplicationError> {
-    let text = path.to_str().ok_or_else(|| std::io::Error::other(format!("{} is not UTF-8", path.display())))?;
-    Ok(text.to_string())
-}
-
-/// The path without `./`; an error if it is absolute or has `..`.
-fn inside(path: &str) -> Result<String, ApplicationError> {
-    let mut parts = Vec::new();
-    for component in Path::new(path).components() {
-        match component {
-            Component::Normal(part) => parts.push(part.to_string_lossy().into_owned()),
-            Component::CurDir => {}
-            _ => return Err(ApplicationError::Outside { path: path.into() }),
-        }
-    }
-    Ok(parts.join("/"))
-}
-
-fn patterns(patterns: &[String]) -> Result<GlobSet, ApplicationError> {
-    let mut set = GlobSetBuilder::new();
-    for pattern in patterns {
-        let bad = |source| ApplicationError::Pattern { pattern: pattern.clone(), source };
-        let trimmed = pattern.trim_start_matches("./").trim_end_matches('/');
-        let mut builder = globset::GlobBuilder::new(trimmed);
-        set.add(builder.literal_separator(true).build().map_err(bad)?);
-        // A pattern without a slash means a name anywhere, as in ignore files.
-        if !trimmed.contains('/') {
-            set.add(Glob::new(&format!("**/{trimmed}")).map_err(bad)?);
-        }
-    }
-    set.build().map_err(|source| ApplicationError::Pattern { pattern: patterns.join(", "), source })
-}
 
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use pixi_oci_project::Event;
 use pixi_oci_registry::{Arrival, Event as RegistryEvent};
 
-use crate::{events::Line, output::Output};
+use crate::{output::Output, output::events::Line};
 
 /// Of one thing there is progress so often at most.
 const OFTEN: Duration = Duration::from_millis(200);

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::{QUIET, phase::Phase, size};
+use pixi_oci_plan::size;
+
+use super::{QUIET, phase::Phase};
 
 /// So often there is a line about what takes long.
 const OFTEN: Duration = Duration::from_secs(10);

@@ -41,7 +41,7 @@ mod tests {
 
     #[test]
     fn the_documentation_has_the_same_names() {
-        let page = include_str!("../../docs/publishing.md");
+        let page = include_str!("../../../docs/publishing.md");
         let documented: Vec<&str> = page
             .lines()
             .filter_map(|line| line.strip_prefix("| `BLOCKER(")?.split_once(")`").map(|(name, _)| name))

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::text::harmful;
+use crate::output::text::harmful;
 
 /// The version of everything here.
 pub const VERSION: u32 = 1;

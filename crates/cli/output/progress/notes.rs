@@ -3,8 +3,9 @@
 use pixi_oci_project::Event;
 use pixi_oci_registry::{Arrival, Event as RegistryEvent};
 
-use super::{LONG, size};
+use super::LONG;
 use crate::output::Output;
+use pixi_oci_plan::size;
 
 /// Says it: most of it only with `--verbose`.
 pub fn say(event: &Event, output: &Output) {

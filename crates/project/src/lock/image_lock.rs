@@ -6,7 +6,7 @@ use pep508_rs::pep440_rs::Version;
 use pixi_oci_image::Architecture;
 use pixi_oci_lock::{LockFile, LockedPackage};
 
-use crate::{Error, platform};
+use crate::{Error, target::platform};
 
 /// A package whose record is in an image.
 #[derive(Debug, Clone, PartialEq, Eq)]

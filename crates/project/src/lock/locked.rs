@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf};
 
 use pixi_oci_lock::{Difference, differences};
 
-use crate::{Error, project::Project, target::Target, virtual_packages};
+use crate::{Error, project::Project, target::Target, target::virtual_packages};
 
 /// So many differences are told; the others are counted.
 const SHOWN: usize = 20;

@@ -1,0 +1,72 @@
+//! How it ended for each repository.
+
+use pixi_oci_registry::{
+    Error, Repository,
+    push::{PushReport, TagResult},
+};
+
+use crate::{
+    content::Payload,
+    destination::Destination,
+    report::{DestinationReport, FailureReport, KeptTag, PublishedTag, Status},
+    request::PublishRequest,
+    tags::TagPlan,
+};
+
+pub fn blocked(destinations: Vec<Destination>) -> Vec<DestinationReport> {
+    let report = |destination: Destination| {
+        let failure = destination.state.err().map(|error| FailureReport::new(&error));
+        let status = if failure.is_some() { Status::Failed } else { Status::NotTried };
+        DestinationReport { failure, ..empty(&destination.repository, status) }
+    };
+    destinations.into_iter().map(report).collect()
+}
+
+fn empty(repository: &Repository, status: Status) -> DestinationReport {
+    DestinationReport {
+        repository: repository.to_string(),
+        reference: None,
+        status,
+        tags: Vec::new(),
+        kept: Vec::new(),
+        uploaded: Vec::new(),
+        mounted: Vec::new(),
+        present: Vec::new(),
+        manifests: Vec::new(),
+        bytes: 0,
+        requests: 0,
+        failure: None,
+    }
+}
+
+pub fn destination_report(
+    request: &PublishRequest,
+    repository: &Repository,
+    content: &Payload<'_>,
+    tags: &TagPlan,
+    pushed: Result<PushReport, Error>,
+) -> DestinationReport {
+    let pushed = match pushed {
+        Ok(pushed) => pushed,
+        Err(error) => {
+            let failure = Some(FailureReport::new(&error));
+            return DestinationReport { failure, ..empty(repository, Status::Failed) };
+        }
+    };
+    let status = if request.dry_run { Status::WouldPublish } else { Status::Published };
+    let tag = |tag: &TagResult| PublishedTag { tag: tag.tag.clone(), digest: tag.new, previous: tag.old };
+    // A dry run sends nothing: what it would send is known all the same.
+    let bytes = if request.dry_run { content.bytes_of(&pushed.uploaded) } else { pushed.bytes };
+    DestinationReport {
+        reference: Some(format!("{repository}@{}", content.root.digest)),
+        tags: pushed.tags.iter().map(tag).collect(),
+        kept: tags.kept.iter().map(|k| KeptTag { tag: k.tag.clone(), reason: k.reason.to_string() }).collect(),
+        uploaded: pushed.uploaded,
+        mounted: pushed.mounted,
+        present: pushed.present,
+        manifests: pushed.manifests,
+        bytes,
+        requests: pushed.requests,
+        ..empty(repository, status)
+    }
+}
