@@ -21,7 +21,6 @@ pub enum CliError {
     /// A product cannot be made or installed.
     #[error(transparent)]
     Product(pixi_oci_airgap::Error),
-    /// The workspace.
     #[error(transparent)]
     Workspace(#[from] pixi_oci_workspace::Error),
     /// The HTTP client.
@@ -56,46 +55,21 @@ pub enum CliError {
     /// Nothing was published.
     #[error(transparent)]
     Publication(PublishError),
-    /// What was asked for makes no sense.
     #[error("{0}")]
     Usage(String),
-    /// A file or stream of ours.
     #[error("cannot {action}")]
-    Io {
-        /// What was tried, with its object.
-        action: String,
-        /// Why not.
-        source: io::Error,
-    },
+    Io { action: String, source: io::Error },
     /// A lock file that was only to be checked.
     #[error("{} is not what the manifest wants now; run `pixi-oci lock` or `pixi lock`", path.display())]
-    LockChanged {
-        /// The lock file.
-        path: PathBuf,
-    },
+    LockChanged { path: PathBuf },
     /// A lock file that was only to be checked has the right packages.
     #[error("{} has what the manifest wants, but would be written in another form (it is of another format, or was changed by hand); run `pixi-oci lock` or `pixi lock`", path.display())]
-    LockRewritten {
-        /// The lock file.
-        path: PathBuf,
-    },
+    LockRewritten { path: PathBuf },
     /// Base images that were only to be checked.
     #[error("the base images in {} are not pinned to what their names mean now; run `pixi-oci lock --base`", path.display())]
-    BaseChanged {
-        /// The manifest.
-        path: PathBuf,
-    },
-    /// git cannot tell what has changed.
+    BaseChanged { path: PathBuf },
     #[error("cannot compare {} with {since}: {reason}", workspace.display())]
-    Since {
-        /// The workspace.
-        workspace: PathBuf,
-        /// The commit, tag or branch.
-        since: String,
-        /// What git says, and what may help.
-        reason: String,
-    },
-    /// The result cannot be written as JSON.
+    Since { workspace: PathBuf, since: String, reason: String },
     #[error("cannot write the result as JSON")]
     Json(#[from] serde_json::Error),
 }

@@ -13,12 +13,7 @@ pub enum Error {
     #[error(transparent)]
     Request(#[from] crate::ProductRequestError),
     #[error("cannot {action} {}", path.display())]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        path: PathBuf,
-        source: io::Error,
-    },
+    Io { action: &'static str, path: PathBuf, source: io::Error },
 }
 
 macro_rules! from_plan {

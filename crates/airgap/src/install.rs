@@ -24,9 +24,7 @@ use crate::{Error, ProductRequestError, project::place};
 /// What to install, and where.
 #[derive(Debug)]
 pub struct InstallRequest<'a> {
-    /// The product.
     pub product: PathBuf,
-    /// The environment.
     pub environment: String,
     /// The conda platform of this machine.
     pub platform: String,

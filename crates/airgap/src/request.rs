@@ -33,7 +33,6 @@ pub struct ProductReport {
     pub digest: Digest,
     /// The directory of the project in it.
     pub name: String,
-    /// Of the lock file in it.
     pub lock_file_digest: Digest,
     /// The version of pixi in it, if one is.
     pub pixi: Option<String>,
@@ -49,7 +48,6 @@ pub struct ProductReport {
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ProductReportEnvironment {
-    /// Its name.
     pub name: String,
     /// The platform's name.
     pub platform: String,
@@ -77,48 +75,22 @@ pub enum ProductRequestError {
     NoEnvironments,
     /// An environment whose name is no word of a shell.
     #[error("environment {name:?} cannot be in a product: its scripts take names of A-Z a-z 0-9 . _ - only")]
-    Name {
-        /// The name.
-        name: String,
-    },
+    Name { name: String },
     /// The lock file is not among the files of the project.
     #[error("{} is not in the product; is it left out by `exclude`?", path.display())]
-    NoLockFile {
-        /// The lock file.
-        path: PathBuf,
-    },
-    /// pixi is wanted and not locked.
+    NoLockFile { path: PathBuf },
     #[error(
         "--with-pixi takes the package `pixi` of the environments, and none has it for {platform}; run `pixi add pixi`, or copy pixi to the machine yourself"
     )]
-    NoPixi {
-        /// The conda platform.
-        platform: String,
-    },
+    NoPixi { platform: String },
     /// An installer for a platform that is not in the product.
     #[error("--installer {platform}=…: the product is for {platforms}")]
-    Installer {
-        /// The platform.
-        platform: String,
-        /// Those there are.
-        platforms: String,
-    },
-    /// The product has no such environment.
+    Installer { platform: String, platforms: String },
     #[error("the product has no environment `{name}` for {platform}; it has {known}")]
-    NoEnvironment {
-        /// The environment.
-        name: String,
-        /// The conda platform.
-        platform: String,
-        /// What there is.
-        known: String,
-    },
+    NoEnvironment { name: String, platform: String, known: String },
     /// Manifest, lock file and archives of a product contradict one another.
     #[error("{package}: manifest.json and the lock file of the product contradict each other; it was changed")]
-    Contradiction {
-        /// The package.
-        package: String,
-    },
+    Contradiction { package: String },
 }
 
 /// Names in scripts are words.

@@ -71,20 +71,10 @@ pub enum ActivationError {
     #[error(
         "variable {variable} of [tool.pixi-oci] env uses {unknown}, which is not known when the image is built; known are the base image's variables, PATH, CONDA_PREFIX, PIXI_* and [activation.env]"
     )]
-    UnknownVariable {
-        /// The variable that is being set.
-        variable: String,
-        /// What its value needs.
-        unknown: String,
-    },
+    UnknownVariable { variable: String, unknown: String },
     /// A file of a package that is not a JSON object.
     #[error("etc/conda/env_vars.d/{file} is not a JSON object: {reason}")]
-    EnvVarsD {
-        /// The file's name.
-        file: String,
-        /// What the JSON parser says.
-        reason: String,
-    },
+    EnvVarsD { file: String, reason: String },
 }
 
 /// The `PATH` of images that do not say one (as podman and docker assume).

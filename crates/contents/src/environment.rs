@@ -28,13 +28,7 @@ pub const ENTRYPOINT: &str = "/opt/pixi/entrypoint";
 pub enum EnvironmentError {
     /// The working directory or the environment's name cannot be a path.
     #[error("the working directory {workdir} or the environment's name cannot be a path in the image")]
-    Path {
-        /// As configured.
-        workdir: String,
-        /// Why.
-        source: PathError,
-    },
-    /// Two things in one place.
+    Path { workdir: String, source: PathError },
     #[error("the working directory and the prefix are in each other's way")]
     Tree(#[from] TreeError),
 }

@@ -40,7 +40,6 @@ pub struct ArchiveCache {
 pub struct CachedArchive {
     /// The file. Its name ends like the archive's (`.conda`, `.tar.bz2`, `.whl`).
     pub path: PathBuf,
-    /// Its sha256.
     pub sha256: Sha256,
     /// Its length in bytes.
     pub size: u64,

@@ -7,14 +7,11 @@ use pixi_oci_lock::Sha256;
 /// Why an archive could not be fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A file could not be read or written.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
         /// What was tried, e.g. `read`.
         action: &'static str,
-        /// The file.
         path: PathBuf,
-        /// Why not.
         source: io::Error,
     },
 
@@ -30,7 +27,6 @@ pub enum Error {
         "package {package}: cannot fetch from {url}: only https, http, oci, s3 and file URLs and paths are supported"
     )]
     UnsupportedScheme {
-        /// The package.
         package: String,
         /// Its redacted URL.
         url: String,
@@ -39,11 +35,9 @@ pub enum Error {
     /// The server answered, but not with the archive.
     #[error("package {package}: {url} answered {status}{hint}")]
     Status {
-        /// The package.
         package: String,
         /// Its redacted URL.
         url: String,
-        /// Status code and reason.
         status: String,
         /// What to do, beginning with `; `, or nothing.
         hint: String,
@@ -52,7 +46,6 @@ pub enum Error {
     /// The server could not be reached, or broke off, more often than we retry.
     #[error("package {package}: {url}: {message}")]
     Network {
-        /// The package.
         package: String,
         /// Its redacted URL.
         url: String,
@@ -65,11 +58,9 @@ pub enum Error {
         "package {package}: {url} answered with `content-encoding: {encoding}`, which was not asked for, and it is not what the lock file says; a server or proxy in between changes package archives"
     )]
     Encoded {
-        /// The package.
         package: String,
         /// Its redacted URL.
         url: String,
-        /// The encoding.
         encoding: String,
     },
 
@@ -77,57 +68,27 @@ pub enum Error {
     #[error(
         "package {package}: sha256 of {location} is {actual}, the lock file says {expected}; the file was replaced, or the lock file is wrong"
     )]
-    Sha256Mismatch {
-        /// The package.
-        package: String,
-        /// Redacted URL or path.
-        location: String,
-        /// What was found.
-        actual: Sha256,
-        /// What the lock file says.
-        expected: Sha256,
-    },
+    Sha256Mismatch { package: String, location: String, actual: Sha256, expected: Sha256 },
 
     /// An archive has the sha256 that the lock file says, and another md5.
     #[error(
         "package {package}: md5 of {location} is {actual}, the lock file says {expected}; run `pixi lock` to renew the lock file"
     )]
-    Md5Mismatch {
-        /// The package.
-        package: String,
-        /// Redacted URL or path.
-        location: String,
-        /// What was found.
-        actual: String,
-        /// What the lock file says.
-        expected: String,
-    },
+    Md5Mismatch { package: String, location: String, actual: String, expected: String },
 
     /// An archive has another length than the lock file says.
     #[error(
         "package {package}: {location} has {actual} bytes, the lock file says {expected}; the file was replaced, or the lock file is wrong"
     )]
     SizeMismatch {
-        /// The package.
         package: String,
-        /// Redacted URL or path.
         location: String,
         /// What was found, e.g. `3` or `more than 3`.
         actual: String,
-        /// What the lock file says.
         expected: u64,
     },
 
     /// A local archive could not be copied into the cache.
     #[error("package {package}: cannot {action} {}: {source}", path.display())]
-    Archive {
-        /// The package.
-        package: String,
-        /// What was tried.
-        action: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
+    Archive { package: String, action: &'static str, path: PathBuf, source: io::Error },
 }

@@ -12,7 +12,6 @@ use crate::Error;
 pub struct FetchItem {
     /// The package's name, for messages.
     pub name: String,
-    /// Where it is.
     pub location: ArchiveLocation,
     /// What it must be. Without it (packages that are named by URL or path can lack it) the hash is found out, and
     /// what was once fetched from a URL is what later fetches give.

@@ -53,7 +53,6 @@ pub struct TableLayer<L, F> {
 pub struct KnownArchive<T> {
     /// The archive's length in bytes.
     pub size: u64,
-    /// What is in it.
     pub facts: T,
 }
 

@@ -35,9 +35,7 @@ pub struct ProductManifest {
     pub executed: Vec<String>,
     /// By name, then platform.
     pub environments: Vec<ProductEnvironment>,
-    /// Files of the project.
     pub project: Vec<ProductFile>,
-    /// Resources.
     pub resources: Vec<ProductFile>,
     /// Programs in `bin/`.
     pub programs: Vec<ProductFile>,
@@ -47,7 +45,6 @@ pub struct ProductManifest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ProductEnvironment {
-    /// Its name.
     pub name: String,
     /// The platform's name in the workspace manifest.
     pub platform: String,
@@ -63,7 +60,6 @@ pub struct ProductEnvironment {
 pub struct PackageEntry {
     /// The conda name, or `pypi:` and the Python one.
     pub name: String,
-    /// Its version.
     pub version: String,
     /// Of a conda package.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -5,7 +5,6 @@ use crate::Git;
 /// What `git describe` finds: the nearest tag, and how far it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description {
-    /// The tag.
     pub tag: String,
     /// Commits since then.
     pub distance: u64,

@@ -54,7 +54,6 @@ pub struct Git {
 pub struct GitError {
     /// What it was to do.
     pub subcommand: String,
-    /// Where.
     pub directory: PathBuf,
     /// Its complaint, without control characters.
     pub said: String,

@@ -11,48 +11,27 @@ pub enum Error {
     #[error(transparent)]
     Workspace(#[from] pixi_oci_workspace::Error),
 
-    /// The workspace has no lock file.
     #[error("there is no lock file {}; run `pixi lock` or `pixi-oci lock` to make one", path.display())]
-    NoLockFile {
-        /// Where it was expected.
-        path: PathBuf,
-    },
+    NoLockFile { path: PathBuf },
 
     /// A lock file of before multiple environments (format 1 to 3).
     #[error("{}: lock file version {version} is too old, pixi-oci reads versions 1 to 7; run `pixi lock` to renew it", path.display())]
-    LockFileTooOld {
-        /// The lock file.
-        path: PathBuf,
-        /// Its format version.
-        version: u64,
-    },
+    LockFileTooOld { path: PathBuf, version: u64 },
 
     /// A lock file of a format that did not exist when this program was made.
     #[error("{}: lock file version {version} is newer than this pixi-oci reads (7); update pixi-oci, or lock with an older pixi", path.display())]
-    LockFileTooNew {
-        /// The lock file.
-        path: PathBuf,
-        /// Its format version.
-        version: u64,
-    },
+    LockFileTooNew { path: PathBuf, version: u64 },
 
     /// The lock file cannot be parsed, or contradicts itself.
     #[error("{}: {message}; run `pixi lock` to renew it", path.display())]
-    LockFile {
-        /// The lock file.
-        path: PathBuf,
-        /// What is wrong.
-        message: String,
-    },
+    LockFile { path: PathBuf, message: String },
 
     /// One package of the lock file cannot be used.
     #[error("{}: package {package}: {message}", path.display())]
     LockedPackage {
-        /// The lock file.
         path: PathBuf,
         /// The package, by name, or by location where it has no name.
         package: String,
-        /// What is wrong, and what to do.
         message: String,
     },
 
@@ -63,11 +42,9 @@ pub enum Error {
         listed("it is locked for", available)
     )]
     NoPlatform {
-        /// The environment.
         environment: String,
         /// What was asked for, e.g. "platform `linux-aarch64`".
         wanted: String,
-        /// The linux platforms there are.
         available: Vec<String>,
     },
 
@@ -77,7 +54,6 @@ pub enum Error {
         candidates.join(", ")
     )]
     AmbiguousPlatform {
-        /// The environment.
         environment: String,
         /// The architecture they share, e.g. `linux-64`.
         subdir: String,
@@ -87,10 +63,5 @@ pub enum Error {
 
     /// A platform for which no image can be made.
     #[error("platform `{platform}` ({subdir}) is not supported: images can be made for linux-64 and linux-aarch64")]
-    UnsupportedPlatform {
-        /// The platform's name.
-        platform: String,
-        /// Its conda subdir.
-        subdir: String,
-    },
+    UnsupportedPlatform { platform: String, subdir: String },
 }

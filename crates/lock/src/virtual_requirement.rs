@@ -10,7 +10,6 @@ use crate::LockedPackage;
 /// One dependency of one package on a virtual package.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VirtualRequirement {
-    /// The package that has it.
     pub package: String,
     /// The virtual package, e.g. `__glibc`.
     pub name: String,

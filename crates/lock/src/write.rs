@@ -61,7 +61,6 @@ pub enum LockEvent {
     Solving {
         /// The environment or solve group.
         environment: String,
-        /// The platform.
         platform: String,
     },
 }

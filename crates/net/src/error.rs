@@ -5,21 +5,15 @@ use std::{io, path::PathBuf};
 /// Why there is no HTTP client.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A setting makes no sense.
     #[error("cannot set up the HTTP client: {message}")]
-    Client {
-        /// Why not.
-        message: String,
-    },
+    Client { message: String },
 
     /// A file of logins or certificates could not be read.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
         /// What was tried, e.g. `read the logins in`.
         action: &'static str,
-        /// The file.
         path: PathBuf,
-        /// Why not.
         source: io::Error,
     },
 }

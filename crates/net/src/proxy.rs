@@ -9,9 +9,7 @@ use crate::Error;
 /// The way through proxies, as the environment or a configuration names them. This machine itself is always asked directly.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Proxies {
-    /// For `http:`.
     pub http: Option<String>,
-    /// For `https:`.
     pub https: Option<String>,
     /// What is asked directly: `*`, or names, `.suffixes`, addresses and networks (`10.0.0.0/8`), each perhaps with `:PORT`.
     pub direct: Vec<String>,

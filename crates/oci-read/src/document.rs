@@ -117,7 +117,6 @@ impl fmt::Display for Platform {
 pub enum ParseDocumentError {
     #[error("it is larger than {} bytes", limits::DOCUMENT)]
     TooLarge,
-    /// With what serde_json says of it.
     #[error("{0}")]
     Json(String),
     #[error("it has Docker's schema 1, which was abandoned in 2017; copy the image with skopeo")]

@@ -17,10 +17,8 @@ pub enum Error {
     /// An archive that is not there.
     #[error(transparent)]
     Fetch(#[from] pixi_oci_fetch::Error),
-    /// A package.
     #[error(transparent)]
     Package(#[from] pixi_oci_package::Error),
-    /// A layer.
     #[error("cannot make a layer")]
     Layer(#[from] pixi_oci_layer::Error),
     /// A setting of the image.
@@ -38,10 +36,8 @@ pub enum Error {
     /// The number of layers.
     #[error(transparent)]
     TooFewLayers(#[from] crate::layers::grouping::TooFewLayers),
-    /// A virtual package.
     #[error(transparent)]
     VirtualPackage(#[from] pixi_oci_project::virtual_packages::TooOld),
-    /// Activation.
     #[error(transparent)]
     Activation(#[from] pixi_oci_contents::ActivationError),
     /// The environment layer.
@@ -60,79 +56,37 @@ pub enum Error {
     #[error(
         "environment for {platform}: these wheels need `python`, which is not among its conda packages: {wheels}; run `pixi add python`"
     )]
-    NoPython {
-        /// The platform's name.
-        platform: String,
-        /// Their file names.
-        wheels: String,
-    },
+    NoPython { platform: String, wheels: String },
     /// A package's address that cannot be recorded.
     #[error("{package}: {url:?} is no address of a package")]
-    Url {
-        /// The package.
-        package: String,
-        /// As it would be recorded.
-        url: String,
-    },
+    Url { package: String, url: String },
     /// Content of a package that could not be read back.
     #[error("{package}: cannot read the unpacked files back; is there room for temporary files?")]
-    Unreadable {
-        /// The package.
-        package: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// The base image is too old.
+    Unreadable { package: String, source: io::Error },
     #[error(
         "{package} needs {requirement}, but base image {base} has glibc {found}; choose a newer base with --base, or set `base-glibc` if the base has another libc than it seems"
     )]
-    BaseTooOld {
-        /// The package.
-        package: String,
-        /// As in its metadata.
-        requirement: String,
-        /// The base image.
-        base: String,
-        /// Its version.
-        found: String,
-    },
+    BaseTooOld { package: String, requirement: String, base: String, found: String },
     /// A path of ours that is no directory in the base image.
     #[error(
         "base image {base} has {path}, which is not a directory; choose another `prefix` or `workdir`, or another base"
     )]
-    BaseInTheWay {
-        /// The base image.
-        base: String,
-        /// From its root.
-        path: String,
-    },
+    BaseInTheWay { base: String, path: String },
     /// The prefix is in use: what is there would be mixed with our packages.
     #[error(
         "base image {base} has {path} already, and an environment cannot be put over another one; choose another --prefix, or \
          a base without it"
     )]
-    BasePrefixInUse {
-        /// The base image.
-        base: String,
-        /// The first of its paths below the prefix.
-        path: String,
-    },
+    BasePrefixInUse { base: String, path: String },
     /// Programs need an interpreter that is not in the image.
     #[error(
         "{program} is run by {interpreter}, which no package and no base image has; use a base image with glibc, such as docker.io/library/ubuntu:24.04"
     )]
-    NoInterpreter {
-        /// The program.
-        program: String,
-        /// What its header names.
-        interpreter: String,
-    },
-    /// A name that nobody in the image has.
+    NoInterpreter { program: String, interpreter: String },
     #[error(
         "`user`: {name:?} is not in the image's /etc/{file}, so that no container would start; use a number, which is always accepted, or include files for /etc"
     )]
     UnknownUser {
-        /// The user or group.
         name: String,
         /// `passwd` or `group`.
         file: &'static str,
@@ -141,29 +95,14 @@ pub enum Error {
     #[error(
         "activation needs a shell for {needs}, but neither the environment's packages nor the base image have bash; add `bash` to the dependencies, or, for a variable, say its value in `env` of [tool.pixi-oci]"
     )]
-    NoShell {
-        /// Scripts and variables.
-        needs: String,
-    },
-    /// Somebody wanted it to end.
+    NoShell { needs: String },
     #[error("interrupted")]
     Interrupted,
-    /// Files of ours.
     #[error("cannot {action} {}", path.display())]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// The file or directory.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
+    Io { action: &'static str, path: PathBuf, source: io::Error },
     /// A layer is to be made of a package that nobody got.
     #[error("the archive of {package} was not fetched; this is a mistake in pixi-oci, please report it")]
-    NotFetched {
-        /// The package.
-        package: String,
-    },
+    NotFetched { package: String },
 }
 
 impl From<crate::package::source_wheel::SourceWheelError> for Error {

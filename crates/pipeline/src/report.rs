@@ -76,9 +76,7 @@ pub struct ImageReport {
 pub struct WheelReport {
     /// The PEP 503 name.
     pub name: String,
-    /// Its version.
     pub version: String,
-    /// Its file name.
     pub file_name: String,
     /// Of a locked wheel: its URL without credentials, or its path as the lock file has it.
     pub url: Option<String>,
@@ -122,7 +120,6 @@ pub struct BaseReport {
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LayerReport {
-    /// What it is.
     pub kind: LayerKind,
     /// Of the compressed blob.
     pub digest: Digest,

@@ -19,12 +19,7 @@ pub enum Error {
     #[error("interrupted")]
     Interrupted,
     #[error("cannot {action} {}", path.display())]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        path: PathBuf,
-        source: io::Error,
-    },
+    Io { action: &'static str, path: PathBuf, source: io::Error },
 }
 
 impl Error {
@@ -93,39 +88,18 @@ pub enum PlanError {
     #[error(
         "{reference} is in a registry, which cannot be asked offline; leave out --offline, or compare with oci:DIR"
     )]
-    Offline {
-        /// The image.
-        reference: String,
-    },
-    /// The registry does not give it.
+    Offline { reference: String },
     #[error("cannot compare with {reference}")]
-    Registry {
-        /// The image.
-        reference: String,
-        /// Why not.
-        source: Box<pixi_oci_registry::Error>,
-    },
+    Registry { reference: String, source: Box<pixi_oci_registry::Error> },
     /// It is not whole in its layout.
     #[error(transparent)]
     Stored(#[from] pixi_oci_store::StoredError),
-    /// Nobody knows where it is published.
     #[error("{} configures no `repositories`, in which what is published could be looked for; name an image, docker://HOST/REPOSITORY[:TAG]", workspace.display())]
-    NoRepository {
-        /// The workspace.
-        workspace: std::path::PathBuf,
-    },
-    /// A tag that is none.
+    NoRepository { workspace: std::path::PathBuf },
     #[error("--since: {source}")]
-    Reference {
-        /// Why.
-        source: pixi_oci_registry::ParseRepositoryError,
-    },
-    /// Somebody else made it.
+    Reference { source: pixi_oci_registry::ParseRepositoryError },
     #[error(
         "{reference} was not made by pixi-oci, or by a version that did not note what is in which layer; it cannot be compared with"
     )]
-    NotOurs {
-        /// The image.
-        reference: String,
-    },
+    NotOurs { reference: String },
 }

@@ -82,9 +82,7 @@ pub fn planned_cache_from(project: &Project, session: &Session) -> Result<Option
 /// An image that a build makes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedImage {
-    /// The environment.
     pub environment: String,
-    /// The architecture.
     pub architecture: Architecture,
 }
 

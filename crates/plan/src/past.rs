@@ -66,7 +66,6 @@ pub struct Past {
     pub reference: String,
     /// Of the image index, or of the image where there is no index.
     pub digest: Digest,
-    /// The images.
     pub images: Vec<PastImage>,
 }
 

@@ -17,7 +17,6 @@ use pixi_oci_project::Need;
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EnvironmentPlan {
-    /// The environment.
     pub environment: String,
     /// Of the image index that a build makes now, if that is known before.
     pub digest: Option<Digest>,

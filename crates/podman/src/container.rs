@@ -43,7 +43,6 @@ pub struct Container<'a> {
 pub struct Mount {
     /// Where it is here.
     pub source: PathBuf,
-    /// Where it is there.
     pub target: String,
     /// Whether it can be changed.
     pub writable: bool,

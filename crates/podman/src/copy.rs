@@ -9,24 +9,10 @@ use std::{
 /// Why a directory could not be had from a container.
 #[derive(Debug, thiserror::Error)]
 pub enum ContainerError {
-    /// What is no name of a container.
     #[error("{container:?} is no name or identifier of a container")]
-    Name {
-        /// As given.
-        container: String,
-    },
-    /// The engine did not give it.
+    Name { container: String },
     #[error("{engine} cannot copy {directory} of container {container}: {said}")]
-    Copy {
-        /// podman or docker.
-        engine: String,
-        /// The container.
-        container: String,
-        /// The directory in it.
-        directory: String,
-        /// What the engine said.
-        said: String,
-    },
+    Copy { engine: String, container: String, directory: String, said: String },
 }
 
 /// Copies what is below the absolute path `directory` of a container into the empty directory `to`, with `engine cp`.

@@ -11,57 +11,24 @@ pub enum Error {
         if said.is_empty() { String::new() } else { format!(". It said: {said}") }
     )]
     Unusable {
-        /// Whose containers.
         user: String,
-        /// What is missing.
         requirement: Requirement,
         /// The end of what podman said, if it was asked.
         said: String,
     },
-    /// A call of podman failed.
     #[error("`podman {what}` failed: {said}")]
-    Failed {
-        /// The subcommand.
-        what: String,
-        /// The end of what it said.
-        said: String,
-    },
-    /// No such user.
+    Failed { what: String, said: String },
     #[error("there is no user {name:?} on this machine; give the name of one with subordinate users (subuid(5))")]
-    NoAccount {
-        /// As given.
-        name: String,
-    },
-    /// Ordinary users cannot become others.
+    NoAccount { name: String },
     #[error("only root can run podman as {name}; run as {name} yourself, or leave it out")]
-    NotRoot {
-        /// As given.
-        name: String,
-    },
-    /// Files and pipes.
+    NotRoot { name: String },
     #[error("cannot {action}")]
-    Io {
-        /// What was tried, with its object.
-        action: String,
-        /// Why not.
-        source: io::Error,
-    },
-    /// Neither podman nor docker can be run.
+    Io { action: String, source: io::Error },
     #[error("neither podman nor docker is installed; install one of them (apt install podman), or write an archive")]
     NoEngine,
     /// podman or docker did not take the archive.
     #[error("`{} load --input {}` failed ({status}): {output}", program.display(), archive.display())]
-    Load {
-        /// The program.
-        program: PathBuf,
-        /// The archive.
-        archive: PathBuf,
-        /// How it ended.
-        status: std::process::ExitStatus,
-        /// The end of what it wrote to stderr.
-        output: String,
-    },
-    /// Somebody wanted it to end.
+    Load { program: PathBuf, archive: PathBuf, status: std::process::ExitStatus, output: String },
     #[error("interrupted")]
     Interrupted,
 }
@@ -80,7 +47,6 @@ pub enum Requirement {
     Podman,
     /// A helper that gives containers their users: `newuidmap` or `newgidmap`.
     UidMap {
-        /// Which one.
         program: &'static str,
     },
     /// Users for containers, in `/etc/subuid` and `/etc/subgid`.
@@ -88,7 +54,6 @@ pub enum Requirement {
         /// Who needs them.
         user: String,
     },
-    /// User namespaces.
     UserNamespaces,
     /// A program that starts containers.
     Runtime,

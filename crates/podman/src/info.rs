@@ -5,7 +5,6 @@ use serde_json::Value;
 /// What podman says about itself and its machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Info {
-    /// Its version.
     pub version: String,
     /// Whether containers have no more rights than an ordinary user.
     pub rootless: bool,

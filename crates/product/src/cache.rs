@@ -23,7 +23,6 @@ pub struct CondaPackage<'a> {
     pub key: &'a str,
     /// The archive's file name, as its channel has it.
     pub file_name: &'a str,
-    /// Its archive.
     pub archive: &'a Path,
     /// The archive's sha256, verified.
     pub digest: Digest,

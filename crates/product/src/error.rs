@@ -12,70 +12,27 @@ pub enum Error {
     Package(#[from] pixi_oci_package::Error),
     /// A name that cannot be a path in a product.
     #[error("{name:?} cannot be a file of the product")]
-    Path {
-        /// The name.
-        name: String,
-        /// Why not.
-        source: PathError,
-    },
-    /// Two different files for one place.
+    Path { name: String, source: PathError },
     #[error(
         "two environments want different files for {path}; make a product of each, or lock the same package for both"
     )]
-    Twice {
-        /// The place, in the product.
-        path: String,
-    },
+    Twice { path: String },
     /// A file that is no program for the platform.
     #[error("{} is not a program for {platform}: {reason}; give the pixi-oci of that platform with --installer {platform}=FILE", path.display())]
-    NotAProgram {
-        /// The file.
-        path: PathBuf,
-        /// The conda platform.
-        platform: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// A directory is no product.
+    NotAProgram { path: PathBuf, platform: String, reason: String },
     #[error("{} is not a product: it has no manifest.json; `pixi-oci product --workdir DIR` makes one in DIR/product", path.display())]
-    NoProduct {
-        /// The directory.
-        path: PathBuf,
-    },
+    NoProduct { path: PathBuf },
     /// `manifest.json` cannot be understood.
     #[error("{} is not the manifest of a product that this version understands: {reason}", path.display())]
-    Manifest {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
+    Manifest { path: PathBuf, reason: String },
     /// An archive of the product is not what its manifest says.
     #[error("{} has the digest {actual}, but manifest.json says {expected}; the product is damaged or was changed", path.display())]
-    Changed {
-        /// The file.
-        path: PathBuf,
-        /// What it has.
-        actual: Digest,
-        /// What it should have.
-        expected: Digest,
-    },
+    Changed { path: PathBuf, actual: Digest, expected: Digest },
     /// A directory that is no environment of ours is in the place of a prefix.
     #[error("{} is there and is not an environment; choose another --prefix or remove it", path.display())]
-    InTheWay {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// The disk.
+    InTheWay { path: PathBuf },
     #[error("cannot {action} {}", path.display())]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// The file or directory.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
+    Io { action: &'static str, path: PathBuf, source: io::Error },
 }
 
 impl Error {

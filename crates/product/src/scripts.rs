@@ -12,7 +12,6 @@ pub struct ScriptInput<'a> {
     pub name: &'a str,
     /// The workspace manifest's file name.
     pub workspace_manifest: &'a str,
-    /// The environments.
     pub environments: &'a [String],
 }
 

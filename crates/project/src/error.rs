@@ -37,12 +37,7 @@ pub enum Error {
     #[error("interrupted")]
     Interrupted,
     #[error("cannot {action} {}", path.display())]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        path: PathBuf,
-        source: io::Error,
-    },
+    Io { action: &'static str, path: PathBuf, source: io::Error },
 }
 
 impl From<pixi_oci_lock::Error> for Error {

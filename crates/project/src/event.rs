@@ -31,7 +31,6 @@ pub enum Event {
     BaseStarted {
         /// As it was named, completed.
         base: String,
-        /// For which architecture.
         architecture: Architecture,
     },
     /// A source is going to be built, which runs its code.
@@ -69,16 +68,13 @@ pub enum Event {
         platform: String,
         /// The compressed layer.
         digest: Digest,
-        /// Its size.
         size: u64,
         /// The lengths of the archives in it.
         bytes: u64,
-        /// What is in it.
         packages: Vec<String>,
     },
     /// The packages of one environment and platform are going to be written to a product.
     PackagesStarted {
-        /// The environment.
         environment: String,
         /// The conda platform.
         platform: String,

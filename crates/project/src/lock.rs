@@ -15,7 +15,6 @@ use crate::{Error, event::Event, inputs::Inputs, inputs::LockUse, project::Decla
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LockReport {
-    /// The lock file.
     pub lock_file: PathBuf,
     /// Whether the new one is different from what was there.
     pub changed: bool,
@@ -29,7 +28,6 @@ pub struct LockReport {
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PackageChange {
-    /// The environment.
     pub environment: String,
     /// The platform, by the manifest's name.
     pub platform: String,

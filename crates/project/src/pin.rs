@@ -20,7 +20,6 @@ const MAX_MANIFEST: u64 = 8 << 20;
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PinReport {
-    /// The manifest.
     pub manifest: PathBuf,
     /// Whether it is different from what was there.
     pub changed: bool,

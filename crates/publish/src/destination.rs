@@ -32,7 +32,6 @@ pub struct Connection {
 /// What a repository is known to have.
 #[derive(Debug, Clone, Default)]
 pub struct TagsThere {
-    /// Its tags.
     pub tags: Vec<String>,
     /// Of which versions some of them are.
     pub versions: BTreeMap<String, String>,

@@ -17,13 +17,8 @@ pub enum PublishError {
     /// A repository's name.
     #[error(transparent)]
     Repository(#[from] ParseRepositoryError),
-    /// A repository with a tag or digest.
     #[error("{text}: a repository is named without tag and digest; tags are given with --tag or `tags`")]
-    TaggedRepository {
-        /// As given.
-        text: String,
-    },
-    /// There is no repository.
+    TaggedRepository { text: String },
     #[error(
         "there is no repository to publish to; give one with --to docker://HOST/REPOSITORY, or `repositories` in [tool.pixi-oci]"
     )]
@@ -37,82 +32,39 @@ pub enum PublishError {
     /// A layout that cannot be published.
     #[error(transparent)]
     Stored(#[from] StoredError),
-    /// The text names no layout.
     #[error("{text:?} is no OCI layout: write oci:DIR, oci:DIR:TAG or oci:DIR@DIGEST")]
-    NoLayout {
-        /// As given.
-        text: String,
-    },
+    NoLayout { text: String },
     /// This runs for a change that is not merged yet.
     #[error(
         "{system} runs this for the pull request {change}, and those publish nothing; leave out --publish and PUBLISH"
     )]
-    PullRequest {
-        /// The CI system.
-        system: &'static str,
-        /// The branch or number.
-        change: String,
-    },
+    PullRequest { system: &'static str, change: String },
     /// A release on a base image that may be another one tomorrow.
     #[error("version {version} is a release, and its base image {base} is not pinned; {}", how_to_pin(base))]
-    UnpinnedBase {
-        /// The release.
-        version: String,
-        /// The base image.
-        base: String,
-    },
+    UnpinnedBase { version: String, base: String },
     /// A release with packages that may be others tomorrow.
     #[error(
         "version {version} is a release, and the lock file has no sha256 for {}; add its line to [tool.pixi-oci.hashes]: \
          a build without --publish says it",
         packages.join(", ")
     )]
-    UnpinnedPackages {
-        /// The release.
-        version: String,
-        /// The packages.
-        packages: Vec<String>,
-    },
+    UnpinnedPackages { version: String, packages: Vec<String> },
     /// Something that names a commit or a release, of files that are not those of the commit.
     #[error("{what}, and {reason}; commit what belongs to it, or stash it")]
-    Dirty {
-        /// What is to be published.
-        what: String,
-        /// What is not as it was committed.
-        reason: String,
-    },
-    /// An image for an architecture is missing.
+    Dirty { what: String, reason: String },
     #[error("there is no image for {missing}, which {required_by} requires; the index is not published")]
     ArchMissing {
-        /// The architectures, with commas between.
         missing: String,
         /// `--arch`, `arch` or the lock file.
         required_by: &'static str,
     },
     /// Results of jobs that do not belong together.
     #[error("{} does not belong to the others: {reason}", path.display())]
-    LegMismatch {
-        /// The file.
-        path: PathBuf,
-        /// What differs.
-        reason: String,
-    },
-    /// A job's result that is not there.
+    LegMismatch { path: PathBuf, reason: String },
     #[error("cannot read {}; it is what `publish --leg-file` writes", path.display())]
-    NoLeg {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// A file that is no job's result.
+    NoLeg { path: PathBuf, source: std::io::Error },
     #[error("{} is not what `publish --leg-file` writes: {reason}", path.display())]
-    Leg {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
+    Leg { path: PathBuf, reason: String },
     /// Registries block, so that nothing was built and nothing published.
     #[error("nothing was published: not every repository can be published to")]
     Blocked(Vec<super::DestinationReport>),
@@ -122,16 +74,12 @@ pub enum PublishError {
         first.display(), second.display()
     )]
     SharedTag {
-        /// A workspace.
         first: PathBuf,
-        /// Another one.
         second: PathBuf,
         /// `HOST/REPOSITORY`
         repository: String,
-        /// As configured.
         tag: String,
     },
-    /// A leg has one architecture.
     #[error("--leg-file is for the image of one architecture; choose it with --arch")]
     LegOfMany,
 }

@@ -30,7 +30,6 @@ pub struct Preflight<'a> {
 
 /// What would be published, as far as it is known.
 pub struct Wanted<'a> {
-    /// Its blobs.
     pub blobs: &'a [Descriptor],
     /// Its images and, if they are known, the digests of their manifests.
     pub images: &'a [(Architecture, Option<Digest>)],
@@ -40,7 +39,6 @@ pub struct Wanted<'a> {
 
 /// What a repository has.
 pub struct RepositoryState {
-    /// Which one.
     pub repository: Repository,
     /// Or why it is not known.
     pub has: Result<Holdings, String>,

@@ -36,7 +36,6 @@ pub struct PrunedRepository {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PrunedTag {
-    /// The tag.
     pub tag: String,
     /// What it names.
     pub digest: Digest,

@@ -57,7 +57,6 @@ pub struct DestinationReport {
     pub repository: String,
     /// `HOST/REPOSITORY@DIGEST`, if that is there, or would be.
     pub reference: Option<String>,
-    /// How it ended.
     pub status: Status,
     /// The tags, in the order in which they were put.
     pub tags: Vec<PublishedTag>,
@@ -98,7 +97,6 @@ pub enum Status {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PublishedTag {
-    /// The tag.
     pub tag: String,
     /// What it names.
     pub digest: Digest,
@@ -110,9 +108,7 @@ pub struct PublishedTag {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KeptTag {
-    /// The tag.
     pub tag: String,
-    /// Why.
     pub reason: String,
 }
 

@@ -29,7 +29,6 @@ pub enum Credentials {
     Basic {
         /// The name.
         user: String,
-        /// The password.
         password: Secret,
     },
     /// What `docker login` got for a password: a token that buys tokens (OAuth2 refresh token).
@@ -82,7 +81,6 @@ pub struct HostCredentials {
     pub host: String,
     /// The name; where it is empty, the one that usually goes with a token there.
     pub user: String,
-    /// The password.
     pub password: Secret,
     /// What they are called in errors: the variable's name.
     pub source_name: String,

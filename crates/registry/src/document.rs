@@ -12,7 +12,6 @@ pub use oci_read::limits::DOCUMENT as MAX_DOCUMENT;
 pub struct DocumentError {
     /// The document.
     pub digest: Digest,
-    /// What is wrong with it.
     pub reason: String,
 }
 

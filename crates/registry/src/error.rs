@@ -44,7 +44,6 @@ pub enum ErrorKind {
     ArchMissing,
     /// The owner or project does not exist, or the repository has to be created first.
     NoRepository,
-    /// The disk is full.
     DiskFull,
     /// A file of this machine cannot be read.
     Read,
@@ -56,7 +55,6 @@ pub enum ErrorKind {
     Setting,
     /// The registry sends us to a place where we do not go.
     Forbidden,
-    /// It is not there.
     NotFound,
     /// The registry refuses for a reason of its own.
     Refused,

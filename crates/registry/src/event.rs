@@ -11,7 +11,6 @@ pub enum Event {
     Warning(String),
     /// Tokens for `registry` come from another host. Said once.
     TokenService {
-        /// The registry.
         registry: String,
         /// Who gets the credentials.
         host: String,
@@ -27,7 +26,6 @@ pub enum Event {
     },
     /// A blob is being sent; `sent` counts from its begin and starts again with each attempt.
     Sent {
-        /// The blob.
         blob: Digest,
         /// Bytes so far.
         sent: u64,
@@ -36,7 +34,6 @@ pub enum Event {
     },
     /// A blob is being fetched; `received` counts from its begin and starts again with each attempt.
     Received {
-        /// The blob.
         blob: Digest,
         /// Bytes so far.
         received: u64,
@@ -45,7 +42,6 @@ pub enum Event {
     },
     /// A blob is there now: uploaded, mounted, or it was there before.
     BlobDone {
-        /// The blob.
         blob: Digest,
         /// The blob's size.
         size: u64,
@@ -54,7 +50,6 @@ pub enum Event {
     },
     /// A tag names its image now.
     Tagged {
-        /// The tag.
         tag: String,
         /// What it names.
         digest: Digest,

@@ -15,7 +15,6 @@ pub struct Repository {
 /// A repository, and perhaps what is meant in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RepositoryRef {
-    /// The repository.
     pub repository: Repository,
     /// The tag that was written.
     pub tag: Option<String>,

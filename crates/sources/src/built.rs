@@ -37,7 +37,6 @@ pub struct Pending {
     pub python_name: String,
     /// Its version, where it is locked.
     pub version: Option<String>,
-    /// What it is.
     pub kind: PendingKind,
     /// What its `direct_url.json` will say.
     pub direct_url: Option<DirectUrl>,

@@ -8,7 +8,6 @@ use pixi_oci_pipeline::SourceWheelError;
 /// Each names the package or file, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    /// Sources that nobody decided about.
     #[error(
         "{} of the environment cannot be used as {}; making wheels of sources runs their code:\n{}\n\
          Choose for each: build it in a container without a network with `--build-sdists`; give a wheel of it with \
@@ -18,130 +17,47 @@ pub enum SourceError {
         if undecided.len() == 1 { "it is" } else { "they are" },
         undecided.iter().map(|source| format!("  {source}")).collect::<Vec<_>>().join("\n")
     )]
-    Undecided {
-        /// All of them, by name.
-        undecided: Vec<Undecided>,
-    },
+    Undecided { undecided: Vec<Undecided> },
     /// An editable installation that the image cannot have.
     #[error(
         "{package}: it is installed as editable from {directory}, which is outside of the workspace, so the image would \
          not have it; remove `editable = true`, move it into the workspace, or give a wheel of it with `--wheel FILE`"
     )]
-    EditableOutside {
-        /// The package.
-        package: String,
-        /// Where it is.
-        directory: String,
-    },
-    /// Not a wheel's file name.
+    EditableOutside { package: String, directory: String },
     #[error("{}: this is no wheel: its name is not of the form NAME-VERSION[-BUILD]-PYTHON-ABI-PLATFORM.whl", path.display())]
-    NoWheel {
-        /// As it was given.
-        path: PathBuf,
-    },
+    NoWheel { path: PathBuf },
     /// A pattern of `wheels` that nothing matches.
     #[error("`wheels` in [tool.pixi-oci]: nothing in {} matches {pattern:?}", workspace.display())]
-    NoMatch {
-        /// As configured.
-        pattern: String,
-        /// Where it was looked for.
-        workspace: PathBuf,
-    },
-    /// A wheel that stands for nothing.
+    NoMatch { pattern: String, workspace: PathBuf },
     #[error("{}: no source of that name is locked for what is built, so the wheel would not be used; {}", path.display(), sources_there_are(sources))]
-    Unused {
-        /// As it was given.
-        path: PathBuf,
-        /// The sources there are, by name.
-        sources: Vec<String>,
-    },
-    /// A wheel of another version.
+    Unused { path: PathBuf, sources: Vec<String> },
     #[error("{}: version {locked} of {package} is locked; give a wheel of that version, or run `pixi lock`", path.display())]
-    Version {
-        /// As it was given.
-        path: PathBuf,
-        /// The package.
-        package: String,
-        /// Its version in the lock file.
-        locked: String,
-    },
+    Version { path: PathBuf, package: String, locked: String },
     /// No wheel of a package that was given is for a platform.
     #[error("{package}: no wheel that was given is for {platform}: {reasons}; give one with `--wheel FILE`")]
-    NoneFits {
-        /// The package.
-        package: String,
-        /// The platform.
-        platform: String,
-        /// Why each is not.
-        reasons: String,
-    },
-    /// A wheel for no platform that is built.
+    NoneFits { package: String, platform: String, reasons: String },
     #[error("{}: the wheel is for none of the platforms that are built: {reason}", path.display())]
-    FitsNone {
-        /// As it was given.
-        path: PathBuf,
-        /// Why.
-        reason: String,
-    },
-    /// Two wheels for one platform.
+    FitsNone { path: PathBuf, reason: String },
     #[error("{package}: both {} and {} are for {platform}; give one of them", first.display(), second.display())]
-    Ambiguous {
-        /// The package.
-        package: String,
-        /// The platform.
-        platform: String,
-        /// A wheel.
-        first: PathBuf,
-        /// The other one.
-        second: PathBuf,
-    },
-    /// Wheels need a Python.
+    Ambiguous { package: String, platform: String, first: PathBuf, second: PathBuf },
     #[error(
         "{package}: the environment has no Python for {platform}; add `python` to the dependencies and run `pixi lock`"
     )]
-    NoPython {
-        /// The package.
-        package: String,
-        /// The platform.
-        platform: String,
-    },
-    /// A directory that is no project.
+    NoPython { package: String, platform: String },
     #[error("{} has more than {limit} files; leave what is no source out of the package's directory", directory.display())]
-    TooManyFiles {
-        /// The directory.
-        directory: PathBuf,
-        /// The most files there may be.
-        limit: usize,
-    },
-    /// A package that is no source code.
+    TooManyFiles { directory: PathBuf, limit: usize },
     #[error("the package in {} has more than {limit} bytes; give a wheel of it with `--wheel FILE`", directory.display())]
-    TooBig {
-        /// The directory.
-        directory: PathBuf,
-        /// The most bytes there may be.
-        limit: u64,
-    },
-    /// A link out of the workspace.
+    TooBig { directory: PathBuf, limit: u64 },
     #[error("{} is a link that leaves the workspace; only files of the workspace can be put into an image", path.display())]
-    OutsideLink {
-        /// The link.
-        path: PathBuf,
-    },
-    /// A file of a package that holds a secret.
+    OutsideLink { path: PathBuf },
     #[error("{} holds a secret: {rule}; it would become part of the installed package", path.display())]
-    Secret {
-        /// The file.
-        path: PathBuf,
-        /// The rule that found it.
-        rule: &'static str,
-    },
+    Secret { path: PathBuf, rule: &'static str },
     /// A source that could not be built.
     #[error(transparent)]
     Build(#[from] Box<BuildError>),
     /// A package or a wheel.
     #[error(transparent)]
     Package(#[from] pixi_oci_package::Error),
-    /// The files of a source as a tar.
     #[error("cannot make a layer")]
     Layer(#[from] pixi_oci_layer::Error),
     /// The manifest.
@@ -150,17 +66,8 @@ pub enum SourceError {
     /// An archive that is not there.
     #[error(transparent)]
     Fetch(#[from] pixi_oci_fetch::Error),
-    /// Files of ours.
     #[error("cannot {action} {}", path.display())]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// The file or directory.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// It was to end.
+    Io { action: &'static str, path: PathBuf, source: io::Error },
     #[error("interrupted")]
     Interrupted,
 }

@@ -25,11 +25,9 @@ use pixi_oci_contents::{secret_content, secret_name};
 /// A wheel that was made.
 #[derive(Debug, PartialEq, Eq)]
 pub struct OwnWheel {
-    /// The file.
     pub path: PathBuf,
     /// The PEP 503 name.
     pub name: String,
-    /// The version it has.
     pub version: String,
     /// Files of the package that look like secrets and are not in the wheel, and what they look like.
     pub left_out: BTreeMap<String, &'static str>,

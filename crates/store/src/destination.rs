@@ -54,7 +54,6 @@ pub trait Destination: Send + Sync {
 pub enum BlobSource<'a> {
     /// In memory.
     Bytes(&'a [u8]),
-    /// In a file.
     File(&'a Path),
 }
 

@@ -12,81 +12,34 @@ pub enum Error {
     Io {
         /// What was tried, as an infinitive.
         action: &'static str,
-        /// On which file.
         path: PathBuf,
-        /// Why it failed.
         source: io::Error,
     },
     /// Bytes are not those that their descriptor names.
     #[error("{what} should be {expected} with {expected_size} bytes, but {found}")]
-    Content {
-        /// Where the bytes came from.
-        what: String,
-        /// The descriptor's digest.
-        expected: Digest,
-        /// The descriptor's size.
-        expected_size: u64,
-        /// What the bytes are.
-        found: String,
-    },
+    Content { what: String, expected: Digest, expected_size: u64, found: String },
     /// A blob has to be written, and nobody says where its bytes are.
     #[error("blob {digest} is not at the destination, and there is no local file of it")]
-    NoSource {
-        /// The blob.
-        digest: Digest,
-    },
+    NoSource { digest: Digest },
     /// A manifest names a blob that is not there, so that it cannot become visible.
     #[error("{manifest} names {blob} ({size} bytes), which is not in {destination}")]
-    MissingBlob {
-        /// The manifest or index.
-        manifest: Digest,
-        /// What it names.
-        blob: Digest,
-        /// The size it gives.
-        size: u64,
-        /// Where both should be.
-        destination: String,
-    },
-    /// A document is not what it should be.
+    MissingBlob { manifest: Digest, blob: Digest, size: u64, destination: String },
     #[error("{what} is not {kind}: {reason}")]
-    Document {
-        /// The document's path or digest.
-        what: String,
-        /// What it should be.
-        kind: &'static str,
-        /// What is wrong with it.
-        reason: String,
-    },
+    Document { what: String, kind: &'static str, reason: String },
     /// The directory has other things in it. Nothing was written.
     #[error(
         "{} is neither empty nor an OCI layout (it has no file `oci-layout`); give a new or an empty directory",
         path.display()
     )]
-    NotALayout {
-        /// The directory.
-        path: PathBuf,
-    },
+    NotALayout { path: PathBuf },
     /// The name cannot be a tag of this kind of destination.
     #[error("{name:?} cannot be the name of an image in {destination}: {reason}")]
-    Name {
-        /// What was given.
-        name: String,
-        /// The kind of destination.
-        destination: &'static str,
-        /// The rule it breaks.
-        reason: &'static str,
-    },
-    /// A docker-archive has no image index.
+    Name { name: String, destination: &'static str, reason: &'static str },
     #[error(
         "{} is a docker-archive, which holds one image, but {count} were built; build one architecture, or use oci-archive:",
         path.display()
     )]
-    OneImage {
-        /// The archive.
-        path: PathBuf,
-        /// The number of images.
-        count: usize,
-    },
+    OneImage { path: PathBuf, count: usize },
 }
 
 impl From<pixi_oci_registry::document::DocumentError> for Error {

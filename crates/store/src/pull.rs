@@ -12,23 +12,13 @@ use crate::{BlobSource, Destination, Error, OciLayout};
 /// Why an image could not be had from a registry.
 #[derive(Debug, thiserror::Error)]
 pub enum PullError {
-    /// The registry did not give it.
     #[error("cannot get {what} from the registry")]
-    Registry {
-        /// What was asked for.
-        what: String,
-        /// Why not.
-        source: Box<registry::Error>,
-    },
+    Registry { what: String, source: Box<registry::Error> },
     /// A document that is none of OCI's, or the disk.
     #[error(transparent)]
     Data(#[from] Error),
-    /// More than any image has.
     #[error("{reference} leads to more than {MAX_MANIFESTS} manifests")]
-    TooMany {
-        /// The image.
-        reference: String,
-    },
+    TooMany { reference: String },
 }
 
 /// Real indexes name some ten.

@@ -61,15 +61,8 @@ pub struct ImageComparison {
 /// Why two layouts cannot be compared.
 #[derive(Debug, thiserror::Error)]
 pub enum ComparisonError {
-    /// An image has no counterpart.
     #[error("nothing was made again for {platform}; the workspace gives {made}")]
-    NoCounterpart {
-        /// The platform.
-        platform: String,
-        /// The platforms that there are.
-        made: String,
-    },
-    /// A layout changed.
+    NoCounterpart { platform: String, made: String },
     #[error("cannot read what was verified a moment ago")]
     Read(#[from] io::Error),
 }

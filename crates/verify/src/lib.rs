@@ -56,37 +56,23 @@ pub enum Error {
     /// Files that every layout has are not there.
     #[error("{} is not an OCI layout, such as `pixi-oci build` writes: cannot read {file}", dir.display())]
     NotALayout {
-        /// The directory.
         dir: PathBuf,
         /// `oci-layout` or `index.json`.
         file: &'static str,
-        /// Why the file could not be read.
         source: std::io::Error,
     },
     /// The layout's own index cannot be understood, so nothing can be found from it.
     #[error("{} is not an OCI layout: {reason}", dir.display())]
     BadIndex {
-        /// The directory.
         dir: PathBuf,
         /// What is wrong with `oci-layout` or `index.json`.
         reason: String,
     },
     /// No entry of `index.json` has the name.
     #[error("no image named {tag:?} in {}; it has {}", dir.display(), list(known))]
-    UnknownTag {
-        /// The directory.
-        dir: PathBuf,
-        /// The name that was asked for.
-        tag: String,
-        /// The names that the layout has.
-        known: Vec<String>,
-    },
-    /// The layout has no images at all.
+    UnknownTag { dir: PathBuf, tag: String, known: Vec<String> },
     #[error("{} has no images: its index.json is empty", dir.display())]
-    Empty {
-        /// The directory.
-        dir: PathBuf,
-    },
+    Empty { dir: PathBuf },
 }
 
 fn list(names: &[String]) -> String {

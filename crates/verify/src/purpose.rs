@@ -3,7 +3,6 @@
 /// What a layer of an image is for, as its history says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// Packages.
     Packages,
     /// What is computed from several packages.
     Environment,

@@ -83,11 +83,9 @@ pub struct ImageReport {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PackageRecord {
-    /// Which kind of package.
     pub kind: PackageKind,
     /// Its normalised name.
     pub name: String,
-    /// Its version.
     pub version: String,
     /// The build string of a conda package.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -27,36 +27,14 @@ pub enum RunError {
     /// podman cannot be used, or failed.
     #[error(transparent)]
     Podman(#[from] pixi_oci_podman::Error),
-    /// An architecture that is not there.
     #[error("there is nothing for {wanted} in it; it has {available}")]
-    NoArchitecture {
-        /// As asked for.
-        wanted: String,
-        /// What there is.
-        available: String,
-    },
-    /// The base image of a product's container.
+    NoArchitecture { wanted: String, available: String },
     #[error("cannot use the base image: {reason}")]
-    Base {
-        /// Why not.
-        reason: String,
-    },
-    /// A script that nobody knows how to run.
+    Base { reason: String },
     #[error("{} cannot be run in a container: it does not begin with a line such as `#!/bin/sh`", path.display())]
-    NoInterpreter {
-        /// The script.
-        path: PathBuf,
-    },
-    /// A file or directory.
+    NoInterpreter { path: PathBuf },
     #[error("cannot {action} {}", path.display())]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// With what.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
+    Io { action: &'static str, path: PathBuf, source: io::Error },
 }
 
 impl RunError {

@@ -106,7 +106,6 @@ pub struct Run {
 pub struct Tools {
     /// This program.
     pub pixi_oci: String,
-    /// podman.
     pub podman: String,
     /// The program that starts containers.
     pub runtime: String,

@@ -11,65 +11,37 @@ use crate::layout::python_directory;
 /// Why a wheel is not for the target.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum TagError {
-    /// Not a wheel's file name.
     #[error("{file_name:?} is not of the form NAME-VERSION[-BUILD]-PYTHON-ABI-PLATFORM.whl")]
-    FileName {
-        /// The wheel.
-        file_name: String,
-    },
+    FileName { file_name: String },
     /// No wheel of the target's platform exists.
     #[error("{file_name:?}: there are no wheels for the platform {subdir}; linux-64 and linux-aarch64 are supported")]
-    Subdir {
-        /// The wheel.
-        file_name: String,
-        /// The target.
-        subdir: Subdir,
-    },
+    Subdir { file_name: String, subdir: Subdir },
     /// For another interpreter, or another version of it.
     #[error(
         "{file_name:?} is for Python {found:?}, and the environment has {python}; lock again with the environment's \
          Python"
     )]
     Python {
-        /// The wheel.
         file_name: String,
         /// The interpreter and ABI tags, such as `cp311-cp311`.
         found: String,
         /// The environment's interpreter, such as `cp312`.
         python: String,
     },
-    /// Linked with musl.
     #[error(
         "{file_name:?} is for musl (Alpine), and the environment's Python is linked with glibc; lock the manylinux wheel"
     )]
-    Musl {
-        /// The wheel.
-        file_name: String,
-    },
+    Musl { file_name: String },
     /// Needs a newer C library than the image has.
     #[error(
         "{file_name:?} needs glibc {}.{}, and the image has {}.{}; choose a newer base image, or lock with \
          `[system-requirements] libc = \"{}.{}\"`",
         needs.0, needs.1, glibc.0, glibc.1, glibc.0, glibc.1
     )]
-    Glibc {
-        /// The wheel.
-        file_name: String,
-        /// The least version that is enough.
-        needs: (u64, u64),
-        /// The target's version.
-        glibc: (u64, u64),
-    },
+    Glibc { file_name: String, needs: (u64, u64), glibc: (u64, u64) },
     /// For another operating system or processor.
     #[error("{file_name:?} is for {found:?}, and the image is for {subdir}; lock again with that platform")]
-    Platform {
-        /// The wheel.
-        file_name: String,
-        /// The platform tags.
-        found: String,
-        /// The target.
-        subdir: Subdir,
-    },
+    Platform { file_name: String, found: String, subdir: Subdir },
 }
 
 /// Checks that the wheel with that file name can be installed for `python` on `subdir`, with this version of glibc.

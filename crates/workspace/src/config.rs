@@ -24,15 +24,11 @@ pub struct PixiConfig {
     pub default_channels: Vec<String>,
     /// `authentication-override-file`, as written.
     pub authentication_override_file: Option<PathBuf>,
-    /// `tls-no-verify`
     pub tls_no_verify: Option<bool>,
-    /// `tls-root-certs`
     pub tls_root_certs: Option<TlsRootCerts>,
-    /// `offline`
     pub offline: Option<bool>,
     /// `mirrors`: URL prefixes, each ending in a slash, and what is asked in their place.
     pub mirrors: BTreeMap<Url, Vec<Url>>,
-    /// `proxy-config`
     pub proxy: ProxyConfig,
     /// `s3-options`, by bucket.
     pub s3: BTreeMap<String, S3Bucket>,
@@ -40,18 +36,14 @@ pub struct PixiConfig {
     pub concurrent_downloads: Option<NonZeroUsize>,
     /// `concurrency.solves`
     pub concurrent_solves: Option<NonZeroUsize>,
-    /// `pypi-config`
     pub pypi: PypiConfig,
-    /// `repodata-config`
     pub repodata: RepodataConfig,
 }
 
 /// `proxy-config`
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProxyConfig {
-    /// For `http:`.
     pub http: Option<Url>,
-    /// For `https:`.
     pub https: Option<Url>,
     /// Who is asked directly.
     pub non_proxy_hosts: Vec<String>,
@@ -80,11 +72,8 @@ pub struct RepodataConfig {
 /// The forms of repodata that are not asked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RepodataForms {
-    /// `disable-bzip2`
     pub disable_bzip2: Option<bool>,
-    /// `disable-zstd`
     pub disable_zstd: Option<bool>,
-    /// `disable-sharded`
     pub disable_sharded: Option<bool>,
 }
 

@@ -16,7 +16,6 @@ use crate::{
 /// A conda requirement.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Requirement {
-    /// The package.
     pub name: PackageName,
     /// What of it will do. The URL of an archive is in `spec.url`; a path to one has become a `file:` URL.
     pub spec: NamelessMatchSpec,
@@ -47,9 +46,7 @@ pub enum SourceLocation {
 /// What of a git repository is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GitReference {
-    /// A branch.
     Branch(String),
-    /// A tag.
     Tag(String),
     /// A commit, or anything else that git can resolve.
     Rev(String),

@@ -6,7 +6,6 @@
 /// A variable, as far as it is known when the image is built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Variable<'a> {
-    /// Its value.
     Value(&'a str),
     /// Nothing sets it, so that it is empty.
     Unset,

@@ -87,7 +87,6 @@ exec \"$@\"
 /// A variable that scripts must see as it was before `[activation.env]`, which comes after them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Restored {
-    /// Its name.
     pub name: String,
     /// What the image's `Env` says; anything else was given when the container was started.
     pub now: String,

@@ -62,7 +62,6 @@ pub enum What {
     Required {
         /// E.g. `numpy >=2`.
         requirement: String,
-        /// Who requires it.
         by: RequiredBy,
         /// What there is instead: a version, a location; `None` if there is nothing of that name.
         locked: Option<String>,

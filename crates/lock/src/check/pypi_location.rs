@@ -12,7 +12,6 @@ use pixi_oci_workspace::{GitReference, PypiSource};
 /// Who requires, for what lock files do not say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Requirer {
-    /// The manifest.
     Manifest,
     /// Another Python package. Its requirements cannot name an index.
     Package,

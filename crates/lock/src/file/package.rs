@@ -27,7 +27,6 @@ pub enum LockedPackage {
         /// The same, absolute.
         place: ArchiveLocation,
     },
-    /// A wheel.
     Wheel(Box<LockedWheel>),
     /// A Python package that would have to be built from source.
     PypiSource {
@@ -37,7 +36,6 @@ pub enum LockedPackage {
         version: Option<String>,
         /// Where the source is, as the lock file has it.
         location: String,
-        /// What kind of source.
         kind: PypiSourceKind,
         /// Where the source is, absolute, with whatever credentials the lock file has: never to be shown. The URL of a
         /// git repository begins with `git+` and ends in `#` and the locked commit.
@@ -54,7 +52,6 @@ pub struct LockedWheel {
     pub name: String,
     /// The PEP 440 version.
     pub version: String,
-    /// Where it is.
     pub location: ArchiveLocation,
     /// How the manifest came to it.
     pub origin: WheelOrigin,

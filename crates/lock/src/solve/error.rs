@@ -5,36 +5,22 @@ use std::fmt;
 /// Why no set of packages was found for one platform.
 #[derive(Debug, thiserror::Error)]
 pub enum SolveError {
-    /// A required package that no channel has.
     #[error("{}", unknown(name, channels, similar))]
     UnknownPackage {
-        /// The package.
         name: String,
         /// The channels that were searched, redacted.
         channels: Vec<String>,
-        /// Names that look like it.
         similar: Vec<String>,
     },
 
     /// A required package of which no channel has such a version.
     #[error("no version of {name} matches `{spec}`; the channels have {}", newest(versions))]
-    NoSuchVersion {
-        /// The package.
-        name: String,
-        /// All requirements for it.
-        spec: String,
-        /// The versions there are, newest first.
-        versions: Vec<String>,
-    },
+    NoSuchVersion { name: String, spec: String, versions: Vec<String> },
 
     /// The requirements contradict one another, or the target.
     #[error("the requirements cannot be met together:\n{explanation}{}", virtual_hint(explanation))]
-    Conflict {
-        /// The solver's tree of reasons.
-        explanation: String,
-    },
+    Conflict { explanation: String },
 
-    /// A channel could not be read.
     #[error("cannot read the packages of {}: {message}{}", channels.join(", "), hint.unwrap_or_default())]
     Repodata {
         /// The channels that were asked, redacted.
@@ -45,14 +31,9 @@ pub enum SolveError {
         hint: Option<&'static str>,
     },
 
-    /// The solver gave up for another reason.
     #[error("the solver failed: {message}")]
-    Solver {
-        /// What it said.
-        message: String,
-    },
+    Solver { message: String },
 
-    /// Somebody wanted it to end.
     #[error("interrupted")]
     Interrupted,
 }

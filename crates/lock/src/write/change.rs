@@ -9,7 +9,6 @@ use crate::{LockFile, LockedPlatform};
 /// A package that is another one than before, came or went.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Change {
-    /// The environment.
     pub environment: String,
     /// The platform, by the manifest's name.
     pub platform: String,

@@ -16,9 +16,7 @@ pub enum LockError {
     Solve {
         /// The environment, or the solve group with its environments.
         environment: String,
-        /// The platform.
         platform: String,
-        /// Why not.
         source: Box<SolveError>,
     },
 
@@ -27,47 +25,23 @@ pub enum LockError {
         "environment `{environment}` requires {packages} from source, which only pixi can lock; run `pixi lock`",
         packages = packages.join(", ")
     )]
-    CondaSource {
-        /// The environment or solve group.
-        environment: String,
-        /// The packages.
-        packages: Vec<String>,
-    },
+    CondaSource { environment: String, packages: Vec<String> },
 
     /// Python packages, which need another solver.
     #[error(
         "environment `{environment}` requires Python packages ({packages}), which only pixi can lock; run `pixi lock`",
         packages = packages.join(", ")
     )]
-    Pypi {
-        /// The environment or solve group.
-        environment: String,
-        /// The packages.
-        packages: Vec<String>,
-    },
+    Pypi { environment: String, packages: Vec<String> },
 
-    /// A platform that conda does not have.
     #[error("`{platform}` is not a conda platform; write one such as linux-64 or linux-aarch64")]
-    UnknownPlatform {
-        /// As declared.
-        platform: String,
-    },
+    UnknownPlatform { platform: String },
 
-    /// What was found cannot be written down.
     #[error("cannot make a lock file: {message}")]
-    Document {
-        /// Why not.
-        message: String,
-    },
+    Document { message: String },
 
-    /// The file could not be written.
     #[error("cannot write {}", path.display())]
-    Write {
-        /// The lock file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
+    Write { path: PathBuf, source: io::Error },
 }
 
 impl LockError {

@@ -17,7 +17,6 @@ pub struct ClientSettings {
     pub credentials: CredentialFiles,
     /// URL prefixes, and the prefixes that are asked in their place. Records keep the original.
     pub mirrors: BTreeMap<Url, Vec<Url>>,
-    /// The proxies.
     pub proxies: Proxies,
     /// Whom to trust.
     pub tls: Tls,
@@ -139,7 +138,6 @@ pub enum TlsRootCerts {
 pub struct S3Bucket {
     /// The service.
     pub endpoint_url: Url,
-    /// Its region.
     pub region: String,
     /// Whether the bucket is a part of the path, and not of the host name.
     pub path_style: bool,

@@ -9,7 +9,6 @@ use pixi_oci_project::Configuration;
 
 /// What the standard annotations are made of (OCI image-spec, annotations.md).
 pub struct Provenance<'a> {
-    /// The workspace.
     pub workspace: &'a Workspace,
     /// The environment's name.
     pub environment: &'a str,
@@ -55,7 +54,6 @@ pub fn standard_annotations(provenance: &Provenance<'_>) -> BTreeMap<String, Str
 
 /// What the image's runtime settings are made of.
 pub struct ImageInput<'a> {
-    /// The configuration.
     pub configuration: &'a Configuration,
     /// What the base image's configuration says, if there is one.
     pub base: Option<&'a BaseSettings>,
@@ -72,13 +70,9 @@ pub struct ImageInput<'a> {
 /// What an image inherits from its base. Its entrypoint is not among it: that is a program of the base's.
 #[derive(Debug, Clone, Default)]
 pub struct BaseSettings {
-    /// `Env`
     pub env: Vec<(String, String)>,
-    /// `User`
     pub user: Option<String>,
-    /// `Cmd`
     pub cmd: Option<Vec<String>>,
-    /// `Volumes`
     pub volumes: BTreeSet<String>,
     /// `StopSignal`
     pub stop_signal: Option<String>,

@@ -50,17 +50,10 @@ pub enum WheelOrigin {
 /// A file is not the wheel that it should be.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceWheelError {
-    /// What is in it.
     #[error(transparent)]
     Package(#[from] pixi_oci_package::Error),
-    /// The file itself.
     #[error("cannot read {}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
+    Io { path: PathBuf, source: io::Error },
 }
 
 impl fmt::Display for WheelOrigin {

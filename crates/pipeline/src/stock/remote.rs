@@ -34,7 +34,6 @@ const PARALLEL: usize = 3;
 /// A repository, and what is needed to use it.
 #[derive(Debug, Clone)]
 pub struct RemoteRepository {
-    /// The repository.
     pub repository: Repository,
     /// The tag or digest of the image whose layers are looked at; none where layers only have to be.
     pub reference: Option<String>,

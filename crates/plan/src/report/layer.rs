@@ -57,7 +57,6 @@ pub enum LayerState {
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OtherLayer {
-    /// Which one.
     pub kind: pixi_oci_pipeline::LayerKind,
     /// Of the blob.
     pub digest: Digest,
@@ -71,7 +70,6 @@ pub struct OtherLayer {
 pub struct PackagePlan {
     /// The conda name, or `pypi:` and the normalised name.
     pub name: String,
-    /// Its version.
     pub version: String,
     /// The build string of a conda package.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -13,7 +13,6 @@ use crate::{Error, target::platform};
 pub struct ImagePackage {
     /// The conda name, or `pypi:NAME`.
     pub name: String,
-    /// Its version.
     pub version: String,
     /// The sha256 of a conda package's archive, 64 hex digits; nothing in an image has that of a wheel.
     pub sha256: Option<String>,

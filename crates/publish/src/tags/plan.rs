@@ -29,7 +29,6 @@ pub enum TagTarget {
 pub struct PlannedTag {
     /// Its name.
     pub tag: String,
-    /// On what.
     pub target: TagTarget,
     /// What may happen to one that is there.
     pub rule: TagRule,
@@ -40,7 +39,6 @@ pub struct PlannedTag {
 pub struct Kept {
     /// Its name.
     pub tag: String,
-    /// Why.
     pub reason: KeptReason,
 }
 

@@ -10,7 +10,6 @@ use pixi_oci_layer::Digest;
 pub struct StagedTag {
     /// Its name.
     pub tag: String,
-    /// What it is on.
     pub digest: Digest,
     /// The images of an image index; empty for an image.
     pub children: Vec<Digest>,

@@ -37,38 +37,16 @@ pub struct TagPlanInput<'a> {
 pub enum TagError {
     /// A release's tag was asked for, and this is no release, or another one.
     #[error("tag {tag:?} is for {what}, but what is published is {version}")]
-    DevTag {
-        /// As asked for.
-        tag: String,
-        /// What it is for.
-        what: &'static str,
-        /// What is published instead.
-        version: String,
-    },
-    /// The text is no tag.
+    DevTag { tag: String, what: &'static str, version: String },
     #[error("{tag:?} cannot be a tag: letters, digits, `_`, `.` and `-`, at most 128, not beginning with `.` or `-`")]
-    NotATag {
-        /// As asked for.
-        tag: String,
-    },
-    /// Two versions have one tag.
+    NotATag { tag: String },
     #[error("tag {tag:?} is that of version {other}, and {version} would have the same; choose another version")]
-    SameTag {
-        /// The tag.
-        tag: String,
-        /// What it is on.
-        other: String,
-        /// What is published.
-        version: String,
-    },
+    SameTag { tag: String, other: String, version: String },
     /// Neither version nor commit nor tag is known.
     #[error(
         "no tag results for {version}; say which version it is with VERSION=1.2.3 in the environment, or a tag with --tag"
     )]
-    NoTag {
-        /// What is published.
-        version: String,
-    },
+    NoTag { version: String },
 }
 
 pub(super) struct WantedTag {

@@ -51,7 +51,6 @@ pub(super) struct Reply {
     pub(super) headers: HeaderMap,
     /// Where it came from in the end.
     pub(super) url: Url,
-    /// The body of an error.
     pub(super) error: ErrorBody,
     /// The answer whose body is still to be read, if it is no error.
     pub(super) response: Option<Response>,

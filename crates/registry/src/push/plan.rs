@@ -117,7 +117,6 @@ pub struct PushReport {
 /// What became of a tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TagResult {
-    /// The tag.
     pub tag: String,
     /// What it named before.
     pub old: Option<Digest>,

@@ -13,15 +13,12 @@ use super::Problem;
 pub struct BaseConfig {
     /// `Env`, in its order; what has no `=` or no name is left out.
     pub env: Vec<(String, String)>,
-    /// `User`.
     pub user: Option<String>,
     /// `Entrypoint`; for information, because it is a program of the base's.
     pub entrypoint: Option<Vec<String>>,
-    /// `Cmd`.
     pub cmd: Option<Vec<String>>,
     /// `WorkingDir`.
     pub workdir: Option<String>,
-    /// `Volumes`.
     pub volumes: BTreeSet<String>,
     /// `StopSignal`.
     pub stop_signal: Option<String>,

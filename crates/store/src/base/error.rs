@@ -6,22 +6,14 @@ use pixi_oci_layer::{DiffId, Digest};
 /// Why there is no base image to build on.
 #[derive(Debug, thiserror::Error)]
 pub enum BaseError {
-    /// The text names no base image.
     #[error("{text:?} is not a base image: {reason}")]
     Reference {
         /// What was given, without credentials.
         text: String,
-        /// What is wrong, and what is right.
         reason: String,
     },
-    /// The base image cannot be used.
     #[error("cannot use base image {reference}")]
-    Unusable {
-        /// The base image.
-        reference: String,
-        /// Why.
-        source: Box<Problem>,
-    },
+    Unusable { reference: String, source: Box<Problem> },
 }
 
 /// What is wrong with a base image, or with the way to it.
@@ -32,36 +24,14 @@ pub enum Problem {
     Data(#[from] crate::Error),
     /// The OCI layout has no image of this name, or several and none was named.
     #[error("the layout has no such image, or not only one; it has {names}")]
-    NoSuchImage {
-        /// The names that are there.
-        names: String,
-    },
-    /// Nothing for the wanted machine.
+    NoSuchImage { names: String },
     #[error("it is not there for linux/{wanted}; it is there for {available}")]
-    NoArchitecture {
-        /// What is wanted.
-        wanted: Architecture,
-        /// The platforms that are there.
-        available: String,
-    },
+    NoArchitecture { wanted: Architecture, available: String },
     /// A layer is not the one that the image configuration names.
     #[error("layer {layer} unpacks to {found}, but the image configuration says {expected}")]
-    DiffId {
-        /// The compressed layer.
-        layer: Digest,
-        /// What the image configuration says.
-        expected: DiffId,
-        /// What is in the layer.
-        found: DiffId,
-    },
-    /// A layer cannot be read as one.
+    DiffId { layer: Digest, expected: DiffId, found: DiffId },
     #[error("layer {layer} cannot be read as a layer")]
-    Layer {
-        /// The layer.
-        layer: Digest,
-        /// What is wrong with it.
-        source: std::io::Error,
-    },
+    Layer { layer: Digest, source: std::io::Error },
     /// The base image would have to be downloaded.
     #[error(
         "it is not in the cache, and nothing may be downloaded; build once without --offline, or name a local image with oci:DIR"
@@ -72,44 +42,26 @@ pub enum Problem {
         "cannot get {what} from the registry; without one, name an image of this machine with oci:DIR or docker-archive:FILE"
     )]
     Registry {
-        /// What was asked for.
         what: String,
         /// What the registry, or the connection to it, said.
         source: Box<pixi_oci_registry::Error>,
     },
     /// A directory that was to be taken out of it.
     #[error("it has no directory {path}")]
-    NoDirectory {
-        /// In the image.
-        path: String,
-    },
-    /// A hard link of a layer to nothing.
+    NoDirectory { path: String },
     #[error("its file {path} is a hard link to a file that is not there")]
-    NoContent {
-        /// From the directory that is taken out.
-        path: String,
-    },
-    /// More than any project has.
+    NoContent { path: String },
     #[error(
         "its directory {path} has more than a million files, or more than 64 GiB; name the project's own directory"
     )]
-    TooMuch {
-        /// In the image.
-        path: String,
-    },
+    TooMuch { path: String },
     /// skopeo is needed for this kind of base image.
     #[error(
         "it is read by skopeo, which is not installed; install it (apt install skopeo), or use docker://REFERENCE or oci:DIR"
     )]
     NoSkopeo,
-    /// skopeo could not read the image.
     #[error("skopeo failed ({status}): {output}")]
-    Skopeo {
-        /// How it ended.
-        status: std::process::ExitStatus,
-        /// The end of what it wrote to stderr.
-        output: String,
-    },
+    Skopeo { status: std::process::ExitStatus, output: String },
 }
 
 impl Problem {

@@ -27,7 +27,6 @@ pub struct BaseFiles {
 /// What is at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BaseEntry {
-    /// A directory.
     Directory,
     /// A regular file, or a device or pipe.
     File,

@@ -27,7 +27,6 @@ const VERSION: u32 = 3;
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Listing {
     version: u32,
-    /// Of the tar.
     tar: Digest,
     /// How the tar is compressed, whatever a media type says.
     pub packing: Packing,

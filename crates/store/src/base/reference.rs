@@ -16,7 +16,6 @@ pub enum BaseRef {
     OciLayout {
         /// The layout's directory.
         dir: PathBuf,
-        /// Which image of the layout.
         image: LayoutImage,
     },
     /// `docker://REFERENCE`, or a reference alone, as in `docker.io/library/ubuntu:24.04`.
@@ -28,7 +27,6 @@ pub enum BaseRef {
 /// Which image of an OCI layout.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LayoutImage {
-    /// The only one.
     Only,
     /// The one of this name.
     Tag(String),

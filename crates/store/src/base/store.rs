@@ -106,7 +106,6 @@ impl Store {
         let _ = put();
     }
 
-    /// What is in a layer.
     pub(crate) fn listing<T: DeserializeOwned>(&self, layer: &Digest) -> Option<T> {
         self.record(&self.record_path("listings", &layer.hex(), ""))
     }

@@ -13,9 +13,7 @@ pub struct ConfigPlaces {
     pub system: PathBuf,
     /// `XDG_CONFIG_HOME`, if it is an absolute path.
     pub xdg_config_home: Option<PathBuf>,
-    /// `PIXI_HOME`
     pub pixi_home: Option<PathBuf>,
-    /// `HOME`
     pub home: Option<PathBuf>,
     /// The workspace's directory.
     pub workspace: Option<PathBuf>,

@@ -34,7 +34,6 @@ pub struct PypiOptions {
 /// A flat listing of distributions, as written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FindLinks {
-    /// A directory.
     Path(String),
     /// A page.
     Url(Url),

@@ -55,7 +55,6 @@ pub enum PypiSource {
     },
     /// An archive.
     Url {
-        /// Where it is.
         url: Url,
         /// A directory in it.
         subdirectory: Option<String>,

@@ -167,7 +167,7 @@ fn a_damaged_cache_is_repaired() {
     assert_eq!(Digest::of(&fs::read(&layer.path).unwrap()), layer.entry.descriptor.digest);
     // What a killed process left.
     fs::write(fixture.store().join(".new-dead"), "x").unwrap();
-    fs::create_dir(fixture.store().join(".skopeo-dead")).unwrap();
+    fs::create_dir(fixture.store().join(".new-directory")).unwrap();
     fixture.resolve(&fixture.layout(""), Amd64).unwrap();
     fixture.assert_nothing_is_left();
 }
