@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -12,8 +13,19 @@ use crate::common::{
 };
 
 /// Names that only Linux, or only glibc, has; and the crates that have such names.
-const LINUX_ONLY: [&str; 15] = [
+const LINUX_ONLY: [&str; 26] = [
     "renameat2",
+    "prctl",
+    "statx",
+    "fallocate",
+    "copy_file_range",
+    "sendfile",
+    "epoll",
+    "pidfd",
+    "os::linux",
+    "O_PATH",
+    "/dev/shm",
+    "procfs",
     "O_TMPFILE",
     "memfd",
     "mallopt",
@@ -93,6 +105,24 @@ fn only_one_crate_knows_the_operating_system() {
     assert!(found.is_empty(), "put these into crates/platform, with what other systems do:\n{}", found.join("\n"));
 }
 
+/// Shells of macOS allow 256 open files.
+#[test]
+fn as_many_files_are_open_as_may_be() {
+    let sandbox = Sandbox::new();
+    workspace([package("a", [file("share/a", "a")])]).write(&sandbox.path("ws"));
+    // git is called for the version; this one says what it may.
+    let tools = sandbox.path("bin");
+    fs::create_dir_all(&tools).unwrap();
+    let git = tools.join("git");
+    fs::write(&git, "#!/bin/sh\nulimit -Sn >\"$HOME/files\"\nexit 1\n").unwrap();
+    fs::set_permissions(&git, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::create_dir(sandbox.path("ws/.git")).unwrap();
+    let mut command = sandbox.program("/bin/sh");
+    command.args(["-c", "ulimit -Sn 100; ulimit -Hn 1000; PATH=$PWD/bin:$PATH; exec \"$0\" plan ws", BINARY]);
+    Outcome::of(&mut command);
+    assert_eq!(fs::read_to_string(sandbox.home().join("files")).unwrap(), "1000\n");
+}
+
 #[test]
 fn files_are_opened_by_one_helper() {
     let found = lines_with(&OPENS);
@@ -125,6 +155,7 @@ fn a_named_pipe_keeps_no_build_waiting() {
         ("ws/.pixi/config.toml", false),
         ("ws/src/.gitignore", false),
         ("ws/src/below/.ignore", false),
+        ("ws/.dockerignore", false),
         ("ws/.git", true),
         ("ws/.git/HEAD", true),
         ("ws/.git/config", true),

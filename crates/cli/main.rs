@@ -31,6 +31,7 @@ use crate::{cli::Cli, output::events::Line};
 fn main() -> ExitCode {
     pixi_oci_platform::one_heap_a_cpu();
     pixi_oci_platform::large_files_are_errors();
+    pixi_oci_platform::allow_more_open_files();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return output::parsing_failed(&error),

@@ -4,6 +4,7 @@
 //! (`tests/platform.rs`). What another system cannot do is an error or `false` here, so that it compiles there.
 
 mod account;
+mod desktop;
 mod directory;
 mod emulation;
 mod file;
@@ -14,11 +15,12 @@ mod space;
 mod times;
 
 pub use account::Account;
+pub use desktop::is_of_desktop;
 pub use directory::exchange;
 pub use emulation::emulates;
 pub use file::{Links, open, open_lock, read, read_text};
-pub use limits::{MaxOf, large_files_are_errors, maximum};
+pub use limits::{MaxOf, allow_more_open_files, large_files_are_errors, maximum};
 pub use memory::one_heap_a_cpu;
-pub use process::{ISOLATED, kill_group};
+pub use process::{IS_LINUX, ISOLATED, kill_group};
 pub use space::reserve;
 pub use times::{set_link_time, touch};

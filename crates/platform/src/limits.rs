@@ -1,6 +1,6 @@
 //! Limits of this process.
 
-use rustix::process::{Resource, getrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// What can be limited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +18,19 @@ pub fn maximum(of: MaxOf) -> Option<u64> {
         MaxOf::Processes => Resource::Nproc,
     };
     getrlimit(resource).maximum
+}
+
+/// More than this many files are never open here at once.
+const OPEN_FILES: u64 = if cfg!(target_vendor = "apple") { 10_240 } else { 65_536 };
+
+/// Raises the limit of open files as far as this process may, because shells of macOS allow 256. A system that refuses
+/// leaves it as it is.
+pub fn allow_more_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.map_or(OPEN_FILES, |maximum| maximum.min(OPEN_FILES));
+    if limit.current.is_some_and(|current| current < wanted) {
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum });
+    }
 }
 
 /// Makes a file that grows over its limit (`ulimit -f`) an error of the write, as a full disk is, instead of the end of

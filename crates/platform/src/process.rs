@@ -1,5 +1,9 @@
 //! Other processes.
 
+/// Whether this is the system that images are for. Elsewhere, containers run in a virtual machine with a storage of its own,
+/// and a program that is built here runs in none.
+pub const IS_LINUX: bool = cfg!(target_os = "linux");
+
 /// Words that go before a command so that it gets a user, network and process table of its own, which end with its first
 /// process. None where the system has no such thing; where it has, it may still refuse.
 pub const ISOLATED: &[&str] = if cfg!(target_os = "linux") {

@@ -43,6 +43,8 @@ impl Error {
 /// What podman needs of a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Requirement {
+    /// The kernel of this machine, instead of one in a virtual machine.
+    Linux,
     /// The program.
     Podman,
     /// A helper that gives containers their users: `newuidmap` or `newgidmap`.
@@ -68,6 +70,11 @@ pub enum Requirement {
 impl fmt::Display for Requirement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Linux => f.write_str(
+                "requirement Linux: here, containers run in the virtual machine of `podman machine`, which has no storage of \
+                 its own for each check or build. Run this on Linux; `build --load` gives the image to podman or docker here, \
+                 and `podman run` runs it",
+            ),
             Self::Podman => f.write_str(
                 "requirement podman: the program is not on PATH. \
                  Debian: `apt install podman uidmap`; Fedora: `dnf install podman`",

@@ -72,6 +72,9 @@ impl Session {
             said: said.trim().to_owned(),
         };
         let mut path: OsString = options.path.to_owned();
+        if !pixi_oci_platform::IS_LINUX {
+            return Err(unusable(Requirement::Linux, ""));
+        }
         let program = find("podman", &path).ok_or_else(|| unusable(Requirement::Podman, ""))?;
         path.push(":");
         path.push(MORE_PATH);

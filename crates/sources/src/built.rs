@@ -98,6 +98,9 @@ fn read(source: &Pending, path: &Path) -> Result<SourceWheel, SourceError> {
 
 /// Whether this machine runs programs of an architecture, itself or, in containers, by QEMU.
 fn runs(place: BuildPlace, architecture: Architecture) -> bool {
+    if place == BuildPlace::Host && !pixi_oci_platform::IS_LINUX {
+        return false;
+    }
     match (pixi_oci_podman::runs(&architecture.to_string()), place) {
         (Runs::Natively, _) | (Runs::Emulated, BuildPlace::Container) => true,
         (Runs::No, _) | (Runs::Emulated, BuildPlace::Host) => false,

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{SourceError, not_static::NotStatic};
-use pixi_oci_platform::{Links, read};
+use pixi_oci_platform::{Links, is_of_desktop, read};
 
 /// A project with more files is not one that somebody wrote; and the walk ends somewhere.
 const MAX_FILES: usize = 100_000;
@@ -65,6 +65,9 @@ impl Listing {
             let entry = entry.map_err(failed)?;
             // No file of a wheel has a name that is not Unicode.
             let Ok(name) = entry.file_name().into_string() else { continue };
+            if is_of_desktop(&name) {
+                continue;
+            }
             let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}/{name}") };
             let kind = entry.file_type().map_err(failed)?;
             if kind.is_dir() {

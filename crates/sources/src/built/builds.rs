@@ -195,6 +195,7 @@ impl<'a> Builds<'a> {
             let (package, architecture) = (source.name.clone(), target.architecture.to_string());
             return Err(match self.place {
                 BuildPlace::Container => BuildError::Architecture { package, architecture }.into(),
+                BuildPlace::Host if !pixi_oci_platform::IS_LINUX => BuildError::HostSystem { package }.into(),
                 BuildPlace::Host => BuildError::HostArchitecture { package, architecture }.into(),
             });
         }

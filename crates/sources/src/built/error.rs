@@ -36,6 +36,11 @@ pub enum BuildError {
         architecture: String,
     },
     #[error(
+        "{package}: --build-sdists=host builds for the system of this machine, and images are for Linux; build on Linux, or \
+         give a wheel with `--wheel FILE`"
+    )]
+    HostSystem { package: String },
+    #[error(
         "{package}: its build needs {}, which the environment does not have; add it to the dependencies, or to those of \
          another environment that `build-environment` in [tool.pixi-oci] names, and run `pixi lock`; or give a wheel with `--wheel FILE`",
         missing.join(", ")

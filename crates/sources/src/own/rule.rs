@@ -112,7 +112,7 @@ impl Package {
             let file = path.rsplit('/').next().unwrap_or(path);
             let end = file.rsplit_once('.').map_or("", |(_, end)| end);
             let module = matches!(end, "py" | "pyi") || file == "py.typed";
-            if matches!(end, "pyc" | "pyo") || file == ".DS_Store" {
+            if matches!(end, "pyc" | "pyo") {
                 continue;
             }
             if !listing.is_file(path) {
