@@ -142,6 +142,48 @@ fn global_ignore_files_do_not_count() {
 }
 
 #[test]
+fn ignore_files_of_docker_count_beside_those_of_git() {
+    let sandbox = Sandbox::new();
+    prepare(&sandbox, "include = [\"src\", \"models\"]");
+    let own = |tree: &Tree| files(tree, "");
+    // `!` takes back what its own lines leave out, but nothing that git ignores or that is a secret; and `src` was asked for.
+    fs::write(sandbox.path("ws/.dockerignore"), "src\n**/data\n!src/data/a.csv\n!**/*.log\n!**/.env\n").unwrap();
+    let (tree, _) = built(&sandbox, &[]);
+    assert_eq!(
+        own(&tree),
+        [
+            "app/models/small.bin",
+            "app/src/.env.example",
+            "app/src/.hidden",
+            "app/src/data/a.csv",
+            "app/src/link.py",
+            "app/src/main.py",
+            "app/src/run.sh"
+        ]
+    );
+    // Only at the root, and the first of the two.
+    fs::write(sandbox.path("ws/src/.dockerignore"), "*\n").unwrap();
+    fs::write(sandbox.path("ws/.containerignore"), "*/*\n!src/main.py\n").unwrap();
+    assert_eq!(own(&built(&sandbox, &[]).0), ["app/src/main.py"]);
+    fs::write(sandbox.path("ws/.containerignore"), "a\n[\n").unwrap();
+    let outcome = sandbox.run(&["build", "ws", "-o", "oci:out:x"]);
+    outcome.refused(1, &["ws/.containerignore:2: \"[\" is not a pattern"]);
+}
+
+#[test]
+fn what_desktops_leave_in_directories_is_in_no_image() {
+    let sandbox = Sandbox::new();
+    prepare(&sandbox, "include = [\"src\", \"src/data/* -> /d\"]");
+    let before = built(&sandbox, &[]);
+    for name in [".DS_Store", "._main.py", "data/._a.csv", "Thumbs.db", "__MACOSX/._x", "__MACOSX/x", ".fseventsd/0"] {
+        let path = sandbox.path("ws/src").join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "litter").unwrap();
+    }
+    assert_eq!(built(&sandbox, &[]), before, "and nothing is said about it");
+}
+
+#[test]
 fn contents_that_are_secrets_fail_the_build() {
     let sandbox = Sandbox::new();
     prepare(&sandbox, "include = [\"src\"]");

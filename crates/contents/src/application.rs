@@ -1,6 +1,8 @@
 //! The application layer: manifest, lock file, activation scripts, the chosen files and mount points.
 
+mod dockerignore;
 mod error;
+mod ignored;
 mod paths;
 
 use std::{
@@ -12,11 +14,14 @@ use std::{
 use globset::GlobSet;
 use pixi_oci_layer::{Content, File, FileTree, Mode, Node, TreePath};
 use pixi_oci_net::without_logins;
-use pixi_oci_platform::{Links, read};
+use pixi_oci_platform::{Links, is_of_desktop, read};
 use pixi_oci_project::Include;
 
 pub use self::error::ApplicationError;
-use self::paths::{ignore_files_above, inside, patterns, place, special_ignore_file, text};
+use self::{
+    ignored::{Ignored, special_ignore_file},
+    paths::{inside, patterns, place, text},
+};
 use crate::secrets::{secret_content, secret_name};
 
 /// What goes into the application layer.
@@ -50,8 +55,8 @@ pub struct Application {
 }
 
 /// Collects the files. Those of directories and patterns go through the ignore files of the workspace (`.gitignore`,
-/// `.ignore`; never the user's global ones, which differ between machines) and the rules of `secrets`; what
-/// is named by its own path does not.
+/// `.ignore`, and `.dockerignore` at its root; never the user's global ones, which differ between machines) and the rules of
+/// `secrets`; what is named by its own path does not.
 pub fn application(input: &ApplicationInput<'_>) -> Result<Application, ApplicationError> {
     let mut collector = Collector {
         root: input.root,
@@ -138,9 +143,7 @@ impl Collector<'_> {
         let mut found = false;
         let mut walk = ignore::WalkBuilder::new(&top);
         walk.hidden(false).git_global(false).git_exclude(false).require_git(false).parents(false).follow_links(false);
-        // `parents(false)` keeps ignore files above the workspace out; those between its root and `start` count for what
-        // is in `start`, not for `start` itself, which was asked for.
-        let above = ignore_files_above(self.root, start)?;
+        let ignored = Ignored::read(self.root, start)?;
         walk.sort_by_file_name(|a, b| a.cmp(b));
         let (root, outputs, exclude) = (self.root.to_path_buf(), self.outputs.to_vec(), self.exclude.clone());
         let left_out = std::sync::Arc::new(std::sync::Mutex::new(BTreeMap::new()));
@@ -156,8 +159,7 @@ impl Collector<'_> {
                 return false;
             }
             let is_directory = entry.file_type().is_some_and(|kind| kind.is_dir());
-            let matches = above.iter().rev().map(|ignored| ignored.matched(entry.path(), is_directory));
-            if matches.into_iter().find(|matched| !matched.is_none()).is_some_and(|matched| matched.is_ignore()) {
+            if ignored.leaves_out(relative, is_directory) {
                 return false;
             }
             if let Some(special) = is_directory.then(|| special_ignore_file(entry.path())).flatten() {
@@ -165,8 +167,8 @@ impl Collector<'_> {
                 return false;
             }
             let name = entry.file_name().to_str();
-            // What this or another build is making right now.
-            if name.is_some_and(|name| name.starts_with(".pixi-oci-")) {
+            // What this or another build is making right now, and what nobody made.
+            if name.is_some_and(|name| name.starts_with(".pixi-oci-") || is_of_desktop(name)) {
                 return false;
             }
             let secret = name.and_then(secret_name);

@@ -25,6 +25,8 @@ pub enum ApplicationError {
     Secret { path: PathBuf, rule: &'static str },
     #[error("{path} is neither a file, a directory nor a link")]
     Special { path: PathBuf },
+    #[error("{}:{line}: {pattern:?} is not a pattern of an ignore file of Docker", path.display())]
+    DockerIgnore { path: PathBuf, line: usize, pattern: String },
     #[error("cannot read the workspace")]
     Read(#[from] std::io::Error),
     /// An ignore file or directory that cannot be read.

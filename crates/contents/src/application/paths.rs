@@ -1,41 +1,11 @@
-//! Paths and patterns of the workspace, and its ignore files.
+//! Paths and patterns of the workspace.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, Path};
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
-use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use pixi_oci_layer::TreePath;
 
 use super::error::ApplicationError;
-
-/// The files of a directory in which the walk looks for patterns.
-const IGNORE_FILES: [&str; 2] = [".gitignore", ".ignore"];
-
-/// An ignore file that cannot be opened without harm, such as a named pipe.
-pub(super) fn special_ignore_file(directory: &Path) -> Option<PathBuf> {
-    let mut files = IGNORE_FILES.iter().map(|name| directory.join(name));
-    files.find(|file| file.metadata().is_ok_and(|metadata| !metadata.is_file()))
-}
-
-/// The ignore files of the directories from the workspace's root down to the one that has `start`.
-pub(super) fn ignore_files_above(root: &Path, start: &str) -> Result<Vec<Gitignore>, ApplicationError> {
-    let mut found = Vec::new();
-    let mut directory = PathBuf::from(root);
-    for part in Path::new(start).components() {
-        for name in IGNORE_FILES {
-            let file = directory.join(name);
-            if file.is_file() {
-                let mut builder = GitignoreBuilder::new(&directory);
-                if let Some(error) = builder.add(file) {
-                    return Err(error.into());
-                }
-                found.push(builder.build()?);
-            }
-        }
-        directory.push(part);
-    }
-    Ok(found)
-}
 
 pub(super) fn place(path: &str) -> Result<TreePath, ApplicationError> {
     TreePath::new(path).map_err(|source| ApplicationError::Destination { destination: path.into(), source })
