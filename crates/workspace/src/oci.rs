@@ -61,6 +61,9 @@ pub struct OciConfig {
     #[serde(deserialize_with = "values::variables")]
     pub env: Vec<(String, String)>,
     pub labels: BTreeMap<String, String>,
+    /// Of the index and the image manifests, beside the standard ones; none of our own.
+    #[serde(deserialize_with = "values::annotations")]
+    pub annotations: BTreeMap<String, String>,
     pub ports: Option<Vec<Port>>,
     pub include: Option<Vec<Include>>,
     pub exclude: Option<Vec<String>>,
@@ -99,7 +102,7 @@ impl OciConfig {
         }
     }
 
-    /// These settings over others. Single values and lists override, `env` and `labels` are merged by name. A `cmd` also
+    /// These settings over others. Single values and lists override, `env`, `labels` and `annotations` are merged by name. A `cmd` also
     /// overrides a `task`, and the other way round.
     pub fn over(self, below: OciConfig) -> OciConfig {
         let says_what_runs = self.cmd.is_some() || self.task.is_some();
@@ -113,6 +116,8 @@ impl OciConfig {
         }
         let mut labels = below.labels;
         labels.extend(self.labels);
+        let mut annotations = below.annotations;
+        annotations.extend(self.annotations);
         let mut registries = below.registries;
         registries.extend(self.registries);
         let mut hashes = below.hashes;
@@ -135,6 +140,7 @@ impl OciConfig {
             task,
             env,
             labels,
+            annotations,
             ports: self.ports.or(below.ports),
             include: self.include.or(below.include),
             exclude: self.exclude.or(below.exclude),

@@ -48,6 +48,7 @@ pub fn standard_annotations(provenance: &Provenance<'_>) -> BTreeMap<String, Str
     ]
     .into_iter()
     .filter_map(|(key, value)| Some((format!("org.opencontainers.image.{key}"), value?)))
+    .chain(provenance.oci.annotations.clone())
     .chain(provenance.release.clone().map(|release| (RELEASE.to_owned(), release)))
     .collect()
 }

@@ -39,6 +39,7 @@ fn every_key() {
         cmd = "python -m 'my app'"
         env = { B = "1", A = "2" }
         labels = { "org.example" = "x" }
+        annotations = { "org.example" = "y" }
         ports = [8080, "53/udp"]
         include = ["src", "a.txt -> /etc/a.txt", { src = "run", dest = "bin/run", mode = "0755" }, { src = "x", mode = 0o600 }]
         exclude = ["*.pyc"]
@@ -93,11 +94,13 @@ fn an_environments_part_overrides_and_merges() {
         task = "start"
         env = { A = "1", B = "1" }
         labels = { x = "1" }
+        annotations = { x = "1", z = "1" }
         [tool.pixi-oci.environments.prod]
         base = "scratch"
         cmd = ["run"]
         env = { B = "2", C = "2" }
         labels = { y = "2" }
+        annotations = { z = "2" }
         "#,
     );
     let prod = config.for_environment("prod");
@@ -106,6 +109,7 @@ fn an_environments_part_overrides_and_merges() {
     let env: Vec<_> = prod.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
     assert_eq!(env, ["A=1", "B=2", "C=2"]);
     assert_eq!(prod.labels.keys().collect::<Vec<_>>(), ["x", "y"]);
+    assert_eq!(prod.annotations.into_iter().collect::<Vec<_>>(), [("x".into(), "1".into()), ("z".into(), "2".into())]);
     let general = config.for_environment("default");
     assert_eq!((general.task.as_deref(), general.environments.len()), (Some("start"), 0));
 }
@@ -173,6 +177,7 @@ fn settings_of_a_command_line() {
         ("exclude=[1]", "expected a string, found integer `1`"),
         ("prefix=srv", "`srv` is not an absolute path"),
         ("environment=prod", "no environment"),
+        ("annotations={\"dev.pixi-oci.version\"=\"1\"}", "pixi-oci's own"),
         ("environments.prod.base=x", "no environment"),
         ("=3", "key"),
     ] {

@@ -313,6 +313,15 @@ pub(super) fn variables<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(Strin
     from.deserialize_any(Variables)
 }
 
+/// The readers of what we publish take names of ours as ours.
+pub(super) fn annotations<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, String>, D::Error> {
+    let annotations = BTreeMap::<String, String>::deserialize(from)?;
+    match annotations.keys().find(|name| name.starts_with("dev.pixi-oci.")) {
+        Some(name) => Err(D::Error::custom(format!("the annotation `{name}` is pixi-oci's own"))),
+        None => Ok(annotations),
+    }
+}
+
 pub(super) fn hashes<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, String>, D::Error> {
     struct Sha256(String);
 
