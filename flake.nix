@@ -11,18 +11,33 @@
         "aarch64-linux"
       ];
       pkgsOf = system: nixpkgs.legacyPackages.${system};
+      release = builtins.fromJSON (builtins.readFile ./packaging/release.json);
+      isReleased = release.version != null;
       packageOf = system: self.packages.${system}.default;
+      # Fetched, once there is a release; compiled before that, and for who wants it.
+      programOf =
+        fromSource: system: if fromSource then packageOf system else self.packages.${system}.bin;
       scripts =
-        options: system:
+        {
+          fromSource ? !isReleased,
+          ...
+        }@options:
+        system:
         import ./nix/apps.nix {
           pkgs = pkgsOf system;
-          pixi-oci = packageOf system;
-        } options;
+          pixi-oci = programOf fromSource system;
+        } (removeAttrs options [ "fromSource" ]);
     in
     {
-      packages = forEachSystem (system: {
-        default = (pkgsOf system).callPackage ./nix/package.nix { src = self; };
-      });
+      packages = forEachSystem (
+        system:
+        {
+          default = (pkgsOf system).callPackage ./nix/package.nix { src = self; };
+        }
+        // nixpkgs.lib.optionalAttrs isReleased {
+          bin = (pkgsOf system).callPackage ./nix/bin.nix { inherit release; };
+        }
+      );
 
       devShells = forEachSystem (system: {
         default = (pkgsOf system).callPackage ./nix/shell.nix { };
@@ -34,7 +49,7 @@
         {
           package = packageOf system;
         }
-        // scripts { } system
+        // scripts { fromSource = true; } system
       );
 
       # `nix run .#publish`, in any directory with a Pixi workspace.

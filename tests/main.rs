@@ -29,6 +29,7 @@ mod locked;
 mod manual;
 mod matrix;
 mod neutral_index;
+mod packaging;
 mod plan;
 mod platform;
 mod product;

@@ -72,10 +72,21 @@ class Machine(unittest.TestCase):
         self.git(root, "config", "uploadpack.allowAnySHA1InWant", "true")
         return self.git(root, "rev-parse", "HEAD")
 
-    def github(self, root):
+    def release_of(self, target):
+        """A copy of what the action needs of our repository, with a release of the program under test for a target."""
+        repository, files = self.work / "action", self.work / "files"
+        for name in (".github/actions/pixi-oci", "packaging"):
+            shutil.copytree(ROOT / name, repository / name)
+        files.mkdir()
+        # Not a link: a test may break it.
+        shutil.copy(self.program, files / f"pixi-oci-{target}")
+        subprocess.run([repository / "packaging/release", "9.9.9", f"file://{files}", files], check=True)
+        return repository, files
+
+    def github(self, root, repository=ROOT):
         hosts = {"ghcr.io": self.open, "git.example.org": self.open, "registry.example.com": self.login, "acme": self.owner}
         # A copy as a runner has it, and not our working tree.
-        return GitHub(self.work / "github", root, ROOT / ".github/actions/pixi-oci", hosts, self.path)
+        return GitHub(self.work / "github", root, repository / ".github/actions/pixi-oci", hosts, self.path)
 
     def event(self, root, kind, name, before="0" * 40):
         """`github` of an expression, for `push` of a branch, `tag` or `pull_request`."""
@@ -85,6 +96,7 @@ class Machine(unittest.TestCase):
             "event_name": "push" if kind == "tag" else kind, "ref": ref, "sha": sha, "repository": f"{self.owner}/tool",
             "ref_name": "7/merge" if kind == "pull_request" else name, "ref_type": "tag" if kind == "tag" else "branch",
             "head_ref": name if kind == "pull_request" else "", "event": {"before": before}, "token": "",
+            "server_url": "https://github.example.org",
         }
 
     def laptop(self, root, workspace, repository):

@@ -20,6 +20,8 @@ class GitHub:
 
     def __init__(self, work, repository, action, hosts, path):
         self.work, self.repository, self.action, self.hosts, self.path = work, repository, action, hosts, path
+        # Actions that only the forge has, with what each was given.
+        self.elsewhere = {}
         self.runs = 0
 
     def run(self, workflow, event, secrets=(), only=None, broken=lambda job, matrix: False):
@@ -80,6 +82,7 @@ class Run:
                 outcome = (matrix, "failure", {}, "")
             else:
                 instance = Instance(self, self.work / f"{name}{number}", {**context, "matrix": matrix, "steps": {}})
+                instance.environment = fill(job.get("env", {}), instance.context)
                 instance.steps(job["steps"])
                 outputs = fill(job.get("outputs", {}), instance.context)
                 outcome = (matrix, instance.result(), instance.context["steps"], instance.log)
@@ -95,7 +98,7 @@ class Instance:
     """One job on one machine."""
 
     def __init__(self, run, work, context):
-        self.run, self.work, self.context, self.log = run, work, context, ""
+        self.run, self.work, self.context, self.log, self.environment = run, work, context, "", {}
         context["job"] = {"success": True}
         self.checkout = work / "repository"
         for directory in ("repository", "home", "temp"):
@@ -123,13 +126,25 @@ class Instance:
         if name.startswith("actions/checkout@"):
             return self.clone(int(given.get("fetch-depth", 1)))
         if name.startswith("actions/upload-artifact@"):
-            source = self.checkout / given["path"]
+            source, target = self.checkout / given["path"], self.run.artifacts / given["name"]
+            if source.is_file():
+                target.mkdir()
+                shutil.copy(source, target)
+                return True
             assert source.is_dir(), f"no files in {source}"
-            shutil.copytree(source, self.run.artifacts / given["name"])
+            shutil.copytree(source, target)
+            # Modes are lost, as in the archive that the real one makes.
+            for file in filter(pathlib.Path.is_file, target.rglob("*")):
+                file.chmod(0o644)
             return True
         if name.startswith("actions/download-artifact@"):
-            for artifact in sorted(self.run.artifacts.glob(given["pattern"])):
-                shutil.copytree(artifact, self.checkout / given["path"], dirs_exist_ok=True)
+            found = sorted(self.run.artifacts.glob(given.get("name") or given["pattern"]))
+            assert found, f"there are no artifacts for {given}"
+            for artifact in found:
+                shutil.copytree(artifact, self.checkout / given.get("path", "."), dirs_exist_ok=True)
+            return True
+        if name.split("@")[0] in self.run.forge.elsewhere:
+            self.run.forge.elsewhere[name.split("@")[0]].append(given)
             return True
         assert name.removesuffix("@COMMIT").endswith(".github/actions/pixi-oci"), f"nobody knows the action {name}"
         local = name.startswith("./")
@@ -151,6 +166,7 @@ class Instance:
             environment = fill(step.get("env", {}), outer)
             self.context["job"]["success"] = self.script(inner, result, directory, environment)
         state["outputs"] = {name: fill(entry["value"], self.context) for name, entry in action["outputs"].items()}
+        state["summary"] = "".join(inner.get("summary", "") for inner in self.context["steps"].values())
         good, self.context = self.context["job"]["success"], outer
         return good
 
@@ -168,13 +184,14 @@ class Instance:
             "GITHUB_REPOSITORY": event["repository"], "GITHUB_WORKSPACE": self.checkout, "GITHUB_OUTPUT": output,
             "GITHUB_STEP_SUMMARY": summary, "RUNNER_TEMP": self.work / "temp", "RUNNER_OS": "Linux",
             **({"GITHUB_ACTION_PATH": action} if action else {}),
-            **dict(environment), **fill(step.get("env", {}), self.context),
+            **self.environment, **dict(environment), **fill(step.get("env", {}), self.context),
         }
         variables = {name: str(text(value) if not isinstance(value, pathlib.Path) else value) for name, value in variables.items()}
         process = subprocess.run([*shell, file], cwd=self.checkout, env=variables, text=True, stdin=subprocess.DEVNULL,
                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self.log += process.stdout
         state["outputs"].update(outputs(output.read_text()))
+        state["summary"] = summary.read_text() if summary.exists() else ""
         return process.returncode == 0
 
     def clone(self, depth):

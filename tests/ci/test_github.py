@@ -1,5 +1,7 @@
 """The workflows of docs/examples/github, and our own."""
 
+import json
+import platform
 import subprocess
 
 import yaml
@@ -185,19 +187,163 @@ class Action(Machine):
         self.assertFalse((self.work / "here").exists())
 
 
+    def steps(self, *given, env=()):
+        uses = "OWNER/pixi-oci/.github/actions/pixi-oci@COMMIT"
+        steps = [{"uses": "actions/checkout@v4"}]
+        steps += [{"id": f"step{n}", "uses": uses, "with": inputs, "env": dict(env)} for n, inputs in enumerate(given)]
+        workflow = self.work / "workflow.yml"
+        workflow.write_text(yaml.safe_dump({True: {"push": None}, "jobs": {"all": {"runs-on": "x", "steps": steps}}}))
+        return workflow
+
+    def test_one_list_of_tags_for_every_event(self):
+        root = self.repository({".": []})
+        to = f"docker://{self.open}/{self.owner}/a"
+        tags = "{version}\n{major}.{minor}\nlatest\nedge@main\nsha-{sha}\n"
+        workflow = self.steps({"to": to, "tags": tags, "publish": "true"})
+        forge = self.github(root)
+        self.assertEqual(results(forge.run(workflow, self.event(root, "push", "main"))), {"all": ["success"]})
+        plain = lambda: {tag for tag in self.tags(f"{self.owner}/a") if not tag.endswith(("-amd64", "-arm64", "64"))}
+        sha = "sha-" + self.git(root, "rev-parse", "HEAD")[:7]
+        self.assertEqual(plain(), {"edge", sha})
+        self.git(root, "tag", "v1.2.3")
+        self.assertEqual(results(forge.run(workflow, self.event(root, "tag", "v1.2.3"))), {"all": ["success"]})
+        self.assertEqual(plain(), {"edge", sha, "1.2.3", "1.2", "latest"})
+
+    def test_labels_annotations_outputs_and_summary(self):
+        root = self.repository({".": []})
+        to = f"docker://{self.open}/{self.owner}/a"
+        workflow = self.steps({
+            "to": to, "tags": "one", "publish": "true", "labels": "org.example.team=data & co\n",
+            "annotations": 'org.example.say="quoted" = yes\n\norg.opencontainers.image.title=Tool\n'}, {"to": to, "tags": "one"})
+        run = self.github(root).run(workflow, self.event(root, "push", "main"))
+        self.assertEqual(results(run), {"all": ["success"]}, logs(run))
+        first, second = (run["all"][0][2][f"step{n}"] for n in range(2))
+        outputs = first["outputs"]
+        report = json.loads(outputs["json"])
+        self.assertEqual((report["digest"], f"{self.open}/{self.owner}/a@{report['digest']}"), (outputs["digest"], outputs["reference"]))
+        index = json.load(self.get(self.open, f"{self.owner}/a/manifests/one"))
+        image = json.load(self.get(self.open, f"{self.owner}/a/manifests/{index['manifests'][0]['digest']}"))
+        for document in (index, image):
+            self.assertEqual(document["annotations"]["org.example.say"], '"quoted" = yes')
+            self.assertEqual(document["annotations"]["org.opencontainers.image.title"], "Tool")
+        config = json.load(self.get(self.open, f"{self.owner}/a/blobs/{image['config']['digest']}"))
+        self.assertEqual(config["config"]["Labels"]["org.example.team"], "data & co")
+        sent = report["destinations"][0]
+        line = f"| `{self.open}/{self.owner}/a` | `one-amd64` `one-arm64` `one` | {len(sent['uploaded'])} blobs, "
+        self.assertIn(line, first["summary"])
+        self.assertIn(f"Digest `{outputs['digest']}`", first["summary"])
+        self.assertIn("A dry run: nothing was published.", second["summary"])
+
+    def test_a_token_for_each_registry(self):
+        root = self.repository({".": []})
+        to = f"docker://{self.open}/{self.owner}/a\ndocker://{self.login}/{self.owner}/a\n"
+        inputs = {"to": to, "tags": "one", "publish": "true", "tokens": f"{self.login}=robot:{PASSWORD}\n"}
+        run = self.github(root).run(self.steps(inputs), self.event(root, "push", "main"))
+        self.assertEqual(results(run), {"all": ["success"]}, logs(run))
+        self.assertEqual(self.tags(f"{self.owner}/a"), self.tags(f"{self.owner}/a", self.login))
+        # The only place of a token in a log is the word that has it masked in all of them.
+        self.assert_secret(logs(run).replace(f"::add-mask::{PASSWORD}", ""))
+
+
+class Release(Machine):
+    """The program of a release, which is a file of this machine here."""
+
+    TARGET = "x86_64-unknown-linux-musl" if platform.machine() == "x86_64" else "aarch64-unknown-linux-musl"
+
+    def start(self, inputs, break_it=False):
+        repository, files = self.release_of(self.TARGET)
+        if break_it:
+            with open(files / f"pixi-oci-{self.TARGET}", "ab") as file:
+                file.write(b"x")
+        root = self.repository({".": []})
+        workflow = Action.steps(self, *inputs)
+        return self.github(root, repository).run(workflow, self.event(root, "push", "main"))
+
+    def without_cargo(self):
+        (self.work / "bin/cargo").write_text("#!/bin/sh\necho nobody compiles >&2\nexit 1\n")
+
+    def test_it_is_fetched_once_and_nothing_is_compiled(self):
+        self.without_cargo()
+        run = self.start([{"command": "build"}, {"command": "install"}])
+        self.assertEqual(results(run), {"all": ["success"]}, logs(run))
+        steps = run["all"][0][2]
+        self.assertTrue(steps["step0"]["outputs"]["digest"].startswith("sha256:"))
+        self.assertEqual(steps["step0"]["outputs"]["program"], steps["step1"]["outputs"]["program"])
+
+    def test_another_file_is_not_run(self):
+        self.without_cargo()
+        run = self.start([{"command": "build"}], break_it=True)
+        self.assertEqual(results(run), {"all": ["failure"]})
+        self.assertIn("which the action pins", logs(run))
+        self.assertNotIn("pixi-oci 0", logs(run))
+
+    def test_from_source_compiles(self):
+        run = self.start([{"command": "build", "from-source": "true"}], break_it=True)
+        self.assertEqual(results(run), {"all": ["success"]}, logs(run))
+
+
 class Own(Machine):
-    def test_our_own_workflow_uses_our_action(self):
-        root = self.work / "repository"
-        root.mkdir()
+    def setUp(self):
+        super().setUp()
+        self.root = self.work / "repository"
+        self.root.mkdir()
         files = subprocess.run(["git", "-C", ROOT, "ls-files", "-z"], check=True, stdout=subprocess.PIPE).stdout.decode().split("\0")
         for name in filter(None, files):
             if (ROOT / name).exists():
-                (root / name).parent.mkdir(parents=True, exist_ok=True)
-                subprocess.run(["cp", "-P", ROOT / name, root / name], check=True)
-        self.git(root, "init", "--quiet", "--initial-branch=main")
-        self.commit(root)
-        run = self.github(root).run(ROOT / ".github/workflows/ci.yml", self.event(root, "push", "main"), only=["image"])
+                (self.root / name).parent.mkdir(parents=True, exist_ok=True)
+                subprocess.run(["cp", "-P", ROOT / name, self.root / name], check=True)
+        self.git(self.root, "init", "--quiet", "--initial-branch=main")
+
+    def test_our_own_workflow_uses_our_action(self):
+        self.commit(self.root)
+        run = self.github(self.root).run(ROOT / ".github/workflows/ci.yml", self.event(self.root, "push", "main"), only=["image"])
         self.assertEqual(results(run), {"image": ["success"]}, logs(run))
         outputs = run["image"][0][2]["build"]["outputs"]
         self.assertTrue(outputs["digest"].startswith("sha256:"), outputs)
         self.assertIn("dist/oci", outputs["references"])
+
+    def release(self, version):
+        """All steps of release.yml, but for compilers and what only the forge can do: the programs are the one under test."""
+        (self.root / "packaging/program").write_text(
+            f'#!/bin/sh\nset -e\nmkdir -p "$2"\nln -s {self.program} "$2/pixi-oci-$1"\ntouch "$2/pixi_oci-$1.whl"\n')
+        changelog = self.root / "CHANGELOG.md"
+        changelog.write_text(changelog.read_text().replace("## Unreleased", f"## {version}"))
+        # Base images come from a registry that is not here.
+        manifest = self.root / "packaging/image/pixi.toml"
+        manifest.write_text(manifest.read_text().replace('"docker.io/library/buildpack-deps:bookworm-scm"', '"scratch"'))
+        self.commit(self.root)
+        self.git(self.root, "tag", "v0.1.0")
+        gh = self.work / "bin/gh"
+        gh.write_text(f"""#!/bin/sh
+echo "$@" >>{self.work}/gh.log
+case "$1 $2" in
+  "release create") shift 7; mkdir -p {self.work}/released; cp notes.md "$@" {self.work}/released/ ;;
+  "release download") cp {self.work}/released/release.json packaging/release.json ;;
+  "auth setup-git") git config url.{self.root}.insteadOf https://github.com/{self.owner}/tool ;;
+esac
+""")
+        gh.chmod(0o755)
+        forge = self.github(self.root)
+        forge.elsewhere = {"actions/attest-build-provenance": [], "pypa/gh-action-pypi-publish": []}
+        return forge, forge.run(ROOT / ".github/workflows/release.yml", self.event(self.root, "tag", "v0.1.0"))
+
+    def test_a_tag_becomes_a_release(self):
+        forge, run = self.release("0.1.0")
+        self.assertEqual({name: set(found) for name, found in results(run).items()}, {name: {"success"} for name in run}, logs(run))
+        released = self.work / "released"
+        programs = sorted(path.name for path in released.glob("pixi-oci-*"))
+        self.assertEqual(len(programs), 6, programs)
+        subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=released, check=True)
+        record = json.loads((released / "release.json").read_text())
+        self.assertEqual((record["version"], len(record["sha256"])), ("0.1.0", 6))
+        self.assertIn("pixi-oci build", (released / "notes.md").read_text())
+        # Our image, by ourselves; it is what was attested.
+        tags = self.tags(f"{self.owner}/tool")
+        self.assertEqual({tags["0.1.0"], tags["latest"]}, {forge.elsewhere["actions/attest-build-provenance"][0]["subject-digest"]})
+        recorded = self.git(self.root, "show", "release-0.1.0:packaging/release.json")
+        self.assertEqual(json.loads(recorded), record)
+
+    def test_a_release_without_notes_ends_before_anything_is_made(self):
+        _, run = self.release("Unreleased")
+        self.assertEqual({name: found for name, found in results(run).items() if found}, {"check": ["failure"]})
+        self.assertIn("has no section", logs(run))

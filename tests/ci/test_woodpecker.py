@@ -1,5 +1,6 @@
 """The pipelines of docs/examples/woodpecker."""
 
+import hashlib
 import os
 import pathlib
 import subprocess
@@ -9,7 +10,7 @@ from fixture import EXAMPLES, PASSWORD, Machine
 
 
 class Pipeline(Machine):
-    extra = {}
+    extra, hosts = {}, {}
 
     def start(self, kind, name, secrets):
         sha = self.git(self.root, "rev-parse", "HEAD")
@@ -19,7 +20,7 @@ class Pipeline(Machine):
             "pull_request": {"event": "pull_request", "branch": "main", "source_branch": name, "pull_request": "7", "ref": "refs/pull/7/head"},
         }[kind] | {"sha": sha, "repository": f"{self.owner}/tool"}
         # The user that the example names is `ci`, and docker-registry's is `robot`.
-        hosts = {"REGISTRY_USER: ci": "REGISTRY_USER: robot"}
+        hosts = {"REGISTRY_USER: ci": "REGISTRY_USER: robot", **self.hosts}
         work = self.work / f"run-{kind}-{name}"
         return woodpecker.run(self.pipeline, work, self.root, event, secrets, hosts, self.path)
 
@@ -63,6 +64,31 @@ class Container(Common, Pipeline):
         steps = self.start("pull_request", "feature", {})
         self.assertEqual([(name, good) for name, good, _ in steps], [("build", True)], steps)
         self.assertEqual(self.tags(self.owner, self.login), {})
+
+
+class Binary(Common, Pipeline):
+    """The release is a file of this machine."""
+
+    pipeline = EXAMPLES / "woodpecker/binary.yaml"
+
+    def setUp(self):
+        super().setUp()
+        self.release = hashlib.sha256(pathlib.Path(self.program).read_bytes()).hexdigest()
+        self.hosts = {"https://github.com/OWNER/pixi-oci/releases/download/v0.1.0/pixi-oci-x86_64-unknown-linux-musl": f"file://{self.program}"}
+
+    def start(self, kind, name, secrets):
+        self.hosts["0" * 64] = self.release
+        return super().start(kind, name, secrets)
+
+    def test_another_program_is_not_run(self):
+        self.begin()
+        self.release = "1" * 64
+        name, good, log = self.start("push", "main", {"registry_token": PASSWORD})[-1]
+        self.assertEqual((name, good), ("build", False))
+        self.assertIn("FAILED", log)
+
+    def test_pull_request_builds_and_verifies(self):
+        Container.test_pull_request_builds_and_verifies(self)
 
 
 class Nix(Common, Pipeline):

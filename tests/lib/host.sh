@@ -50,6 +50,7 @@ missing_packages() {
   done
   python3 -m pip --version >/dev/null 2>&1 || printf '%s\n' python3-pip
   python3 -c 'import yaml' 2>/dev/null || printf '%s\n' python3-yaml
+  python3 -c 'import ensurepip' 2>/dev/null || printf '%s\n' python3-venv
 }
 
 # Installs what is missing, and nothing else.

@@ -119,4 +119,34 @@ other publish-arm64 --publish --to "$to/below" >/dev/null
 [ -e services/api/dist/legs/arm64.json ] || fail "the leg is not below the workspace"
 same "$(other publish-index --publish --to "$to/below" | sed 's/.*@//')" "${direct#*@}" "the legs of mkApps"
 
+# Once there is a release, the apps fetch its program by hash and compile nothing; here it is a file of this machine.
+cp -R "$work/flake" "$work/released"
+mkdir "$work/files"
+for target in x86_64 aarch64; do cp "$pixi_oci" "$work/files/pixi-oci-$target-unknown-linux-musl"; done
+"$work/released/packaging/release" 9.9.9 "file://$work/files" "$work/files"
+released=path:$work/released
+same "$(run_nix eval --raw "$released#packages.aarch64-linux.bin.name")" pixi-oci-bin-9.9.9 "the released program"
+cd "$work/workspace"
+program=$(run_nix eval --raw "$released#apps.x86_64-linux.publish.program")
+run_nix build --no-link "$released#packages.$(uname -m)-linux.bin" || fail "the released program"
+run_nix run "$released#publish" -- --publish --to "$to/released" >released
+same "$(sed 's/.*@//' released)" "${direct#*@}" "the released program"
+nix-store --query --requisites "$program" | grep -q 'pixi-oci-bin-9.9.9' || fail "the apps do not use the release"
+cat >"$work/other/flake.nix" <<NIX
+{
+  inputs.pixi-oci.url = "path:$work/released";
+  inputs.pixi-oci.inputs.nixpkgs.url = "path:$work/nixpkgs";
+  outputs = { self, pixi-oci }: { apps = pixi-oci.lib.mkApps { fromSource = true; }; };
+}
+NIX
+source=$(nix eval --offline --impure --raw "path:$work/other#apps.x86_64-linux.publish.program")
+[ "$source" != "$program" ] || fail "fromSource changes nothing"
+# Another file is not run.
+echo x | tee -a "$work"/files/pixi-oci-* >/dev/null
+cp -R "$work/released" "$work/another"
+"$work/another/packaging/release" 9.9.10 "file://$work/files" "$work/files"
+echo y | tee -a "$work"/files/pixi-oci-* >/dev/null
+if run_nix build --no-link "path:$work/another#packages.$(uname -m)-linux.bin" 2>mismatch; then fail "a wrong hash is taken"; fi
+grep -q 'hash mismatch' mismatch || fail "a wrong hash is called $(cat mismatch)"
+
 say "the flake's apps publish what the program publishes"

@@ -7,6 +7,7 @@
       lib = rec {
         genAttrs = names: make: builtins.listToAttrs (map (name: { inherit name; value = make name; }) names);
         mapAttrs = builtins.mapAttrs;
+        optionalAttrs = wanted: attributes: if wanted then attributes else { };
         makeBinPath = packages: builtins.concatStringsSep ":" (map (package: "${package}/bin") packages);
         escapeShellArg = text: "'${builtins.replaceStrings [ "'" ] [ "'\\''" ] (toString text)}'";
         escapeShellArgs = texts: builtins.concatStringsSep " " (map escapeShellArg texts);
@@ -53,6 +54,32 @@
             run "${pname}-${version}" {
               lock = builtins.hashFile "sha256" cargoLock.lockFile;
             } "mkdir -p $out/bin; ln -s @pixi-oci@ $out/bin/pixi-oci";
+          # By hash and nothing else, as the real one.
+          fetchurl =
+            { url, sha256 }:
+            derivation {
+              name = baseNameOf url;
+              system = "builtin";
+              builder = "builtin:fetchurl";
+              inherit url;
+              outputHashMode = "flat";
+              outputHashAlgo = "sha256";
+              outputHash = sha256;
+              preferLocalBuild = true;
+              impureEnvVars = [ ];
+            };
+          stdenvNoCC = {
+            hostPlatform = { inherit system; };
+            # installShellCompletion, installManPage and wrapProgram are of packages that are not here.
+            mkDerivation =
+              { pname, version, src, installPhase, ... }:
+              run "${pname}-${version}" {
+                inherit src installPhase;
+                passAsFile = [ "installPhase" ];
+              } ''
+                installShellCompletion() { :; }; installManPage() { :; }; wrapProgram() { :; }
+                eval "$(sed 's/<(.*)//' $installPhasePath)"'';
+          };
           writeShellApplication =
             { name, runtimeInputs, text }:
             run name {
@@ -65,6 +92,7 @@
             } "mkdir -p $out/bin; cp $scriptPath $out/bin/${name}; chmod +x $out/bin/${name}";
           everything = {
             inherit lib installShellFiles makeWrapper skopeo podman cargo clippy rustc rustfmt umoci mkShell rustPlatform;
+            inherit fetchurl stdenvNoCC;
           };
         };
     in

@@ -1,0 +1,49 @@
+# The released program: one static file, whose hash packaging/release.json has. With what it calls, as nix/package.nix has it.
+{
+  lib,
+  stdenvNoCC,
+  fetchurl,
+  installShellFiles,
+  makeWrapper,
+  podman,
+  skopeo,
+  release,
+}:
+let
+  system = stdenvNoCC.hostPlatform.system;
+  target =
+    {
+      x86_64-linux = "x86_64-unknown-linux-musl";
+      aarch64-linux = "aarch64-unknown-linux-musl";
+    }
+    .${system};
+in
+stdenvNoCC.mkDerivation {
+  pname = "pixi-oci-bin";
+  inherit (release) version;
+  src = fetchurl {
+    url = "${release.url}/pixi-oci-${target}";
+    sha256 = release.sha256.${target};
+  };
+  dontUnpack = true;
+  nativeBuildInputs = [
+    installShellFiles
+    makeWrapper
+  ];
+  installPhase = ''
+    install -D -m 755 $src $out/bin/pixi-oci
+    installShellCompletion --cmd pixi-oci \
+      --bash <($out/bin/pixi-oci completion --shell bash) \
+      --fish <($out/bin/pixi-oci completion --shell fish) \
+      --zsh <($out/bin/pixi-oci completion --shell zsh)
+    $out/bin/pixi-oci man man
+    installManPage man/*
+    wrapProgram $out/bin/pixi-oci --suffix PATH : ${
+      lib.makeBinPath [
+        skopeo
+        podman
+      ]
+    }
+  '';
+  meta.mainProgram = "pixi-oci";
+}
