@@ -40,6 +40,10 @@ class Machine(unittest.TestCase):
         lines = "".join(f"export {name}={quote(value)}\n" for name, value in settings.items())
         (tools / "nix").write_text(f'#!/bin/bash\n{lines}exec /usr/bin/nix --offline "$@"\n')
         os.symlink(self.program, tools / "pixi-oci")
+        # What tests copy is a script that calls the program, which is large.
+        self.small_program = self.work / "small-pixi-oci"
+        self.small_program.write_text(f'#!/bin/sh\nexec {self.program} "$@"\n')
+        self.small_program.chmod(0o755)
         for name in ("cargo", "nix"):
             (tools / name).chmod(0o755)
         self.path = f"{tools}:{PATH}"
@@ -78,8 +82,7 @@ class Machine(unittest.TestCase):
         for name in (".github/actions/pixi-oci", "packaging"):
             shutil.copytree(ROOT / name, repository / name)
         files.mkdir()
-        # Not a link: a test may break it.
-        shutil.copy(self.program, files / f"pixi-oci-{target}")
+        shutil.copy(self.small_program, files / f"pixi-oci-{target}")
         subprocess.run([repository / "packaging/release", "9.9.9", f"file://{files}", files], check=True)
         return repository, files
 

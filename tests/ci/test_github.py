@@ -305,7 +305,7 @@ class Own(Machine):
     def release(self, version):
         """All steps of release.yml, but for compilers and what only the forge can do: the programs are the one under test."""
         (self.root / "packaging/program").write_text(
-            f'#!/bin/sh\nset -e\nmkdir -p "$2"\nln -s {self.program} "$2/pixi-oci-$1"\ntouch "$2/pixi_oci-$1.whl"\n')
+            f'#!/bin/sh\nset -e\nmkdir -p "$2"\ncp {self.small_program} "$2/pixi-oci-$1"\ntouch "$2/pixi_oci-$1.whl"\n')
         changelog = self.root / "CHANGELOG.md"
         changelog.write_text(changelog.read_text().replace("## Unreleased", f"## {version}"))
         # Base images come from a registry that is not here.

@@ -73,8 +73,8 @@ class Binary(Common, Pipeline):
 
     def setUp(self):
         super().setUp()
-        self.release = hashlib.sha256(pathlib.Path(self.program).read_bytes()).hexdigest()
-        self.hosts = {"https://github.com/OWNER/pixi-oci/releases/download/v0.1.0/pixi-oci-x86_64-unknown-linux-musl": f"file://{self.program}"}
+        self.release = hashlib.sha256(self.small_program.read_bytes()).hexdigest()
+        self.hosts = {"https://github.com/OWNER/pixi-oci/releases/download/v0.1.0/pixi-oci-x86_64-unknown-linux-musl": f"file://{self.small_program}"}
 
     def start(self, kind, name, secrets):
         self.hosts["0" * 64] = self.release
