@@ -48,7 +48,13 @@ fn docker() -> Option<Docker> {
 
 /// Requests that change something.
 fn mutations(requests: &[String]) -> Vec<&String> {
-    requests.iter().filter(|line| !line.starts_with("GET ") && !line.starts_with("HEAD ")).collect()
+    requests.iter().filter(|line| !line.starts_with("GET ") && !line.starts_with("HEAD ") && !is_probe(line)).collect()
+}
+
+/// Whether an upload is opened or cancelled: that changes nothing unless something is put into it.
+fn is_probe(line: &str) -> bool {
+    let opens = line.starts_with("POST ") && !line.contains("mount=");
+    line.contains("/blobs/uploads/") && (opens || line.starts_with("DELETE "))
 }
 
 /// `HOST/REPOSITORY@DIGEST` on stdout.

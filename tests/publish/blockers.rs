@@ -1,5 +1,7 @@
 //! Every blocker by its name. What blocks leaves the registry as it was.
 
+use std::collections::BTreeSet;
+
 use pixi_oci_test_registry::{
     Fault, Kind, Lie, Profile, Registry, Rule, checker,
     docker::{PASSWORD, USER},
@@ -133,6 +135,25 @@ fn what_registries_refuse() {
         let sandbox = sandbox();
         blocked(publish(&sandbox, "1.0.0", &["--publish", "--to", &registry.reference("app")]), name);
         assert!(registry.history().is_empty(), "{name}: no tag was ever put");
+    }
+}
+
+#[test]
+fn nothing_is_built_where_nothing_may_be_uploaded() {
+    for (status, code, name) in [(404, "NAME_UNKNOWN", "no-repository"), (403, "DENIED", "auth-denied")] {
+        let registry = Registry::start(Profile::distribution_3_1());
+        registry.rules([Rule::always(Kind::UploadStart, Fault::Answer(Response::error(status, code)))]);
+        let sandbox = sandbox();
+        let to = registry.reference("nobody/app");
+        let outcome = publish(&sandbox, "1.0.0", &["--publish", "--to", &to]);
+        assert!(outcome.stderr.contains(code) && !outcome.stderr.contains("making"), "{}", outcome.stderr);
+        blocked(outcome, name);
+        let kinds: BTreeSet<Kind> = registry.log().iter().map(|entry| entry.kind).collect();
+        assert_eq!(kinds, BTreeSet::from([Kind::Ping, Kind::Tags, Kind::UploadStart]), "{name}");
+        // A dry run opens no upload.
+        let before = registry.log().len();
+        publish(&sandbox, "1.0.0", &["--to", &to]).success();
+        assert!(registry.log()[before..].iter().all(|entry| entry.kind != Kind::UploadStart), "{name}");
     }
 }
 

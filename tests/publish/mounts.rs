@@ -63,7 +63,7 @@ fn layers_of_another_repository_are_linked_and_neither_made_nor_sent() {
     // Everything else is the same as well, and so linked, too: no blob is sent at all.
     assert_eq!(digests(&second["destinations"][0]["uploaded"]).len(), 0, "{second:#}");
     let requests = registry.requests_until("PUT /v2/two/manifests/1.0.0-dev.1 ");
-    let sent = requests[before..].iter().filter(|line| line.contains("/blobs/uploads/") && !line.starts_with("POST "));
+    let sent = requests[before..].iter().filter(|line| line.contains("/blobs/uploads/") && line.starts_with("PUT "));
     assert_eq!(sent.collect::<Vec<_>>(), Vec::<&String>::new());
     checker::check(&registry.address).sound();
 }
@@ -128,7 +128,7 @@ fn what_this_machine_sent_to_another_repository_is_linked() {
     assert_eq!(destination["uploaded"], serde_json::json!([]), "{second:#}");
     assert!(digests(&destination["mounted"]).is_superset(&package_layers(&second)), "{second:#}");
     let requests = registry.requests_until("PUT /v2/team/two/manifests/1.0.0-dev.1 ");
-    let uploads = requests[before..].iter().filter(|line| line.contains("/blobs/uploads/"));
+    let uploads = requests[before..].iter().filter(|line| line.contains("/blobs/uploads/") && !is_probe(line));
     let (links, sent): (Vec<&String>, Vec<&String>) = uploads.partition(|line| line.contains("from=team%2Fone"));
     assert_eq!((links.len(), sent), (digests(&destination["mounted"]).len(), Vec::new()));
     checker::check(&registry.address).sound();

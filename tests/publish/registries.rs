@@ -66,8 +66,8 @@ fn everything_arrives_once_and_a_second_time_nothing_is_sent() {
     let requests = registry.requests();
     let again = requests[before..].to_vec();
     assert_eq!(mutations(&again), Vec::<&String>::new());
-    // One look at each blob, manifest and tag; the first contact, the list of tags, and the tags that must not change.
-    assert!(again.len() <= blobs + 3 + 4 + 3 + 3 + 4, "{blobs} blobs: {again:#?}");
+    // One look at each blob, manifest and tag; the first contact, the probe, the list of tags, and the tags that must not change.
+    assert!(again.len() <= blobs + 3 + 4 + 3 + 3 + 4 + 2, "{blobs} blobs: {again:#?}");
 
     // One package changes: its layer, the layers above all packages, and the configurations.
     write(&sandbox, "2");
@@ -182,7 +182,7 @@ fn skopeo_reads_it() {
 fn one_repository_that_fails_does_not_keep_the_others_from_being_served() {
     use pixi_oci_test_registry::{Fault, Kind, Profile, Registry, Rule, http::Response};
     let (bad, good) = (Registry::start(Profile::distribution_3_1()), Registry::start(Profile::distribution_3_1()));
-    bad.rules([Rule::always(Kind::UploadStart, Fault::Answer(Response::new(403)))]);
+    bad.rules([Rule::always(Kind::UploadPut, Fault::Answer(Response::new(403)))]);
     let sandbox = sandbox();
     let (bad_to, good_to) = (bad.reference("app"), good.reference("app"));
     let arguments = ["--publish", "--to", &bad_to, "--to", &good_to];

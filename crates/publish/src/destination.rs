@@ -59,7 +59,7 @@ pub async fn look_up(
     Ok(known)
 }
 
-/// Asks every registry whether it is there, and what tags it has.
+/// Asks every registry whether it is there, what tags it has, and before a publication whether it takes uploads.
 pub fn open(
     request: &PublishRequest,
     legs: &[CheckedLeg],
@@ -70,7 +70,12 @@ pub fn open(
         let opened = session.run(async {
             let registry = connect(request, repository, session).await?;
             join::check(legs, &registry, repository).await?;
-            Ok(Connection { existing: registry.tags().await?, registry })
+            let existing = registry.tags().await?;
+            if !request.dry_run {
+                // Nobody has to wait for a build that may not be uploaded.
+                registry.probe_upload().await?;
+            }
+            Ok(Connection { existing, registry })
         })?;
         destinations.push(Destination { repository: repository.clone(), state: opened, plan: None });
     }
