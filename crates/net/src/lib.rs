@@ -5,6 +5,7 @@
 mod client;
 mod error;
 mod proxy;
+mod rate;
 mod redact;
 mod retry;
 
@@ -13,6 +14,7 @@ pub use client::{
 };
 pub use error::Error;
 pub use proxy::{Proxies, ProxyRules};
+pub use rate::LeastRate;
 pub use redact::{
     canonical_channel, canonical_url, mask_user_info, redact, redact_text, without_credentials, without_logins,
 };

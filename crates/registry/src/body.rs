@@ -11,9 +11,11 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures_util::stream;
 use pixi_oci_image::Descriptor;
 use pixi_oci_layer::{Digest, DigestWriter};
+use pixi_oci_net::Patience;
 use tokio::sync::mpsc;
 
 use crate::{
@@ -24,6 +26,9 @@ use crate::{
 /// Read and sent at once; two more wait while one is sent, so that reading, hashing and sending go on together.
 const PIECE: usize = 512 << 10;
 const WAITING: usize = 2;
+/// Handed to the connection at once. It holds sixteen of them until all are sent: with larger ones, a slow line would look like one
+/// that stands still.
+const CHUNK: usize = 4 << 10;
 
 /// A part of a file that is sent as one request. Each attempt opens the file anew (build-push-action#626 is what happens
 /// otherwise).
@@ -67,18 +72,21 @@ impl Progress {
         self.sent.load(Ordering::Relaxed)
     }
 
-    /// Ends when nothing was sent for so long. After the last byte the registry may take longer: it hashes the blob and
-    /// moves it to its place.
-    pub(crate) async fn stalled(&self, length: u64, patience: Duration) {
+    /// Ends when fewer than [`Patience::LEAST`] bytes were sent for so long. After the last byte the registry may take
+    /// longer: it hashes the blob and moves it to its place.
+    pub(crate) async fn is_too_slow(&self, length: u64, patience: Duration) {
         const FOR_THE_ANSWER: u32 = 5;
-        let mut before = None;
+        let mut before = 0;
         loop {
+            tokio::time::sleep(patience).await;
             let now = self.sent();
-            if before == Some(now) {
+            if now >= length {
+                return tokio::time::sleep(patience * FOR_THE_ANSWER).await;
+            }
+            if now - before < Patience::LEAST {
                 return;
             }
-            before = Some(now);
-            tokio::time::sleep(if now < length { patience } else { patience * FOR_THE_ANSWER }).await;
+            before = now;
         }
     }
 }
@@ -96,15 +104,25 @@ impl FilePart {
             }
         });
         let (blob, size, start) = (self.blob.digest, self.blob.size, self.start);
-        let state = (receiver, progress, events);
-        reqwest::Body::wrap_stream(stream::unfold(state, move |(mut receiver, progress, events)| async move {
-            let piece: Result<Vec<u8>, FileError> = receiver.recv().await?;
-            if let Ok(piece) = &piece {
-                let sent = progress.sent.fetch_add(piece.len() as u64, Ordering::Relaxed) + piece.len() as u64;
-                events(Event::Sent { blob, sent: start + sent, size });
-            }
-            Some((piece, (receiver, progress, events)))
-        }))
+        let state = (receiver, Bytes::new(), progress, events);
+        reqwest::Body::wrap_stream(stream::unfold(
+            state,
+            move |(mut receiver, mut piece, progress, events)| async move {
+                if piece.is_empty() {
+                    piece = match receiver.recv().await? {
+                        Ok(read) => Bytes::from(read),
+                        Err(error) => return Some((Err(error), (receiver, piece, progress, events))),
+                    };
+                }
+                let chunk = piece.split_to(piece.len().min(CHUNK));
+                let length = chunk.len() as u64;
+                let sent = progress.sent.fetch_add(length, Ordering::Relaxed) + length;
+                if piece.is_empty() {
+                    events(Event::Sent { blob, sent: start + sent, size });
+                }
+                Some((Ok::<_, FileError>(chunk), (receiver, piece, progress, events)))
+            },
+        ))
     }
 
     /// Gives the part to `send` piece by piece, until that returns `false`.
@@ -182,5 +200,29 @@ mod tests {
         }
         let (_dir, file) = part(&bytes, &bytes, 10, 20);
         assert_eq!(sent(&file).0, bytes[10..30]);
+    }
+
+    /// Whether an upload of `length` bytes is given up that moves so many of them every 5 ms.
+    fn is_given_up(length: u64, every: u64, window: Duration) -> bool {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let progress = Progress::default();
+            let moving = async {
+                while progress.sent.fetch_add(every, Ordering::Relaxed) + every < length {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            tokio::select! {
+                () = progress.is_too_slow(length, window) => true,
+                () = moving => false,
+            }
+        })
+    }
+
+    #[test]
+    fn an_upload_has_a_least_rate() {
+        // Something moves all the time.
+        assert!(is_given_up(1 << 40, 1, Duration::from_millis(50)));
+        assert!(!is_given_up(Patience::LEAST * 200, Patience::LEAST, Duration::from_millis(500)));
     }
 }

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pixi_oci_net::Patience;
+use pixi_oci_net::{LeastRate, Patience};
 use reqwest::{Response, header::HeaderMap};
 
 use crate::{
@@ -60,18 +60,17 @@ impl Client {
 
     /// Sends a small request and waits for the head of the answer.
     pub(crate) async fn execute(&self, request: reqwest::Request) -> Result<Response, Failure> {
-        let stalled = tokio::time::sleep(self.progress_timeout);
-        self.execute_until(request, stalled).await
+        self.execute_until(request, tokio::time::sleep(self.progress_timeout)).await
     }
 
-    /// Sends a body of this length and waits as long as it moves.
+    /// Sends a body of this length and waits as long as it moves at the least rate.
     pub(crate) async fn execute_body(
         &self,
         request: reqwest::Request,
         progress: &Progress,
         length: u64,
     ) -> Result<Response, Failure> {
-        let result = self.execute_until(request, progress.stalled(length, self.progress_timeout)).await;
+        let result = self.execute_until(request, progress.is_too_slow(length, self.progress_timeout)).await;
         self.bytes.fetch_add(progress.sent(), Ordering::Relaxed);
         result
     }
@@ -79,14 +78,14 @@ impl Client {
     async fn execute_until(
         &self,
         request: reqwest::Request,
-        stalled: impl Future<Output = ()>,
+        given_up: impl Future<Output = ()>,
     ) -> Result<Response, Failure> {
         let client = self.http.client(request.url())?;
         let to = request.url().host_str().unwrap_or_default().to_owned();
         self.requests.fetch_add(1, Ordering::Relaxed);
         tokio::select! {
             response = client.execute(request) => response.map_err(|error| self.failure(&to, &error)),
-            () = stalled => Err(self.too_long()),
+            () = given_up => Err(self.too_long()),
         }
     }
 
@@ -102,20 +101,21 @@ impl Client {
         response: &mut Response,
         rate: &mut LeastRate,
     ) -> Result<Option<Vec<u8>>, Failure> {
+        let began = Instant::now();
         let piece = match tokio::time::timeout(self.progress_timeout, response.chunk()).await {
             Ok(Ok(piece)) => piece.map(|piece| piece.to_vec()),
             Ok(Err(error)) => return Err(Failure::transient(chain(&error))),
             Err(_) => return Err(self.too_long()),
         };
-        if rate.is_too_slow(piece.as_ref().map_or(0, Vec::len) as u64, self.progress_timeout) {
-            return Err(self.too_long());
+        match &piece {
+            Some(bytes) if rate.is_too_slow(bytes.len() as u64, began.elapsed()) => Err(self.too_long()),
+            _ => Ok(piece),
         }
-        Ok(piece)
     }
 
     fn too_long(&self) -> Failure {
         let seconds = self.progress_timeout.as_secs();
-        Failure::slow(format!("less than {LEAST} bytes moved in {seconds} seconds"))
+        Failure::slow(format!("less than {} bytes moved in {seconds} seconds", Patience::LEAST))
     }
 
     fn failure(&self, to: &str, error: &reqwest::Error) -> Failure {
@@ -160,33 +160,6 @@ impl Client {
                 (self.events)(Event::Warning(text));
             }
         }
-    }
-}
-
-/// Watches that an answer keeps moving: a server that sends a byte now and then is given up.
-#[derive(Debug)]
-pub(crate) struct LeastRate {
-    began: Instant,
-    moved: u64,
-}
-
-/// So many bytes move at least while nothing at all may happen ([`RegistryOptions::progress_timeout`](crate::RegistryOptions)).
-const LEAST: u64 = Patience::LEAST;
-
-impl LeastRate {
-    pub(crate) fn new() -> Self {
-        Self { began: Instant::now(), moved: 0 }
-    }
-
-    /// Counts bytes that came; whether in the time that is over now there were too few.
-    fn is_too_slow(&mut self, bytes: u64, window: Duration) -> bool {
-        self.moved += bytes;
-        if self.began.elapsed() < window {
-            return false;
-        }
-        let slow = bytes > 0 && self.moved < LEAST;
-        *self = Self::new();
-        slow
     }
 }
 

@@ -82,7 +82,7 @@ pub struct Patience {
     pub connect: Duration,
     /// For the next byte.
     pub silence: Duration,
-    /// In each such span of time at least [`Self::LEAST`] bytes must come; a server that keeps a connection alive with a
+    /// In each such span of time at least [`Self::LEAST`] bytes must move; a server that keeps a connection alive with a
     /// byte now and then is given up.
     pub window: Duration,
 }

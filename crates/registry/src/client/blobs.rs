@@ -8,11 +8,11 @@ use std::{
 
 use pixi_oci_image::Descriptor;
 use pixi_oci_layer::{Digest, DigestWriter};
+use pixi_oci_net::LeastRate;
 use reqwest::{Method, Url};
 
 use crate::document::MAX_DOCUMENT;
 use crate::{
-    call::LeastRate,
     client::Registry,
     error::{Error, ErrorKind},
     event::Event,
@@ -224,7 +224,7 @@ impl Registry {
             let found = format_args!("the registry sends {length} bytes and not {}", blob.size);
             return Err(Error::mismatch(what, blob.digest, found).into());
         }
-        let (mut left, mut rate) = (blob.size, LeastRate::new());
+        let (mut left, mut rate) = (blob.size, LeastRate::new(self.client.progress_timeout));
         while let Some(piece) = self.client.next_piece(&mut response, &mut rate).await? {
             // A registry that sends more does not get to fill the disk.
             left = left
