@@ -9,6 +9,7 @@
 
 mod candidates;
 mod error;
+mod guard;
 mod input;
 mod problem;
 mod subset;

@@ -7,9 +7,11 @@
 //! The order is pixi's: a mirror may be an OCI registry or a bucket, and it is the mirror's host that is logged in to.
 //! Nothing is tried again here; that is up to who asked (see [`crate::RetryPolicy`]).
 
+use std::sync::Arc;
+
 use rattler_networking::{AuthenticationMiddleware, AuthenticationStorage, OciMiddleware, OfflineMiddleware};
 use reqwest::{Proxy, redirect::Policy};
-use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
+use reqwest_middleware::{ClientBuilder, ClientWithMiddleware, Middleware};
 use url::Url;
 
 use crate::{
@@ -28,9 +30,11 @@ pub use settings::{ClientSettings, CredentialFiles, Patience, S3Bucket, S3Enviro
 const MAX_REDIRECTS: usize = 10;
 
 /// An HTTP client that finds mirrors, logs in and trusts as pixi does. Cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Client {
     http: ClientWithMiddleware,
+    plain: reqwest::Client,
+    stack: Vec<Arc<dyn Middleware>>,
     storage: AuthenticationStorage,
     mirrors: Vec<(Url, Vec<Url>)>,
     patience: Patience,
@@ -44,27 +48,31 @@ impl Client {
     pub fn new(settings: &ClientSettings) -> Result<Self, Error> {
         let storage = credentials::storage(&settings.credentials)?;
         let plain = plain(settings)?;
-        let mut builder = ClientBuilder::new(plain.clone());
+        let mut stack: Vec<Arc<dyn Middleware>> = Vec::new();
         if settings.offline {
-            builder = builder.with(OfflineMiddleware);
+            stack.push(Arc::new(OfflineMiddleware));
         }
         if !settings.mirrors.is_empty() {
-            builder = builder
-                .with(mirror::KeepCredentials(settings.mirrors.keys().cloned().collect()))
-                .with(mirror::middleware(&settings.mirrors));
+            stack.push(Arc::new(mirror::KeepCredentials(settings.mirrors.keys().cloned().collect())));
+            stack.push(Arc::new(mirror::middleware(&settings.mirrors)));
         }
-        let http = builder
-            .with(OciMiddleware::new(plain).with_authentication_storage(storage.clone()))
-            .with(s3::S3 { settings: settings.s3.clone(), storage: storage.clone(), now: settings.now })
-            .with(AuthenticationMiddleware::from_auth_storage(storage.clone()))
-            .build();
+        stack.push(Arc::new(OciMiddleware::new(plain.clone()).with_authentication_storage(storage.clone())));
+        stack.push(Arc::new(s3::S3 { settings: settings.s3.clone(), storage: storage.clone(), now: settings.now }));
+        stack.push(Arc::new(AuthenticationMiddleware::from_auth_storage(storage.clone())));
+        let http = ClientWithMiddleware::new(plain.clone(), stack.clone());
         let mirrors = settings.mirrors.iter().map(|(origin, targets)| (origin.clone(), targets.clone())).collect();
-        Ok(Self { http, storage, mirrors, patience: settings.patience })
+        Ok(Self { http, plain, stack, storage, mirrors, patience: settings.patience })
     }
 
     /// The client itself, for asking a channel for something else than archives.
     pub fn http(&self) -> &ClientWithMiddleware {
         &self.http
+    }
+
+    /// The client itself behind a middleware that sees requests first and their answers last.
+    pub fn http_behind(&self, first: impl Middleware) -> ClientWithMiddleware {
+        let stack = self.stack.iter().cloned();
+        stack.fold(ClientBuilder::new(self.plain.clone()).with(first), ClientBuilder::with_arc).build()
     }
 
     /// When to give up waiting.
@@ -88,6 +96,12 @@ impl Client {
         let plain = without_credentials(url);
         let longest = self.mirrors.iter().filter(|(origin, _)| plain.as_str().starts_with(origin.as_str()));
         longest.max_by_key(|(origin, _)| origin.path().len()).map_or(&[], |(_, targets)| targets)
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("http", &self.http).finish_non_exhaustive()
     }
 }
 

@@ -9,7 +9,7 @@ use rattler_repodata_gateway::{
     fetch::{CacheAction, FetchRepoDataError},
 };
 
-use super::{error::SolveError, input::SolveInput, problem};
+use super::{error::SolveError, guard::Guard, input::SolveInput, problem};
 use pixi_oci_net::{Client, redact, redact_text};
 
 /// Reads channels; what was read once is kept for as long as this lives, and on disk.
@@ -31,7 +31,7 @@ impl Repodata {
         let cache_action = if offline { CacheAction::ForceCacheOnly } else { CacheAction::CacheOrFetch };
         let default = SourceConfig { cache_action, missing_shards_are_empty: offline, ..SourceConfig::default() };
         let gateway = Gateway::builder()
-            .with_client(client.http().clone())
+            .with_client(client.http_behind(Guard::new(client.patience())))
             .with_cache_dir(directory)
             .with_channel_config(ChannelConfig { default, ..ChannelConfig::default() })
             .with_max_concurrent_requests(requests.get())
