@@ -96,7 +96,8 @@ impl CredentialSources {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Credentials`](crate::ErrorKind::Credentials) when a source that is meant for this registry cannot be used.
+    /// [`ErrorKind::Credentials`](crate::ErrorKind::Credentials) when a source that is meant for this registry cannot be used, and
+    /// [`ErrorKind::EmptyToken`](crate::ErrorKind::EmptyToken) when the token command gives none.
     pub async fn find(&self, repository: &Repository) -> Result<Credentials, Error> {
         let basic =
             |user: &str, password: &Secret| Credentials::Basic { user: user.to_owned(), password: password.clone() };
@@ -116,7 +117,7 @@ impl CredentialSources {
         if let Some(command) = &self.token_command {
             let token = command::token(command).await.map_err(|reason| {
                 let source_name = format!("the token command {:?}", command.first().map_or("", String::as_str));
-                bad(repository, &source_name, reason)
+                Error::new(ErrorKind::EmptyToken, repository.host(), source_name, reason)
             })?;
             return Ok(basic(&user(), &token));
         }

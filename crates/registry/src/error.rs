@@ -165,7 +165,8 @@ impl Error {
     fn headline(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (host, what) = (&self.host, &self.what);
         match self.kind {
-            ErrorKind::EmptyToken => write!(f, "{host} wants credentials, and there are none"),
+            ErrorKind::EmptyToken if what.is_empty() => write!(f, "{host} wants credentials, and there are none"),
+            ErrorKind::EmptyToken => write!(f, "{what} gives no token for {host}"),
             ErrorKind::RegistryDown => write!(f, "{host} does not answer"),
             ErrorKind::NotARegistry => write!(f, "{host} is not a registry"),
             ErrorKind::AuthDenied | ErrorKind::Refused => write!(f, "{host} refuses {what}"),

@@ -130,7 +130,7 @@ pub(super) async fn open(
     let source_name = format!("docker-credential-{name}, which {source_name} names,");
     let failed = |reason: &str| bad(repository, &source_name, reason.to_owned());
     let output = command::helper(&name, path, &server).await.map_err(|reason| failed(&reason))?;
-    if !output.success {
+    if !output.status.success() {
         // The one message of the protocol: the helper works and has nothing. It is no error, except where it is the
         // only place that is configured for the registry.
         let nothing = String::from_utf8_lossy(&output.stdout).contains("credentials not found");

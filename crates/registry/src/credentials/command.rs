@@ -1,6 +1,10 @@
 //! Programs that give away secrets: the token command and docker's credential helpers.
 
-use std::{ffi::OsStr, process::Stdio, time::Duration};
+use std::{
+    ffi::OsStr,
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -13,9 +17,9 @@ use crate::credentials::Secret;
 const PATIENCE: Duration = Duration::from_secs(30);
 const MAX_OUTPUT: u64 = 1 << 20;
 
-/// What a program said, and whether it ended well.
+/// What a program said, and how it ended.
 pub(super) struct ProgramOutput {
-    pub(super) success: bool,
+    pub(super) status: ExitStatus,
     pub(super) stdout: Vec<u8>,
 }
 
@@ -25,8 +29,9 @@ pub(super) async fn token(command: &[String]) -> Result<Secret, String> {
     let mut command = Command::new(program);
     command.args(arguments);
     let output = run(command, None, PATIENCE).await?;
-    if !output.success {
-        return Err("it failed; run it by hand to see why".into());
+    if !output.status.success() {
+        let how = output.status.code().map_or_else(|| output.status.to_string(), |code| format!("exit code {code}"));
+        return Err(format!("it ended with {how}; run it by hand to see why"));
     }
     let text = String::from_utf8(output.stdout).map_err(|_| "it does not print text".to_owned())?;
     let line = text.lines().next().unwrap_or_default().trim();
@@ -62,7 +67,7 @@ pub(super) async fn run(
             pipe.take(MAX_OUTPUT).read_to_end(&mut stdout).await.map_err(|error| error.to_string())?;
         }
         let status = child.wait().await.map_err(|error| error.to_string())?;
-        Ok(ProgramOutput { success: status.success(), stdout })
+        Ok(ProgramOutput { status, stdout })
     };
     match tokio::time::timeout(patience, work).await {
         Ok(result) => result,
@@ -101,7 +106,7 @@ mod tests {
         assert_eq!(token(&argv(&["echo", "$HOME;x"])).await.unwrap().expose(), "$HOME;x");
         for (words, reason) in [
             (&["/nonexistent/x"][..], "not installed"),
-            (&["false"], "failed"),
+            (&["false"], "it ended with exit code 1"),
             (&["true"], "no token"),
             (&[], "empty"),
         ] {
