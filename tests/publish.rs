@@ -7,6 +7,7 @@ mod fetching;
 mod fleet;
 mod interrupted;
 mod legs;
+mod login;
 mod mounts;
 mod plan;
 mod proxies;

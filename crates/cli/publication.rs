@@ -25,6 +25,7 @@ pub struct Publication {
     pub inputs: Inputs,
     pub declared: Option<Declared>,
     pub session: Session,
+    login: bool,
 }
 
 impl Publication {
@@ -53,7 +54,7 @@ impl Publication {
         let bytes = |megabytes: NonZeroU64| megabytes.get().saturating_mul(1_000_000);
         session.registries.options.chunk_size = oci.chunk_size.map(bytes);
         session.registries.credentials.logins = logins(&hosts(oci), &oci.registries)?;
-        Ok(Self { path: selection.workspace(), inputs, declared, session })
+        Ok(Self { path: selection.workspace(), inputs, declared, session, login: registry.login })
     }
 
     /// A dry run of a publication.
@@ -69,6 +70,7 @@ impl Publication {
             tags: Vec::new(),
             facts: self.inputs.provenance.version.clone(),
             takes_published: false,
+            login: self.login,
             dry_run: true,
         })
     }
@@ -121,7 +123,7 @@ pub fn announce(report: &PublishReport, output: &Output) {
     for destination in &report.destinations {
         let (word, done) = match destination.status {
             Status::Published => ("sent", true),
-            Status::WouldPublish => ("to send", true),
+            Status::WouldPublish | Status::NotChecked => ("to send", true),
             Status::Failed | Status::NotTried => continue,
         };
         output.say(&format!(
@@ -133,6 +135,10 @@ pub fn announce(report: &PublishReport, output: &Output) {
             destination.mounted.len(),
             destination.present.len()
         ));
+        if destination.status == Status::NotChecked {
+            let host = destination.repository.split('/').next().unwrap_or_default();
+            output.say(&format!("  not checked at {host}: no login (BLOCKER(empty-token) with --publish)"));
+        }
         for tag in destination.tags.iter().filter(|_| done) {
             let before = match tag.previous {
                 Some(previous) if previous == tag.digest => " (unchanged)".to_owned(),

@@ -61,7 +61,7 @@ fn the_token_for_publishing_is_never_shown_to_the_registry_of_a_base_image() {
         sandbox.run(&build).refused(1, &[&registry.address]);
         assert!(!sandbox.path("ran").exists(), "{name}: the token command is for publishing");
         write_on(&sandbox, &base);
-        let mut command = sandbox.pixi_oci(&["publish", "ws", "--to", &to, "--set", token_command]);
+        let mut command = sandbox.pixi_oci(&["publish", "ws", "--to", &to, "--login", "--set", token_command]);
         Outcome::of(command.env("VERSION", "2.0.0")).refused(1, &[]);
 
         let log = registry.log();

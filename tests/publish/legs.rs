@@ -65,6 +65,7 @@ fn an_index_that_would_be_incomplete_or_wrong_is_never_written() {
         ("version.json", &["BLOCKER(leg-mismatch)", "1.0.1"][..]),
         ("commit.json", &["BLOCKER(leg-mismatch)", "same commit"]),
         ("absent.json", &[&registry.address]),
+        ("none.json", &["BLOCKER(arch-missing)", "cannot read none.json"]),
         ("size.json", &["BLOCKER(digest-mismatch)", "1 bytes"]),
         ("other.json", &["BLOCKER(digest-mismatch)", "linux/amd64"]),
     ] {

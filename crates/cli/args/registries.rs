@@ -40,6 +40,9 @@ pub struct PublishingArgs {
     /// A repository: docker://HOST/REPOSITORY. Repeatable; replaces `repositories`.
     #[arg(long, value_name = "REPOSITORY")]
     pub to: Vec<String>,
+    /// Run the `token-command` of the workspace in a dry run, too.
+    #[arg(long)]
+    pub login: bool,
     #[command(flatten)]
     pub registry: RegistryArgs,
 }

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use oci_read::document::Document;
 use pixi_oci_pipeline::RELEASE;
 use pixi_oci_project::Session;
-use pixi_oci_registry::{Access, CredentialSources, Error, Registry, Repository, push::PushPlan};
+use pixi_oci_registry::{
+    Access, CredentialSources, Credentials, Error, ErrorKind, Registry, Repository, push::PushPlan,
+};
 
 use crate::{
     error::PublishError,
@@ -19,8 +21,17 @@ pub struct Destination {
     pub repository: Repository,
     /// `Err`: what blocks.
     pub state: Result<Connection, Error>,
+    /// Whether it blocks only because nobody is logged in, which a dry run does without.
+    pub needs_login: bool,
     /// What it gets, once that is known.
     pub plan: Option<(PushPlan, TagPlan)>,
+}
+
+impl Destination {
+    /// Whether nothing can be published because of it.
+    pub fn blocks(&self) -> bool {
+        self.state.is_err() && !self.needs_login
+    }
 }
 
 /// A repository that answers.
@@ -67,8 +78,11 @@ pub fn open(
 ) -> Result<Vec<Destination>, PublishError> {
     let mut destinations = Vec::new();
     for repository in &request.settings.repositories {
+        let mut is_anonymous = false;
         let opened = session.run(async {
-            let registry = connect(request, repository, session).await?;
+            let credentials = credentials(request, repository, session).find(repository).await?;
+            is_anonymous = credentials == Credentials::Anonymous;
+            let registry = connect_as(credentials, request, repository, session).await?;
             join::check(legs, &registry, repository).await?;
             let existing = registry.tags().await?;
             if !request.dry_run {
@@ -77,7 +91,9 @@ pub fn open(
             }
             Ok(Connection { existing, registry })
         })?;
-        destinations.push(Destination { repository: repository.clone(), state: opened, plan: None });
+        let is_denied = opened.as_ref().is_err_and(|error: &Error| error.kind() == ErrorKind::AuthDenied);
+        let needs_login = request.dry_run && is_anonymous && is_denied;
+        destinations.push(Destination { repository: repository.clone(), state: opened, needs_login, plan: None });
     }
     Ok(destinations)
 }
@@ -85,6 +101,15 @@ pub fn open(
 /// A connection to a repository that answers.
 pub async fn connect(request: &PublishRequest, repository: &Repository, session: &Session) -> Result<Registry, Error> {
     let credentials = credentials(request, repository, session).find(repository).await?;
+    connect_as(credentials, request, repository, session).await
+}
+
+async fn connect_as(
+    credentials: Credentials,
+    request: &PublishRequest,
+    repository: &Repository,
+    session: &Session,
+) -> Result<Registry, Error> {
     let access = if request.dry_run { Access::Pull } else { Access::Push };
     let options = &session.registries.options;
     let registry = Registry::connect(repository, access, options, credentials, session.registry_events())?;
@@ -96,7 +121,10 @@ pub async fn connect(request: &PublishRequest, repository: &Repository, session:
 pub fn credentials(request: &PublishRequest, repository: &Repository, session: &Session) -> CredentialSources {
     let settings = &request.settings;
     let mut sources = session.registries.credentials.clone();
-    sources.token_command = sources.token_command.or_else(|| settings.token_command.clone());
+    // A manifest's program is run where a token is needed, and never for a change that is not merged: whoever proposes the change
+    // writes the manifest.
+    let runs = (!request.dry_run || request.login) && request.facts.unmerged().is_none();
+    sources.token_command = settings.token_command.clone().filter(|_| runs);
     if settings.repositories.first().is_some_and(|first| first.host() != repository.host()) {
         sources.token = None;
         sources.token_command = None;

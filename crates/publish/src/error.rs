@@ -94,6 +94,8 @@ impl PublishError {
             Self::UnpinnedPackages { .. } => "unpinned-package",
             Self::Dirty { .. } => "dirty",
             Self::ArchMissing { .. } => "arch-missing",
+            // The job that makes it has failed, or did not run.
+            Self::NoLeg { source, .. } if source.kind() == std::io::ErrorKind::NotFound => "arch-missing",
             Self::LegMismatch { .. } => "leg-mismatch",
             _ => return None,
         })

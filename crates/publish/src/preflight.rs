@@ -85,6 +85,7 @@ impl Preflight<'_> {
         let mut stocks = Vec::new();
         for destination in &self.destinations {
             let has: Result<Holdings, String> = match &destination.state {
+                Err(_) if destination.needs_login => Err("no login (BLOCKER(empty-token) with --publish)".to_owned()),
                 Err(error) => Err(in_one_line(error)),
                 Ok(open) => {
                     let architectures: Vec<_> = wanted.images.iter().map(|(architecture, _)| *architecture).collect();

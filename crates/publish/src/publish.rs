@@ -18,7 +18,7 @@ use crate::{
     leg::{CheckedLeg, Leg, new_leg, read_legs},
     mount,
     report::PublishReport,
-    report::outcome::{blocked, destination_report},
+    report::outcome::{blocked, destination_report, unchecked},
     request::PublishRequest,
     request::PublishSource,
 };
@@ -57,7 +57,7 @@ pub fn publish_images(
     }
 
     let mut destinations = open(request, &legs, session)?;
-    if destinations.iter().any(|destination| destination.state.is_err()) {
+    if destinations.iter().any(Destination::blocks) {
         // Nobody has to wait for a build that cannot be published.
         return Err(PublishError::Blocked(blocked(destinations)));
     }
@@ -77,8 +77,10 @@ pub fn publish_images(
     let architectures: Vec<Architecture> =
         content.architectures.iter().map(|(architecture, _)| *architecture).collect();
     for destination in &mut destinations {
-        let Ok(open) = &destination.state else { continue };
-        let known = session.run(look_up(open, |known| tags(request, version.as_ref(), &architectures, known)))?;
+        let known = match &destination.state {
+            Ok(open) => session.run(look_up(open, |known| tags(request, version.as_ref(), &architectures, known)))?,
+            Err(_) => Ok(TagsThere::default()),
+        };
         let known = match known {
             Ok(known) => known,
             Err(error) => {
@@ -92,9 +94,11 @@ pub fn publish_images(
             dry_run: request.dry_run,
             ..content.plan.clone()
         };
-        let guarded = session.run(guard(&plan, &open.registry, &destination.repository))?;
-        if let Err(error) = guarded {
-            destination.state = Err(error);
+        if let Ok(open) = &destination.state {
+            let guarded = session.run(guard(&plan, &open.registry, &destination.repository))?;
+            if let Err(error) = guarded {
+                destination.state = Err(error);
+            }
         }
         destination.plan = Some((plan, tags));
     }
@@ -108,7 +112,7 @@ pub fn publish_images(
         leg: None,
         build: None,
     };
-    if destinations.iter().any(|destination| destination.state.is_err()) {
+    if destinations.iter().any(Destination::blocks) {
         report.destinations = blocked(destinations);
         report.build = content.build;
         return Ok(report);
@@ -116,7 +120,11 @@ pub fn publish_images(
     let mut served: Vec<Repository> = Vec::new();
     let sent = Pushed::open(&session.caches.dir);
     for destination in &mut destinations {
-        let (Ok(open), Some((mut plan, tags))) = (&destination.state, destination.plan.take()) else { continue };
+        let Some((mut plan, tags)) = destination.plan.take() else { continue };
+        let Ok(open) = &destination.state else {
+            report.destinations.push(unchecked(&destination.repository, &content, &plan, &tags));
+            continue;
+        };
         let Ahead { arrived, failure } = match ahead.take() {
             Some(ahead) => ahead,
             None => {

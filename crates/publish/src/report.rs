@@ -87,6 +87,8 @@ pub enum Status {
     Published,
     /// Everything would be.
     WouldPublish,
+    /// Nobody is logged in there, so that a dry run could not ask what it has.
+    NotChecked,
     /// It failed; of the tags none names anything incomplete.
     Failed,
     /// Another one blocked before anything was published.
@@ -133,6 +135,8 @@ impl FailureReport {
 impl PublishReport {
     /// Whether every repository has what it should have.
     pub fn is_complete(&self) -> bool {
-        self.destinations.iter().all(|d| matches!(d.status, Status::Published | Status::WouldPublish))
+        self.destinations
+            .iter()
+            .all(|d| matches!(d.status, Status::Published | Status::WouldPublish | Status::NotChecked))
     }
 }

@@ -19,6 +19,8 @@ pub struct PublishRequest {
     pub facts: VersionFacts,
     /// Whether layers are taken from what is published in the first repository already, if nothing else is named.
     pub takes_published: bool,
+    /// Whether a dry run, too, runs the token command of the workspace.
+    pub login: bool,
     /// Only report what would be done: nothing is written to a registry.
     pub dry_run: bool,
 }

@@ -2,7 +2,7 @@
 
 use pixi_oci_registry::{
     Error, Repository,
-    push::{PushReport, TagResult},
+    push::{PushPlan, PushReport, TagResult, TagStep},
 };
 
 use crate::{
@@ -15,9 +15,11 @@ use crate::{
 
 pub fn blocked(destinations: Vec<Destination>) -> Vec<DestinationReport> {
     let report = |destination: Destination| {
+        if !destination.blocks() {
+            return empty(&destination.repository, Status::NotTried);
+        }
         let failure = destination.state.err().map(|error| FailureReport::new(&error));
-        let status = if failure.is_some() { Status::Failed } else { Status::NotTried };
-        DestinationReport { failure, ..empty(&destination.repository, status) }
+        DestinationReport { failure, ..empty(&destination.repository, Status::Failed) }
     };
     destinations.into_iter().map(report).collect()
 }
@@ -37,6 +39,26 @@ fn empty(repository: &Repository, status: Status) -> DestinationReport {
         requests: 0,
         failure: None,
     }
+}
+
+/// What would be sent to a repository that has nothing: what it has is not known.
+pub fn unchecked(repository: &Repository, content: &Payload<'_>, plan: &PushPlan, tags: &TagPlan) -> DestinationReport {
+    let tag = |step: &TagStep| PublishedTag { tag: step.tag.clone(), digest: step.target, previous: None };
+    let manifests = plan.images.iter().map(|image| &image.manifest).chain(&plan.index);
+    let blobs = content.blobs();
+    DestinationReport {
+        reference: Some(format!("{repository}@{}", content.root.digest)),
+        tags: plan.tags.iter().map(tag).collect(),
+        kept: kept(tags),
+        bytes: content.bytes_of(&blobs),
+        uploaded: blobs,
+        manifests: manifests.map(|document| document.descriptor.digest).collect(),
+        ..empty(repository, Status::NotChecked)
+    }
+}
+
+fn kept(tags: &TagPlan) -> Vec<KeptTag> {
+    tags.kept.iter().map(|kept| KeptTag { tag: kept.tag.clone(), reason: kept.reason.to_string() }).collect()
 }
 
 pub fn destination_report(
@@ -60,7 +82,7 @@ pub fn destination_report(
     DestinationReport {
         reference: Some(format!("{repository}@{}", content.root.digest)),
         tags: pushed.tags.iter().map(tag).collect(),
-        kept: tags.kept.iter().map(|k| KeptTag { tag: k.tag.clone(), reason: k.reason.to_string() }).collect(),
+        kept: kept(tags),
         uploaded: pushed.uploaded,
         mounted: pushed.mounted,
         present: pushed.present,
