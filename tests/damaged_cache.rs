@@ -1,24 +1,33 @@
 //! A damaged cache is a miss: whatever happens to a cached file, the result is the same, and no build stays stuck.
 //!
-//! `PIXI_OCI_TEST_DAMAGES=10000` tries as many; `PIXI_OCI_TEST_SEED` starts elsewhere. Damage below the file system, which
-//! changes bytes and no time, is found with `--check-cache` only.
+//! Some files are damaged at a time, then everything that reads the cache is run: `lock`, `build` and `publish`.
+//! `PIXI_OCI_TEST_DAMAGES=10000 cargo test --release -p pixi-oci --test main no_damage -- --nocapture` tries as many;
+//! `PIXI_OCI_TEST_SEED` starts elsewhere. Damage below the file system, which changes bytes and no time, is found with
+//! `--check-cache` only.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     path::{Path, PathBuf},
 };
 
+use pixi_oci_test_registry::{Profile, Registry};
+
 use crate::common::{
+    channel::{self, entry},
+    channel_server::ChannelServer,
     odd,
     packages::{Package, file, package},
     pypi::locked,
     sandbox::{Outcome, Sandbox, sha256},
+    server::serve,
     wheels::{file as wheel_file, wheel},
     workspace::workspace,
 };
 
 const DAMAGES: u64 = 60;
+/// So many files at once, each by itself or with one of its kind.
+const AT_ONCE: u64 = 4;
 
 /// xorshift64*: the same damages for the same seed.
 struct Random(u64);
@@ -103,14 +112,6 @@ fn damage(files: &[PathBuf], random: &mut Random) -> String {
     }
 }
 
-/// Whether every blob of a layout is what its name says.
-fn is_sound(layout: &Path) -> bool {
-    fs::read_dir(layout.join("blobs/sha256")).unwrap().all(|entry| {
-        let path = entry.unwrap().path();
-        path.file_name().unwrap().to_str().unwrap() == sha256(&fs::read(&path).unwrap())
-    })
-}
-
 /// 40 kB that cannot be compressed, so that each has a layer.
 fn big(seed: u64) -> Package {
     let mut random = Random(seed + 1);
@@ -118,52 +119,131 @@ fn big(seed: u64) -> Package {
     package(&format!("big{seed}"), [file(&format!("share/big{seed}"), bytes)])
 }
 
+/// Workspaces, a channel, an index and a registry on this machine, and a cache that is warm.
+struct Machine {
+    sandbox: Sandbox,
+    registry: Registry,
+    published: u64,
+}
+
+/// What the commands gave.
+#[derive(Debug, PartialEq)]
+struct Results {
+    lock: String,
+    digests: [String; 2],
+}
+
+impl Machine {
+    fn new() -> Self {
+        let sandbox = Sandbox::new();
+        workspace([package("tool", [file("bin/tool", "x").mode(0o755)])]).write(&sandbox.path("base"));
+        sandbox.build("base", "oci:bases:v1");
+        let wheel = wheel("pure-wheel", [wheel_file("pure_wheel/__init__.py", "x = 1\n")]);
+        let server = ChannelServer::new(&sandbox.path("ws/channel"));
+        workspace(odd::packages().into_iter().chain((0..3).map(big)))
+            .pypi([locked(&wheel).at(&serve(&sandbox.path("ws/wheels")))])
+            .channel(&server.address)
+            .oci_only("base = \"oci:../bases:v1\"\nprefix = \"/opt/other/env\"\n")
+            .write(&sandbox.path("ws"));
+        channel::write(
+            &sandbox.path("channel"),
+            &[entry("noarch/flask-3.0-py_0", &["ssl"]), entry("noarch/ssl-3.3-0", &[])],
+        );
+        fs::create_dir(sandbox.path("locked")).unwrap();
+        let manifest = format!(
+            "[workspace]\nname = \"x\"\nplatforms = [\"linux-64\"]\nchannels = [{:?}]\n[dependencies]\nflask = \"*\"\n",
+            serve(&sandbox.path("channel"))
+        );
+        fs::write(sandbox.path("locked/pixi.toml"), manifest).unwrap();
+        Self { sandbox, registry: Registry::start(Profile::distribution_3_1()), published: 0 }
+    }
+
+    /// Runs everything that reads the cache.
+    ///
+    /// # Errors
+    /// What a command said that failed.
+    fn run(&mut self) -> Result<(Results, usize), String> {
+        let sandbox = &self.sandbox;
+        let mut warnings = 0;
+        let mut run = |arguments: &[&str]| {
+            let mut command = sandbox.pixi_oci(arguments);
+            command.env("PIXI_OCI_LAYER_CACHE_SIZE", "1GB").env("VERSION", "1.0.0-dev");
+            let outcome = Outcome::of(&mut command);
+            let said = outcome.stderr.matches("of the cache were damaged").count();
+            assert!(said <= 1, "one warning is enough: {}", outcome.stderr);
+            warnings += said;
+            if outcome.code == Some(0) { Ok(outcome.stdout) } else { Err(format!("{arguments:?}: {}", outcome.stderr)) }
+        };
+        let _ = fs::remove_file(sandbox.path("locked/pixi.lock"));
+        run(&["lock", "locked"])?;
+        let lock = fs::read_to_string(sandbox.path("locked/pixi.lock")).unwrap();
+        let built = run(&["build", "ws", "-o", "oci:out:x"])?;
+        // Another repository each time, so that blobs are linked from what the notes say was sent.
+        self.published += 1;
+        if self.published.is_multiple_of(20) {
+            self.registry = Registry::start(Profile::distribution_3_1());
+        }
+        let to = self.registry.reference(&format!("app{}", self.published));
+        let published = run(&["publish", "ws", "--publish", "--to", &to])?;
+        let digest = |text: &str| text.trim().rsplit('@').next().unwrap_or_default().to_owned();
+        Ok((Results { lock, digests: [digest(&built), digest(&published)] }, warnings))
+    }
+
+    /// Whether every blob in the layout is what its name says, and every tag of the registry whole.
+    fn is_sound(&self) -> bool {
+        let blobs = fs::read_dir(self.sandbox.path("out/blobs/sha256")).unwrap();
+        let is_whole = |path: PathBuf| path.file_name().unwrap().to_str().unwrap() == sha256(&fs::read(&path).unwrap());
+        blobs.map(|entry| entry.unwrap().path()).all(is_whole) && self.registry.broken_tags().is_empty()
+    }
+
+    fn cache(&self) -> PathBuf {
+        self.sandbox.path("../cache/pixi-oci")
+    }
+
+    fn start_again(&mut self) {
+        fs::remove_dir_all(self.cache()).unwrap();
+        self.run().unwrap();
+    }
+}
+
 #[test]
 fn no_damage_of_the_cache_changes_a_result_or_stays() {
-    let sandbox = Sandbox::new();
-    workspace([package("tool", [file("bin/tool", "x").mode(0o755)])]).write(&sandbox.path("base"));
-    sandbox.build("base", "oci:bases:v1");
-    let wheel = wheel("pure-wheel", [wheel_file("pure_wheel/__init__.py", "x = 1\n")]);
-    workspace(odd::packages().into_iter().chain((0..3).map(big)))
-        .pypi([locked(&wheel)])
-        .oci_only("base = \"oci:../bases:v1\"\nprefix = \"/opt/other/env\"\n")
-        .write(&sandbox.path("ws"));
-    let build = || {
-        let mut command = sandbox.pixi_oci(&["build", "ws", "-o", "oci:out:x"]);
-        Outcome::of(command.env("PIXI_OCI_LAYER_CACHE_SIZE", "1GB"))
-    };
-    let expected = build().success().stdout;
-
+    let mut machine = Machine::new();
+    let (expected, _) = machine.run().unwrap();
     let (damages, seed) = (number("PIXI_OCI_TEST_DAMAGES", DAMAGES), number("PIXI_OCI_TEST_SEED", 1));
     let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-    let cache = sandbox.path("../cache/pixi-oci");
-    let (mut wrong, mut stuck, mut warned) = (Vec::new(), Vec::new(), 0);
+    let (mut wrong, mut stuck, mut warned, mut done) = (Vec::new(), Vec::new(), 0, 0);
     let mut count: BTreeMap<String, u64> = BTreeMap::new();
-    for n in 0..damages {
-        let kinds = kinds(&cache);
-        // Every kind as often as every other.
-        let (kind, files) = kinds.iter().nth(random.below(kinds.len())).unwrap();
-        *count.entry(kind.clone()).or_default() += 1;
-        let what = format!("{n}: {kind}: {}", damage(files, &mut random));
-        let first = build();
-        let warnings = first.stderr.matches("of the cache were damaged").count();
-        assert!(warnings <= 1, "{what}: one warning is enough: {}", first.stderr);
-        warned += warnings;
-        if first.code != Some(0) {
-            let again = build();
-            if again.code != Some(0) {
-                stuck.push(format!("{what}: {}", again.stderr));
-                fs::remove_dir_all(&cache).unwrap();
-                build().success();
+    while done < damages {
+        let mut what = Vec::new();
+        for _ in 0..AT_ONCE {
+            let kinds = kinds(&machine.cache());
+            // Every kind as often as every other.
+            let (kind, files) = kinds.iter().nth(random.below(kinds.len())).unwrap();
+            *count.entry(kind.clone()).or_default() += 1;
+            what.push(format!("{done}: {kind}: {}", damage(files, &mut random)));
+            done += 1;
+        }
+        match machine.run() {
+            Ok((results, warnings)) => {
+                warned += warnings;
+                if results != expected || !machine.is_sound() {
+                    wrong.push(format!("{what:?}: {results:?}"));
+                    machine.start_again();
+                }
             }
-        } else if first.stdout != expected || !is_sound(&sandbox.path("out")) {
-            wrong.push(format!("{what}: {}", first.stdout));
-            fs::remove_dir_all(&cache).unwrap();
-            build().success();
+            Err(_) => {
+                if let Err(said) = machine.run() {
+                    stuck.push(format!("{what:?}: {said}"));
+                    machine.start_again();
+                }
+            }
         }
     }
-    println!("{damages} damages (seed {seed}) of {count:#?}");
+    println!("{done} damages (seed {seed}) of {count:#?}");
     println!("{warned} warnings, {} wrong results, {} stuck builds", wrong.len(), stuck.len());
-    assert!(count.len() >= 8.min(damages as usize), "all kinds of files are damaged: {count:?}");
+    let parts: BTreeSet<&str> = count.keys().filter_map(|kind| kind.split('/').next()).collect();
+    let all = ["archives", "base", "facts", "layers", "pushed", "repodata"];
+    assert!(done < DAMAGES || all.iter().all(|part| parts.contains(part)), "all kinds are damaged: {count:?}");
     assert!(wrong.is_empty() && stuck.is_empty(), "wrong: {wrong:#?}\nstuck: {stuck:#?}");
 }

@@ -68,7 +68,9 @@ pub fn run(args: LockArgs, output: &Output) -> Result<ExitCode, CliError> {
         ..Inputs::default()
     };
     let progress = Progress::new(output);
-    let result = lock(&workspace, &inputs, write, &session.with_events(progress.listener()));
+    let session = session.with_events(progress.listener());
+    let result = lock(&workspace, &inputs, write, &session);
+    session.report_damage();
     progress.finish();
     let report = result?;
     let changes = changes(&report);

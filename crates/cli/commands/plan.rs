@@ -174,6 +174,7 @@ fn ask<T>(
         })
     };
     let answer = projects.map_err(CliError::from).and_then(|projects| question(&projects, &session, push.as_ref()));
+    session.report_damage();
     progress.finish();
     answer
 }
@@ -186,6 +187,7 @@ fn publication(declared: &Declared, args: &PlanArgs) -> Result<PublishRequest, C
         tags: args.tag.clone(),
         facts: declared.inputs.provenance.version.clone(),
         takes_published: !args.no_cache_from,
+        login: args.registry.login,
         dry_run: true,
     })
 }

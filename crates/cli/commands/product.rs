@@ -104,6 +104,7 @@ pub fn run(mut args: ProductArgs, output: &Output) -> Result<ExitCode, CliError>
     let result = projects(declared, &args.environments, &session)
         .map_err(pixi_oci_airgap::Error::from)
         .and_then(|projects| product(projects, &args.request(), &session));
+    session.report_damage();
     progress.finish();
     let report = result?;
     for environment in &report.environments {

@@ -5,6 +5,7 @@ pub mod locked;
 
 use std::path::PathBuf;
 
+use pixi_oci_cachedir::{Root, Sealed};
 use pixi_oci_lock::{Change, LockEvent, LockFile, LockOptions, NewLock};
 use pixi_oci_workspace::Workspace;
 use serde::Serialize;
@@ -72,13 +73,22 @@ pub fn lock_file(declared: &Declared, session: &Session) -> Result<LockFile, Err
 
 /// What was not used for longest of the indexes of channels goes when they take more.
 const MAX_REPODATA: u64 = 2 << 30;
+const REPODATA: &str = "repodata";
+
+fn unusable(cache: &Root, source: std::io::Error) -> Error {
+    Error::Io { action: "use the cache", path: cache.to_path_buf(), source }
+}
 
 fn solve(workspace: &Workspace, inputs: &Inputs, session: &Session) -> Result<NewLock, Error> {
+    let cache = &session.caches.dir;
     // What is left over costs room only.
-    let _ = session.caches.dir.trim_part("repodata", MAX_REPODATA);
+    let _ = cache.trim_part(REPODATA, MAX_REPODATA);
+    let sealed = Sealed::new(cache, REPODATA);
+    sealed.check().map_err(|source| unusable(cache, source))?;
+    let _held = cache.hold(&cache.join(REPODATA));
     let interrupted = || session.check().is_err();
     let options = LockOptions {
-        cache_dir: &session.caches.dir,
+        cache_dir: cache,
         offline: session.offline,
         assumed: &inputs.virtual_packages,
         downloads: session.resources.downloads,
@@ -90,6 +100,8 @@ fn solve(workspace: &Workspace, inputs: &Inputs, session: &Session) -> Result<Ne
         },
     };
     let locked = session.run(pixi_oci_lock::lock(workspace, &session.client, options))?;
+    // Without the list, all of it is fetched again.
+    let _ = sealed.seal();
     locked.map_err(|error| if error.is_interrupted() { Error::Interrupted } else { error.into() })
 }
 
