@@ -1,8 +1,14 @@
-//! Small packages that would take much: each is refused, or built, in bounded memory and time.
+//! Small inputs that would take much: each is refused, or built, in bounded memory and time.
 //!
-//! Slow, and measured by what all children of this process took: `cargo test --release --test main -- --ignored bombs`.
+//! Slow, and prints what each took: `cargo test --release -p pixi-oci --test main bombs -- --ignored --nocapture`.
 
-use std::time::Instant;
+use std::{
+    fs::{self, File},
+    io::Read,
+    path::Path,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
 
 use serde_json::json;
 
@@ -11,24 +17,56 @@ use crate::common::{
     packages::{Package, bzip2_bytes, entry, file, package, tar},
     pypi::locked,
     sandbox::Sandbox,
+    server::serve,
     wheels,
     workspace::{Workspace, workspace},
 };
 
 const MOST_BYTES: u64 = 500 << 20;
 /// An unoptimised build takes ten times as long.
-const MOST_SECONDS: u64 = if cfg!(debug_assertions) { 300 } else { 30 };
+const MOST_SECONDS: f64 = if cfg!(debug_assertions) { 300.0 } else { 30.0 };
 
-/// The most memory that any child so far has had.
-fn peak() -> u64 {
-    // SAFETY: the structure is plain numbers, and the call only writes to it.
-    #[allow(unsafe_code)]
-    let usage = unsafe {
-        let mut usage: libc::rusage = std::mem::zeroed();
-        assert_eq!(libc::getrusage(libc::RUSAGE_CHILDREN, &raw mut usage), 0);
-        usage
+/// What a command took, and what it said.
+struct Measured {
+    code: Option<i32>,
+    stderr: String,
+    seconds: f64,
+    /// At its peak.
+    bytes: u64,
+}
+
+/// Runs a command, and asks the kernel every other millisecond how much memory it has had. (What the kernel says at its end is
+/// also what this process had when it started it.)
+fn measured(command: &mut Command, stderr: &Path) -> Measured {
+    let start = Instant::now();
+    let mut child = command.stdout(Stdio::null()).stderr(File::create(stderr).unwrap()).spawn().unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let peak = || {
+        let status = fs::read_to_string(&status).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        line.trim().strip_suffix(" kB")?.parse::<u64>().ok()
     };
-    usage.ru_maxrss.unsigned_abs() * 1024
+    let mut kilobytes = 0;
+    let ended = loop {
+        kilobytes = peak().unwrap_or(0).max(kilobytes);
+        if let Some(ended) = child.try_wait().unwrap() {
+            break ended;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    assert!(kilobytes > 1000, "it ran");
+    Measured {
+        code: ended.code(),
+        stderr: fs::read_to_string(stderr).unwrap(),
+        seconds: start.elapsed().as_secs_f64(),
+        bytes: kilobytes * 1024,
+    }
+}
+
+/// The bytes of all files in a directory.
+fn size(directory: &Path) -> u64 {
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap());
+    entries.map(|entry| if entry.path().is_dir() { size(&entry.path()) } else { entry.metadata().unwrap().len() }).sum()
 }
 
 fn bomb(package: Package) -> Workspace {
@@ -113,18 +151,62 @@ fn bombs_take_little() {
         ),
         ("a RECORD of many rows", wheel([wheels::file("bomb/x", "")], 1_000_000), None),
     ];
+    println!("| input | kB | seconds | MiB | end |\n|---|---|---|---|---|");
+    let mut wrong = Vec::new();
     for (name, ws, refusal) in bombs {
         let sandbox = Sandbox::new();
         ws.write(&sandbox.path("ws"));
-        let start = Instant::now();
-        let outcome = sandbox.run(&["build", "ws", "--arch", "amd64", "-o", "oci:out:v1"]);
-        let (seconds, bytes) = (start.elapsed().as_secs(), peak());
-        eprintln!("{name}: {seconds} s, at most {} MiB so far", bytes >> 20);
-        match refusal {
-            Some(words) => outcome.refused(1, &["bomb", words]),
-            None => outcome.success(),
-        };
-        assert!(bytes <= MOST_BYTES, "{name}: {bytes} bytes of memory");
-        assert!(seconds <= MOST_SECONDS, "{name}: {seconds} seconds");
+        let build = ["build", "ws", "--arch", "amd64", "-o", "oci:out:v1"];
+        wrong.extend(check(name, &sandbox, &build, &["bomb"], refusal));
     }
+    wrong.extend(channels());
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// What channels and workspaces say, for `lock`.
+fn channels() -> Vec<String> {
+    let mut wrong = Vec::new();
+    let zeros = zstd::encode_all(std::io::repeat(0).take(8 << 30), 1).unwrap();
+    let entries: String = (0..1_000_000).map(|n| format!(",\"a-1-{n}.conda\":{{}}")).collect();
+    let entries = format!("{{\"packages.conda\":{{{}}}}}", &entries[1..]);
+    for (name, file, body, refusal) in [
+        ("repodata of zeros", "repodata.json.zst", zeros, "unpack to more than"),
+        ("repodata of a million names", "repodata.json.zst", zstd::encode_all(entries.as_bytes(), 19).unwrap(), "x"),
+        ("plain repodata of a million names", "repodata.json", entries.into_bytes(), "x"),
+    ] {
+        let sandbox = Sandbox::new();
+        for subdir in ["linux-64", "noarch"] {
+            let directory = sandbox.path("ws/channel").join(subdir);
+            fs::create_dir_all(&directory).unwrap();
+            fs::write(directory.join(file), &body).unwrap();
+        }
+        let channel = serve(&sandbox.path("ws/channel"));
+        let manifest = format!(
+            "[workspace]\nname = \"x\"\nplatforms = [\"linux-64\"]\nchannels = [{channel:?}]\n[dependencies]\nx = \"*\"\n"
+        );
+        fs::write(sandbox.path("ws/pixi.toml"), manifest).unwrap();
+        wrong.extend(check(name, &sandbox, &["lock", "ws"], &[], Some(refusal)));
+    }
+    wrong
+}
+
+/// Runs a command, prints what it took, and says what of that, or of its end, is wrong.
+#[allow(clippy::print_stdout)] // The table is what it is for.
+fn check(name: &str, sandbox: &Sandbox, command: &[&str], words: &[&str], refusal: Option<&str>) -> Vec<String> {
+    let input = size(&sandbox.path("ws"));
+    let took = measured(&mut sandbox.pixi_oci(command), &sandbox.path("stderr"));
+    let end = if took.code == Some(0) { "done" } else { "refused" };
+    println!("| {name} | {} | {:.1} | {} | {end} |", input / 1000, took.seconds, took.bytes >> 20);
+    let said = took.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+    let says = |word: &&str| said.contains(*word);
+    let is_right = match refusal {
+        Some(refusal) => took.code == Some(1) && words.iter().chain([&refusal]).all(says),
+        None => took.code == Some(0),
+    };
+    let faults = [
+        (!is_right, format!("{name}: ended with {:?}: {said}", took.code)),
+        (took.bytes > MOST_BYTES, format!("{name}: {} MiB of memory", took.bytes >> 20)),
+        (took.seconds > MOST_SECONDS, format!("{name}: {} seconds", took.seconds)),
+    ];
+    faults.into_iter().filter_map(|(is, text)| is.then_some(text)).collect()
 }
