@@ -196,6 +196,17 @@ fn contents_that_are_secrets_fail_the_build() {
     assert!(!sandbox.path("out").exists());
     let (tree, _) = built(&sandbox, &["--include", "src/notes.md"]);
     assert!(tree.contains_key("app/src/notes.md"), "named, it is meant");
+    fs::remove_file(sandbox.path("ws/src/notes.md")).unwrap();
+    // Behind much else, in UTF-16, and another name of a file that is elsewhere.
+    let large = [vec![b'\n'; 5 << 20], key.clone().into_bytes()].concat();
+    let wide: Vec<u8> = key.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for content in [large, wide, key.into_bytes()] {
+        fs::write(sandbox.path("elsewhere"), content).unwrap();
+        fs::hard_link(sandbox.path("elsewhere"), sandbox.path("ws/src/linked")).unwrap();
+        sandbox.run(&["build", "ws", "-o", "oci:out:x"]).refused(1, &["src/linked", "private key"]);
+        fs::remove_file(sandbox.path("ws/src/linked")).unwrap();
+        fs::remove_file(sandbox.path("elsewhere")).unwrap();
+    }
 }
 
 #[test]

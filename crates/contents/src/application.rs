@@ -14,7 +14,7 @@ use std::{
 use globset::GlobSet;
 use pixi_oci_layer::{Content, File, FileTree, Mode, Node, TreePath};
 use pixi_oci_net::without_logins;
-use pixi_oci_platform::{Links, is_of_desktop, read};
+use pixi_oci_platform::{Links, is_of_desktop, open, read};
 use pixi_oci_project::Include;
 
 pub use self::error::ApplicationError;
@@ -22,7 +22,7 @@ use self::{
     ignored::{Ignored, special_ignore_file},
     paths::{inside, patterns, place, text},
 };
-use crate::secrets::{secret_content, secret_name};
+use crate::secrets::{secret_in, secret_name};
 
 /// What goes into the application layer.
 #[derive(Debug, Clone)]
@@ -224,11 +224,10 @@ impl Collector<'_> {
     }
 
     fn check_content(&self, path: &Path) -> Result<(), ApplicationError> {
-        let metadata = fs_err::symlink_metadata(path)?;
-        if !metadata.is_file() || metadata.len() > MAX_SCANNED {
+        if !fs_err::symlink_metadata(path)?.is_file() {
             return Ok(());
         }
-        match secret_content(&read(path, Links::Refuse, MAX_SCANNED)?) {
+        match secret_in(open(path, Links::Refuse)?)? {
             Some(rule) => Err(ApplicationError::Secret { path: path.into(), rule }),
             None => Ok(()),
         }
@@ -284,8 +283,6 @@ impl Collector<'_> {
     }
 }
 
-/// Keys and tokens are in small files; models and data sets are not read twice.
-const MAX_SCANNED: u64 = 1 << 20;
 /// As large as a lock file may be.
 const MAX_TEXT: u64 = 128 << 20;
 
