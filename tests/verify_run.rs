@@ -70,12 +70,13 @@ fn podman(sandbox: &Sandbox, run: &str) {
     let log = sandbox.path("calls").display().to_string();
     let text = format!(
         "#!/bin/sh\nprintf '%s\\n' \"$*\" >>'{log}'\n\
-         for word in \"$@\"; do case $word in info|run|pull|rm|unshare|container) what=$word; break ;; esac; done\n\
+         for word in \"$@\"; do case $word in info|run|pull|rm|unshare|container|image) what=$word; break ;; esac; done\n\
          case $what in\n\
          info) echo '{info}' ;;\n\
          pull) echo 0123456789ab ;;\n\
          unshare) while [ \"$1\" != unshare ]; do shift; done; shift; \"$@\" ;;\n\
          container) echo exited ;;\n\
+         image) cat '{log}.user' 2>/dev/null || echo ;;\n\
          run) case \"$*\" in *--rootfs*) {probe} ;; *) {run} ;; esac ;;\n\
          esac\n",
         probe = if run == "broken" {
@@ -173,6 +174,19 @@ fn a_command_runs_without_network_rights_and_a_writable_root() {
     assert!(runroot.len() <= 50, "podman refuses a longer one: {runroot}");
     assert!(!Path::new(runroot).exists());
     nothing_is_left(&sandbox);
+}
+
+#[test]
+fn a_command_runs_as_the_user_of_the_image() {
+    let sandbox = Sandbox::new();
+    layout(&sandbox, &[own()]);
+    podman(&sandbox, "exit 0");
+    fs::write(sandbox.path("calls.user"), "app:app\n").unwrap();
+    let outcome = verify(&sandbox, &["--json", "--", "id"]).success();
+    let verdict: Value = serde_json::from_str(&outcome.stdout).unwrap();
+    assert_eq!(verdict["isolation"]["user"], "app:app");
+    let [call] = &containers(&sandbox)[..] else { panic!("{:?}", calls(&sandbox)) };
+    assert!(call.contains("--user app:app ") && !call.contains("12345:12345"), "{call}");
 }
 
 #[test]

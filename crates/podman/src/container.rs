@@ -21,7 +21,7 @@ const MAX_PROCESSES: u64 = 4096;
 /// Each place of its own in memory that a container may write to; the root is read-only.
 const TEMPORARY: [(&str, &str); 3] = [("/tmp", "1g"), ("/var/tmp", "256m"), ("/run", "64m")];
 
-/// What is run: with a read-only root, no network, no rights, as [`ARBITRARY_USER`].
+/// What is run: with a read-only root, no network, no rights.
 #[derive(Debug, Clone)]
 pub struct Container<'a> {
     /// What [`Podman::pull`](crate::Podman::pull) gave.
@@ -30,6 +30,8 @@ pub struct Container<'a> {
     pub entrypoint: Option<&'a str>,
     /// In place of the image's command; empty for the image's.
     pub command: &'a [String],
+    /// As whom: [`ARBITRARY_USER`], or the image's.
+    pub user: &'a str,
     /// Over the image's variables.
     pub environment: &'a [(String, String)],
     /// In place of the image's working directory.
@@ -124,7 +126,7 @@ impl Container<'_> {
     fn arguments(&self, name: &str, limits: &Limits) -> Vec<String> {
         let mut arguments: Vec<String> = vec!["run".into(), "--name".into(), name.into()];
         arguments.extend(HARDENING.map(str::to_owned));
-        arguments.extend(["--read-only", "--read-only-tmpfs=false", "--user", ARBITRARY_USER].map(str::to_owned));
+        arguments.extend(["--read-only", "--read-only-tmpfs=false", "--user", self.user].map(str::to_owned));
         for (place, size) in TEMPORARY {
             arguments.extend(["--tmpfs".into(), format!("{place}:rw,exec,nosuid,nodev,mode=1777,size={size}")]);
         }
@@ -197,6 +199,7 @@ mod tests {
             image: "0123",
             entrypoint: None,
             command: &command,
+            user: ARBITRARY_USER,
             environment: &[],
             workdir: None,
             mounts: &mounts,

@@ -14,7 +14,7 @@ use std::{
     sync::atomic::AtomicBool,
 };
 
-use pixi_oci_podman::{ARBITRARY_USER, Container, Ended, Log, Mount, Session, SessionOptions};
+use pixi_oci_podman::{Container, Ended, Log, Mount, Session, SessionOptions};
 
 pub use image::run_image;
 pub use product::{BaseLayout, SoundProduct, run_product};
@@ -145,7 +145,7 @@ impl<'a> Runner<'a> {
         }
     }
 
-    fn finish(self, runs: Vec<Run>) -> Runs {
+    fn finish(self, runs: Vec<Run>, user: String) -> Runs {
         let info = self.session.info();
         Runs {
             runs,
@@ -158,7 +158,7 @@ impl<'a> Runner<'a> {
             isolation: Isolation {
                 rootless: info.rootless,
                 network: "none",
-                user: ARBITRARY_USER,
+                user,
                 read_only_root: true,
                 capabilities: Vec::new(),
                 no_new_privileges: true,

@@ -122,7 +122,7 @@ pub struct Isolation {
     /// `none`
     pub network: &'static str,
     /// The user and group in the container.
-    pub user: &'static str,
+    pub user: String,
     /// Whether the root file system is read-only.
     pub read_only_root: bool,
     /// The capabilities that are left.

@@ -22,8 +22,8 @@ use crate::{args::RegistryArgs, error::CliError, interrupt, output::Output, outp
 /// Of an image that pixi-oci made, each file above the base is a package's, by the package's record in the image; the
 /// project's, by the list in the image; or generated, by a rule; and the packages are those of the lock file in it.
 ///
-/// Without a command, task or script nothing is run. It runs in podman: no network, a read-only root, a user that the
-/// image does not know, no capabilities; the image's entrypoint stays. Exits with 3 if anything is wrong, with 1 if
+/// Without a command, task or script nothing is run. It runs in podman: no network, a read-only root, the image's user or
+/// one that it does not know, no capabilities; the image's entrypoint stays. Exits with 3 if anything is wrong, with 1 if
 /// something could not be run.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:

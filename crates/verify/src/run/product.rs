@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use pixi_oci_podman::{Container, Mount, Session};
+use pixi_oci_podman::{ARBITRARY_USER, Container, Mount, Session};
 
 use super::{Check, RunError, RunOptions, Runner, architecture_of, cannot_run, chosen, stage};
 use crate::{Error, Runs, verify_layout};
@@ -95,13 +95,14 @@ pub fn run_product(
             image: &id,
             entrypoint: Some(DRIVER_PLACE),
             command: &command,
+            user: ARBITRARY_USER,
             environment: &runner.check.environment,
             workdir: Some("/"),
             mounts: &mounts,
         };
         runs.push(runner.run(platform, Some(image.manifest.clone()), &container)?);
     }
-    Ok(runner.finish(runs))
+    Ok(runner.finish(runs, ARBITRARY_USER.to_owned()))
 }
 
 /// The product where the one who runs podman can read it.
