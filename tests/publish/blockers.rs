@@ -63,6 +63,15 @@ fn tag_exists() {
 }
 
 #[test]
+fn a_release_resolves_no_build_requirements() {
+    let sandbox = sandbox();
+    let resolve = ["--to", "docker://127.0.0.1:1/app", "--build-sdists=resolve"];
+    blocked(publish(&sandbox, "1.2.3", &resolve), "unpinned-package");
+    // Anything else may.
+    blocked(publish(&sandbox, "1.2.3-rc1", &resolve), "registry-down");
+}
+
+#[test]
 fn dev_tag() {
     let sandbox = sandbox();
     for (version, tag) in [("1.1.0-rc1", "latest"), ("1.1.0-rc1", "1.1.0"), ("1.1.0", "1.2.0"), ("1.1.0", "2")] {

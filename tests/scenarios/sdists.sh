@@ -120,6 +120,32 @@ import click, curious, httptools, legacy, models
 print(models.text, httptools.HttpRequestParser.__name__, curious.seen); legacy.main()')
 [ "$said" = $'models are here HttpRequestParser no network, [\'lo\']\nlegacy runs' ] || fail "the image of the mirrored index says $said"
 
+# What a build requires and nothing has: uv finds it once, the file pins it, and from then on neither uv nor a flag is needed.
+refused wanting pypi:wanting '`flit-core==3.12.0`' build-environment --build-sdists=resolve --wheel
+if build -e wanting --build-sdists=resolve -o "oci:$work/out-wanting:x" 2>"$work/said"; then fail "it was resolved without uv"; fi
+says 'there is no `uv` on PATH' build-environment
+install -m 755 "${PIXI_OCI_REAL_BACKENDS:?made by tests/real/make-backends}/bin/uv" "$work/uv"
+resolving() { as_user env PATH="$work:$PATH" "$work/pixi-oci" build "$work/ws" -e wanting --frozen --base "oci:$work/base:debian" --build-sdists=resolve "$@"; }
+resolving --cache-dir "$work/cache" -o "oci:$work/out-wanting:x" --json >"$work/wanting.json" 2>"$work/said" || fail "$(cat "$work/said")"
+says 'pinned in pixi-oci-build.lock' 'flit-core==3.12.0'
+[ "$(report "$work/wanting.json" 'len(report["executed"])')" = 1 ] || fail "it was not built once: $(cat "$work/wanting.json")"
+cp "$work/ws/pixi-oci-build.lock" "$work/pins"
+grep -q 'sha256 = "' "$work/pins" || fail "there are no hashes: $(cat "$work/pins")"
+for arch in amd64 arm64; do
+  said=$(podman_run "$work/out-wanting" x $arch -- python -c '
+import importlib.util, wanting
+print(wanting.text, importlib.util.find_spec("flit_core"))')
+  [ "$said" = "wanting is here None" ] || fail "$arch: the image says $said"
+done
+build -e wanting --build-sdists -o "oci:$work/out-wanting:y" --json >"$work/wanting.json" 2>"$work/said" || fail "$(cat "$work/said")"
+[ "$(report "$work/wanting.json" 'report["executed"]')" = "[]" ] || fail "what was pinned is built again"
+as_user "$work/pixi-oci" build "$work/ws" -e wanting --frozen --base "oci:$work/base:debian" --cache-dir "$work/pinned" --build-sdists -o "oci:$work/out-wanting:z" --json >"$work/again.json" 2>"$work/said" || fail "$(cat "$work/said")"
+[ "$(report "$work/wanting.json" 'report["digest"]')" = "$(report "$work/again.json" 'report["digest"]')" ] || fail "the pinned build is different"
+[ "$(report "$work/again.json" 'len(report["executed"])')" = 1 ] || fail "nothing was built in an empty cache"
+resolving --cache-dir "$work/other" --arch amd64 -o "oci:$work/out-wanting:a" 2>"$work/said" || fail "$(cat "$work/said")"
+cmp "$work/pins" "$work/ws/pixi-oci-build.lock" || fail "what is pinned was changed"
+rm "$work/ws/pixi-oci-build.lock"
+
 refused needy pypi:needy 'setuptools>=90' '(it has 75.1.0)' cython 'pixi lock'
 refused extension pypi:extension --wheel "the build failed"
 

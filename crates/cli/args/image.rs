@@ -90,27 +90,39 @@ pub struct SourceArgs {
     pub wheels: Vec<PathBuf>,
     /// Build the other sources, once. This runs their code: in a container without a network (podman), or, with `host`, on
     /// this machine, where it can read what you can.
-    #[arg(long, value_name = "WHERE", num_args = 0..=1, require_equals = true, default_missing_value = "podman")]
-    build_sdists: Option<SdistPlace>,
+    /// With `resolve`, uv finds what their builds require and the environment does not have, and pixi-oci-build.lock pins it.
+    #[arg(
+        long,
+        value_name = "HOW",
+        num_args = 0..=1,
+        require_equals = true,
+        value_delimiter = ',',
+        default_missing_value = "podman"
+    )]
+    build_sdists: Option<Vec<SdistBuild>>,
 }
 
-/// Where sources are built.
+/// How sources are built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum SdistPlace {
+enum SdistBuild {
     /// In rootless podman.
     Podman,
     /// On this machine, as you; only for its own architecture.
     Host,
+    /// Find what builds need with uv, and pin it.
+    Resolve,
 }
 
 impl SourceArgs {
     /// What is done about sources.
     pub fn inputs(&self) -> SourceInputs {
-        let build = self.build_sdists.map(|place| match place {
-            SdistPlace::Podman => BuildPlace::Container,
-            SdistPlace::Host => BuildPlace::Host,
-        });
-        SourceInputs { wheels: self.wheels.clone(), build }
+        let has = |how| self.build_sdists.iter().flatten().any(|said| *said == how);
+        let place = if has(SdistBuild::Host) { BuildPlace::Host } else { BuildPlace::Container };
+        SourceInputs {
+            wheels: self.wheels.clone(),
+            build: self.build_sdists.as_ref().map(|_| place),
+            resolve: has(SdistBuild::Resolve),
+        }
     }
 }
 

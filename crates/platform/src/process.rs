@@ -1,5 +1,10 @@
 //! Other processes.
 
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+};
+
 /// Whether this is the system that images are for. Elsewhere, containers run in a virtual machine with a storage of its own,
 /// and a program that is built here runs in none.
 pub const IS_LINUX: bool = cfg!(target_os = "linux");
@@ -22,4 +27,14 @@ pub fn kill_group(leader: u32) {
     if let Some(leader) = i32::try_from(leader).ok().filter(|leader| *leader > 0) {
         let _ = killpg(Pid::from_raw(leader), Signal::SIGKILL);
     }
+}
+
+/// Where a program is, as a shell finds it. Ordinary users' PATH often has no `sbin`, where some runtimes are.
+pub fn find_program(program: &str, path: &OsStr) -> Option<PathBuf> {
+    let executable = |path: &Path| {
+        use std::os::unix::fs::PermissionsExt;
+        path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    };
+    let directories = std::env::split_paths(path).filter(|directory| directory.is_absolute());
+    directories.map(|directory| directory.join(program)).find(|path| executable(path))
 }

@@ -2,10 +2,11 @@
 
 use std::{
     ffi::OsStr,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
+
+use pixi_oci_platform::find_program;
 
 use crate::Error;
 
@@ -18,14 +19,7 @@ const MAX_OUTPUT: usize = 2000;
 ///
 /// [`Error::NoEngine`].
 pub fn find_container_engine(search_path: &OsStr) -> Result<PathBuf, Error> {
-    let executable = |path: &PathBuf| {
-        std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
-    };
-    ["podman", "docker"]
-        .into_iter()
-        .flat_map(|name| std::env::split_paths(search_path).map(move |dir| dir.join(name)))
-        .find(executable)
-        .ok_or(Error::NoEngine)
+    ["podman", "docker"].into_iter().find_map(|name| find_program(name, search_path)).ok_or(Error::NoEngine)
 }
 
 /// Runs `PROGRAM load --input ARCHIVE` for a `docker-archive:` or `oci-archive:` file and returns what it said, which
@@ -61,6 +55,8 @@ fn printable(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn script(dir: &Path, name: &str, text: &str) -> PathBuf {

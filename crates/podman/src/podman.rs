@@ -96,13 +96,3 @@ impl Podman {
         Ok(printable(&output.stdout))
     }
 }
-
-/// Where a program is, as a shell finds it. Ordinary users' PATH often has no `sbin`, where some runtimes are.
-pub(crate) fn find(program: &str, path: &OsStr) -> Option<PathBuf> {
-    let executable = |path: &Path| {
-        use std::os::unix::fs::PermissionsExt;
-        path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
-    };
-    let directories = std::env::split_paths(path).filter(|directory| directory.is_absolute());
-    directories.map(|directory| directory.join(program)).find(|path| executable(path))
-}

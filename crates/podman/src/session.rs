@@ -7,11 +7,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use pixi_oci_platform::find_program;
+
 use crate::{
     Account, Error, HARDENING, Info, Podman, Requirement,
     container::Limits,
     janitor::Janitor,
-    podman::find,
     sweep::{self, SHORT_SCRATCH},
 };
 
@@ -75,12 +76,12 @@ impl Session {
         if !pixi_oci_platform::IS_LINUX {
             return Err(unusable(Requirement::Linux, ""));
         }
-        let program = find("podman", &path).ok_or_else(|| unusable(Requirement::Podman, ""))?;
+        let program = find_program("podman", &path).ok_or_else(|| unusable(Requirement::Podman, ""))?;
         path.push(":");
         path.push(MORE_PATH);
         if !who.is_root() {
             for helper in ["newuidmap", "newgidmap"] {
-                find(helper, &path).ok_or_else(|| unusable(Requirement::UidMap { program: helper }, ""))?;
+                find_program(helper, &path).ok_or_else(|| unusable(Requirement::UidMap { program: helper }, ""))?;
             }
         }
         let directory = make_directory(options.scratch, account.as_ref())?;
@@ -268,7 +269,7 @@ fn arguments(directory: &Path, runroot: &Path) -> Vec<OsString> {
 fn choose_runtime(podman: &mut Podman, directory: &Path, path: &OsStr) -> Result<String, String> {
     let mut said = Vec::new();
     for name in RUNTIMES {
-        let Some(program) = find(name, path) else { continue };
+        let Some(program) = find_program(name, path) else { continue };
         let mut with = podman.clone();
         with.arguments.extend(["--runtime".into(), program.clone().into_os_string()]);
         let mut command = with.command();

@@ -50,6 +50,8 @@ pub struct SourceInputs {
     /// Where other sources may be built, which runs their code; `None`: nowhere. Only the command line decides it, never a
     /// file of the workspace.
     pub build: Option<BuildPlace>,
+    /// Whether uv finds what builds need and no environment has.
+    pub resolve: bool,
 }
 
 /// Where sources are built.

@@ -49,6 +49,11 @@ pub enum PublishError {
         packages.join(", ")
     )]
     UnpinnedPackages { version: String, packages: Vec<String> },
+    #[error(
+        "version {version} is a release, and its builds take only what pixi-oci-build.lock pins; run `pixi-oci build \
+         --build-sdists=resolve`, commit that file, and publish with `--build-sdists`"
+    )]
+    ResolvedBuilds { version: String },
     /// Something that names a commit or a release, of files that are not those of the commit.
     #[error("{what}, and {reason}; commit what belongs to it, or stash it")]
     Dirty { what: String, reason: String },
@@ -91,7 +96,7 @@ impl PublishError {
             Self::Tag(TagError::DevTag { .. }) => "dev-tag",
             Self::PullRequest { .. } => "pull-request",
             Self::UnpinnedBase { .. } => "unpinned-base",
-            Self::UnpinnedPackages { .. } => "unpinned-package",
+            Self::UnpinnedPackages { .. } | Self::ResolvedBuilds { .. } => "unpinned-package",
             Self::Dirty { .. } => "dirty",
             Self::ArchMissing { .. } => "arch-missing",
             // The job that makes it has failed, or did not run.

@@ -253,6 +253,9 @@ fn check_release(request: &PublishRequest, project: Option<&Project>, tags: &Tag
     if let Some(base) = &request.settings.unpinned_base {
         return Err(PublishError::UnpinnedBase { version, base: base.clone() });
     }
+    if project.is_some_and(|project| project.inputs.sources.resolve) {
+        return Err(PublishError::ResolvedBuilds { version });
+    }
     let packages = project.into_iter().flat_map(|project| &project.targets).flat_map(|target| &target.packages);
     let packages: BTreeSet<String> = packages.filter(|package| is_unpinned(package)).map(LockedPackage::name).collect();
     if packages.is_empty() {

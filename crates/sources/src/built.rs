@@ -12,8 +12,12 @@ mod error;
 mod git;
 mod host;
 mod key;
+mod pins;
 mod requires;
+mod resolve;
+mod resolving;
 mod tree;
+mod wheel;
 
 use std::path::{Path, PathBuf};
 
@@ -72,7 +76,7 @@ pub enum Need {
     Base(usize),
     /// What its conda packages say about themselves: [`Builds::infos`].
     Infos(usize),
-    /// Its locked packages, written to a place: [`Builds::environment`].
+    /// Its packages, those of [`Builds::target`], written to a place: [`Builds::environment`].
     Environment(usize, Place),
 }
 

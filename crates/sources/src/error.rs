@@ -24,6 +24,9 @@ pub enum SourceError {
          not have it; remove `editable = true`, move it into the workspace, or give a wheel of it with `--wheel FILE`"
     )]
     EditableOutside { package: String, directory: String },
+    /// Pins of build requirements that cannot be read.
+    #[error("{}: {message}; `--build-sdists=resolve` makes it anew where there is none", path.display())]
+    Pins { path: PathBuf, message: String },
     #[error("{}: this is no wheel: its name is not of the form NAME-VERSION[-BUILD]-PYTHON-ABI-PLATFORM.whl", path.display())]
     NoWheel { path: PathBuf },
     /// A pattern of `wheels` that nothing matches.

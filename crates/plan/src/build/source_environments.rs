@@ -12,7 +12,7 @@ use crate::Error;
 use pixi_oci_pipeline::{
     Base, ImagePlan, Installation, Package, SourceReport, Workshop, fetch_archives, fetch_unknown, locked,
 };
-use pixi_oci_project::{Project, Target};
+use pixi_oci_project::Target;
 use pixi_oci_sources::{Builds, Decided, Means, Need, Place};
 
 /// Builds what is pending, and adds the wheels to what was decided.
@@ -31,11 +31,12 @@ pub fn build_sources(decided: &mut Decided, workshop: &Workshop<'_>) -> Result<(
     while let Some(need) = builds.proceed()? {
         match need {
             Need::Base(index) => builds.base(index, base_digest(workshop, index)?),
-            Need::Infos(index) => builds.infos(index, &infos(workshop, index)?),
+            Need::Infos(index) => builds.infos(index, &infos(workshop, index)?)?,
             Need::Environment(index, place) => {
+                let target = builds.target(index);
                 match &place {
-                    Place::Layout { directory, tag } => write(workshop, index, directory, tag)?,
-                    Place::Prefix { prefix, activate } => install(workshop, index, prefix, activate)?,
+                    Place::Layout { directory, tag } => write(workshop, &target, directory, tag)?,
+                    Place::Prefix { prefix, activate } => install(workshop, &target, prefix, activate)?,
                 }
                 builds.environment(index, place)?;
             }
@@ -62,27 +63,25 @@ fn base_digest(workshop: &Workshop<'_>, index: usize) -> Result<Option<String>, 
     Ok(base.report().map(|report| report.digest.to_string()))
 }
 
-/// Writes a target's locked packages to a prefix on this machine, and a script for shells that sets them up.
-fn install(workshop: &Workshop<'_>, index: usize, to: &Path, activate: &Path) -> Result<(), Error> {
+/// Writes a target's packages to a prefix on this machine, and a script for shells that sets them up.
+fn install(workshop: &Workshop<'_>, target: &Target, to: &Path, activate: &Path) -> Result<(), Error> {
     let (project, session) = (workshop.project, workshop.session);
-    let target = without_sources(project, index);
     let installation = Installation {
         workspace: &project.workspace,
         environment: &project.configuration.environment,
-        target: &target,
+        target,
         prefix: &TargetPrefix::new(&to.to_string_lossy())?,
         project: &project.workspace.root,
         activate: Some(activate),
         memory: session.resources.memory,
         cancelled: &session.cancelled,
     };
-    installation.write(packages(&target, workshop)?)?;
+    installation.write(packages(target, workshop)?)?;
     Ok(())
 }
 
-/// Writes the image of a target's locked packages into an empty directory, as an OCI layout.
-fn write(workshop: &Workshop<'_>, index: usize, directory: &Path, tag: &str) -> Result<(), Error> {
-    let target = without_sources(workshop.project, index);
+/// Writes the image of a target's packages into an empty directory, as an OCI layout.
+fn write(workshop: &Workshop<'_>, target: &Target, directory: &Path, tag: &str) -> Result<(), Error> {
     let mut project = workshop.project.clone();
     // Nothing of the application, and neither its user nor its command.
     let base_glibc = project.configuration.oci.base_glibc;
@@ -90,19 +89,13 @@ fn write(workshop: &Workshop<'_>, index: usize, directory: &Path, tag: &str) -> 
     let layout = OciLayout::open(directory)?;
     // Its layers are for this machine only.
     let workshop = Workshop { project: &project, layout: &layout, on_layer: &|_, _| (), ..*workshop };
-    let base = Base::of_target(&project, &target, workshop.session)?;
-    let mut plan = ImagePlan::new(&project, &target, packages(&target, &workshop)?, Some(&base), workshop.stock)?;
+    let base = Base::of_target(&project, target, workshop.session)?;
+    let mut plan = ImagePlan::new(&project, target, packages(target, &workshop)?, Some(&base), workshop.stock)?;
     let (image, _) = workshop.image(&mut plan, &base)?;
     let index = Index::new(vec![image], &BTreeMap::new())?;
     // The layers are in the layout already.
     publish(&index, &BTreeMap::new(), &layout, Some(tag))?;
     Ok(())
-}
-
-fn without_sources(project: &Project, index: usize) -> Target {
-    let mut target = project.targets[index].clone();
-    target.packages.retain(|package| matches!(package, LockedPackage::Conda(_) | LockedPackage::Wheel(_)));
-    target
 }
 
 fn packages<'a>(target: &'a Target, workshop: &Workshop<'_>) -> Result<Vec<Package<'a>>, Error> {

@@ -1,42 +1,37 @@
 //! The builds of all sources, one after the other.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    sync::atomic::Ordering,
-};
+use std::{collections::BTreeMap, sync::atomic::Ordering};
 
-use pixi_oci_package::{PackageInfo, Python};
-use pixi_oci_platform::{Links, open};
-use pixi_oci_wheel::check_tags;
+use pixi_oci_lock::LockedPackage;
+use pixi_oci_package::PackageInfo;
 use tempfile::TempDir;
 
 use super::{
-    BuildError, ENVIRONMENT_TAG, Means, Need, Pending, Place,
+    ENVIRONMENT_TAG, Means, Need, Pending, Place,
     cache::WheelCache,
     container::Podman,
-    conversation::Run,
     host::{Host, network},
-    read,
+    pins::Pins,
     requires::Installed,
     runs,
     tree::{SourceTar, source_tar},
 };
 use crate::{Decided, SourceError};
-use pixi_oci_pipeline::{SourceWheel, is_unpinned};
+use pixi_oci_pipeline::SourceWheel;
 use pixi_oci_project::Target;
 use pixi_oci_project::{BuildPlace, Event};
 
 /// Sources that are being built. It says what it needs, and is given it, until nothing is left:
 /// [`proceed`](Self::proceed) builds as far as it can.
 pub struct Builds<'a> {
-    decided: &'a mut Decided,
+    pub(super) decided: &'a mut Decided,
     pub(super) means: &'a Means<'a>,
     pub(super) place: BuildPlace,
     /// Whether a build on this machine has no network.
     pub(super) alone: bool,
     pub(super) cache: WheelCache,
-    podman: Option<Podman>,
+    pub(super) podman: Option<Podman>,
+    pub(super) pins: Pins,
     jobs: Vec<Job>,
     pub(super) known: BTreeMap<usize, TargetFacts>,
     /// A layout that is being written.
@@ -44,11 +39,11 @@ pub struct Builds<'a> {
 }
 
 /// A source, and the targets that still lack its wheel, the next one last.
-struct Job {
-    source: Pending,
+pub(super) struct Job {
+    pub(super) source: Pending,
     tar: Option<SourceTar>,
     targets: Vec<usize>,
-    made: Vec<SourceWheel>,
+    pub(super) made: Vec<SourceWheel>,
 }
 
 /// What is known of a target.
@@ -56,12 +51,16 @@ struct Job {
 pub(super) struct TargetFacts {
     /// The digest of its base image; `None` in it for `scratch`.
     pub(super) base: Option<Option<String>>,
-    installed: Option<Installed>,
-    environment: Option<Environment>,
+    pub(super) installed: Option<Installed>,
+    /// Pinned wheels that the environment gets besides its own packages.
+    pub(super) pinned: Vec<LockedPackage>,
+    pub(super) environment: Option<Environment>,
+    /// What uv was asked for.
+    pub(super) asked: Vec<String>,
 }
 
 /// What a build runs in.
-enum Environment {
+pub(super) enum Environment {
     /// The identifier of its image.
     Container(String),
     Host(Host),
@@ -88,7 +87,9 @@ impl<'a> Builds<'a> {
             Job { source, tar: None, targets, made: Vec::new() }
         });
         let jobs = jobs.collect();
-        Ok(Self { decided, means, place, alone, cache, podman: None, jobs, known: BTreeMap::new(), layout: None })
+        let pins = Pins::read(&means.project.workspace.root)?;
+        let known = BTreeMap::new();
+        Ok(Self { decided, means, place, alone, cache, podman: None, pins, jobs, known, layout: None })
     }
 
     /// Builds until something is needed; with `None`, everything that was pending is built.
@@ -125,9 +126,24 @@ impl<'a> Builds<'a> {
     }
 
     /// What a target's conda packages say about themselves.
-    pub fn infos(&mut self, target: usize, infos: &[PackageInfo]) {
-        let installed = Installed::of(&self.means.tools.targets[target], infos);
-        self.known.entry(target).or_default().installed = Some(installed);
+    ///
+    /// # Errors
+    /// What the Python is cannot be told.
+    pub fn infos(&mut self, target: usize, infos: &[PackageInfo]) -> Result<(), SourceError> {
+        let of = &self.means.tools.targets[target];
+        let mut installed = Installed::of(of, infos);
+        let known = self.known.entry(target).or_default();
+        known.pinned = installed.add(self.pins.wheels(of)?);
+        known.installed = Some(installed);
+        Ok(())
+    }
+
+    /// What a target's environment is written with: its own packages but for sources, and what is pinned for builds.
+    pub fn target(&self, index: usize) -> Target {
+        let mut target = self.means.tools.targets[index].clone();
+        target.packages.retain(|package| matches!(package, LockedPackage::Conda(_) | LockedPackage::Wheel(_)));
+        target.packages.extend(self.known.get(&index).into_iter().flat_map(|known| known.pinned.clone()));
+        target
     }
 
     /// A target's locked packages are where they were to be written.
@@ -148,126 +164,8 @@ impl<'a> Builds<'a> {
         Ok(())
     }
 
-    /// The wheel of a source for a target, from the cache or newly built, or what is needed to build it.
-    fn wheel(&mut self, job: &Job, tar: &SourceTar, index: usize) -> Result<Result<SourceWheel, Need>, SourceError> {
-        let (source, target) = (&job.source, &self.means.project.targets[index]);
-        let python = python_of(source, target)?;
-        let fits = |wheel: &SourceWheel| check_tags(&wheel.file_name, &python, target.platform.subdir, target.glibc());
-        if let Some(wheel) = job.made.iter().find(|wheel| fits(wheel).is_ok()) {
-            return Ok(Ok(wheel.clone()));
-        }
-        let tools = &self.means.tools;
-        let same = |tool: &Target| tool.platform.subdir == target.platform.subdir;
-        let index = tools.targets.iter().position(same).ok_or_else(|| BuildError::Project {
-            package: source.name.clone(),
-            reason: format!(
-                "its build environment `{}` is not locked for {}",
-                tools.configuration.environment, target.platform.name
-            ),
-        })?;
-        let key = match self.surroundings(source, index)? {
-            Some(surroundings) => self.key(tar, index, &surroundings),
-            None => return Ok(Err(Need::Base(index))),
-        };
-        // The key does not say what packages are that the lock file has no sha256 of.
-        let unpinned = target.packages.iter().chain(&tools.targets[index].packages).any(is_unpinned);
-        let wheel = match self.cache.get(&key).filter(|_| !unpinned) {
-            Some(path) => read(source, &path)?,
-            None => match self.build(source, tar, index)? {
-                Err(need) => return Ok(Err(need)),
-                Ok((directory, path)) => self.keep(&key, source, tar, index, directory, &path)?,
-            },
-        };
-        fits(&wheel).map_err(|error| BuildError::Unfit { package: source.name.clone(), reason: error.to_string() })?;
-        Ok(Ok(wheel))
-    }
-
-    /// Builds a wheel in a directory of the cache.
-    fn build(
-        &mut self,
-        source: &Pending,
-        tar: &SourceTar,
-        index: usize,
-    ) -> Result<Result<(TempDir, PathBuf), Need>, SourceError> {
-        let target = &self.means.tools.targets[index];
-        let python = python_of(source, target)?;
-        if !runs(self.place, target.architecture) {
-            let (package, architecture) = (source.name.clone(), target.architecture.to_string());
-            return Err(match self.place {
-                BuildPlace::Container => BuildError::Architecture { package, architecture }.into(),
-                BuildPlace::Host if !pixi_oci_platform::IS_LINUX => BuildError::HostSystem { package }.into(),
-                BuildPlace::Host => BuildError::HostArchitecture { package, architecture }.into(),
-            });
-        }
-        let Some(installed) = self.known.get(&index).and_then(|known| known.installed.as_ref()) else {
-            return Ok(Err(Need::Infos(index)));
-        };
-        installed.check(&source.name, &tar.requires)?;
-        let Some(environment) = self.known.get(&index).and_then(|known| known.environment.as_ref()) else {
-            return self.place(index).map(|place| Err(Need::Environment(index, place)));
-        };
-        let failed = |error| BuildError::Io { package: source.name.clone(), source: error };
-        let directory = self.cache.build_directory().map_err(failed)?;
-        let (name, platform) = (source.name.clone(), target.platform.name.clone());
-        self.means.session.emit(Event::SourceStarted { name, platform });
-        let run = Run {
-            package: &source.name,
-            python: &format!("{}/{}", self.prefix(), python.executable),
-            group: self.place == BuildPlace::Host,
-            epoch: self.epoch(),
-            interrupted: &self.means.session.cancelled,
-        };
-        let mut file = open(&tar.path, Links::Refuse).map_err(failed)?;
-        let check = |requires: &[String]| installed.check(&source.name, requires);
-        let path = match environment {
-            Environment::Container(image) => {
-                let podman = self.podman.as_ref().ok_or(SourceError::Interrupted)?;
-                podman.build(image, &run, &tar.order, &mut file, directory.path(), &check)?
-            }
-            Environment::Host(host) => host.build(&run, &tar.order, &mut file, directory.path(), &check)?,
-        };
-        Ok(Ok((directory, path)))
-    }
-
-    /// Keeps a wheel that was built, and says so.
-    fn keep(
-        &mut self,
-        key: &str,
-        source: &Pending,
-        tar: &SourceTar,
-        index: usize,
-        directory: TempDir,
-        path: &Path,
-    ) -> Result<SourceWheel, SourceError> {
-        // Nothing is kept that is not a wheel of this package.
-        read(source, path)?;
-        let failed = |error| BuildError::Io { package: source.name.clone(), source: error };
-        let path = self.cache.put(key, directory, path).map_err(failed)?;
-        let wheel = read(source, &path)?;
-        let target = &self.means.tools.targets[index];
-        let (name, platform) = (source.name.clone(), target.platform.name.clone());
-        self.means.session.emit(Event::SourceFinished { name, platform, wheel: wheel.file_name.clone() });
-        let place = match self.place {
-            BuildPlace::Container => "in a container".to_owned(),
-            BuildPlace::Host => "on the host".to_owned(),
-        };
-        let network = match self.place {
-            BuildPlace::Container => String::new(),
-            BuildPlace::Host => format!(", {}", network(self.alone)),
-        };
-        let told = match &tar.told {
-            Some(version) => format!(", told that it is version {version}"),
-            None => String::new(),
-        };
-        self.decided.executed.push(format!(
-            "{} {}: {} built {} {place} for linux/{}{network}{told}",
-            source.name, wheel.version, tar.order.backend, wheel.file_name, target.architecture
-        ));
-        Ok(wheel)
-    }
-
     /// Where a target's environment is to be written.
-    fn place(&mut self, index: usize) -> Result<Place, SourceError> {
+    pub(super) fn place(&mut self, index: usize) -> Result<Place, SourceError> {
         if self.means.session.cancelled.load(Ordering::Relaxed) {
             return Err(SourceError::Interrupted);
         }
@@ -302,10 +200,4 @@ impl<'a> Builds<'a> {
         }
         self.podman.as_ref().ok_or(SourceError::Interrupted)
     }
-}
-
-fn python_of(source: &Pending, target: &Target) -> Result<Python, SourceError> {
-    target
-        .python()?
-        .ok_or_else(|| SourceError::NoPython { package: source.name.clone(), platform: target.platform.name.clone() })
 }

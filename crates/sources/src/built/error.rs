@@ -2,6 +2,8 @@
 
 use std::io;
 
+use super::{pins::FILE, requires::Missing};
+
 /// Each names the package and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
@@ -42,14 +44,18 @@ pub enum BuildError {
     HostSystem { package: String },
     #[error(
         "{package}: its build needs {}, which the environment does not have; add it to the dependencies, or to those of \
-         another environment that `build-environment` in [tool.pixi-oci] names, and run `pixi lock`; or give a wheel with `--wheel FILE`",
-        missing.join(", ")
+         another environment that `build-environment` in [tool.pixi-oci] names, and run `pixi lock`; or have uv find it and pin \
+         it in {FILE} with `--build-sdists=resolve`; or give a wheel with `--wheel FILE`",
+        missing.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
     )]
-    Requires {
-        package: String,
-        /// Each requirement, with what there is instead.
-        missing: Vec<String>,
-    },
+    Requires { package: String, missing: Vec<Missing> },
+    /// uv found nothing.
+    #[error(
+        "{FILE}: uv could not resolve what builds need ({}): {said}; add it to the dependencies, or to those of another \
+         environment that `build-environment` in [tool.pixi-oci] names, and run `pixi lock`",
+        requirements.join(", ")
+    )]
+    Resolve { requirements: Vec<String>, said: String },
     #[error("{package}: {reason}; give a wheel with `--wheel FILE`")]
     Project { package: String, reason: String },
     #[error("{package}: git could not get commit {commit} of {url}: {said}")]

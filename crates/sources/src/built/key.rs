@@ -1,6 +1,6 @@
 //! Under what a wheel is kept: the hash of everything that it depends on.
 
-use pixi_oci_lock::Sha256;
+use pixi_oci_lock::{LockedPackage, Sha256};
 use sha2::Digest as _;
 
 use super::{
@@ -40,12 +40,13 @@ impl Builds<'_> {
         }
     }
 
-    /// The hash of everything that a wheel depends on.
-    pub(super) fn key(&self, tar: &SourceTar, index: usize, surroundings: &str) -> String {
+    /// The hash of everything that a wheel depends on; of what is `pinned` the environment may have a part already.
+    pub(super) fn key(&self, tar: &SourceTar, index: usize, surroundings: &str, pinned: &[LockedPackage]) -> String {
         let target = &self.means.tools.targets[index];
         let mut packages: Vec<String> = target
             .packages
             .iter()
+            .chain(pinned)
             .map(|package| match package.sha256() {
                 Some(sha256) => sha256.to_string(),
                 None => package.name(),

@@ -10,10 +10,29 @@ use rattler_conda_types::Subdir;
 use super::BuildError;
 use pixi_oci_project::Target;
 
+/// A requirement that the environment does not fulfil.
+#[derive(Debug, Clone)]
+pub struct Missing {
+    pub requirement: String,
+    /// The version that is there instead.
+    pub found: Option<Version>,
+}
+
+impl std::fmt::Display for Missing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.found {
+            Some(found) => write!(f, "`{}` (it has {found})", self.requirement),
+            None => write!(f, "`{}`", self.requirement),
+        }
+    }
+}
+
 /// The Python distributions of a target, by PEP 503 name, and what its interpreter answers to markers.
 #[derive(Debug, Clone)]
 pub struct Installed {
     distributions: BTreeMap<String, Version>,
+    /// Those that are added for builds.
+    pinned: BTreeMap<String, Version>,
     markers: Option<MarkerEnvironment>,
 }
 
@@ -30,19 +49,36 @@ impl Installed {
             let mut parts = stem.unwrap_or_default().split('-');
             insert(&mut distributions, parts.next(), parts.next());
         }
-        let mut python = None;
         for package in &target.packages {
-            match package {
-                LockedPackage::Wheel(wheel) => {
-                    insert(&mut distributions, Some(wheel.name.as_str()), Some(wheel.version.as_str()));
-                }
-                LockedPackage::Conda(record) if record.package_record.name.as_normalized() == "python" => {
-                    python = Some(record.package_record.version.to_string());
-                }
-                _ => {}
+            if let LockedPackage::Wheel(wheel) = package {
+                insert(&mut distributions, Some(wheel.name.as_str()), Some(wheel.version.as_str()));
             }
         }
-        Self { distributions, markers: python.and_then(|python| markers(&python, target.platform.subdir)) }
+        Self { distributions, pinned: BTreeMap::new(), markers: markers_of(target) }
+    }
+
+    /// The pinned wheels that are not there yet; from now on they are.
+    pub fn add(&mut self, mut wheels: Vec<LockedPackage>) -> Vec<LockedPackage> {
+        wheels.retain(|package| match package {
+            LockedPackage::Wheel(wheel) => !self.distributions.contains_key(wheel.name.as_str()),
+            _ => false,
+        });
+        for package in &wheels {
+            if let LockedPackage::Wheel(wheel) = package {
+                insert(&mut self.pinned, Some(wheel.name.as_str()), Some(wheel.version.as_str()));
+            }
+        }
+        wheels
+    }
+
+    /// The version of the Python.
+    pub fn python(&self) -> Option<String> {
+        self.markers.as_ref().map(|markers| markers.python_full_version().to_string())
+    }
+
+    /// What the environment itself has, as constraints on what is added.
+    pub fn constraints(&self) -> Vec<String> {
+        self.distributions.iter().map(|(name, version)| format!("{name}=={version}")).collect()
     }
 
     /// Fails with everything of `requires` that is not there.
@@ -56,14 +92,17 @@ impl Installed {
             if self.markers.as_ref().is_some_and(|markers| !requirement.evaluate_markers(markers, &[])) {
                 continue;
             }
-            match (self.distributions.get(requirement.name.as_ref()), &requirement.version_or_url) {
-                (None, _) => missing.push(format!("`{requirement}`")),
-                (Some(found), Some(VersionOrUrl::VersionSpecifier(wanted))) if !wanted.contains(found) => {
-                    missing.push(format!("`{requirement}` (it has {found})"));
-                }
+            let name = requirement.name.as_ref();
+            let found = self.distributions.get(name).or_else(|| self.pinned.get(name));
+            let fits = match (found, &requirement.version_or_url) {
+                (None, _) => false,
+                (Some(found), Some(VersionOrUrl::VersionSpecifier(wanted))) => wanted.contains(found),
                 // Which archive an address names cannot be told from what is installed.
-                (Some(found), Some(VersionOrUrl::Url(_))) => missing.push(format!("`{requirement}` (it has {found})")),
-                (Some(_), _) => {}
+                (Some(_), Some(VersionOrUrl::Url(_))) => false,
+                (Some(_), None) => true,
+            };
+            if !fits {
+                missing.push(Missing { requirement: requirement.to_string(), found: found.cloned() });
             }
         }
         if missing.is_empty() { Ok(()) } else { Err(BuildError::Requires { package: package.to_owned(), missing }) }
@@ -76,6 +115,15 @@ fn insert(distributions: &mut BTreeMap<String, Version>, name: Option<&str>, ver
     if let (Some(name), Some(version)) = (name, version) {
         distributions.insert(name.to_string(), version);
     }
+}
+
+/// What the Python of a target answers to markers.
+pub fn markers_of(target: &Target) -> Option<MarkerEnvironment> {
+    let conda = target.packages.iter().find_map(|package| match package {
+        LockedPackage::Conda(record) if record.package_record.name.as_normalized() == "python" => Some(record),
+        _ => None,
+    });
+    conda.and_then(|record| markers(&record.package_record.version.to_string(), target.platform.subdir))
 }
 
 fn markers(python: &str, subdir: Subdir) -> Option<MarkerEnvironment> {
@@ -105,6 +153,7 @@ mod tests {
     fn what_is_missing_is_named_with_what_is_there() {
         let installed = Installed {
             distributions: [("setuptools".to_owned(), "75.1.0".parse().unwrap())].into(),
+            pinned: BTreeMap::new(),
             markers: markers("3.11.2", Subdir::Linux64),
         };
         let check = |requires: &[&str]| {
