@@ -115,6 +115,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("pixi-oci-registry", &["image", "layer", "net", "oci-read"]),
+    ("pixi-oci-sif", &["image", "layer", "oci-read", "squashfs"]),
     (
         "pixi-oci-sources",
         &[
@@ -133,7 +134,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "workspace",
         ],
     ),
-    ("pixi-oci-store", &["image", "layer", "oci-read", "registry"]),
+    ("pixi-oci-squashfs", &[]),
+    ("pixi-oci-store", &["image", "layer", "oci-read", "registry", "sif"]),
     // A dependency of tests only, and itself independent of what it judges.
     ("pixi-oci-test-registry", &[]),
     ("pixi-oci-verify", &["formats", "oci-read", "podman"]),
@@ -145,7 +147,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 const FOUNDATION: [&str; 2] = ["cachedir", "platform"];
 
 /// Pure crates: no network and no runtime may come in, not even through others.
-const PURE: [&str; 2] = ["pixi-oci-layer", "pixi-oci-image"];
+const PURE: [&str; 4] = ["pixi-oci-layer", "pixi-oci-image", "pixi-oci-squashfs", "pixi-oci-sif"];
 
 fn metadata() -> Value {
     let output = Command::new(env!("CARGO"))

@@ -20,9 +20,11 @@ NEEDED_PROGRAMS="
   podman:podman
   python3:python3
   qemu-aarch64-static:qemu-user-static
+  rdsquashfs:squashfs-tools-ng
   runc:runc
   skopeo:skopeo
   umoci:umoci
+  unsquashfs:squashfs-tools
   update-binfmts:binfmt-support
   zstd:zstd
 "

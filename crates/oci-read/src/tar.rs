@@ -27,6 +27,8 @@ pub struct Entry {
     pub owner: (u64, u64),
     /// The length of a file's content.
     pub size: u64,
+    /// Seconds since 1970; 0 where the header has none.
+    pub time: u64,
     /// It has records beside names and size: extended attributes, for example.
     pub is_special: bool,
     /// The path was absolute or had `..` in it; `path` is then as it stands in the tar.
@@ -246,7 +248,7 @@ impl<R: Read> Reader<R> {
         let (mode, owner) = (header.mode()?, header.owner()?);
         let is_special = extension.other || extension.uid.is_some() || extension.gid.is_some();
         let owner = (extension.uid.unwrap_or(owner.0), extension.gid.unwrap_or(owner.1));
-        Ok(Entry { path, kind, mode, owner, size, is_special, escapes })
+        Ok(Entry { path, kind, mode, owner, size, time: header.time(), is_special, escapes })
     }
 
     fn extension_data(&mut self, size: u64, max: u64) -> io::Result<Vec<u8>> {
@@ -320,6 +322,11 @@ impl<'a> Header<'a> {
 
     fn owner(&self) -> io::Result<(u64, u64)> {
         Ok((number(&self.0[108..116])?, number(&self.0[116..124])?))
+    }
+
+    /// Times are of no account where an image is read, so a wrong one is no error.
+    fn time(&self) -> u64 {
+        number(&self.0[136..148]).unwrap_or_default()
     }
 
     fn target(&self) -> Vec<u8> {
