@@ -39,6 +39,7 @@ mod pypi;
 mod rebuild;
 mod report;
 mod reproducible;
+mod sif;
 mod sources;
 mod unpinned_packages;
 mod verify_run;

@@ -78,6 +78,16 @@ pub fn read(directory: &Path, tag: &str) -> Index {
     Index { digest: root["digest"].as_str().unwrap().into(), images, document }
 }
 
+/// Leaves one image of an index in a layout, under a name: some tools take an index for an image.
+pub fn leave_one(directory: &Path, tag: &str, number: usize, name: &str) {
+    let mut document = read(directory, tag).document["manifests"][number].clone();
+    document["annotations"] = serde_json::json!({"org.opencontainers.image.ref.name": name});
+    let layout = directory.join("index.json");
+    let mut index: Value = serde_json::from_slice(&fs::read(&layout).unwrap()).unwrap();
+    index["manifests"] = serde_json::json!([document]);
+    fs::write(&layout, index.to_string()).unwrap();
+}
+
 /// The descriptors in `index.json`.
 pub fn roots(directory: &Path) -> Vec<Value> {
     let index: Value = serde_json::from_slice(&fs::read(directory.join("index.json")).unwrap()).unwrap();

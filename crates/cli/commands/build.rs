@@ -17,7 +17,7 @@ use crate::{
     output::progress::Progress,
 };
 
-/// Build the images of a locked workspace and write them to an OCI layout or archive.
+/// Build the images of a locked workspace and write them to an OCI layout, an archive or SIF files.
 ///
 /// Prints the reference with the digest of what was written. Contacts only the hosts that packages and base images
 /// come from. The lock file must be what the manifest says now, unless --frozen is said.
@@ -26,12 +26,13 @@ use crate::{
   pixi-oci build                                    # into oci:dist/oci, for all linux platforms
   pixi-oci build -e prod --arch amd64,arm64 ../tool
   pixi-oci build --base scratch -o oci-archive:tool.tar:1.0
+  pixi-oci build --arch amd64 -o sif:tool.sif       # for Apptainer and Singularity
   podman run --rm \"$(pixi-oci build --load)\"         # podman or docker gets it, and runs it")]
 pub struct BuildArgs {
     #[command(flatten)]
     pub selection: Selection,
-    /// Where to write: oci:DIR[:TAG], oci-archive:FILE[:TAG] or docker-archive:FILE[:REF], which holds one
-    /// architecture [default: oci:dist/oci in the workspace].
+    /// Where to write: oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:REF], which holds one
+    /// architecture, or sif:FILE, with a file for each [default: oci:dist/oci in the workspace].
     #[arg(short, long, value_name = "DEST")]
     pub output: Option<String>,
     /// Hand this machine's image to podman or docker instead, under NAME[:TAG] [default: the workspace's name].

@@ -12,6 +12,7 @@ use pixi_oci_cachedir::{staged_file, sweep_files};
 use pixi_oci_image::Descriptor;
 use pixi_oci_layer::Digest;
 use pixi_oci_registry::document::References;
+use tempfile::NamedTempFile;
 
 use crate::{
     BlobSource, Error,
@@ -122,6 +123,22 @@ impl Collection {
         }
     }
 
+    /// The bytes of a document that was collected.
+    pub(crate) fn document(&self, document: &Descriptor) -> Option<Arc<[u8]>> {
+        match &self.blobs().get(&document.digest)?.content {
+            EntryContent::Bytes(bytes) => Some(bytes.clone()),
+            EntryContent::File(..) => None,
+        }
+    }
+
+    /// The file of a blob that was collected.
+    pub(crate) fn file(&self, blob: &Descriptor) -> Option<Arc<File>> {
+        match &self.blobs().get(&blob.digest)?.content {
+            EntryContent::File(file, _) => Some(file.clone()),
+            EntryContent::Bytes(_) => None,
+        }
+    }
+
     /// One entry for each thing that was collected, named by `name`.
     pub(crate) fn entries(&self, name: impl Fn(&Descriptor) -> Option<String>) -> Vec<ArchiveEntry> {
         let named = |have: &Collected| {
@@ -152,15 +169,19 @@ pub(crate) fn dir_and_name(path: &Path) -> Result<(&Path, String), Error> {
     }
 }
 
-/// Writes the archive beside `path` and renames it there when it is whole and every blob was what it should be.
-pub(crate) fn write(path: &Path, mut entries: Vec<ArchiveEntry>) -> Result<(), Error> {
-    entries.sort_by(|a, b| a.name.cmp(&b.name));
+/// A file beside `path`, to be renamed when it is whole; removes what killed processes left there.
+pub(crate) fn staged(path: &Path) -> Result<NamedTempFile, Error> {
     let (dir, name) = dir_and_name(path)?;
     std::fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
     let prefix = format!(".{name}.partial-");
     sweep_files(dir, &prefix).map_err(Error::io("clean up", dir))?;
-    let staged = staged_file(dir, &prefix).map_err(Error::io("create a file in", dir))?;
+    staged_file(dir, &prefix).map_err(Error::io("create a file in", dir))
+}
 
+/// Writes the archive beside `path` and renames it there when it is whole and every blob was what it should be.
+pub(crate) fn write(path: &Path, mut entries: Vec<ArchiveEntry>) -> Result<(), Error> {
+    entries.sort_by(|a, b| a.name.cmp(&b.name));
+    let staged = staged(path)?;
     let mut tar = io::BufWriter::with_capacity(1 << 20, staged.as_file());
     for entry in &entries {
         append(&mut tar, entry, path)?;

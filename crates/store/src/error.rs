@@ -35,6 +35,8 @@ pub enum Error {
     /// The name cannot be a tag of this kind of destination.
     #[error("{name:?} cannot be the name of an image in {destination}: {reason}")]
     Name { name: String, destination: &'static str, reason: &'static str },
+    #[error("cannot write {}", path.display())]
+    Sif { path: PathBuf, source: pixi_oci_sif::Error },
     #[error(
         "{} is a docker-archive, which holds one image, but {count} were built; build one architecture, or use oci-archive:",
         path.display()

@@ -1,6 +1,7 @@
 //! Puts an image index into a file format of this machine, and gets base images from somewhere.
 //!
-//! A [`Destination`] holds blobs, manifests and names: an [`OciLayout`], an [`OciArchive`], a [`DockerArchive`].
+//! A [`Destination`] holds blobs, manifests and names: an [`OciLayout`], an [`OciArchive`], a [`DockerArchive`],
+//! [`SifFiles`].
 //! [`publish`] is the order in which an image arrives at any of them. [`DestinationRef`] is the text that names one.
 //! [`base`] obtains base images; [`pull`] copies an image from a registry into a layout; [`read_stored`] reads a layout back.
 
@@ -13,6 +14,7 @@ mod layout_index;
 mod oci_archive;
 mod oci_layout;
 mod pull;
+mod sif_files;
 mod stored;
 mod target;
 
@@ -22,6 +24,7 @@ pub use error::Error;
 pub use oci_archive::OciArchive;
 pub use oci_layout::{OciLayout, StagedBlob};
 pub use pull::{PullError, pull};
+pub use sif_files::SifFiles;
 pub use stored::{StoredError, StoredImage, StoredImages, platform_in, read_stored};
 pub use target::{DestinationRef, ParseDestinationError};
 

@@ -8,7 +8,7 @@ use std::{
 
 use oci_spec::distribution::Reference;
 
-use crate::{Destination, DockerArchive, Error, OciArchive, OciLayout, archive};
+use crate::{Destination, DockerArchive, Error, OciArchive, OciLayout, SifFiles, archive};
 
 /// A destination and the name that the image gets there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +34,11 @@ pub enum DestinationRef {
         /// `NAME:TAG`.
         reference: Option<String>,
     },
+    /// `sif:FILE[.sif]`: a SIF for each architecture.
+    Sif {
+        /// The file of one architecture; others are beside it.
+        file: PathBuf,
+    },
 }
 
 /// The text names no destination that can be written.
@@ -45,8 +50,8 @@ pub struct ParseDestinationError {
 }
 
 impl DestinationRef {
-    /// Reads `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]` or `docker-archive:FILE[:REF]`. As in containers-transports(5)
-    /// the path ends at the first colon.
+    /// Reads `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`, `docker-archive:FILE[:REF]` or `sif:FILE[.sif]`. As in
+    /// containers-transports(5) the path ends at the first colon.
     ///
     /// # Errors
     ///
@@ -58,12 +63,16 @@ impl DestinationRef {
         };
         let (path, name) = rest.split_once(':').map_or((rest, None), |(path, name)| (path, Some(name)));
         let known = match transport {
-            "oci" | "oci-archive" | "docker-archive" => transport,
+            "oci" | "oci-archive" | "docker-archive" | "sif" => transport,
             "docker" => return Err(bad("a registry is written to by `pixi-oci publish --to`, not by a build".into())),
             "containers-storage" | "docker-daemon" => {
                 return Err(bad("use --load to hand the image to podman or docker".into()));
             }
-            _ => return Err(bad("the transports are oci:DIR, oci-archive:FILE and docker-archive:FILE".into())),
+            _ => {
+                return Err(bad(
+                    "the transports are oci:DIR, oci-archive:FILE, docker-archive:FILE and sif:FILE".into()
+                ));
+            }
         };
         if path.is_empty() {
             return Err(bad(format!("the path after {known}: is empty")));
@@ -79,6 +88,8 @@ impl DestinationRef {
         match known {
             "oci" => Ok(Self::OciLayout { dir: path, tag: layout_tag(name)? }),
             "oci-archive" => Ok(Self::OciArchive { file: path, tag: layout_tag(name)? }),
+            "sif" if name.is_some() => Err(bad("a SIF has no names in it; leave off what follows the path".into())),
+            "sif" => Ok(Self::Sif { file: with_ending(path) }),
             _ => {
                 let reference = name.map(docker_name).transpose().map_err(|error| bad(error.to_string()))?;
                 Ok(Self::DockerArchive { file: path, reference })
@@ -92,6 +103,7 @@ impl DestinationRef {
             Self::OciLayout { tag: name, .. }
             | Self::OciArchive { tag: name, .. }
             | Self::DockerArchive { reference: name, .. } => name.as_deref(),
+            Self::Sif { .. } => None,
         }
     }
 
@@ -100,7 +112,8 @@ impl DestinationRef {
         match self {
             Self::OciLayout { dir: path, .. }
             | Self::OciArchive { file: path, .. }
-            | Self::DockerArchive { file: path, .. } => path,
+            | Self::DockerArchive { file: path, .. }
+            | Self::Sif { file: path } => path,
         }
     }
 
@@ -117,8 +130,19 @@ impl DestinationRef {
             Self::OciLayout { dir, .. } => Box::new(OciLayout::open(dir)?),
             Self::OciArchive { file, .. } => Box::new(OciArchive::new(file)),
             Self::DockerArchive { file, .. } => Box::new(DockerArchive::new(file)),
+            Self::Sif { file } => Box::new(SifFiles::new(file)),
         })
     }
+}
+
+/// A file of this name with `.sif` at its end.
+fn with_ending(path: PathBuf) -> PathBuf {
+    if path.extension().is_some_and(|ending| ending == "sif") {
+        return path;
+    }
+    let mut name = path.into_os_string();
+    name.push(".sif");
+    name.into()
 }
 
 impl FromStr for DestinationRef {
@@ -135,6 +159,7 @@ impl fmt::Display for DestinationRef {
             Self::OciLayout { .. } => "oci",
             Self::OciArchive { .. } => "oci-archive",
             Self::DockerArchive { .. } => "docker-archive",
+            Self::Sif { .. } => "sif",
         };
         write!(f, "{transport}:{}", self.path().display())?;
         self.name().map_or(Ok(()), |name| write!(f, ":{name}"))
@@ -187,6 +212,8 @@ mod tests {
             "docker-archive:a.tar",
             "docker-archive:a.tar:demo:1",
             "docker-archive:a.tar:localhost:5000/me/demo:1",
+            "sif:a.sif",
+            "sif:tool-1.0.sif",
         ];
         for text in same {
             assert_eq!(DestinationRef::parse(text).unwrap().to_string(), text);
@@ -194,6 +221,7 @@ mod tests {
         let parsed = DestinationRef::parse("docker-archive:x/a.tar:localhost:5000/demo").unwrap();
         assert_eq!(parsed.name(), Some("localhost:5000/demo:latest"));
         assert_eq!(parsed.path(), Path::new("x/a.tar"));
+        assert_eq!(DestinationRef::parse("sif:tool-1.0").unwrap().to_string(), "sif:tool-1.0.sif");
     }
 
     #[test]
@@ -223,6 +251,7 @@ mod tests {
             ("oci:a:b c", "letters and digits"),
             ("oci:a\n:b", "control"),
             ("oci-archive:a:b@sha256:0123", "under a tag"),
+            ("sif:a.sif:1.0", "no names"),
             ("docker-archive:a:Upper:1", "NAME:TAG"),
             ("docker-archive:a:", "NAME:TAG"),
         ];

@@ -1,0 +1,125 @@
+//! SIF files, the transport `sif:`: one for each architecture.
+
+use std::{
+    fs::{File, Permissions},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use oci_read::document::ImageConfig;
+use pixi_oci_image::Descriptor;
+use pixi_oci_registry::document::References;
+use pixi_oci_sif::{Layer, LayeredImage};
+
+use crate::{BlobSource, Destination, Error, archive, archive::Collection};
+
+/// The SIF files of one build. They are written, or replaced, when a root is put.
+#[derive(Debug)]
+pub struct SifFiles {
+    path: PathBuf,
+    blobs: Collection,
+}
+
+impl SifFiles {
+    /// An image will be written to `path`, and images of several architectures beside it: `tool-amd64.sif` for `tool.sif`.
+    pub fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), blobs: Collection::default() }
+    }
+
+    fn images(&self, root: &Descriptor, references: References) -> Result<Vec<Found>, Error> {
+        match references {
+            References::Manifest { config, layers } => Ok(vec![self.image(root, &config, layers)?]),
+            References::Index(manifests) => {
+                let image = |manifest: &Descriptor| match self.blobs.references(manifest, &self.path)? {
+                    References::Manifest { config, layers } => self.image(manifest, &config, layers),
+                    References::Index(_) => {
+                        let (kind, reason) = ("an index of image manifests", "it names another index".into());
+                        Err(Error::Document { what: root.digest.to_string(), kind, reason })
+                    }
+                };
+                manifests.iter().map(image).collect()
+            }
+        }
+    }
+
+    fn image(&self, manifest: &Descriptor, config: &Descriptor, layers: Vec<Descriptor>) -> Result<Found, Error> {
+        let missing = |blob: &Descriptor| Error::NoSource { digest: blob.digest };
+        let config = self.blobs.document(config).ok_or_else(|| missing(config))?;
+        let with_file = |layer: Descriptor| {
+            let file = self.blobs.file(&layer).ok_or_else(|| missing(&layer))?;
+            Ok((layer, file))
+        };
+        let layers = layers.into_iter().map(with_file).collect::<Result<_, Error>>()?;
+        Ok(Found { manifest: manifest.clone(), config, layers })
+    }
+
+    /// Where an image goes, if it is one of so many.
+    fn place(&self, image: &Found, images: usize) -> PathBuf {
+        if images == 1 {
+            return self.path.clone();
+        }
+        let architecture = ImageConfig::parse(&image.config).map(|config| config.architecture).unwrap_or_default();
+        let stem = self.path.file_stem().unwrap_or_default().to_string_lossy();
+        self.path.with_file_name(format!("{stem}-{architecture}.sif"))
+    }
+}
+
+/// An image whose parts are all here.
+struct Found {
+    manifest: Descriptor,
+    config: Arc<[u8]>,
+    layers: Vec<(Descriptor, Arc<File>)>,
+}
+
+impl Found {
+    fn write(&self, path: &Path) -> Result<tempfile::NamedTempFile, Error> {
+        let staged = archive::staged(path)?;
+        let layer = |(blob, file): &'_ (Descriptor, Arc<File>)| Layer {
+            file: file.clone(),
+            size: blob.size,
+            digest: blob.digest,
+            media_type: blob.media_type.clone(),
+        };
+        let layers = self.layers.iter().map(layer).collect();
+        let image = LayeredImage { digest: self.manifest.digest, config: &self.config, layers };
+        pixi_oci_sif::write(&image, staged.as_file()).map_err(|source| Error::Sif { path: path.into(), source })?;
+        // A program: its first line names the one that runs it. Who may read it may run it.
+        let mode = staged.as_file().metadata().map_err(Error::io("read", path))?.permissions().mode();
+        let executable = Permissions::from_mode(mode | (mode & 0o444) >> 2);
+        staged.as_file().set_permissions(executable).map_err(Error::io("write", path))?;
+        Ok(staged)
+    }
+}
+
+impl Destination for SifFiles {
+    fn has_blob(&self, blob: &Descriptor) -> Result<bool, Error> {
+        Ok(self.blobs.has(blob))
+    }
+
+    fn put_blob(&self, blob: &Descriptor, source: BlobSource<'_>) -> Result<(), Error> {
+        self.blobs.put(blob, source)
+    }
+
+    fn put_manifest(&self, manifest: &Descriptor, bytes: &[u8]) -> Result<(), Error> {
+        self.blobs.put_document(manifest, bytes, &self.path).map(drop)
+    }
+
+    fn put_root(&self, root: &Descriptor, bytes: &[u8], name: Option<&str>) -> Result<(), Error> {
+        if let Some(name) = name {
+            let (name, reason) = (name.to_owned(), "a SIF has no names in it");
+            return Err(Error::Name { name, destination: "a SIF", reason });
+        }
+        let references = self.blobs.put_document(root, bytes, &self.path)?;
+        let images = self.images(root, references)?;
+        let written = images.iter().map(|image| {
+            let path = self.place(image, images.len());
+            image.write(&path).map(|staged| (staged, path))
+        });
+        // All are whole before the first one gets its name.
+        for (staged, path) in written.collect::<Result<Vec<_>, Error>>()? {
+            staged.persist(&path).map_err(|error| Error::io("write", &path)(error.error))?;
+        }
+        Ok(())
+    }
+}
