@@ -111,3 +111,60 @@ fn names(directory: &Path) -> Vec<String> {
     names.sort();
     names
 }
+
+#[test]
+fn a_sif_is_verified_against_its_image() {
+    let sandbox = Sandbox::new();
+    workspace(odd::packages()).platforms(&["linux-64"]).write(&sandbox.path("ws"));
+    workspace([package("other", [file("bin/other", "x")])]).platforms(&["linux-64"]).write(&sandbox.path("other"));
+    sandbox.build("ws", "oci:out:v1");
+    sandbox.build("other", "oci:other-out:v1");
+    for compression in ["gzip", "zstd"] {
+        sandbox.run(&["build", "ws", "--compression", compression, "-o", "sif:tool"]).success();
+        sandbox.run(&["build", "ws", "--compression", compression, "-o", "oci:out:v1"]).success();
+        let verified = sandbox.run(&["verify", "image", "sif:tool.sif", "--against", "oci:out:v1"]).success();
+        assert!(verified.stdout.contains("entries, those of the OCI image"), "{verified:?}");
+    }
+    let alone = sandbox.run(&["verify", "image", "sif:tool.sif", "--json"]).success();
+    let report: serde_json::Value = serde_json::from_str(&alone.stdout).unwrap();
+    assert_eq!((&report["architecture"], &report["compared"]), (&"amd64".into(), &false.into()));
+    assert_eq!(report["findings"][0]["rule"], "not-compared");
+    let wrong = sandbox.run(&["verify", "image", "sif:tool.sif", "--against", "oci:other-out:v1"]);
+    let wrong = wrong.refused_with(3);
+    assert!(wrong.stderr.contains("other-tree") && wrong.stderr.contains("which is not there"), "{wrong:?}");
+    sandbox.run(&["verify", "image", "sif:tool.sif", "--", "true"]).refused(2, &["apptainer exec"]);
+    sandbox.run(&["verify", "image", "sif:nowhere.sif"]).refused(1, &["nowhere.sif"]);
+}
+
+/// What is damaged is found, and never taken for something else; no damage makes the reader fail or run on.
+#[test]
+fn a_damaged_sif_is_found() {
+    let sandbox = Sandbox::new();
+    // So that a reference to earlier bytes cannot be to others that are the same.
+    let lines: String = (0..30_000).map(|n| format!("{}\n", n * 7919 % 30_011)).collect();
+    workspace([package("tool", [file("bin/tool", lines), file("share/empty", "")])])
+        .platforms(&["linux-64"])
+        .write(&sandbox.path("ws"));
+    sandbox.build("ws", "oci:out:v1");
+    sandbox.build("ws", "sif:tool");
+    let whole = fs::read(sandbox.path("tool.sif")).unwrap();
+    let at = partition(&whole);
+    let used = u64::from_le_bytes(whole[at + 40..at + 48].try_into().unwrap()) as usize;
+    let verify = |bytes: &[u8]| {
+        fs::write(sandbox.path("damaged.sif"), bytes).unwrap();
+        sandbox.run(&["verify", "image", "sif:damaged.sif", "--against", "oci:out:v1"])
+    };
+    for length in [0, 127, 128, 5000, at, at + 95, at + used - 1] {
+        assert_eq!(verify(&whole[..length]).code, Some(3), "{length} bytes");
+    }
+    // Magic, version, architecture, places; superblock; contents; tables.
+    let header = [33, 43, 46, 80, 104, 120, 4096 + 4, 4096 + 5, 4096 + 17];
+    let superblock = [0, 12, 20, 26, 32, 48, 64, 72, 80].map(|field| at + field);
+    let rest = (0..40).map(|n| at + 96 + n * (used - 96) / 40);
+    for place in header.into_iter().chain(superblock).chain(rest).chain([at + used - 1]) {
+        let mut bytes = whole.clone();
+        bytes[place] ^= 0x41;
+        let outcome = verify(&bytes);
+        assert_eq!(outcome.code, Some(3), "byte {place} of {}: {outcome:?}", bytes.len());
+    }
+}

@@ -5,6 +5,7 @@ mod image;
 mod product;
 mod rebuild;
 mod show;
+mod sif;
 
 use std::{path::PathBuf, process::ExitCode, sync::atomic::AtomicBool};
 
@@ -111,7 +112,10 @@ impl RunArgs {
 /// Runs the command.
 pub fn run(args: VerifyArgs, output: &Output) -> Result<ExitCode, CliError> {
     match args.what {
-        Verify::Image(args) => image::run(&args, output),
+        Verify::Image(args) => match args.sif() {
+            Some(file) => sif::run(file, &args, output),
+            None => image::run(&args, output),
+        },
         Verify::Product(args) => product::run(&args, output),
         Verify::Rebuild(args) => rebuild::run(&args, output),
     }

@@ -12,6 +12,10 @@
 //!
 //! Of an image of ours that is sound so far, everything above the base is accounted for: see [`ImageReport::accounted`].
 //!
+//! # SIF files
+//!
+//! [`verify_sif`] walks the file system of a SIF, and compares it with the OCI image that it was made of.
+//!
 //! # Layers of ours and of the base
 //!
 //! Layers of distributions legally have setuid programs, devices and whiteouts, and replace links by directories; that
@@ -31,6 +35,7 @@ mod purpose;
 mod recompute;
 mod report;
 mod run;
+mod sif;
 mod tree;
 mod verdict;
 
@@ -46,6 +51,7 @@ pub use peek::{Project, read_project};
 pub use pixi_oci_podman::{Error as PodmanError, Scratch};
 pub use report::{Finding, ImageReport, LayerReport, PackageKind, PackageRecord, Report, Root, Rule, Severity};
 pub use run::{BaseLayout, Check, RunError, RunOptions, SoundProduct, run_image, run_product};
+pub use sif::{SifReport, verify_sif};
 pub use verdict::{Isolation, Outcome, Run, Runs, Tools, Verdict};
 
 use report::Findings;

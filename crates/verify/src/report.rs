@@ -211,6 +211,12 @@ pub enum Rule {
     ForeignField,
     /// A blob of ours has no bytes outside its tar.
     HiddenBytes,
+    /// A SIF's header and descriptors are right, and its objects are in it.
+    Container,
+    /// A SIF's file system can be read to the last block, and all of it is root's.
+    FileSystem,
+    /// A SIF has the tree of its OCI image, and what Apptainer needs.
+    OtherTree,
     /// What nothing in the image can be compared with is said.
     NotCompared,
     /// The list of findings was cut.

@@ -10,8 +10,8 @@ use pixi_oci_image::Architecture;
 use pixi_oci_registry::{RegistryAccess, RepositoryRef};
 use pixi_oci_store::{OciLayout, pull};
 use pixi_oci_verify::{
-    ArchiveKind, Check, Project, Report, Rule, RunError, Scratch, Severity, Verdict, run_image, unpack_archive,
-    verify_layout,
+    ArchiveKind, Check, Finding, Project, Report, Rule, RunError, Scratch, Severity, Verdict, run_image,
+    unpack_archive, verify_layout,
 };
 
 use super::{RunArgs, accounts, show};
@@ -30,33 +30,47 @@ use crate::{args::RegistryArgs, error::CliError, interrupt, output::Output, outp
   pixi-oci verify image oci:dist/oci
   pixi-oci verify image oci:dist/oci:1.0 --json
   pixi-oci verify image oci:dist/oci --out proof -- python -c 'import numpy'
-  pixi-oci verify image docker://ghcr.io/me/tool:1.0 --arch amd64 --task test")]
+  pixi-oci verify image docker://ghcr.io/me/tool:1.0 --arch amd64 --task test
+  pixi-oci verify image sif:tool.sif --against oci:dist/oci")]
 pub struct ImageArgs {
-    /// The image: oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE, or docker://REF, which is fetched.
+    /// The image: oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE, sif:FILE, or docker://REF, which is fetched.
     #[arg(value_name = "IMAGE", default_value = "oci:dist/oci")]
-    image: String,
+    pub image: String,
+    /// The OCI image that a SIF was made of: its files are compared with the SIF's.
+    #[arg(long, value_name = "IMAGE")]
+    pub against: Option<String>,
     /// Fail on notices, too: on everything odd, and on what could not be compared.
     #[arg(long)]
-    strict: bool,
+    pub strict: bool,
     /// Print one JSON document.
     #[arg(long)]
-    json: bool,
+    pub json: bool,
     #[command(flatten)]
-    run: RunArgs,
+    pub run: RunArgs,
     #[command(flatten)]
-    registry: RegistryArgs,
+    pub registry: RegistryArgs,
 }
 
-/// Runs the command.
+impl ImageArgs {
+    /// The file, if it is a SIF.
+    pub fn sif(&self) -> Option<&Path> {
+        self.image.strip_prefix("sif:").filter(|file| !file.is_empty()).map(Path::new)
+    }
+}
+
+/// Runs the command for an OCI image.
 pub fn run(args: &ImageArgs, output: &Output) -> Result<ExitCode, CliError> {
     let surroundings = crate::surroundings::containers();
+    if args.against.is_some() {
+        return Err(CliError::Usage("--against is for a SIF; `pixi-oci verify rebuild` compares images".into()));
+    }
     let layout = Layout::find(&args.image, &args.registry, &surroundings.scratch, output)?;
     let mut report = verify_layout(&layout.dir, layout.tag.as_deref())?;
     let project = accounts::project(&layout.dir, &mut report, &surroundings.scratch)?;
     if args.strict {
         report.make_strict();
     }
-    let wrong = findings(&report, output);
+    let wrong = findings(&report.findings, output);
     let interrupted = interrupt::flag();
     let runs = if args.run.wanted() && report.is_sound() {
         let check = check(args, &report, &project, &surroundings.scratch)?;
@@ -67,7 +81,7 @@ pub fn run(args: &ImageArgs, output: &Output) -> Result<ExitCode, CliError> {
     let sound = report.is_sound();
     let summary = match wrong {
         0 => accounts::summary(&args.image, &report),
-        n => format!("{}: {n} {} wrong", args.image, if n == 1 { "thing is" } else { "things are" }),
+        n => wrong_things(&args.image, n),
     };
     let verdict = Verdict::new(args.image.clone(), project.lock_file(), report, sound, runs);
     show::show(&verdict, &summary, args.run.out.as_deref(), args.json, output)
@@ -91,7 +105,7 @@ impl Layout {
             let meant =
                 meant.into_iter().find(|(is, _)| *is).map(|(_, prefix)| format!("; did you mean {prefix}{image}?"));
             CliError::Usage(format!(
-                "{image:?} is not oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE or docker://REF{}",
+                "{image:?} is not oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE, sif:FILE or docker://REF{}",
                 meant.unwrap_or_default()
             ))
         };
@@ -135,13 +149,18 @@ impl Layout {
     }
 }
 
+/// What is said of something in which so many things are wrong.
+pub fn wrong_things(what: &str, number: usize) -> String {
+    format!("{what}: {number} {} wrong", if number == 1 { "thing is" } else { "things are" })
+}
+
 /// A screenful.
 const LISTED: usize = 40;
 
 /// Says what was found, and gives the number of errors.
-pub fn findings(report: &Report, output: &Output) -> usize {
+pub fn findings(findings: &[Finding], output: &Output) -> usize {
     let mut shown = 0;
-    for finding in &report.findings {
+    for finding in findings {
         let place = finding.path.as_ref().map(|path| format!(" {path}")).unwrap_or_default();
         let line = format!("{}: {}{place}: {}", finding.rule, finding.subject, finding.detail);
         match finding.severity {
@@ -157,11 +176,10 @@ pub fn findings(report: &Report, output: &Output) -> usize {
             Severity::Notice => output.note(&line),
         }
     }
-    let errors = report.errors().count();
-    if errors > LISTED {
-        output.failure(&format!("and {} more; --json lists all", errors - LISTED));
+    if shown > LISTED {
+        output.failure(&format!("and {} more; --json lists all", shown - LISTED));
     }
-    errors
+    shown
 }
 
 /// What is run: the arguments, or the task of the workspace that is in the image.

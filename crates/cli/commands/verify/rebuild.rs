@@ -86,7 +86,7 @@ pub fn run(args: &RebuildArgs, output: &Output) -> Result<ExitCode, CliError> {
     let surroundings = crate::surroundings::containers();
     let layout = image::Layout::find(&args.image, &args.registry, &surroundings.scratch, output)?;
     let report = verify_layout(&layout.dir, layout.tag.as_deref())?;
-    if image::findings(&report, output) > 0 {
+    if image::findings(&report.findings, output) > 0 {
         let rebuilt = Rebuilt { image: report, made_with: None, comparison: None };
         return finish(args, None, rebuilt, &format!("{}: it is damaged", args.image), output);
     }
