@@ -97,6 +97,7 @@ fn of_legs(legs: &[CheckedLeg]) -> Result<Payload<'static>, Error> {
         tags: Vec::new(),
         mount_from: Vec::new(),
         arrived: std::collections::BTreeMap::new(),
+        check_blobs: false,
         dry_run: false,
     };
     Ok(Payload::of_index(plan, root, images.collect()))

@@ -18,7 +18,7 @@ use std::sync::{
 use tokio::sync::OnceCell;
 
 pub use blobs::{Mount, Sink, Upload, UploadSource};
-pub use manifests::Put;
+pub use manifests::{Put, named};
 
 use crate::{
     auth::Auth,

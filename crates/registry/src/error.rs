@@ -120,7 +120,7 @@ impl Error {
     }
 
     /// `tag` is `present` and must not become `wanted`.
-    pub fn tag_exists(tag: impl Into<String>, present: impl fmt::Display, wanted: Digest) -> Self {
+    pub fn tag_exists(tag: impl Into<String>, present: impl fmt::Display, wanted: impl fmt::Display) -> Self {
         Self::new(ErrorKind::TagExists, "", tag, format!("is {present} already and must not become {wanted}"))
     }
 

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! tags are looked up     one that must not change and names something else ends it here
-//! layers, configurations each once for all architectures, three at a time: there? linked? sent. And there now?
+//! manifests              which of them are there? Their blobs are, too, unless the registry is to be asked for every one
+//! layers, configurations of the others, each once, three at a time: there? linked? sent. And there now?
 //! image manifests        by digest, and read back
 //! their tags             and looked up again
 //! image index            by digest, and read back
@@ -19,7 +20,7 @@ mod blobs;
 mod check;
 mod plan;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pixi_oci_image::Descriptor;
 use pixi_oci_layer::Digest;
@@ -45,10 +46,14 @@ pub async fn push(plan: &PushPlan, registry: &Registry) -> Result<PushReport, Er
     let steps = check::in_order(plan);
     let mut report = PushReport { tags: present_tags(&steps, registry).await?, ..PushReport::default() };
     check::children(plan, registry).await?;
-    let blobs = blobs::Blobs::of(plan);
+    let there = documents_there(plan, &report.tags, registry).await?;
+    let is_believed = |image: &&PushImage| !plan.check_blobs && there.contains(&image.manifest.descriptor.digest);
+    let (believed, asked): (Vec<&PushImage>, Vec<&PushImage>) = plan.images.iter().partition(is_believed);
+    let blobs = blobs::Blobs::of(asked);
     blobs.transfer(plan, &plan.arrived, registry, &mut report).await?;
-    for image in &plan.images {
-        put_manifest(&image.manifest, plan, &blobs, registry, &mut report).await?;
+    blobs::Blobs::of(believed).are_present(registry, &mut report);
+    for image in plan.images.iter().filter(|image| !there.contains(&image.manifest.descriptor.digest)) {
+        put_manifest(&image.manifest, plan, registry, &mut report).await?;
     }
     let index = plan.index.as_ref();
     let names_index = |tag: &TagResult| index.is_some_and(|index| index.descriptor.digest == tag.new);
@@ -59,20 +64,20 @@ pub async fn push(plan: &PushPlan, registry: &Registry) -> Result<PushReport, Er
         .chain(index)
         .map(|document| (document.descriptor.digest, document))
         .collect();
-    let mut index_is_there = false;
+    let mut index_is_there = index.is_none_or(|index| there.contains(&index.descriptor.digest));
     for (step, tag) in steps.iter().zip(&report.tags.clone()) {
         if names_index(tag) && !index_is_there {
-            put_index(plan, &blobs, registry, &mut report).await?;
+            put_index(plan, registry, &mut report).await?;
             index_is_there = true;
         }
         let document = documents.get(&step.target).ok_or_else(|| step.unknown_target())?;
         if !plan.dry_run && tag.old != Some(step.target) {
-            put_tag(step, document, registry, names_index(tag)).await?;
+            put_tag(step, document, plan, registry, names_index(tag)).await?;
             registry.say(Event::Tagged { tag: step.tag.clone(), digest: step.target });
         }
     }
     if !index_is_there {
-        put_index(plan, &blobs, registry, &mut report).await?;
+        put_index(plan, registry, &mut report).await?;
     }
     report.requests = registry.requests();
     report.bytes = registry.bytes_sent();
@@ -97,25 +102,32 @@ fn refuse_another(step: &TagStep, old: Option<Digest>, registry: &Registry) -> R
     }
 }
 
-/// Puts a manifest under its digest and reads it back, unless it is there.
+/// The image manifests, and the index, that the registry has: a tag names them now, or it says so.
+async fn documents_there(plan: &PushPlan, tags: &[TagResult], registry: &Registry) -> Result<BTreeSet<Digest>, Error> {
+    let mut there: BTreeSet<Digest> = tags.iter().filter_map(|tag| tag.old).collect();
+    for document in plan.images.iter().map(|image| &image.manifest).chain(&plan.index) {
+        let digest = document.descriptor.digest;
+        if !there.contains(&digest) && registry.head_manifest(&digest.to_string()).await?.is_some() {
+            there.insert(digest);
+        }
+    }
+    Ok(there)
+}
+
+/// Puts a manifest under its digest and reads it back.
 async fn put_manifest(
     document: &Document,
     plan: &PushPlan,
-    blobs: &blobs::Blobs<'_>,
     registry: &Registry,
     report: &mut PushReport,
 ) -> Result<(), Error> {
     let Document { descriptor, bytes } = document;
-    if registry.head_manifest(&descriptor.digest.to_string()).await?.is_some() {
-        return Ok(());
-    }
     report.manifests.push(descriptor.digest);
     if plan.dry_run {
         return Ok(());
     }
     if registry.put_manifest(descriptor, bytes).await? == Put::Incomplete {
-        // The registry cleaned up what it had when it was asked.
-        blobs.transfer(plan, &BTreeMap::new(), registry, &mut PushReport::default()).await?;
+        send_missing(plan, registry).await?;
         if registry.put_manifest(descriptor, bytes).await? == Put::Incomplete {
             return Err(incomplete(registry, &descriptor.digest));
         }
@@ -130,27 +142,37 @@ async fn put_manifest(
     Ok(())
 }
 
-async fn put_index(
-    plan: &PushPlan,
-    blobs: &blobs::Blobs<'_>,
-    registry: &Registry,
-    report: &mut PushReport,
-) -> Result<(), Error> {
+/// Asks for all blobs again: the registry cleaned up what it had when it was asked, or was believed to have.
+async fn send_missing(plan: &PushPlan, registry: &Registry) -> Result<(), Error> {
+    let all = blobs::Blobs::of(&plan.images);
+    all.transfer(plan, &BTreeMap::new(), registry, &mut PushReport::default()).await
+}
+
+async fn put_index(plan: &PushPlan, registry: &Registry, report: &mut PushReport) -> Result<(), Error> {
     match &plan.index {
-        Some(index) => put_manifest(index, plan, blobs, registry, report).await,
+        Some(index) => put_manifest(index, plan, registry, report).await,
         None => Ok(()),
     }
 }
 
 /// Moves a tag and looks where it is then. Gitea 1.25.0 answered 201 and left it where it was (gitea#35853).
-async fn put_tag(step: &TagStep, document: &Document, registry: &Registry, whole: bool) -> Result<(), Error> {
+async fn put_tag(
+    step: &TagStep,
+    document: &Document,
+    plan: &PushPlan,
+    registry: &Registry,
+    whole: bool,
+) -> Result<(), Error> {
     if step.rule == TagRule::Immutable {
         // Somebody else may have published the same version while we sent blobs.
         let now = registry.head_manifest(&step.tag).await?.map(|found| found.digest);
         refuse_another(step, now, registry)?;
     }
     if registry.put_tag(&step.tag, &document.descriptor, &document.bytes).await? == Put::Incomplete {
-        return Err(incomplete(registry, &step.target));
+        send_missing(plan, registry).await?;
+        if registry.put_tag(&step.tag, &document.descriptor, &document.bytes).await? == Put::Incomplete {
+            return Err(incomplete(registry, &step.target));
+        }
     }
     let found = if whole {
         Some(read_back(&step.tag, &step.target, registry).await?.digest)

@@ -130,6 +130,7 @@ impl StoredImages {
             tags: Vec::new(),
             mount_from: Vec::new(),
             arrived: BTreeMap::new(),
+            check_blobs: false,
             dry_run: false,
         }
     }

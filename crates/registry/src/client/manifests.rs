@@ -267,7 +267,8 @@ impl Registry {
     }
 }
 
-fn named(repository: &Repository, reference: &str) -> String {
+/// `HOST/REPOSITORY:TAG` or `HOST/REPOSITORY@DIGEST`.
+pub fn named(repository: &Repository, reference: &str) -> String {
     let joint = if reference.contains(':') { '@' } else { ':' };
     format!("{repository}{joint}{reference}")
 }

@@ -9,7 +9,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use pixi_oci_image::Descriptor;
 use pixi_oci_layer::Digest;
 
-use super::plan::{MountFrom, PushPlan, PushReport};
+use super::plan::{MountFrom, PushImage, PushPlan, PushReport};
 use crate::{
     client::{Mount, Registry, UploadSource},
     error::{Error, ErrorKind},
@@ -31,11 +31,12 @@ pub(super) struct Blob<'a> {
 }
 
 impl<'a> Blobs<'a> {
-    /// Each blob once, however many images name it.
-    pub(super) fn of(plan: &'a PushPlan) -> Self {
+    /// Those of images, each once, however many of them name it.
+    pub(super) fn of(images: impl IntoIterator<Item = &'a PushImage>) -> Self {
+        let images: Vec<&PushImage> = images.into_iter().collect();
         let mut seen = BTreeSet::new();
         let mut layers: Vec<Blob<'a>> = Vec::new();
-        for layer in plan.images.iter().flat_map(|image| &image.layers) {
+        for layer in images.iter().flat_map(|image| &image.layers) {
             let source = layer.source.clone().map(UploadSource::File);
             if seen.insert(layer.descriptor.digest) {
                 layers.push(Blob { descriptor: &layer.descriptor, source });
@@ -45,13 +46,22 @@ impl<'a> Blobs<'a> {
                 known.source = known.source.take().or(source);
             }
         }
-        let configs =
-            plan.images.iter().map(|image| &image.config).filter(|config| seen.insert(config.descriptor.digest));
-        let configs = configs.map(|config| Blob {
-            descriptor: &config.descriptor,
-            source: Some(UploadSource::Bytes(config.bytes.clone())),
-        });
+        let configs = images.iter().map(|image| &image.config).filter(|config| seen.insert(config.descriptor.digest));
+        let configs = configs
+            .map(|config| Blob { descriptor: &config.descriptor, source: Some(UploadSource::Bytes(config.bytes.clone())) });
         Self { layers, configs: configs.collect() }
+    }
+
+    /// Notes of all that are not in the report yet that they are there, without asking.
+    pub(super) fn are_present(&self, registry: &Registry, report: &mut PushReport) {
+        let PushReport { uploaded, mounted, present, .. } = &*report;
+        let known: BTreeSet<Digest> = uploaded.iter().chain(mounted).chain(present).copied().collect();
+        for Blob { descriptor, .. } in self.layers.iter().chain(&self.configs) {
+            if !known.contains(&descriptor.digest) {
+                registry.say(Event::BlobDone { blob: descriptor.digest, size: descriptor.size, how: Arrival::Present });
+                report.present.push(descriptor.digest);
+            }
+        }
     }
 
     /// Sees that all are there: layers first, then configurations. Those that `arrived` are not asked for again. The report gets

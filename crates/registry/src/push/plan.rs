@@ -24,6 +24,8 @@ pub struct PushPlan {
     pub mount_from: Vec<MountFrom>,
     /// Blobs that the repository was seen to have a moment ago, and how they came.
     pub arrived: BTreeMap<Digest, Arrival>,
+    /// Ask for every blob. Else those that a manifest names which is there already are believed to be there, too.
+    pub check_blobs: bool,
     /// Only find out what would be done: nothing is written.
     pub dry_run: bool,
 }
@@ -161,6 +163,7 @@ impl PushPlan {
             tags: Vec::new(),
             mount_from: Vec::new(),
             arrived: BTreeMap::new(),
+            check_blobs: false,
             dry_run: false,
         }
     }

@@ -1,5 +1,6 @@
 //! What a push costs in requests and bytes.
 
+use pixi_oci_registry::push::{PushPlan, TagStep};
 use pixi_oci_test_registry::{Kind, Profile, sample};
 
 use super::fixture::{release, setup, start, version};
@@ -17,12 +18,34 @@ async fn a_second_push_asks_little_and_sends_no_blob() {
         let (blobs, manifests, tags) =
             (release.image.blobs.len(), release.image.manifests.len(), release.plan.tags.len());
         let requests = registry.log().len();
-        assert!(requests <= blobs + manifests + tags + 3, "{name}: {requests} requests: {:#?}", lines(&registry));
+        // Of the manifests one is the index. Those of images have tags of their own, which tell that they are there.
+        assert!(requests <= 4 + tags + (manifests - 1), "{name}: {requests} requests: {:#?}", lines(&registry));
+        assert_eq!(report.present.len(), blobs, "{name}");
         let sent: usize =
             registry.log().iter().filter(|entry| entry.kind != Kind::Token).map(|entry| entry.received).sum();
         assert_eq!((sent, report.uploaded.len()), (0, 0), "{name}");
         assert_eq!(report.requests, requests as u64, "{name}: the report counts what the registry counts");
+
+        registry.clear_log();
+        let check = PushPlan { check_blobs: true, ..release.plan.clone() };
+        setup.push(&registry.address, &check).await.unwrap();
+        let asked = registry.log().iter().filter(|entry| entry.kind == Kind::BlobHead).count();
+        assert_eq!(asked, blobs, "{name}: --check-blobs asks for every blob once");
     }
+}
+
+#[tokio::test]
+async fn a_new_tag_of_what_is_there_asks_for_no_blob() {
+    let registry = start(Profile::plain());
+    let setup = setup(&registry);
+    let old = release(6);
+    setup.push(&registry.address, &old.plan).await.unwrap();
+    registry.clear_log();
+    let tags = old.plan.tags.iter().map(|step| TagStep { tag: format!("next-{}", step.tag), ..step.clone() });
+    let report = setup.push(&registry.address, &PushPlan { tags: tags.collect(), ..old.plan.clone() }).await.unwrap();
+    assert!(registry.log().iter().all(|entry| entry.kind != Kind::BlobHead), "{:#?}", lines(&registry));
+    assert_eq!((report.uploaded.len(), report.manifests.len()), (0, 0));
+    assert_eq!(registry.broken_tags(), Vec::<String>::new());
 }
 
 #[tokio::test]

@@ -80,6 +80,7 @@ pub fn version(version: &str, image: sample::Image) -> Release {
         tags,
         mount_from: Vec::new(),
         arrived: Default::default(),
+        check_blobs: false,
         dry_run: false,
     };
     Release { plan, image, _files: files }
