@@ -71,6 +71,7 @@ impl Publication {
             facts: self.inputs.provenance.version.clone(),
             takes_published: false,
             login: self.login,
+            check_blobs: false,
             dry_run: true,
         })
     }
@@ -146,9 +147,6 @@ pub fn announce(report: &PublishReport, output: &Output) {
                 None => String::new(),
             };
             output.say(&format!("  {} {}{before}", tag.tag, tag.digest));
-        }
-        for kept in &destination.kept {
-            output.warning(&format!("{}:{} stays where it is: {}", destination.repository, kept.tag, kept.reason));
         }
     }
     failures(&report.destinations, output);

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt};
 
-use pixi_oci_test_registry::checker;
+use pixi_oci_test_registry::{Kind, Profile, Registry, checker};
 use serde_json::Value;
 
 use super::*;
@@ -146,6 +146,119 @@ fn a_build_takes_layers_from_a_registry_and_no_package() {
 }
 
 #[test]
+fn a_new_tag_takes_the_layers_of_the_newest_image_and_says_which() {
+    let Some(registry) = docker() else { return };
+    let to = registry.reference("app");
+    let machine = Machine::new("same");
+    // By name the older one comes last.
+    for (version, epoch) in [("1.0.0-dev.2", "1700000000"), ("1.0.0-dev.1", "1800000000")] {
+        let mut command = machine.sandbox.pixi_oci(&["publish", "ws", "--to", &to, "--publish"]);
+        Outcome::of(command.env("VERSION", version).env("SOURCE_DATE_EPOCH", epoch)).success();
+    }
+    let said = format!(r#""event":"layers-from","image":"{}/app:1.0.0-dev.1""#, registry.address);
+    for publish in [&["--publish"][..], &[]] {
+        forget(&machine);
+        let asked = machine.downloads();
+        let before = registry.requests().len();
+        let arguments = [&["publish", "ws", "--to", &to, "--tag", "pr-7", "--progress", "json"], publish].concat();
+        let outcome = machine.run(&arguments, "x").success();
+        assert_eq!((origins(&json(&outcome), "made"), machine.downloads()), (0, asked), "{publish:?}");
+        // The second time the tag itself is there.
+        assert_eq!(outcome.stderr.contains(&said), publish.len() == 1, "{}", outcome.stderr);
+        let read = |line: &&String| line.starts_with("GET ") && line.contains("/manifests/1.0.0-dev.");
+        // Two to compare, and one to read; the tag itself, once it is there.
+        assert!(registry.requests()[before..].iter().filter(read).count() <= 3);
+        checker::check(&registry.address).sound();
+    }
+    forget(&machine);
+    let asked = machine.downloads();
+    let plan = machine.run(&["plan", "ws", "--to", &to, "--tag", "pr-8", "--progress", "json"], "x").success();
+    assert!(plan.stderr.contains("layers-from"), "{}", plan.stderr);
+    let plan = json(&plan);
+    let layers = plan[0]["platforms"].as_array().unwrap().iter().flat_map(|p| p["layers"].as_array().unwrap());
+    assert!(layers.clone().count() > 12 && layers.clone().all(|layer| layer["state"] == "registry"), "{plan:#}");
+    assert_eq!(machine.downloads(), asked);
+    forget(&machine);
+    let own = ["publish", "ws", "--to", &to, "--tag", "pr-9", "--no-cache-from", "--progress", "json"];
+    let outcome = machine.run(&own, "x").success();
+    assert!(origins(&json(&outcome), "made") > 0 && !outcome.stderr.contains("layers-from"));
+}
+
+#[test]
+fn a_release_that_exists_is_refused_before_a_package_is_fetched() {
+    let Some(registry) = docker() else { return };
+    let to = registry.reference("app");
+    let machine = Machine::new("old");
+    let publish = ["publish", "ws", "--to", &to, "--publish"];
+    let write = |content: &str, oci: &str| {
+        fs::remove_dir_all(machine.sandbox.path("ws")).unwrap();
+        let channel = format!("{}/channel", machine.channel.address);
+        workspace(packages(content)).channel(&channel).oci(oci).write(&machine.sandbox.path("ws"));
+    };
+    write("old", "");
+    let first = json(&machine.run(&publish, "1.0.0").success());
+    // Another package; other documents of the same layers.
+    for (content, oci, wanted) in [
+        ("new", "", "an image with the locked tool, which it does not have"),
+        ("old", "labels = { colour = \"red\" }", "must not become sha256:"),
+    ] {
+        write(content, oci);
+        forget(&machine);
+        let asked = machine.downloads();
+        let refused = machine.run(&publish, "1.0.0").refused(1, &["BLOCKER(tag-exists): ", "app:1.0.0 is sha256:"]);
+        assert!(refused.stderr.contains(wanted), "{}", refused.stderr);
+        let plan = json(&machine.run(&["plan", "ws", "--to", &to], "1.0.0").success());
+        let refusal = plan[0]["push"][0]["refusal"].as_str().unwrap_or_default();
+        assert!(refusal.starts_with("BLOCKER(tag-exists): ") && refusal.contains(wanted), "{plan:#}");
+        assert_eq!(machine.downloads(), asked, "no package was fetched");
+    }
+    // The same image again is no refusal, on a machine that has nothing and on one that has everything.
+    write("old", "");
+    forget(&machine);
+    for _ in 0..2 {
+        assert_eq!(json(&machine.run(&publish, "1.0.0").success())["digest"], first["digest"]);
+    }
+    let plan = json(&machine.run(&["plan", "ws", "--to", &to], "1.0.0").success());
+    assert_eq!(plan[0]["push"][0]["refusal"], Value::Null, "{plan:#}");
+}
+
+#[test]
+fn a_stale_lock_file_is_refused_before_anybody_is_asked() {
+    let Some(registry) = docker() else { return };
+    let machine = Machine::new("same");
+    // As most of these, it was not made by a solver.
+    let publish = ["publish", "ws", "--to", &registry.reference("app"), "--publish"];
+    let mut command = machine.sandbox.pixi_oci(&publish);
+    let refused =
+        Outcome::of(command.env("VERSION", "1.0.0").env_remove("PIXI_FROZEN")).refused(1, &["is not up to date"]);
+    assert!(machine.downloads().is_empty() && registry.requests().is_empty(), "{}", refused.stderr);
+}
+
+#[test]
+fn nothing_changed_costs_a_request_for_each_tag_and_architecture_and_four_more() {
+    let registry = Registry::start(Profile::distribution_3_1());
+    let to = registry.reference("app");
+    let machine = Machine::new("same");
+    for (version, tags) in [("1.0.0-dev.1", 1), ("1.0.0", 2)] {
+        let publish = ["publish", "ws", "--to", &to, "--publish"];
+        let first = json(&machine.run(&publish, version).success());
+        registry.clear_log();
+        let again = json(&machine.run(&publish, version).success());
+        assert_eq!(again["digest"], first["digest"]);
+        let log: Vec<String> = registry.log().iter().map(|entry| entry.line()).collect();
+        // Those of images count as tags, too.
+        assert!(log.len() <= 4 + (tags + 2) + 2, "{version}: {log:#?}");
+        let destination = &again["destinations"][0];
+        assert_eq!(destination["uploaded"], Value::Array(Vec::new()));
+        let blobs = |report: &Value, list: &str| report["destinations"][0][list].as_array().unwrap().len();
+        assert_eq!(blobs(&again, "present"), blobs(&first, "uploaded") + blobs(&first, "present"));
+        let careful = json(&machine.run(&[&publish[..], &["--check-blobs"]].concat(), version).success());
+        let asked = registry.log().iter().filter(|entry| entry.kind == Kind::BlobHead).count();
+        assert_eq!(asked, blobs(&careful, "present"));
+    }
+}
+
+#[test]
 fn releases_and_the_careful_make_everything() {
     let Some(registry) = docker() else { return };
     let to = registry.reference("app");
@@ -158,9 +271,11 @@ fn releases_and_the_careful_make_everything() {
         ("1.0.2-dev.1", &[], true),
     ] {
         forget(&machine);
-        let publish = [&["publish", "ws", "--to", &to, "--publish"], arguments].concat();
-        let report = json(&machine.run(&publish, version).success());
-        assert_eq!(origins(&report, "registry") > 0, reused, "{version} {arguments:?}");
+        let publish = [&["publish", "ws", "--to", &to, "--publish", "--progress", "json"], arguments].concat();
+        let outcome = machine.run(&publish, version).success();
+        assert_eq!(origins(&json(&outcome), "registry") > 0, reused, "{version} {arguments:?}");
+        // A release that asks for nothing hears what there is.
+        assert_eq!(outcome.stderr.contains(r#""event":"layers-there""#), version == "1.0.0", "{}", outcome.stderr);
         checker::check(&registry.address).sound();
     }
 }

@@ -103,8 +103,10 @@ fn an_older_release_leaves_latest_where_it_is() {
     let sandbox = sandbox();
     let newest = run(&sandbox, &registry, &[("VERSION", "2.0.0")], &["--publish"]).success();
     write(&sandbox, "a correction");
-    let older = run(&sandbox, &registry, &[("VERSION", "1.9.9")], &["--publish"]).success();
-    assert!(older.stderr.contains("latest stays where it is: release 2.0.0"), "{}", older.stderr);
+    let older = run(&sandbox, &registry, &[("VERSION", "1.9.9")], &["--publish", "--progress", "json"]).success();
+    // It is said before the work, not after it.
+    let (before, _) = older.stderr.split_once("fetch-started").unwrap();
+    assert!(before.contains("latest stays where it is: release 2.0.0"), "{}", older.stderr);
     let found = checker::check(&registry.address).sound();
     assert_eq!(found.tags["app:latest"], digest(&newest));
     assert_eq!(found.tags["app:1.9.9"], digest(&older));

@@ -50,6 +50,9 @@ pub struct PublishArgs {
     /// there already are taken otherwise, but for a release.
     #[arg(long, conflicts_with = "cache_from")]
     pub no_cache_from: bool,
+    /// Ask for every blob, also of images that a repository has already: for registries that lose some.
+    #[arg(long)]
+    pub check_blobs: bool,
     /// Print the result as one JSON document: every digest and tag of every repository.
     #[arg(long)]
     pub json: bool,
@@ -110,8 +113,13 @@ fn fleet(args: &PublishArgs, dry_run: bool) -> Result<Vec<(Publication, PublishR
 
 impl PublishArgs {
     fn request(&self, work: &Publication, source: PublishSource, dry_run: bool) -> Result<PublishRequest, CliError> {
-        let takes_published = !self.no_cache_from;
-        Ok(PublishRequest { tags: self.tag.clone(), takes_published, dry_run, ..work.request(source)? })
+        Ok(PublishRequest {
+            tags: self.tag.clone(),
+            takes_published: !self.no_cache_from,
+            check_blobs: self.check_blobs,
+            dry_run,
+            ..work.request(source)?
+        })
     }
 }
 

@@ -35,6 +35,10 @@ pub enum Line<'a> {
     SourceStarted { package: &'a str, platform: &'a str },
     /// A source was built.
     SourceFinished { package: &'a str, platform: &'a str, wheel: &'a str },
+    /// A published image was read whose layers are taken where they fit.
+    LayersFrom { image: &'a str },
+    /// A published image has layers of a release, which is made anew unless `--cache-from` names it.
+    LayersThere { image: &'a str, layers: usize, of: usize, bytes: u64 },
     /// The package layers of a platform are going to be made, but for those that are there.
     LayersStarted { platform: &'a str, layers: usize, bytes: u64, reused: usize, reused_bytes: u64 },
     /// A package layer was made.

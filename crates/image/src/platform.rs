@@ -16,6 +16,9 @@ pub enum Architecture {
 }
 
 impl Architecture {
+    /// All that images are made for.
+    pub const ALL: [Self; 2] = [Self::Amd64, Self::Arm64];
+
     /// `amd64` or `arm64`.
     pub fn as_str(self) -> &'static str {
         match self {

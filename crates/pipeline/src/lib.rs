@@ -37,7 +37,7 @@ pub use report::{
 pub use stock::{
     OnLayer, Remote, Stock,
     cache::{FactsCache, Pushed},
-    previous::{documents, environment, package_layers as own_layers, table},
+    previous::{Previous, documents, environment, package_layers as own_layers, table},
     remote::{Published, RemoteOptions, RemoteRepository},
 };
 pub use workshop::Workshop;

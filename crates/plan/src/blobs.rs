@@ -30,6 +30,9 @@ pub struct DestinationPlan {
     /// The tags that would be set or moved, in this order; none where it is not known what is published, because nobody said which
     /// version it is.
     pub tags: Option<Vec<String>>,
+    /// Why it would be refused, as the blocker of `publish` says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<String>,
     /// Why it is not known; then the numbers are 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,

@@ -41,7 +41,7 @@ pub fn cache_from(project: &Project, session: &Session) -> Result<Option<Publish
     let credentials = session.registries.credentials.for_reading();
     let from = from.iter().map(|from| RemoteRepository {
         repository: from.repository.clone(),
-        reference: Some(reference(from)),
+        references: vec![reference(from)],
         credentials: credentials.clone(),
     });
     let options = RemoteOptions { from: from.collect(), to: Vec::new(), may_mount: false };

@@ -64,6 +64,22 @@ pub fn plan(
     projects.iter().map(survey_one).collect()
 }
 
+/// What a build gives, as far as it follows from what this machine and `remote` know. No package is fetched; the base image is
+/// only if it is asked for.
+///
+/// # Errors
+///
+/// As [`plan`].
+pub fn preview(
+    project: &Project,
+    remote: Option<&dyn Remote>,
+    asks_for_base: bool,
+    session: &Session,
+) -> Result<EnvironmentPlan, Error> {
+    let survey = survey(&Survey { project, all: false, asks_for_base, remote, past: None, session });
+    survey.map(|(plan, _)| plan)
+}
+
 /// The published images that a plan takes layers from, if any are named.
 ///
 /// # Errors

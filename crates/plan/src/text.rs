@@ -87,6 +87,9 @@ fn whole(text: &mut String, plan: &EnvironmentPlan) -> std::fmt::Result {
             writeln!(text, "{name}: to send to {repository}: not known: {failure}")?;
             continue;
         }
+        if let Some(refusal) = &destination.refusal {
+            writeln!(text, "{name}: {repository} would refuse it: {refusal}")?;
+        }
         let bytes = format!("{}{}", if destination.exact { "" } else { "~" }, size(destination.bytes));
         let (blobs, linked, present) = (destination.blobs, destination.linked, destination.present);
         writeln!(

@@ -49,6 +49,22 @@ pub enum Event {
         /// The wheel's file name.
         wheel: String,
     },
+    /// A published image was read whose layers are taken where they fit.
+    LayersFrom {
+        /// `HOST/REPOSITORY:TAG` or `HOST/REPOSITORY@DIGEST`
+        image: String,
+    },
+    /// A published image has layers of what is made anew because nobody asked for them.
+    LayersThere {
+        /// `HOST/REPOSITORY:TAG`
+        image: String,
+        /// How many it has.
+        layers: usize,
+        /// How many there are in all.
+        of: usize,
+        /// The sum of the lengths of those that it has.
+        bytes: u64,
+    },
     /// The layers of one platform are going to be written.
     LayersStarted {
         /// The conda platform.

@@ -1,7 +1,5 @@
 //! The repositories that a publication goes to, and what they have.
 
-use std::collections::BTreeMap;
-
 use oci_read::document::Document;
 use pixi_oci_pipeline::RELEASE;
 use pixi_oci_project::Session;
@@ -13,7 +11,7 @@ use crate::{
     error::PublishError,
     leg::{CheckedLeg, join},
     request::PublishRequest,
-    tags::{TagPlan, to_look_up},
+    tags::{TagPlan, TagsThere, to_look_up},
 };
 
 /// A repository on the way.
@@ -37,15 +35,7 @@ impl Destination {
 /// A repository that answers.
 pub struct Connection {
     pub registry: Registry,
-    pub existing: Vec<String>,
-}
-
-/// What a repository is known to have.
-#[derive(Debug, Clone, Default)]
-pub struct TagsThere {
-    pub tags: Vec<String>,
-    /// Of which versions some of them are.
-    pub versions: BTreeMap<String, String>,
+    pub known: TagsThere,
 }
 
 /// Reads from the indexes themselves whether tags that the plan would put are releases or aliases: a name does not tell.
@@ -53,19 +43,18 @@ pub async fn look_up(
     open: &Connection,
     tags: impl Fn(&TagsThere) -> Result<TagPlan, PublishError>,
 ) -> Result<TagsThere, Error> {
-    let mut known = TagsThere { tags: open.existing.clone(), versions: BTreeMap::new() };
+    let mut known = TagsThere { versions: Default::default(), ..open.known.clone() };
     // Whoever asks for the plan says what is wrong with it.
     let Ok(plan) = tags(&known) else { return Ok(known) };
     for tag in to_look_up(&plan, &known.tags) {
-        // It may be gone by now.
-        if open.registry.head_manifest(&tag).await?.is_none() {
-            continue;
-        }
-        let (_, bytes) = open.registry.manifest(&tag).await?;
+        let bytes = match open.registry.manifest(&tag).await {
+            // It may be gone by now.
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            read => read?.1,
+        };
         let document = Document::parse("", &bytes);
-        if let Some(version) = document.ok().and_then(|document| document.common().annotations.get(RELEASE).cloned()) {
-            known.versions.insert(tag, version);
-        }
+        let version = document.ok().and_then(|document| document.common().annotations.get(RELEASE).cloned());
+        known.versions.extend(version.map(|version| (tag, version)));
     }
     Ok(known)
 }
@@ -84,12 +73,12 @@ pub fn open(
             is_anonymous = credentials == Credentials::Anonymous;
             let registry = connect_as(credentials, request, repository, session).await?;
             join::check(legs, &registry, repository).await?;
-            let existing = registry.tags().await?;
+            let known = TagsThere { tags: registry.tags().await?, ..TagsThere::default() };
             if !request.dry_run {
                 // Nobody has to wait for a build that may not be uploaded.
                 registry.probe_upload().await?;
             }
-            Ok(Connection { existing, registry })
+            Ok(Connection { known, registry })
         })?;
         let is_denied = opened.as_ref().is_err_and(|error: &Error| error.kind() == ErrorKind::AuthDenied);
         let needs_login = request.dry_run && is_anonymous && is_denied;

@@ -24,8 +24,8 @@ use pixi_oci_project::{Event, Session};
 pub struct EarlyUpload<'a> {
     repository: &'a Repository,
     registry: &'a Registry,
-    /// What may be linked to it is not sent.
-    elsewhere: BTreeSet<Digest>,
+    /// What may be there already, or be linked to it, is not sent ahead: it is asked for when the image is known, if at all.
+    sent_before: BTreeSet<Digest>,
 }
 
 impl<'a> EarlyUpload<'a> {
@@ -42,14 +42,14 @@ impl<'a> EarlyUpload<'a> {
         let early = Self {
             repository: &first.repository,
             registry: &first.state.as_ref().ok()?.registry,
-            elsewhere: Pushed::open(&session.caches.dir).elsewhere(&first.repository),
+            sent_before: Pushed::open(&session.caches.dir).at_registry(&first.repository),
         };
         // What can be linked is not to be sent.
         let links = remote.is_some_and(|remote| !remote.mount_from(early.repository).is_empty());
         let is_fixed = destinations
             .iter()
             .filter_map(|destination| destination.state.as_ref().ok())
-            .any(|open| has_fixed(tags, &open.existing));
+            .any(|open| has_fixed(tags, &open.known.tags));
         (builds && !request.dry_run && !links && !is_fixed).then_some(early)
     }
 
@@ -75,7 +75,7 @@ impl<'a> EarlyUpload<'a> {
         std::thread::scope(|scope| {
             let sending = scope.spawn(|| session.run(send()));
             let built = build(&|blob, file| {
-                if self.elsewhere.contains(&blob.digest) {
+                if self.sent_before.contains(&blob.digest) {
                     return;
                 }
                 // Nobody takes it after a failure.

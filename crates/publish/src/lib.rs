@@ -4,6 +4,8 @@
 //! and nothing is published anywhere. After that repositories are served one after another; one that fails does not
 //! keep the others from being served. [`prune`] removes what only publishing needed.
 
+mod baseline;
+mod believed;
 mod content;
 mod destination;
 mod early;
@@ -15,6 +17,7 @@ mod planned;
 mod preflight;
 mod prune;
 mod publish;
+mod refusal;
 mod report;
 mod request;
 mod since;

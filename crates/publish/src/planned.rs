@@ -25,9 +25,9 @@ pub fn plan_publication(
     let (mut preflight, published) = preflight(request, first, session)?;
     let remote = published.as_ref().map(|remote| remote as &dyn Remote);
     let mut plans = Vec::new();
-    for (mut plan, blobs) in plan(projects, options, remote, session)? {
+    for ((mut plan, blobs), project) in plan(projects, options, remote, session)?.into_iter().zip(projects) {
         let wanted = Wanted { blobs: &blobs.descriptors(), images: blobs.images(), index: blobs.index() };
-        let states = preflight.stock(&wanted)?;
+        let states = preflight.stock(project, &wanted)?;
         plan.push = states.into_iter().map(|state| destination(&blobs, state, published.as_ref())).collect();
         plans.push(plan);
     }
@@ -46,6 +46,7 @@ fn destination(blobs: &PlannedBlobs, stock: RepositoryState, remote: Option<&Pub
         present: 0,
         manifests: 0,
         tags: None,
+        refusal: stock.refusal,
         failure: None,
     };
     let has = match stock.has {

@@ -2,16 +2,17 @@
 
 use std::{collections::BTreeSet, future::ready};
 
-use crate::tags::{TagPlan, TagTarget, Version};
+use crate::tags::{TagPlan, TagTarget, TagsThere, Version};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use pixi_oci_image::{Architecture, Descriptor};
 use pixi_oci_layer::Digest;
 use pixi_oci_registry::{Error, Registry, Repository};
 
 use crate::{
-    destination::{Connection, Destination, TagsThere, look_up, open},
+    baseline::remote,
+    destination::{Connection, Destination, look_up, open},
     error::PublishError,
-    publish::{remote, tags},
+    refusal::refusal,
     request::PublishRequest,
 };
 use pixi_oci_pipeline::{Published, in_one_line};
@@ -42,6 +43,8 @@ pub struct RepositoryState {
     pub repository: Repository,
     /// Or why it is not known.
     pub has: Result<Holdings, String>,
+    /// Why it would not take what is published.
+    pub refusal: Option<String>,
 }
 
 /// What there is of what would be published.
@@ -67,11 +70,9 @@ pub fn preflight<'a>(
 ) -> Result<(Preflight<'a>, Option<Published>), PublishError> {
     let version = request.facts.version(request.settings.scheme);
     let destinations = open(request, &[], session)?;
-    // Without a version nobody knows which tag is put again.
-    let remote = match tags(request, version.as_ref(), &[], &TagsThere::default()) {
-        Ok(tags) => remote(request, Some(project), version.as_ref(), &tags, &destinations, session),
-        Err(_) => None,
-    };
+    // Without a version nobody knows which tags are put.
+    let tags = request.tags(version.as_ref(), &Architecture::ALL, &TagsThere::default()).ok();
+    let remote = remote(request, Some(project), version.as_ref(), tags.as_ref(), &destinations, session);
     Ok((Preflight { request, session, version, destinations }, remote))
 }
 
@@ -81,37 +82,62 @@ impl Preflight<'_> {
     /// # Errors
     ///
     /// Somebody wants it to end.
-    pub fn stock(&mut self, wanted: &Wanted<'_>) -> Result<Vec<RepositoryState>, pixi_oci_plan::Error> {
+    pub fn stock(&mut self, project: &Project, wanted: &Wanted<'_>) -> Result<Vec<RepositoryState>, PublishError> {
         let mut stocks = Vec::new();
         for destination in &self.destinations {
+            let mut refusal = None;
             let has: Result<Holdings, String> = match &destination.state {
                 Err(_) if destination.needs_login => Err("no login (BLOCKER(empty-token) with --publish)".to_owned()),
                 Err(error) => Err(in_one_line(error)),
                 Ok(open) => {
                     let architectures: Vec<_> = wanted.images.iter().map(|(architecture, _)| *architecture).collect();
                     // Without a version nobody knows the tags.
-                    let plan = |known: &TagsThere| tags(self.request, self.version.as_ref(), &architectures, known);
+                    let plan = |known: &TagsThere| self.request.tags(self.version.as_ref(), &architectures, known);
                     let known = self.session.run(look_up(open, plan))?.unwrap_or_default();
                     let tags = plan(&known).ok();
+                    if let Some(tags) = &tags {
+                        refusal = self.refusal(project, tags, &destination.repository, open)?;
+                    }
                     let has: Result<_, Error> = self.session.run(has(open, wanted, tags.as_ref()))?;
                     has.map_err(|error| in_one_line(&error))
                 }
             };
-            stocks.push(RepositoryState { repository: destination.repository.clone(), has });
+            stocks.push(RepositoryState { repository: destination.repository.clone(), has, refusal });
         }
         Ok(stocks)
+    }
+
+    fn refusal(
+        &self,
+        project: &Project,
+        tags: &TagPlan,
+        repository: &Repository,
+        open: &Connection,
+    ) -> Result<Option<String>, PublishError> {
+        let refused = refusal(self.request, project, tags, repository, open, self.session)?;
+        Ok(refused.map(|error| {
+            let name = error.name().map(|name| format!("BLOCKER({name}): ")).unwrap_or_default();
+            format!("{name}{}", in_one_line(&error))
+        }))
     }
 }
 
 async fn has(open: &Connection, wanted: &Wanted<'_>, tags: Option<&TagPlan>) -> Result<Holdings, Error> {
     let registry = &open.registry;
-    let there = async |blob: &Descriptor| Ok::<_, Error>(registry.has_blob(blob).await?.then_some(blob.digest));
-    let ask = stream::iter(wanted.blobs.iter().map(there)).buffered(PARALLEL);
-    let blobs = ask.try_filter_map(|digest| ready(Ok(digest))).try_collect().await?;
+    let documents: Vec<&Option<Digest>> =
+        wanted.images.iter().map(|(_, digest)| digest).chain([&wanted.index]).collect();
     let mut manifests = 0;
-    for digest in wanted.images.iter().map(|(_, digest)| digest).chain([&wanted.index]).flatten() {
+    for digest in documents.iter().copied().flatten() {
         manifests += usize::from(registry.head_manifest(&digest.to_string()).await?.is_some());
     }
+    // As a push does: what is named by what is there is believed to be there.
+    let blobs = if manifests == documents.len() {
+        wanted.blobs.iter().map(|blob| blob.digest).collect()
+    } else {
+        let there = async |blob: &Descriptor| Ok::<_, Error>(registry.has_blob(blob).await?.then_some(blob.digest));
+        let ask = stream::iter(wanted.blobs.iter().map(there)).buffered(PARALLEL);
+        ask.try_filter_map(|digest| ready(Ok(digest))).try_collect().await?
+    };
     let Some(plan) = tags else { return Ok(Holdings { blobs, manifests, tags: None }) };
     let mut new = Vec::new();
     for planned in &plan.tags {
@@ -121,7 +147,7 @@ async fn has(open: &Connection, wanted: &Wanted<'_>, tags: Option<&TagPlan>) -> 
                 wanted.images.iter().find(|(other, _)| *other == architecture).and_then(|(_, digest)| *digest)
             }
         };
-        if !names(registry, &open.existing, &planned.tag, target).await? {
+        if !names(registry, &open.known.tags, &planned.tag, target).await? {
             new.push(planned.tag.clone());
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::tags::{Release, TagPlan, TagPlanInput, Version, VersionScheme, tag_plan};
+use crate::tags::{TagPlan, TagsThere, Version};
 use pixi_oci_image::Architecture;
 use pixi_oci_lock::LockedPackage;
 use pixi_oci_registry::{
@@ -11,19 +11,21 @@ use pixi_oci_registry::{
 };
 
 use crate::{
+    baseline::{remote, say_what_is_there},
     content::{Payload, content},
-    destination::{Destination, TagsThere, credentials, look_up, open},
+    destination::{Destination, look_up, open},
     early::{EarlyUpload, publish_started},
     error::PublishError,
     leg::{CheckedLeg, Leg, new_leg, read_legs},
     mount,
+    refusal::refusal,
     report::PublishReport,
     report::outcome::{blocked, destination_report, unchecked},
     request::PublishRequest,
     request::PublishSource,
 };
-use pixi_oci_pipeline::{OnLayer, Published, Pushed, Remote, RemoteOptions, RemoteRepository, is_unpinned};
-use pixi_oci_plan::{reference, stage};
+use pixi_oci_pipeline::{OnLayer, Pushed, Remote, is_unpinned};
+use pixi_oci_plan::stage;
 use pixi_oci_project::{Project, Session};
 
 /// Builds or reads what `request` says, and publishes it to all repositories.
@@ -48,7 +50,7 @@ pub fn publish_images(
     };
     let version = version(request, &legs)?;
     // What can be known without asking anybody is said before anything is done.
-    let first = tags(request, version.as_ref(), &[], &TagsThere::default())?;
+    let first = request.tags(version.as_ref(), &[], &TagsThere::default())?;
     request.facts.hint(request.settings.scheme).iter().for_each(|hint| session.warn(hint.as_str()));
     check_release(request, project, &first)?;
     match check_tree(request, &first) {
@@ -57,13 +59,19 @@ pub fn publish_images(
     }
 
     let mut destinations = open(request, &legs, session)?;
+    let built = || project.map(|project| project.targets.iter().map(|target| target.architecture).collect());
+    let expected: Vec<Architecture> = built().unwrap_or_else(|| Architecture::ALL.to_vec());
+    look_up_all(request, version.as_ref(), &expected, project, &mut destinations, session)?;
     if destinations.iter().any(Destination::blocks) {
         // Nobody has to wait for a build that cannot be published.
         return Err(PublishError::Blocked(blocked(destinations)));
     }
-    let remote = remote(request, project, version.as_ref(), &first, &destinations, session);
+    let all_tags = request.tags(version.as_ref(), &Architecture::ALL, &TagsThere::default())?;
+    if let Some(project) = project {
+        say_what_is_there(request, project, version.as_ref(), &all_tags, &destinations, session)?;
+    }
+    let remote = remote(request, project, version.as_ref(), Some(&all_tags), &destinations, session);
     let layers = remote.as_ref().map(|remote| remote as &dyn Remote);
-    let all_tags = tags(request, version.as_ref(), &[Architecture::Amd64, Architecture::Arm64], &TagsThere::default())?;
     let early = EarlyUpload::find(request, &all_tags, &destinations, remote.as_ref(), session);
     let mut ahead = None;
     let content = content(request, &legs, || {
@@ -77,24 +85,16 @@ pub fn publish_images(
     let architectures: Vec<Architecture> =
         content.architectures.iter().map(|(architecture, _)| *architecture).collect();
     for destination in &mut destinations {
-        let known = match &destination.state {
-            Ok(open) => session.run(look_up(open, |known| tags(request, version.as_ref(), &architectures, known)))?,
-            Err(_) => Ok(TagsThere::default()),
-        };
-        let known = match known {
-            Ok(known) => known,
-            Err(error) => {
-                destination.state = Err(error);
-                continue;
-            }
-        };
-        let tags = tags(request, version.as_ref(), &architectures, &known)?;
+        let known = destination.state.as_ref().map(|open| open.known.clone()).unwrap_or_default();
+        let tags = request.tags(version.as_ref(), &architectures, &known)?;
         let plan = PushPlan {
             tags: content.tag_steps(&tags, request.source == PublishSource::Leg),
+            check_blobs: request.check_blobs,
             dry_run: request.dry_run,
             ..content.plan.clone()
         };
-        if let Ok(open) = &destination.state {
+        // A single repository is asked by the push itself, before anything is sent.
+        if let Some(open) = destination.state.as_ref().ok().filter(|_| request.settings.repositories.len() > 1) {
             let guarded = session.run(guard(&plan, &open.registry, &destination.repository))?;
             if let Err(error) = guarded {
                 destination.state = Err(error);
@@ -160,45 +160,6 @@ pub fn publish_images(
     Ok(report)
 }
 
-/// The images whose layers are taken: those that were named, else what is published in the first repository already. A
-/// release is made anew unless images were named.
-pub fn remote(
-    request: &PublishRequest,
-    project: Option<&Project>,
-    version: Option<&Version>,
-    tags: &TagPlan,
-    destinations: &[Destination],
-    session: &Session,
-) -> Option<Published> {
-    let project = project?;
-    let is_release = version.and_then(Version::release).is_some();
-    let named = &project.inputs.cache_from;
-    let remote = |repository: &Repository, reference| RemoteRepository {
-        repository: repository.clone(),
-        reference,
-        credentials: credentials(request, repository, session),
-    };
-    let from: Vec<RemoteRepository> = if named.is_empty() {
-        // Without a layer cache all layers are to be made anew.
-        let by_default = request.takes_published && !is_release && session.caches.layers > 0;
-        let first = destinations.first().filter(|_| by_default)?;
-        let connection = first.state.as_ref().ok()?;
-        vec![remote(&first.repository, Some(last_published(tags, &connection.existing, request.settings.scheme)?))]
-    } else {
-        named.iter().map(|from| remote(&from.repository, Some(reference(from)))).collect()
-    };
-    let to = request.settings.repositories.iter().map(|repository| remote(repository, None)).collect();
-    Some(Published::new(RemoteOptions { from, to, may_mount: !request.dry_run }, session.clone()))
-}
-
-/// The tag of what was published before: one that is put again, else `latest`, else that of the newest release.
-fn last_published(tags: &TagPlan, existing: &[String], scheme: VersionScheme) -> Option<String> {
-    let again = tags.tags.iter().map(|planned| &planned.tag).find(|tag| existing.contains(tag));
-    let latest = existing.iter().find(|tag| *tag == "latest");
-    let releases = existing.iter().filter_map(|tag| Some((Release::parse(tag, scheme)?, tag)));
-    again.or(latest).or_else(|| releases.max_by(|a, b| a.0.order(&b.0)).map(|(_, tag)| tag)).cloned()
-}
-
 /// The version; that of legs has to be the one that is published now.
 fn version(request: &PublishRequest, legs: &[CheckedLeg]) -> Result<Option<Version>, PublishError> {
     let known = request.facts.version(request.settings.scheme);
@@ -213,26 +174,6 @@ fn version(request: &PublishRequest, legs: &[CheckedLeg]) -> Result<Option<Versi
     }
 }
 
-/// The tags that a repository gets that has some already. Images of these architectures get tags of their own.
-pub fn tags(
-    request: &PublishRequest,
-    version: Option<&Version>,
-    architectures: &[Architecture],
-    known: &TagsThere,
-) -> Result<TagPlan, PublishError> {
-    Ok(tag_plan(&TagPlanInput {
-        version,
-        scheme: request.settings.scheme,
-        sha: request.facts.commit(),
-        templates: &request.settings.templates,
-        suffix: &request.settings.suffix,
-        explicit: &request.tags,
-        existing: &known.tags,
-        versions: &known.versions,
-        architectures,
-    })?)
-}
-
 /// Files that were changed never take the name of a release or of a commit.
 fn check_tree(request: &PublishRequest, tags: &TagPlan) -> Result<(), PublishError> {
     let builds = matches!(request.source, PublishSource::Workspace | PublishSource::Leg);
@@ -243,6 +184,36 @@ fn check_tree(request: &PublishRequest, tags: &TagPlan) -> Result<(), PublishErr
         Some(what) => Err(PublishError::Dirty { what, reason }),
         None => Ok(()),
     }
+}
+
+/// Finds out what the repositories say to the tags, before anything is built: which stay where they are, and which refuse.
+fn look_up_all(
+    request: &PublishRequest,
+    version: Option<&Version>,
+    architectures: &[Architecture],
+    project: Option<&Project>,
+    destinations: &mut [Destination],
+    session: &Session,
+) -> Result<(), PublishError> {
+    for Destination { repository, state, .. } in destinations {
+        let Ok(open) = state else { continue };
+        match session.run(look_up(open, |known| request.tags(version, architectures, known)))? {
+            Ok(known) => open.known = known,
+            Err(error) => {
+                *state = Err(error);
+                continue;
+            }
+        }
+        let plan = request.tags(version, architectures, &open.known)?;
+        for kept in &plan.kept {
+            session.warn(format!("{repository}:{} stays where it is: {}", kept.tag, kept.reason));
+        }
+        let Some(project) = project else { continue };
+        if let Some(error) = refusal(request, project, &plan, repository, open, session)? {
+            *state = Err(error);
+        }
+    }
+    Ok(())
 }
 
 /// A release is what it is for ever, and so must be what it is made of.

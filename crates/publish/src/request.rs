@@ -4,9 +4,14 @@ pub mod settings;
 
 use std::path::PathBuf;
 
+use pixi_oci_image::Architecture;
 use pixi_oci_project::VersionFacts;
 
-use crate::request::settings::Settings;
+use crate::{
+    error::PublishError,
+    request::settings::Settings,
+    tags::{TagPlan, TagPlanInput, TagsThere, Version, tag_plan},
+};
 
 /// What to publish, and where.
 #[derive(Debug, Clone)]
@@ -21,8 +26,42 @@ pub struct PublishRequest {
     pub takes_published: bool,
     /// Whether a dry run, too, runs the token command of the workspace.
     pub login: bool,
+    /// Whether every blob is asked for, also those of images that a repository has already.
+    pub check_blobs: bool,
     /// Only report what would be done: nothing is written to a registry.
     pub dry_run: bool,
+}
+
+impl PublishRequest {
+    /// The tags that a repository gets that has some already. Images of these architectures get tags of their own.
+    pub(crate) fn tags(
+        &self,
+        version: Option<&Version>,
+        architectures: &[Architecture],
+        known: &TagsThere,
+    ) -> Result<TagPlan, PublishError> {
+        Ok(tag_plan(&self.tag_input(version, architectures, known))?)
+    }
+
+    /// What these tags follow from.
+    pub(crate) fn tag_input<'a>(
+        &'a self,
+        version: Option<&'a Version>,
+        architectures: &'a [Architecture],
+        known: &'a TagsThere,
+    ) -> TagPlanInput<'a> {
+        TagPlanInput {
+            version,
+            scheme: self.settings.scheme,
+            sha: self.facts.commit(),
+            templates: &self.settings.templates,
+            suffix: &self.settings.suffix,
+            explicit: &self.tags,
+            existing: &known.tags,
+            versions: &known.versions,
+            architectures,
+        }
+    }
 }
 
 /// What is published.

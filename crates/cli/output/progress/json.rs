@@ -47,6 +47,10 @@ impl Json {
             Event::SourceFinished { name, platform, wheel } => {
                 output.event(&Line::SourceFinished { package: name, platform, wheel })
             }
+            Event::LayersFrom { image } => output.event(&Line::LayersFrom { image }),
+            Event::LayersThere { image, layers, of, bytes } => {
+                output.event(&Line::LayersThere { image, layers: *layers, of: *of, bytes: *bytes })
+            }
             Event::LayersStarted { platform, layers, bytes, reused, reused_bytes } => {
                 output.event(&Line::LayersStarted {
                     platform,

@@ -21,6 +21,11 @@ pub fn say(event: &Event, output: &Output) {
         }
         Event::SourceFinished { name, wheel, .. } => output.note(&format!("built  {name}: {wheel}")),
         Event::BaseStarted { base, architecture } => output.note(&format!("base image {base} for {architecture}")),
+        Event::LayersFrom { image } => output.say(&format!("layers are taken from {image} where they fit")),
+        Event::LayersThere { image, layers, of, bytes } => output.say(&format!(
+            "a release is made anew; --cache-from docker://{image} would take {layers} of {of} layers from there, {}",
+            size(*bytes)
+        )),
         Event::LayersStarted { platform, layers, bytes, reused, reused_bytes } => {
             output.note(&format!("{platform}: {layers} layers of {} of packages", size(*bytes)));
             if *reused > 0 {

@@ -83,6 +83,8 @@ impl Phases {
                 }
             }
             Event::Registry(_)
+            | Event::LayersFrom { .. }
+            | Event::LayersThere { .. }
             | Event::FetchFinished { .. }
             | Event::Locking { .. }
             | Event::Solving { .. }

@@ -22,12 +22,15 @@ use oci_read::{
 use pixi_oci_image::Descriptor;
 use pixi_oci_layer::DiffId;
 use pixi_oci_package::{CompleteFacts, WheelFacts};
-use pixi_oci_registry::{Error, Registry, document::References};
+use pixi_oci_registry::{Error, ErrorKind, Registry, document::References};
 
 use crate::{
     layers::key::KEY_ANNOTATION, stock::cache::KnownArchive, stock::cache::LayerRecord, stock::table::LayerTable,
     stock::table::PLACE, stock::table::record,
 };
+
+/// OCI image-spec, annotations.md: RFC 3339, which ours write in one form, so that texts are compared as times.
+const CREATED: &str = "org.opencontainers.image.created";
 
 /// The package layers of published images, and what is known of their packages.
 #[derive(Debug, Default)]
@@ -38,6 +41,34 @@ pub struct Previous {
     pub conda: BTreeMap<String, KnownArchive<CompleteFacts>>,
     /// By [`wheel_key`](crate::stock::cache::wheel_key).
     pub wheels: BTreeMap<String, KnownArchive<WheelFacts>>,
+    /// Something is no image of ours, or not all of it could be read.
+    pub is_partial: bool,
+}
+
+/// Of several tags the one whose image says that it was created last; the first of equal ones.
+///
+/// # Errors
+///
+/// The registry does not answer.
+pub async fn newest<'a>(registry: &Registry, references: &'a [String]) -> Result<&'a str, Error> {
+    let (mut best, mut newest) = (references.first().map(String::as_str).unwrap_or_default(), String::new());
+    for reference in references.iter().filter(|_| references.len() > 1) {
+        // It may be gone by now.
+        let bytes = match registry.manifest(reference).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            read => read?.1,
+        };
+        let created = created(&bytes).unwrap_or_default();
+        if created > newest {
+            (best, newest) = (reference, created);
+        }
+    }
+    Ok(best)
+}
+
+/// What an index or manifest of ours says.
+fn created(document: &[u8]) -> Option<String> {
+    Document::parse("", document).ok()?.common().annotations.get(CREATED).cloned()
 }
 
 /// Reads what `reference`, a tag or digest, names. What is not one of our images has no layers for us.
@@ -62,21 +93,27 @@ pub async fn read_previous(registry: &Registry, reference: &str, scratch: &Path)
 
 impl Previous {
     async fn image(&mut self, registry: &Registry, manifest: &[u8], scratch: &Path) -> Result<(), Error> {
-        let Some((config, layers)) = documents(manifest) else { return Ok(()) };
+        let is_read = self.read_image(registry, manifest, scratch).await?;
+        self.is_partial |= is_read.is_none();
+        Ok(())
+    }
+
+    async fn read_image(&mut self, registry: &Registry, manifest: &[u8], scratch: &Path) -> Result<Option<()>, Error> {
+        let Some((config, layers)) = documents(manifest) else { return Ok(None) };
         let keys: Vec<Option<&str>> =
             layers.iter().map(|layer| layer.annotations.get(KEY_ANNOTATION).map(String::as_str)).collect();
-        let Some(environment) = environment(&layers) else { return Ok(()) };
+        let Some(environment) = environment(&layers) else { return Ok(None) };
         let config = ImageConfig::parse(&registry.fetch_document(&config).await?).unwrap_or_default();
         let diff_ids = config.rootfs.diff_ids.iter().map(|text| text.parse().ok().map(DiffId));
         let diff_ids: Vec<DiffId> = diff_ids.collect::<Option<_>>().unwrap_or_default();
         let write = |source| Error::read(scratch, source);
         let mut file = tempfile::tempfile_in(scratch).map_err(write)?;
         registry.fetch_blob(environment, &mut file).await?;
-        let Some(table) = table(&mut file, environment.size) else { return Ok(()) };
+        let Some(table) = table(&mut file, environment.size) else { return Ok(None) };
         let own = package_layers(&layers);
         let known: Vec<_> = own.filter_map(|i| Some((i, keys[i]?, &layers[i]))).collect();
         if known.len() != table.layers.len() || diff_ids.len() != layers.len() {
-            return Ok(());
+            return Ok(None);
         }
         for ((index, key, layer), described) in known.into_iter().zip(&table.layers) {
             let record = record(described, layer.digest, layer.size, diff_ids[index]);
@@ -84,7 +121,7 @@ impl Previous {
         }
         self.conda.extend(table.conda);
         self.wheels.extend(table.wheels);
-        Ok(())
+        Ok(Some(()))
     }
 }
 

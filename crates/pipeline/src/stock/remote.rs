@@ -22,11 +22,11 @@ use std::{
 use futures_util::{StreamExt, TryStreamExt, stream};
 use pixi_oci_image::Descriptor;
 use pixi_oci_layer::Digest;
-use pixi_oci_registry::{Access, CredentialSources, Error as RegistryError, ErrorKind, Registry, Repository};
+use pixi_oci_registry::{Access, CredentialSources, Error as RegistryError, ErrorKind, Registry, Repository, named};
 use pixi_oci_store::OciLayout;
 
-use crate::{Error, stock::Remote, stock::previous::Previous, stock::previous::read_previous};
-use pixi_oci_project::Session;
+use crate::{Error, stock::Remote, stock::previous::Previous, stock::previous::newest, stock::previous::read_previous};
+use pixi_oci_project::{Event, Session};
 
 /// So many layers are asked for or fetched at once, from all registries together; no registry minds three.
 const PARALLEL: usize = 3;
@@ -35,8 +35,9 @@ const PARALLEL: usize = 3;
 #[derive(Debug, Clone)]
 pub struct RemoteRepository {
     pub repository: Repository,
-    /// The tag or digest of the image whose layers are looked at; none where layers only have to be.
-    pub reference: Option<String>,
+    /// The tag or digest of the image whose layers are looked at, or tags of which the newest image counts; none where layers
+    /// only have to be.
+    pub references: Vec<String>,
     /// Where credentials are looked for.
     pub credentials: CredentialSources,
 }
@@ -102,16 +103,24 @@ impl Published {
         let mut all = Previous::default();
         let mut sources = Vec::new();
         for remote in &self.options.from {
-            let Some(reference) = &remote.reference else { continue };
+            if remote.references.is_empty() {
+                continue;
+            }
             let read: Result<_, RegistryError> = async {
                 let registry = self.connect(remote, Access::Pull).await?;
+                let reference = newest(&registry, &remote.references).await?;
                 let previous = read_previous(&registry, reference, &self.scratch()).await?;
+                if !previous.layers.is_empty() {
+                    let image = named(&remote.repository, reference);
+                    self.session.emit(Event::LayersFrom { image });
+                }
                 sources.push(registry);
                 Ok(previous)
             }
             .await;
             match read {
                 Ok(previous) => {
+                    all.is_partial |= previous.is_partial;
                     all.layers.extend(previous.layers);
                     all.conda.extend(previous.conda);
                     all.wheels.extend(previous.wheels);

@@ -3,6 +3,7 @@ use pixi_oci_registry::{check_tag, push::TagRule};
 
 use super::*;
 
+mod baseline;
 mod ci;
 mod plan;
 mod prune;

@@ -9,6 +9,14 @@ use pixi_oci_project::version::{Release, Version, VersionScheme, is_numbers};
 
 use super::template::{TagTemplate, TemplateKind, release_of_tag, tag_text, version_tag};
 
+/// What a repository is known to have.
+#[derive(Debug, Clone, Default)]
+pub struct TagsThere {
+    pub tags: Vec<String>,
+    /// Of which versions some of them are.
+    pub versions: BTreeMap<String, String>,
+}
+
 /// What tags are made of.
 #[derive(Debug, Clone)]
 pub struct TagPlanInput<'a> {

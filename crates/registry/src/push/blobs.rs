@@ -47,8 +47,10 @@ impl<'a> Blobs<'a> {
             }
         }
         let configs = images.iter().map(|image| &image.config).filter(|config| seen.insert(config.descriptor.digest));
-        let configs = configs
-            .map(|config| Blob { descriptor: &config.descriptor, source: Some(UploadSource::Bytes(config.bytes.clone())) });
+        let configs = configs.map(|config| Blob {
+            descriptor: &config.descriptor,
+            source: Some(UploadSource::Bytes(config.bytes.clone())),
+        });
         Self { layers, configs: configs.collect() }
     }
 

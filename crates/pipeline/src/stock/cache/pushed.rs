@@ -80,10 +80,9 @@ impl Pushed {
         found.into_iter().map(from).collect()
     }
 
-    /// The blobs that were sent to other repositories of the same registry.
-    pub fn elsewhere(&self, repository: &Repository) -> BTreeSet<Digest> {
-        let others = self.host(repository).repositories.into_iter().filter(|entry| entry.path != repository.path());
-        others.flat_map(|entry| entry.blobs).collect()
+    /// The blobs that were sent to a repository or to others of the same registry.
+    pub fn at_registry(&self, repository: &Repository) -> BTreeSet<Digest> {
+        self.host(repository).repositories.into_iter().flat_map(|entry| entry.blobs).collect()
     }
 
     fn host(&self, repository: &Repository) -> Host {

@@ -1,0 +1,113 @@
+//! The published images whose layers are taken.
+
+use pixi_oci_image::Architecture;
+use pixi_oci_pipeline::{Published, RemoteOptions, RemoteRepository};
+use pixi_oci_plan::{LayerState, PlannedLayerReport, preview, reference};
+use pixi_oci_project::{Event, Project, Session};
+use pixi_oci_registry::Repository;
+
+use crate::{
+    believed::Believed,
+    destination::{Connection, Destination, credentials},
+    error::PublishError,
+    request::PublishRequest,
+    tags::{TagPlan, Version, baseline_tags},
+};
+
+/// The images whose layers are taken: those that were named, else what is published in the first repository already. A
+/// release is made anew unless images were named.
+pub fn remote(
+    request: &PublishRequest,
+    project: Option<&Project>,
+    version: Option<&Version>,
+    tags: Option<&TagPlan>,
+    destinations: &[Destination],
+    session: &Session,
+) -> Option<Published> {
+    let named = &project?.inputs.cache_from;
+    let from: Vec<RemoteRepository> = if named.is_empty() {
+        let by_default = takes_published(request, session) && !is_release(version);
+        let first = destinations.first().filter(|_| by_default)?;
+        let connection = first.state.as_ref().ok()?;
+        baseline(request, version, tags, &first.repository, connection, session).into_iter().collect()
+    } else {
+        named.iter().map(|from| repository(request, &from.repository, vec![reference(from)], session)).collect()
+    };
+    let to = request.settings.repositories.iter().map(|to| repository(request, to, Vec::new(), session)).collect();
+    Some(Published::new(RemoteOptions { from, to, may_mount: !request.dry_run }, session.clone()))
+}
+
+/// Says what a release, which is made anew, could take from what is published.
+pub fn say_what_is_there(
+    request: &PublishRequest,
+    project: &Project,
+    version: Option<&Version>,
+    tags: &TagPlan,
+    destinations: &[Destination],
+    session: &Session,
+) -> Result<(), PublishError> {
+    let asks = takes_published(request, session) && is_release(version) && project.inputs.cache_from.is_empty();
+    let Some(first) = destinations.first().filter(|_| asks) else { return Ok(()) };
+    let Ok(connection) = &first.state else { return Ok(()) };
+    let Some(from) = baseline(request, version, Some(tags), &first.repository, connection, session) else {
+        return Ok(());
+    };
+    // Several images would have to be compared for it.
+    let [tag] = &from.references[..] else { return Ok(()) };
+    let image = format!("{}:{tag}", first.repository);
+    let published = read_only(from, session);
+    let plan = match preview(project, Some(&Believed(&published)), false, session) {
+        Ok(plan) => plan,
+        Err(pixi_oci_plan::Error::Interrupted) => return Err(pixi_oci_plan::Error::Interrupted.into()),
+        // The build says it.
+        Err(_) => return Ok(()),
+    };
+    let all = || plan.platforms.iter().flat_map(|platform| &platform.layers);
+    let there: Vec<&PlannedLayerReport> = all().filter(|layer| layer.state == LayerState::Registry).collect();
+    if !there.is_empty() {
+        let bytes = there.iter().filter_map(|layer| layer.size).sum();
+        session.emit(Event::LayersThere { image, layers: there.len(), of: all().count(), bytes });
+    }
+    Ok(())
+}
+
+/// What is published in one repository, only to look at.
+pub fn read_only(from: RemoteRepository, session: &Session) -> Published {
+    Published::new(RemoteOptions { from: vec![from], to: Vec::new(), may_mount: false }, session.quiet(session.offline))
+}
+
+/// A repository, with the credentials of the publication.
+pub fn repository(
+    request: &PublishRequest,
+    repository: &Repository,
+    references: Vec<String>,
+    session: &Session,
+) -> RemoteRepository {
+    RemoteRepository {
+        repository: repository.clone(),
+        references,
+        credentials: credentials(request, repository, session),
+    }
+}
+
+/// The image of a repository that is most like what is published.
+fn baseline(
+    request: &PublishRequest,
+    version: Option<&Version>,
+    tags: Option<&TagPlan>,
+    to: &Repository,
+    open: &Connection,
+    session: &Session,
+) -> Option<RemoteRepository> {
+    let tags = baseline_tags(&request.tag_input(version, &Architecture::ALL, &open.known), tags);
+    (!tags.is_empty()).then(|| repository(request, to, tags, session))
+}
+
+/// Without a layer cache all layers are to be made anew.
+fn takes_published(request: &PublishRequest, session: &Session) -> bool {
+    request.takes_published && session.caches.layers > 0
+}
+
+fn is_release(version: Option<&Version>) -> bool {
+    version.and_then(Version::release).is_some()
+}

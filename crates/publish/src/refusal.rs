@@ -1,0 +1,124 @@
+//! A release's tag that names something else: found before the first package is fetched.
+//!
+//! What is there says whether the new image can be it: the table of an image of ours has every conda package, its manifest the
+//! key of every layer, and from its layers the documents follow. Nothing of it is believed for more than a refusal. What cannot
+//! be told is found out by the build.
+
+use pixi_oci_layer::Digest;
+use pixi_oci_lock::LockedPackage;
+use pixi_oci_pipeline::{Previous, Remote};
+use pixi_oci_plan::{EnvironmentPlan, preview};
+use pixi_oci_project::{Project, Session};
+use pixi_oci_registry::{Error, Repository, push::TagRule};
+
+use crate::{
+    baseline::{read_only, repository},
+    believed::Believed,
+    destination::Connection,
+    error::PublishError,
+    request::{PublishRequest, PublishSource},
+    tags::{PlannedTag, TagPlan, TagTarget},
+};
+
+/// Why the repository would refuse the build of `project` under the tags of `plan`, as far as that is known.
+///
+/// # Errors
+///
+/// Somebody wants it to end.
+pub fn refusal(
+    request: &PublishRequest,
+    project: &Project,
+    plan: &TagPlan,
+    to: &Repository,
+    open: &Connection,
+    session: &Session,
+) -> Result<Option<Error>, PublishError> {
+    let Some(taken) = taken(request, plan, &open.known.tags) else { return Ok(None) };
+    // Who cannot be asked now is asked again when the image is there.
+    let Ok(Some(present)) = session.run(open.registry.head_manifest(&taken.tag))? else { return Ok(None) };
+    let refuse = |wanted: String| Ok(Some(Error::tag_exists(format!("{to}:{}", taken.tag), present.digest, wanted)));
+    // A machine that has built it needs to read nothing.
+    let here = previewed(project, None, session)?;
+    if let Some(digest) = here.and_then(|preview| digest(&preview, taken.target)) {
+        return if digest == present.digest { Ok(None) } else { refuse(digest.to_string()) };
+    }
+    let published = read_only(repository(request, to, vec![present.digest.to_string()], session), session);
+    let image = Believed(&published);
+    let previous = image.previous().map_err(pixi_oci_plan::Error::from)?;
+    if previous.is_partial || previous.layers.is_empty() {
+        return Ok(None);
+    }
+    if let Some(wanted) = other_packages(project, previous) {
+        return refuse(wanted);
+    }
+    let Some(preview) = previewed(project, Some(&image), session)? else { return Ok(None) };
+    if let Some(wanted) = other_layer(&preview, previous) {
+        return refuse(wanted);
+    }
+    match digest(&preview, taken.target).filter(|digest| *digest != present.digest) {
+        Some(digest) => refuse(digest.to_string()),
+        None => Ok(None),
+    }
+}
+
+/// What a build gives, as far as it is known; `None` where it would fail, which it says itself.
+fn previewed(
+    project: &Project,
+    image: Option<&dyn Remote>,
+    session: &Session,
+) -> Result<Option<EnvironmentPlan>, PublishError> {
+    match preview(project, image, true, session) {
+        Err(pixi_oci_plan::Error::Interrupted) => Err(pixi_oci_plan::Error::Interrupted.into()),
+        preview => Ok(preview.ok()),
+    }
+}
+
+/// A tag that is there and must not change; that of the index before those of single images.
+fn taken<'a>(request: &PublishRequest, plan: &'a TagPlan, existing: &[String]) -> Option<&'a PlannedTag> {
+    let is_leg = request.source == PublishSource::Leg;
+    let fixed = plan.tags.iter().filter(|planned| planned.rule == TagRule::Immutable);
+    let mut fixed: Vec<&PlannedTag> = fixed.filter(|planned| existing.contains(&planned.tag)).collect();
+    fixed.retain(|planned| !is_leg || planned.target != TagTarget::Index);
+    fixed.iter().find(|planned| planned.target == TagTarget::Index).or(fixed.first()).copied()
+}
+
+/// Conda packages that the image does not have.
+fn other_packages(project: &Project, previous: &Previous) -> Option<String> {
+    let conda = project.targets.iter().flat_map(|target| &target.packages).filter(|p| is_conda(p));
+    let has = |package: &LockedPackage| {
+        package.sha256().is_none_or(|sha256| previous.conda.contains_key(&sha256.to_string()))
+    };
+    let mut others: Vec<String> = conda.filter(|package| !has(package)).map(LockedPackage::name).collect();
+    others.sort();
+    others.dedup();
+    let more = match others.len() {
+        0 => return None,
+        1 => String::new(),
+        more => format!(" and {} others", more - 1),
+    };
+    Some(format!("an image with the locked {}{more}, which it does not have", others[0]))
+}
+
+fn is_conda(package: &LockedPackage) -> bool {
+    matches!(package, LockedPackage::Conda(_))
+}
+
+/// A layer that the image does not have.
+fn other_layer(preview: &EnvironmentPlan, previous: &Previous) -> Option<String> {
+    let layers = preview.platforms.iter().flat_map(|platform| &platform.layers);
+    let is_other = |key: &Option<String>| key.as_ref().is_some_and(|key| !previous.layers.contains_key(key));
+    let other = layers.into_iter().find(|layer| is_other(&layer.key))?;
+    let first = other.packages.first()?;
+    Some(format!("an image in which the layer of {} is another one", first.name))
+}
+
+fn digest(preview: &EnvironmentPlan, target: TagTarget) -> Option<Digest> {
+    match target {
+        TagTarget::Index => preview.digest,
+        TagTarget::Image(architecture) => {
+            let platform = format!("linux/{architecture}");
+            let of = preview.platforms.iter().find(|other| other.oci_platform.as_ref() == Some(&platform))?;
+            of.manifest
+        }
+    }
+}
