@@ -3,6 +3,7 @@
 //!
 //! Each case is an environment of one workspace, so that composing features is under test, too.
 
+use pixi_oci_test_need::From;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
@@ -201,14 +202,10 @@ fn locked(root: &Path) -> BTreeMap<(String, String), BTreeSet<String>> {
 const MANIFEST: &str = "[workspace]\nname = \"cases\"\nchannels = []\nplatforms = [\"linux-64\", \"linux-aarch64\"]\n";
 
 #[test]
-#[allow(clippy::print_stdout, clippy::disallowed_methods, reason = "the environment names the package; a skip is loud")]
 fn the_same_packages_as_py_rattler_chooses() {
-    let oracle =
-        std::env::var_os("PIXI_OCI_PY_RATTLER").filter(|directory| Path::new(directory).join("stamp").exists());
-    let Some(oracle) = oracle else {
-        println!("SKIP: PIXI_OCI_PY_RATTLER is not set");
-        return;
-    };
+    // Its wheel is pinned for one architecture.
+    let from = if cfg!(target_arch = "x86_64") { From::Debian } else { From::Machine };
+    let Some(oracle) = pixi_oci_test_need::path("PIXI_OCI_PY_RATTLER", from) else { return };
     let sandbox = Sandbox::new();
     let root = fs::canonicalize(sandbox.path("")).unwrap();
     let mut random = Random(20_261_121);

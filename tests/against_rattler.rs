@@ -3,6 +3,7 @@
 //!
 //! Packages made in code, and with `PIXI_OCI_REAL_CHANNEL=DIR` (of tests/real/make-channel) its workspaces, too.
 
+use pixi_oci_test_need::From;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -236,11 +237,7 @@ fn noarch_packages_follow_python() {
 #[test]
 fn real_packages_are_installed_as_rattler_installs_them() {
     // Said by whoever made the channel; without it there is nothing to compare.
-    #[allow(clippy::disallowed_methods)]
-    let Some(channel) = std::env::var_os("PIXI_OCI_REAL_CHANNEL") else {
-        println!("SKIP: PIXI_OCI_REAL_CHANNEL is not set");
-        return;
-    };
+    let Some(channel) = pixi_oci_test_need::variable("PIXI_OCI_REAL_CHANNEL", From::Debian) else { return };
     // Dynamically linked programs and activation scripts want a base image.
     #[allow(clippy::disallowed_methods)]
     let base = std::env::var("PIXI_OCI_REAL_BASE").expect("tests/run sets both");

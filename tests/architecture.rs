@@ -137,7 +137,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("pixi-oci-squashfs", &[]),
     ("pixi-oci-store", &["image", "layer", "oci-read", "registry", "sif"]),
     // A dependency of tests only, and itself independent of what it judges.
-    ("pixi-oci-test-registry", &[]),
+    ("pixi-oci-test-need", &[]),
+    ("pixi-oci-test-registry", &["test-need"]),
     ("pixi-oci-verify", &["formats", "oci-read", "podman"]),
     ("pixi-oci-wheel", &["layer", "package"]),
     ("pixi-oci-workspace", &["net"]),

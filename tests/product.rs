@@ -2,6 +2,7 @@
 
 mod bootstrap;
 
+use pixi_oci_test_need::{From, need};
 use std::{
     collections::BTreeMap,
     fs,
@@ -415,10 +416,11 @@ fn uv(sandbox: &Sandbox) -> Option<PathBuf> {
 #[test]
 fn uv_installs_the_wheels_offline() {
     let sandbox = Sandbox::new();
-    let Some(uv) = uv(&sandbox) else {
-        println!("SKIP: PIXI_OCI_REAL_WHEELS is not set, or has no uv");
+    let uv = uv(&sandbox);
+    if !need("uv among the wheels of PIXI_OCI_REAL_WHEELS", From::Debian, uv.is_some()) {
         return;
-    };
+    }
+    let uv = uv.unwrap();
     let demo = wheel("demo_pkg", [wheels::file("demo_pkg/__init__.py", "x = 1\n")]);
     workspace([odd::python()]).pypi([locked(&demo)]).write(&sandbox.path("ws"));
     let product = product(&sandbox, "out", &[SMALL]);

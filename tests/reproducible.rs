@@ -1,5 +1,6 @@
 //! Same workspace, lock file and options: same bytes, whatever the machine is like.
 
+use pixi_oci_test_need::{From, need};
 use std::{
     collections::BTreeMap,
     fmt::Write,
@@ -161,8 +162,7 @@ fn another_user_builds_the_same() {
     let (sandbox, expected) = prepared();
     // Only root can become somebody else.
     let root = Outcome::of(sandbox.program("id").arg("-u")).stdout.trim() == "0";
-    if !root || !has("setpriv") {
-        println!("SKIP: not root");
+    if !need("root, who can become somebody else", From::Machine, root) || !has("setpriv") {
         return;
     }
     sandbox.open_to_everybody();

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    os::unix::fs::{MetadataExt, PermissionsExt},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::{Command, Output},
 };
@@ -169,16 +169,9 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Whether a program is installed; what needs it is skipped aloud otherwise.
-#[allow(clippy::print_stdout)]
+/// Whether a program of Debian's is installed; a test that lacks it is counted as skipped.
 pub fn has(program: &str) -> bool {
-    let found = ["/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin"].iter().any(|directory| {
-        fs::metadata(Path::new(directory).join(program)).is_ok_and(|meta| meta.permissions().mode() & 0o111 != 0)
-    });
-    if !found {
-        println!("SKIP: {program} is not installed");
-    }
-    found
+    pixi_oci_test_need::program(program, pixi_oci_test_need::From::Debian)
 }
 
 /// Copies a directory of files, directories and links, entries in the order that `order` puts them.

@@ -26,6 +26,7 @@ NEEDED_PROGRAMS="
   umoci:umoci
   unsquashfs:squashfs-tools
   update-binfmts:binfmt-support
+  zsh:zsh
   zstd:zstd
 "
 
@@ -33,6 +34,15 @@ NEEDED_PROGRAMS="
 export PATH="$PATH:/usr/sbin:/sbin"
 
 say() { printf '%s\n' "$*" >&2; }
+
+# Leaves a part of a scenario out, because something is missing: `skip debian|all WHAT`. It is counted; where
+# PIXI_OCI_TEST_REQUIRE promises such things, it is a failure.
+skip() {
+  case ${PIXI_OCI_TEST_REQUIRE:-}:$1 in
+    debian:debian | all:*) say "$2 is missing, and PIXI_OCI_TEST_REQUIRE=$PIXI_OCI_TEST_REQUIRE promises it"; exit 1 ;;
+  esac
+  say "SKIP: $2"
+}
 
 # Runs a command as root: directly, or with sudo where that asks for no password.
 as_root() {

@@ -57,14 +57,10 @@ pub struct Docker {
 }
 
 impl Docker {
-    /// `None`, said aloud, when it is not installed.
-    #[allow(clippy::print_stdout)]
+    /// `None`, counted, when it is not installed.
     pub fn start(mode: Mode) -> Option<Self> {
-        if Command::new("docker-registry").arg("--version").stdout(Stdio::null()).status().is_err() {
-            println!("SKIP: docker-registry is not installed");
-            return None;
-        }
-        Some(Self::start_on(mode, Arc::new(TempDir::new().unwrap()), "127.0.0.1:0"))
+        let found = pixi_oci_test_need::program("docker-registry", pixi_oci_test_need::From::Debian);
+        found.then(|| Self::start_on(mode, Arc::new(TempDir::new().unwrap()), "127.0.0.1:0"))
     }
 
     /// A second server of the same content, for everybody: what was stored can be checked without what was tested.

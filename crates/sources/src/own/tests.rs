@@ -3,6 +3,7 @@
 //! The comparison needs the backends of tests/real/make-backends in `PIXI_OCI_REAL_BACKENDS`; it is skipped aloud otherwise.
 #![allow(clippy::disallowed_methods, clippy::print_stderr, reason = "the environment names programs; a skip is loud")]
 
+use pixi_oci_test_need::From;
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
 use super::{NotStatic, OwnWheel, own_wheel};
@@ -238,10 +239,7 @@ fn python(code: &str, arguments: &[&std::ffi::OsStr], directory: &Path, backends
 
 #[test]
 fn wheels_have_the_files_that_backends_choose() {
-    let backends = std::env::var_os("PIXI_OCI_REAL_BACKENDS").map(std::path::PathBuf::from);
-    if backends.is_none() {
-        eprintln!("SKIPPED: own wheels are not compared with build backends; set PIXI_OCI_REAL_BACKENDS");
-    }
+    let backends = pixi_oci_test_need::path("PIXI_OCI_REAL_BACKENDS", From::Debian);
     let mut different = Vec::new();
     for case in CASES {
         let directory = tempfile::tempdir().unwrap();
@@ -457,10 +455,7 @@ fn a_version_in_git_is_that_of_its_tag_or_on_the_way_to_the_next() {
 /// On a tag and after it, for each plugin that may say the version.
 #[test]
 fn versions_in_git_are_those_of_the_real_plugins() {
-    let Some(backends) = std::env::var_os("PIXI_OCI_REAL_BACKENDS").map(std::path::PathBuf::from) else {
-        eprintln!("SKIPPED: versions from git are not compared with plugins; set PIXI_OCI_REAL_BACKENDS");
-        return;
-    };
+    let Some(backends) = pixi_oci_test_need::path("PIXI_OCI_REAL_BACKENDS", From::Debian) else { return };
     let dynamic = "[project]\nname = \"my-app\"\ndynamic = [\"version\"]\n";
     for (backend, plugin, source) in [
         ("hatchling.build", "hatch-vcs", "vcs"),

@@ -1,5 +1,6 @@
 //! What skopeo and umoci say. Each test is skipped, with a line that says so, where its program is missing.
 
+use pixi_oci_test_need::{From, need};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -13,15 +14,9 @@ use serde_json::Value;
 use super::fixture::{Fixture, fixture};
 use crate::{DestinationRef, publish};
 
-/// Whether the program is there; says loudly when it is not.
-#[expect(clippy::disallowed_methods, reason = "a test looks for the programs of this machine")]
+/// Whether a program of Debian's is there.
 fn have(program: &str) -> bool {
-    let found =
-        std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).any(|dir| dir.join(program).is_file());
-    if !found {
-        eprintln!("SKIPPED: {program} is not installed");
-    }
-    found
+    pixi_oci_test_need::program(program, pixi_oci_test_need::From::Debian)
 }
 
 fn run(program: &str, args: &[&str]) -> String {
@@ -112,10 +107,8 @@ fn umoci_unpacks_what_is_in_it() {
 /// Says loudly when podman is there and cannot work, as in many containers.
 fn works(podman: &Path) -> bool {
     let info = Command::new(podman).arg("info").output().unwrap();
-    if !info.status.success() {
-        eprintln!("SKIPPED: podman does not work here: {}", String::from_utf8_lossy(&info.stderr));
-    }
-    info.status.success()
+    let works = info.status.success();
+    need(&format!("podman that works: {}", String::from_utf8_lossy(&info.stderr).trim()), From::Machine, works)
 }
 
 #[test]

@@ -8,9 +8,10 @@
 //! `include/site`; a wheel that is given by its path gets `uv_cache.json`.
 #![allow(clippy::disallowed_methods, clippy::print_stderr, reason = "the environment names a program; a skip is loud")]
 
+use pixi_oci_test_need::From;
 use std::{
     collections::BTreeMap,
-    env, fs,
+    fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
@@ -31,11 +32,7 @@ use crate::{
 type Files = BTreeMap<String, Option<(bool, Vec<u8>)>>;
 
 fn uv() -> Option<PathBuf> {
-    let uv = env::var_os("PIXI_OCI_UV").map(PathBuf::from);
-    if uv.is_none() {
-        eprintln!("SKIPPED: wheels are not compared with uv; set PIXI_OCI_UV to a uv program");
-    }
-    uv
+    pixi_oci_test_need::path("PIXI_OCI_UV", From::Elsewhere)
 }
 
 fn run(command: &mut Command) -> String {
@@ -276,10 +273,7 @@ fn from_a_path() {
 #[test]
 fn real() {
     let Some(uv) = uv() else { return };
-    let Some(directory) = env::var_os("PIXI_OCI_WHEELS").map(PathBuf::from) else {
-        eprintln!("SKIPPED: no real wheels are compared with uv; set PIXI_OCI_WHEELS to a directory of wheels");
-        return;
-    };
+    let Some(directory) = pixi_oci_test_need::path("PIXI_OCI_WHEELS", From::Elsewhere) else { return };
     let mut compared = 0;
     for entry in fs::read_dir(&directory).unwrap() {
         let file_name = entry.unwrap().file_name().into_string().unwrap();

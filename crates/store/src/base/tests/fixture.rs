@@ -233,13 +233,7 @@ pub(super) fn digest(descriptor: &Value) -> &str {
     descriptor["digest"].as_str().unwrap()
 }
 
-/// Whether a program is there; says loudly when it is not.
-#[expect(clippy::disallowed_methods, reason = "a test looks for the programs of this machine")]
+/// Whether a program of Debian's is there.
 pub(super) fn have(program: &str) -> bool {
-    let found =
-        std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).any(|dir| dir.join(program).is_file());
-    if !found {
-        eprintln!("SKIPPED: {program} is not installed");
-    }
-    found
+    pixi_oci_test_need::program(program, pixi_oci_test_need::From::Debian)
 }
