@@ -35,7 +35,7 @@ let
     stage-arm64 = [ "build" workspace "--arch" "arm64" "--output" "oci:${workspace}/${stage}:arm64" ] ++ flags;
     publish-amd64 = [ "publish" workspace "--arch" "amd64" "--leg-file" (leg "amd64") ] ++ flags;
     publish-arm64 = [ "publish" workspace "--arch" "arm64" "--leg-file" (leg "arm64") ] ++ flags;
-    publish-index = [ "publish-index" "--manifest-path" workspace (leg "amd64") (leg "arm64") ] ++ flags;
+    publish-index = [ "publish-index" "--workspace" workspace (leg "amd64") (leg "arm64") ] ++ flags;
     publish = [ "publish" workspace ] ++ flags;
   };
 in

@@ -3,9 +3,10 @@
 use std::{collections::BTreeSet, num::NonZeroU64, path::PathBuf, process::ExitCode};
 
 use pixi_oci_plan::size;
-use pixi_oci_project::{Declared, Inputs, Project, Session};
+use pixi_oci_project::{Declared, Inputs, Project, Session, VersionFacts};
 use pixi_oci_publish::{
-    DestinationReport, PublishError, PublishReport, PublishRequest, PublishSource, Settings, Status, publish_images,
+    DestinationReport, Legs, PublishError, PublishReport, PublishRequest, PublishSource, Settings, Status,
+    publish_images,
 };
 use pixi_oci_registry::RepositoryRef;
 use pixi_oci_workspace::OciConfig;
@@ -19,6 +20,15 @@ use crate::{
     output::progress::Progress,
 };
 
+/// Whether a publication needs a workspace.
+pub enum WorkspaceNeed<'a> {
+    Always,
+    /// Only where the command line does not say where to.
+    WithoutDestination,
+    /// Only one that was named.
+    OfLegs(&'a Legs),
+}
+
 /// The workspace, if there is one, and a session.
 pub struct Publication {
     pub path: PathBuf,
@@ -29,17 +39,19 @@ pub struct Publication {
 }
 
 impl Publication {
-    /// Opens the workspace. What is published as it is needs none where the command line says where to.
+    /// Opens the workspace, where one is needed.
     pub fn new(
         selection: &Selection,
         image: Option<(&ImageArgs, &LayerArgs)>,
         means: &Means,
         registry: &PublishingArgs,
-        without_workspace: bool,
+        need: &WorkspaceNeed<'_>,
     ) -> Result<Self, CliError> {
-        let workspace = match selection.open() {
-            Err(_) if without_workspace && !registry.to.is_empty() => None,
-            workspace => Some(workspace?),
+        let workspace = match need {
+            WorkspaceNeed::Always => Some(selection.open()?),
+            WorkspaceNeed::WithoutDestination if !registry.to.is_empty() => selection.open().ok(),
+            WorkspaceNeed::WithoutDestination => Some(selection.open()?),
+            WorkspaceNeed::OfLegs(_) => selection.workspace.is_named().then(|| selection.open()).transpose()?,
         };
         let (image, layers) = image.unzip();
         let mut session = means.session(workspace.as_ref(), registry.access(), layers)?;
@@ -49,6 +61,9 @@ impl Publication {
         let cache_from = layers.map(|layers| layers.cache_from.as_slice()).unwrap_or_default();
         let mut inputs = selection.inputs(image, cache_from)?;
         inputs.overrides.repositories = (!registry.to.is_empty()).then(|| registry.to.clone());
+        if let WorkspaceNeed::OfLegs(legs) = need {
+            inputs.overrides = inputs.overrides.over(legs.configuration());
+        }
         let declared = workspace.map(|workspace| Declared::new(workspace.into(), inputs.clone())).transpose()?;
         let oci = declared.as_ref().map_or(&inputs.overrides, |declared| &declared.configuration.oci);
         let bytes = |megabytes: NonZeroU64| megabytes.get().saturating_mul(1_000_000);
@@ -60,20 +75,30 @@ impl Publication {
     /// A dry run of a publication.
     pub fn request(&self, source: PublishSource) -> Result<PublishRequest, CliError> {
         let settings = match (&self.declared, &source) {
-            (Some(declared), PublishSource::Legs(_)) => Settings::for_legs(declared, &self.session),
+            (Some(declared), PublishSource::Leg) => Settings::for_leg(declared, &self.session),
             (Some(declared), _) => Settings::of(declared),
             (None, _) => Settings::without_workspace(&self.inputs),
         }?;
-        Ok(PublishRequest {
+        let facts = self.inputs.provenance.version.clone();
+        let request = |source, settings, facts| PublishRequest {
             source,
             settings,
             tags: Vec::new(),
-            facts: self.inputs.provenance.version.clone(),
+            facts,
             takes_published: false,
             login: self.login,
             check_blobs: false,
             dry_run: true,
-        })
+        };
+        let PublishSource::Legs(legs) = source else { return Ok(request(source, settings, facts)) };
+        // Without a workspace the repository of the current directory has nothing to do with the legs.
+        let now = match self.declared {
+            Some(_) => facts,
+            None => VersionFacts { said: facts.said, ci: facts.ci, ..VersionFacts::default() },
+        };
+        let facts = legs.facts(&now, settings.scheme)?;
+        let (settings, tags) = (settings.for_legs(&legs, &self.inputs.architectures), legs.chosen_tags().to_vec());
+        Ok(PublishRequest { tags, ..request(PublishSource::Legs(legs), settings, facts) })
     }
 
     /// Publishes with progress. What blocks everywhere is said, and is an error.

@@ -8,6 +8,6 @@ pub mod workspaces;
 pub use self::{
     image::{ImageArgs, SettingArgs, SourceArgs},
     registries::{PublishingArgs, RegistryArgs, publishes},
-    selection::{LockFileArgs, Selection, Targets, Workspace, WorkspacePath},
+    selection::{ConfigurationArgs, LockFileArgs, Selection, Targets, WorkspacePath},
     workspaces::Workspaces,
 };

@@ -215,28 +215,27 @@ pub fn with_overrides(said: &[VirtualPackage]) -> Result<Vec<VirtualPackage>, Cl
     Ok(all)
 }
 
-/// Which workspace, for commands that take its configuration only.
+/// Which workspace, for a command that needs none.
 #[derive(Debug, Args)]
-pub struct Workspace {
-    /// The workspace's directory, or its pixi.toml or pyproject.toml.
-    #[arg(long, value_name = "PATH", default_value = ".")]
-    manifest_path: PathBuf,
-    /// The environment [default: the configured one, else `default`].
-    #[arg(short, long, value_name = "NAME")]
+pub struct ConfigurationArgs {
+    /// A workspace whose configuration is to count as well: its directory, or its pixi.toml or pyproject.toml.
+    #[arg(long, visible_alias = "manifest-path", value_name = "DIR")]
+    workspace: Option<PathBuf>,
+    /// The environment of that workspace [default: the configured one, else `default`].
+    #[arg(short, long, value_name = "NAME", requires = "workspace")]
     environment: Option<String>,
-    /// The architectures that an index must have: amd64, arm64 [default: the configured ones, else all linux platforms of
-    /// the environment].
+    /// The architectures that an index must have: amd64, arm64 [default: those of the workspace that the legs are of].
     #[arg(long, value_delimiter = ',', value_name = "ARCH", value_parser = architecture)]
     arch: Vec<Architecture>,
     #[command(flatten)]
     settings: SettingArgs,
 }
 
-impl Workspace {
+impl ConfigurationArgs {
     /// The same as a selection of all platforms.
     pub fn selection(&self) -> Selection {
         Selection {
-            workspace: self.manifest_path.clone().into(),
+            workspace: WorkspacePath { workspace: self.workspace.clone(), manifest_path: None },
             environment: self.environment.clone(),
             targets: Targets { arch: self.arch.clone(), ..Targets::default() },
             settings: self.settings.clone(),

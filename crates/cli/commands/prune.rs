@@ -12,7 +12,7 @@ use crate::{
     output::Output,
     output::blockers,
     output::progress::Progress,
-    publication::Publication,
+    publication::{Publication, WorkspaceNeed},
 };
 
 /// Remove the tags of single architectures, TAG-amd64 and TAG-arm64, that no index needs any more.
@@ -55,7 +55,7 @@ pub fn run(args: PruneArgs, output: &Output) -> Result<ExitCode, CliError> {
         ..Selection::default()
     };
     // What is in the repositories is all that counts.
-    let work = Publication::new(&selection, None, &args.means, &args.registry, true)?;
+    let work = Publication::new(&selection, None, &args.means, &args.registry, &WorkspaceNeed::WithoutDestination)?;
     let progress = Progress::new(output);
     let request = work.request(PublishSource::Workspace)?;
     let request = PublishRequest { tags: args.tag.clone(), dry_run: !args.delete, ..request };

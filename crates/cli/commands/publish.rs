@@ -11,7 +11,7 @@ use crate::{
     error::CliError,
     means::{LayerArgs, Means},
     output::Output,
-    publication::{Publication, show},
+    publication::{Publication, WorkspaceNeed, show},
 };
 
 /// Build the images of locked workspaces and publish them to registries.
@@ -87,7 +87,7 @@ pub fn run(args: PublishArgs, output: &Output) -> Result<ExitCode, CliError> {
         Some((&args.image, &args.layers)),
         &args.means,
         &args.registry,
-        matches!(source, PublishSource::Layout(_)),
+        if args.from.is_some() { &WorkspaceNeed::WithoutDestination } else { &WorkspaceNeed::Always },
     )?;
     let request = args.request(&work, source, dry_run)?;
     let report = work.publish(&request, output)?;
@@ -104,7 +104,7 @@ fn fleet(args: &PublishArgs, dry_run: bool) -> Result<Vec<(Publication, PublishR
     }
     let open = |workspace: &PathBuf| {
         let (selection, image) = (args.selection.of(workspace), Some((&args.image, &args.layers)));
-        let work = Publication::new(&selection, image, &args.means, &args.registry, false)?;
+        let work = Publication::new(&selection, image, &args.means, &args.registry, &WorkspaceNeed::Always)?;
         let request = args.request(&work, PublishSource::Workspace, dry_run)?;
         Ok((work, request))
     };

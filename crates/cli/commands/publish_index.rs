@@ -3,21 +3,22 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
-use pixi_oci_publish::{PublishRequest, PublishSource};
+use pixi_oci_publish::{Legs, PublishRequest, PublishSource};
 
 use crate::{
-    args::{PublishingArgs, Workspace, publishes},
+    args::{ConfigurationArgs, PublishingArgs, publishes},
     error::CliError,
     means::Means,
     output::Output,
-    publication::{Publication, show},
+    publication::{Publication, WorkspaceNeed, show},
 };
 
 /// Join the images that other jobs have published into one index, and put its tags.
 ///
-/// Takes the files that `publish --leg-file` wrote. Every image is fetched by its digest and checked; a tag is never
-/// asked, because it may be from an older run. The index is published only if every required architecture is there:
-/// those of --arch, else of the configuration, else of the lock file. A dry run unless --publish or PUBLISH=1 is given.
+/// Takes the files that `publish --leg-file` wrote, which say where to, under which version and tags, and which
+/// architectures there must be; legs that disagree are refused. Every image is fetched by its digest and checked; a tag
+/// is never asked, because it may be from an older run. No workspace is needed: --workspace adds what legs do not say,
+/// such as a token command. A dry run unless --publish or PUBLISH=1 is given.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
   pixi-oci publish-index --publish amd64.json arm64.json
@@ -27,8 +28,8 @@ pub struct PublishIndexArgs {
     #[arg(required = true, value_name = "LEG")]
     pub legs: Vec<PathBuf>,
     #[command(flatten)]
-    pub workspace: Workspace,
-    /// A tag, instead of the configured ones. Repeatable.
+    pub configuration: ConfigurationArgs,
+    /// A tag, instead of those of the legs. Repeatable.
     #[arg(long, value_name = "TAG")]
     pub tag: Vec<String>,
     /// Publish; without it, and without PUBLISH=1, only say what would be done.
@@ -46,10 +47,12 @@ pub struct PublishIndexArgs {
 /// Runs the command.
 pub fn run(args: PublishIndexArgs, output: &Output) -> Result<ExitCode, CliError> {
     let dry_run = !publishes(args.publish)?;
-    let source = PublishSource::Legs(args.legs.clone());
-    let selection = args.workspace.selection();
-    let work = Publication::new(&selection, None, &args.means, &args.registry, false)?;
-    let request = PublishRequest { tags: args.tag.clone(), dry_run, ..work.request(source)? };
+    let legs = Legs::read(&args.legs)?;
+    let selection = args.configuration.selection();
+    let work = Publication::new(&selection, None, &args.means, &args.registry, &WorkspaceNeed::OfLegs(&legs))?;
+    let request = work.request(PublishSource::Legs(legs))?;
+    let tags = if args.tag.is_empty() { request.tags.clone() } else { args.tag };
+    let request = PublishRequest { tags, dry_run, ..request };
     let report = work.publish(&request, output)?;
     show(&report, args.json, output)
 }

@@ -82,7 +82,7 @@ pub fn content<'a>(
 /// The index that names the legs, and nothing else: their blobs are where they have to be.
 fn of_legs(legs: &[CheckedLeg]) -> Result<Payload<'static>, Error> {
     let children: Vec<_> = legs.iter().map(|leg| (&leg.manifest, &leg.platform)).collect();
-    let annotations = legs.first().map(|leg| leg.leg.index_annotations.clone()).unwrap_or_default();
+    let annotations = legs.first().map(|leg| leg.leg.publication.index_annotations.clone()).unwrap_or_default();
     let bytes = index_document(&children, &annotations)?;
     let root = Descriptor::of(MediaType::ImageIndex, &bytes);
     let images = legs.iter().map(|leg| PublishedImage {

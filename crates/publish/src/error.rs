@@ -66,6 +66,8 @@ pub enum PublishError {
     /// Results of jobs that do not belong together.
     #[error("{} does not belong to the others: {reason}", path.display())]
     LegMismatch { path: PathBuf, reason: String },
+    #[error("there is no leg; give the files that `publish --leg-file` wrote")]
+    NoLegs,
     #[error("cannot read {}; it is what `publish --leg-file` writes", path.display())]
     NoLeg { path: PathBuf, source: std::io::Error },
     #[error("{} is not what `publish --leg-file` writes: {reason}", path.display())]

@@ -25,7 +25,7 @@ pub mod tags;
 
 pub use error::PublishError;
 pub use fleet::check_apart;
-pub use leg::Leg;
+pub use leg::{Leg, Legs};
 pub use planned::plan_publication;
 pub use prune::{PruneReport, PrunedRepository, PrunedTag, prune};
 pub use publish::publish_images;

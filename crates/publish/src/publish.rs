@@ -12,11 +12,11 @@ use pixi_oci_registry::{
 
 use crate::{
     baseline::{remote, say_what_is_there},
-    content::{Payload, content},
+    content::content,
     destination::{Destination, look_up, open},
     early::{EarlyUpload, publish_started},
     error::PublishError,
-    leg::{CheckedLeg, Leg, new_leg, read_legs},
+    leg::write::leg,
     mount,
     refusal::refusal,
     report::PublishReport,
@@ -45,10 +45,10 @@ pub fn publish_images(
         return Err(PublishError::PullRequest { system, change: change.to_owned() });
     }
     let legs = match &request.source {
-        PublishSource::Legs(paths) => read_legs(paths)?,
-        _ => Vec::new(),
+        PublishSource::Legs(legs) => legs.all(),
+        _ => &[],
     };
-    let version = version(request, &legs)?;
+    let version = request.facts.version(request.settings.scheme);
     // What can be known without asking anybody is said before anything is done.
     let first = request.tags(version.as_ref(), &[], &TagsThere::default())?;
     request.facts.hint(request.settings.scheme).iter().for_each(|hint| session.warn(hint.as_str()));
@@ -58,7 +58,7 @@ pub fn publish_images(
         checked => checked?,
     }
 
-    let mut destinations = open(request, &legs, session)?;
+    let mut destinations = open(request, legs, session)?;
     let built = || project.map(|project| project.targets.iter().map(|target| target.architecture).collect());
     let expected: Vec<Architecture> = built().unwrap_or_else(|| Architecture::ALL.to_vec());
     look_up_all(request, version.as_ref(), &expected, project, &mut destinations, session)?;
@@ -74,7 +74,7 @@ pub fn publish_images(
     let layers = remote.as_ref().map(|remote| remote as &dyn Remote);
     let early = EarlyUpload::find(request, &all_tags, &destinations, remote.as_ref(), session);
     let mut ahead = None;
-    let content = content(request, &legs, || {
+    let content = content(request, legs, || {
         let project = project.ok_or(PublishError::NoProject)?;
         let build = |on_layer: OnLayer<'_>| stage(project, None, layers, on_layer, session);
         let Some(early) = early else { return Ok(build(&|_, _| ())?) };
@@ -160,20 +160,6 @@ pub fn publish_images(
     Ok(report)
 }
 
-/// The version; that of legs has to be the one that is published now.
-fn version(request: &PublishRequest, legs: &[CheckedLeg]) -> Result<Option<Version>, PublishError> {
-    let known = request.facts.version(request.settings.scheme);
-    let (Some(leg), PublishSource::Legs(paths)) = (legs.first(), &request.source) else { return Ok(known) };
-    let name = known.as_ref().map(Version::to_string);
-    match (&leg.leg.version, name) {
-        (Some(built), Some(now)) if *built != now => Err(PublishError::LegMismatch {
-            path: paths[0].clone(),
-            reason: format!("it is {built}, and what is published now is {now}"),
-        }),
-        _ => Ok(known),
-    }
-}
-
 /// Files that were changed never take the name of a release or of a commit.
 fn check_tree(request: &PublishRequest, tags: &TagPlan) -> Result<(), PublishError> {
     let builds = matches!(request.source, PublishSource::Workspace | PublishSource::Leg);
@@ -246,16 +232,4 @@ async fn guard(plan: &PushPlan, registry: &Registry, repository: &Repository) ->
         }
     }
     Ok(())
-}
-
-/// For the job that joins: only of what is published wherever it should be.
-fn leg(request: &PublishRequest, report: &PublishReport, content: &Payload<'_>) -> Option<Leg> {
-    if request.source != PublishSource::Leg || request.dry_run || !report.is_complete() {
-        return None;
-    }
-    let stored = content.stored.as_ref()?;
-    let image = stored.images.first()?;
-    let repositories = report.destinations.iter().map(|destination| destination.repository.clone()).collect();
-    let manifest = &image.image.manifest.descriptor;
-    Some(new_leg(report.version.clone(), image.platform.as_ref()?, manifest, repositories, stored.annotations()))
 }

@@ -2,13 +2,12 @@
 
 pub mod settings;
 
-use std::path::PathBuf;
-
 use pixi_oci_image::Architecture;
 use pixi_oci_project::VersionFacts;
 
 use crate::{
     error::PublishError,
+    leg::Legs,
     request::settings::Settings,
     tags::{TagPlan, TagPlanInput, TagsThere, Version, tag_plan},
 };
@@ -73,6 +72,6 @@ pub enum PublishSource {
     Leg,
     /// What is in an OCI layout, `oci:DIR[:TAG]` or `oci:DIR@DIGEST`, as it is.
     Layout(String),
-    /// An index of images that are in the repositories already: files with a [`Leg`](super::Leg) each.
-    Legs(Vec<PathBuf>),
+    /// An index of images that are in the repositories already: what their jobs left.
+    Legs(Legs),
 }

@@ -8,7 +8,7 @@ use pixi_oci_registry::{Repository, RepositoryRef};
 use pixi_oci_store::base::BaseRef;
 use pixi_oci_workspace::OciConfig;
 
-use crate::error::PublishError;
+use crate::{error::PublishError, leg::Legs};
 use pixi_oci_project::{Declared, Inputs, Session, version::scheme};
 
 /// The tags where none are configured.
@@ -63,7 +63,7 @@ impl Settings {
         })
     }
 
-    /// Settings of the command line alone, for a layout that is published without a workspace.
+    /// Settings of the command line alone, for what is published without a workspace.
     ///
     /// # Errors
     ///
@@ -74,18 +74,26 @@ impl Settings {
         Ok(Self { required, ..Self::of_config(&inputs.overrides)? })
     }
 
-    /// Settings for legs: where neither command line nor configuration name architectures, the lock file does.
+    /// Settings of a leg: its index needs the architectures that are configured, else those of the lock file.
     ///
     /// # Errors
     ///
     /// As [`of`](Self::of); the lock file cannot be read.
-    pub fn for_legs(declared: &Declared, session: &Session) -> Result<Self, PublishError> {
-        let settings = Self::of(declared)?;
-        let required = match settings.required {
-            Some(required) => required,
-            None => (declared.locked_architectures(session)?, "the lock file"),
+    pub fn for_leg(declared: &Declared, session: &Session) -> Result<Self, PublishError> {
+        let required = match &declared.configuration.architectures[..] {
+            [] => (declared.locked_architectures(session)?, "the lock file"),
+            configured => (configured.to_vec(), "`arch`"),
         };
-        Ok(Self { required: Some(required), ..settings })
+        Ok(Self { required: Some(required), ..Self::of(declared)? })
+    }
+
+    /// These settings for the index of legs, which need what their workspace said unless --arch says otherwise.
+    pub fn for_legs(self, legs: &Legs, chosen: &[Architecture]) -> Self {
+        let required = match chosen {
+            [] => (legs.architectures().to_vec(), "the workspace of the legs"),
+            chosen => (chosen.to_vec(), "--arch"),
+        };
+        Self { suffix: legs.publication().suffix.clone(), required: Some(required), ..self }
     }
 
     fn of_config(oci: &OciConfig) -> Result<Self, PublishError> {
