@@ -90,39 +90,7 @@ requests
 [ "$(said second 'r["digest"]')" = "$index" ] || fail "the second time is another image"
 
 # One package changes, a noarch one: its layer, which both architectures have, and the small ones above all packages.
-python3 - "$channel" "$work/ws/pixi.lock" <<'PY'
-import glob, hashlib, io, json, os, re, sys, tarfile
-channel, lock = sys.argv[1:]
-[old] = glob.glob(f"{channel}/noarch/click-*.tar.bz2")
-members = [(member, archive.extractfile(member).read() if member.isreg() else None)
-           for archive in [tarfile.open(old)] for member in archive]
-changed = b"\n# changed\n"
-name = next(member.name for member, data in members if member.name.endswith("/click/core.py"))
-data = next(data for member, data in members if member.name == name) + changed
-new = os.path.join(os.path.dirname(lock), "channel/noarch", os.path.basename(old))
-os.makedirs(os.path.dirname(new))
-with tarfile.open(new, "w:bz2") as archive:
-    for member, content in members:
-        if member.name == name:
-            content = data
-        if member.name == "info/paths.json":
-            paths = json.loads(content)
-            for path in paths["paths"]:
-                if path["_path"] == name:
-                    path |= {"sha256": hashlib.sha256(data).hexdigest(), "size_in_bytes": len(data)}
-            content = json.dumps(paths).encode()
-        member.size = len(content or b"")
-        archive.addfile(member, content and io.BytesIO(content))
-text, archive = open(lock).read(), open(new, "rb").read()
-hashes = {kind: (getattr(hashlib, kind)(open(old, "rb").read()).hexdigest(), getattr(hashlib, kind)(archive).hexdigest())
-          for kind in ("sha256", "md5")}
-for before, after in hashes.values():
-    text = text.replace(before, after)
-text = text.replace(old, "./channel/noarch/" + os.path.basename(old))
-entry = re.search(r"^- conda: \./channel/noarch/click.*?(?=^- )", text, re.M | re.S)[0]
-text = text.replace(entry, re.sub(r"^  size: \d+", f"  size: {len(archive)}", entry, flags=re.M))
-open(lock, "w").write(text)
-PY
+tests/lib/change-package "$channel" "$work/ws"
 publish 1.0.1 third
 requests
 python3 - "$work/first.json" "$work/third.json" "$(($(stored) - before))" "$(count "$uploads")" <<'PY' || fail "too much was sent"
