@@ -74,7 +74,7 @@ pub enum Error {
     BaseInTheWay { base: String, path: String },
     /// The prefix is in use: what is there would be mixed with our packages.
     #[error(
-        "base image {base} has {path} already, and an environment cannot be put over another one; choose another --prefix, or \
+        "base image {base} has {path} already, and an environment cannot be put over another one; choose another `prefix`, or \
          a base without it"
     )]
     BasePrefixInUse { base: String, path: String },
