@@ -92,6 +92,10 @@ async fn prune_one(
             registry.delete_manifest(&staged.digest).await?;
             gone.push(staged.digest);
         }
+        // go-containerregistry's keeps the names of what is gone.
+        if reason.is_none() && !request.dry_run && registry.head_manifest(&tag).await?.is_some() {
+            registry.delete_tag(&tag).await?;
+        }
         pruned.push(PrunedTag { tag, digest: staged.digest, removed: reason.is_none(), reason });
     }
     Ok(())
