@@ -32,6 +32,20 @@ fn tags_of_ci_systems_are_releases_and_branches_are_not() {
 }
 
 #[test]
+fn of_releases_that_are_published_at_once_the_newest_has_latest() {
+    let Some(registry) = docker() else { return };
+    let sandbox = sandbox();
+    let publish = |number: usize| {
+        let version = format!("1.0.{number}");
+        run(&sandbox, &registry, &[("VERSION", &version)], &["--publish"]).success();
+    };
+    std::thread::scope(|scope| (1..=6).for_each(|number| drop(scope.spawn(move || publish(number)))));
+    let found = checker::check(&registry.address).sound();
+    assert_eq!(found.tags.len(), 6 * 2 + 1);
+    assert_eq!(found.tags["app:latest"], found.tags["app:1.0.6"]);
+}
+
+#[test]
 fn a_pull_request_publishes_nothing() {
     let Some(registry) = docker() else { return };
     let sandbox = sandbox();

@@ -40,14 +40,15 @@ pub struct Connection {
 
 /// Reads from the indexes themselves whether tags that the plan would put are releases or aliases: a name does not tell.
 pub async fn look_up(
-    open: &Connection,
+    registry: &Registry,
+    there: TagsThere,
     tags: impl Fn(&TagsThere) -> Result<TagPlan, PublishError>,
 ) -> Result<TagsThere, Error> {
-    let mut known = TagsThere { versions: Default::default(), ..open.known.clone() };
+    let mut known = TagsThere { versions: Default::default(), ..there };
     // Whoever asks for the plan says what is wrong with it.
     let Ok(plan) = tags(&known) else { return Ok(known) };
     for tag in to_look_up(&plan, &known.tags) {
-        let bytes = match open.registry.manifest(&tag).await {
+        let bytes = match registry.manifest(&tag).await {
             // It may be gone by now.
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
             read => read?.1,

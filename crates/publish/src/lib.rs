@@ -20,6 +20,7 @@ mod publish;
 mod refusal;
 mod report;
 mod request;
+mod settle;
 mod since;
 pub mod tags;
 

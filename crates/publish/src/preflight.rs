@@ -93,7 +93,8 @@ impl Preflight<'_> {
                     let architectures: Vec<_> = wanted.images.iter().map(|(architecture, _)| *architecture).collect();
                     // Without a version nobody knows the tags.
                     let plan = |known: &TagsThere| self.request.tags(self.version.as_ref(), &architectures, known);
-                    let known = self.session.run(look_up(open, plan))?.unwrap_or_default();
+                    let known =
+                        self.session.run(look_up(&open.registry, open.known.clone(), plan))?.unwrap_or_default();
                     let tags = plan(&known).ok();
                     if let Some(tags) = &tags {
                         refusal = self.refusal(project, tags, &destination.repository, open)?;

@@ -23,6 +23,7 @@ use crate::{
     report::outcome::{blocked, destination_report, unchecked},
     request::PublishRequest,
     request::PublishSource,
+    settle::settle,
 };
 use pixi_oci_pipeline::{OnLayer, Pushed, Remote, is_unpinned};
 use pixi_oci_plan::stage;
@@ -120,7 +121,7 @@ pub fn publish_images(
     let mut served: Vec<Repository> = Vec::new();
     let sent = Pushed::open(&session.caches.dir);
     for destination in &mut destinations {
-        let Some((mut plan, tags)) = destination.plan.take() else { continue };
+        let Some((mut plan, mut tags)) = destination.plan.take() else { continue };
         let Ok(open) = &destination.state else {
             report.destinations.push(unchecked(&destination.repository, &content, &plan, &tags));
             continue;
@@ -143,7 +144,13 @@ pub fn publish_images(
         plan.mount_from.extend(from);
         let pushed = match failure {
             Some(error) => Err(error),
-            None => session.run(push(&plan, &open.registry))?,
+            None => session.run(async {
+                let pushed = push(&plan, &open.registry).await?;
+                let planned = |known: &TagsThere| request.tags(version.as_ref(), &architectures, known);
+                let kept = settle(&plan, &pushed, &open.registry, planned).await?;
+                tags.kept.extend(kept);
+                Ok(pushed)
+            })?,
         };
         let linked = remote.as_ref().map(|remote| remote.linked(&destination.repository)).unwrap_or_default();
         let pushed = pushed.map(|pushed| mount::with_linked(pushed, &linked));
@@ -183,7 +190,9 @@ fn look_up_all(
 ) -> Result<(), PublishError> {
     for Destination { repository, state, .. } in destinations {
         let Ok(open) = state else { continue };
-        match session.run(look_up(open, |known| request.tags(version, architectures, known)))? {
+        match session
+            .run(look_up(&open.registry, open.known.clone(), |known| request.tags(version, architectures, known)))?
+        {
             Ok(known) => open.known = known,
             Err(error) => {
                 *state = Err(error);

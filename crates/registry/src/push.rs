@@ -72,7 +72,7 @@ pub async fn push(plan: &PushPlan, registry: &Registry) -> Result<PushReport, Er
         }
         let document = documents.get(&step.target).ok_or_else(|| step.unknown_target())?;
         if !plan.dry_run && tag.old != Some(step.target) {
-            put_tag(step, document, plan, registry, names_index(tag)).await?;
+            put_tag(step, document, plan, registry, tag.old, names_index(tag)).await?;
             registry.say(Event::Tagged { tag: step.tag.clone(), digest: step.target });
         }
     }
@@ -155,12 +155,13 @@ async fn put_index(plan: &PushPlan, registry: &Registry, report: &mut PushReport
     }
 }
 
-/// Moves a tag and looks where it is then. Gitea 1.25.0 answered 201 and left it where it was (gitea#35853).
+/// Moves a tag from `old` and looks where it is then. Gitea 1.25.0 answered 201 and left it where it was (gitea#35853).
 async fn put_tag(
     step: &TagStep,
     document: &Document,
     plan: &PushPlan,
     registry: &Registry,
+    old: Option<Digest>,
     whole: bool,
 ) -> Result<(), Error> {
     if step.rule == TagRule::Immutable {
@@ -179,10 +180,11 @@ async fn put_tag(
     } else {
         registry.head_manifest(&step.tag).await?.map(|found| found.digest)
     };
-    if found == Some(step.target) {
-        return Ok(());
-    }
+    let overtaken = |found: Digest| step.rule != TagRule::Immutable && Some(found) != old;
     let found = match found {
+        Some(found) if found == step.target => return Ok(()),
+        // Somebody else moved it after us.
+        Some(found) if overtaken(found) => return Ok(()),
         Some(found) => format!("the registry confirmed it and has {found}"),
         None => "the registry confirmed it and does not have it".into(),
     };

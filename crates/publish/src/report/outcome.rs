@@ -81,7 +81,7 @@ pub fn destination_report(
     let bytes = if request.dry_run { content.bytes_of(&pushed.uploaded) } else { pushed.bytes };
     DestinationReport {
         reference: Some(format!("{repository}@{}", content.root.digest)),
-        tags: pushed.tags.iter().map(tag).collect(),
+        tags: pushed.tags.iter().filter(|tag| !tags.kept.iter().any(|kept| kept.tag == tag.tag)).map(tag).collect(),
         kept: kept(tags),
         uploaded: pushed.uploaded,
         mounted: pushed.mounted,

@@ -45,8 +45,8 @@ pub struct Kept {
 /// Why a tag stays where it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeptReason {
-    /// This release is newer, and there already.
-    Newer(Release),
+    /// This release is newer, and there already, under this tag.
+    Newer(Release, String),
     /// Only releases have such a tag: the version or branch just happens to be called so.
     OfReleases,
     /// A release is called so, and a release never changes.
@@ -58,7 +58,7 @@ pub enum KeptReason {
 impl fmt::Display for KeptReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Newer(release) => write!(f, "release {release} is there and newer"),
+            Self::Newer(release, _) => write!(f, "release {release} is there and newer"),
             Self::OfReleases => f.write_str("only releases have such a tag"),
             Self::IsRelease => f.write_str("a release has this name, and releases never change"),
             Self::Missing(part) => write!(f, "the release has no {part}"),
@@ -106,7 +106,7 @@ pub fn tag_plan(input: &TagPlanInput<'_>) -> Result<TagPlan, TagError> {
         }
         let reason = match of_release {
             OfRelease::Newest(numbers) if numbers > 0 && is_of_release(input, &tag) => Some(KeptReason::IsRelease),
-            OfRelease::Newest(numbers) => newer(input, numbers).map(KeptReason::Newer),
+            OfRelease::Newest(numbers) => newer(input, numbers).map(|(release, tag)| KeptReason::Newer(release, tag)),
             OfRelease::Never | OfRelease::Version if is_reserved(input, &tag) => Some(KeptReason::OfReleases),
             OfRelease::Own | OfRelease::Never | OfRelease::Version => None,
         };
@@ -156,8 +156,8 @@ fn is_reserved(input: &TagPlanInput<'_>, tag: &str) -> bool {
     is_latest(tag, input.suffix) || is_numbers(bare) || release_of_tag(bare, input.scheme).is_some()
 }
 
-/// A release that is in the repository, newer than this one, and has the same first `numbers` numbers.
-fn newer(input: &TagPlanInput<'_>, numbers: usize) -> Option<Release> {
+/// A release that is in the repository, newer than this one, and has the same first `numbers` numbers; with its tag.
+fn newer(input: &TagPlanInput<'_>, numbers: usize) -> Option<(Release, String)> {
     let release = input.version.and_then(Version::release)?;
     let own: Vec<TagTemplate> = input
         .templates
@@ -169,8 +169,8 @@ fn newer(input: &TagPlanInput<'_>, numbers: usize) -> Option<Release> {
         [] => release_of_tag(tag, input.scheme),
         templates => templates.iter().find_map(|template| template.release_in(tag, input.scheme)),
     };
-    let known = input.existing.iter().filter_map(read);
-    let newer = known.filter(|other| other.order(release).is_gt() && other.is_of_line(release, numbers));
+    let known = input.existing.iter().filter_map(|tag| Some((read(tag)?, tag.clone())));
+    let newer = known.filter(|(other, _)| other.order(release).is_gt() && other.is_of_line(release, numbers));
     // An alias counts as what it begins with, so that of equal ones the whole release is named.
-    newer.max_by(|a, b| a.order(b).then(a.len().cmp(&b.len())))
+    newer.max_by(|(a, _), (b, _)| a.order(b).then(a.len().cmp(&b.len())))
 }
