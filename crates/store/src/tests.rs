@@ -6,3 +6,4 @@ mod fixture;
 mod interop;
 mod layout;
 mod memory;
+mod two_readers;
