@@ -11,13 +11,6 @@ pub enum Error {
     #[error(transparent)]
     Project(pixi_oci_project::Error),
     #[error(transparent)]
-    Request(#[from] pixi_oci_project::RequestError),
-    #[error(transparent)]
-    Prefix(#[from] pixi_oci_package::PrefixError),
-    /// An archive that is not there.
-    #[error(transparent)]
-    Fetch(#[from] pixi_oci_fetch::Error),
-    #[error(transparent)]
     Package(#[from] pixi_oci_package::Error),
     #[error("cannot make a layer")]
     Layer(#[from] pixi_oci_layer::Error),
@@ -30,9 +23,6 @@ pub enum Error {
     /// The destination's name.
     #[error(transparent)]
     Destination(#[from] pixi_oci_store::ParseDestinationError),
-    /// The base image.
-    #[error(transparent)]
-    Base(#[from] pixi_oci_store::base::BaseError),
     /// The number of layers.
     #[error(transparent)]
     TooFewLayers(#[from] crate::layers::grouping::TooFewLayers),
@@ -121,35 +111,31 @@ impl From<pixi_oci_project::Error> for Error {
         match error {
             pixi_oci_project::Error::Interrupted => Self::Interrupted,
             pixi_oci_project::Error::Io { action, path, source } => Self::Io { action, path, source },
-            pixi_oci_project::Error::Base(error) => Self::Base(error),
             error => Self::Project(error),
         }
     }
 }
 
-impl From<pixi_oci_lock::Error> for Error {
-    fn from(error: pixi_oci_lock::Error) -> Self {
-        Self::Project(error.into())
-    }
+macro_rules! from_project {
+    ($($error:ty),* $(,)?) => {$(
+        impl From<$error> for Error {
+            fn from(error: $error) -> Self {
+                Self::from(pixi_oci_project::Error::from(error))
+            }
+        }
+    )*};
 }
 
-impl From<pixi_oci_workspace::Error> for Error {
-    fn from(error: pixi_oci_workspace::Error) -> Self {
-        Self::Project(error.into())
-    }
-}
+from_project!(
+    pixi_oci_fetch::Error,
+    pixi_oci_lock::Error,
+    pixi_oci_package::PrefixError,
+    pixi_oci_project::RequestError,
+    pixi_oci_store::base::BaseError,
+    pixi_oci_workspace::Error,
+);
 
 /// The error with its causes, as one line.
-pub fn in_one_line(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        // Many errors show their source in their own text.
-        if !text.contains(&cause_text) {
-            text.push_str(&format!(": {cause_text}"));
-        }
-        source = cause.source();
-    }
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+pub fn in_one_line(error: &(dyn std::error::Error + 'static)) -> String {
+    pixi_oci_net::cause(error).split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -118,7 +118,9 @@ fn base(
     }
     match Base::of_target(workshop.project, target, workshop.session) {
         Ok(base) => Ok(Some(base)),
-        Err(pixi_oci_pipeline::Error::Base(error)) if matches!(reference, BaseRef::Registry(_)) => {
+        Err(pixi_oci_pipeline::Error::Project(pixi_oci_project::Error::Base(error)))
+            if matches!(reference, BaseRef::Registry(_)) =>
+        {
             if !moves {
                 let message = format!("base image {name} is not on this machine; build once ({error})");
                 reasons.push(Unpredicted { reason: Reason::BaseNotHere, message });

@@ -8,7 +8,7 @@ use std::{
 
 use pixi_oci_platform::find_program;
 
-use crate::Error;
+use crate::{Error, log::printable};
 
 /// How much of an engine's complaint an error repeats, in characters.
 const MAX_OUTPUT: usize = 2000;
@@ -36,6 +36,7 @@ pub fn load(program: &Path, archive: &Path) -> Result<String, Error> {
         .map_err(Error::io(format!("run {}", program.display())))?;
     if !output.status.success() {
         let said = printable(&output.stderr);
+        let said = said.trim();
         let tail = said.chars().count().saturating_sub(MAX_OUTPUT);
         return Err(Error::Load {
             program: program.to_owned(),
@@ -44,13 +45,7 @@ pub fn load(program: &Path, archive: &Path) -> Result<String, Error> {
             output: said.chars().skip(tail).collect(),
         });
     }
-    Ok(printable(&output.stdout))
-}
-
-/// Text without terminal escapes.
-fn printable(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    text.trim().chars().filter(|c| *c == '\n' || !c.is_control()).collect()
+    Ok(printable(&output.stdout).trim().to_owned())
 }
 
 #[cfg(test)]

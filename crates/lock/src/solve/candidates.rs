@@ -1,7 +1,7 @@
 //! The packages that channels offer: rattler's gateway (sharded repodata, zst, bz2, plain JSON, local directories), with our
 //! client and our cache.
 
-use std::{error::Error as _, num::NonZeroUsize, path::Path};
+use std::{num::NonZeroUsize, path::Path};
 
 use rattler_conda_types::{Channel, MatchSpec, PackageName, PackageNameMatcher, RepoDataRecord, Subdir};
 use rattler_repodata_gateway::{
@@ -10,7 +10,7 @@ use rattler_repodata_gateway::{
 };
 
 use super::{error::SolveError, guard::Guard, input::SolveInput, problem};
-use pixi_oci_net::{Client, redact, redact_text};
+use pixi_oci_net::{Client, cause, redact, redact_text};
 
 /// Reads channels; what was read once is kept for as long as this lives, and on disk.
 #[derive(Clone)]
@@ -148,15 +148,5 @@ pub(super) fn channel_names(channels: &[Channel]) -> Vec<String> {
 
 /// An error and its causes in one line. A cause that repeats what was said is left out.
 fn with_causes(error: &GatewayError) -> String {
-    let mut text = redact_text(&error.to_string());
-    let mut source = error.source();
-    while let Some(error) = source {
-        let cause = redact_text(&error.to_string());
-        if !text.contains(&cause) {
-            text.push_str(": ");
-            text.push_str(&cause);
-        }
-        source = error.source();
-    }
-    text.replace('\n', " ")
+    cause(error).replace('\n', " ")
 }

@@ -9,7 +9,7 @@ use pixi_oci_podman::{Account, Session, SessionOptions};
 
 use super::{
     BuildError,
-    conversation::{Check, DRIVER, Order, Run, build},
+    conversation::{DRIVER, Run, build},
 };
 
 /// podman with a storage of its own, which goes away with it.
@@ -42,18 +42,9 @@ impl Podman {
         Ok(self.0.podman().pull(parent, &Self::directory(architecture), Some(tag), architecture)?)
     }
 
-    /// Builds the wheel of the source in `tar` into `directory` in a container of an image, and gives its path. `check`
-    /// judges what the backend wants before it builds.
-    pub fn build(
-        &self,
-        image: &str,
-        run: &Run<'_>,
-        order: &Order,
-        tar: &mut File,
-        directory: &Path,
-        check: Check<'_>,
-    ) -> Result<PathBuf, BuildError> {
+    /// Builds the wheel of the source in `tar` in a container of an image, and gives its path.
+    pub fn build(&self, image: &str, run: &Run<'_>, tar: &mut File) -> Result<PathBuf, BuildError> {
         let command = self.0.conversation(image, &run.variables("/tmp/pixi-oci/home"), &[run.python, "-c", DRIVER]);
-        build(command, run, order, tar, directory, check)
+        build(command, run, tar)
     }
 }

@@ -69,6 +69,10 @@ pub struct Run<'a> {
     pub interrupted: &'a AtomicBool,
     /// Whether the build leads a process group of its own, which ends with it.
     pub group: bool,
+    pub order: &'a Order,
+    /// Where the wheel goes.
+    pub directory: &'a Path,
+    pub check: Check<'a>,
 }
 
 /// Judges what a backend wants before it builds.
@@ -96,24 +100,17 @@ impl Run<'_> {
     }
 }
 
-/// Builds the wheel of the source in `tar` into `directory` with a command that runs [`DRIVER`], and gives its path.
-pub fn build(
-    mut command: Command,
-    run: &Run<'_>,
-    order: &Order,
-    tar: &mut File,
-    directory: &Path,
-    check: Check<'_>,
-) -> Result<PathBuf, BuildError> {
+/// Builds the wheel of the source in `tar` with a command that runs [`DRIVER`], and gives its path.
+pub fn build(mut command: Command, run: &Run<'_>, tar: &mut File) -> Result<PathBuf, BuildError> {
     let io = |source| BuildError::Io { package: run.package.to_owned(), source };
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(io)?;
     let said = child.stderr.take().map(tail);
     let answered = Cell::new(false);
     let check = |requires: &[String]| {
         answered.set(true);
-        check(requires)
+        (run.check)(requires)
     };
-    let result = converse(&mut child, run, order, tar, directory, &check);
+    let result = converse(&mut child, &Run { check: &check, ..*run }, tar);
     // The end of its input ends the container, if it has not ended.
     drop(child.stdin.take());
     if result.is_err() {
@@ -138,23 +135,16 @@ pub fn build(
 }
 
 /// The conversation with the driver.
-fn converse(
-    child: &mut Child,
-    run: &Run<'_>,
-    order: &Order,
-    tar: &mut File,
-    directory: &Path,
-    check: Check<'_>,
-) -> Result<PathBuf, BuildError> {
+fn converse(child: &mut Child, run: &Run<'_>, tar: &mut File) -> Result<PathBuf, BuildError> {
     let io = |source| BuildError::Io { package: run.package.to_owned(), source };
     let closed = || io(io::Error::other("a pipe is missing"));
     let mut input = child.stdin.take().ok_or_else(closed)?;
     let output = child.stdout.take().ok_or_else(closed)?;
-    let path = directory.join("wheel");
+    let path = run.directory.join("wheel");
     let mut file = File::create(&path).map_err(io)?;
     tar.rewind().map_err(io)?;
     let mut tar = tar.try_clone().map_err(io)?;
-    let line = serde_json::to_string(order).map_err(|error| io(error.into()))?;
+    let line = serde_json::to_string(run.order).map_err(|error| io(error.into()))?;
     let (orders, ordered) = mpsc::channel::<()>();
     // Waits for the order to go, and for the end: its pipe closes when this function is left.
     let writer = std::thread::spawn(move || -> io::Result<()> {
@@ -191,12 +181,12 @@ fn converse(
     let result = loop {
         match answered.recv_timeout(POLL) {
             Ok(Ok(Answer::Wants(requires))) => {
-                if let Err(error) = check(&requires) {
+                if let Err(error) = (run.check)(&requires) {
                     break Err(error);
                 }
                 let _ = orders.send(());
             }
-            Ok(Ok(Answer::Made(name))) => break named(run, directory, &path, &name),
+            Ok(Ok(Answer::Made(name))) => break named(run, &path, &name),
             Ok(Err(error)) => break Err(io(error)),
             Err(mpsc::RecvTimeoutError::Disconnected) => break Err(io(io::ErrorKind::UnexpectedEof.into())),
             Err(mpsc::RecvTimeoutError::Timeout) if run.interrupted.load(Ordering::Relaxed) => {
@@ -221,12 +211,12 @@ enum Answer {
 }
 
 /// Gives the wheel its name, which must be one and nothing else.
-fn named(run: &Run<'_>, directory: &Path, path: &Path, name: &str) -> Result<PathBuf, BuildError> {
+fn named(run: &Run<'_>, path: &Path, name: &str) -> Result<PathBuf, BuildError> {
     let sound = name.ends_with(".whl") && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.+!".contains(c));
     if !sound {
         return Err(BuildError::Name { package: run.package.to_owned(), name: name.escape_debug().to_string() });
     }
-    let named = directory.join(name);
+    let named = run.directory.join(name);
     std::fs::rename(path, &named).map_err(|source| BuildError::Io { package: run.package.to_owned(), source })?;
     Ok(named)
 }

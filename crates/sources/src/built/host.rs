@@ -13,7 +13,7 @@ use pixi_oci_platform::{ISOLATED, Links, read_text};
 
 use super::{
     BuildError,
-    conversation::{Check, DRIVER, Order, Run, build},
+    conversation::{DRIVER, Run, build},
 };
 
 /// Where shells and programs that no package has are looked for. A build must not depend on the `PATH` of who calls us.
@@ -52,19 +52,12 @@ impl Host {
     }
 
     /// As an image of a container builds.
-    pub fn build(
-        &self,
-        run: &Run<'_>,
-        order: &Order,
-        tar: &mut File,
-        directory: &Path,
-        check: Check<'_>,
-    ) -> Result<PathBuf, BuildError> {
+    pub fn build(&self, run: &Run<'_>, tar: &mut File) -> Result<PathBuf, BuildError> {
         let io = |source| BuildError::Io { package: run.package.to_owned(), source };
         let place = self.directory.join("build");
         std::fs::create_dir(&place).map_err(io)?;
         let made = std::fs::create_dir(place.join("tmp")).map_err(io);
-        let path = made.and_then(|()| build(self.command(run, &place), run, order, tar, directory, check));
+        let path = made.and_then(|()| build(self.command(run, &place), run, tar));
         std::fs::remove_dir_all(&place).map_err(io)?;
         path
     }

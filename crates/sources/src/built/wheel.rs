@@ -114,21 +114,24 @@ impl Builds<'_> {
         let directory = self.cache.build_directory().map_err(failed)?;
         let (name, platform) = (source.name.clone(), target.platform.name.clone());
         self.means.session.emit(Event::SourceStarted { name, platform });
+        let check = |requires: &[String]| installed.check(&source.name, requires);
         let run = Run {
             package: &source.name,
             python: &format!("{}/{}", self.prefix(), python.executable),
             group: self.place == BuildPlace::Host,
             epoch: self.epoch(),
             interrupted: &self.means.session.cancelled,
+            order: &tar.order,
+            directory: directory.path(),
+            check: &check,
         };
         let mut file = open(&tar.path, Links::Refuse).map_err(failed)?;
-        let check = |requires: &[String]| installed.check(&source.name, requires);
         let path = match environment {
             Environment::Container(image) => {
                 let podman = self.podman.as_ref().ok_or(SourceError::Interrupted)?;
-                podman.build(image, &run, &tar.order, &mut file, directory.path(), &check)?
+                podman.build(image, &run, &mut file)?
             }
-            Environment::Host(host) => host.build(&run, &tar.order, &mut file, directory.path(), &check)?,
+            Environment::Host(host) => host.build(&run, &mut file)?,
         };
         Ok(Ok((directory, path)))
     }

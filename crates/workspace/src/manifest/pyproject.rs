@@ -90,7 +90,13 @@ struct Groups<'a> {
     steps: Cell<usize>,
 }
 
-impl Groups<'_> {
+impl<'a> Groups<'a> {
+    /// The entries of a group; none where there is no such group.
+    fn entries(section: &Section<'a>, group: &str) -> Result<Vec<Element<'a>>, ManifestError> {
+        let Some(key) = section.keys().find(|key| normalized(key) == normalized(group)) else { return Ok(Vec::new()) };
+        Ok(section.list(key)?.unwrap_or_default())
+    }
+
     fn step(&self, entry: &Element<'_>) -> Result<(), ManifestError> {
         self.steps.set(self.steps.get() + 1);
         if self.steps.get() > MAX_STEPS {
@@ -108,8 +114,7 @@ impl Groups<'_> {
         depth: usize,
     ) -> Result<(), ManifestError> {
         let Some(section) = &self.optional else { return Ok(()) };
-        let Some(key) = section.keys().find(|key| normalized(key) == normalized(group)) else { return Ok(()) };
-        for entry in section.list(key)?.unwrap_or_default() {
+        for entry in Self::entries(section, group)? {
             self.step(&entry)?;
             let requirement = parse(&entry, feature)?;
             if self.name.as_ref() != Some(&requirement.name) {
@@ -135,8 +140,7 @@ impl Groups<'_> {
         depth: usize,
     ) -> Result<(), ManifestError> {
         let Some(section) = &self.dependency else { return Ok(()) };
-        let Some(key) = section.keys().find(|key| normalized(key) == normalized(group)) else { return Ok(()) };
-        for entry in section.list(key)?.unwrap_or_default() {
+        for entry in Self::entries(section, group)? {
             self.step(&entry)?;
             let Element::Table(table) = &entry else {
                 list.push(parse(&entry, feature)?);

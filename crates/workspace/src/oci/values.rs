@@ -1,12 +1,19 @@
 //! The values of `[tool.pixi-oci]` that are more than text.
 
+mod include;
+mod text;
+
+pub use include::Include;
+pub(super) use include::MODE;
+
 use std::{collections::BTreeMap, fmt};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
+    de::{Error, MapAccess, SeqAccess, Visitor},
 };
 
+use self::text::{List, Text};
 use crate::{VirtualPackage, split_plain};
 
 /// A port, written `8080` or `53/udp`.
@@ -34,36 +41,6 @@ impl fmt::Display for Port {
             Protocol::Sctp => "sctp",
         };
         write!(f, "{}/{protocol}", self.number)
-    }
-}
-
-/// Application files to include: `"SRC"`, `"SRC -> DEST"` or `{ src, dest, mode }`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Include {
-    /// A path or glob relative to the workspace.
-    pub source: String,
-    /// Relative to the working directory, or absolute. `None`: the same relative path.
-    pub destination: Option<String>,
-    /// At most 0o777. `None`: by the executable bit of each file.
-    pub mode: Option<u32>,
-}
-
-impl std::str::FromStr for Include {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (source, destination) = match text.split_once("->") {
-            Some((source, destination)) => (source, Some(destination.trim().to_owned())),
-            None => (text, None),
-        };
-        Self { source: source.trim().to_owned(), destination, mode: None }.checked()
-    }
-}
-
-impl Include {
-    fn checked(self) -> Result<Self, &'static str> {
-        let empty = self.source.is_empty() || self.destination.as_deref() == Some("");
-        if empty { Err("a path is empty; write \"SRC\" or \"SRC -> DEST\"") } else { Ok(self) }
     }
 }
 
@@ -130,68 +107,6 @@ fn variable<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Err
         _ => Err("a token is written \"env:NAME\": the variable of the environment that has it".to_owned()),
     };
     from.deserialize_any(Text { expecting: "a string", numbers: false, parse }).map(Some)
-}
-
-/// Reads a text. What is wrong with it is found while it is visited, so that the error points at it, also in a list.
-struct Text<T> {
-    expecting: &'static str,
-    /// Whether a whole number is taken for its digits.
-    numbers: bool,
-    parse: fn(&str) -> Result<T, String>,
-}
-
-impl<T> Copy for Text<T> {}
-
-impl<T> Clone for Text<T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T> Visitor<'_> for Text<T> {
-    type Value = T;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.expecting)
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
-        (self.parse)(text).map_err(E::custom)
-    }
-
-    fn visit_i64<E: Error>(self, number: i64) -> Result<T, E> {
-        match self.numbers {
-            true => self.visit_str(&number.to_string()),
-            false => Err(E::invalid_type(serde::de::Unexpected::Signed(number), &self)),
-        }
-    }
-}
-
-impl<'de, T> DeserializeSeed<'de> for Text<T> {
-    type Value = T;
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<T, D::Error> {
-        from.deserialize_any(self)
-    }
-}
-
-/// A list of them.
-struct List<T>(Text<T>);
-
-impl<'de, T> Visitor<'de> for List<T> {
-    type Value = Vec<T>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Vec<T>, A::Error> {
-        let mut list = Vec::new();
-        while let Some(element) = elements.next_element_seed(self.0)? {
-            list.push(element);
-        }
-        Ok(list)
-    }
 }
 
 impl<'de> Deserialize<'de> for Port {
@@ -341,68 +256,6 @@ pub(super) fn hashes<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<Stri
     let hashes = BTreeMap::<String, Sha256>::deserialize(from)?;
     Ok(hashes.into_iter().map(|(name, hash)| (name, hash.0)).collect())
 }
-
-impl<'de> Deserialize<'de> for Include {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_any(IncludeVisitor)
-    }
-}
-
-/// An include as a table.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct IncludeTable {
-    src: String,
-    dest: Option<String>,
-    #[serde(default, deserialize_with = "mode")]
-    mode: Option<u32>,
-}
-
-struct IncludeVisitor;
-
-impl<'de> Visitor<'de> for IncludeVisitor {
-    type Value = Include;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("\"SRC\", \"SRC -> DEST\" or { src = … }")
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Include, E> {
-        text.parse().map_err(E::custom)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<Include, A::Error> {
-        let IncludeTable { src, dest, mode } = IncludeTable::deserialize(MapAccessDeserializer::new(table))?;
-        Include { source: src, destination: dest, mode }.checked().map_err(A::Error::custom)
-    }
-}
-
-/// `"0755"` or `0o755`; that an integer is written in octal is checked by [`super::read`], which sees how it is written.
-fn mode<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
-    struct Mode;
-
-    impl Visitor<'_> for Mode {
-        type Value = u32;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str(MODE)
-        }
-
-        fn visit_str<E: Error>(self, text: &str) -> Result<u32, E> {
-            let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777);
-            mode.ok_or_else(|| E::custom(format!("expected {MODE}")))
-        }
-
-        fn visit_i64<E: Error>(self, number: i64) -> Result<u32, E> {
-            let mode = u32::try_from(number).ok().filter(|mode| *mode <= 0o777);
-            mode.ok_or_else(|| E::custom(format!("expected {MODE}")))
-        }
-    }
-
-    from.deserialize_any(Mode).map(Some)
-}
-
-pub(super) const MODE: &str = "a mode: \"0644\" or 0o644, at most 0777";
 
 /// `semver`, `pep440` or `calver`.
 pub(super) fn version_scheme<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
