@@ -13,6 +13,7 @@ use std::{
 
 use indicatif::MultiProgress;
 use pixi_oci_net::redact_text;
+use serde::Serialize;
 
 use self::{
     events::Line,
@@ -71,7 +72,7 @@ impl Output {
     }
 
     /// An event, if somebody reads events.
-    pub fn event(&self, event: &Line<'_>) {
+    pub fn event(&self, event: &impl Serialize) {
         if self.shape == Shape::Json {
             let ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
             self.line(&events::text(event, ms));

@@ -58,7 +58,7 @@ pub(super) fn write_environment(
             PackageKind::Conda(_) => &package.label,
             PackageKind::Wheel(_) => &package.name,
         };
-        session.emit(Event::PackageWritten { name: name.clone(), bytes: entry.size });
+        session.emit(Event::PackageWritten { package: name.clone(), bytes: entry.size });
         Ok(entry)
     };
     let entries: Result<Vec<PackageEntry>, Error> = packages.par_iter().map(write).collect();

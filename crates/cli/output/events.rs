@@ -1,8 +1,7 @@
-//! What `--progress json` writes, one line an event. The names are promises: docs/events.md lists them all.
+//! What `--progress json` writes, one line an event: [`pixi_oci_project::Event`], and what only the command line says. The names
+//! are promises: docs/events.md lists them all.
 //!
 //! A new event or field does not change the version; one that goes away or means something else does.
-
-use std::path::Path;
 
 use serde::Serialize;
 
@@ -17,40 +16,10 @@ pub const VERSION: u32 = 1;
 pub enum Line<'a> {
     /// The first one.
     Started { version: u32, release: &'a str, command: &'a str },
-    /// There is no lock file, and one is going to be made.
-    Locking { path: &'a Path },
-    /// Packages are going to be chosen.
-    Solving { environment: &'a str, platform: &'a str },
-    /// Archives are going to be fetched or found in the cache.
-    FetchStarted { archives: usize, bytes: u64 },
     /// So many bytes of them are here. At most five a second, and the last one.
     FetchProgress { done: u64, total: u64 },
-    /// An archive is here.
-    FetchFinished { package: &'a str, cached: bool },
-    /// A base image is going to be looked at.
-    BaseStarted { base: &'a str, architecture: &'a str },
     /// A blob is being fetched. At most five a second of each, and the last one.
     DownloadProgress { blob: &'a str, received: u64, size: u64 },
-    /// A source is going to be built, which runs its code.
-    SourceStarted { package: &'a str, platform: &'a str },
-    /// A source was built.
-    SourceFinished { package: &'a str, platform: &'a str, wheel: &'a str },
-    /// A published image was read whose layers are taken where they fit.
-    LayersFrom { image: &'a str },
-    /// A published image has layers of a release, which is made anew unless `--cache-from` names it.
-    LayersThere { image: &'a str, layers: usize, of: usize, bytes: u64 },
-    /// The package layers of a platform are going to be made, but for those that are there.
-    LayersStarted { platform: &'a str, layers: usize, bytes: u64, reused: usize, reused_bytes: u64 },
-    /// A package layer was made.
-    LayerFinished { platform: &'a str, digest: &'a str, size: u64, bytes: u64, packages: &'a [String] },
-    /// Packages are going to be written to a product.
-    PackagesStarted { environment: &'a str, platform: &'a str, packages: usize, bytes: u64 },
-    /// A package was.
-    PackageWritten { package: &'a str, bytes: u64 },
-    /// Layers are sent to a repository, each as soon as it is there.
-    SendingStarted { repository: &'a str },
-    /// A repository is going to be served.
-    PublishStarted { repository: &'a str, dry_run: bool, blobs: usize, bytes: u64 },
     /// A blob is being sent. At most five a second of each, and the last one.
     UploadProgress { repository: &'a str, blob: &'a str, sent: u64, size: u64 },
     /// A blob is in the repository: `present`, `mounted` or `uploaded`.
@@ -79,22 +48,25 @@ pub enum Line<'a> {
 }
 
 #[derive(Serialize)]
-struct Stamped<'a> {
+struct Stamped<'a, E> {
     #[serde(flatten)]
-    line: &'a Line<'a>,
+    event: &'a E,
     /// Since the command began.
     ms: u64,
 }
 
 /// The event as it is written, without a newline.
-pub fn text(line: &Line<'_>, ms: u64) -> String {
-    let Ok(json) = serde_json::to_string(&Stamped { line, ms }) else { return String::new() };
+pub fn text(event: &impl Serialize, ms: u64) -> String {
+    let Ok(json) = serde_json::to_string(&Stamped { event, ms }) else { return String::new() };
     // JSON leaves characters alone that move text about on a terminal. They are in its strings only.
     json.chars().map(|c| if harmful(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() }).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use pixi_oci_image::Architecture;
+    use pixi_oci_project::Event;
+
     use super::*;
 
     #[test]
@@ -102,6 +74,13 @@ mod tests {
         let line = Line::UploadProgress { repository: "r/a", blob: "sha256:0", sent: 1, size: 2 };
         let expected = r#"{"event":"upload-progress","repository":"r/a","blob":"sha256:0","sent":1,"size":2,"ms":7}"#;
         assert_eq!(text(&line, 7), expected);
+        let base = Event::BaseStarted { base: "ubuntu".into(), architecture: Architecture::Amd64 };
+        let expected = r#"{"event":"base-started","base":"ubuntu","architecture":"amd64","ms":7}"#;
+        assert_eq!(text(&base, 7), expected);
+        let (repository, blobs, bytes) = ("r/a".into(), 2, 30);
+        let publish = Event::PublishStarted { repository, blobs, dry_run: false, bytes };
+        let expected = r#"{"event":"publish-started","repository":"r/a","dryRun":false,"blobs":2,"bytes":30,"ms":7}"#;
+        assert_eq!(text(&publish, 7), expected);
         let refusal = text(&Line::Error { blocker: Some("tag-exists"), message: "a\nb", causes: &[] }, 0);
         assert_eq!(refusal, r#"{"event":"error","blocker":"tag-exists","message":"a\nb","causes":[],"ms":0}"#);
     }

@@ -27,7 +27,7 @@ pub fn fetch_archives<'p, For>(
         FetchEvent::Progress { item, bytes } => counter.add(item, bytes, session),
         FetchEvent::Finished { item, name, cached } => {
             counter.add(item, items[item].size.unwrap_or(0), session);
-            session.emit(Event::FetchFinished { name, cached });
+            session.emit(Event::FetchFinished { package: name, cached });
         }
     };
     let cache = session.archives()?;

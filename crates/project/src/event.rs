@@ -4,9 +4,13 @@ use std::path::PathBuf;
 
 use pixi_oci_image::Architecture;
 use pixi_oci_layer::Digest;
+use serde::{Serialize, Serializer};
 
 /// What happens. Events come from several threads; those of one kind and item come in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// Most are lines of `--progress json` as they are, so that their names are promises: docs/events.md lists them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 pub enum Event {
     /// Archives are going to be fetched or found in the cache.
     FetchStarted {
@@ -15,15 +19,15 @@ pub enum Event {
         /// The sum of their lengths, as far as the lock file has them.
         bytes: u64,
     },
-    /// Some bytes of an archive arrived.
+    /// Some bytes of an archive arrived. The lines have sums.
+    #[serde(skip)]
     FetchProgress {
         /// How many.
         bytes: u64,
     },
     /// An archive is in the cache.
     FetchFinished {
-        /// The package.
-        name: String,
+        package: String,
         /// Whether it was there already.
         cached: bool,
     },
@@ -31,19 +35,18 @@ pub enum Event {
     BaseStarted {
         /// As it was named, completed.
         base: String,
+        #[serde(serialize_with = "as_text")]
         architecture: Architecture,
     },
     /// A source is going to be built, which runs its code.
     SourceStarted {
-        /// The package.
-        name: String,
+        package: String,
         /// The conda platform.
         platform: String,
     },
     /// A source was built.
     SourceFinished {
-        /// The package.
-        name: String,
+        package: String,
         /// The conda platform.
         platform: String,
         /// The wheel's file name.
@@ -102,7 +105,7 @@ pub enum Event {
     /// A package is in the product.
     PackageWritten {
         /// Its name, version and build.
-        name: String,
+        package: String,
         /// Its archive's length.
         bytes: u64,
     },
@@ -128,15 +131,21 @@ pub enum Event {
     PublishStarted {
         /// `HOST/REPOSITORY`
         repository: String,
-        /// How many blobs.
-        blobs: usize,
         /// Whether nothing is sent.
         dry_run: bool,
+        /// How many blobs.
+        blobs: usize,
         /// The sum of the blobs, those that are there included.
         bytes: u64,
     },
     /// Something happened between us and a registry.
+    #[serde(skip)]
     Registry(pixi_oci_registry::Event),
     /// Something the user should know, though the build goes on.
+    #[serde(skip)]
     Warning(String),
+}
+
+fn as_text<S: Serializer>(architecture: &Architecture, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(architecture.as_str())
 }

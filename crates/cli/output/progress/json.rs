@@ -24,11 +24,9 @@ impl Json {
     /// Writes an event that happened so long after the command began.
     pub fn write(&mut self, now: Duration, event: &Event, output: &Output) {
         match event {
-            Event::Locking { path } => output.event(&Line::Locking { path }),
-            Event::Solving { environment, platform } => output.event(&Line::Solving { environment, platform }),
-            Event::FetchStarted { archives, bytes } => {
+            Event::FetchStarted { bytes, .. } => {
                 self.fetched = (0, *bytes);
-                output.event(&Line::FetchStarted { archives: *archives, bytes: *bytes });
+                output.event(event);
             }
             Event::FetchProgress { bytes } => {
                 self.fetched.0 += bytes;
@@ -37,54 +35,14 @@ impl Json {
                     output.event(&Line::FetchProgress { done, total });
                 }
             }
-            Event::FetchFinished { name, cached } => {
-                output.event(&Line::FetchFinished { package: name, cached: *cached })
-            }
-            Event::BaseStarted { base, architecture } => {
-                output.event(&Line::BaseStarted { base, architecture: architecture.as_str() })
-            }
-            Event::SourceStarted { name, platform } => output.event(&Line::SourceStarted { package: name, platform }),
-            Event::SourceFinished { name, platform, wheel } => {
-                output.event(&Line::SourceFinished { package: name, platform, wheel })
-            }
-            Event::LayersFrom { image } => output.event(&Line::LayersFrom { image }),
-            Event::LayersThere { image, layers, of, bytes } => {
-                output.event(&Line::LayersThere { image, layers: *layers, of: *of, bytes: *bytes })
-            }
-            Event::LayersStarted { platform, layers, bytes, reused, reused_bytes } => {
-                output.event(&Line::LayersStarted {
-                    platform,
-                    layers: *layers,
-                    bytes: *bytes,
-                    reused: *reused,
-                    reused_bytes: *reused_bytes,
-                })
-            }
-            Event::LayerFinished { platform, digest, size, bytes, packages } => output.event(&Line::LayerFinished {
-                platform,
-                digest: &digest.to_string(),
-                size: *size,
-                bytes: *bytes,
-                packages,
-            }),
-            Event::PackagesStarted { environment, platform, packages, bytes } => {
-                output.event(&Line::PackagesStarted { environment, platform, packages: *packages, bytes: *bytes })
-            }
-            Event::PackageWritten { name, bytes } => {
-                output.event(&Line::PackageWritten { package: name, bytes: *bytes })
-            }
-            Event::SendingStarted { repository } => {
+            Event::SendingStarted { repository } | Event::PublishStarted { repository, .. } => {
                 self.repository.clone_from(repository);
-                output.event(&Line::SendingStarted { repository });
-            }
-            Event::PublishStarted { repository, blobs, dry_run, bytes } => {
-                self.repository.clone_from(repository);
-                let (dry_run, blobs, bytes) = (*dry_run, *blobs, *bytes);
-                output.event(&Line::PublishStarted { repository, dry_run, blobs, bytes });
+                output.event(event);
             }
             Event::Registry(event) => self.registry(now, event, output),
             // Said by all forms of progress.
             Event::Warning(_) => {}
+            event => output.event(event),
         }
     }
 

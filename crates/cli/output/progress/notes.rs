@@ -13,13 +13,13 @@ pub fn say(event: &Event, output: &Output) {
         Event::FetchStarted { archives, bytes } => {
             output.note(&format!("{archives} package archives, {}", size(*bytes)));
         }
-        Event::FetchFinished { name, cached } => {
-            output.note(&format!("{} {name}", if *cached { "cached " } else { "fetched" }));
+        Event::FetchFinished { package, cached } => {
+            output.note(&format!("{} {package}", if *cached { "cached " } else { "fetched" }));
         }
-        Event::SourceStarted { name, platform } => {
-            output.note(&format!("building {name} for {platform}; this runs its code"));
+        Event::SourceStarted { package, platform } => {
+            output.note(&format!("building {package} for {platform}; this runs its code"));
         }
-        Event::SourceFinished { name, wheel, .. } => output.note(&format!("built  {name}: {wheel}")),
+        Event::SourceFinished { package, wheel, .. } => output.note(&format!("built  {package}: {wheel}")),
         Event::BaseStarted { base, architecture } => output.note(&format!("base image {base} for {architecture}")),
         Event::LayersFrom { image } => output.say(&format!("layers are taken from {image} where they fit")),
         Event::LayersThere { image, layers, of, bytes } => output.say(&format!(
@@ -37,7 +37,7 @@ pub fn say(event: &Event, output: &Output) {
         Event::PackagesStarted { environment, platform, packages, bytes } => {
             output.note(&format!("{environment} {platform}: {packages} packages, {}", size(*bytes)));
         }
-        Event::PackageWritten { name, .. } => output.note(&format!("package {name}")),
+        Event::PackageWritten { package, .. } => output.note(&format!("package {package}")),
         Event::Locking { path } => {
             output.say(&format!("there is no lock file {} yet; making it", path.display()));
         }

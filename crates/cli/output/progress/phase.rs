@@ -56,7 +56,9 @@ impl Phases {
             Event::PackagesStarted { platform, packages, bytes, .. } => {
                 self.begin(now, "writing", format!("{packages} packages for {platform}"), *bytes)
             }
-            Event::SourceStarted { name, platform } => self.begin(now, "building", format!("{name} for {platform}"), 0),
+            Event::SourceStarted { package, platform } => {
+                self.begin(now, "building", format!("{package} for {platform}"), 0)
+            }
             Event::SourceFinished { .. } => self.current = None,
             Event::PublishStarted { dry_run: true, .. } => self.current = None,
             Event::SendingStarted { .. } => self.ahead = 0,

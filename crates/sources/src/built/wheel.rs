@@ -113,7 +113,7 @@ impl Builds<'_> {
         let failed = |error| BuildError::Io { package: source.name.clone(), source: error };
         let directory = self.cache.build_directory().map_err(failed)?;
         let (name, platform) = (source.name.clone(), target.platform.name.clone());
-        self.means.session.emit(Event::SourceStarted { name, platform });
+        self.means.session.emit(Event::SourceStarted { package: name, platform });
         let check = |requires: &[String]| installed.check(&source.name, requires);
         let run = Run {
             package: &source.name,
@@ -153,7 +153,7 @@ impl Builds<'_> {
         let wheel = read(source, &path)?;
         let target = &self.means.tools.targets[index];
         let (name, platform) = (source.name.clone(), target.platform.name.clone());
-        self.means.session.emit(Event::SourceFinished { name, platform, wheel: wheel.file_name.clone() });
+        self.means.session.emit(Event::SourceFinished { package: name, platform, wheel: wheel.file_name.clone() });
         let place = match self.place {
             BuildPlace::Container => "in a container".to_owned(),
             BuildPlace::Host => "on the host".to_owned(),
