@@ -1,5 +1,7 @@
 //! The published images whose layers are taken.
 
+pub mod believed;
+
 use pixi_oci_image::Architecture;
 use pixi_oci_pipeline::{Published, RemoteOptions, RemoteRepository};
 use pixi_oci_plan::{LayerState, PlannedLayerReport, preview, reference};
@@ -7,7 +9,7 @@ use pixi_oci_project::{Event, Project, Session};
 use pixi_oci_registry::Repository;
 
 use crate::{
-    believed::Believed,
+    baseline::believed::Believed,
     destination::{Connection, Destination, credentials},
     error::PublishError,
     request::PublishRequest,

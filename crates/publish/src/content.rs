@@ -1,5 +1,7 @@
 //! What is published: the same for every repository.
 
+pub mod mount;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::tags::{TagPlan, TagTarget};

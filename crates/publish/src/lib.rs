@@ -5,19 +5,15 @@
 //! keep the others from being served. [`prune`] removes what only publishing needed.
 
 mod baseline;
-mod believed;
 mod content;
 mod destination;
 mod early;
 mod error;
-mod fleet;
 mod leg;
-mod mount;
 mod planned;
 mod preflight;
 mod prune;
 mod publish;
-mod refusal;
 mod report;
 mod request;
 mod settle;
@@ -25,11 +21,10 @@ mod since;
 pub mod tags;
 
 pub use error::PublishError;
-pub use fleet::check_apart;
 pub use leg::{Leg, Legs};
 pub use planned::plan_publication;
 pub use prune::{PruneReport, PrunedRepository, PrunedTag, prune};
 pub use publish::publish_images;
 pub use report::{DestinationReport, FailureReport, KeptTag, PublishReport, PublishedImage, PublishedTag, Status};
-pub use request::{PublishRequest, PublishSource, settings::Settings};
+pub use request::{PublishRequest, PublishSource, fleet::check_apart, settings::Settings};
 pub use since::{PublishedRef, images_since};

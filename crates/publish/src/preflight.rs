@@ -1,5 +1,7 @@
 //! The repositories of a publication, asked before anything is built: what they have already.
 
+pub mod refusal;
+
 use std::{collections::BTreeSet, future::ready};
 
 use crate::tags::{TagPlan, TagTarget, TagsThere, Version};
@@ -12,7 +14,7 @@ use crate::{
     baseline::remote,
     destination::{Connection, Destination, look_up, open},
     error::PublishError,
-    refusal::refusal,
+    preflight::refusal::refusal,
     request::PublishRequest,
 };
 use pixi_oci_pipeline::{Published, in_one_line};

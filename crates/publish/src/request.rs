@@ -1,5 +1,6 @@
 //! Everything a publication depends on, besides what a build depends on.
 
+pub mod fleet;
 pub mod settings;
 
 use pixi_oci_image::Architecture;

@@ -29,7 +29,7 @@ pub struct Pins {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
-struct Document {
+struct PinFile {
     lock_version: String,
     #[serde(default)]
     packages: Vec<Pin>,
@@ -48,12 +48,12 @@ struct Pin {
 #[derive(Debug, Clone, Deserialize)]
 struct PinnedWheel {
     url: Url,
-    hashes: Hashes,
+    hashes: PinnedHashes,
 }
 
 /// Of which only one is looked at.
 #[derive(Debug, Clone, Deserialize)]
-struct Hashes {
+struct PinnedHashes {
     #[serde(deserialize_with = "sha256")]
     sha256: Sha256,
 }
@@ -82,7 +82,7 @@ impl Pins {
     /// # Errors
     /// What is wrong with it, as words after its name.
     pub fn parse(text: String) -> Result<Self, String> {
-        let document: Document = toml_edit::de::from_str(&text).map_err(|error| error.to_string())?;
+        let document: PinFile = toml_edit::de::from_str(&text).map_err(|error| error.to_string())?;
         if document.lock_version.split('.').next() != Some("1") {
             return Err(format!("its lock-version is {:?}; expected 1.0", document.lock_version));
         }

@@ -12,8 +12,8 @@ use pixi_oci_project::{Project, Session};
 use pixi_oci_registry::{Error, Repository, push::TagRule};
 
 use crate::{
+    baseline::believed::Believed,
     baseline::{read_only, repository},
-    believed::Believed,
     destination::Connection,
     error::PublishError,
     request::{PublishRequest, PublishSource},
