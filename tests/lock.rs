@@ -163,6 +163,19 @@ fn targets_have_what_is_declared_and_said_and_never_what_the_host_has() {
 }
 
 #[test]
+fn a_wrong_override_names_the_package_that_needs_more() {
+    let sandbox = workspace(
+        "platforms = [{ name = \"linux-64-cuda\", platform = \"linux-64\", cuda = \"12\" }]\n[dependencies]\ngpu = \">=1\"",
+    );
+    sandbox.run(&["lock"]).success();
+    let words = ["gpu needs __cuda >=12 on linux-64-cuda", "__cuda 11.8", "--virtual-package __cuda=12"];
+    for command in [&["plan"][..], &["build", "-o", "oci:out:x"], &["build", "--frozen", "-o", "oci:out:x"]] {
+        sandbox.run(&[command, &["--virtual-package", "__cuda=11.8"]].concat()).refused(1, &words);
+        Outcome::of(sandbox.pixi_oci(command).env("CONDA_OVERRIDE_CUDA", "11.8")).refused(1, &words);
+    }
+}
+
+#[test]
 fn the_file_is_what_pixi_writes_and_says_the_same_again() {
     let sandbox = workspace(
         "platforms = [\"linux-64\", { platform = \"linux-64\", cuda = \"12\" }]\n[dependencies]\ntool = \"*\"",

@@ -27,7 +27,7 @@ pub enum Error {
     #[error(transparent)]
     TooFewLayers(#[from] crate::layers::grouping::TooFewLayers),
     #[error(transparent)]
-    VirtualPackage(#[from] pixi_oci_project::virtual_packages::TooOld),
+    VirtualPackage(#[from] Box<pixi_oci_project::virtual_packages::TooOld>),
     #[error(transparent)]
     Activation(#[from] pixi_oci_contents::ActivationError),
     /// The environment layer.

@@ -34,6 +34,8 @@ pub enum Error {
         "the image was made on another base image ({made_on}) than the workspace has now ({configured}); say that one with `--base`"
     )]
     OtherBase { made_on: String, configured: String },
+    #[error(transparent)]
+    VirtualPackage(#[from] Box<crate::target::virtual_packages::TooOld>),
     #[error("interrupted")]
     Interrupted,
     #[error("cannot {action} {}", path.display())]

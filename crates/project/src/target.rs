@@ -4,7 +4,7 @@ pub mod platform;
 pub mod virtual_packages;
 
 use pixi_oci_image::Architecture;
-use pixi_oci_lock::{LockFile, LockedPackage, LockedPlatform, PlatformWanted};
+use pixi_oci_lock::{LockFile, LockedPackage, LockedPlatform, PlatformWanted, requirements};
 use pixi_oci_package::Python;
 use pixi_oci_workspace::VirtualPackage;
 
@@ -64,7 +64,11 @@ pub fn targets(project: &Project) -> Result<Vec<Target>, Error> {
     let assumed = assumed(project)?;
     let mut targets: Vec<Target> = Vec::new();
     for wanted in wanted {
-        let locked = lock.select_platform(environment, &wanted, &assumed)?;
+        let locked = lock.select_platform(environment, &wanted, &assumed);
+        let locked = locked.map_err(|error| match too_old(lock, environment, &wanted, &assumed) {
+            Some(reason) => Error::from(reason),
+            None => error.into(),
+        })?;
         let Some(architecture) = platform::architecture(locked.subdir) else {
             return Err(RequestError::NoLinux { environment: environment.into() }.into());
         };
@@ -90,6 +94,24 @@ pub fn targets(project: &Project) -> Result<Vec<Target>, Error> {
     }
     targets.sort_by_key(|target| target.architecture);
     Ok(targets)
+}
+
+/// The package for which what is assumed does not do, on the platform that would be meant otherwise: that it is not meant is no
+/// answer.
+fn too_old(
+    lock: &LockFile,
+    environment: &str,
+    wanted: &PlatformWanted,
+    assumed: &[VirtualPackage],
+) -> Option<Box<virtual_packages::TooOld>> {
+    let is_meant = |platform: &LockedPlatform| match wanted {
+        PlatformWanted::Subdir(subdir) => platform.subdir == *subdir,
+        PlatformWanted::Name(name) => platform.name == *name || platform.subdir.as_str() == name,
+    };
+    lock.platforms(environment).ok()?.iter().filter(|platform| is_meant(platform)).find_map(|platform| {
+        let packages = lock.packages(environment, platform).ok()?;
+        virtual_packages::check(&platform.name, &requirements(&packages), assumed).err()
+    })
 }
 
 /// What the machines that run the image are assumed to have.

@@ -75,7 +75,7 @@ impl Base {
     /// The base image of a target, if the packages fit to it and to what the target is assumed to have.
     pub fn of_target(project: &Project, target: &Target, session: &Session) -> Result<Self, Error> {
         let (configuration, needs) = (&project.configuration, requirements(&target.packages));
-        virtual_packages::check(&needs, &target.virtual_packages)?;
+        virtual_packages::check(&target.platform.name, &needs, &target.virtual_packages)?;
         let base = Self::open(project, target.architecture, session)?;
         base.check_places(&[configuration.prefix.as_str(), &configuration.workdir])?;
         base.check_prefix(&configuration.prefix)?;

@@ -56,6 +56,10 @@ impl fmt::Display for Stale {
 /// that it has no such platform.
 pub fn checked(project: &Project, choose: impl FnOnce() -> Result<Vec<Target>, Error>) -> Result<Vec<Target>, Error> {
     let targets = choose();
+    // What was said of the machine is the reason, and no lock file would change that.
+    if matches!(targets, Err(Error::VirtualPackage(_))) {
+        return targets;
+    }
     if project.workspace.environments.contains_key(&project.configuration.environment) {
         check(project)?;
     }

@@ -8,11 +8,13 @@ use pixi_oci_workspace::VirtualPackage;
 /// A package that needs more than the target is assumed to have.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
-    "{package} needs {requirement}, but the target is assumed to have {name} {assumed}; if the machines that run the image have it, say --virtual-package {name}={needed}"
+    "{package} needs {requirement} on {platform}, but the target is assumed to have {name} {assumed}; if the machines that run the image have it, say --virtual-package {name}={needed}"
 )]
 pub struct TooOld {
     package: String,
     requirement: String,
+    /// By the manifest's name.
+    platform: String,
     name: String,
     assumed: String,
     needed: String,
@@ -34,7 +36,11 @@ pub fn unite(sources: impl IntoIterator<Item = Vec<VirtualPackage>>) -> Vec<Virt
 
 /// Checks the dependencies against what is assumed. A virtual package of which nothing is assumed is taken as given,
 /// because the lock file was solved with it.
-pub fn check(requirements: &[VirtualRequirement], assumed: &[VirtualPackage]) -> Result<(), TooOld> {
+pub fn check(
+    platform: &str,
+    requirements: &[VirtualRequirement],
+    assumed: &[VirtualPackage],
+) -> Result<(), Box<TooOld>> {
     for requirement in requirements.iter().filter(|r| !r.constraint) {
         let (Some(needed), Some(has)) =
             (&requirement.minimum, assumed.iter().find(|package| package.name == requirement.name))
@@ -42,13 +48,14 @@ pub fn check(requirements: &[VirtualRequirement], assumed: &[VirtualPackage]) ->
             continue;
         };
         if has.version.cmp(needed) == Ordering::Less {
-            return Err(TooOld {
+            return Err(Box::new(TooOld {
                 package: requirement.package.clone(),
                 requirement: requirement.requirement.clone(),
+                platform: platform.to_owned(),
                 name: requirement.name.clone(),
                 assumed: has.version.to_string(),
                 needed: needed.to_string(),
-            });
+            }));
         }
     }
     Ok(())
@@ -127,11 +134,14 @@ mod tests {
 
     #[test]
     fn too_little_is_an_error_and_nothing_said_is_not() {
-        assert!(check(&[needs("__cuda", "12", false)], &has("__cuda=12.6")).is_ok());
-        assert!(check(&[needs("__cuda", "12", false)], &[]).is_ok());
-        assert!(check(&[needs("__cuda", "12", true)], &has("__cuda=11.8")).is_ok());
-        let error = check(&[needs("__cuda", "12", false)], &has("__cuda=11.8")).unwrap_err().to_string();
-        assert!(error.contains("torch needs __cuda >=12") && error.contains("--virtual-package __cuda=12"), "{error}");
+        assert!(check("p", &[needs("__cuda", "12", false)], &has("__cuda=12.6")).is_ok());
+        assert!(check("p", &[needs("__cuda", "12", false)], &[]).is_ok());
+        assert!(check("p", &[needs("__cuda", "12", true)], &has("__cuda=11.8")).is_ok());
+        let error = check("p", &[needs("__cuda", "12", false)], &has("__cuda=11.8")).unwrap_err().to_string();
+        assert!(
+            error.contains("torch needs __cuda >=12 on p,") && error.contains("--virtual-package __cuda=12"),
+            "{error}"
+        );
     }
 
     #[test]
