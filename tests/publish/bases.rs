@@ -3,8 +3,9 @@
 use std::fs;
 
 use pixi_oci_test_registry::{
-    Profile, Registry, checker,
+    Fault, Kind, Profile, Registry, Rule, checker,
     docker::{Docker, PASSWORD, USER},
+    http::Response,
 };
 
 use super::*;
@@ -134,4 +135,18 @@ fn a_base_image_over_plain_http() {
     build(&["--insecure-http", "registry.example:5000"]).success();
     assert!(!proxy.requests().is_empty());
     assert!(checker::check(&registry.address).tags.contains_key("base:latest"));
+}
+
+#[test]
+fn a_registry_that_is_gone_need_not_be_asked_for_a_base_that_is_known() {
+    let (sandbox, registry) = (Sandbox::new(), Registry::start(Profile::distribution_3_1()));
+    let base = base(&sandbox, &registry.reference("base"), &[]);
+    let tag = format!("{}:latest", base.split('@').next().unwrap());
+    workspace([package("tool", [])]).oci_only(&format!("base = {tag:?}")).write(&sandbox.path("ws"));
+    let build = |more: &[&str]| sandbox.run(&[&["build", "ws", "-o", "oci:out:x"], more].concat());
+    let known = build(&[]).success();
+    let down = Rule::always(Kind::Ping, Fault::Answer(Response::new(503).header("Retry-After", 3600)));
+    registry.rules([down]);
+    build(&[]).refused(1, &["cannot ask the registry", "--offline"]);
+    assert_eq!(digest(&build(&["--offline"]).success()), digest(&known));
 }

@@ -64,6 +64,7 @@ pub fn product(projects: Vec<Project>, request: &ProductRequest, session: &Sessi
     for (number, project) in projects.into_iter().enumerate() {
         environments.push(environment(project, &staging.scratch().join(number.to_string()), session)?);
     }
+    programs::check_pixi(request, &environments)?;
     let mut packages: Vec<Package<'_>> = Vec::new();
     for target in environments.iter().flat_map(|environment| &environment.project.targets) {
         packages.extend(locked(&target.packages, ""));

@@ -3,11 +3,12 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use pixi_oci_layer::Digest;
+use pixi_oci_lock::LockedPackage;
 use pixi_oci_package::{UnpackedKind, unpack};
 use pixi_oci_platform::{Links, open};
 use pixi_oci_product::{BIN, Product, ProductFile, check_program};
 
-use super::{PackedEnvironment, ProductRequest, ProductRequestError, project::place};
+use super::{Environment, PackedEnvironment, ProductRequest, ProductRequestError, project::place};
 use crate::Error;
 use pixi_oci_pipeline::PackageKind;
 
@@ -31,6 +32,19 @@ struct LockedPixi {
     version: String,
     file_name: String,
     archive: PathBuf,
+}
+
+/// Whether pixi is locked for every platform, if it is wanted. Asked before anything is downloaded.
+pub(super) fn check_pixi(request: &ProductRequest, environments: &[Environment]) -> Result<(), ProductRequestError> {
+    let mut has_pixi: BTreeMap<&str, bool> = BTreeMap::new();
+    for target in environments.iter().flat_map(|environment| &environment.project.targets) {
+        let is_pixi = |package: &LockedPackage| matches!(package, LockedPackage::Conda(_)) && package.name() == "pixi";
+        *has_pixi.entry(target.platform.subdir.as_str()).or_default() |= target.packages.iter().any(is_pixi);
+    }
+    match has_pixi.into_iter().find(|(_, has)| !has).filter(|_| request.with_pixi) {
+        Some((platform, _)) => Err(ProductRequestError::NoPixi { platform: platform.to_owned() }),
+        None => Ok(()),
+    }
 }
 
 /// Finds the programs for the conda platforms of a product.

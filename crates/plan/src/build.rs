@@ -119,7 +119,11 @@ pub fn stage<'a>(
     // Archives are read until the last layer is made.
     let archives = session.archives()?;
     let _held = archives.hold();
-    let bases = hold_bases(&session.caches.dir);
+    let held_bases = hold_bases(&session.caches.dir);
+
+    // A base image that cannot be used, or does not know the user, is said before packages are downloaded.
+    let bases = project.targets.iter().map(|target| Base::of_target(project, target, session));
+    let bases = bases.collect::<Result<Vec<_>, _>>()?;
 
     let workdir = &project.configuration.workdir;
     let mut packages: Vec<(&Target, Vec<Package<'_>>)> = Vec::new();
@@ -143,8 +147,7 @@ pub fn stage<'a>(
     build_sources(&mut sources, &workshop)?;
     let mut images = Vec::new();
     let mut reports = Vec::new();
-    for (target, packages) in packages {
-        let base = Base::of_target(project, target, session)?;
+    for ((target, packages), base) in packages.into_iter().zip(bases) {
         let packages = with_wheels(packages, sources.wheels(target), workdir);
         let mut plan = ImagePlan::new(project, target, packages, Some(&base), &stock)?;
         let (image, report) = workshop.image(&mut plan, &base)?;
@@ -161,5 +164,5 @@ pub fn stage<'a>(
         sources: source_environments::reports(&sources, &project.targets),
         executed: sources.executed,
     };
-    Ok(Staged { index, output, report, stock, session: session.clone(), _bases: bases })
+    Ok(Staged { index, output, report, stock, session: session.clone(), _bases: held_bases })
 }

@@ -46,6 +46,16 @@ pub enum Problem {
         /// What the registry, or the connection to it, said.
         source: Box<pixi_oci_registry::Error>,
     },
+    /// The registry cannot be reached, and would not have to be.
+    #[error(
+        "cannot ask the registry what {name} is now; --offline takes what it was the last time, which is in the cache"
+    )]
+    Known {
+        /// The base image.
+        name: String,
+        /// What the connection said.
+        source: Box<pixi_oci_registry::Error>,
+    },
     /// A directory that was to be taken out of it.
     #[error("it has no directory {path}")]
     NoDirectory { path: String },

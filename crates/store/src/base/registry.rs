@@ -6,7 +6,7 @@ use oci_spec::distribution::Reference;
 use pixi_oci_image::Descriptor;
 use pixi_oci_layer::Digest;
 use pixi_oci_registry as registry;
-use pixi_oci_registry::{Access, Events, RegistryAccess, RepositoryRef};
+use pixi_oci_registry::{Access, ErrorKind, Events, RegistryAccess, RepositoryRef};
 use tempfile::NamedTempFile;
 use tokio::sync::OnceCell;
 
@@ -54,8 +54,13 @@ impl BaseRegistry {
             return Ok(Entry::new(digest.to_string(), size));
         }
         let tag = self.reference.tag.as_deref().unwrap_or("latest");
-        let (found, bytes) =
-            self.client().await?.manifest(tag).await.map_err(|source| self.problem(self.name.clone(), source))?;
+        let asked = self.client().await?.manifest(tag).await;
+        let (found, bytes) = asked.map_err(|source| match source.kind() {
+            ErrorKind::RegistryDown if self.store.resolved(&self.name).is_some() => {
+                Problem::Known { name: self.name.clone(), source: Box::new(source) }
+            }
+            _ => self.problem(self.name.clone(), source),
+        })?;
         self.store.put_document(&found.digest, &bytes);
         self.store.put_resolved(&self.name, &found.digest);
         Ok(Entry::new(found.digest.to_string(), found.size))
