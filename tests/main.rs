@@ -34,6 +34,7 @@ mod plan;
 mod platform;
 mod product;
 mod progress;
+mod provenance;
 mod publish;
 mod pypi;
 mod rebuild;

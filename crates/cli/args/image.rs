@@ -53,6 +53,9 @@ pub struct ImageArgs {
     /// A label of the image. Repeatable.
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
     label: Vec<(String, String)>,
+    /// An annotation of the index and the images, which is also a label. Repeatable.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    annotation: Vec<(String, String)>,
     /// A file, directory or pattern of the workspace for the image: SRC or "SRC -> DEST". Repeatable; replaces `include`.
     #[arg(long, value_name = "SRC")]
     include: Vec<Include>,
@@ -74,6 +77,7 @@ impl ImageArgs {
             task: self.task.clone(),
             env: self.env.clone(),
             labels: self.label.iter().cloned().collect(),
+            annotations: self.annotation.iter().cloned().collect(),
             include: (!self.include.is_empty()).then(|| self.include.clone()),
             compression: self.compression,
             ..OciConfig::default()
