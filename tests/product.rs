@@ -331,6 +331,22 @@ fn secrets_stay_where_they_are() {
 }
 
 #[test]
+fn a_product_is_made_and_verified_in_one_command() {
+    let sandbox = Sandbox::new();
+    small().write(&sandbox.path("ws"));
+    let outcome = sandbox.run(&["product", "ws", "--verify", SMALL]).success();
+    let made = sandbox.path("ws/dist/airgap/product");
+    assert_eq!(outcome.stdout, format!("{}\n", made.display()));
+    assert!(outcome.stderr.contains("every byte is accounted for"), "{}", outcome.stderr);
+    // What was made before is no part of the next one.
+    let digest = || fs::read_to_string(made.join("DIGEST")).unwrap();
+    let first = digest();
+    sandbox.run(&["product", "ws", SMALL]).success();
+    assert_eq!(digest(), first);
+    sandbox.run(&["product", "ws", SMALL, "--", "true"]).refused(2, &["--verify"]);
+}
+
+#[test]
 fn what_cannot_be_is_said() {
     let sandbox = Sandbox::new();
     small().write(&sandbox.path("ws"));
@@ -341,7 +357,10 @@ fn what_cannot_be_is_said() {
     refused(&["--installer", "linux-aarch64=/bin/true"], 1, &["/bin/true", "linux-aarch64", "another machine"]);
     refused(&["--installer", "linux-64=ws/pixi.toml"], 1, &["pixi.toml", "no 64-bit ELF"]);
     refused(&["--installer", "osx-64=/bin/true"], 1, &["osx-64", "linux-64, linux-aarch64"]);
+    // Nothing was downloaded for it.
+    fs::rename(sandbox.path("ws/channel"), sandbox.path("ws/gone")).unwrap();
     refused(&["--with-pixi"], 1, &["pixi", "pixi add pixi"]);
+    fs::rename(sandbox.path("ws/gone"), sandbox.path("ws/channel")).unwrap();
     refused(&["-e", "nothing"], 1, &["nothing"]);
     product(&sandbox, "out", &[SMALL]);
     let install = |more: &[&str]| sandbox.run(&[&["install-product", "out/product", "--prefix"], more].concat());

@@ -17,6 +17,10 @@ use pixi_oci_workspace::{Include, OciConfig};
 
 use crate::{
     args::{LockFileArgs, RegistryArgs, Selection, SettingArgs, SourceArgs, Targets, WorkspacePath},
+    commands::verify::{
+        self,
+        product::{Made, step},
+    },
     error::CliError,
     means::Means,
     output::Output,
@@ -29,7 +33,8 @@ use crate::{
 /// is needed. The same lock file and project give the same bytes.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
-  pixi-oci product --workdir airgap                          # into airgap/product
+  pixi-oci product                                           # into dist/airgap/product
+  pixi-oci product --workdir airgap --verify -- python -c 'import numpy'
   pixi-oci product -e prod -e test --platform linux-64 --workdir airgap ../tool
   pixi-oci product --workdir airgap --installer linux-aarch64=pixi-oci-aarch64
   airgap/product/bootstrap-project.sh --to /srv/app          # there, with pixi
@@ -37,9 +42,9 @@ use crate::{
 pub struct ProductArgs {
     #[command(flatten)]
     workspace: WorkspacePath,
-    /// The directory for product/, project/, resources/, pixi-cache/ and out/.
+    /// The directory for product/, project/, resources/, pixi-cache/ and out/ [default: dist/airgap in the workspace].
     #[arg(long, value_name = "DIR")]
-    workdir: PathBuf,
+    workdir: Option<PathBuf>,
     /// An environment. Repeatable [default: the configured one, else `default`].
     #[arg(short, long = "environment", value_name = "NAME")]
     environments: Vec<String>,
@@ -66,6 +71,12 @@ pub struct ProductArgs {
     /// Print the result as one JSON document.
     #[arg(long)]
     json: bool,
+    /// Verify the product when it is made, as `verify product` does; a command after `--` is run in its environment.
+    #[arg(long)]
+    verify: bool,
+    /// What --verify runs, with its arguments.
+    #[arg(last = true, value_name = "CMD", requires = "verify")]
+    command: Vec<String>,
     #[command(flatten)]
     from: from::FromArgs,
     #[command(flatten)]
@@ -98,12 +109,13 @@ pub fn run(mut args: ProductArgs, output: &Output) -> Result<ExitCode, CliError>
     let selection = args.selection();
     let workspace = selection.open()?;
     let session = args.means.session(Some(&workspace), args.registry.access(), None)?;
+    let workdir = args.workdir.clone().unwrap_or_else(|| workspace.root.join("dist/airgap"));
     let declared = Declared::new(workspace.into(), args.inputs(&selection)?)?;
     let progress = Progress::new(output);
     let session = session.with_events(progress.listener());
     let result = projects(declared, &args.environments, &session)
         .map_err(pixi_oci_airgap::Error::from)
-        .and_then(|projects| product(projects, &args.request(), &session));
+        .and_then(|projects| product(projects, &args.request(workdir), &session));
     session.report_damage();
     progress.finish();
     let report = result?;
@@ -124,7 +136,11 @@ pub fn run(mut args: ProductArgs, output: &Output) -> Result<ExitCode, CliError>
     write_report(&report, &json)?;
     let text = if args.json { json } else { report.product.display().to_string() };
     output.result(&text).map_err(|source| CliError::Io { action: "write to stdout".into(), source })?;
-    Ok(ExitCode::SUCCESS)
+    if !args.verify {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let made = Made { dir: report.product, environment: args.environments.into_iter().next(), command: args.command };
+    step(&verify::product::ProductArgs::of(made, args.registry, args.means), output)
 }
 
 impl ProductArgs {
@@ -145,9 +161,9 @@ impl ProductArgs {
         Ok(Inputs { sources: self.sources.inputs(), overrides, ..inputs })
     }
 
-    fn request(&self) -> ProductRequest {
+    fn request(&self, workdir: PathBuf) -> ProductRequest {
         ProductRequest {
-            workdir: self.workdir.clone(),
+            workdir,
             resources: self.resources.clone(),
             with_pixi: self.with_pixi,
             own_installer: own_platform().zip(env::current_exe().ok()).map(|(name, path)| (name.to_string(), path)),

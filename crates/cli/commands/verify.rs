@@ -2,7 +2,7 @@
 
 mod accounts;
 mod image;
-mod product;
+pub mod product;
 mod rebuild;
 mod show;
 mod sif;

@@ -159,7 +159,7 @@ const LISTED: usize = 40;
 
 /// Says what was found, and gives the number of errors.
 pub fn findings(findings: &[Finding], output: &Output) -> usize {
-    let mut shown = 0;
+    let (mut shown, mut told) = (0, 0);
     for finding in findings {
         let place = finding.path.as_ref().map(|path| format!(" {path}")).unwrap_or_default();
         let line = format!("{}: {}{place}: {}", finding.rule, finding.subject, finding.detail);
@@ -171,10 +171,18 @@ pub fn findings(findings: &[Finding], output: &Output) -> usize {
                 }
             }
             // What is accounted for in another way than usual.
-            Severity::Notice if finding.rule == Rule::Inventory => output.say(&line),
+            Severity::Notice if finding.rule == Rule::Inventory => {
+                told += 1;
+                if told <= LISTED {
+                    output.say(&line);
+                }
+            }
             // Base images have whiteouts and set-user-id programs.
             Severity::Notice => output.note(&line),
         }
+    }
+    if told > LISTED {
+        output.say(&format!("and {} more; --json lists all", told - LISTED));
     }
     if shown > LISTED {
         output.failure(&format!("and {} more; --json lists all", shown - LISTED));

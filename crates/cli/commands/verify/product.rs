@@ -65,8 +65,35 @@ struct Report {
     problems: Vec<String>,
 }
 
+impl ProductArgs {
+    /// For a product that was just made.
+    pub fn of(made: Made, registry: RegistryArgs, means: Means) -> Self {
+        let Made { dir, environment, command } = made;
+        let run = RunArgs { script: None, task: None, arch: Vec::new(), as_user: None, out: None, command };
+        Self { dir, base: None, environment, json: false, run, registry, means }
+    }
+}
+
+/// A product that was just made, and what is to be run in it.
+pub struct Made {
+    pub dir: PathBuf,
+    pub environment: Option<String>,
+    pub command: Vec<String>,
+}
+
 /// Runs the command.
 pub fn run(args: &ProductArgs, output: &Output) -> Result<ExitCode, CliError> {
+    let (verdict, summary) = verified(args, output)?;
+    show::show(&verdict, &summary, args.run.out.as_deref(), args.json, output)
+}
+
+/// The same as a step of another command: what is found is said on stderr.
+pub fn step(args: &ProductArgs, output: &Output) -> Result<ExitCode, CliError> {
+    let (verdict, summary) = verified(args, output)?;
+    Ok(show::say(&verdict, &summary, output))
+}
+
+fn verified(args: &ProductArgs, output: &Output) -> Result<(Verdict<Report>, String), CliError> {
     let checked = check_product(&args.dir, env!("CARGO_PKG_VERSION")).map_err(pixi_oci_airgap::Error::from)?;
     for problem in &checked.problems {
         output.failure(problem);
@@ -92,8 +119,7 @@ pub fn run(args: &ProductArgs, output: &Output) -> Result<ExitCode, CliError> {
         product: checked.manifest,
         problems: checked.problems,
     };
-    let verdict = Verdict::new(shown, lock_file, report, sound, runs);
-    show::show(&verdict, &summary, args.run.out.as_deref(), args.json, output)
+    Ok((Verdict::new(shown, lock_file, report, sound, runs), summary))
 }
 
 fn bootstrap(args: &ProductArgs, manifest: &ProductManifest, output: &Output) -> Result<Runs, CliError> {

@@ -25,6 +25,20 @@ pub fn show<T: Serialize>(
         let write = std::fs::create_dir_all(out).and_then(|()| std::fs::write(&path, format!("{document}\n")));
         write.map_err(|source| CliError::Io { action: format!("write {}", path.display()), source })?;
     }
+    failures(verdict, output);
+    let text = if json { document } else { lines(verdict, summary).join("\n") };
+    output.result(&text).map_err(|source| CliError::Io { action: "write to stdout".into(), source })?;
+    Ok(exit_code(verdict, output))
+}
+
+/// Says what was found of something whose result is shown otherwise.
+pub fn say<T: Serialize>(verdict: &Verdict<T>, summary: &str, output: &Output) -> ExitCode {
+    failures(verdict, output);
+    lines(verdict, summary).iter().for_each(|line| output.say(line));
+    exit_code(verdict, output)
+}
+
+fn failures<T: Serialize>(verdict: &Verdict<T>, output: &Output) {
     for run in &verdict.runs {
         if run.outcome == Outcome::Failed {
             output.failure(format!("{}\n{}", line(run), run.said).trim_end());
@@ -33,17 +47,21 @@ pub fn show<T: Serialize>(
     if verdict.isolation.as_ref().is_some_and(|isolation| !isolation.rootless) {
         output.warning("the containers were root's: not rootless; --as-user NAME makes them so");
     }
-    let lines: Vec<String> = [summary.to_owned()].into_iter().chain(verdict.runs.iter().map(line)).collect();
-    let text = if json { document } else { lines.join("\n") };
-    output.result(&text).map_err(|source| CliError::Io { action: "write to stdout".into(), source })?;
-    Ok(match verdict.verdict {
+}
+
+fn lines<T: Serialize>(verdict: &Verdict<T>, summary: &str) -> Vec<String> {
+    [summary.to_owned()].into_iter().chain(verdict.runs.iter().map(line)).collect()
+}
+
+fn exit_code<T: Serialize>(verdict: &Verdict<T>, output: &Output) -> ExitCode {
+    match verdict.verdict {
         Outcome::Passed => ExitCode::SUCCESS,
         Outcome::Failed => ExitCode::from(FAILED),
         Outcome::NotRun => {
             output.warning("what was not run is not verified; --arch says what is to be run");
             ExitCode::from(NOT_RUN)
         }
-    })
+    }
 }
 
 fn line(run: &Run) -> String {
