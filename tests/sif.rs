@@ -9,6 +9,7 @@ use std::{
 
 use crate::common::{
     image, odd,
+    odd::bash,
     packages::*,
     sandbox::{Outcome, Sandbox, has, snapshot},
     workspace::workspace,
@@ -110,6 +111,42 @@ fn names(directory: &Path) -> Vec<String> {
         fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
+}
+
+/// `test` is in both images, in all its forms, and says how it ended; without it there is no such file.
+#[test]
+fn a_test_is_in_the_image_and_in_the_sif() {
+    let sandbox = Sandbox::new();
+    let script = |test: &str, wanted: i32| {
+        let tasks = "[tasks]\nshow = { cmd = \"printf '%s|' 'a b' c\", env = { WORD = \"x\" } }\n";
+        workspace([bash()]).platforms(&["linux-64"]).manifest(tasks).oci(test).write(&sandbox.path("ws"));
+        fs::write(sandbox.path("ws/check.sh"), "#!/bin/sh\nexit 3\n").unwrap();
+        sandbox.build("ws", "oci:out:v1");
+        sandbox.build("ws", "sif:tool");
+        let images = image::read(&sandbox.path("out"), "v1").images;
+        let tree = images[0].tree();
+        let of_image = image::content(&tree, ".singularity.d/test").to_vec();
+        let _ = fs::remove_dir_all(sandbox.path("unpacked"));
+        unpack(&sandbox, "tool.sif", "unpacked");
+        assert_eq!(fs::read(sandbox.path("unpacked/.singularity.d/test")).unwrap(), of_image);
+        let text = String::from_utf8(of_image).unwrap();
+        // The shell and the directory are the image's; here are others.
+        let local = text.replacen("cd '/app'\n", "", 1);
+        let output = std::process::Command::new("sh").args(["-c", &local]).output().unwrap();
+        assert_eq!(output.status.code(), Some(wanted), "{text}");
+        (text, String::from_utf8(output.stdout).unwrap())
+    };
+    let head = "#!/opt/pixi/env/bin/bash\n# Written by pixi-oci: `test` of [tool.pixi-oci].\nset -e\ncd '/app'\n";
+    let (one, said) = script("test = \"echo it works\"", 0);
+    assert_eq!((one, &*said), (format!("{head}echo it works\n"), "it works\n"));
+    let (_, said) = script("test = [\"echo one\", \"false\", \"echo two\"]", 1);
+    assert_eq!(said, "one\n");
+    let (_, said) = script("test = { task = \"show\" }", 0);
+    assert_eq!(said, "a b|c|");
+    assert_eq!(script("test = { script = \"check.sh\" }", 3).0, "#!/bin/sh\nexit 3\n");
+    workspace([bash()]).oci("test = []").write(&sandbox.path("ws"));
+    let refused = sandbox.run(&["build", "ws"]);
+    assert!(refused.code != Some(0) && refused.stderr.contains("at least one command"), "{refused:?}");
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod application;
 mod environment;
 mod file_list;
 mod secrets;
+mod test_script;
 
 pub use activation::{
     ActivatedEnv, ActivationError, ActivationInput, activate, activate_script, apptainer_script, entrypoint_script,
@@ -20,3 +21,4 @@ pub use application::{Application, ApplicationError, ApplicationInput, applicati
 pub use environment::{ENTRYPOINT, EnvironmentError, EnvironmentInput, environment_tree};
 pub use file_list::with_file_list;
 pub use secrets::{secret_content, secret_name};
+pub use test_script::{TEST, task_lines, test_script};

@@ -86,6 +86,11 @@ pub enum Error {
         "activation needs a shell for {needs}, but neither the environment's packages nor the base image have bash; add `bash` to the dependencies, or, for a variable, say its value in `env` of [tool.pixi-oci]"
     )]
     NoShell { needs: String },
+    /// `test` is a list of commands, and nothing can run them.
+    #[error(
+        "`test` needs a shell, but neither the base image has /bin/sh nor the environment's packages have bash; add `bash` to the dependencies, or give a program of your own: test = {{ script = \"FILE\" }}"
+    )]
+    NoTestShell,
     #[error("interrupted")]
     Interrupted,
     #[error("cannot {action} {}", path.display())]

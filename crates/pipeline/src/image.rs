@@ -3,6 +3,7 @@
 pub mod base;
 pub mod describe;
 pub mod settings;
+mod test_script;
 
 use std::collections::BTreeMap;
 
@@ -88,6 +89,7 @@ impl Workshop<'_> {
         let below = Below::new(base.files(), configuration.prefix.tree_path(), &plan.packages, &environment);
         let mut application = self.application(&assembly.activation, &mut warnings)?;
         application.merge(own).map_err(ApplicationError::Tree)?;
+        self.add_test(plan, base, &mut application)?;
         let application = with_file_list(below.settle(application)?)?;
         let application_layer = self.write_tree(&application, self.time())?;
         warnings.extend(self.missing_command(&assembly, &env, &application));
@@ -275,7 +277,7 @@ impl Workshop<'_> {
             root: &self.project.workspace.root,
             workdir: &self.project.configuration.workdir,
             always: &always,
-            include: &self.project.configuration.include,
+            include: &self.include(),
             exclude: self.project.configuration.oci.exclude.as_deref().unwrap_or_default(),
             directories: self.project.configuration.oci.directories.as_deref().unwrap_or_default(),
             outputs: &outputs,

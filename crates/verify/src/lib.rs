@@ -46,7 +46,7 @@ pub use compare::{
     Comparison, ComparisonError, DocumentDifference, ImageComparison, LayerComparison, Sameness, compare,
 };
 pub use origin::{Origin, read_origin};
-pub use peek::{Project, read_project};
+pub use peek::{Project, TEST, read_project};
 /// A directory that goes away with this process, and why it cannot be made.
 pub use pixi_oci_podman::{Error as PodmanError, Scratch};
 pub use report::{Finding, ImageReport, LayerReport, PackageKind, PackageRecord, Report, Root, Rule, Severity};

@@ -16,6 +16,8 @@ use crate::{ImageReport, layer, layout::blob, report::Findings};
 /// What pixi calls a lock file and a workspace manifest.
 const NAMES: [&str; 3] = [LOCK_FILE, "pixi.toml", "pyproject.toml"];
 const LOCK_FILE: &str = "pixi.lock";
+/// What shows that an image works, where Apptainer looks for it.
+pub const TEST: &str = "/.singularity.d/test";
 /// The variable that an activated environment has its name in.
 const ENVIRONMENT_NAME: &str = "PIXI_ENVIRONMENT_NAME=";
 
@@ -28,6 +30,8 @@ pub struct Project {
     pub environment: Option<String>,
     /// Workspace manifest and lock file by name.
     pub files: BTreeMap<String, Vec<u8>>,
+    /// Whether the image has a test of its own, [`TEST`].
+    pub has_test: bool,
 }
 
 impl Project {
@@ -50,13 +54,15 @@ pub fn read_project(dir: &Path, image: &ImageReport) -> io::Result<Project> {
     let workdir = if settings.working_dir.is_empty() { "/".into() } else { settings.working_dir };
     let environment =
         settings.env.iter().find_map(|variable| variable.strip_prefix(ENVIRONMENT_NAME)).map(str::to_owned);
-    let mut project = Project { workdir, environment, files: BTreeMap::new() };
-    let places: Vec<(String, &str)> =
+    let mut project = Project { workdir, environment, ..Project::default() };
+    let mut places: Vec<(String, &str)> =
         NAMES.iter().map(|name| (format!("{}/{name}", project.workdir.trim_matches('/')), *name)).collect();
+    places.push((TEST.to_owned(), TEST));
     for layer in manifest.layers.iter().skip(image.base_layers).rev() {
         for (name, bytes) in files(dir, layer, &places)? {
             project.files.entry(name).or_insert(bytes);
         }
+        project.has_test |= project.files.remove(TEST).is_some();
         // They are in one layer, with the rest of the application.
         if project.files.contains_key(LOCK_FILE) {
             break;

@@ -32,8 +32,8 @@ pub use manifest::{
     Workspace,
 };
 pub use oci::{
-    CompressionAlgorithm, CompressionSetting, Include, OciConfig, Port, Protocol, RegistryLogin, setting, with_bases,
-    write_manifest,
+    CompressionAlgorithm, CompressionSetting, ImageTest, Include, OciConfig, Port, Protocol, RegistryLogin, setting,
+    with_bases, write_manifest,
 };
 pub use platform::{ManifestPlatform, TargetPlatform, VirtualPackage};
 pub use pypi::{

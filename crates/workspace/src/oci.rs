@@ -3,6 +3,7 @@
 //! A new key is a field of [`OciConfig`], a line of [`OciConfig::over`] and a row of docs/configuration.md. Every key can be
 //! set for one run with `--set KEY=VALUE`; few have a flag of their own.
 
+mod image_test;
 mod read;
 mod values;
 mod writer;
@@ -16,6 +17,7 @@ use serde::Deserialize;
 
 pub(crate) use self::read::read;
 pub use self::{
+    image_test::ImageTest,
     read::setting,
     values::{CompressionAlgorithm, CompressionSetting, Include, Port, Protocol, RegistryLogin},
     writer::{with_bases, write_manifest},
@@ -57,6 +59,8 @@ pub struct OciConfig {
     #[serde(deserialize_with = "values::argv")]
     pub cmd: Option<Vec<String>>,
     pub task: Option<String>,
+    /// What shows that the image works.
+    pub test: Option<ImageTest>,
     /// In the manifest's order; no name twice.
     #[serde(deserialize_with = "values::variables")]
     pub env: Vec<(String, String)>,
@@ -138,6 +142,7 @@ impl OciConfig {
             entrypoint: self.entrypoint.or(below.entrypoint),
             cmd,
             task,
+            test: self.test.or(below.test),
             env,
             labels,
             annotations,

@@ -10,7 +10,7 @@ use pixi_oci_image::Architecture;
 use pixi_oci_registry::{RegistryAccess, RepositoryRef};
 use pixi_oci_store::{OciLayout, pull};
 use pixi_oci_verify::{
-    ArchiveKind, Check, Finding, Project, Report, Rule, RunError, Scratch, Severity, Verdict, run_image,
+    ArchiveKind, Check, Finding, Project, Report, Rule, RunError, Scratch, Severity, TEST, Verdict, run_image,
     unpack_archive, verify_layout,
 };
 
@@ -22,7 +22,7 @@ use crate::{args::RegistryArgs, error::CliError, interrupt, output::Output, outp
 /// Of an image that pixi-oci made, each file above the base is a package's, by the package's record in the image; the
 /// project's, by the list in the image; or generated, by a rule; and the packages are those of the lock file in it.
 ///
-/// Without a command, task or script nothing is run. It runs in podman: no network, a read-only root, the image's user or
+/// Without a command, task or script the image's own `test` is run, if it has one. It runs in podman: no network, a read-only root, the image's user or
 /// one that it does not know, no capabilities; the image's entrypoint stays. Exits with 3 if anything is wrong, with 1 if
 /// something could not be run.
 #[derive(Debug, Args)]
@@ -72,7 +72,7 @@ pub fn run(args: &ImageArgs, output: &Output) -> Result<ExitCode, CliError> {
     }
     let wrong = findings(&report.findings, output);
     let interrupted = interrupt::flag();
-    let runs = if args.run.wanted() && report.is_sound() {
+    let runs = if (args.run.wanted() || project.has_test) && report.is_sound() {
         let check = check(args, &report, &project, &surroundings.scratch)?;
         Some(run_image(&layout.dir, &report, &check, &args.run.options(&surroundings, &interrupted))?)
     } else {
@@ -192,6 +192,9 @@ pub fn findings(findings: &[Finding], output: &Output) -> usize {
 
 /// What is run: the arguments, or the task of the workspace that is in the image.
 fn check(args: &ImageArgs, report: &Report, project: &Project, scratch: &Path) -> Result<Check, CliError> {
+    if !args.run.wanted() {
+        return Ok(Check { command: vec![TEST.to_owned()], ..Check::default() });
+    }
     let Some(name) = &args.run.task else { return Ok(args.run.check()) };
     let usage = |text: String| CliError::Usage(text);
     if project.files.is_empty() {

@@ -131,7 +131,7 @@ fn export(name: &str, value: &str) -> String {
 }
 
 /// As pixi assigns, but that a value which is no shell syntax spoils nothing else.
-fn assignment(name: &str, value: &str) -> String {
+pub fn assignment(name: &str, value: &str) -> String {
     if !is_shell_name(name) || !value.contains('$') {
         return export(name, value);
     }

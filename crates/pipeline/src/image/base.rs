@@ -255,6 +255,11 @@ impl Base {
         Ok(())
     }
 
+    /// Where it has a shell.
+    pub fn sh(&self) -> Option<&'static str> {
+        self.files()?.resolve("/bin/sh").map(|_| "/bin/sh")
+    }
+
     /// Where it has bash.
     pub fn bash(&self) -> Option<String> {
         let found = self.image.as_ref()?;
