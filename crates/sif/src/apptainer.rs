@@ -64,13 +64,16 @@ const LINKS: [(&str, &str); 6] = [
     (".shell", ".singularity.d/actions/shell"),
     ("environment", ".singularity.d/env/90-environment.sh"),
 ];
-/// What Singularity before 3.1 runs; later ones have it built in.
+/// What `apptainer test` runs, and Singularity before 3.1 for everything; the rest later ones have built in.
 const ACTIONS: [(&str, &str); 5] = [
     (".singularity.d/actions/exec", "exec \"$@\"\n"),
     (".singularity.d/actions/run", "exec /.singularity.d/runscript \"$@\"\n"),
     (".singularity.d/actions/shell", "exec /bin/sh \"$@\"\n"),
     (".singularity.d/actions/start", "exec /.singularity.d/startscript \"$@\"\n"),
-    (".singularity.d/actions/test", "exec /.singularity.d/test \"$@\"\n"),
+    (
+        ".singularity.d/actions/test",
+        "if [ -x /.singularity.d/test ]; then exec /.singularity.d/test \"$@\"; fi\necho 'the image has no test' >&2\n",
+    ),
 ];
 const SOURCE: &str = "\
 #!/bin/sh

@@ -281,6 +281,9 @@ fn what_apptainer_needs_is_there() {
         let checked = Command::new("sh").arg("-n").arg(unpacked.join(".singularity.d/actions").join(name)).status();
         assert!(checked.unwrap().success());
     }
+    // On this machine there is no test, as in an image that has none: that is no failure.
+    let tested = Command::new("sh").arg(unpacked.join(".singularity.d/actions/test")).output().unwrap();
+    assert!(tested.status.success() && tested.stderr == b"the image has no test\n", "{tested:?}");
     assert_eq!(read(".singularity.d/labels.json"), r#"{"a":"b"}"#);
     let deffile = format!(
         "# Written by pixi-oci of the OCI image with this manifest.\nbootstrap: oci\nfrom: {}\n",
