@@ -98,12 +98,13 @@ row_no_owner() {
 
 gitea_api() { curl -sS --fail-with-body -u admin:canary-password -H 'Content-Type: application/json' "$@"; }
 
-# The source is shown; linking the package to the repository is its owner's, and stays with the next version.
+# The source is shown of each image; linking the package to the repository is its owner's, and stays with the next version.
 row_source() {
   local linked
   gitea_api -d '{"name": "linked"}' "http://$ADDRESS/api/v1/user/repos" >/dev/null
   publish 1.0.0 linked linked --set "source=\"http://$ADDRESS/admin/linked\""
-  gitea_api "http://$ADDRESS/admin/-/packages/container/linked/1.0.0" | grep -qF "http://$ADDRESS/admin/linked\"" || fail "the page has no source"
+  gitea_api "http://$ADDRESS/admin/-/packages/container/linked/1.0.0-amd64" >"$DIR/linked.html"
+  grep -qF "http://$ADDRESS/admin/linked\"" "$DIR/linked.html" || fail "the page has no source"
   gitea_api -X POST "http://$ADDRESS/api/v1/packages/admin/container/linked/-/link/linked"
   publish 1.0.1 linked linked --set "source=\"http://$ADDRESS/admin/linked\""
   linked=$(gitea_api "http://$ADDRESS/api/v1/packages/admin/container/linked/1.0.1" | python3 -c 'import json, sys; print((json.load(sys.stdin)["repository"] or {}).get("full_name"))')
