@@ -14,7 +14,7 @@ use crate::{
     baseline::remote,
     destination::{Connection, Destination, look_up, open},
     error::PublishError,
-    preflight::refusal::refusal,
+    preflight::refusal::{MissingBase, refusal},
     request::PublishRequest,
 };
 use pixi_oci_pipeline::{Published, in_one_line};
@@ -117,7 +117,7 @@ impl Preflight<'_> {
         repository: &Repository,
         open: &Connection,
     ) -> Result<Option<String>, PublishError> {
-        let refused = refusal(self.request, project, tags, repository, open, self.session)?;
+        let refused = refusal(self.request, project, tags, repository, open, MissingBase::Leave, self.session)?;
         Ok(refused.map(|error| {
             let name = error.name().map(|name| format!("BLOCKER({name}): ")).unwrap_or_default();
             format!("{name}{}", in_one_line(&error))

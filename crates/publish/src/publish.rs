@@ -18,7 +18,7 @@ use crate::{
     early::{EarlyUpload, publish_started},
     error::PublishError,
     leg::write::leg,
-    preflight::refusal::refusal,
+    preflight::refusal::{MissingBase, refusal},
     report::PublishReport,
     report::outcome::{blocked, destination_report, unchecked},
     request::PublishRequest,
@@ -204,7 +204,7 @@ fn look_up_all(
             session.warn(format!("{repository}:{} stays where it is: {}", kept.tag, kept.reason));
         }
         let Some(project) = project else { continue };
-        if let Some(error) = refusal(request, project, &plan, repository, open, session)? {
+        if let Some(error) = refusal(request, project, &plan, repository, open, MissingBase::Fetch, session)? {
             *state = Err(error);
         }
     }

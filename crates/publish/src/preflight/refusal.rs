@@ -7,7 +7,7 @@
 use pixi_oci_layer::Digest;
 use pixi_oci_lock::LockedPackage;
 use pixi_oci_pipeline::{Previous, Remote};
-use pixi_oci_plan::{EnvironmentPlan, preview};
+use pixi_oci_plan::{EnvironmentPlan, Reason, Unpredicted, preview};
 use pixi_oci_project::{Project, Session};
 use pixi_oci_registry::{Error, Repository, push::TagRule};
 
@@ -20,6 +20,15 @@ use crate::{
     tags::{PlannedTag, TagPlan, TagTarget},
 };
 
+/// Whether a base image that is not here is fetched to find it out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MissingBase {
+    /// A build needs it anyway.
+    Fetch,
+    /// Then less is known.
+    Leave,
+}
+
 /// Why the repository would refuse the build of `project` under the tags of `plan`, as far as that is known.
 ///
 /// # Errors
@@ -31,6 +40,7 @@ pub fn refusal(
     plan: &TagPlan,
     to: &Repository,
     open: &Connection,
+    base: MissingBase,
     session: &Session,
 ) -> Result<Option<Error>, PublishError> {
     let Some(taken) = taken(request, plan, &open.known.tags) else { return Ok(None) };
@@ -38,7 +48,7 @@ pub fn refusal(
     let Ok(Some(present)) = session.run(open.registry.head_manifest(&taken.tag))? else { return Ok(None) };
     let refuse = |wanted: String| Ok(Some(Error::tag_exists(format!("{to}:{}", taken.tag), present.digest, wanted)));
     // A machine that has built it needs to read nothing.
-    let here = previewed(project, None, session)?;
+    let here = previewed(project, None, base, session)?;
     if let Some(digest) = here.and_then(|preview| digest(&preview, taken.target)) {
         return if digest == present.digest { Ok(None) } else { refuse(digest.to_string()) };
     }
@@ -51,7 +61,7 @@ pub fn refusal(
     if let Some(wanted) = other_packages(project, previous) {
         return refuse(wanted);
     }
-    let Some(preview) = previewed(project, Some(&image), session)? else { return Ok(None) };
+    let Some(preview) = previewed(project, Some(&image), base, session)? else { return Ok(None) };
     if let Some(wanted) = other_layer(&preview, previous) {
         return refuse(wanted);
     }
@@ -65,9 +75,10 @@ pub fn refusal(
 fn previewed(
     project: &Project,
     image: Option<&dyn Remote>,
+    base: MissingBase,
     session: &Session,
 ) -> Result<Option<EnvironmentPlan>, PublishError> {
-    match preview(project, image, true, session) {
+    match preview(project, image, base == MissingBase::Fetch, session) {
         Err(pixi_oci_plan::Error::Interrupted) => Err(pixi_oci_plan::Error::Interrupted.into()),
         preview => Ok(preview.ok()),
     }
@@ -105,6 +116,11 @@ fn is_conda(package: &LockedPackage) -> bool {
 
 /// A layer that the image does not have.
 fn other_layer(preview: &EnvironmentPlan, previous: &Previous) -> Option<String> {
+    // A base of many layers divides packages in another way.
+    let base_is_open = |open: &Unpredicted| matches!(open.reason, Reason::BaseNotHere | Reason::BaseNotPinned);
+    if preview.unpredicted.iter().any(base_is_open) {
+        return None;
+    }
     let layers = preview.platforms.iter().flat_map(|platform| &platform.layers);
     let is_other = |key: &Option<String>| key.as_ref().is_some_and(|key| !previous.layers.contains_key(key));
     let other = layers.into_iter().find(|layer| is_other(&layer.key))?;
