@@ -58,8 +58,12 @@ const RULES: [(&str, &str, Rest); 25] = [
 /// All fixed texts, and then all of them in UTF-16.
 static PREFIXES: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
     let plain = RULES.iter().map(|(_, prefix, _)| prefix.as_bytes().to_vec());
-    // In which order the two bytes are makes a difference at the ends only.
-    let wide = RULES.iter().map(|(_, prefix, _)| prefix.bytes().flat_map(|byte| [byte, 0]).collect());
+    // From the first letter to the last it makes no difference in which order the two bytes are.
+    let wide = RULES.iter().map(|(_, prefix, _)| {
+        let mut bytes: Vec<u8> = prefix.bytes().flat_map(|byte| [byte, 0]).collect();
+        bytes.pop();
+        bytes
+    });
     AhoCorasick::new(plain.chain(wide)).ok()
 });
 
@@ -96,7 +100,7 @@ fn found(bytes: &[u8], is_first: bool, is_last: bool) -> Option<&'static str> {
         if before.is_none() && !is_first {
             return None;
         }
-        let after = || bytes[end..].iter().step_by(stride).copied();
+        let after = || bytes[end..].iter().skip(stride - 1).step_by(stride).copied();
         rest.matches(before, after, is_last).then_some(*name)
     })
 }
