@@ -35,11 +35,11 @@ const CREATED: &str = "org.opencontainers.image.created";
 /// The package layers of published images, and what is known of their packages.
 #[derive(Debug, Default)]
 pub struct Previous {
-    /// By [layer key](crate::layers::key::LayerKey), in its text form: the layer, and the descriptor of its blob.
+    /// By layer key, in its text form: the layer, and the descriptor of its blob.
     pub layers: BTreeMap<String, (LayerRecord, Descriptor)>,
     /// By the sha256 of the archive.
     pub conda: BTreeMap<String, KnownArchive<CompleteFacts>>,
-    /// By [`wheel_key`](crate::stock::cache::wheel_key).
+    /// By `wheel_key`.
     pub wheels: BTreeMap<String, KnownArchive<WheelFacts>>,
     /// Something is no image of ours, or not all of it could be read.
     pub is_partial: bool,
