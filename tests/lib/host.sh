@@ -3,9 +3,11 @@
 # Programs the tests call, with the Debian package that has each.
 NEEDED_PROGRAMS="
   buildah:buildah
+  busybox:busybox
   bzip2:bzip2
   cc:build-essential
   crun:crun
+  dash:dash
   docker-registry:docker-registry
   faketime:faketime
   git:git

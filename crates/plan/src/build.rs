@@ -121,9 +121,12 @@ pub fn stage<'a>(
     let _held = archives.hold();
     let held_bases = hold_bases(&session.caches.dir);
 
-    // A base image that cannot be used, or does not know the user, is said before packages are downloaded.
-    let bases = project.targets.iter().map(|target| Base::of_target(project, target, session));
-    let bases = bases.collect::<Result<Vec<_>, _>>()?;
+    // A base image that cannot be used, or does not know the user, is said before packages are downloaded. The first one says it
+    // for all; the others are fetched while layers of the first image are sent.
+    let mut bases = project.targets.iter().map(|target| Base::of_target(project, target, session)).peekable();
+    if let Some(error) = bases.next_if(Result::is_err) {
+        error?;
+    }
 
     let workdir = &project.configuration.workdir;
     let mut packages: Vec<(&Target, Vec<Package<'_>>)> = Vec::new();
@@ -148,6 +151,7 @@ pub fn stage<'a>(
     let mut images = Vec::new();
     let mut reports = Vec::new();
     for ((target, packages), base) in packages.into_iter().zip(bases) {
+        let base = base?;
         let packages = with_wheels(packages, sources.wheels(target), workdir);
         let mut plan = ImagePlan::new(project, target, packages, Some(&base), &stock)?;
         let (image, report) = workshop.image(&mut plan, &base)?;

@@ -58,11 +58,11 @@ pub fn refusal(
     if previous.is_partial || previous.layers.is_empty() {
         return Ok(None);
     }
-    if let Some(wanted) = other_packages(project, previous) {
+    if let Some(wanted) = other_packages(project, taken.target, previous) {
         return refuse(wanted);
     }
     let Some(preview) = previewed(project, Some(&image), base, session)? else { return Ok(None) };
-    if let Some(wanted) = other_layer(&preview, previous) {
+    if let Some(wanted) = other_layer(&preview, taken.target, previous) {
         return refuse(wanted);
     }
     match digest(&preview, taken.target).filter(|digest| *digest != present.digest) {
@@ -93,9 +93,13 @@ fn taken<'a>(request: &PublishRequest, plan: &'a TagPlan, existing: &[String]) -
     fixed.iter().find(|planned| planned.target == TagTarget::Index).or(fixed.first()).copied()
 }
 
-/// Conda packages that the image does not have.
-fn other_packages(project: &Project, previous: &Previous) -> Option<String> {
-    let conda = project.targets.iter().flat_map(|target| &target.packages).filter(|p| is_conda(p));
+/// Conda packages that the image does not have; that of one architecture has only its own.
+fn other_packages(project: &Project, tagged: TagTarget, previous: &Previous) -> Option<String> {
+    let tagged = project.targets.iter().filter(|target| match tagged {
+        TagTarget::Index => true,
+        TagTarget::Image(architecture) => target.architecture == architecture,
+    });
+    let conda = tagged.flat_map(|target| &target.packages).filter(|p| is_conda(p));
     let has = |package: &LockedPackage| {
         package.sha256().is_none_or(|sha256| previous.conda.contains_key(&sha256.to_string()))
     };
@@ -114,14 +118,18 @@ fn is_conda(package: &LockedPackage) -> bool {
     matches!(package, LockedPackage::Conda(_))
 }
 
-/// A layer that the image does not have.
-fn other_layer(preview: &EnvironmentPlan, previous: &Previous) -> Option<String> {
+/// A layer that the image does not have; that of one architecture has only its own.
+fn other_layer(preview: &EnvironmentPlan, tagged: TagTarget, previous: &Previous) -> Option<String> {
     // A base of many layers divides packages in another way.
     let base_is_open = |open: &Unpredicted| matches!(open.reason, Reason::BaseNotHere | Reason::BaseNotPinned);
     if preview.unpredicted.iter().any(base_is_open) {
         return None;
     }
-    let layers = preview.platforms.iter().flat_map(|platform| &platform.layers);
+    let tagged = preview.platforms.iter().filter(|platform| match tagged {
+        TagTarget::Index => true,
+        TagTarget::Image(architecture) => platform.oci_platform.as_ref() == Some(&format!("linux/{architecture}")),
+    });
+    let layers = tagged.flat_map(|platform| &platform.layers);
     let is_other = |key: &Option<String>| key.as_ref().is_some_and(|key| !previous.layers.contains_key(key));
     let other = layers.into_iter().find(|layer| is_other(&layer.key))?;
     let first = other.packages.first()?;
