@@ -153,6 +153,27 @@ fn wheels_come_from_indexes_urls_and_paths() {
 }
 
 #[test]
+fn wheels_below_a_linked_directory() {
+    let sandbox = Sandbox::new();
+    let ws = with([locked(&pure("linked"))]);
+    built(&sandbox, &ws);
+    // The lock file is what the manifest says, wherever the link leads: in the workspace, and outside of it.
+    let mut manifest = std::fs::read_to_string(sandbox.path("ws/pixi.toml")).unwrap();
+    manifest += "\n[dependencies]\npython = \"*\"\n[pypi-dependencies]\n";
+    manifest += "linked = { path = \"wheels/linked-1.0-py3-none-any.whl\" }\n";
+    std::fs::write(sandbox.path("ws/pixi.toml"), manifest).unwrap();
+    for (real, link) in [("ws/real", "real"), ("elsewhere", "../elsewhere")] {
+        std::fs::rename(sandbox.path("ws/wheels"), sandbox.path(real)).unwrap();
+        std::os::unix::fs::symlink(link, sandbox.path("ws/wheels")).unwrap();
+        sandbox.run(&["build", "ws", "--locked", "-o", "oci:again:v1"]).success();
+        let tree = image::read(&sandbox.path("again"), "v1").image("linux/amd64").tree();
+        assert_eq!(content(&tree, &format!("{SITE_PACKAGES}/linked/__init__.py")), b"x = 1\n", "{link}");
+        std::fs::remove_file(sandbox.path("ws/wheels")).unwrap();
+        std::fs::rename(sandbox.path(real), sandbox.path("ws/wheels")).unwrap();
+    }
+}
+
+#[test]
 fn a_wheel_that_is_not_the_locked_one() {
     let sandbox = Sandbox::new();
     with([locked(&pure("victim"))]).write(&sandbox.path("ws"));
