@@ -1,4 +1,4 @@
-//! A directory that somebody else's code fills, with names of its own: what was changed since is dropped.
+//! A directory that a library fills, with names of its own: what was changed since is dropped.
 
 use std::{
     collections::BTreeMap,
@@ -36,7 +36,7 @@ impl<'a> Sealed<'a> {
         Self { root, directory: root.join(part) }
     }
 
-    /// Removes what is not as it was when the directory was sealed, unless somebody uses it now.
+    /// Removes what is not as it was when the directory was sealed, unless it is in use now.
     ///
     /// # Errors
     /// The disk fails.
@@ -149,7 +149,7 @@ mod tests {
         write();
         fs::write(&b, b.to_str().unwrap()).unwrap();
         assert_eq!(left(), ([true, true, true], 0));
-        // Nobody knows what it is; without a list that is everything.
+        // It is not known what it is; without a list that is everything.
         write();
         fs::write(root.join("part/other"), "x").unwrap();
         assert_eq!((left(), root.join("part/other").exists()), (([true, true, true], 0), false));

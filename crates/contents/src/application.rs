@@ -167,7 +167,7 @@ impl Collector<'_> {
                 return false;
             }
             let name = entry.file_name().to_str();
-            // What this or another build is making right now, and what nobody made.
+            // What this or another build is making right now, and what no build made.
             if name.is_some_and(|name| name.starts_with(".pixi-oci-") || is_of_desktop(name)) {
                 return false;
             }

@@ -6,7 +6,7 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
         Ok(result) => result,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            // Only when the runtime is being shut down, and then nobody waits for this future.
+            // Only when the runtime is being shut down, and then nothing waits for this future.
             Err(_) => std::future::pending().await,
         },
     }

@@ -17,7 +17,7 @@ const NAMES: [&str; 13] = [
     "thumbs.db",
 ];
 
-/// Whether a file or directory of this name is a desktop's own: no part of what somebody made.
+/// Whether a file or directory of this name is a desktop's own: no part of the work.
 pub fn is_of_desktop(name: &str) -> bool {
     // Attributes of the file `x` are in `._x` on file systems that have none.
     let is_attributes = name.strip_prefix("._").is_some_and(|of| !of.is_empty());

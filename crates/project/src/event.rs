@@ -57,7 +57,7 @@ pub enum Event {
         /// `HOST/REPOSITORY:TAG` or `HOST/REPOSITORY@DIGEST`
         image: String,
     },
-    /// A published image has layers of what is made anew because nobody asked for them.
+    /// A published image has layers of what is made anew because they were not asked for.
     LayersThere {
         /// `HOST/REPOSITORY:TAG`
         image: String,

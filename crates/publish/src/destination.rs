@@ -19,7 +19,7 @@ pub struct Destination {
     pub repository: Repository,
     /// `Err`: what blocks.
     pub state: Result<Connection, Error>,
-    /// Whether it blocks only because nobody is logged in, which a dry run does without.
+    /// Whether it blocks only because there is no login, which a dry run does without.
     pub needs_login: bool,
     /// What it gets, once that is known.
     pub plan: Option<(PushPlan, TagPlan)>,
@@ -45,7 +45,7 @@ pub async fn look_up(
     tags: impl Fn(&TagsThere) -> Result<TagPlan, PublishError>,
 ) -> Result<TagsThere, Error> {
     let mut known = TagsThere { versions: Default::default(), ..there };
-    // Whoever asks for the plan says what is wrong with it.
+    // The caller says what is wrong with it.
     let Ok(plan) = tags(&known) else { return Ok(known) };
     for tag in to_look_up(&plan, &known.tags) {
         let bytes = match registry.manifest(&tag).await {
@@ -76,7 +76,7 @@ pub fn open(
             join::check(legs, &registry, repository).await?;
             let known = TagsThere { tags: registry.tags().await?, ..TagsThere::default() };
             if !request.dry_run {
-                // Nobody has to wait for a build that may not be uploaded.
+                // A build that may not be uploaded is not begun.
                 registry.probe_upload().await?;
             }
             Ok(Connection { known, registry })

@@ -72,7 +72,7 @@ pub fn preflight<'a>(
 ) -> Result<(Preflight<'a>, Option<Published>), PublishError> {
     let version = request.facts.version(request.settings.scheme);
     let destinations = open(request, &[], session)?;
-    // Without a version nobody knows which tags are put.
+    // Without a version it is not known which tags are put.
     let tags = request.tags(version.as_ref(), &Architecture::ALL, &TagsThere::default()).ok();
     let remote = remote(request, Some(project), version.as_ref(), tags.as_ref(), &destinations, session);
     Ok((Preflight { request, session, version, destinations }, remote))
@@ -83,7 +83,7 @@ impl Preflight<'_> {
     ///
     /// # Errors
     ///
-    /// Somebody wants it to end.
+    /// The run was cancelled.
     pub fn stock(&mut self, project: &Project, wanted: &Wanted<'_>) -> Result<Vec<RepositoryState>, PublishError> {
         let mut stocks = Vec::new();
         for destination in &self.destinations {

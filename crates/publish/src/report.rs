@@ -87,7 +87,7 @@ pub enum Status {
     Published,
     /// Everything would be.
     WouldPublish,
-    /// Nobody is logged in there, so that a dry run could not ask what it has.
+    /// There is no login, so that a dry run could not ask what it has.
     NotChecked,
     /// It failed; of the tags none names anything incomplete.
     Failed,

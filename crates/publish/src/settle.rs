@@ -44,7 +44,7 @@ async fn settle_tag(
     for _ in 0..TURNS {
         let known =
             look_up(registry, TagsThere { tags: registry.tags().await?, ..TagsThere::default() }, planned).await?;
-        // Tags without a release belong to whoever came last.
+        // Tags without a release belong to the last publisher.
         let Some(tags) = planned(&known).ok().filter(|tags| tags.release.is_some()) else { return Ok(None) };
         found = registry.head_manifest(&step.tag).await?.map(|found| found.digest);
         let is_own = found == Some(step.target);

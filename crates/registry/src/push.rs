@@ -183,7 +183,7 @@ async fn put_tag(
     let overtaken = |found: Digest| step.rule != TagRule::Immutable && Some(found) != old;
     let found = match found {
         Some(found) if found == step.target => return Ok(()),
-        // Somebody else moved it after us.
+        // Another publisher moved it after us.
         Some(found) if overtaken(found) => return Ok(()),
         Some(found) => format!("the registry confirmed it and has {found}"),
         None => "the registry confirmed it and does not have it".into(),

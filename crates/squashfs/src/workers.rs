@@ -42,7 +42,7 @@ impl<T> Workers<T> {
             Builder::new().name("squashfs".into()).spawn(move || {
                 while let Some(BlockJob { bytes, done }) = next() {
                     let compressed = open.compress(&bytes);
-                    // Nobody waits for it any more when the writer has failed.
+                    // It is not waited for any more when the writer has failed.
                     let _ = done.send(compressed.map(|block| block.map_or(Block::Stored(bytes), Block::Compressed)));
                 }
             })

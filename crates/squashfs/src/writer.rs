@@ -48,7 +48,7 @@ pub struct Writer<W> {
 impl<W: Write + Seek> Writer<W> {
     /// # Errors
     ///
-    /// Nothing can be written, or there is no such level.
+    /// Nothing can be written, or the level does not exist.
     pub fn new(mut sink: W, compressor: Compressor) -> Result<Self, Error> {
         let base = sink.stream_position()?;
         // It is written when everything else is there.

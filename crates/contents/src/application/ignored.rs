@@ -14,7 +14,7 @@ use super::{ApplicationError, dockerignore::DockerIgnore};
 const IGNORE_FILES: [&str; 2] = [".gitignore", ".ignore"];
 /// At the root of the workspace; as with podman and buildah, the first that is there counts.
 const DOCKER_FILES: [&str; 2] = [".containerignore", ".dockerignore"];
-/// Nobody writes a longer one.
+/// No real one is longer.
 const MAX_DOCKER_FILE: u64 = 1 << 20;
 
 /// An ignore file that cannot be opened without harm, such as a named pipe.

@@ -113,7 +113,7 @@ impl Rest {
     /// Whether it stands there. `before` is the letter before the fixed text, `after` those that follow.
     fn matches<I: Iterator<Item = u8>>(&self, before: Option<u8>, after: impl Fn() -> I, is_last: bool) -> bool {
         let run = |letter: fn(u8) -> bool, skip: usize| after().skip(skip).take_while(|byte| letter(*byte)).count();
-        // Where the piece ends, nobody knows how long it is; the next piece has it whole.
+        // Where the piece ends, its length is not known; the next piece has it whole.
         let exactly = |letter: fn(u8) -> bool, skip: usize, length: usize| {
             run(letter, skip) == length && (is_last || after().nth(skip + length).is_some())
         };

@@ -21,7 +21,7 @@ impl Workshop<'_> {
         include
     }
 
-    /// Puts a test that is no file of the workspace among the application's.
+    /// Puts a test that is not a file of the workspace among the application's.
     pub(super) fn add_test(&self, plan: &ImagePlan<'_>, base: &Base, application: &mut FileTree) -> Result<(), Error> {
         let configuration = &self.project.configuration;
         let lines = match &configuration.oci.test {

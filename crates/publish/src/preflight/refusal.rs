@@ -33,7 +33,7 @@ pub enum MissingBase {
 ///
 /// # Errors
 ///
-/// Somebody wants it to end.
+/// The run was cancelled.
 pub fn refusal(
     request: &PublishRequest,
     project: &Project,

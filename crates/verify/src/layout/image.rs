@@ -59,7 +59,7 @@ pub(crate) fn base_layers(annotations: &BTreeMap<String, String>, config: &Image
     let history: Vec<&str> =
         config.layer_history().map(|entry| entry.created_by.as_deref().unwrap_or_default()).collect();
     let is_application = |text: &&str| Purpose::of(text) == Purpose::Application;
-    // What somebody put on top of an image of ours does not make a base of it.
+    // What was put on top of an image of ours does not make a base of it.
     let of_base = history.split_last().filter(|(top, _)| is_application(top));
     let of_base = of_base.and_then(|(_, below)| below.iter().rposition(is_application));
     let first = of_base.map(|last| last + 1).or_else(|| history.iter().position(|text| text.starts_with(OURS)));

@@ -91,7 +91,7 @@ struct Groups<'a> {
 }
 
 impl<'a> Groups<'a> {
-    /// The entries of a group; none where there is no such group.
+    /// The entries of a group; none where the group does not exist.
     fn entries(section: &Section<'a>, group: &str) -> Result<Vec<Element<'a>>, ManifestError> {
         let Some(key) = section.keys().find(|key| normalized(key) == normalized(group)) else { return Ok(Vec::new()) };
         Ok(section.list(key)?.unwrap_or_default())

@@ -50,6 +50,6 @@ fn a_new_tag_takes_the_image_of_the_default_branch_else_latest_else_the_newest()
     ] {
         assert_eq!(looked_at(version, &configured, suffix, existing), expected, "{version}{suffix} {existing:?}");
     }
-    // A branch that nobody configured a tag for is one of many.
+    // A branch without a configured tag is one of many.
     assert_eq!(looked_at("branch x", &["sha-{sha}"], "", &["main", "sha-1234567"]), "sha-1234567 main");
 }
