@@ -1,16 +1,9 @@
 //! What black-box tests share: a clean environment to run the binary in, workspaces made in code, and an unpacker of
 //! images that has no line in common with the crates under test.
 
-// Package archives made in code; the tests of the crate that reads them use the same.
-#[path = "../../crates/package/tests/common/mod.rs"]
-pub mod packages;
+pub use pixi_oci_testkit::{packages, wheels};
 
 pub mod channel;
-// Likewise wheels.
-#[allow(dead_code, reason = "the crate's own tests need more of it")]
-#[path = "../../crates/wheel/tests/wheels/builder.rs"]
-pub mod wheels;
-
 pub mod channel_server;
 pub mod forge;
 pub mod front;

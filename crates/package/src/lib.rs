@@ -9,7 +9,7 @@
 //! 3. [`file_tree`] streams one archive and makes the [`FileTree`](pixi_oci_layer::FileTree) that the plan describes,
 //!    with the prefix placeholder replaced.
 //!
-//! The result equals what rattler's installer writes (`tests/against_rattler.rs` compares them); `docs/reproducibility.md`
+//! The result equals what rattler's installer writes (`tests/against_rattler` compares them); `docs/reproducibility.md`
 //! lists the exceptions. Nothing is installed, no code of a package runs, and nothing outside the arguments is read:
 //! no network, clock or environment.
 //!

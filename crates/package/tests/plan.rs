@@ -1,12 +1,10 @@
 //! Where paths go when packages meet.
 
-mod common;
-
 use std::{cell::RefCell, collections::BTreeMap};
 
-use common::*;
 use pixi_oci_layer::{Node, TreePath};
 use pixi_oci_package::{Change, CompleteFacts, Error, LinkPlan, Links, PlanInput, link_plan};
+use pixi_oci_testkit::packages::{self as common, *};
 use rattler_conda_types::Subdir;
 use tempfile::TempDir;
 

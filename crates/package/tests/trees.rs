@@ -1,10 +1,8 @@
 //! What one package becomes, where rattler cannot be asked.
 
-mod common;
-
-use common::*;
 use pixi_oci_layer::{ContentStore, Digest, File, MemoryBudget, Mode, Node, TreePath, dump};
 use pixi_oci_package::{OutsideLink, PackageTree, TargetPrefix, file_tree};
+use pixi_oci_testkit::packages::{self as common, *};
 use rattler_conda_types::Subdir;
 use serde_json::Value;
 use tempfile::TempDir;

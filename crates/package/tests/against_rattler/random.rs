@@ -4,7 +4,9 @@
 
 use rattler_conda_types::Subdir;
 
-use super::{common::*, compare_one};
+use pixi_oci_testkit::packages::*;
+
+use super::compare_one;
 
 /// xorshift64*: the same numbers everywhere.
 struct Random(u64);

@@ -19,14 +19,12 @@ use std::{
 
 use pixi_oci_layer::{Mode, Node};
 use pixi_oci_package::{PackageTree, Python};
+use pixi_oci_testkit::wheels::{Install, Wheel, directory, entry_points, file, line, path, stored, wheel};
 use pixi_oci_wheel::{DirectUrl, WheelExpected};
 use tempfile::TempDir;
 use url::Url;
 
-use crate::{
-    builder::{Install, Wheel, directory, entry_points, file, line, path, stored, wheel},
-    records,
-};
+use crate::records;
 
 /// Executable bit and contents of a file, `None` for an empty directory.
 type Files = BTreeMap<String, Option<(bool, Vec<u8>)>>;

@@ -2,7 +2,9 @@
 
 use std::time::Instant;
 
-use crate::builder::{Install, Member, Wheel, directory, entry_points, file, install, python, stored, wheel, zip};
+use pixi_oci_testkit::wheels::{
+    Install, Member, Wheel, directory, entry_points, file, install, python, stored, wheel, zip,
+};
 
 fn text_of(error: &pixi_oci_package::Error) -> String {
     let text = error.to_string();
@@ -168,7 +170,8 @@ fn sizes_of_64_bits() {
         [&[1, 0, bytes.len() as u8, 0], &bytes[..]].concat()
     };
     let a = || stored("a.py", "content");
-    let both = |h: &mut crate::builder::Header| (h.size, h.packed, h.extra) = (u32::MAX, u32::MAX, wide(&[7, 7]));
+    let both =
+        |h: &mut pixi_oci_testkit::wheels::Header| (h.size, h.packed, h.extra) = (u32::MAX, u32::MAX, wide(&[7, 7]));
     install(&evil([a().both(both)])).unwrap();
     // As Python writes what could have become large.
     install(&evil([a().local(both)])).unwrap();

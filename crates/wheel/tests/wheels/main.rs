@@ -1,7 +1,6 @@
 //! Wheels as file trees: made in code, hostile, and beside real uv.
 
 mod against_uv;
-mod builder;
 mod hostile;
 mod records;
 mod trees;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use pixi_oci_layer::{Digest, Node, TreePath};
 use pixi_oci_package::PackageTree;
 
-use crate::builder::{Wheel, file, install, line, path, wheel};
+use pixi_oci_testkit::wheels::{Wheel, file, install, line, path, wheel};
 
 const SITE_PACKAGES: &str = "lib/python3.12/site-packages";
 

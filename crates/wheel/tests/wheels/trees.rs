@@ -6,7 +6,7 @@ use pixi_oci_layer::{File, Node, dump};
 use pixi_oci_package::{Change, PackageTree, Python};
 use pixi_oci_wheel::DirectUrl;
 
-use crate::builder::{Install, directory, entry_points, file, install, line, path, python, stored, wheel};
+use pixi_oci_testkit::wheels::{Install, directory, entry_points, file, install, line, path, python, stored, wheel};
 
 const SITE_PACKAGES: &str = "opt/pixi/env/lib/python3.12/site-packages";
 

@@ -7,8 +7,6 @@
 //! Exceptions: `conda-meta/history` and `CACHEDIR.TAG`, which are not of a package; the times of scripts and records, for
 //! which rattler takes the clock; in records, the paths of rattler's cache and the order of lists.
 
-mod common;
-#[path = "against_rattler/random.rs"]
 mod random;
 
 use std::{
@@ -18,8 +16,8 @@ use std::{
     path::Path,
 };
 
-use common::*;
 use pixi_oci_layer::{FileTree, Node};
+use pixi_oci_testkit::packages::{self as common, *};
 use rattler::{
     install::{Installer, LinkOptions},
     package_cache::PackageCache,

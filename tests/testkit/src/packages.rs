@@ -1,6 +1,4 @@
 //! Package archives made in code: odd ones, old ones and hostile ones.
-#![allow(dead_code, missing_docs, unused_imports, reason = "each test binary uses its part of this")]
-
 mod trees;
 
 use std::{

@@ -1,15 +1,12 @@
 //! Hostile archives are refused with the package and the path in the error, and no control character in it.
 
-mod common;
-#[path = "hostile/mutations.rs"]
 mod mutations;
-#[path = "hostile/sizes.rs"]
 mod sizes;
 
 use std::{io::Write, time::Instant};
 
-use common::*;
 use pixi_oci_package::{Error, Refusal};
+use pixi_oci_testkit::packages::{self as common, *};
 use rattler_conda_types::Subdir;
 use serde_json::json;
 use tar::EntryType;
