@@ -32,18 +32,7 @@ stdenvNoCC.mkDerivation {
   ];
   installPhase = ''
     install -D -m 755 $src $out/bin/pixi-oci
-    installShellCompletion --cmd pixi-oci \
-      --bash <($out/bin/pixi-oci completion --shell bash) \
-      --fish <($out/bin/pixi-oci completion --shell fish) \
-      --zsh <($out/bin/pixi-oci completion --shell zsh)
-    $out/bin/pixi-oci man man
-    installManPage man/*
-    wrapProgram $out/bin/pixi-oci --suffix PATH : ${
-      lib.makeBinPath [
-        skopeo
-        podman
-      ]
-    }
+    ${import ./extras.nix { inherit lib podman skopeo; }}
   '';
   meta.mainProgram = "pixi-oci";
 }

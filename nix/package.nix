@@ -21,18 +21,7 @@ rustPlatform.buildRustPackage {
   doCheck = false;
   # The build platform runs the program once, as any package does that generates its completions.
   postInstall = ''
-    installShellCompletion --cmd pixi-oci \
-      --bash <($out/bin/pixi-oci completion --shell bash) \
-      --fish <($out/bin/pixi-oci completion --shell fish) \
-      --zsh <($out/bin/pixi-oci completion --shell zsh)
-    $out/bin/pixi-oci man man
-    installManPage man/*
-    wrapProgram $out/bin/pixi-oci --suffix PATH : ${
-      lib.makeBinPath [
-        skopeo
-        podman
-      ]
-    }
+    ${import ./extras.nix { inherit lib podman skopeo; }}
   '';
   meta.mainProgram = "pixi-oci";
 }
