@@ -20,11 +20,12 @@ use std::{
     process::ExitCode,
 };
 
-use pixi_oci_pipeline::{SizedPackage, group, package_layers};
+use pixi_oci_pipeline::{LayerPart, SizedPackage, group, package_layers};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 const MAX_LAYERS: usize = 100;
+const SPLIT_ABOVE: u64 = 256 << 20;
 const PLATFORM: &str = "linux-64";
 
 #[derive(Deserialize)]
@@ -46,8 +47,8 @@ struct Version {
 /// The packages of one version, by name: what tells whether their bytes changed, and their size.
 type Packages = BTreeMap<String, (String, u64)>;
 
-/// A layer, bottom first: what is in it, and the bytes of the archives.
-type Layers = Vec<(BTreeSet<String>, u64)>;
+/// A layer, bottom first: what is in it, and the bytes of the archives, or of the part of one.
+type Layers = Vec<(BTreeSet<String>, Option<LayerPart>, u64)>;
 
 #[derive(Default)]
 struct Sums {
@@ -153,13 +154,13 @@ fn replay(series: &[Packages]) -> Sums {
         if let Some((known, below)) = &before {
             let known: HashSet<&String> = known.values().map(|(key, _)| key).collect();
             let optimum = packages.values().filter(|(key, _)| !known.contains(key)).map(|(_, size)| size).sum::<u64>();
-            let pushed = layers.iter().filter(|layer| !below.contains(layer)).map(|(_, size)| size).sum::<u64>();
+            let pushed = layers.iter().filter(|layer| !below.contains(layer)).map(|(.., size)| size).sum::<u64>();
             let same = layers.iter().zip(below).take_while(|(a, b)| a == b).count();
             sums.updates += 1;
             sums.optimum += optimum;
             sums.pushed += pushed;
             sums.full += packages.values().map(|(_, size)| size).sum::<u64>();
-            sums.chained += layers[same..].iter().map(|(_, size)| size).sum::<u64>();
+            sums.chained += layers[same..].iter().map(|(.., size)| size).sum::<u64>();
             if optimum >= 100_000 {
                 sums.ratios.push(part(pushed, optimum));
             }
@@ -173,20 +174,21 @@ fn replay(series: &[Packages]) -> Sums {
 fn layers(packages: &Packages) -> Layers {
     let names: Vec<&String> = packages.keys().collect();
     let sized = |names: &[&String]| -> Vec<SizedPackage> {
-        names.iter().map(|name| SizedPackage { name: (*name).clone(), size: packages[*name].1 }).collect()
+        names.iter().map(|name| SizedPackage::new((*name).clone(), packages[*name].1, SPLIT_ABOVE)).collect()
     };
     let grouped = |names: &[&String]| -> Layers {
         let groups = group(&sized(names), package_layers(MAX_LAYERS, 3).expect("enough layers"));
         let keys = |group: &pixi_oci_pipeline::LayerGroup| {
             group.packages.iter().map(|&i| packages[names[i]].0.clone()).collect()
         };
-        groups.iter().map(|group| (keys(group), group.size)).collect()
+        let layers = groups.iter().flat_map(|group| group.layers().map(|(part, size)| (keys(group), part, size)));
+        layers.collect()
     };
     let mut shuffled = names.clone();
     shuffled.sort_by_key(|name| Sha256::digest(name.as_bytes()));
     let layers = grouped(&names);
     assert_eq!(layers, grouped(&shuffled), "the plan depends on the order of its input");
-    let together: usize = layers.iter().map(|(keys, _)| keys.len()).sum();
+    let together: usize = layers.iter().filter(|(_, part, _)| part.is_none_or(|part| part.index == 1)).map(|(keys, ..)| keys.len()).sum();
     assert_eq!(together, packages.len(), "a package is in no layer or in two");
     layers
 }

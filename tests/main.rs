@@ -42,6 +42,7 @@ mod report;
 mod reproducible;
 mod sif;
 mod sources;
+mod split;
 mod unpinned_packages;
 mod verify_run;
 mod words;

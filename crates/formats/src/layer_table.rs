@@ -46,6 +46,9 @@ pub struct TableLayer<L, F> {
     /// The packages whose own lists of files are wrong, with the digests that they do not have.
     #[serde(default = "Vec::new", skip_serializing_if = "Vec::is_empty")]
     pub corrections: Vec<(String, F)>,
+    /// Of the first part of a package that goes over several layers: how many they are. The others lie on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parts: Option<usize>,
 }
 
 /// What is known of an archive that need not be here.

@@ -15,6 +15,7 @@ mod content;
 mod digest;
 mod dump;
 mod path;
+mod split;
 mod tar;
 mod tree;
 mod writer;
@@ -24,6 +25,7 @@ pub use content::{Content, ContentStore, MemoryBudget};
 pub use digest::{DiffId, Digest, DigestWriter, ParseDigestError};
 pub use dump::dump;
 pub use path::{PathError, TreePath};
+pub use split::split;
 pub use tree::{DirectoryAttributes, File, FileTree, Mode, Node, TreeError};
 pub use writer::{Error, Layer, LayerWriter};
 

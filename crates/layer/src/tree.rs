@@ -130,6 +130,11 @@ impl FileTree {
         other.0.into_iter().try_for_each(|(path, node)| self.insert(path, node))
     }
 
+    /// As [`insert`](Self::insert), for nodes of another tree, of which no two have one path.
+    pub(crate) fn put(&mut self, path: TreePath, node: Node) {
+        self.0.insert(path, node);
+    }
+
     /// The node at `path`, if it is explicit (an implied parent directory is not).
     pub fn get(&self, path: &TreePath) -> Option<&Node> {
         self.0.get(path)

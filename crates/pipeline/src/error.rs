@@ -95,6 +95,11 @@ pub enum Error {
     Interrupted,
     #[error("cannot {action} {}", path.display())]
     Io { action: &'static str, path: PathBuf, source: io::Error },
+    /// What was found of a package that goes over several layers contradicts the package.
+    #[error(
+        "{package} goes over {made} layers, and what was found says {found}: whoever published or cached its layers changed them; make all anew with --no-cache-from and another --cache-dir"
+    )]
+    Parts { package: String, made: usize, found: usize },
     /// A layer is to be made of a package that nobody got.
     #[error("the archive of {package} was not fetched; this is a mistake in pixi-oci, please report it")]
     NotFetched { package: String },

@@ -19,7 +19,7 @@ pub use image::{base::Base, settings::RELEASE};
 pub use install::Installation;
 pub use layers::{
     PackageLayer,
-    grouping::{LayerGroup, SizedPackage, TooFewLayers, group, package_layers},
+    grouping::{LayerGroup, LayerPart, SizedPackage, TooFewLayers, group, package_layers},
     key::{KEY_ANNOTATION, LAYER_TIME, PACKAGES_ANNOTATION},
     plan::{ImagePlan, LayerSource, PlannedLayer, divide, find_layers},
 };

@@ -3,7 +3,7 @@
 use pixi_oci_layer::{DiffId, Digest};
 use serde::Serialize;
 
-use crate::package::source_wheel::WheelOrigin;
+use crate::{layers::grouping::LayerPart, package::source_wheel::WheelOrigin};
 
 /// The result of a build. Its JSON form is what `--json` prints.
 #[derive(Debug, Clone, Serialize)]
@@ -129,6 +129,9 @@ pub struct LayerReport {
     pub size: u64,
     /// Of package layers: `NAME VERSION BUILD`, by name.
     pub packages: Vec<String>,
+    /// Where its one package goes over several layers: which part of it this one has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub part: Option<LayerPart>,
     /// Of package layers: what other builds find it by.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,

@@ -62,7 +62,10 @@ impl PlannedBlobs {
             match (layer.digest, layer.size) {
                 (Some(digest), Some(size)) => drop(self.known.insert(digest, size)),
                 _ => {
-                    let packages = || layer.packages.iter().map(|package| package.name.as_str()).collect::<Vec<_>>();
+                    let packages = || {
+                        let names = layer.packages.iter().map(|package| package.name.clone());
+                        names.chain(layer.part.map(|part| part.to_string())).collect::<Vec<_>>()
+                    };
                     let identity = layer.key.clone().unwrap_or_else(|| packages().join(" "));
                     self.to_build.insert(identity, layer.bytes);
                 }

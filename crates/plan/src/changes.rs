@@ -68,13 +68,13 @@ pub struct Present<'a> {
 
 /// Compares what is planned with an image.
 pub fn changes(present: &Present<'_>, past: Option<&PastImage>) -> Changes {
-    let before: BTreeMap<&str, (&str, usize)> = past.map(packages_of).unwrap_or_default();
-    let after: BTreeMap<&str, (&PackagePlan, usize)> = present
-        .layers
-        .iter()
-        .enumerate()
-        .flat_map(|(index, layer)| layer.packages.iter().map(move |package| (package.name.as_str(), (package, index))))
-        .collect();
+    let before = past.map(packages_of).unwrap_or_default();
+    let mut after: BTreeMap<&str, (&PackagePlan, BTreeSet<usize>)> = BTreeMap::new();
+    for (index, layer) in present.layers.iter().enumerate() {
+        for package in &layer.packages {
+            after.entry(&package.name).or_insert_with(|| (package, BTreeSet::new())).1.insert(index);
+        }
+    }
     let is_other = |name: &str| match (before.get(name), after.get(name)) {
         (Some((old, _)), Some((new, _))) => *old != version(new) || is_rebuilt(new, past),
         _ => true,
@@ -88,9 +88,12 @@ pub fn changes(present: &Present<'_>, past: Option<&PastImage>) -> Changes {
         .map(|name| {
             let (old, new) = (before.get(name), after.get(name));
             let layers: BTreeSet<usize> = match new {
-                Some((_, index)) => BTreeSet::from([*index]),
+                Some((_, layers)) => layers.clone(),
                 // It is gone: what is left of the layer that it was in.
-                None => after.iter().filter(|(other, _)| shares(&before, name, other)).map(|(_, (_, i))| *i).collect(),
+                None => {
+                    let neighbours = after.iter().filter(|(other, _)| shares(&before, name, other));
+                    neighbours.flat_map(|(_, (_, layers))| layers.iter().copied()).collect()
+                }
             };
             let layers: Vec<usize> = layers.intersection(&moved).copied().collect();
             let (bytes, exact) = sum(present.layers, &layers);
@@ -120,7 +123,7 @@ pub fn changes(present: &Present<'_>, past: Option<&PastImage>) -> Changes {
     }
 }
 
-/// Of each package the version and build, and the position of its layer.
+/// Of each package the version and build, and the position of its layer, the topmost of several.
 fn packages_of(past: &PastImage) -> BTreeMap<&str, (&str, usize)> {
     let labels =
         past.layers.iter().enumerate().flat_map(|(i, layer)| layer.packages.iter().map(move |label| (label, i)));

@@ -15,6 +15,7 @@ pub fn from_plan(layers: &[PlannedLayer<'_>]) -> Vec<PlannedLayerReport> {
 fn of_planned(planned: &PlannedLayer<'_>) -> PlannedLayerReport {
     let record = planned.source.record();
     PlannedLayerReport {
+        part: planned.part,
         bytes: planned.bytes,
         key: Some(planned.key.to_string()),
         state: state(&planned.source),
@@ -36,11 +37,13 @@ pub fn state(source: &LayerSource) -> LayerState {
 /// The layers of locked packages. The base image is taken to have up to three layers, and a package of unknown length none.
 pub fn from_lock(project: &Project, packages: &[LockedPackage]) -> Result<Vec<PlannedLayerReport>, Error> {
     let packages = locked(packages, &project.configuration.workdir);
-    let sized: Vec<SizedPackage> =
-        packages.iter().map(|p| SizedPackage { name: p.name.clone(), size: p.size().unwrap_or(0) }).collect();
-    let groups = group(&sized, package_layers(project.configuration.max_layers, 0)?);
-    let layers = groups.iter().map(|group| PlannedLayerReport {
-        bytes: group.size,
+    let (max, split_above) = (project.configuration.max_layers, project.configuration.split_above);
+    let sized = packages.iter().map(|p| SizedPackage::new(p.name.clone(), p.size().unwrap_or(0), split_above));
+    let groups = group(&sized.collect::<Vec<_>>(), package_layers(max, 0)?);
+    let layers = groups.iter().flat_map(|group| group.layers().map(move |layer| (group, layer)));
+    let layers = layers.map(|(group, (part, bytes))| PlannedLayerReport {
+        part,
+        bytes,
         key: None,
         state: LayerState::Unknown,
         likely: None,

@@ -24,7 +24,7 @@ pub fn add_likely(
     wheels: &SourceWheels,
     seen: &mut Seen,
 ) -> Result<(), Error> {
-    let Some(unknown) = sizes(target, &seen.unknown) else { return Ok(()) };
+    let Some(unknown) = sizes(target, &seen.unknown, workshop.project.configuration.split_above) else { return Ok(()) };
     let project = workshop.project;
     let known = packages.into_iter().filter(|package| !package.is_unknown()).collect();
     let known = with_wheels(known, wheels, &project.configuration.workdir);
@@ -40,7 +40,8 @@ pub fn add_likely(
     for planned in &likely {
         let names: BTreeSet<&str> = planned.packages.iter().map(|package| package.name.as_str()).collect();
         let same = |layer: &&mut PlannedLayerReport| {
-            layer.packages.iter().map(|p| p.name.as_str()).collect::<BTreeSet<_>>() == names
+            layer.part == planned.part
+                && layer.packages.iter().map(|p| p.name.as_str()).collect::<BTreeSet<_>>() == names
         };
         if let Some(layer) = seen.layers.iter_mut().find(same) {
             let (digest, size) = planned.source.record().map(|record| (record.digest, record.size)).unzip();
@@ -53,13 +54,13 @@ pub fn add_likely(
 
 /// Names and sizes of the unknown packages; none where without them nothing can be told of the others: they decide where
 /// modules go, or which packages share a layer.
-fn sizes(target: &Target, names: &[String]) -> Option<Vec<SizedPackage>> {
+fn sizes(target: &Target, names: &[String], split_above: u64) -> Option<Vec<SizedPackage>> {
     if names.iter().any(|name| name == "python") {
         return None;
     }
     let sized = names.iter().map(|name| {
         let package = target.packages.iter().find(|package| package.name() == *name)?;
-        Some(SizedPackage { name: name.clone(), size: package.size()? })
+        Some(SizedPackage::new(name.clone(), package.size()?, split_above))
     });
     sized.collect()
 }

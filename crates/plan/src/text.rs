@@ -177,7 +177,10 @@ fn counted(number: usize, what: &str) -> String {
 
 fn packages_of(layer: &PlannedLayerReport) -> String {
     match &layer.packages[..] {
-        [only] => format!("{} {}", only.name, only.version),
+        [only] => {
+            let part = layer.part.map(|part| format!(", part {part}")).unwrap_or_default();
+            format!("{} {}{part}", only.name, only.version)
+        }
         several => several.iter().map(|package| package.name.as_str()).collect::<Vec<_>>().join(", "),
     }
 }

@@ -26,6 +26,8 @@ pub struct Configuration {
     pub compression: Compression,
     /// The most layers an image may have.
     pub max_layers: usize,
+    /// A package whose archive has more bytes goes over several layers.
+    pub split_above: u64,
     /// Files for the application layer.
     pub include: Vec<Include>,
     /// Virtual packages of the configuration.
@@ -51,6 +53,7 @@ pub(crate) const DEFAULT_BASE: &str = "docker.io/library/ubuntu:24.04";
 const DEFAULT_PREFIX: &str = "/opt/pixi/env";
 const DEFAULT_WORKDIR: &str = "/app";
 const DEFAULT_MAX_LAYERS: u32 = 100;
+const DEFAULT_SPLIT_ABOVE: u32 = 256;
 
 /// Puts the sources together.
 pub fn configuration(inputs: &Inputs, workspace: &Workspace) -> Result<Configuration, Error> {
@@ -86,6 +89,7 @@ pub fn configuration(inputs: &Inputs, workspace: &Workspace) -> Result<Configura
         workdir: workdir(oci.workdir.as_deref().unwrap_or(DEFAULT_WORKDIR))?,
         compression,
         max_layers: oci.max_layers.map_or(DEFAULT_MAX_LAYERS, NonZeroU32::get) as usize,
+        split_above: u64::from(oci.split_above.map_or(DEFAULT_SPLIT_ABOVE, NonZeroU32::get)) << 20,
         include: include.collect::<Result<_, RequestError>>()?,
         virtual_packages: oci.virtual_packages.clone().unwrap_or_default(),
         environment,

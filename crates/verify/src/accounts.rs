@@ -68,7 +68,9 @@ pub(crate) fn account(
     let everything = Everything::new(facts, layers);
     let mut packages = Vec::new();
     let mut number = 0;
-    for (purpose, layer) in layers {
+    let mut rest = layers;
+    while let Some(((purpose, layer), above)) = rest.split_first() {
+        rest = above;
         let found = &mut Comparison { layer, findings };
         match purpose {
             Purpose::Packages => {
@@ -76,8 +78,15 @@ pub(crate) fn account(
                 for (label, files) in table.corrections(number) {
                     wheel::correct(facts, label, files, &mut claims, found);
                 }
-                number += 1;
-                package_layer(facts, layer, &claims, &everything, found);
+                // The first part of a package has the record, and the others lie on it.
+                let others = above.iter().take(table.parts(number) - 1).map_while(|(purpose, layer)| {
+                    let is_part = *purpose == Purpose::Packages;
+                    is_part.then_some(*layer)
+                });
+                let parts: Vec<&ReadLayer> = std::iter::once(*layer).chain(others).collect();
+                rest = &above[parts.len() - 1..];
+                number += parts.len();
+                package_layers(facts, &parts, &claims, &everything, findings);
             }
             Purpose::Environment => environment::check(facts, layer, layers, found),
             Purpose::Application => {
@@ -170,31 +179,18 @@ fn claims(
     claims
 }
 
-fn package_layer(
+/// Compares the layer of some packages, or the parts of one, with what these claim.
+fn package_layers(
     facts: &Facts<'_>,
-    layer: &ReadLayer,
+    parts: &[&ReadLayer],
     claims: &Claims,
     everything: &Everything<'_>,
-    found: &mut Comparison<'_>,
+    findings: &mut Findings,
 ) {
-    let hashes = Hashes::new(layer);
-    let needed = needed_directories(layer);
-    let has_wheel = claims.values().flatten().any(|(package, _)| package.starts_with(wheel::KIND));
-    for entry in &layer.entries {
-        let text = std::str::from_utf8(&entry.path).unwrap_or_default();
-        let given_up = clobbered(facts, &entry.path).and_then(|rest| std::str::from_utf8(rest).ok());
-        let of_wheel = || claims.get(&format!("{}/{}", facts.prefix, given_up?));
-        let claimed = claims.get(text).or_else(of_wheel);
-        plain_mode(entry, found);
-        match (claimed, &entry.kind) {
-            (Some(claimed), _) => fits(entry, claimed, &hashes, found),
-            (None, Kind::Directory) if needed.contains(&*entry.path) => {}
-            // `RECORD` has no directories, and an empty one has no bytes.
-            (None, Kind::Directory) if has_wheel && text.starts_with(facts.prefix) => {}
-            (None, _) => found.entry(Rule::Unaccounted, entry, "is of none of the packages in this layer"),
-        }
-    }
-    let here: HashSet<&[u8]> = layer.entries.iter().map(|entry| &*entry.path).collect();
+    parts.iter().for_each(|layer| part(facts, claims, &mut Comparison { layer, findings }));
+    let Some(layer) = parts.first() else { return };
+    let found = &mut Comparison { layer, findings };
+    let here: HashSet<&[u8]> = parts.iter().flat_map(|layer| &layer.entries).map(|entry| &*entry.path).collect();
     let mut missing: Vec<_> = claims
         .iter()
         .filter(|(path, claimed)| {
@@ -213,6 +209,28 @@ fn package_layer(
     for (path, claimed) in missing {
         let package = claimed.first().map_or("", |(package, _)| package);
         found.path(Rule::Removed, path.as_bytes(), &format!("{package} has it, and it is not there"));
+    }
+}
+
+/// Compares what is in a layer with the claims.
+fn part(facts: &Facts<'_>, claims: &Claims, found: &mut Comparison<'_>) {
+    let layer = found.layer;
+    let hashes = Hashes::new(layer);
+    let needed = needed_directories(layer);
+    let has_wheel = claims.values().flatten().any(|(package, _)| package.starts_with(wheel::KIND));
+    for entry in &layer.entries {
+        let text = std::str::from_utf8(&entry.path).unwrap_or_default();
+        let given_up = clobbered(facts, &entry.path).and_then(|rest| std::str::from_utf8(rest).ok());
+        let of_wheel = || claims.get(&format!("{}/{}", facts.prefix, given_up?));
+        let claimed = claims.get(text).or_else(of_wheel);
+        plain_mode(entry, found);
+        match (claimed, &entry.kind) {
+            (Some(claimed), _) => fits(entry, claimed, &hashes, found),
+            (None, Kind::Directory) if needed.contains(&*entry.path) => {}
+            // `RECORD` has no directories, and an empty one has no bytes.
+            (None, Kind::Directory) if has_wheel && text.starts_with(facts.prefix) => {}
+            (None, _) => found.entry(Rule::Unaccounted, entry, "is of none of the packages in this layer"),
+        }
     }
 }
 

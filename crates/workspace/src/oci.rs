@@ -83,6 +83,8 @@ pub struct OciConfig {
     pub build_environment: Option<String>,
     pub compression: Option<CompressionSetting>,
     pub max_layers: Option<NonZeroU32>,
+    /// Packages whose archives are longer than so many MiB go over several layers.
+    pub split_above: Option<NonZeroU32>,
     #[serde(deserialize_with = "values::virtual_packages")]
     pub virtual_packages: Option<Vec<VirtualPackage>>,
     /// A command that prints a registry token.
@@ -155,6 +157,7 @@ impl OciConfig {
             build_environment: self.build_environment.or(below.build_environment),
             compression: self.compression.or(below.compression),
             max_layers: self.max_layers.or(below.max_layers),
+            split_above: self.split_above.or(below.split_above),
             virtual_packages: self.virtual_packages.or(below.virtual_packages),
             token_command: self.token_command.or(below.token_command),
             chunk_size: self.chunk_size.or(below.chunk_size),

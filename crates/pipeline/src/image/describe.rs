@@ -6,7 +6,7 @@ use pixi_oci_image::{LayerEntry, OwnLayer};
 use pixi_oci_layer::Layer;
 
 use crate::{
-    layers::PackageLayer, layers::key::KEY_ANNOTATION, layers::key::PACKAGES_ANNOTATION, layers::plan::PlannedLayer,
+    layers::PackageLayer, layers::key::KEY_ANNOTATION, layers::key::PACKAGES_ANNOTATION, layers::key::PART_ANNOTATION, layers::plan::PlannedLayer,
     package::Package, package::PackageKind, report::LayerKind, report::LayerReport, report::WheelReport,
 };
 
@@ -28,15 +28,15 @@ impl Described<'_> {
     pub fn own_layers(&self) -> Vec<OwnLayer> {
         let packages = self.packages().map(|(planned, made)| {
             let labels = planned.labels().join(", ");
+            let part = planned.part.map(|part| format!(", part {part}")).unwrap_or_default();
+            let mut annotations = BTreeMap::from([
+                (PACKAGES_ANNOTATION.to_string(), labels.clone()),
+                (KEY_ANNOTATION.to_string(), planned.key.to_string()),
+            ]);
+            annotations.extend(planned.part.map(|part| (PART_ANNOTATION.to_string(), part.to_string())));
             OwnLayer {
-                entry: LayerEntry::new(
-                    &made.layer,
-                    BTreeMap::from([
-                        (PACKAGES_ANNOTATION.to_string(), labels.clone()),
-                        (KEY_ANNOTATION.to_string(), planned.key.to_string()),
-                    ]),
-                ),
-                created_by: format!("pixi-oci: {labels}"),
+                entry: LayerEntry::new(&made.layer, annotations),
+                created_by: format!("pixi-oci: {labels}{part}"),
                 comment: None,
             }
         });
@@ -56,6 +56,7 @@ impl Described<'_> {
             diff_id: layer.diff_id,
             size: layer.size,
             packages: Vec::new(),
+            part: None,
             key: None,
             origin: None,
         };
@@ -65,11 +66,13 @@ impl Described<'_> {
             diff_id: entry.diff_id,
             size: entry.descriptor.size,
             packages: Vec::new(),
+            part: None,
             key: None,
             origin: None,
         });
         let packages = self.packages().map(|(planned, made)| LayerReport {
             packages: planned.labels(),
+            part: planned.part,
             key: Some(planned.key.to_string()),
             origin: Some(made.origin),
             ..own(LayerKind::Packages, &made.layer)

@@ -15,6 +15,8 @@ pub struct Findings {
     pub interpreters: BTreeMap<String, String>,
     /// The packages whose own lists of files are wrong.
     pub corrections: Vec<(String, Corrections)>,
+    /// In the first part of a package that goes over several layers: how many they are.
+    pub parts: Option<usize>,
 }
 
 impl Findings {

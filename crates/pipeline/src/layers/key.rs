@@ -9,6 +9,8 @@ use pixi_oci_layer::{Compression, Digest, LAYER_FORMAT_VERSION};
 use pixi_oci_package::{Change, PACKAGE_TREE_VERSION, Python, TargetPrefix};
 use serde::Serialize;
 
+use crate::layers::grouping::LayerPart;
+
 /// Times of nodes that have none: 2020-01-01, after the year 1980 in which zip files begin.
 pub const LAYER_TIME: i64 = 1_577_836_800;
 
@@ -18,6 +20,9 @@ pub const PACKAGES_ANNOTATION: &str = "dev.pixi-oci.packages";
 
 /// The annotation of a package layer's descriptor that says what the layer depends on; see `docs/layering.md`.
 pub const KEY_ANNOTATION: &str = "dev.pixi-oci.layer-key";
+
+/// The annotation of the descriptor of a layer that has a part of its package only: which one, and of how many at most.
+pub const PART_ANNOTATION: &str = "dev.pixi-oci.part";
 
 /// The version of the document.
 const VERSION: u32 = 1;
@@ -62,11 +67,19 @@ struct KeyInput<'a> {
     time: i64,
     prefix: &'a str,
     packages: &'a [KeyPackage<'a>],
+    /// Of the one package, where it goes over several layers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    part: Option<LayerPart>,
 }
 
 impl LayerKey {
-    /// The key of the layer that holds `packages`, in this order.
-    pub fn new(packages: &[KeyPackage<'_>], prefix: &TargetPrefix, compression: Compression) -> Self {
+    /// The key of the layer that holds `packages`, in this order, or a part of one.
+    pub fn new(
+        packages: &[KeyPackage<'_>],
+        part: Option<LayerPart>,
+        prefix: &TargetPrefix,
+        compression: Compression,
+    ) -> Self {
         let compression = compression.identity();
         let document = KeyInput {
             version: VERSION,
@@ -76,6 +89,7 @@ impl LayerKey {
             time: LAYER_TIME,
             prefix: prefix.as_str(),
             packages,
+            part,
         };
         // It has nothing that cannot be written: no map with keys that are no text, no number that is none.
         Self(Digest::of(&serde_json::to_vec(&document).unwrap_or_default()))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pixi_oci_image::Descriptor;
 
 use crate::{
-    Error, image::base::Base, layers::grouping::SizedPackage, layers::grouping::group,
+    Error, image::base::Base, layers::grouping::LayerPart, layers::grouping::SizedPackage, layers::grouping::group,
     layers::grouping::package_layers, layers::key::LayerKey, package::Package, package::place::place, stock::Stock,
     stock::cache::LayerRecord,
 };
@@ -25,7 +25,9 @@ pub struct ImagePlan<'a> {
 pub struct PlannedLayer<'a> {
     /// By name.
     pub packages: Vec<Arc<Package<'a>>>,
-    /// The sum of the lengths of its packages' archives.
+    /// Which part of its one package it has, where that goes over several layers. These lie on one another.
+    pub part: Option<LayerPart>,
+    /// The sum of the lengths of its packages' archives, or of a part its share.
     pub bytes: u64,
     pub key: LayerKey,
     pub source: LayerSource,
@@ -111,7 +113,9 @@ pub fn divide<'a>(
     let in_layers: Vec<&Arc<Package<'a>>> = packages.iter().filter(|package| !package.is_own()).collect();
     let mut sized: Vec<SizedPackage> = in_layers
         .iter()
-        .map(|package| SizedPackage { name: package.name.clone(), size: package.size().unwrap_or(0) })
+        .map(|package| {
+            SizedPackage::new(package.name.clone(), package.size().unwrap_or(0), project.configuration.split_above)
+        })
         .collect();
     sized.extend_from_slice(others);
     let mut planned = Vec::new();
@@ -120,26 +124,38 @@ pub fn divide<'a>(
             group.packages.iter().map(|index| in_layers.get(*index).map(|package| Arc::clone(package))).collect();
         let Some(members) = members else { continue };
         let keys = members.iter().map(|package| package.key()).collect::<Result<Vec<_>, _>>()?;
-        let key = LayerKey::new(&keys, &project.configuration.prefix, project.configuration.compression);
-        planned.push(PlannedLayer { packages: members, bytes: group.size, key, source: LayerSource::Make });
+        for (part, bytes) in group.layers() {
+            let key = LayerKey::new(&keys, part, &project.configuration.prefix, project.configuration.compression);
+            planned.push(PlannedLayer { packages: members.clone(), part, bytes, key, source: LayerSource::Make });
+        }
     }
     Ok(planned)
 }
 
-/// Looks up which layers exist: in the cache, else in a registry, all of which are asked for at once.
+/// Looks up which layers exist: in the cache, else in a registry, all of which are asked for at once. Those of parts that
+/// their packages turned out not to have are left out.
 ///
 /// # Errors
 ///
 /// The run is cancelled.
-pub fn find_layers(layers: &mut [PlannedLayer<'_>], stock: &Stock<'_>) -> Result<(), Error> {
+pub fn find_layers(layers: &mut Vec<PlannedLayer<'_>>, stock: &Stock<'_>) -> Result<(), Error> {
     candidates(layers, stock)?;
-    let Some(remote) = stock.remote else { return Ok(()) };
-    let there = remote.has(&layers.iter().filter_map(PlannedLayer::blob).collect::<Vec<_>>())?;
-    for layer in layers {
-        if layer.blob().is_some_and(|blob| !there.contains(&blob.digest)) {
-            layer.source = LayerSource::Make;
+    if let Some(remote) = stock.remote {
+        let there = remote.has(&layers.iter().filter_map(PlannedLayer::blob).collect::<Vec<_>>())?;
+        for layer in layers.iter_mut() {
+            if layer.blob().is_some_and(|blob| !there.contains(&blob.digest)) {
+                layer.source = LayerSource::Make;
+            }
         }
     }
+    let mut parts = None;
+    layers.retain(|layer| {
+        let Some(part) = layer.part else { return true };
+        if part.index == 1 {
+            parts = layer.source.record().and_then(|record| record.parts);
+        }
+        parts.is_none_or(|parts| part.index <= parts)
+    });
     Ok(())
 }
 

@@ -23,11 +23,12 @@ pub fn table_layer(tar_size: u64, findings: &Findings) -> TableLayer {
         outside_links: findings.outside_links.clone(),
         interpreters: findings.interpreters.clone(),
         corrections: findings.corrections.clone(),
+        parts: findings.parts,
     }
 }
 
 /// The record of the layer whose descriptor and diff id an image has.
 pub fn record(layer: &TableLayer, digest: Digest, size: u64, diff_id: DiffId) -> LayerRecord {
-    let TableLayer { tar_size, env_vars_d, outside_links, interpreters, corrections } = layer.clone();
-    LayerRecord { digest, size, diff_id, tar_size, env_vars_d, outside_links, interpreters, corrections }
+    let TableLayer { tar_size, env_vars_d, outside_links, interpreters, corrections, parts } = layer.clone();
+    LayerRecord { digest, size, diff_id, tar_size, env_vars_d, outside_links, interpreters, corrections, parts }
 }

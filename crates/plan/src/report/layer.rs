@@ -1,13 +1,17 @@
 //! What a plan reports of layers and the packages in them.
 
 use pixi_oci_layer::Digest;
+use pixi_oci_pipeline::LayerPart;
 use serde::Serialize;
 
 /// One package layer.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PlannedLayerReport {
-    /// The sum of the archives' lengths in bytes, as far as they are known.
+    /// Where its one package goes over several layers: which part of it this one has, of how many at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub part: Option<LayerPart>,
+    /// The sum of the archives' lengths in bytes, as far as they are known; of a part its share.
     pub bytes: u64,
     /// What the layer is found by, if it is known.
     pub key: Option<String>,

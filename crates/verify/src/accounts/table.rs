@@ -20,6 +20,8 @@ pub(super) struct Table {
     conda: BTreeMap<String, LinkFacts>,
     /// For each package layer, bottom first, the wheels whose lists do not say everything.
     corrections: Vec<Vec<(String, FileCorrections)>>,
+    /// For each package layer, over how many a package goes whose first part it has.
+    parts: Vec<usize>,
     /// The layer that has it; empty if there is none.
     digest: String,
 }
@@ -47,6 +49,7 @@ pub(super) fn read(layers: &[(Purpose, &ReadLayer)], findings: &mut Findings) ->
     Table {
         digest,
         conda: table.conda.into_iter().map(|(sha256, known)| (sha256, known.facts)).collect(),
+        parts: table.layers.iter().map(|layer| layer.parts.unwrap_or(1)).collect(),
         corrections: table.layers.into_iter().map(|layer| layer.corrections).collect(),
     }
 }
@@ -65,6 +68,12 @@ impl Table {
             .into_iter()
             .flatten()
             .map(|(label, corrections)| (label.as_str(), &corrections.files))
+    }
+
+    /// Over how many layers the packages go whose records are in the package layer of that number: over more than one, if it
+    /// is one package.
+    pub fn parts(&self, layer: usize) -> usize {
+        self.parts.get(layer).copied().unwrap_or(1).max(1)
     }
 
     /// Whether it has the packages that have records, and no others.

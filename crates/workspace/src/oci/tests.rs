@@ -47,6 +47,7 @@ fn every_key() {
         wheels = ["dist/*.whl"]
         compression = "gzip:9"
         max-layers = 60
+        split-above = 512
         virtual-packages = ["__cuda=12.6"]
         token-command = ["pass", "token"]
         base-glibc = "2.36"
@@ -77,6 +78,7 @@ fn every_key() {
     );
     let gzip9 = CompressionSetting { algorithm: CompressionAlgorithm::Gzip, level: Some(9) };
     assert_eq!((config.compression, config.max_layers), (Some(gzip9), NonZeroU32::new(60)));
+    assert_eq!(config.split_above, NonZeroU32::new(512));
     assert_eq!(config.virtual_packages.unwrap()[0].to_string(), "__cuda=12.6");
     assert_eq!(config.token_command, strings(&["pass", "token"]));
     assert_eq!((config.base_glibc, config.chunk_size), (Some((2, 36)), NonZeroU64::new(90)));

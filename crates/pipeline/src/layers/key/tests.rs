@@ -52,11 +52,14 @@ fn whatever_changes_a_layer_changes_its_key() {
     for packages in &packages {
         for prefix in [prefix("/opt/pixi/env"), prefix("/srv/env")] {
             for compression in ["gzip", "gzip:9", "zstd", "zstd:19"] {
-                assert!(keys.insert(LayerKey::new(packages, &prefix, compression.parse().unwrap())));
+                for part in [None, Some((1, 2)), Some((2, 2)), Some((1, 3))] {
+                    let part = part.map(|(index, of)| LayerPart { index, of });
+                    assert!(keys.insert(LayerKey::new(packages, part, &prefix, compression.parse().unwrap())));
+                }
             }
         }
     }
-    assert_eq!(keys.len(), packages.len() * 2 * 4);
+    assert_eq!(keys.len(), packages.len() * 2 * 4 * 4);
 }
 
 /// The text first, its digest second: a change here makes every layer of every user anew.
@@ -69,9 +72,11 @@ fn the_document_is_the_published_one() {
         changes: &changes,
         ..PLAIN
     }];
-    let key = LayerKey::new(&packages, &prefix("/opt/pixi/env"), Compression::default());
+    let key = |part| LayerKey::new(&packages, part, &prefix("/opt/pixi/env"), Compression::default());
     let text = format!(
         r#"{{"version":1,"layerFormat":1,"packageTree":1,"compression":"libdeflate 1.26.1 gzip:6","time":1577836800,"prefix":"/opt/pixi/env","packages":[{{"sha256":"{SHA}","url":"https://conda.anaconda.org/conda-forge/linux-64/a-1-0.conda","channel":"https://conda.anaconda.org/conda-forge/","changes":[{{"resolved":{{"path":"lib64/a","to":"lib/a"}}}}]}}]}}"#
     );
-    assert_eq!(key.to_string(), Digest::of(text.as_bytes()).to_string());
+    assert_eq!(key(None).to_string(), Digest::of(text.as_bytes()).to_string());
+    let text = text.replace("}]}]}", r#"}]}],"part":{"index":2,"of":3}}"#);
+    assert_eq!(key(Some(LayerPart { index: 2, of: 3 })).to_string(), Digest::of(text.as_bytes()).to_string());
 }

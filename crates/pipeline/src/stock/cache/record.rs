@@ -32,6 +32,9 @@ pub struct LayerRecord {
     /// The packages whose own lists of files are wrong, with the digests that they do not have.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub corrections: Vec<(String, Corrections)>,
+    /// Of the first part of a package that goes over several layers: how many they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parts: Option<usize>,
 }
 
 impl LayerRecord {
@@ -46,6 +49,7 @@ impl LayerRecord {
             outside_links: findings.outside_links.clone(),
             interpreters: findings.interpreters.clone(),
             corrections: findings.corrections.clone(),
+            parts: findings.parts,
         }
     }
 
@@ -61,6 +65,7 @@ impl LayerRecord {
             outside_links: self.outside_links.clone(),
             interpreters: self.interpreters.clone(),
             corrections: self.corrections.clone(),
+            parts: self.parts,
         }
     }
 }

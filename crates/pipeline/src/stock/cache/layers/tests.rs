@@ -51,7 +51,7 @@ impl World {
 fn key(name: &str) -> LayerKey {
     let package =
         KeyPackage { sha256: name.into(), url: None, subdir: None, channel: None, python: None, changes: &[] };
-    LayerKey::new(&[package], &TargetPrefix::new("/opt/pixi/env").unwrap(), Compression::default())
+    LayerKey::new(&[package], None, &TargetPrefix::new("/opt/pixi/env").unwrap(), Compression::default())
 }
 
 #[test]
