@@ -188,7 +188,8 @@ fn layers(packages: &Packages) -> Layers {
     shuffled.sort_by_key(|name| Sha256::digest(name.as_bytes()));
     let layers = grouped(&names);
     assert_eq!(layers, grouped(&shuffled), "the plan depends on the order of its input");
-    let together: usize = layers.iter().filter(|(_, part, _)| part.is_none_or(|part| part.index == 1)).map(|(keys, ..)| keys.len()).sum();
+    let together: usize =
+        layers.iter().filter(|(_, part, _)| part.is_none_or(|part| part.index == 1)).map(|(keys, ..)| keys.len()).sum();
     assert_eq!(together, packages.len(), "a package is in no layer or in two");
     layers
 }

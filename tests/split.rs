@@ -226,7 +226,8 @@ fn a_plan_says_how_many_parts_there_are_at_most_and_the_cache_how_many_there_are
     let before = plan();
     assert_eq!(parts_of(&before, "giant"), ["1/4", "2/4", "3/4", "4/4"]);
     assert_eq!(parts_of(&before, "single"), ["1/2", "2/2"]);
-    let shares = before["platforms"][0]["layers"].as_array().unwrap().iter().map(|layer| layer["bytes"].as_u64().unwrap());
+    let shares =
+        before["platforms"][0]["layers"].as_array().unwrap().iter().map(|layer| layer["bytes"].as_u64().unwrap());
     assert_eq!(shares.sum::<u64>(), before["platforms"][0]["bytes"].as_u64().unwrap());
     let text = sandbox.run(&["plan", "ws", "--arch", "amd64"]).success().stdout;
     assert!(text.contains("giant 1.0, part 3/4"), "{text}");

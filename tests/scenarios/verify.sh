@@ -60,6 +60,14 @@ printf '#!/usr/bin/env python\nimport sys\nsys.exit(sys.argv[1:] != ["a"])\n' >"
 verify --arch amd64 --script "$PODMAN_DIR/script" -- a >/dev/null || fail "the script"
 nothing_left
 
+say "an image whose larger packages go over several layers runs"
+split=oci:$PODMAN_DIR/split:flask
+"$pixi_oci" build "$workspace" --base "$base" --arch amd64 --set split-above=1 --output "$split" --cache-dir "$PODMAN_DIR/cache"
+grep -qs '"dev.pixi-oci.part": *"2/' "$PODMAN_DIR"/split/blobs/sha256/* || fail "no package was split"
+"$pixi_oci" verify image "$split" "${user[@]}" -- python -c 'import flask, numpy, sqlite3, ssl; print(numpy.arange(3).sum())' \
+  >"$PODMAN_DIR/said" || fail "$(cat "$PODMAN_DIR/said")"
+nothing_left
+
 say "the project of the image as a product, bootstrapped and run"
 "$pixi_oci" product --frozen --from-image "$image" --project-path /app --platform linux-64 --workdir "$PODMAN_DIR/work-airgap" \
   --cache-dir "$PODMAN_DIR/cache" >/dev/null

@@ -150,7 +150,8 @@ mod tests {
             let together: u64 = sizes.iter().map(|len| HEADER + *len as u64).sum();
             let parts = split(whole, most, &|_| false);
             assert!(parts.len() <= most && parts.iter().all(|part| !part.is_empty()));
-            let all: Vec<String> = parts.iter().flat_map(|part| part.iter().map(|(path, _)| path.to_string())).collect();
+            let all: Vec<String> =
+                parts.iter().flat_map(|part| part.iter().map(|(path, _)| path.to_string())).collect();
             assert_eq!(all, (0..60).map(|at| format!("{at:02}")).collect::<Vec<_>>());
             let weigh = |part: &FileTree| part.iter().filter_map(|(_, node)| weight(node)).sum::<u64>();
             let largest = parts.iter().map(weigh).max().unwrap();

@@ -196,4 +196,3 @@ fn note_parts(slots: &mut [Slot<'_, '_>]) {
         slot.parts = slot.planned.part.and(parts);
     }
 }
-

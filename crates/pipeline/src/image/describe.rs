@@ -6,8 +6,9 @@ use pixi_oci_image::{LayerEntry, OwnLayer};
 use pixi_oci_layer::Layer;
 
 use crate::{
-    layers::PackageLayer, layers::key::KEY_ANNOTATION, layers::key::PACKAGES_ANNOTATION, layers::key::PART_ANNOTATION, layers::plan::PlannedLayer,
-    package::Package, package::PackageKind, report::LayerKind, report::LayerReport, report::WheelReport,
+    layers::PackageLayer, layers::key::KEY_ANNOTATION, layers::key::PACKAGES_ANNOTATION, layers::key::PART_ANNOTATION,
+    layers::plan::PlannedLayer, package::Package, package::PackageKind, report::LayerKind, report::LayerReport,
+    report::WheelReport,
 };
 
 /// All layers of an image that are ours, bottom first.

@@ -10,8 +10,9 @@ use pixi_oci_package::TargetPrefix;
 use pixi_oci_store::{OciLayout, StagedBlob};
 
 use crate::{
-    Error, layers::elf, layers::findings::Findings, layers::grouping::LayerPart, layers::key::LAYER_TIME, layers::plan::LayerSource,
-    layers::plan::PlannedLayer, package::Package, report::LayerOrigin, stock::cache::LayerRecord, workshop::Workshop,
+    Error, layers::elf, layers::findings::Findings, layers::grouping::LayerPart, layers::key::LAYER_TIME,
+    layers::plan::LayerSource, layers::plan::PlannedLayer, package::Package, report::LayerOrigin,
+    stock::cache::LayerRecord, workshop::Workshop,
 };
 use pixi_oci_project::Session;
 
