@@ -17,9 +17,9 @@ pub fn split(tree: FileTree, most: usize, belongs_first: &dyn Fn(&TreePath) -> b
     let (mut least, mut enough) = (weights().max().unwrap_or(0), weights().sum());
     while least < enough {
         let middle = least + (enough - least) / 2;
-        if Runs::new(middle).count(weights()) <= most { enough = middle } else { least = middle + 1 }
+        if Filling::new(middle).count(weights()) <= most { enough = middle } else { least = middle + 1 }
     }
-    let mut runs = Runs::new(enough);
+    let mut runs = Filling::new(enough);
     let mut parts = vec![FileTree::new()];
     let mut places: HashMap<TreePath, usize> = HashMap::new();
     for (path, node) in tree {
@@ -50,14 +50,14 @@ fn weight(node: &Node) -> Option<u64> {
     }
 }
 
-/// Runs that are filled one after the other.
-struct Runs {
+/// Filling that are filled one after the other.
+struct Filling {
     capacity: u64,
     filled: u64,
     at: usize,
 }
 
-impl Runs {
+impl Filling {
     fn new(capacity: u64) -> Self {
         Self { capacity, filled: 0, at: 0 }
     }

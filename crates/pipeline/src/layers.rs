@@ -35,8 +35,8 @@ struct Slot<'p, 'a> {
 
 impl Slot<'_, '_> {
     fn is_missing(&self) -> bool {
-        let is_empty = || self.planned.part.zip(self.parts).is_some_and(|(part, parts)| part.index > parts);
-        self.layer.is_none() && !is_empty()
+        let is_empty = |part: LayerPart| self.parts.is_some_and(|parts| part.index > parts);
+        self.layer.is_none() && !self.planned.part.is_some_and(is_empty)
     }
 
     /// Whether both are made of one package, which is unpacked once for them.

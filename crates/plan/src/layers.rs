@@ -37,7 +37,7 @@ pub fn state(source: &LayerSource) -> LayerState {
 /// The layers of locked packages. The base image is taken to have up to three layers, and a package of unknown length none.
 pub fn from_lock(project: &Project, packages: &[LockedPackage]) -> Result<Vec<PlannedLayerReport>, Error> {
     let packages = locked(packages, &project.configuration.workdir);
-    let (max, split_above) = (project.configuration.max_layers, project.configuration.split_above);
+    let (max, split_above) = (project.configuration.max_layers, project.configuration.split_above());
     let sized = packages.iter().map(|p| SizedPackage::new(p.name.clone(), p.size().unwrap_or(0), split_above));
     let groups = group(&sized.collect::<Vec<_>>(), package_layers(max, 0)?);
     let layers = groups.iter().flat_map(|group| group.layers().map(move |layer| (group, layer)));

@@ -24,7 +24,9 @@ pub fn add_likely(
     wheels: &SourceWheels,
     seen: &mut Seen,
 ) -> Result<(), Error> {
-    let Some(unknown) = sizes(target, &seen.unknown, workshop.project.configuration.split_above) else { return Ok(()) };
+    let Some(unknown) = sizes(target, &seen.unknown, workshop.project.configuration.split_above()) else {
+        return Ok(());
+    };
     let project = workshop.project;
     let known = packages.into_iter().filter(|package| !package.is_unknown()).collect();
     let known = with_wheels(known, wheels, &project.configuration.workdir);

@@ -26,14 +26,19 @@ pub struct Configuration {
     pub compression: Compression,
     /// The most layers an image may have.
     pub max_layers: usize,
-    /// A package whose archive has more bytes goes over several layers.
-    pub split_above: u64,
     /// Files for the application layer.
     pub include: Vec<Include>,
     /// Virtual packages of the configuration.
     pub virtual_packages: Vec<VirtualPackage>,
     /// Everything else, as it is.
     pub oci: OciConfig,
+}
+
+impl Configuration {
+    /// A package whose archive has more bytes goes over several layers.
+    pub fn split_above(&self) -> u64 {
+        u64::from(self.oci.split_above.map_or(DEFAULT_SPLIT_ABOVE, NonZeroU32::get)) << 20
+    }
 }
 
 /// A file, directory or pattern of the workspace and where it goes.
@@ -89,7 +94,6 @@ pub fn configuration(inputs: &Inputs, workspace: &Workspace) -> Result<Configura
         workdir: workdir(oci.workdir.as_deref().unwrap_or(DEFAULT_WORKDIR))?,
         compression,
         max_layers: oci.max_layers.map_or(DEFAULT_MAX_LAYERS, NonZeroU32::get) as usize,
-        split_above: u64::from(oci.split_above.map_or(DEFAULT_SPLIT_ABOVE, NonZeroU32::get)) << 20,
         include: include.collect::<Result<_, RequestError>>()?,
         virtual_packages: oci.virtual_packages.clone().unwrap_or_default(),
         environment,

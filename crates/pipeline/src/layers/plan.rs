@@ -114,7 +114,7 @@ pub fn divide<'a>(
     let mut sized: Vec<SizedPackage> = in_layers
         .iter()
         .map(|package| {
-            SizedPackage::new(package.name.clone(), package.size().unwrap_or(0), project.configuration.split_above)
+            SizedPackage::new(package.name.clone(), package.size().unwrap_or(0), project.configuration.split_above())
         })
         .collect();
     sized.extend_from_slice(others);
