@@ -24,7 +24,9 @@ pub use file::{
     ArchiveLocation, LockFile, LockedPackage, LockedPlatform, LockedWheel, PlatformWanted, PypiSourceKind, WheelOrigin,
 };
 pub use sha256::{ParseSha256Error, Sha256, hex};
-pub use solve::{Repodata, SolveError, SolveInput, conda_subset};
+pub use solve::SolveError;
+use solve::{Repodata, SolveInput, conda_subset};
 pub use virtual_requirement::{VirtualRequirement, minimum, requirements};
-pub use wanted::{Wanted, wanted, wanted_by_group};
+use wanted::wanted_by_group;
+pub use wanted::{Wanted, wanted};
 pub use write::{Change, LockError, LockEvent, LockOptions, NewLock, lock};

@@ -27,6 +27,7 @@ pub use load::{find_container_engine, load};
 pub use log::{Log, printable, tail};
 pub use machine::{Runs, runs};
 pub use pixi_oci_platform::Account;
-pub use podman::{HARDENING, Podman};
+use podman::HARDENING;
+pub use podman::Podman;
 pub use scratch::Scratch;
 pub use session::{Session, SessionOptions};

@@ -48,7 +48,7 @@ pub use compare::{
 pub use origin::{Origin, read_origin};
 pub use peek::{Project, TEST, read_project};
 /// A directory that goes away with this process, and why it cannot be made.
-pub use pixi_oci_podman::{Error as PodmanError, Scratch};
+pub use pixi_oci_podman::Scratch;
 pub use report::{Finding, ImageReport, LayerReport, PackageKind, PackageRecord, Report, Root, Rule, Severity};
 pub use run::{BaseLayout, Check, RunError, RunOptions, SoundProduct, run_image, run_product};
 pub use sif::{SifReport, verify_sif};

@@ -41,4 +41,5 @@ pub use pypi::{
 };
 pub use requirement::{GitReference, Requirement, SourceLocation};
 pub use task::{TaskArgv, TaskManifest, split_plain};
-pub use toml::{ManifestError, listed, meant, suggestion};
+use toml::suggestion;
+pub use toml::{ManifestError, listed, meant};
