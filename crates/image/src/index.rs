@@ -50,12 +50,24 @@ pub fn index_document(
     manifests: &[(&Descriptor, &Platform)],
     annotations: &BTreeMap<String, String>,
 ) -> Result<Vec<u8>, Error> {
+    of_entries(manifests, None, annotations)
+}
+
+/// The same of artifacts of one type. The type is with each of them, as Apptainer's indexes have none themselves.
+pub(crate) fn of_entries(
+    manifests: &[(&Descriptor, &Platform)],
+    artifact_type: Option<&str>,
+    annotations: &BTreeMap<String, String>,
+) -> Result<Vec<u8>, Error> {
     check_metadata("annotation", annotations)?;
     let manifests: Vec<_> = manifests
         .iter()
         .map(|(manifest, platform)| {
             let mut entry = json!(manifest);
             entry["platform"] = platform.to_json();
+            if let Some(artifact_type) = artifact_type {
+                entry["artifactType"] = artifact_type.into();
+            }
             entry
         })
         .collect();

@@ -14,6 +14,7 @@ mod index;
 mod json;
 mod platform;
 mod settings;
+mod sif;
 mod time;
 
 pub use assemble::{AssembleInput, Image, OwnLayer, assemble};
@@ -24,4 +25,5 @@ pub use json::canonical;
 pub use oci_spec::image::MediaType;
 pub use platform::{Architecture, Platform};
 pub use settings::ImageSettings;
+pub use sif::{SIF_CONFIG, sif_config, sif_index, sif_layer, sif_manifest};
 pub use time::rfc3339;

@@ -19,6 +19,9 @@ pub const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+/// A SIF in a registry: what Apptainer looks for, and what it puts there as the configuration.
+pub const SIF_LAYER: &str = "application/vnd.sylabs.sif.layer.v1.sif";
+pub const SIF_CONFIG: &str = "application/vnd.sylabs.sif.config.v1+json";
 /// What a registry is asked for.
 pub const MANIFEST_TYPES: [&str; 4] = [OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST];
 /// The annotation that names an image in a layout, and the one that names its base image.
@@ -253,6 +256,16 @@ impl Document {
         }
     }
 
+    /// Whether it is a SIF, or an index of SIFs, and not an image. What Apptainer pushes has no `artifactType`.
+    pub fn is_sif(&self) -> bool {
+        let all = |list: &[Descriptor]| !list.is_empty() && list.iter().all(|entry| entry.artifact_type == SIF_LAYER);
+        match self {
+            Self::Manifest(manifest) if manifest.config.media_type == SIF_CONFIG => true,
+            Self::Index(index) if all(&index.manifests) => true,
+            other => other.common().artifact_type == SIF_LAYER,
+        }
+    }
+
     pub fn common(&self) -> &Common {
         match self {
             Self::Manifest(manifest) => &manifest.common,
@@ -321,6 +334,22 @@ mod tests {
         assert!(matches!(parse("", &text).unwrap(), Document::Index(index) if index.manifests.len() == 1));
         let null = parse(OCI_INDEX, r#"{"manifests":null}"#).unwrap();
         assert!(matches!(null, Document::Index(index) if index.manifests.is_empty()));
+    }
+
+    #[test]
+    fn a_sif_is_told_from_an_image() {
+        let sif = entry(SIF_CONFIG);
+        let child = sif.replace("{", &format!(r#"{{"artifactType":"{SIF_LAYER}","#));
+        for (text, expected) in [
+            (format!(r#"{{"config":{sif},"layers":[]}}"#), true),
+            (format!(r#"{{"artifactType":"{SIF_LAYER}","config":{},"layers":[]}}"#, entry("x/y")), true),
+            (format!(r#"{{"artifactType":"x/y","config":{},"layers":[]}}"#, entry(OCI_CONFIG)), false),
+            (format!(r#"{{"manifests":[{child},{child}]}}"#), true),
+            (format!(r#"{{"manifests":[{child},{sif}]}}"#), false),
+            (r#"{"manifests":[]}"#.to_owned(), false),
+        ] {
+            assert_eq!(parse("", &text).unwrap().is_sif(), expected, "{text}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod blobs;
 mod endless_tests;
 mod manifests;
 mod read_back;
+mod referrers;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use tokio::sync::OnceCell;
 
 pub use blobs::{Mount, Sink, Upload, UploadSource};
 pub use manifests::{Put, named};
+pub use referrers::is_referrers_tag;
 
 use crate::{
     auth::Auth,

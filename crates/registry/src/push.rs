@@ -5,6 +5,7 @@
 //! manifests              which of them are there? Their blobs are, too, unless the registry is to be asked for every one
 //! layers, configurations of the others, each once, three at a time: there? linked? sent. And there now?
 //! image manifests        by digest, and read back
+//! lists of referrers     of artifacts with a subject, where the registry does not find them by itself
 //! their tags             and looked up again
 //! image index            by digest, and read back
 //! tags that never change and read back
@@ -54,6 +55,9 @@ pub async fn push(plan: &PushPlan, registry: &Registry) -> Result<PushReport, Er
     blobs::Blobs::of(believed).are_present(registry, &mut report);
     for image in plan.images.iter().filter(|image| !there.contains(&image.manifest.descriptor.digest)) {
         put_manifest(&image.manifest, plan, registry, &mut report).await?;
+    }
+    for manifest in plan.images.iter().map(|image| &image.manifest).filter(|_| !plan.dry_run) {
+        registry.refer(&manifest.descriptor, &manifest.bytes).await?;
     }
     let index = plan.index.as_ref();
     let names_index = |tag: &TagResult| index.is_some_and(|index| index.descriptor.digest == tag.new);

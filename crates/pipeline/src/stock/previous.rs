@@ -66,9 +66,10 @@ pub async fn newest<'a>(registry: &Registry, references: &'a [String]) -> Result
     Ok(best)
 }
 
-/// What an index or manifest of ours says.
+/// What an index or manifest of ours says. A SIF has no layers for us.
 fn created(document: &[u8]) -> Option<String> {
-    Document::parse("", document).ok()?.common().annotations.get(CREATED).cloned()
+    let document = Document::parse("", document).ok().filter(|document| !document.is_sif())?;
+    document.common().annotations.get(CREATED).cloned()
 }
 
 /// Reads what `reference`, a tag or digest, names. What is not one of our images has no layers for us.
