@@ -14,6 +14,7 @@ mod proxies;
 mod prune;
 mod registries;
 mod reuse;
+mod sif;
 mod tags;
 
 use pixi_oci_test_registry::docker::{Docker, Mode};

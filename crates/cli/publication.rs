@@ -121,7 +121,10 @@ impl Publication {
 
 /// The registries that are published to. What is wrong with a name is said where it is used.
 fn hosts(oci: &OciConfig) -> BTreeSet<String> {
-    let repositories = oci.repositories.iter().flatten().filter_map(|text| text.parse::<RepositoryRef>().ok());
+    let repositories = oci.repositories.iter().flatten().filter_map(|text| {
+        let name = text.strip_prefix("oras://").unwrap_or(text);
+        name.parse::<RepositoryRef>().ok()
+    });
     repositories.map(|parsed| parsed.repository.host().to_owned()).collect()
 }
 
@@ -162,7 +165,8 @@ pub fn announce(report: &PublishReport, output: &Output) {
             destination.present.len()
         ));
         if destination.status == Status::NotChecked {
-            let host = destination.repository.split('/').next().unwrap_or_default();
+            let name = destination.repository.trim_start_matches("oras://");
+            let host = name.split('/').next().unwrap_or_default();
             output.say(&format!("  not checked at {host}: no login (BLOCKER(empty-token) with --publish)"));
         }
         for tag in destination.tags.iter().filter(|_| done) {

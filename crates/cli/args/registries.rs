@@ -37,7 +37,7 @@ impl RegistryArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Registries")]
 pub struct PublishingArgs {
-    /// A repository: docker://HOST/REPOSITORY. Repeatable; replaces `repositories`.
+    /// A repository: docker://HOST/REPOSITORY, or oras://HOST/REPOSITORY[:TAG] for SIFs. Repeatable; replaces `repositories`.
     #[arg(long, value_name = "REPOSITORY")]
     pub to: Vec<String>,
     /// Run the `token-command` of the workspace in a dry run, too.

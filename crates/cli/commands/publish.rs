@@ -23,6 +23,7 @@ use crate::{
 #[command(after_long_help = "Examples:
   pixi-oci publish --to docker://git.example.org/me/app           # what would happen
   pixi-oci publish --to docker://ghcr.io/me/app --publish         # version: see docs/publishing.md
+  pixi-oci publish --to oras://ghcr.io/me/app --publish           # SIFs for Apptainer
   pixi-oci publish --publish --arch amd64 --leg-file amd64.json   # `publish-index` joins such legs
   pixi-oci publish --publish --workspace-glob 'services/*'        # each to its own `repositories`
   pixi-oci publish --publish --from oci:dist/oci --to docker://r.example.org/app --tag testing")]

@@ -10,7 +10,7 @@ const HINTS: [(&str, &str); 18] = [
     ("auth-denied", "check the user, and that the token may write packages to this repository"),
     ("no-repository", "create the owner, project or repository at the registry, or correct its name"),
     ("arch-missing", "publish every architecture in this run first, or say with --arch which ones are enough"),
-    ("tag-exists", "a version is published once; raise the version"),
+    ("tag-exists", "a version is published once; raise the version, or choose another tag"),
     ("dev-tag", "say which release it is with VERSION=1.2.3, or choose another --tag"),
     ("rate-limited", "try again later; what was sent is kept"),
     ("quota", "delete old images, or ask for more storage"),

@@ -6,11 +6,11 @@ use pixi_oci_image::Architecture;
 use pixi_oci_pipeline::{Published, RemoteOptions, RemoteRepository};
 use pixi_oci_plan::{LayerState, PlannedLayerReport, preview, reference};
 use pixi_oci_project::{Event, Project, Session};
-use pixi_oci_registry::Repository;
+use pixi_oci_registry::{Repository, is_referrers_tag};
 
 use crate::{
     baseline::believed::Believed,
-    destination::{Connection, Destination, credentials},
+    destination::{Destination, credentials},
     error::PublishError,
     request::PublishRequest,
     tags::{TagPlan, Version, baseline_tags},
@@ -29,14 +29,18 @@ pub fn remote(
     let named = &project?.inputs.cache_from;
     let from: Vec<RemoteRepository> = if named.is_empty() {
         let by_default = takes_published(request, session) && !is_release(version);
-        let first = destinations.first().filter(|_| by_default)?;
-        let connection = first.state.as_ref().ok()?;
-        baseline(request, version, tags, &first.repository, connection, session).into_iter().collect()
+        let first = destinations.first().filter(|_| by_default);
+        let baseline = |first: &Destination| baseline(request, version, tags, first, session);
+        first.and_then(baseline).into_iter().collect()
     } else {
         named.iter().map(|from| repository(request, &from.repository, vec![reference(from)], session)).collect()
     };
-    let to = request.settings.repositories.iter().map(|to| repository(request, to, Vec::new(), session)).collect();
-    Some(Published::new(RemoteOptions { from, to, may_mount: !request.dry_run }, session.clone()))
+    // A SIF needs the layers here, so that they are fetched as for a build.
+    let is_needed_here = request.has(true);
+    let to = request.settings.targets.iter().filter(|_| !is_needed_here);
+    let to = to.map(|to| repository(request, &to.repository, Vec::new(), session)).collect();
+    let may_mount = !request.dry_run && !is_needed_here;
+    Some(Published::new(RemoteOptions { from, to, may_mount }, session.clone()))
 }
 
 /// Says what a release, which is made anew, could take from what is published.
@@ -50,13 +54,10 @@ pub fn say_what_is_there(
 ) -> Result<(), PublishError> {
     let asks = takes_published(request, session) && is_release(version) && project.inputs.cache_from.is_empty();
     let Some(first) = destinations.first().filter(|_| asks) else { return Ok(()) };
-    let Ok(connection) = &first.state else { return Ok(()) };
-    let Some(from) = baseline(request, version, Some(tags), &first.repository, connection, session) else {
-        return Ok(());
-    };
+    let Some(from) = baseline(request, version, Some(tags), first, session) else { return Ok(()) };
     // Several images would have to be compared for it.
     let [tag] = &from.references[..] else { return Ok(()) };
-    let image = format!("{}:{tag}", first.repository);
+    let image = format!("{}:{tag}", first.target.repository);
     let published = read_only(from, session);
     let plan = match preview(project, Some(&Believed(&published)), false, session) {
         Ok(plan) => plan,
@@ -92,17 +93,21 @@ pub fn repository(
     }
 }
 
-/// The image of a repository that is most like what is published.
+/// The image of a repository that is most like what is published. Tags of SIFs, and of lists of referrers, have none.
 fn baseline(
     request: &PublishRequest,
     version: Option<&Version>,
     tags: Option<&TagPlan>,
-    to: &Repository,
-    open: &Connection,
+    to: &Destination,
     session: &Session,
 ) -> Option<RemoteRepository> {
-    let tags = baseline_tags(&request.tag_input(version, &Architecture::ALL, &open.known), tags);
-    (!tags.is_empty()).then(|| repository(request, to, tags, session))
+    let open = to.state.as_ref().ok().filter(|_| !to.target.is_sif())?;
+    let prefix = request.settings.sif_tag_prefix.as_str();
+    let is_other = |tag: &String| is_referrers_tag(tag) || (!prefix.is_empty() && tag.starts_with(prefix));
+    let mut known = open.known.clone();
+    known.tags.retain(|tag| !is_other(tag));
+    let tags = baseline_tags(&request.tag_input(version, &Architecture::ALL, &known), tags);
+    (!tags.is_empty()).then(|| repository(request, &to.target.repository, tags, session))
 }
 
 /// Without a layer cache all layers are to be made anew.

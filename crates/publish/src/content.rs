@@ -1,10 +1,12 @@
 //! What is published: the same for every repository.
 
 pub mod mount;
+pub mod prepare;
+pub mod sif;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::tags::{TagPlan, TagTarget};
+use crate::tags::{PlannedTag, TagPlan, TagTarget};
 use pixi_oci_image::{Architecture, Descriptor, MediaType, index_document};
 use pixi_oci_layer::Digest;
 use pixi_oci_registry::push::{Document, PushImage, PushPlan, TagStep};
@@ -93,15 +95,7 @@ fn of_legs(legs: &[CheckedLeg]) -> Result<Payload<'static>, Error> {
         config: None,
         layers: Vec::new(),
     });
-    let plan = PushPlan {
-        images: Vec::new(),
-        index: Some(Document { descriptor: root.clone(), bytes }),
-        tags: Vec::new(),
-        mount_from: Vec::new(),
-        arrived: std::collections::BTreeMap::new(),
-        check_blobs: false,
-        dry_run: false,
-    };
+    let plan = PushPlan::of(Vec::new(), Some(Document { descriptor: root.clone(), bytes }));
     Ok(Payload::of_index(plan, root, images.collect()))
 }
 
@@ -133,18 +127,11 @@ fn of_stored(stored: StoredImages, is_leg: bool) -> Payload<'static> {
         plan.index = None;
         root = plan.images[0].manifest.descriptor.clone();
     }
-    let platforms = || stored.images.iter().filter_map(|image| Some((image.platform.clone()?, image)));
-    let architectures = if stored.is_index() {
-        let mut all: Vec<(Architecture, Digest)> = platforms()
-            .map(|(platform, stored)| (platform.architecture, stored.image.manifest.descriptor.digest))
-            .collect();
-        // Of several variants the first has the tag.
-        let mut seen = BTreeSet::new();
-        all.retain(|(architecture, _)| seen.insert(*architecture));
-        all
-    } else {
-        Vec::new()
-    };
+    let known = stored.images.iter().filter(|_| stored.is_index());
+    let architectures =
+        first_of_each(known.filter_map(|stored| {
+            Some((stored.platform.as_ref()?.architecture, stored.image.manifest.descriptor.digest))
+        }));
     let images = stored
         .images
         .iter()
@@ -156,6 +143,35 @@ fn of_stored(stored: StoredImages, is_leg: bool) -> Payload<'static> {
         })
         .collect();
     Payload { plan, root, architectures, images, build: None, stored: Some(stored), staged: None }
+}
+
+/// The plan's tags on what is published. Without a root there is the image of one architecture only.
+pub fn tag_steps(tags: &TagPlan, root: Option<Digest>, architectures: &[(Architecture, Digest)]) -> Vec<TagStep> {
+    let step = |planned: &PlannedTag| {
+        let target = match planned.target {
+            TagTarget::Index => root?,
+            TagTarget::Image(architecture) => architectures.iter().find(|(other, _)| *other == architecture)?.1,
+        };
+        Some(TagStep { tag: planned.tag.clone(), target, rule: planned.rule })
+    };
+    tags.tags.iter().filter_map(step).collect()
+}
+
+/// The images that get a tag of their own: of several variants the first.
+fn first_of_each(images: impl Iterator<Item = (Architecture, Digest)>) -> Vec<(Architecture, Digest)> {
+    let mut seen = BTreeSet::new();
+    images.filter(|(architecture, _)| seen.insert(*architecture)).collect()
+}
+
+/// All blobs, each once.
+pub fn blobs(plan: &PushPlan) -> Vec<Digest> {
+    sizes(plan).into_keys().collect()
+}
+
+/// The bytes of some of the blobs.
+pub fn bytes_of(plan: &PushPlan, blobs: &[Digest]) -> u64 {
+    let sizes = sizes(plan);
+    blobs.iter().filter_map(|blob| sizes.get(blob)).sum()
 }
 
 /// The sizes of all blobs, each once.
@@ -170,31 +186,5 @@ impl Payload<'_> {
     /// An index of images that are in the repositories already.
     pub fn of_index(plan: PushPlan, root: Descriptor, images: Vec<PublishedImage>) -> Self {
         Self { plan, root, architectures: Vec::new(), images, build: None, stored: None, staged: None }
-    }
-
-    /// All blobs, each once.
-    pub fn blobs(&self) -> Vec<Digest> {
-        sizes(&self.plan).into_keys().collect()
-    }
-
-    /// The bytes of some of the blobs.
-    pub fn bytes_of(&self, blobs: &[Digest]) -> u64 {
-        let sizes = sizes(&self.plan);
-        blobs.iter().filter_map(|blob| sizes.get(blob)).sum()
-    }
-
-    /// The plan's tags on what is published. A leg has the tag of its image only.
-    pub fn tag_steps(&self, tags: &TagPlan, is_leg: bool) -> Vec<TagStep> {
-        let step = |planned: &crate::tags::PlannedTag| {
-            let target = match planned.target {
-                TagTarget::Index if is_leg => return None,
-                TagTarget::Index => self.root.digest,
-                TagTarget::Image(architecture) => {
-                    self.architectures.iter().find(|(other, _)| *other == architecture)?.1
-                }
-            };
-            Some(TagStep { tag: planned.tag.clone(), target, rule: planned.rule })
-        };
-        tags.tags.iter().filter_map(step).collect()
     }
 }

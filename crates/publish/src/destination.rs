@@ -1,5 +1,7 @@
 //! The repositories that a publication goes to, and what they have.
 
+use std::collections::BTreeSet;
+
 use oci_read::document::Document;
 use pixi_oci_pipeline::RELEASE;
 use pixi_oci_project::Session;
@@ -10,13 +12,16 @@ use pixi_oci_registry::{
 use crate::{
     error::PublishError,
     leg::{CheckedLeg, join},
-    request::PublishRequest,
+    request::{
+        PublishRequest,
+        target::{PublishTarget, TargetForm},
+    },
     tags::{TagPlan, TagsThere, to_look_up},
 };
 
 /// A repository on the way.
 pub struct Destination {
-    pub repository: Repository,
+    pub target: PublishTarget,
     /// `Err`: what blocks.
     pub state: Result<Connection, Error>,
     /// Whether it blocks only because there is no login, which a dry run does without.
@@ -38,26 +43,42 @@ pub struct Connection {
     pub known: TagsThere,
 }
 
-/// Reads from the indexes themselves whether tags that the plan would put are releases or aliases: a name does not tell.
+/// Reads from the manifests themselves whether tags that the plan would put are releases or aliases, and whether those that keep
+/// others where they are belong to the same form: a name does not tell. Tags of the other form are left out.
 pub async fn look_up(
     registry: &Registry,
+    form: &TargetForm,
     there: TagsThere,
     tags: impl Fn(&TagsThere) -> Result<TagPlan, PublishError>,
 ) -> Result<TagsThere, Error> {
     let mut known = TagsThere { versions: Default::default(), ..there };
-    // The caller says what is wrong with it.
-    let Ok(plan) = tags(&known) else { return Ok(known) };
-    for tag in to_look_up(&plan, &known.tags) {
-        let bytes = match registry.manifest(&tag).await {
-            // It may be gone by now.
-            Err(error) if error.kind() == ErrorKind::NotFound => continue,
-            read => read?.1,
-        };
-        let document = Document::parse("", &bytes);
-        let version = document.ok().and_then(|document| document.common().annotations.get(RELEASE).cloned());
-        known.versions.extend(version.map(|version| (tag, version)));
+    let mut seen = BTreeSet::new();
+    loop {
+        // The caller says what is wrong with it.
+        let Ok(plan) = tags(&known) else { return Ok(known) };
+        let mut others = BTreeSet::new();
+        for tag in to_look_up(&plan, &known.tags).into_iter().filter(|tag| seen.insert(tag.clone())) {
+            let bytes = match registry.manifest(&tag).await {
+                // It is gone by now, or just being put: whoever puts it looks at the tags after that.
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    others.insert(tag);
+                    continue;
+                }
+                read => read?.1,
+            };
+            let Ok(document) = Document::parse("", &bytes) else { continue };
+            let version = document.common().annotations.get(RELEASE);
+            if document.is_sif() != form.is_sif() {
+                others.insert(tag);
+            } else if let Some(version) = version.filter(|_| plan.tags.iter().any(|planned| planned.tag == tag)) {
+                known.versions.insert(tag, version.clone());
+            }
+        }
+        if others.is_empty() {
+            return Ok(known);
+        }
+        known.tags.retain(|tag| !others.contains(tag));
     }
-    Ok(known)
 }
 
 /// Asks every registry whether it is there, what tags it has, and before a publication whether it takes uploads.
@@ -67,7 +88,8 @@ pub fn open(
     session: &Session,
 ) -> Result<Vec<Destination>, PublishError> {
     let mut destinations = Vec::new();
-    for repository in &request.settings.repositories {
+    for target in &request.settings.targets {
+        let repository = &target.repository;
         let mut is_anonymous = false;
         let opened = session.run(async {
             let credentials = credentials(request, repository, session).find(repository).await?;
@@ -83,7 +105,7 @@ pub fn open(
         })?;
         let is_denied = opened.as_ref().is_err_and(|error: &Error| error.kind() == ErrorKind::AuthDenied);
         let needs_login = request.dry_run && is_anonymous && is_denied;
-        destinations.push(Destination { repository: repository.clone(), state: opened, needs_login, plan: None });
+        destinations.push(Destination { target: target.clone(), state: opened, needs_login, plan: None });
     }
     Ok(destinations)
 }
@@ -115,7 +137,7 @@ pub fn credentials(request: &PublishRequest, repository: &Repository, session: &
     // writes the manifest.
     let runs = (!request.dry_run || request.login) && request.facts.unmerged().is_none();
     sources.token_command = settings.token_command.clone().filter(|_| runs);
-    if settings.repositories.first().is_some_and(|first| first.host() != repository.host()) {
+    if settings.targets.first().is_some_and(|first| first.repository.host() != repository.host()) {
         sources.token = None;
         sources.token_command = None;
     }

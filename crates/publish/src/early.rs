@@ -38,11 +38,11 @@ impl<'a> EarlyUpload<'a> {
         session: &Session,
     ) -> Option<Self> {
         let builds = matches!(request.source, PublishSource::Workspace | PublishSource::Leg);
-        let first = destinations.first()?;
+        let first = destinations.first().filter(|first| !first.target.is_sif())?;
         let early = Self {
-            repository: &first.repository,
+            repository: &first.target.repository,
             registry: &first.state.as_ref().ok()?.registry,
-            sent_before: Pushed::open(&session.caches.dir).at_registry(&first.repository),
+            sent_before: Pushed::open(&session.caches.dir).at_registry(&first.target.repository),
         };
         // What can be linked is not to be sent.
         let links = remote.is_some_and(|remote| !remote.mount_from(early.repository).is_empty());

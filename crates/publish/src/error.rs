@@ -17,10 +17,12 @@ pub enum PublishError {
     /// A repository's name.
     #[error(transparent)]
     Repository(#[from] ParseRepositoryError),
-    #[error("{text}: a repository is named without tag and digest; tags are given with --tag or `tags`")]
+    #[error(
+        "{text}: a repository is named without tag and digest (oras:// may have a tag); tags are given with --tag or `tags`"
+    )]
     TaggedRepository { text: String },
     #[error(
-        "there is no repository to publish to; give one with --to docker://HOST/REPOSITORY, or `repositories` in [tool.pixi-oci]"
+        "there is no repository to publish to; give one with --to docker://HOST/REPOSITORY or oras://HOST/REPOSITORY, or `repositories` in [tool.pixi-oci]"
     )]
     NoRepository,
     /// A configured tag.
@@ -87,6 +89,17 @@ pub enum PublishError {
         repository: String,
         tag: String,
     },
+    /// Two destinations of one run have a tag of one repository in common.
+    #[error(
+        "images and SIFs would both have the tag {tag} in {repository}; set `sif-tag-prefix`, or give oras:// another tag or \
+         repository"
+    )]
+    SharedByForms { repository: String, tag: String },
+    #[error(
+        "oras:// with the image of one architecture: SIFs are published by a run for all of them; leave out --leg-file, or the \
+         oras:// destination"
+    )]
+    SifLeg,
     #[error("--leg-file is for the image of one architecture; choose it with --arch")]
     LegOfMany,
 }

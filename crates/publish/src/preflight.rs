@@ -14,8 +14,8 @@ use crate::{
     baseline::remote,
     destination::{Connection, Destination, look_up, open},
     error::PublishError,
-    preflight::refusal::{MissingBase, refusal},
-    request::PublishRequest,
+    preflight::refusal::MissingBase,
+    request::{PublishRequest, target::TargetForm},
 };
 use pixi_oci_pipeline::{Published, in_one_line};
 use pixi_oci_project::{Project, Session};
@@ -71,9 +71,11 @@ pub fn preflight<'a>(
     session: &'a Session,
 ) -> Result<(Preflight<'a>, Option<Published>), PublishError> {
     let version = request.facts.version(request.settings.scheme);
-    let destinations = open(request, &[], session)?;
+    let mut destinations = open(request, &[], session)?;
+    // What SIFs take is known when they are made.
+    destinations.retain(|destination| !destination.target.is_sif());
     // Without a version it is not known which tags are put.
-    let tags = request.tags(version.as_ref(), &Architecture::ALL, &TagsThere::default()).ok();
+    let tags = request.tags(&TargetForm::Image, version.as_ref(), &Architecture::ALL, &TagsThere::default()).ok();
     let remote = remote(request, Some(project), version.as_ref(), tags.as_ref(), &destinations, session);
     Ok((Preflight { request, session, version, destinations }, remote))
 }
@@ -94,35 +96,30 @@ impl Preflight<'_> {
                 Ok(open) => {
                     let architectures: Vec<_> = wanted.images.iter().map(|(architecture, _)| *architecture).collect();
                     // Without a version nobody knows the tags.
-                    let plan = |known: &TagsThere| self.request.tags(self.version.as_ref(), &architectures, known);
-                    let known =
-                        self.session.run(look_up(&open.registry, open.known.clone(), plan))?.unwrap_or_default();
-                    let tags = plan(&known).ok();
+                    let form = &destination.target.form;
+                    let plan =
+                        |known: &TagsThere| self.request.tags(form, self.version.as_ref(), &architectures, known);
+                    let known = self.session.run(look_up(&open.registry, form, open.known.clone(), plan))?;
+                    let tags = plan(&known.unwrap_or_default()).ok();
                     if let Some(tags) = &tags {
-                        refusal = self.refusal(project, tags, &destination.repository, open)?;
+                        let to = &destination.target.repository;
+                        let refused =
+                            refusal::refusal(self.request, project, tags, to, open, MissingBase::Leave, self.session)?;
+                        refusal = refused.as_ref().map(blocker);
                     }
                     let has: Result<_, Error> = self.session.run(has(open, wanted, tags.as_ref()))?;
                     has.map_err(|error| in_one_line(&error))
                 }
             };
-            stocks.push(RepositoryState { repository: destination.repository.clone(), has, refusal });
+            stocks.push(RepositoryState { repository: destination.target.repository.clone(), has, refusal });
         }
         Ok(stocks)
     }
+}
 
-    fn refusal(
-        &self,
-        project: &Project,
-        tags: &TagPlan,
-        repository: &Repository,
-        open: &Connection,
-    ) -> Result<Option<String>, PublishError> {
-        let refused = refusal(self.request, project, tags, repository, open, MissingBase::Leave, self.session)?;
-        Ok(refused.map(|error| {
-            let name = error.name().map(|name| format!("BLOCKER({name}): ")).unwrap_or_default();
-            format!("{name}{}", in_one_line(&error))
-        }))
-    }
+fn blocker(error: &Error) -> String {
+    let name = error.name().map(|name| format!("BLOCKER({name}): ")).unwrap_or_default();
+    format!("{name}{}", in_one_line(error))
 }
 
 async fn has(open: &Connection, wanted: &Wanted<'_>, tags: Option<&TagPlan>) -> Result<Holdings, Error> {

@@ -1,9 +1,9 @@
 //! Removes tags that only publishing needed.
 
 use crate::tags::{Prune, StagedTag, prune_plan};
-use oci_read::document::{Document, OCI_MANIFEST, ParseDocumentError};
+use oci_read::document::{Document, OCI_MANIFEST, ParseDocumentError, SIF_LAYER};
 use pixi_oci_layer::Digest;
-use pixi_oci_registry::{Error, ErrorKind, Registry, Repository};
+use pixi_oci_registry::{Error, ErrorKind, Registry, Repository, is_referrers_tag};
 use serde::Serialize;
 
 use crate::{destination::connect, error::PublishError, report::FailureReport, request::PublishRequest};
@@ -57,7 +57,13 @@ pub fn prune(request: &PublishRequest, session: &Session) -> Result<PruneReport,
         return Err(PublishError::PullRequest { system, change: change.to_owned() });
     }
     let mut repositories = Vec::new();
-    for repository in &request.settings.repositories {
+    let mut all: Vec<&Repository> = Vec::new();
+    for target in &request.settings.targets {
+        if !all.contains(&&target.repository) {
+            all.push(&target.repository);
+        }
+    }
+    for repository in all {
         let mut pruned = PrunedRepository { repository: repository.to_string(), tags: Vec::new(), failure: None };
         let outcome = session.run(async {
             let registry = connect(request, repository, session).await?;
@@ -77,7 +83,10 @@ async fn prune_one(
 ) -> Result<(), Error> {
     let mut tags = Vec::new();
     for tag in registry.tags().await? {
-        tags.push(look(registry, repository, tag).await?);
+        // What belongs to images is not needed for being listed.
+        if !is_referrers_tag(&tag) {
+            tags.push(look(registry, repository, tag).await?);
+        }
     }
     let mut gone: Vec<Digest> = Vec::new();
     for (tag, decision) in prune_plan(&tags, &request.tags) {
@@ -85,11 +94,14 @@ async fn prune_one(
         let reason = match decision {
             Prune::NeededBy(other) => Some(format!("the index {other} needs its image")),
             Prune::SharedWith(other) => Some(format!("its image has the tag {other} as well")),
+            Prune::Foreign => Some("it is a SIF that Apptainer pushed".to_owned()),
             Prune::Remove => None,
         };
         // By digest, which every registry that deletes at all can do; that takes all tags of the image with it.
         if reason.is_none() && !request.dry_run && !gone.contains(&staged.digest) {
+            let (_, bytes) = registry.manifest(&staged.digest.to_string()).await?;
             registry.delete_manifest(&staged.digest).await?;
+            registry.unrefer(&staged.digest, &bytes).await?;
             gone.push(staged.digest);
         }
         // go-containerregistry's keeps the names of what is gone.
@@ -108,7 +120,9 @@ async fn look(registry: &Registry, repository: &Repository, tag: String) -> Resu
         let reason = "its index names something without a sha256 digest; nothing is removed";
         Error::new(ErrorKind::Answer, repository.host(), what, reason)
     };
-    let children = match Document::parse("", &bytes) {
+    let document = Document::parse("", &bytes);
+    let is_foreign = document.as_ref().is_ok_and(|read| read.is_sif() && read.common().artifact_type != SIF_LAYER);
+    let children = match document {
         Ok(Document::Index(index)) => {
             let digests = index.manifests.iter().map(|child| child.digest.parse().ok());
             digests.collect::<Option<Vec<Digest>>>().ok_or_else(unreadable)?
@@ -118,5 +132,5 @@ async fn look(registry: &Registry, repository: &Repository, tag: String) -> Resu
         Err(ParseDocumentError::MediaType { expected, .. }) if expected == OCI_MANIFEST => Vec::new(),
         Err(_) => return Err(unreadable()),
     };
-    Ok(StagedTag { tag, digest: descriptor.digest, children })
+    Ok(StagedTag { tag, digest: descriptor.digest, children, is_foreign })
 }

@@ -6,14 +6,13 @@ use crate::tags::{TagPlan, TagsThere, Version};
 use pixi_oci_image::Architecture;
 use pixi_oci_lock::LockedPackage;
 use pixi_oci_registry::{
-    Error, Registry, Repository,
-    push::{Ahead, PushPlan, TagRule, push},
+    Repository,
+    push::{Ahead, push},
 };
 
 use crate::{
     baseline::{remote, say_what_is_there},
-    content::content,
-    content::mount,
+    content::{blobs, content, mount, prepare::prepare, sif::Sifs},
     destination::{Destination, look_up, open},
     early::{EarlyUpload, publish_started},
     error::PublishError,
@@ -21,8 +20,7 @@ use crate::{
     preflight::refusal::{MissingBase, refusal},
     report::PublishReport,
     report::outcome::{blocked, destination_report, unchecked},
-    request::PublishRequest,
-    request::PublishSource,
+    request::{PublishRequest, PublishSource, fleet::check_forms_apart, target::PublishTarget},
     settle::settle,
 };
 use pixi_oci_pipeline::{OnLayer, Pushed, Remote, is_unpinned};
@@ -51,12 +49,21 @@ pub fn publish_images(
     };
     let version = request.facts.version(request.settings.scheme);
     // What can be known without asking anybody is said before anything is done.
-    let first = request.tags(version.as_ref(), &[], &TagsThere::default())?;
+    let mut first = Vec::new();
+    for target in &request.settings.targets {
+        let tags = request.tags(&target.form, version.as_ref(), &Architecture::ALL, &TagsThere::default())?;
+        first.push((target, tags));
+    }
+    check_forms_apart(&first)?;
     request.facts.hint(request.settings.scheme).iter().for_each(|hint| session.warn(hint.as_str()));
-    check_release(request, project, &first)?;
-    match check_tree(request, &first) {
+    first.iter().try_for_each(|(_, tags)| check_release(request, project, tags))?;
+    match first.iter().try_for_each(|(target, tags)| check_tree(request, target, tags)) {
         Err(error) if request.dry_run => session.warn(format!("BLOCKER(dirty) with --publish: {error}")),
         checked => checked?,
+    }
+    let joins = matches!(request.source, PublishSource::Leg | PublishSource::Legs(_));
+    if joins && request.has(true) {
+        return Err(PublishError::SifLeg);
     }
 
     let mut destinations = open(request, legs, session)?;
@@ -67,7 +74,8 @@ pub fn publish_images(
         // Nobody has to wait for a build that cannot be published.
         return Err(PublishError::Blocked(blocked(destinations)));
     }
-    let all_tags = request.tags(version.as_ref(), &Architecture::ALL, &TagsThere::default())?;
+    // Of the first destination; only images have layers that can be taken or sent ahead.
+    let all_tags = first.into_iter().next().map(|(_, tags)| tags).unwrap_or_default();
     if let Some(project) = project {
         say_what_is_there(request, project, version.as_ref(), &all_tags, &destinations, session)?;
     }
@@ -83,26 +91,8 @@ pub fn publish_images(
         ahead = Some(sent);
         Ok(staged)
     })?;
-    let architectures: Vec<Architecture> =
-        content.architectures.iter().map(|(architecture, _)| *architecture).collect();
-    for destination in &mut destinations {
-        let known = destination.state.as_ref().map(|open| open.known.clone()).unwrap_or_default();
-        let tags = request.tags(version.as_ref(), &architectures, &known)?;
-        let plan = PushPlan {
-            tags: content.tag_steps(&tags, request.source == PublishSource::Leg),
-            check_blobs: request.check_blobs,
-            dry_run: request.dry_run,
-            ..content.plan.clone()
-        };
-        // A single repository is asked by the push itself, before anything is sent.
-        if let Some(open) = destination.state.as_ref().ok().filter(|_| request.settings.repositories.len() > 1) {
-            let guarded = session.run(guard(&plan, &open.registry, &destination.repository))?;
-            if let Err(error) = guarded {
-                destination.state = Err(error);
-            }
-        }
-        destination.plan = Some((plan, tags));
-    }
+    let sifs = request.has(true).then(|| Sifs::make(&content, session)).transpose()?;
+    prepare(request, version.as_ref(), &content, sifs.as_ref(), &mut destinations, session)?;
     let mut report = PublishReport {
         dry_run: request.dry_run,
         version: version.as_ref().map(Version::to_string),
@@ -122,45 +112,47 @@ pub fn publish_images(
     let sent = Pushed::open(&session.caches.dir);
     for destination in &mut destinations {
         let Some((mut plan, mut tags)) = destination.plan.take() else { continue };
+        let target = &destination.target;
+        let (repository, blobs) = (&target.repository, blobs(&plan));
         let Ok(open) = &destination.state else {
-            report.destinations.push(unchecked(&destination.repository, &content, &plan, &tags));
+            report.destinations.push(unchecked(target, &plan, &tags));
             continue;
         };
         let Ahead { arrived, failure } = match ahead.take() {
             Some(ahead) => ahead,
             None => {
-                session.emit(publish_started(&destination.repository, &plan));
+                session.emit(publish_started(repository, &plan));
                 Ahead::default()
             }
         };
         plan.arrived = arrived;
-        let same_host = served.iter().filter(|other| other.host() == destination.repository.host());
+        let same_host = served.iter().filter(|other| other.host() == repository.host());
         plan.mount_from = same_host.map(|other| other.path().into()).collect();
-        plan.mount_from.extend(remote.iter().flat_map(|remote| remote.mount_from(&destination.repository)));
-        plan.mount_from.extend(mount::base(&content, &destination.repository));
+        plan.mount_from.extend(remote.iter().flat_map(|remote| remote.mount_from(repository)));
+        plan.mount_from.extend(mount::base(&content, repository));
         let asked = |path: &str| plan.mount_from.iter().any(|from| from.path == path && from.blobs.is_none());
-        let mut from = sent.mount_from(&destination.repository, &content.blobs());
+        let mut from = sent.mount_from(repository, &blobs);
         from.retain(|from| !asked(&from.path));
         plan.mount_from.extend(from);
         let pushed = match failure {
             Some(error) => Err(error),
             None => session.run(async {
                 let pushed = push(&plan, &open.registry).await?;
-                let planned = |known: &TagsThere| request.tags(version.as_ref(), &architectures, known);
-                let kept = settle(&plan, &pushed, &open.registry, planned).await?;
+                let planned = |known: &TagsThere| request.tags(&target.form, version.as_ref(), &[], known);
+                let kept = settle(&plan, &pushed, &open.registry, &target.form, planned).await?;
                 tags.kept.extend(kept);
                 Ok(pushed)
             })?,
         };
-        let linked = remote.as_ref().map(|remote| remote.linked(&destination.repository)).unwrap_or_default();
+        let linked = remote.as_ref().map(|remote| remote.linked(repository)).unwrap_or_default();
         let pushed = pushed.map(|pushed| mount::with_linked(pushed, &linked));
         if pushed.is_ok() {
             if !request.dry_run {
-                sent.put(&destination.repository, &content.blobs());
+                sent.put(repository, &blobs);
             }
-            served.push(destination.repository.clone());
+            served.push(repository.clone());
         }
-        report.destinations.push(destination_report(request, &destination.repository, &content, &tags, pushed));
+        report.destinations.push(destination_report(request, target, &plan, &tags, pushed));
     }
     report.leg = leg(request, &report, &content);
     report.build = content.build;
@@ -168,11 +160,12 @@ pub fn publish_images(
 }
 
 /// Files that were changed never take the name of a release or of a commit.
-fn check_tree(request: &PublishRequest, tags: &TagPlan) -> Result<(), PublishError> {
+fn check_tree(request: &PublishRequest, target: &PublishTarget, tags: &TagPlan) -> Result<(), PublishError> {
     let builds = matches!(request.source, PublishSource::Workspace | PublishSource::Leg);
     let Some(reason) = request.facts.unclean.clone().filter(|_| builds) else { return Ok(()) };
     let release = tags.release.as_ref().map(|release| format!("version {release} is a release"));
-    let tag = tags.tags.iter().map(|planned| &planned.tag).find(|tag| tag.starts_with("sha-"));
+    let commit = format!("{}sha-", target.form.prefix());
+    let tag = tags.tags.iter().map(|planned| &planned.tag).find(|tag| tag.starts_with(&commit));
     match release.or_else(|| tag.map(|tag| format!("tag {tag} is that of a commit or a release"))) {
         Some(what) => Err(PublishError::Dirty { what, reason }),
         None => Ok(()),
@@ -188,22 +181,22 @@ fn look_up_all(
     destinations: &mut [Destination],
     session: &Session,
 ) -> Result<(), PublishError> {
-    for Destination { repository, state, .. } in destinations {
+    for Destination { target, state, .. } in destinations {
         let Ok(open) = state else { continue };
-        match session
-            .run(look_up(&open.registry, open.known.clone(), |known| request.tags(version, architectures, known)))?
-        {
+        let (repository, form) = (&target.repository, &target.form);
+        let tags = |known: &TagsThere| request.tags(form, version, architectures, known);
+        match session.run(look_up(&open.registry, form, open.known.clone(), tags))? {
             Ok(known) => open.known = known,
             Err(error) => {
                 *state = Err(error);
                 continue;
             }
         }
-        let plan = request.tags(version, architectures, &open.known)?;
+        let plan = request.tags(form, version, architectures, &open.known)?;
         for kept in &plan.kept {
             session.warn(format!("{repository}:{} stays where it is: {}", kept.tag, kept.reason));
         }
-        let Some(project) = project else { continue };
+        let Some(project) = project.filter(|_| !target.is_sif()) else { continue };
         if let Some(error) = refusal(request, project, &plan, repository, open, MissingBase::Fetch, session)? {
             *state = Err(error);
         }
@@ -228,17 +221,4 @@ fn check_release(request: &PublishRequest, project: Option<&Project>, tags: &Tag
         return Ok(());
     }
     Err(PublishError::UnpinnedPackages { version, packages: packages.into_iter().collect() })
-}
-
-/// Whether the immutable tags are free, or name the same already.
-async fn guard(plan: &PushPlan, registry: &Registry, repository: &Repository) -> Result<(), Error> {
-    for step in plan.tags.iter().filter(|step| step.rule == TagRule::Immutable) {
-        match registry.head_manifest(&step.tag).await? {
-            Some(present) if present.digest != step.target => {
-                return Err(Error::tag_exists(format!("{repository}:{}", step.tag), present.digest, step.target));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
 }

@@ -53,9 +53,9 @@ pub struct PublishedImage {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DestinationReport {
-    /// `HOST/REPOSITORY`
+    /// `HOST/REPOSITORY`, or `oras://HOST/REPOSITORY` for SIFs.
     pub repository: String,
-    /// `HOST/REPOSITORY@DIGEST`, if that is there, or would be.
+    /// `…@DIGEST`, if that is there, or would be.
     pub reference: Option<String>,
     pub status: Status,
     /// The tags, in the order in which they were put.

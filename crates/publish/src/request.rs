@@ -2,6 +2,7 @@
 
 pub mod fleet;
 pub mod settings;
+pub mod target;
 
 use pixi_oci_image::Architecture;
 use pixi_oci_project::VersionFacts;
@@ -9,7 +10,7 @@ use pixi_oci_project::VersionFacts;
 use crate::{
     error::PublishError,
     leg::Legs,
-    request::settings::Settings,
+    request::{settings::Settings, target::TargetForm},
     tags::{TagPlan, TagPlanInput, TagsThere, Version, tag_plan},
 };
 
@@ -36,11 +37,25 @@ impl PublishRequest {
     /// The tags that a repository gets that has some already. Images of these architectures get tags of their own.
     pub(crate) fn tags(
         &self,
+        form: &TargetForm,
         version: Option<&Version>,
         architectures: &[Architecture],
         known: &TagsThere,
     ) -> Result<TagPlan, PublishError> {
-        Ok(tag_plan(&self.tag_input(version, architectures, known))?)
+        let known = known.below(form.prefix());
+        let input = self.tag_input(version, architectures, &known);
+        let plan = match form {
+            TargetForm::Sif { tag: Some(tag), .. } => {
+                tag_plan(&TagPlanInput { explicit: std::slice::from_ref(tag), ..input })
+            }
+            _ => tag_plan(&input),
+        };
+        Ok(plan?.with_prefix(form.prefix()))
+    }
+
+    /// Whether images, or SIFs, are published anywhere.
+    pub(crate) fn has(&self, sifs: bool) -> bool {
+        self.settings.targets.iter().any(|target| target.is_sif() == sifs)
     }
 
     /// What these tags follow from.

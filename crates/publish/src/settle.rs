@@ -10,6 +10,7 @@ use pixi_oci_registry::{
 use crate::{
     destination::look_up,
     error::PublishError,
+    request::target::TargetForm,
     tags::{Kept, KeptReason, TagPlan, TagsThere},
 };
 
@@ -22,12 +23,13 @@ pub async fn settle(
     plan: &PushPlan,
     pushed: &PushReport,
     registry: &Registry,
+    form: &TargetForm,
     planned: impl Fn(&TagsThere) -> Result<TagPlan, PublishError>,
 ) -> Result<Vec<Kept>, Error> {
     let mut kept = Vec::new();
     let moved = |step: &&TagStep| pushed.tags.iter().any(|tag| tag.tag == step.tag && tag.old != Some(tag.new));
     for step in plan.tags.iter().filter(|step| !plan.dry_run && step.rule == TagRule::Moving).filter(moved) {
-        kept.extend(settle_tag(step, plan, registry, &planned).await?);
+        kept.extend(settle_tag(step, plan, registry, form, &planned).await?);
     }
     Ok(kept)
 }
@@ -36,14 +38,16 @@ async fn settle_tag(
     step: &TagStep,
     plan: &PushPlan,
     registry: &Registry,
+    form: &TargetForm,
     planned: &impl Fn(&TagsThere) -> Result<TagPlan, PublishError>,
 ) -> Result<Option<Kept>, Error> {
-    let mut documents = plan.images.iter().map(|image| &image.manifest).chain(&plan.index);
-    let Some(own) = documents.find(|document| document.descriptor.digest == step.target) else { return Ok(None) };
+    let Some(own) = plan.documents().find(|document| document.descriptor.digest == step.target) else {
+        return Ok(None);
+    };
     let mut found = None;
     for _ in 0..TURNS {
-        let known =
-            look_up(registry, TagsThere { tags: registry.tags().await?, ..TagsThere::default() }, planned).await?;
+        let there = TagsThere { tags: registry.tags().await?, ..TagsThere::default() };
+        let known = look_up(registry, form, there, planned).await?;
         // Tags without a release belong to the last publisher.
         let Some(tags) = planned(&known).ok().filter(|tags| tags.release.is_some()) else { return Ok(None) };
         found = registry.head_manifest(&step.tag).await?.map(|found| found.digest);

@@ -1,7 +1,7 @@
 //! The order in which an image arrives at a registry, so that whatever a tag names is complete at every moment.
 //!
 //! ```text
-//! tags are looked up     one that must not change and names something else ends it here
+//! tags are looked up     one that must not change and names something else ends it here; so does a SIF's that an image would take
 //! manifests              which of them are there? Their blobs are, too, unless the registry is to be asked for every one
 //! layers, configurations of the others, each once, three at a time: there? linked? sent. And there now?
 //! image manifests        by digest, and read back
@@ -23,6 +23,7 @@ mod plan;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use oci_read::document::Document as Parsed;
 use pixi_oci_image::Descriptor;
 use pixi_oci_layer::Digest;
 
@@ -45,7 +46,7 @@ pub async fn push(plan: &PushPlan, registry: &Registry) -> Result<PushReport, Er
     check::consistent(plan)?;
     registry.ping().await?;
     let steps = check::in_order(plan);
-    let mut report = PushReport { tags: present_tags(&steps, registry).await?, ..PushReport::default() };
+    let mut report = PushReport { tags: present_tags(plan, &steps, registry).await?, ..PushReport::default() };
     check::children(plan, registry).await?;
     let there = documents_there(plan, &report.tags, registry).await?;
     let is_believed = |image: &&PushImage| !plan.check_blobs && there.contains(&image.manifest.descriptor.digest);
@@ -61,13 +62,8 @@ pub async fn push(plan: &PushPlan, registry: &Registry) -> Result<PushReport, Er
     }
     let index = plan.index.as_ref();
     let names_index = |tag: &TagResult| index.is_some_and(|index| index.descriptor.digest == tag.new);
-    let documents: BTreeMap<Digest, &Document> = plan
-        .images
-        .iter()
-        .map(|image| &image.manifest)
-        .chain(index)
-        .map(|document| (document.descriptor.digest, document))
-        .collect();
+    let documents: BTreeMap<Digest, &Document> =
+        plan.documents().map(|document| (document.descriptor.digest, document)).collect();
     let mut index_is_there = index.is_none_or(|index| there.contains(&index.descriptor.digest));
     for (step, tag) in steps.iter().zip(&report.tags.clone()) {
         if names_index(tag) && !index_is_there {
@@ -88,12 +84,24 @@ pub async fn push(plan: &PushPlan, registry: &Registry) -> Result<PushReport, Er
     Ok(report)
 }
 
+/// Whether the plan's tags may be put: [`push`] finds it out before it sends anything, this before it is begun.
+///
+/// # Errors
+///
+/// [`ErrorKind::TagExists`]; the errors of the registry.
+pub async fn check_tags(plan: &PushPlan, registry: &Registry) -> Result<(), Error> {
+    present_tags(plan, &check::in_order(plan), registry).await.map(drop)
+}
+
 /// What the tags name now, before anything is changed.
-async fn present_tags(steps: &[&TagStep], registry: &Registry) -> Result<Vec<TagResult>, Error> {
+async fn present_tags(plan: &PushPlan, steps: &[&TagStep], registry: &Registry) -> Result<Vec<TagResult>, Error> {
     let mut tags = Vec::new();
     for step in steps {
         let old = registry.head_manifest(&step.tag).await?.map(|found| found.digest);
         refuse_another(step, old, registry)?;
+        if old.is_some_and(|old| old != step.target) {
+            refuse_other_form(step, plan, registry).await?;
+        }
         tags.push(TagResult { tag: step.tag.clone(), old, new: step.target });
     }
     Ok(tags)
@@ -106,10 +114,29 @@ fn refuse_another(step: &TagStep, old: Option<Digest>, registry: &Registry) -> R
     }
 }
 
+/// What moves stays what it is: whoever runs an image does not get a SIF.
+async fn refuse_other_form(step: &TagStep, plan: &PushPlan, registry: &Registry) -> Result<(), Error> {
+    let is_sif = |bytes: &[u8]| Parsed::parse("", bytes).ok().map(|document| document.is_sif());
+    let own = plan.documents().find(|document| document.descriptor.digest == step.target);
+    let Some(wants_sif) = own.and_then(|document| is_sif(&document.bytes)) else { return Ok(()) };
+    let (descriptor, bytes) = match registry.manifest(&step.tag).await {
+        // It may be gone by now.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        read => read?,
+    };
+    if is_sif(&bytes).is_none_or(|is_sif| is_sif == wants_sif) {
+        return Ok(());
+    }
+    let (present, wanted) = if wants_sif { ("an image", "a SIF") } else { ("a SIF", "an image") };
+    let name = format!("{}:{}", registry.repository(), step.tag);
+    let error = Error::tag_exists(name, format!("{present} ({})", descriptor.digest), wanted);
+    Err(error.with_hint("choose another tag or repository, or set `sif-tag-prefix`"))
+}
+
 /// The image manifests, and the index, that the registry has: a tag names them now, or it says so.
 async fn documents_there(plan: &PushPlan, tags: &[TagResult], registry: &Registry) -> Result<BTreeSet<Digest>, Error> {
     let mut there: BTreeSet<Digest> = tags.iter().filter_map(|tag| tag.old).collect();
-    for document in plan.images.iter().map(|image| &image.manifest).chain(&plan.index) {
+    for document in plan.documents() {
         let digest = document.descriptor.digest;
         if !there.contains(&digest) && registry.head_manifest(&digest.to_string()).await?.is_some() {
             there.insert(digest);

@@ -24,7 +24,7 @@ pub use error::Error;
 pub use oci_archive::OciArchive;
 pub use oci_layout::{OciLayout, StagedBlob};
 pub use pull::{PullError, pull};
-pub use sif_files::SifFiles;
+pub use sif_files::{SifFile, SifFiles};
 pub use stored::{StoredError, StoredImage, StoredImages, platform_in, read_stored};
 pub use target::{DestinationRef, ParseDestinationError};
 

@@ -1,18 +1,24 @@
 //! SIF files, the transport `sif:`: one for each architecture.
 
 use std::{
+    collections::BTreeMap,
     fs::{File, Permissions},
+    io::Seek,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use oci_read::document::ImageConfig;
-use pixi_oci_image::Descriptor;
-use pixi_oci_registry::document::References;
+use pixi_oci_cachedir::sha256_of;
+use pixi_oci_image::{Descriptor, MediaType};
+use pixi_oci_registry::{
+    document::References,
+    push::{PushImage, PushLayer},
+};
 use pixi_oci_sif::{Layer, LayeredImage};
 
-use crate::{BlobSource, Destination, Error, archive, archive::Collection};
+use crate::{BlobSource, Destination, Error, archive, archive::Collection, destination::open_source};
 
 /// The SIF files of one build. They are written, or replaced, when a root is put.
 #[derive(Debug)]
@@ -62,6 +68,47 @@ impl SifFiles {
         let architecture = ImageConfig::parse(&image.config).map(|config| config.architecture).unwrap_or_default();
         let stem = self.path.file_stem().unwrap_or_default().to_string_lossy();
         self.path.with_file_name(format!("{stem}-{architecture}.sif"))
+    }
+}
+
+/// A SIF in a file that is removed when this is dropped.
+#[derive(Debug)]
+pub struct SifFile {
+    /// Digest and size of the file; the media type is not of a SIF but of any bytes.
+    pub descriptor: Descriptor,
+    file: tempfile::NamedTempFile,
+}
+
+impl SifFile {
+    /// Makes a SIF of an image whose layers are all on this machine. What is in the making is beside `path`.
+    ///
+    /// # Errors
+    ///
+    /// A layer is not there; see [`pixi_oci_sif::Error`].
+    pub fn new(image: &PushImage, path: &Path) -> Result<Self, Error> {
+        let with_file = |layer: &PushLayer| {
+            let missing = || Error::NoSource { digest: layer.descriptor.digest };
+            let file = open_source(layer.source.as_ref().ok_or_else(missing)?)?;
+            Ok((layer.descriptor.clone(), Arc::new(file)))
+        };
+        let found = Found {
+            manifest: image.manifest.descriptor.clone(),
+            config: image.config.bytes.as_slice().into(),
+            layers: image.layers.iter().map(with_file).collect::<Result<_, Error>>()?,
+        };
+        let file = found.write(path)?;
+        let cannot_read = || Error::io("read", file.path());
+        file.as_file().rewind().map_err(cannot_read())?;
+        let (hex, _) = sha256_of(&mut file.as_file()).map_err(cannot_read())?;
+        let digest = format!("sha256:{hex}").parse().map_err(std::io::Error::other).map_err(cannot_read())?;
+        let size = file.as_file().metadata().map_err(cannot_read())?.len();
+        let media_type = MediaType::Other("application/octet-stream".into());
+        Ok(Self { descriptor: Descriptor { media_type, digest, size, annotations: BTreeMap::new() }, file })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.file.path()
     }
 }
 

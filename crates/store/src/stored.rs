@@ -124,15 +124,8 @@ impl StoredImages {
 
     /// What is pushed, without a tag yet.
     pub fn push_plan(&self) -> PushPlan {
-        PushPlan {
-            images: self.images.iter().map(|stored| stored.image.clone()).collect(),
-            index: self.is_index().then(|| self.root.clone()),
-            tags: Vec::new(),
-            mount_from: Vec::new(),
-            arrived: BTreeMap::new(),
-            check_blobs: false,
-            dry_run: false,
-        }
+        let images = self.images.iter().map(|stored| stored.image.clone()).collect();
+        PushPlan::of(images, self.is_index().then(|| self.root.clone()))
     }
 
     /// The annotations of the root.

@@ -64,7 +64,9 @@ impl DestinationRef {
         let (path, name) = rest.split_once(':').map_or((rest, None), |(path, name)| (path, Some(name)));
         let known = match transport {
             "oci" | "oci-archive" | "docker-archive" | "sif" => transport,
-            "docker" => return Err(bad("a registry is written to by `pixi-oci publish --to`, not by a build".into())),
+            "docker" | "oras" => {
+                return Err(bad("a registry is written to by `pixi-oci publish --to`, not by a build".into()));
+            }
             "containers-storage" | "docker-daemon" => {
                 return Err(bad("use --load to hand the image to podman or docker".into()));
             }

@@ -31,6 +31,9 @@ pub struct OciConfig {
     /// Where images are published, e.g. `ghcr.io/me/app`.
     pub repositories: Option<Vec<String>>,
     pub tags: Option<Vec<String>>,
+    /// What the tags of SIFs begin with, which people push into the repository of their images.
+    #[serde(deserialize_with = "values::tag_prefix")]
+    pub sif_tag_prefix: Option<String>,
     /// `scratch`, a registry reference, `oci:DIR`, …
     pub base: Option<String>,
     /// glibc of the base image, `MAJOR.MINOR`, instead of the one that is found in it.
@@ -131,6 +134,7 @@ impl OciConfig {
         OciConfig {
             repositories: self.repositories.or(below.repositories),
             tags: self.tags.or(below.tags),
+            sif_tag_prefix: self.sif_tag_prefix.or(below.sif_tag_prefix),
             version_scheme: self.version_scheme.or(below.version_scheme),
             source: self.source.or(below.source),
             url: self.url.or(below.url),

@@ -16,6 +16,8 @@ const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 
+const SIF: &str = "application/vnd.sylabs.sif.layer.v1.sif";
+
 /// What a registry has and what is wrong with it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Found {
@@ -104,11 +106,12 @@ impl Walk<'_> {
                 let mut platforms = BTreeSet::new();
                 for child in list(&document["manifests"])? {
                     let platform = &child["platform"];
-                    if !platforms.insert(platform.to_string()) {
+                    if !platform.is_null() && !platforms.insert(platform.to_string()) {
                         return Err(format!("{digest} has {platform} twice"));
                     }
                     let (digest, size) = named(child)?;
-                    self.manifest(digest, size, text(&child["mediaType"])?, Some(platform))?;
+                    let platform = Some(platform).filter(|platform| !platform.is_null());
+                    self.manifest(digest, size, text(&child["mediaType"])?, platform)?;
                 }
                 Ok(())
             }
@@ -123,6 +126,16 @@ impl Walk<'_> {
         }
         let (config_digest, size) = named(&document["config"])?;
         let config = self::document(&self.fetch("blobs", config_digest, size)?)?;
+        if document["artifactType"] == SIF {
+            let [layer] = &list(&document["layers"])?[..] else { return Err(format!("{digest} has not one layer")) };
+            let (layer, size) = named(layer)?;
+            self.fetch("blobs", layer, size)?;
+            if !document["subject"].is_null() {
+                let (image, size) = named(&document["subject"])?;
+                self.fetch("manifests", image, size)?;
+            }
+            return Ok(());
+        }
         for key in ["os", "architecture", "variant"] {
             if platform.is_some_and(|platform| platform[key] != config[key]) {
                 return Err(format!(

@@ -1,32 +1,32 @@
 //! How it ended for each repository.
 
 use pixi_oci_registry::{
-    Error, Repository,
+    Error,
     push::{PushPlan, PushReport, TagResult, TagStep},
 };
 
 use crate::{
-    content::Payload,
+    content::{blobs, bytes_of},
     destination::Destination,
     report::{DestinationReport, FailureReport, KeptTag, PublishedTag, Status},
-    request::PublishRequest,
+    request::{PublishRequest, target::PublishTarget},
     tags::TagPlan,
 };
 
 pub fn blocked(destinations: Vec<Destination>) -> Vec<DestinationReport> {
     let report = |destination: Destination| {
         if !destination.blocks() {
-            return empty(&destination.repository, Status::NotTried);
+            return empty(&destination.target, Status::NotTried);
         }
         let failure = destination.state.err().map(|error| FailureReport::new(&error));
-        DestinationReport { failure, ..empty(&destination.repository, Status::Failed) }
+        DestinationReport { failure, ..empty(&destination.target, Status::Failed) }
     };
     destinations.into_iter().map(report).collect()
 }
 
-fn empty(repository: &Repository, status: Status) -> DestinationReport {
+fn empty(target: &PublishTarget, status: Status) -> DestinationReport {
     DestinationReport {
-        repository: repository.to_string(),
+        repository: target.to_string(),
         reference: None,
         status,
         tags: Vec::new(),
@@ -42,19 +42,22 @@ fn empty(repository: &Repository, status: Status) -> DestinationReport {
 }
 
 /// What would be sent to a repository that has nothing: what it has is not known.
-pub fn unchecked(repository: &Repository, content: &Payload<'_>, plan: &PushPlan, tags: &TagPlan) -> DestinationReport {
+pub fn unchecked(target: &PublishTarget, plan: &PushPlan, tags: &TagPlan) -> DestinationReport {
     let tag = |step: &TagStep| PublishedTag { tag: step.tag.clone(), digest: step.target, previous: None };
-    let manifests = plan.images.iter().map(|image| &image.manifest).chain(&plan.index);
-    let blobs = content.blobs();
+    let blobs = blobs(plan);
     DestinationReport {
-        reference: Some(format!("{repository}@{}", content.root.digest)),
+        reference: reference(target, plan),
         tags: plan.tags.iter().map(tag).collect(),
         kept: kept(tags),
-        bytes: content.bytes_of(&blobs),
+        bytes: bytes_of(plan, &blobs),
         uploaded: blobs,
-        manifests: manifests.map(|document| document.descriptor.digest).collect(),
-        ..empty(repository, Status::NotChecked)
+        manifests: plan.documents().map(|document| document.descriptor.digest).collect(),
+        ..empty(target, Status::NotChecked)
     }
+}
+
+fn reference(target: &PublishTarget, plan: &PushPlan) -> Option<String> {
+    plan.root().map(|digest| format!("{target}@{digest}"))
 }
 
 fn kept(tags: &TagPlan) -> Vec<KeptTag> {
@@ -63,8 +66,8 @@ fn kept(tags: &TagPlan) -> Vec<KeptTag> {
 
 pub fn destination_report(
     request: &PublishRequest,
-    repository: &Repository,
-    content: &Payload<'_>,
+    target: &PublishTarget,
+    plan: &PushPlan,
     tags: &TagPlan,
     pushed: Result<PushReport, Error>,
 ) -> DestinationReport {
@@ -72,15 +75,15 @@ pub fn destination_report(
         Ok(pushed) => pushed,
         Err(error) => {
             let failure = Some(FailureReport::new(&error));
-            return DestinationReport { failure, ..empty(repository, Status::Failed) };
+            return DestinationReport { failure, ..empty(target, Status::Failed) };
         }
     };
     let status = if request.dry_run { Status::WouldPublish } else { Status::Published };
     let tag = |tag: &TagResult| PublishedTag { tag: tag.tag.clone(), digest: tag.new, previous: tag.old };
     // A dry run sends nothing: what it would send is known all the same.
-    let bytes = if request.dry_run { content.bytes_of(&pushed.uploaded) } else { pushed.bytes };
+    let bytes = if request.dry_run { bytes_of(plan, &pushed.uploaded) } else { pushed.bytes };
     DestinationReport {
-        reference: Some(format!("{repository}@{}", content.root.digest)),
+        reference: reference(target, plan),
         tags: pushed.tags.iter().filter(|tag| !tags.kept.iter().any(|kept| kept.tag == tag.tag)).map(tag).collect(),
         kept: kept(tags),
         uploaded: pushed.uploaded,
@@ -89,6 +92,6 @@ pub fn destination_report(
         manifests: pushed.manifests,
         bytes,
         requests: pushed.requests,
-        ..empty(repository, status)
+        ..empty(target, status)
     }
 }

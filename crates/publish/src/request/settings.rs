@@ -4,23 +4,27 @@ use std::path::PathBuf;
 
 use crate::tags::{TagTemplate, VersionScheme};
 use pixi_oci_image::Architecture;
-use pixi_oci_registry::{Repository, RepositoryRef};
+use pixi_oci_registry::Repository;
 use pixi_oci_store::base::BaseRef;
 use pixi_oci_workspace::OciConfig;
 
-use crate::{error::PublishError, leg::Legs};
+use crate::{error::PublishError, leg::Legs, request::target::PublishTarget};
 use pixi_oci_project::{Declared, Inputs, Session, version::scheme};
 
 /// The tags where none are configured.
 const DEFAULT_TAGS: [&str; 3] = ["{version}", "sha-{sha}", "latest"];
+
+const DEFAULT_SIF_TAG_PREFIX: &str = "sif-";
 
 /// How a workspace is published.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The workspace; none where a layout or legs are published without one.
     pub workspace: Option<PathBuf>,
-    /// Where to, without repetition.
-    pub repositories: Vec<Repository>,
+    /// Where to, without repetition: images first, because SIFs belong to them.
+    pub targets: Vec<PublishTarget>,
+    /// What the tags of SIFs begin with.
+    pub sif_tag_prefix: String,
     /// The configured tags, or the default ones.
     pub templates: Vec<TagTemplate>,
     /// How versions are written.
@@ -99,7 +103,8 @@ impl Settings {
     fn of_config(oci: &OciConfig) -> Result<Self, PublishError> {
         Ok(Self {
             workspace: None,
-            repositories: repositories(oci.repositories.as_deref().unwrap_or_default())?,
+            targets: targets(oci)?,
+            sif_tag_prefix: sif_tag_prefix(oci).to_owned(),
             templates: templates(oci)?,
             scheme: scheme(oci),
             suffix: String::new(),
@@ -110,24 +115,26 @@ impl Settings {
     }
 }
 
-/// The first repository that is configured, if it is one.
+/// The first repository of images that is configured, if it is one.
 pub fn first_repository(oci: &OciConfig) -> Option<Repository> {
-    repositories(oci.repositories.as_deref().unwrap_or_default()).ok()?.into_iter().next()
+    targets(oci).ok()?.into_iter().find(|target| !target.is_sif()).map(|target| target.repository)
 }
 
-/// Repositories by their names, each once.
-pub fn repositories(texts: &[String]) -> Result<Vec<Repository>, PublishError> {
-    let mut repositories: Vec<Repository> = Vec::new();
-    for text in texts {
-        let parsed = RepositoryRef::destination(text)?;
-        if parsed.tag.is_some() || parsed.digest.is_some() {
-            return Err(PublishError::TaggedRepository { text: text.chars().take(300).collect() });
-        }
-        if !repositories.contains(&parsed.repository) {
-            repositories.push(parsed.repository);
+fn sif_tag_prefix(oci: &OciConfig) -> &str {
+    oci.sif_tag_prefix.as_deref().unwrap_or(DEFAULT_SIF_TAG_PREFIX)
+}
+
+fn targets(oci: &OciConfig) -> Result<Vec<PublishTarget>, PublishError> {
+    let prefix = sif_tag_prefix(oci);
+    let mut targets: Vec<PublishTarget> = Vec::new();
+    for text in oci.repositories.iter().flatten() {
+        let target = PublishTarget::parse(text, prefix)?;
+        if !targets.contains(&target) {
+            targets.push(target);
         }
     }
-    if repositories.is_empty() { Err(PublishError::NoRepository) } else { Ok(repositories) }
+    targets.sort_by_key(PublishTarget::is_sif);
+    if targets.is_empty() { Err(PublishError::NoRepository) } else { Ok(targets) }
 }
 
 fn templates(oci: &OciConfig) -> Result<Vec<TagTemplate>, PublishError> {

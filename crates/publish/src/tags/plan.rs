@@ -67,7 +67,7 @@ impl fmt::Display for KeptReason {
 }
 
 /// The tags of one publication.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TagPlan {
     /// In the order in which they are put.
     pub tags: Vec<PlannedTag>,
@@ -130,11 +130,32 @@ pub fn tag_plan(input: &TagPlanInput<'_>) -> Result<TagPlan, TagError> {
     Ok(plan)
 }
 
-/// The repository's tags of which the version matters: those of the plan that a release and an alias may both have.
+/// The repository's tags that have to be looked at: those of the plan that a release and an alias may both have, and those
+/// that keep others where they are.
 pub fn to_look_up(plan: &TagPlan, existing: &[String]) -> Vec<String> {
     let index = plan.tags.iter().filter(|planned| planned.target == TagTarget::Index);
     let matters = index.filter(|planned| planned.rule == TagRule::Immutable || is_numbers(&planned.tag));
-    matters.map(|planned| planned.tag.clone()).filter(|tag| existing.contains(tag)).collect()
+    let newer = plan.kept.iter().filter_map(|kept| match &kept.reason {
+        KeptReason::Newer(_, tag) => Some(tag),
+        _ => None,
+    });
+    matters.map(|planned| &planned.tag).chain(newer).filter(|tag| existing.contains(tag)).cloned().collect()
+}
+
+impl TagPlan {
+    /// The same tags, each with something before it.
+    #[must_use]
+    pub fn with_prefix(mut self, prefix: &str) -> Self {
+        let put = |tag: &mut String| tag.insert_str(0, prefix);
+        self.tags.iter_mut().for_each(|planned| put(&mut planned.tag));
+        for kept in &mut self.kept {
+            put(&mut kept.tag);
+            if let KeptReason::Newer(_, tag) = &mut kept.reason {
+                put(tag);
+            }
+        }
+        self
+    }
 }
 
 /// The tag of one architecture's image: `1.2.3-amd64`. It keeps the image from cleaners that remove what no tag names.

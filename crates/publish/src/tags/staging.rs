@@ -13,6 +13,8 @@ pub struct StagedTag {
     pub digest: Digest,
     /// The images of an image index; empty for an image.
     pub children: Vec<Digest>,
+    /// Another tool's, which may call its own things so.
+    pub is_foreign: bool,
 }
 
 /// What pruning would do with a staging tag.
@@ -24,6 +26,8 @@ pub enum Prune {
     NeededBy(String),
     /// Removing the image would remove this tag as well: most registries remove images and not tags.
     SharedWith(String),
+    /// It is another tool's.
+    Foreign,
 }
 
 /// Whether the tag is `TAG-amd64` or `TAG-arm64`: as [`arch_tag`](super::arch_tag) makes them.
@@ -46,6 +50,7 @@ pub fn prune_plan(tags: &[StagedTag], only: &[String]) -> BTreeMap<String, Prune
         let parent = tags.iter().filter(|other| other.children.contains(&staged.digest)).map(|other| &other.tag).min();
         let decision = match parent {
             Some(parent) => Prune::NeededBy(parent.clone()),
+            None if staged.is_foreign => Prune::Foreign,
             None => Prune::Remove,
         };
         plan.insert(staged.tag.clone(), decision);

@@ -17,6 +17,17 @@ pub struct TagsThere {
     pub versions: BTreeMap<String, String>,
 }
 
+impl TagsThere {
+    /// What of it begins with a prefix, without it.
+    pub fn below(&self, prefix: &str) -> Self {
+        let bare = |tag: &String| tag.strip_prefix(prefix).map(str::to_owned);
+        Self {
+            tags: self.tags.iter().filter_map(bare).collect(),
+            versions: self.versions.iter().filter_map(|(tag, version)| Some((bare(tag)?, version.clone()))).collect(),
+        }
+    }
+}
+
 /// What tags are made of.
 #[derive(Debug, Clone)]
 pub struct TagPlanInput<'a> {

@@ -88,6 +88,5 @@ fn check_bytes(document: &Document) -> Result<(), Error> {
 }
 
 fn targets(plan: &PushPlan) -> BTreeSet<Digest> {
-    let manifests = plan.images.iter().map(|image| &image.manifest);
-    manifests.chain(&plan.index).map(|document| document.descriptor.digest).collect()
+    plan.documents().map(|document| document.descriptor.digest).collect()
 }

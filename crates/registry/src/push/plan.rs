@@ -157,9 +157,26 @@ impl PushImage {
 impl PushPlan {
     /// An index with its images, without a tag yet.
     pub fn new(index: &Index, blobs: &BTreeMap<Digest, PathBuf>) -> Self {
+        let images = index.images.iter().map(|image| PushImage::new(image, blobs)).collect();
+        Self::of(images, Some(Document::new(&index.descriptor, &index.bytes)))
+    }
+
+    /// Its manifests, and the index.
+    pub fn documents(&self) -> impl Iterator<Item = &Document> {
+        self.images.iter().map(|image| &image.manifest).chain(&self.index)
+    }
+
+    /// What is pushed: the index, or the only image.
+    pub fn root(&self) -> Option<Digest> {
+        let only = self.images.first().map(|image| &image.manifest);
+        self.index.as_ref().or(only).map(|document| document.descriptor.digest)
+    }
+
+    /// Images and perhaps their index, without a tag yet.
+    pub fn of(images: Vec<PushImage>, index: Option<Document>) -> Self {
         Self {
-            images: index.images.iter().map(|image| PushImage::new(image, blobs)).collect(),
-            index: Some(Document::new(&index.descriptor, &index.bytes)),
+            images,
+            index,
             tags: Vec::new(),
             mount_from: Vec::new(),
             arrived: BTreeMap::new(),

@@ -29,6 +29,7 @@ fn every_key() {
         r#"
         repositories = ["ghcr.io/me/app"]
         tags = ["a"]
+        sif-tag-prefix = "hpc-"
         base = "scratch"
         arch = ["amd64", "arm64"]
         environment = "prod"
@@ -57,6 +58,7 @@ fn every_key() {
     );
     assert_eq!(config.repositories, strings(&["ghcr.io/me/app"]));
     assert_eq!(config.arch, strings(&["amd64", "arm64"]));
+    assert_eq!(config.sif_tag_prefix.as_deref(), Some("hpc-"));
     assert_eq!((config.user.as_deref(), config.environment.as_deref()), (Some("1000"), Some("prod")));
     assert_eq!(config.cmd, strings(&["python", "-m", "my app"]));
     assert_eq!(config.env, [("B".to_owned(), "1".to_owned()), ("A".to_owned(), "2".to_owned())]);

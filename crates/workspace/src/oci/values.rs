@@ -135,6 +135,17 @@ impl<'de> Deserialize<'de> for CompressionSetting {
     }
 }
 
+pub(super) fn tag_prefix<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    let parse = |text: &str| {
+        let ok = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+        let fits = text.len() <= 60 && !text.starts_with(['.', '-']) && text.chars().all(ok);
+        let why =
+            "a tag begins with a letter, digit or `_`, and goes on with these, `.` and `-`; at most 60 of them here";
+        fits.then(|| text.to_owned()).ok_or(why.to_owned())
+    };
+    from.deserialize_any(Text { expecting: "a string", numbers: false, parse }).map(Some)
+}
+
 pub(super) fn user<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
     let parse = |text: &str| match text.strip_prefix('-') {
         Some(_) => Err("a user id cannot be negative".to_owned()),

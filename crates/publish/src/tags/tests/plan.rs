@@ -235,4 +235,11 @@ fn a_release_takes_the_name_of_an_alias_once() {
     let existing = ["2026.2".to_owned(), "2026.2.1".to_owned(), "latest".to_owned()];
     assert_eq!(to_look_up(&next, &existing), ["2026.2.1"]);
     assert_eq!(to_look_up(&alias, &existing), ["2026.2.1", "2026.2"]);
+    // What keeps `latest` where it is may be of another form.
+    let old = plan("2026.1", &[("2026.2", "2026.2"), ("latest", "2026.2")]).unwrap();
+    assert_eq!(to_look_up(&old, &existing), ["2026.2"]);
+    let prefixed = old.with_prefix("sif-");
+    assert_eq!(shown(&prefixed).join(" "), "!sif-2026.1-amd64 !sif-2026.1-arm64 !sif-2026.1");
+    assert_eq!(prefixed.kept[0].tag, "sif-latest");
+    assert!(matches!(&prefixed.kept[0].reason, KeptReason::Newer(_, tag) if tag == "sif-2026.2"));
 }

@@ -6,7 +6,8 @@ use super::*;
 
 fn tag(tag: &str, content: &str, children: &[&str]) -> StagedTag {
     let digest = |text: &&str| Digest::of(text.as_bytes());
-    StagedTag { tag: tag.into(), digest: digest(&content), children: children.iter().map(digest).collect() }
+    let children = children.iter().map(digest).collect();
+    StagedTag { tag: tag.into(), digest: digest(&content), children, is_foreign: content == "apptainer's" }
 }
 
 #[test]
@@ -27,6 +28,7 @@ fn what_an_index_needs_stays() {
         // An index of somebody who gave it such a name.
         tag("all-amd64", "index 2", &["c"]),
         tag("-amd64", "odd", &[]),
+        tag("theirs-amd64", "apptainer's", &[]),
     ];
     let plan: Vec<(String, Prune)> = prune_plan(&tags, &[]).into_iter().collect();
     let needed = || Prune::NeededBy("1.0.0".into());
@@ -35,6 +37,7 @@ fn what_an_index_needs_stays() {
         ("1.0.0-arm64", needed()),
         ("sha-1-amd64", Prune::Remove),
         ("sha-1-arm64", needed()),
+        ("theirs-amd64", Prune::Foreign),
         ("x-amd64", Prune::SharedWith("stable".into())),
         ("y-amd64", Prune::Remove),
         ("z-amd64", Prune::Remove),

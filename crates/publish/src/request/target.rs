@@ -1,0 +1,85 @@
+//! Where to publish, and in which form.
+
+use std::fmt;
+
+use pixi_oci_registry::{Repository, RepositoryRef};
+
+use crate::error::PublishError;
+
+const SIF: &str = "oras://";
+
+/// A repository, and what it gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublishTarget {
+    pub repository: Repository,
+    pub form: TargetForm,
+}
+
+/// In which form images are published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TargetForm {
+    /// `docker://HOST/REPOSITORY`: as they are.
+    Image,
+    /// `oras://HOST/REPOSITORY[:TAG]`: as SIFs.
+    Sif {
+        /// What configured tags, and those of `--tag`, begin with.
+        prefix: String,
+        /// The only tag that is put.
+        tag: Option<String>,
+    },
+}
+
+impl PublishTarget {
+    /// Reads `[docker://]HOST/REPOSITORY` or `oras://HOST/REPOSITORY[:TAG]`.
+    ///
+    /// # Errors
+    ///
+    /// It is neither.
+    pub fn parse(text: &str, sif_tag_prefix: &str) -> Result<Self, PublishError> {
+        let sif = text.strip_prefix(SIF);
+        let parsed = RepositoryRef::destination(sif.unwrap_or(text))?;
+        let form = match sif {
+            Some(_) => TargetForm::Sif { prefix: sif_tag_prefix.to_owned(), tag: parsed.tag.clone() },
+            None => TargetForm::Image,
+        };
+        let is_named_alone = parsed.tag.is_none() || sif.is_some();
+        if parsed.digest.is_some() || !is_named_alone {
+            return Err(PublishError::TaggedRepository { text: text.chars().take(300).collect() });
+        }
+        Ok(Self { repository: parsed.repository, form })
+    }
+
+    pub fn is_sif(&self) -> bool {
+        self.form.is_sif()
+    }
+}
+
+impl fmt::Display for PublishTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.is_sif() { SIF } else { "" };
+        write!(f, "{scheme}{}", self.repository)
+    }
+}
+
+impl TargetForm {
+    pub fn is_sif(&self) -> bool {
+        *self != Self::Image
+    }
+
+    /// What is configured or chosen, as it is called there.
+    pub fn named(&self, tag: &str) -> String {
+        match self {
+            Self::Image => tag.to_owned(),
+            Self::Sif { tag: Some(own), .. } => own.clone(),
+            Self::Sif { prefix, tag: None } => format!("{prefix}{tag}"),
+        }
+    }
+
+    /// What is before a configured tag.
+    pub fn prefix(&self) -> &str {
+        match self {
+            Self::Sif { prefix, tag: None } => prefix,
+            _ => "",
+        }
+    }
+}
