@@ -21,6 +21,6 @@ pub use emulation::emulates;
 pub use file::{Links, open, open_lock, read, read_text};
 pub use limits::{MaxOf, allow_more_open_files, large_files_are_errors, maximum};
 pub use memory::one_heap_a_cpu;
-pub use process::{IS_LINUX, ISOLATED, find_program, kill_group};
+pub use process::{IS_LINUX, ISOLATED, Leash, find_program, kill_group};
 pub use space::reserve;
 pub use times::{set_link_time, touch};

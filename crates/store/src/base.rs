@@ -117,18 +117,21 @@ async fn obtain(
             Source::Registry(Box::new(BaseRegistry::new(reference, options, store.clone())?))
         }
         BaseRef::Proxied(reference) => {
-            let copied = skopeo::copy(reference, architecture, options.skopeo, &store).await?;
-            Source::Local(local::Local::copied(copied)?)
+            Source::Skopeo(Box::new(skopeo::SkopeoImage::open(reference, architecture, options, &store).await?))
         }
     };
     let found = select::select(&source, architecture).await?;
     let budget = Arc::new(Budget::default());
-    let layers = found.layers.iter().zip(found.configuration.diff_ids);
+    let entries = source.layers(found.layers)?;
+    let layers = entries.iter().zip(found.configuration.diff_ids);
     let layers = stream::iter(layers)
         .map(|(entry, diff_id)| layer::obtain(&source, &store, entry, diff_id, options.compression, budget.clone()))
         .buffered(PARALLEL)
         .try_collect()
         .await?;
+    if let Source::Skopeo(image) = source {
+        image.close().await;
+    }
     Ok(Some(BaseImage {
         reference: base.to_string(),
         pinned: base.is_pinned(),
@@ -146,6 +149,7 @@ async fn obtain(
 enum Source {
     Local(local::Local),
     Registry(Box<BaseRegistry>),
+    Skopeo(Box<skopeo::SkopeoImage>),
 }
 
 impl Source {
@@ -154,6 +158,7 @@ impl Source {
         match self {
             Self::Local(local) => Ok(local.roots()),
             Self::Registry(registry) => Ok(vec![registry.root().await?]),
+            Self::Skopeo(image) => Ok(vec![image.root()]),
         }
     }
 
@@ -162,6 +167,7 @@ impl Source {
         match self {
             Self::Local(local) => local.document(entry),
             Self::Registry(registry) => registry.manifest(&checked(entry)?).await,
+            Self::Skopeo(image) => image.document(entry).await,
         }
     }
 
@@ -170,6 +176,15 @@ impl Source {
         match self {
             Self::Local(local) => local.document(entry),
             Self::Registry(registry) => registry.configuration(&checked(entry)?).await,
+            Self::Skopeo(image) => image.document(entry).await,
+        }
+    }
+
+    /// The layers that a manifest names, as they can be read.
+    fn layers(&self, named: Vec<read::Descriptor>) -> Result<Vec<read::Descriptor>, Problem> {
+        match self {
+            Self::Skopeo(image) => image.layers(named),
+            Self::Local(_) | Self::Registry(_) => Ok(named),
         }
     }
 
@@ -178,6 +193,7 @@ impl Source {
         match self {
             Self::Local(local) => local.layer(blob, staged).await,
             Self::Registry(registry) => registry.layer(blob, staged).await,
+            Self::Skopeo(image) => image.layer(blob, staged).await,
         }
     }
 }

@@ -72,6 +72,13 @@ pub enum Problem {
     NoSkopeo,
     #[error("skopeo failed ({status}): {output}")]
     Skopeo { status: std::process::ExitStatus, output: String },
+    #[error("skopeo cannot give {what}: {said}")]
+    Proxy { what: String, said: String },
+    /// Neither we nor skopeo decide that.
+    #[error(
+        "this machine's policy for images refuses it: {said}; see `man containers-policy.json` for what /etc/containers/policy.json or ~/.config/containers/policy.json asks for"
+    )]
+    Policy { said: String },
 }
 
 impl Problem {

@@ -6,6 +6,7 @@ use oci_read::{
     document::{Descriptor as Entry, Document},
     limits::DOCUMENT,
 };
+use pixi_oci_cachedir::StagedDirectory;
 use pixi_oci_image::Descriptor;
 use tempfile::NamedTempFile;
 
@@ -13,13 +14,26 @@ use super::{
     Problem,
     document::{self, checked},
     reference::LayoutImage,
-    skopeo::Copied,
     store::read_at_most,
 };
 use crate::{
     Error,
     destination::{check_bytes, copy_checked, open_source},
 };
+
+/// An image in the form of `dir:`; it is removed when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Copied(StagedDirectory);
+
+impl Copied {
+    pub(crate) fn new(directory: StagedDirectory) -> Self {
+        Self(directory)
+    }
+
+    pub(crate) fn dir(&self) -> PathBuf {
+        self.0.path().join("image")
+    }
+}
 
 /// A directory with blobs whose file names are the hex digits of their digests.
 #[derive(Debug)]

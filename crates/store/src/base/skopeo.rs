@@ -1,63 +1,156 @@
 //! Images that only skopeo can read: archives, and the storage of podman and docker.
 //!
-//! `skopeo copy SOURCE dir:DIR` keeps every byte that the source has, so that what we make of it depends on the image
-//! alone and not on skopeo's compressor. Its image proxy would not need the copy, but skopeo 1.9 (Debian 12) cannot
-//! read `containers-storage:` through it: the manifest names compressed layers, which the storage does not have.
+//! A skopeo whose image proxy is new enough gives what it is asked for, so that a layer that is here already is not read again. An older
+//! one copies the image to a directory first. The bytes are the same, and so is what is made of them.
 
-use std::{
-    ffi::OsStr,
-    fs, io,
-    path::{Path, PathBuf},
-    process::Stdio,
-};
+mod program;
+// The proxy's sockets keep the bounds of messages, as only those of Linux do.
+#[cfg(target_os = "linux")]
+mod proxy;
+#[cfg(not(target_os = "linux"))]
+#[path = "skopeo/no_proxy.rs"]
+mod proxy;
 
-use pixi_oci_cachedir::StagedDirectory;
-use pixi_oci_image::Architecture;
+use std::time::Duration;
 
-use super::{Problem, store::Store};
-use crate::Error;
+use oci_read::document::{Descriptor as Entry, Document, Manifest};
+use pixi_oci_image::{Architecture, Descriptor};
+use pixi_oci_layer::Digest;
+use tempfile::NamedTempFile;
 
-/// How much of skopeo's complaint an error repeats, in characters.
-const MAX_OUTPUT: usize = 2000;
+use self::{program::Skopeo, proxy::Proxy};
+use super::{BaseOptions, Problem, document, document::checked, local::Local, store::Store};
 
-/// An image in the form of `dir:`; it is removed when this is dropped.
-#[derive(Debug)]
-pub(crate) struct Copied(StagedDirectory);
+/// An image that skopeo reads.
+pub(crate) struct SkopeoImage {
+    /// Its own manifest.
+    manifest: (Digest, Vec<u8>),
+    /// Its layers as they are stored, if that is not as the manifest has them: `containers-storage:` unpacks them.
+    stored: Option<Vec<Entry>>,
+    blobs: Through,
+}
 
-impl Copied {
-    pub(crate) fn dir(&self) -> PathBuf {
-        self.0.path().join("image")
+enum Through {
+    Proxy(Box<Proxy>),
+    Copied(Local),
+}
+
+impl SkopeoImage {
+    /// Opens an image such as `containers-storage:localhost/image`.
+    pub(crate) async fn open(
+        reference: &str,
+        architecture: Architecture,
+        options: &BaseOptions<'_>,
+        store: &Store,
+    ) -> Result<Self, Problem> {
+        let skopeo = Skopeo { program: options.skopeo, reference, architecture };
+        let patience = options.registries.options.progress_timeout;
+        match Proxy::open(&skopeo, patience, options.events).await? {
+            Some(proxy) => match Self::proxied(&skopeo, proxy, patience, store).await? {
+                Some(image) => Ok(image),
+                None => Self::copied(&skopeo, patience, store).await,
+            },
+            None => Self::copied(&skopeo, patience, store).await,
+        }
+    }
+
+    /// `None` if its manifest cannot be had in this way.
+    async fn proxied(
+        skopeo: &Skopeo<'_>,
+        proxy: Proxy,
+        patience: Duration,
+        store: &Store,
+    ) -> Result<Option<Self>, Problem> {
+        let (digest, bytes) = proxy.manifest().await?;
+        let manifest = if Digest::of(&bytes) == digest {
+            bytes
+        } else {
+            // The proxy gives Docker's manifests in OCI's form. It is read as it is, once; an index has it inside, somewhere.
+            match store.document(&digest) {
+                Some(manifest) => manifest,
+                None => skopeo.manifest(patience).await?,
+            }
+        };
+        if Digest::of(&manifest) != digest {
+            proxy.close().await;
+            return Ok(None);
+        }
+        store.put_document(&digest, &manifest);
+        let stored = proxy.layers().await?;
+        Ok(Some(Self { manifest: (digest, manifest), stored: Some(stored), blobs: Through::Proxy(Box::new(proxy)) }))
+    }
+
+    async fn copied(skopeo: &Skopeo<'_>, patience: Duration, store: &Store) -> Result<Self, Problem> {
+        let local = Local::copied(skopeo.copy(store).await?)?;
+        let [root] = &local.roots()[..] else { unreachable!("a directory that skopeo makes has one image") };
+        let (digest, bytes) = (checked(root)?.digest, local.document(root)?);
+        let mut image = Self { manifest: (digest, bytes), stored: None, blobs: Through::Copied(local) };
+        // What skopeo copies from there has a manifest of its own, which names the layers unpacked.
+        if skopeo.reference.starts_with("containers-storage:") {
+            let own = skopeo.manifest(patience).await?;
+            let (copied, stands) = (manifest(&image.manifest.1)?, manifest(&own)?);
+            if let (Some(copied), Some(stands)) = (copied, stands)
+                && (copied.config.digest == stands.config.digest && copied.layers.len() == stands.layers.len())
+            {
+                image.manifest = (Digest::of(&own), own);
+                image.stored = Some(copied.layers);
+            }
+        }
+        Ok(image)
+    }
+
+    pub(crate) fn root(&self) -> Entry {
+        Entry::new(self.manifest.0.to_string(), self.manifest.1.len() as u64)
+    }
+
+    /// The manifest or the configuration.
+    pub(crate) async fn document(&self, entry: &Entry) -> Result<Vec<u8>, Problem> {
+        let blob = checked(entry)?;
+        match &self.blobs {
+            _ if blob.digest == self.manifest.0 => Ok(self.manifest.1.clone()),
+            Through::Copied(local) => local.document(entry),
+            Through::Proxy(proxy) => {
+                let mut bytes = Vec::new();
+                proxy.blob(&blob, &mut bytes, |_| ()).await?;
+                Ok(bytes)
+            }
+        }
+    }
+
+    /// The layers that the manifest names, as they can be read.
+    pub(crate) fn layers(&self, named: Vec<Entry>) -> Result<Vec<Entry>, Problem> {
+        let Some(stored) = &self.stored else { return Ok(named) };
+        if stored.len() != named.len() {
+            let reason = format!("it has {} layers, but skopeo finds {}", named.len(), stored.len());
+            return Err(Problem::document(self.manifest.0, "an image manifest", reason));
+        }
+        let both = named.into_iter().zip(stored);
+        Ok(both.map(|(named, stored)| if named.digest == stored.digest { named } else { stored.clone() }).collect())
+    }
+
+    /// Fills `staged` with a layer.
+    pub(crate) async fn layer(&self, blob: &Descriptor, mut staged: NamedTempFile) -> Result<NamedTempFile, Problem> {
+        match &self.blobs {
+            Through::Copied(local) => local.layer(blob, staged).await,
+            Through::Proxy(proxy) => {
+                proxy.blob(blob, staged.as_file_mut(), |received| proxy.received(blob, received)).await?;
+                Ok(staged)
+            }
+        }
+    }
+
+    /// Lets skopeo tidy up.
+    pub(crate) async fn close(self) {
+        if let Through::Proxy(proxy) = self.blobs {
+            proxy.close().await;
+        }
     }
 }
 
-/// Runs skopeo on a reference such as `containers-storage:localhost/image`.
-pub(crate) async fn copy(
-    reference: &str,
-    architecture: Architecture,
-    program: &Path,
-    store: &Store,
-) -> Result<Copied, Problem> {
-    let copied = Copied(store.staging_directory()?);
-    fs::create_dir(copied.dir()).map_err(Error::io("create", &copied.dir()))?;
-    let mut to = std::ffi::OsString::from("dir:");
-    to.push(copied.dir());
-    let output = tokio::process::Command::new(program)
-        .args(["--override-os", "linux", "--override-arch", architecture.as_str(), "copy", "--quiet", "--"])
-        .args([OsStr::new(reference), &to])
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output()
-        .await;
-    let output = match output {
-        Ok(output) => output,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Problem::NoSkopeo),
-        Err(error) => return Err(Error::io("run", program)(error).into()),
-    };
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        let said: String = said.trim().chars().filter(|c| *c == '\n' || !c.is_control()).collect();
-        let tail = said.chars().count().saturating_sub(MAX_OUTPUT);
-        return Err(Problem::Skopeo { status: output.status, output: said.chars().skip(tail).collect() });
+/// `None` for an index.
+fn manifest(bytes: &[u8]) -> Result<Option<Manifest>, Problem> {
+    match document::parse("the manifest", "", bytes)? {
+        Document::Manifest(manifest) => Ok(Some(manifest)),
+        Document::Index(_) => Ok(None),
     }
-    Ok(copied)
 }

@@ -4,6 +4,7 @@ mod bombs;
 mod fixture;
 mod hostile;
 mod layout;
+mod proxy;
 mod registry;
 mod skopeo;
 mod take_out;

@@ -74,6 +74,7 @@ pub(super) struct Fixture {
     dir: TempDir,
     pub(super) offline: bool,
     pub(super) registries: RegistryAccess,
+    pub(super) skopeo: PathBuf,
 }
 
 impl Fixture {
@@ -81,7 +82,7 @@ impl Fixture {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir_all(dir.path().join("layout/blobs/sha256")).unwrap();
         fs::write(dir.path().join("layout/oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
-        Self { dir, offline: false, registries: RegistryAccess::default() }
+        Self { dir, offline: false, registries: RegistryAccess::default(), skopeo: "skopeo".into() }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -179,7 +180,7 @@ impl Fixture {
             offline: self.offline,
             compression,
             registries: &self.registries,
-            skopeo: Path::new("skopeo"),
+            skopeo: &self.skopeo,
             events: &pixi_oci_registry::no_events(),
         };
         let runtime = tokio::runtime::Runtime::new().unwrap();
