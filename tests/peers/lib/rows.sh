@@ -226,10 +226,12 @@ row_attached() {
   publish 6.0.2 next attached
   is "$(digest_of attached:latest)" "$(said next 'r["digest"]')" "latest"
   is "$("$BIN/oras" discover "${plain[@]}" --format json "$(name attached)@$index" | grep -c '"artifactType"')" "$attached" "attachments"
+  local signed=
   if [ -x "$BIN/cosign" ]; then
+    signed=", the signature verified"
     "$BIN/cosign" verify --key "$DIR/cosign.pub" --insecure-ignore-tlog --allow-http-registry "$(name attached)@$index" >/dev/null
   fi
-  echo "1 tag pruned, $attached attached stay"
+  echo "1 tag pruned, $attached attached stay$signed"
 }
 
 row_cache_from() {
@@ -292,9 +294,14 @@ row_podman() {
   chmod -R a+rX "$PODMAN_DIR/peers"
   local certificates=()
   [ $tls = false ] || certificates=(--cert-dir "$PODMAN_DIR/peers")
-  image=$(podman_test pull --quiet --authfile "$PODMAN_DIR/peers/auth.json" "${certificates[@]}" --tls-verify=$tls --arch amd64 "$(name app):1.0.0")
-  answer=$(podman_test run --rm "${PODMAN_LIMITS[@]}" --read-only --user 12345 "$image" python app.py --once)
-  grep -qF '"sum": 45.0' <<<"$answer" || fail "it says $answer"
-  podman_test rmi --force "$image" >/dev/null
-  echo "pulled and run"
+  local arch arches=(amd64)
+  [ ! -e /proc/sys/fs/binfmt_misc/qemu-aarch64 ] || arches+=(arm64)
+  for arch in "${arches[@]}"; do
+    image=$(podman_test pull --quiet --authfile "$PODMAN_DIR/peers/auth.json" "${certificates[@]}" --tls-verify=$tls --arch $arch "$(name app):1.0.0")
+    is "$(podman_test image inspect --format '{{.Architecture}}' "$image")" $arch "the image that podman finds for $arch"
+    answer=$(podman_test run --rm "${PODMAN_LIMITS[@]}" --read-only --user 12345 "$image" python app.py --once)
+    grep -qF '"sum": 45.0' <<<"$answer" || fail "$arch: it says $answer"
+    podman_test rmi --force "$image" >/dev/null
+  done
+  echo "pulled and run: ${arches[*]}"
 }
