@@ -11,7 +11,7 @@ use std::{
 use pixi_oci_cachedir::StagedDirectory;
 use pixi_oci_image::Index;
 use pixi_oci_layer::Digest;
-use pixi_oci_store::{DestinationRef, OciLayout, publish};
+use pixi_oci_store::{DestinationRef, OciLayout, RunCache, publish};
 
 use crate::Error;
 use pixi_oci_project::RequestError;
@@ -100,15 +100,15 @@ impl Output {
         self.directory.path()
     }
 
-    /// Moves everything to the destination, the name last. Gives the index's digest.
-    pub fn publish(&self, index: &Index) -> Result<Digest, Error> {
+    /// Moves everything to the destination, the name last. Gives the index's digest. `runs` is for SIFs.
+    pub fn publish(&self, index: &Index, runs: Option<RunCache>) -> Result<Digest, Error> {
         let mut blobs: BTreeMap<Digest, PathBuf> = BTreeMap::new();
         let layers = || index.images.iter().flat_map(|image| &image.layers).map(|layer| &layer.descriptor);
         for layer in layers() {
             blobs.insert(layer.digest, self.staging.blob_path(&layer.digest));
         }
         let DestinationRef::OciLayout { dir, tag } = &self.reference else {
-            return Ok(publish(index, &blobs, &*self.reference.open()?, self.reference.name())?.digest);
+            return Ok(publish(index, &blobs, &*self.reference.open(runs)?, self.reference.name())?.digest);
         };
         let layout = OciLayout::open(dir)?;
         for layer in layers() {

@@ -8,8 +8,8 @@ use pixi_oci_cachedir::Held;
 use pixi_oci_image::{Index, LayerEntry};
 use pixi_oci_layer::Digest;
 use pixi_oci_registry::RepositoryRef;
-use pixi_oci_store::Destination;
 use pixi_oci_store::base::hold_bases;
+use pixi_oci_store::{Destination, RunCache};
 
 use self::source_environments::build_sources;
 use crate::Error;
@@ -87,7 +87,7 @@ impl Staged<'_> {
 
     /// Makes the images visible at the destination.
     pub fn publish(self) -> Result<BuildReport, Error> {
-        let digest = self.output.publish(&self.index)?;
+        let digest = self.output.publish(&self.index, sif_runs(&self.session))?;
         self.trim()?;
         Ok(BuildReport { digest, ..self.report })
     }
@@ -99,6 +99,12 @@ impl Staged<'_> {
         self.session.report_damage();
         Ok(())
     }
+}
+
+/// What was compressed for earlier SIFs; where layers are not kept, neither is that.
+pub fn sif_runs(session: &Session) -> Option<RunCache> {
+    let limit = session.caches.layers;
+    (limit > 0).then(|| RunCache::open(&session.caches.dir, limit))
 }
 
 /// Builds a project, but for making it visible. Layers may be taken from `remote`, and then need not be on this machine.

@@ -25,7 +25,7 @@ use self::survey::{Survey, survey};
 pub use self::{
     blobs::{DestinationPlan, PlannedBlobs},
     build::source_environments::build_sources,
-    build::{Staged, build, cache_from, reference, stage},
+    build::{Staged, build, cache_from, reference, sif_runs, stage},
     changes::{ChangedPackage, Changes},
     error::{Error, PlanError},
     past::PastRef,

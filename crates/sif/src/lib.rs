@@ -14,6 +14,7 @@ mod error;
 mod listing;
 mod partition;
 mod rootfs;
+mod runs;
 
 use std::{
     fs::File,
@@ -28,7 +29,8 @@ use pixi_oci_layer::{Compression, Digest};
 use pixi_oci_squashfs::Compressor;
 
 use self::container::{ObjectKind, SifContainer};
-pub use self::error::Error;
+use self::partition::Contents;
+pub use self::{error::Error, runs::RunCache};
 
 /// An image, as an OCI layout has it.
 pub struct LayeredImage<'a> {
@@ -67,12 +69,12 @@ impl Layer {
 const ZLIB_LEVEL: u8 = 6;
 const ZSTD_LEVEL: u8 = 9;
 
-/// Writes an image as a SIF to an empty file.
+/// Writes an image as a SIF to an empty file. Layers of which `runs` has the compressed contents are not compressed again.
 ///
 /// # Errors
 ///
 /// A layer is damaged, or makes no sense on top of the others; the file cannot be written.
-pub fn write(image: &LayeredImage<'_>, file: &File) -> Result<(), Error> {
+pub fn write(image: &LayeredImage<'_>, file: &File, runs: Option<&RunCache>) -> Result<(), Error> {
     let config = ImageConfig::parse(image.config).map_err(|error| Error::Config(error.to_string()))?;
     let architecture: Architecture =
         config.architecture.parse().map_err(|_| Error::Config(format!("it is for {:?}", config.architecture)))?;
@@ -90,12 +92,15 @@ pub fn write(image: &LayeredImage<'_>, file: &File) -> Result<(), Error> {
     container.add(&mut sink, ObjectKind::Json("inspect-metadata.json"), &own.metadata)?;
     container.add(&mut sink, ObjectKind::Json("oci-config.json"), &own.config)?;
     container.align(&mut sink)?;
-    let (mut sink, length) = partition::write(sink, compressor(&image.layers), image, &layers, &own, &tree, time)?;
+    let contents = Contents { image, layers: &layers, own: &own, compressor: compressor(&image.layers), runs };
+    let (mut sink, length) = partition::write(sink, &contents, &tree, time)?;
     container.system(length);
     sink.flush()?;
     sink.seek(SeekFrom::Start(0))?;
     container.finish(&mut sink)?;
-    Ok(sink.flush()?)
+    sink.flush()?;
+    runs.iter().for_each(|runs| runs.trim());
+    Ok(())
 }
 
 /// The compressor of the highest layer, which is the project's own.

@@ -10,13 +10,14 @@ use oci_read::{
     tar,
     tree::{Id, Node, ROOT, Tree},
 };
-use pixi_oci_squashfs::{Compressor, FileData, InodeAttributes, InodeRef, RunWriter, Writer};
+use pixi_oci_squashfs::{Compressor, ContentRun, FileData, InodeAttributes, InodeRef, RunWriter, Writer};
 
 use crate::{
     Error, Layer, LayeredImage,
     apptainer::Own,
     listing::{self, LayerPaths},
     rootfs::{ContentOrigin, Known, is_left_out},
+    runs::{RunCache, RunKey},
 };
 
 /// Deeper than any path of a layer; links can make a tree deeper.
@@ -32,16 +33,23 @@ struct File {
 
 type Files = HashMap<ContentOrigin, File>;
 
+/// Where contents come from, and what they are compressed with.
+pub(crate) struct Contents<'a> {
+    pub image: &'a LayeredImage<'a>,
+    pub layers: &'a [LayerPaths],
+    pub own: &'a Own,
+    pub compressor: Compressor,
+    pub runs: Option<&'a RunCache>,
+}
+
 /// Writes the file system where the sink stands; gives the sink back, and the length.
 pub(crate) fn write<W: Write + Seek>(
     sink: W,
-    compressor: Compressor,
-    image: &LayeredImage<'_>,
-    layers: &[LayerPaths],
-    own: &Own,
+    contents: &Contents<'_>,
     tree: &Tree<Known>,
     time: u32,
 ) -> Result<(W, u64), Error> {
+    let Contents { image, layers, own, compressor, .. } = *contents;
     let mut files = Files::new();
     for (_, id) in tree.below(ROOT) {
         match tree.node(id) {
@@ -61,9 +69,7 @@ pub(crate) fn write<W: Write + Seek>(
         if wanted.is_empty() {
             continue;
         }
-        let mut run = RunWriter::new(writer.sink(), compressor, threads)?;
-        contents(layer, &wanted, &mut run).map_err(|source| Error::Layer { layer: layer.digest, source })?;
-        let run = run.finish()?;
+        let run = contents.run(layer, &wanted, threads, writer.sink())?;
         let origins = wanted.into_iter().map(|entry| ContentOrigin::Layer(number, entry));
         keep(&mut files, origins, writer.place(run));
     }
@@ -89,8 +95,34 @@ fn keep(files: &mut Files, origins: impl IntoIterator<Item = ContentOrigin>, con
     }
 }
 
+impl Contents<'_> {
+    /// Writes the contents of these entries of a layer: as they were compressed before, or compressed now, and kept.
+    fn run(
+        &self,
+        layer: &Layer,
+        wanted: &[u32],
+        threads: NonZeroUsize,
+        sink: &mut impl Write,
+    ) -> Result<ContentRun, Error> {
+        let compress = |sink: &mut dyn Write| {
+            let mut run = RunWriter::new(sink, self.compressor, threads)?;
+            read(layer, wanted, &mut run).map_err(|source| Error::Layer { layer: layer.digest, source })?;
+            Ok::<_, Error>(run.finish()?)
+        };
+        let Some(runs) = self.runs else { return compress(sink) };
+        let key = RunKey::new(layer.digest, self.compressor, wanted);
+        if let Some(run) = runs.take(&key, wanted.len(), sink)? {
+            return Ok(run);
+        }
+        let mut copy = runs.copy(sink);
+        let run = compress(&mut copy)?;
+        runs.keep(&key, &run, copy);
+        Ok(run)
+    }
+}
+
 /// Compresses the contents of these entries of a layer.
-fn contents(layer: &Layer, wanted: &[u32], run: &mut RunWriter<impl Write>) -> io::Result<()> {
+fn read(layer: &Layer, wanted: &[u32], run: &mut RunWriter<impl Write>) -> io::Result<()> {
     let mut tar = listing::open(layer)?;
     let mut reader = tar::Reader::new(BufReader::with_capacity(256 << 10, tar.by_ref()));
     let mut wanted = wanted.iter();

@@ -9,11 +9,12 @@ use std::{
     sync::Arc,
 };
 
+use pixi_oci_cachedir::{self as cachedir, Root};
 use pixi_oci_image::MediaType;
 use pixi_oci_layer::Digest;
 use serde_json::json;
 
-use crate::{Error, Layer, LayeredImage, write};
+use crate::{Error, Layer, LayeredImage, RunCache, write};
 
 struct Entry {
     path: &'static str,
@@ -85,6 +86,10 @@ impl Fixture {
     }
 
     fn write(&self) -> Result<Vec<u8>, Error> {
+        self.write_with(None)
+    }
+
+    fn write_with(&self, runs: Option<&RunCache>) -> Result<Vec<u8>, Error> {
         let layer = |tar: &Vec<u8>| {
             let mut blob = tempfile::tempfile().unwrap();
             blob.write_all(tar).unwrap();
@@ -101,7 +106,7 @@ impl Fixture {
             layers: self.tars.iter().map(layer).collect(),
         };
         let mut file = tempfile::tempfile().unwrap();
-        write(&image, &file)?;
+        write(&image, &file, runs)?;
         file.rewind().unwrap();
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).unwrap();
@@ -333,6 +338,54 @@ fn the_same_image_is_the_same_file() {
     let first = fixture.write().unwrap();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     assert!(first == pool.install(|| fixture.write()).unwrap(), "the number of threads shows");
+}
+
+#[test]
+fn what_was_compressed_before_gives_the_same_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = Root::new(directory.path());
+    let noise = |seed: usize| (0..300_000).map(|n| (n * n / (seed + 7) % 251) as u8).collect::<Vec<_>>();
+    let image = |content: &[u8]| {
+        let one = vec![file("one", 0o644, &noise(1)), file("small", 0o644, b"x"), file("empty", 0o644, b"")];
+        Fixture::new(&[one, vec![file("two", 0o755, content)], vec![file("small", 0o644, b"y")]])
+    };
+    let kept = || {
+        let mut names: Vec<_> = cachedir::files_below(&root.join("sif/1/blobs")).unwrap();
+        names.retain(|path| path.extension().is_none());
+        names.sort();
+        names
+    };
+    let runs = RunCache::open(&root, u64::MAX);
+    let with = |content: &[u8], runs: &RunCache| image(content).write_with(Some(runs)).unwrap();
+    let cold = image(b"content").write().unwrap();
+    for _ in 0..2 {
+        assert!(with(b"content", &runs) == cold, "the cache shows");
+        assert_eq!(kept().len(), 3);
+    }
+    // Of another image only the layer that changed is new; of another order of layers, what is left of one.
+    let before = kept();
+    assert!(with(b"other", &runs) == image(b"other").write().unwrap());
+    assert_eq!((kept().len(), before.iter().all(|path| kept().contains(path))), (4, true));
+    // What is damaged is made again, and said.
+    let spoil = |path: &std::path::Path| {
+        let mut bytes = std::fs::read(path).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        std::fs::write(path, bytes).unwrap();
+    };
+    let records = cachedir::files_below(&root.join("sif/1/records")).unwrap();
+    for path in [&kept()[0], &records[0], &kept()[1]] {
+        spoil(path);
+        assert!(with(b"content", &runs) == cold && with(b"other", &runs) == image(b"other").write().unwrap());
+    }
+    assert_eq!(root.take_damaged().len(), 3);
+    // A limit is kept, by what is put and by what is left; without room, or a place, nothing is kept.
+    let small = RunCache::open(&root, 1000);
+    assert!(with(b"third", &small) == image(b"third").write().unwrap());
+    let sizes: u64 = kept().iter().map(|path| path.metadata().unwrap().len()).sum();
+    assert!((1..=1000).contains(&sizes), "{sizes}");
+    assert_eq!(cachedir::files_below(&root.join("sif/1/records")).unwrap().len(), kept().len());
+    let nowhere = RunCache::open(&Root::new("/proc/nothing"), u64::MAX);
+    assert!(with(b"content", &nowhere) == cold);
 }
 
 #[test]

@@ -5,13 +5,15 @@ use std::{
     num::NonZeroUsize,
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     BLOCK, Compressor,
     workers::{Block, Workers},
 };
 
 /// Where the content of a file is.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileData {
     pub(crate) size: u64,
     pub(crate) start: u64,
@@ -24,18 +26,30 @@ pub struct FileData {
 }
 
 /// A fragment: where it is, and its stored length.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Fragment {
     pub start: u64,
     pub size: u32,
 }
 
 /// What a [`RunWriter`] wrote. Places are from where it began.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContentRun {
     pub(crate) files: Vec<FileData>,
     pub(crate) fragments: Vec<Fragment>,
     pub(crate) length: u64,
+}
+
+impl ContentRun {
+    /// How many files it has.
+    pub fn files(&self) -> usize {
+        self.files.len()
+    }
+
+    /// How many bytes were written.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
 }
 
 /// Set in a length whose block is not compressed (`SQUASHFS_COMPRESSED_BIT_BLOCK`).

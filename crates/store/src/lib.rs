@@ -23,6 +23,7 @@ pub use docker_archive::DockerArchive;
 pub use error::Error;
 pub use oci_archive::OciArchive;
 pub use oci_layout::{OciLayout, StagedBlob};
+pub use pixi_oci_sif::RunCache;
 pub use pull::{PullError, pull};
 pub use sif_files::{SifFile, SifFiles};
 pub use stored::{StoredError, StoredImage, StoredImages, platform_in, read_stored};

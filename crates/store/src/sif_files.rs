@@ -16,7 +16,7 @@ use pixi_oci_registry::{
     document::References,
     push::{PushImage, PushLayer},
 };
-use pixi_oci_sif::{Layer, LayeredImage};
+use pixi_oci_sif::{Layer, LayeredImage, RunCache};
 
 use crate::{BlobSource, Destination, Error, archive, archive::Collection, destination::open_source};
 
@@ -24,13 +24,15 @@ use crate::{BlobSource, Destination, Error, archive, archive::Collection, destin
 #[derive(Debug)]
 pub struct SifFiles {
     path: PathBuf,
+    runs: Option<RunCache>,
     blobs: Collection,
 }
 
 impl SifFiles {
     /// An image will be written to `path`, and images of several architectures beside it: `tool-amd64.sif` for `tool.sif`.
-    pub fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), blobs: Collection::default() }
+    /// `runs` are what was compressed for earlier ones.
+    pub fn new(path: &Path, runs: Option<RunCache>) -> Self {
+        Self { path: path.to_owned(), runs, blobs: Collection::default() }
     }
 
     fn images(&self, root: &Descriptor, references: References) -> Result<Vec<Found>, Error> {
@@ -85,7 +87,7 @@ impl SifFile {
     /// # Errors
     ///
     /// A layer is not there; see [`pixi_oci_sif::Error`].
-    pub fn new(image: &PushImage, path: &Path) -> Result<Self, Error> {
+    pub fn new(image: &PushImage, path: &Path, runs: Option<&RunCache>) -> Result<Self, Error> {
         let with_file = |layer: &PushLayer| {
             let missing = || Error::NoSource { digest: layer.descriptor.digest };
             let file = open_source(layer.source.as_ref().ok_or_else(missing)?)?;
@@ -96,7 +98,7 @@ impl SifFile {
             config: image.config.bytes.as_slice().into(),
             layers: image.layers.iter().map(with_file).collect::<Result<_, Error>>()?,
         };
-        let file = found.write(path)?;
+        let file = found.write(path, runs)?;
         let cannot_read = || Error::io("read", file.path());
         file.as_file().rewind().map_err(cannot_read())?;
         let (hex, _) = sha256_of(&mut file.as_file()).map_err(cannot_read())?;
@@ -120,7 +122,7 @@ struct Found {
 }
 
 impl Found {
-    fn write(&self, path: &Path) -> Result<tempfile::NamedTempFile, Error> {
+    fn write(&self, path: &Path, runs: Option<&RunCache>) -> Result<tempfile::NamedTempFile, Error> {
         let staged = archive::staged(path)?;
         let layer = |(blob, file): &'_ (Descriptor, Arc<File>)| Layer {
             file: file.clone(),
@@ -130,7 +132,8 @@ impl Found {
         };
         let layers = self.layers.iter().map(layer).collect();
         let image = LayeredImage { digest: self.manifest.digest, config: &self.config, layers };
-        pixi_oci_sif::write(&image, staged.as_file()).map_err(|source| Error::Sif { path: path.into(), source })?;
+        pixi_oci_sif::write(&image, staged.as_file(), runs)
+            .map_err(|source| Error::Sif { path: path.into(), source })?;
         // A program: its first line names the one that runs it. Who may read it may run it.
         let mode = staged.as_file().metadata().map_err(Error::io("read", path))?.permissions().mode();
         let executable = Permissions::from_mode(mode | (mode & 0o444) >> 2);
@@ -161,7 +164,7 @@ impl Destination for SifFiles {
         let images = self.images(root, references)?;
         let written = images.iter().map(|image| {
             let path = self.place(image, images.len());
-            image.write(&path).map(|staged| (staged, path))
+            image.write(&path, self.runs.as_ref()).map(|staged| (staged, path))
         });
         // All are whole before the first one gets its name.
         for (staged, path) in written.collect::<Result<Vec<_>, Error>>()? {

@@ -7,6 +7,7 @@ use std::{
 };
 
 use oci_spec::distribution::Reference;
+use pixi_oci_sif::RunCache;
 
 use crate::{Destination, DockerArchive, Error, OciArchive, OciLayout, SifFiles, archive};
 
@@ -119,12 +120,12 @@ impl DestinationRef {
         }
     }
 
-    /// Prepares the destination. A layout's directory is made now, an archive's file when it is complete.
+    /// Prepares the destination. A layout's directory is made now, an archive's file when it is complete. `runs` is for SIFs.
     ///
     /// # Errors
     ///
     /// As [`OciLayout::open`]; [`Error::Io`] when an archive's path is a directory.
-    pub fn open(&self) -> Result<Box<dyn Destination>, Error> {
+    pub fn open(&self, runs: Option<RunCache>) -> Result<Box<dyn Destination>, Error> {
         if !matches!(self, Self::OciLayout { .. }) {
             archive::dir_and_name(self.path())?;
         }
@@ -132,7 +133,7 @@ impl DestinationRef {
             Self::OciLayout { dir, .. } => Box::new(OciLayout::open(dir)?),
             Self::OciArchive { file, .. } => Box::new(OciArchive::new(file)),
             Self::DockerArchive { file, .. } => Box::new(DockerArchive::new(file)),
-            Self::Sif { file } => Box::new(SifFiles::new(file)),
+            Self::Sif { file } => Box::new(SifFiles::new(file, runs)),
         })
     }
 }
@@ -231,7 +232,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         for transport in ["oci-archive", "docker-archive"] {
             let target = DestinationRef::parse(&format!("{transport}:{}", dir.path().display())).unwrap();
-            assert!(matches!(target.open().err(), Some(Error::Io { .. })));
+            assert!(matches!(target.open(None).err(), Some(Error::Io { .. })));
         }
     }
 

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use oci_read::document::Document as Parsed;
+use pixi_oci_cachedir::Held;
 use pixi_oci_image::{
     Architecture, Descriptor, MediaType, Platform, SIF_CONFIG, sif_config, sif_index, sif_layer, sif_manifest,
 };
 use pixi_oci_layer::Digest;
 use pixi_oci_pipeline::RELEASE;
-use pixi_oci_plan::Error;
+use pixi_oci_plan::{Error, sif_runs};
 use pixi_oci_project::Session;
 use pixi_oci_registry::push::{Document, PushImage, PushLayer, PushPlan};
 use pixi_oci_store::SifFile;
@@ -25,6 +26,8 @@ pub struct Sifs {
     all: Vec<Sif>,
     /// Of the index; `None` where there is none.
     annotations: Option<BTreeMap<String, String>>,
+    /// The files are below the caches, and not for their trimming.
+    _held: Held,
 }
 
 struct Sif {
@@ -40,13 +43,15 @@ impl Sifs {
     /// Makes them. What is in the making is in the cache directory, and goes with this.
     pub fn make(content: &Payload<'_>, session: &Session) -> Result<Self, PublishError> {
         let Some(stored) = &content.stored else { return Err(PublishError::SifLeg) };
+        let directory = session.caches.dir.join("sif");
+        let (held, runs) = (session.caches.dir.hold(&directory), sif_runs(session));
         let mut all = Vec::new();
         for stored in &stored.images {
             let Some(platform) = &stored.platform else { continue };
             let annotations = own_annotations(&stored.image.manifest.bytes);
             let title = annotations.get(TITLE).map_or("image", String::as_str);
             let name = format!("{}-{}.sif", crate::tags::tag_text(title), platform.architecture);
-            let file = SifFile::new(&stored.image, &session.caches.dir.join("sif").join(&name)).map_err(Error::from)?;
+            let file = SifFile::new(&stored.image, &directory.join(&name), runs.as_ref()).map_err(Error::from)?;
             all.push(Sif {
                 platform: platform.clone(),
                 image: stored.image.manifest.descriptor.clone(),
@@ -55,7 +60,7 @@ impl Sifs {
                 file,
             });
         }
-        Ok(Self { all, annotations: stored.is_index().then(|| own_annotations(&stored.root.bytes)) })
+        Ok(Self { all, _held: held, annotations: stored.is_index().then(|| own_annotations(&stored.root.bytes)) })
     }
 
     pub fn architectures(&self) -> Vec<Architecture> {

@@ -32,7 +32,7 @@ fn put(fixture: &Fixture, transport: &str, name: Option<&str>) -> String {
     let name = name.map(|name| format!(":{name}")).unwrap_or_default();
     let text = format!("{transport}:{}{name}", path.display());
     let target = DestinationRef::parse(&text).unwrap();
-    let destination = target.open().unwrap();
+    let destination = target.open(None).unwrap();
     publish(&fixture.index, &fixture.blobs, &*destination, target.name()).unwrap();
     text
 }
