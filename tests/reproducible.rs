@@ -239,10 +239,8 @@ fn source_date_epoch_changes_only_what_is_no_package() {
     }
 }
 
-/// The example, from the repository, as a text that can be read: first what is in it, then the digest.
-#[test]
-fn the_example_is_as_it_was() {
-    let sandbox = Sandbox::new();
+/// The example, from the repository, as the workspace `hello`.
+pub fn example(sandbox: &Sandbox) {
     let example = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/examples/hello"));
     // A copy without the repository around it, whose address and revision would be in the image.
     for part in ["pixi.toml", "pixi.lock", "channel"] {
@@ -254,6 +252,13 @@ fn the_example_is_as_it_was() {
             fs::copy(from, to).unwrap();
         }
     }
+}
+
+/// As a text that can be read: first what is in it, then the digest.
+#[test]
+fn the_example_is_as_it_was() {
+    let sandbox = Sandbox::new();
+    example(&sandbox);
     sandbox.build("hello", "oci:out:hello");
     let found = dump(&image::read(&sandbox.path("out"), "hello"));
     let golden = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/hello.txt"));

@@ -52,6 +52,15 @@ pub const WALK: u64 = 4096;
 /// Path components that are looked up while layers are put on top of one another.
 pub const STEPS: u64 = 60_000_000;
 
+/// Descriptors of a SIF: more than any tool makes room for.
+pub const SIF_DESCRIPTORS: u64 = 1024;
+/// The definition file of a SIF.
+pub const SIF_DEFFILE: u64 = 1 << 20;
+/// The inodes of a squashfs, and its directories, in memory.
+pub const SQUASHFS_TABLE: usize = 192 << 20;
+/// All names and targets of a squashfs.
+pub const SQUASHFS_NAMES: usize = 128 << 20;
+
 /// What all layers of one image may take together. Shared by the threads that read them.
 #[derive(Debug)]
 pub struct Budget {

@@ -1,6 +1,13 @@
 //! What is written is read by the two independent readers that Debian has.
 
-use std::{collections::BTreeMap, fs, io::Cursor, num::NonZeroUsize, path::Path, process::Command};
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{Cursor, Read, Seek},
+    num::NonZeroUsize,
+    path::Path,
+    process::Command,
+};
 
 use crate::{BLOCK, Compressor, FileData, InodeAttributes, InodeRef, RunWriter, Writer};
 
@@ -259,4 +266,44 @@ fn a_full_disk_is_an_error() {
     let mut run = RunWriter::new(Full(10 * BLOCK), ZLIB, NonZeroUsize::new(2).unwrap()).unwrap();
     let written = run.file(&*content, content.len() as u64).and_then(|()| run.finish().map(drop));
     assert_eq!(written.unwrap_err().kind(), std::io::ErrorKind::StorageFull);
+}
+
+/// Longer than 32 bits say, and mostly holes: they are neither kept in memory nor stored.
+#[test]
+#[ignore = "reads 5 GB of zeros"]
+fn a_file_of_five_gigabytes_takes_no_memory() {
+    let (size, end) = (5_000_000_000_u64, b"the end");
+    let begin = noise(BLOCK, 1);
+    let zeros = std::io::repeat(0).take(size - (begin.len() + end.len()) as u64);
+    let content = begin.as_slice().chain(zeros).chain(&end[..]);
+    let mut writer = Writer::new(Cursor::new(Vec::new()), ZLIB).unwrap();
+    let mut contents = RunWriter::new(writer.sink(), ZLIB, NonZeroUsize::MIN).unwrap();
+    contents.file(content, size).unwrap();
+    contents.file(&b""[..], 0).unwrap();
+    let contents = contents.finish().unwrap();
+    let files = writer.place(contents);
+    let attributes = |number| InodeAttributes { mode: 0o644, time: 0, number };
+    let [large, empty] = [0, 1].map(|n| writer.file(attributes(n as u32 + 2), &files[n], 1).unwrap());
+    let root = writer.directory(attributes(1), &[(b"empty", empty), (b"large", large)], 1).unwrap();
+    let image = writer.finish(root, 0).unwrap().0.into_inner();
+    assert!(image.len() < 1 << 20, "{}", image.len());
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(peak < 500_000, "{peak} kB");
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("image");
+    fs::write(&file, &image).unwrap();
+    let to = dir.path().join("unpacked");
+    run("unsquashfs", &["-no-progress", "-d", to.to_str().unwrap(), file.to_str().unwrap()]);
+    let mut unpacked = fs::File::open(to.join("large")).unwrap();
+    let sizes = ["large", "empty"].map(|name| fs::metadata(to.join(name)).unwrap().len());
+    assert_eq!(sizes, [size, 0]);
+    let mut read = vec![0; BLOCK];
+    unpacked.read_exact(&mut read).unwrap();
+    assert!(read == begin);
+    unpacked.seek(std::io::SeekFrom::End(-10)).unwrap();
+    read.clear();
+    unpacked.read_to_end(&mut read).unwrap();
+    assert_eq!(read, b"\0\0\0the end");
 }

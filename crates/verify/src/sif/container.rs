@@ -2,6 +2,8 @@
 
 use std::{fs::File, os::unix::fs::FileExt};
 
+use oci_read::limits::{SIF_DEFFILE, SIF_DESCRIPTORS};
+
 /// What is needed of a container.
 pub(super) struct FoundContainer {
     pub architecture: &'static str,
@@ -12,9 +14,6 @@ pub(super) struct FoundContainer {
 
 const HEADER: usize = 128;
 const DESCRIPTOR: usize = 585;
-/// More than any tool makes room for.
-const MAX_DESCRIPTORS: u64 = 1024;
-const MAX_DEFFILE: u64 = 1 << 20;
 const DEFFILE: u32 = 0x4001;
 const PARTITION: u32 = 0x4004;
 const SQUASHFS: u32 = 1;
@@ -64,7 +63,7 @@ pub(super) fn read(file: &File) -> Result<FoundContainer, String> {
     }
     let own = architecture(&header[45..48])?;
     let [free, total, at, size, data_at, data_size] = [80, 88, 96, 104, 112, 120].map(|at| u64_at(&header, at));
-    if total > MAX_DESCRIPTORS || free > total || size != total * DESCRIPTOR as u64 {
+    if total > SIF_DESCRIPTORS || free > total || size != total * DESCRIPTOR as u64 {
         return Err(format!("{total} descriptors of {size} bytes, of which {free} are free"));
     }
     let ends = |at: u64, size: u64| at.checked_add(size);
@@ -85,7 +84,7 @@ pub(super) fn read(file: &File) -> Result<FoundContainer, String> {
         }
         objects.push((at, at + size));
         match kind {
-            DEFFILE if size <= MAX_DEFFILE => deffile = Some(bytes(at, size as usize)?),
+            DEFFILE if size <= SIF_DEFFILE => deffile = Some(bytes(at, size as usize)?),
             PARTITION if u32_at(descriptor, 205) == PRIMARY => {
                 if u32_at(descriptor, 201) != SQUASHFS {
                     return Err("its root file system is no squashfs".into());

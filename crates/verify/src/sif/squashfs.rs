@@ -2,7 +2,7 @@
 
 use std::fs::File;
 
-use oci_read::limits::{PATH, PATH_DEPTH, RATIO, UNPACKED};
+use oci_read::limits::{PATH, PATH_DEPTH, RATIO, SQUASHFS_NAMES, UNPACKED};
 use sha2::{Digest as _, Sha256};
 
 use super::{
@@ -14,8 +14,6 @@ const SUPERBLOCK: usize = 96;
 const NO_FRAGMENT: u32 = u32::MAX;
 /// Set in a length whose block is not compressed.
 const STORED: u32 = 1 << 24;
-/// The bytes of all names and targets.
-const MAX_NAMES: usize = 128 << 20;
 
 struct SquashfsWalk<'a> {
     source: Partition<'a>,
@@ -112,7 +110,7 @@ impl SquashfsWalk<'_> {
                 let depth = path.iter().filter(|byte| **byte == b'/').count();
                 self.names += path.len();
                 // Directories in a circle end here.
-                if path.len() > PATH || depth > PATH_DEPTH || self.names > MAX_NAMES {
+                if path.len() > PATH || depth > PATH_DEPTH || self.names > SQUASHFS_NAMES {
                     return Err("its paths are too long, or too many".into());
                 }
                 self.add(path, inode, &mut pending)?;

@@ -3,11 +3,10 @@
 use std::{collections::HashMap, fs::File, io::Read, os::unix::fs::FileExt};
 
 use flate2::bufread::ZlibDecoder;
+use oci_read::limits::SQUASHFS_TABLE;
 
 /// A metadata block before compression.
 const METADATA: usize = 8192;
-/// The inodes or the names of a file system, in memory.
-const MAX_TABLE: usize = 192 << 20;
 
 /// How blocks are compressed.
 #[derive(Clone, Copy)]
@@ -87,8 +86,8 @@ impl UnpackedTable {
         let mut at = from;
         while at < to {
             let (block, next) = source.metadata(at)?;
-            if block.is_empty() || table.bytes.len() + block.len() > MAX_TABLE {
-                return Err(format!("its tables have an empty block, or more than {MAX_TABLE} bytes"));
+            if block.is_empty() || table.bytes.len() + block.len() > SQUASHFS_TABLE {
+                return Err(format!("its tables have an empty block, or more than {SQUASHFS_TABLE} bytes"));
             }
             table.blocks.insert(at - from, table.bytes.len());
             table.bytes.extend_from_slice(&block);
