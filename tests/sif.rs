@@ -304,6 +304,7 @@ fn nothing_half_written_has_the_name() {
 
 /// `apptainer test` runs what `test` says, activated.
 #[test]
+#[allow(clippy::disallowed_methods, reason = "Apptainer is where its user has put it")]
 fn apptainer_runs_the_test() {
     let channel = pixi_oci_test_need::variable("PIXI_OCI_REAL_CHANNEL", From::Debian);
     let base = pixi_oci_test_need::variable("PIXI_OCI_REAL_BASE", From::Debian);
