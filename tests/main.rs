@@ -7,6 +7,7 @@ mod against_rattler;
 mod application;
 mod architecture;
 mod base_directories;
+mod before_downloads;
 mod bombs;
 mod build;
 mod canaries;

@@ -24,6 +24,8 @@ pub enum Fault {
     Bytes(Vec<u8>),
     /// The file with a `Content-Encoding` that it does not have.
     Encoding(&'static str),
+    /// Nothing until the lock is free, then what comes next.
+    Wait(Arc<Mutex<()>>),
     /// No end: zeros without a length.
     Endless,
 }
@@ -149,7 +151,12 @@ impl State {
         };
         let tag = ("ETag", format!("\"{}\"", super::sandbox::sha256(&file)));
         let from = range(request, &tag.1, file.len());
-        match self.fault(path) {
+        let mut fault = self.fault(path);
+        if let Some(Fault::Wait(gate)) = fault {
+            drop(gate.lock());
+            fault = self.fault(path);
+        }
+        match fault {
             Some(Fault::Status(status, headers)) => head(stream, status, &headers, Some(0)),
             Some(Fault::Cut(length)) => {
                 head(stream, 200, &[tag], Some(file.len()))?;
@@ -180,12 +187,12 @@ impl State {
                     stream.write_all(&[0; 4096])?;
                 }
             }
-            None if from > 0 => {
+            None | Some(Fault::Wait(_)) if from > 0 => {
                 let range = format!("bytes {from}-{}/{}", file.len() - 1, file.len());
                 head(stream, 206, &[tag, ("Content-Range", range)], Some(file.len() - from))?;
                 stream.write_all(&file[from..])
             }
-            None => {
+            None | Some(Fault::Wait(_)) => {
                 head(stream, 200, &[tag], Some(file.len()))?;
                 if request.method == "HEAD" { Ok(()) } else { stream.write_all(&file) }
             }

@@ -2,55 +2,60 @@
 
 use std::{
     process::{Child, Command, Stdio},
-    sync::mpsc::{self, Receiver, Sender},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        mpsc::{self, Receiver},
+    },
     time::Duration,
 };
 
-use pixi_oci_test_registry::{Fault, Kind, Point, Profile, Registry, Rule, http::Response, sample};
+use pixi_oci_test_registry::{Kind, Point, Profile, Registry, sample};
 
 use super::*;
+use crate::common::channel_server::{ChannelServer, Fault};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A build of two images that stops before the second one, until the gate is dropped.
+/// A build of two images that stops before the second one's layers, until the gate is dropped.
 struct Halfway {
     sandbox: Sandbox,
-    bases: Registry,
+    channel: ChannelServer,
     to: Registry,
-    gate: Sender<()>,
+    gate: MutexGuard<'static, ()>,
     /// Hears when a layer of the first image is in the registry.
     sent: Receiver<()>,
 }
 
+/// The package of the second image.
+const SECOND: &str = "linux-aarch64/more-1.0-h1234567_0.conda";
+
 impl Halfway {
     fn new() -> Self {
-        let (sandbox, bases) = (Sandbox::new(), Registry::start(Profile::distribution_3_1()));
-        workspace([package("tool", [file("bin/tool", "x").mode(0o755)])]).write(&sandbox.path("base"));
-        let publish = ["publish", "base", "--publish", "--to", &bases.reference("base")];
-        Outcome::of(sandbox.pixi_oci(&publish).env("VERSION", "1.0.0")).success();
-        let base = format!("base = \"{}:1.0.0\"\nprefix = \"/usr/more\"\nworkdir = \"/more\"", bases.reference("base"));
-        workspace([package("more", [file("share/more", "1")])]).oci_only(&base).write(&sandbox.path("ws"));
-        let forget = || std::fs::remove_dir_all(sandbox.path("../cache")).unwrap();
-        // The base image of the second architecture is asked for after the layers of the first are made.
+        let sandbox = Sandbox::new();
+        let channel = ChannelServer::new(&sandbox.path("ws/channel"));
+        let more = package("more", [file("share/more", "1")]).version("1.0");
+        workspace([more]).channel(&channel.address).write(&sandbox.path("ws"));
+        // What is in the packages is known, so each is fetched when the layers of its image are made.
+        let to = Registry::start(Profile::distribution_3_1());
+        let forget = || {
+            for kind in ["archives", "pushed"] {
+                std::fs::remove_dir_all(sandbox.path("../cache/pixi-oci").join(kind)).unwrap();
+            }
+        };
+        Outcome::of(&mut command(&sandbox, &to)).success();
         forget();
-        bases.clear_log();
-        sandbox.run(&["build", "ws", "--arch", "amd64", "-o", "oci:out:x"]).success();
-        let second = bases.log().len() + 1;
         // How many requests there are until the first layer has come.
         let to = Registry::start(Profile::distribution_3_1());
         Outcome::of(&mut command(&sandbox, &to)).success();
         let layer = to.log().iter().position(|entry| entry.kind == Kind::UploadPut).unwrap() + 1;
         forget();
-        bases.clear_log();
         let to = Registry::start(Profile::distribution_3_1());
-        let (gate, closed) = mpsc::channel::<()>();
-        bases.at(second, Point::Before, move |_| {
-            // Ends when nobody holds the gate.
-            let _ = closed.recv();
-        });
+        let closed: &'static Arc<Mutex<()>> = Box::leak(Box::default());
+        let gate = closed.lock().unwrap();
+        channel.faults(SECOND, [Fault::Wait(closed.clone())]);
         let (arrived, sent) = mpsc::channel();
         to.at(layer, Point::After, move |_| arrived.send(()).unwrap());
-        Self { sandbox, bases, to, gate, sent }
+        Self { sandbox, channel, to, gate, sent }
     }
 
     /// Publishes until a layer is there, while the second image cannot even begin.
@@ -95,9 +100,7 @@ fn layers_are_sent_before_the_others_are_made() {
 fn a_build_that_fails_later_leaves_nothing_that_has_a_name() {
     let halfway = Halfway::new();
     let child = halfway.begin();
-    // Of the second image's base, whatever it is, nothing more comes.
-    let gone = |kind| Rule::always(kind, Fault::Answer(Response::new(404)));
-    halfway.bases.rules([Kind::ManifestGet, Kind::ManifestHead, Kind::BlobGet, Kind::BlobHead].map(gone));
+    halfway.channel.faults(SECOND, [Fault::Status(404, Vec::new())]);
     let Halfway { gate, to, .. } = halfway;
     drop(gate);
     let ended = child.wait_with_output().unwrap();

@@ -64,9 +64,19 @@ pub fn product(projects: Vec<Project>, request: &ProductRequest, session: &Sessi
     for (number, project) in projects.into_iter().enumerate() {
         environments.push(environment(project, &staging.scratch().join(number.to_string()), session)?);
     }
+    // What the workspace cannot be a product with is said before anything is downloaded.
+    let targets = || environments.iter().flat_map(|environment| &environment.project.targets);
+    let subdirs: BTreeSet<String> = targets().map(|target| target.platform.subdir.to_string()).collect();
+    let subdirs: Vec<String> = subdirs.into_iter().collect();
     programs::check_pixi(request, &environments)?;
+    let installers = programs::installers(request, &subdirs)?;
+    let first = environments.first().ok_or(ProductRequestError::NoEnvironments)?;
+    let name = project::name(&first.project.workspace.about.name);
+    let workspace = &first.project.workspace;
+    Files { workspace, name: &name, workdir: &workdir, environments: &environments }
+        .check(request.resources.as_deref())?;
     let mut packages: Vec<Package<'_>> = Vec::new();
-    for target in environments.iter().flat_map(|environment| &environment.project.targets) {
+    for target in targets() {
         packages.extend(locked(&target.packages, ""));
     }
     fetch_unknown(packages.iter_mut(), session)?;
@@ -79,17 +89,12 @@ pub fn product(projects: Vec<Project>, request: &ProductRequest, session: &Sessi
     let platforms = platforms(&environments, session)?;
     let first = environments.first().ok_or(ProductRequestError::NoEnvironments)?;
     let (workspace, lock) = (&first.project.workspace, &first.project.lock);
-    let name = project::name(&workspace.about.name);
     let product = Product::new(staging.path());
     let mut written = Written::default();
-    let subdirs = subdirs(&platforms);
-    let programs = {
-        let programs = programs::find(request, &subdirs, &platforms)?;
-        for platform in platforms {
-            write_environment(&product, platform, &mut written, session)?;
-        }
-        programs
-    };
+    let programs = programs::find(request, installers, &subdirs, &platforms)?;
+    for platform in platforms {
+        write_environment(&product, platform, &mut written, session)?;
+    }
     session.check()?;
     let project = Files { workspace, name: &name, workdir: &workdir, environments: &environments };
     let files = project.write(&product, &mut written.warnings)?;
@@ -174,11 +179,6 @@ fn platforms<'a>(environments: &'a [Environment], session: &Session) -> Result<V
         }
     }
     Ok(platforms)
-}
-
-fn subdirs(platforms: &[PackedEnvironment<'_>]) -> Vec<String> {
-    let all: BTreeSet<String> = platforms.iter().map(|platform| platform.target.platform.subdir.to_string()).collect();
-    all.into_iter().collect()
 }
 
 /// The digest as it is in products.

@@ -47,12 +47,8 @@ pub(super) fn check_pixi(request: &ProductRequest, environments: &[Environment])
     }
 }
 
-/// Finds the programs for the conda platforms of a product.
-pub(super) fn find(
-    request: &ProductRequest,
-    subdirs: &[String],
-    platforms: &[PackedEnvironment<'_>],
-) -> Result<Programs, Error> {
+/// The executables of pixi-oci for the conda platforms of a product, by platform.
+pub(super) fn installers(request: &ProductRequest, subdirs: &[String]) -> Result<BTreeMap<String, PathBuf>, Error> {
     let own = request.own_installer.iter().filter(|(platform, _)| subdirs.contains(platform));
     let installers: BTreeMap<String, PathBuf> = own.chain(&request.installers).cloned().collect();
     for (platform, path) in &installers {
@@ -63,6 +59,16 @@ pub(super) fn find(
         }
         check_program(path, platform)?;
     }
+    Ok(installers)
+}
+
+/// Finds the programs for the conda platforms of a product.
+pub(super) fn find(
+    request: &ProductRequest,
+    installers: BTreeMap<String, PathBuf>,
+    subdirs: &[String],
+    platforms: &[PackedEnvironment<'_>],
+) -> Result<Programs, Error> {
     let mut pixi = Vec::new();
     for platform in subdirs.iter().filter(|_| request.with_pixi) {
         let missing = || ProductRequestError::NoPixi { platform: platform.clone() };

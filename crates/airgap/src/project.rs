@@ -39,6 +39,13 @@ pub(crate) fn place(path: &str) -> Result<TreePath, Error> {
 }
 
 impl Files<'_> {
+    /// Refuses what cannot be in a product, above all files with secrets in them. What is written is looked at again.
+    pub fn check(&self, resources: Option<&Path>) -> Result<(), Error> {
+        self.application(&self.all())?;
+        self.chosen_resources(resources)?;
+        Ok(())
+    }
+
     /// Writes manifest, lock file, activation scripts, `include`, and the directories of own packages.
     pub fn write(&self, product: &Product, warnings: &mut Vec<String>) -> Result<Vec<ProductFile>, Error> {
         let (needed, missing) = self.needed();
@@ -61,9 +68,7 @@ impl Files<'_> {
     /// Writes the filtered copy of the whole workspace beside the product, and makes the other directories of the work
     /// directory.
     pub fn copy(&self, scratch: &Path) -> Result<(), Error> {
-        let mut include = self.needed().0;
-        include.push(Include { source: ".".into(), destination: None, mode: None });
-        let application = self.application(&include)?;
+        let application = self.application(&self.all())?;
         let staging = Staging::beside(&scratch.join("project"))?;
         Product::new(staging.path()).tree(&application.tree)?;
         let from = staging.path().join(self.name);
@@ -89,26 +94,38 @@ impl Files<'_> {
         said: Option<&Path>,
         warnings: &mut Vec<String>,
     ) -> Result<Vec<ProductFile>, Error> {
+        let Some(resources) = self.chosen_resources(said)? else { return Ok(Vec::new()) };
+        for (path, what) in &resources.left_out {
+            let root = said.map_or_else(|| self.workdir.join("resources"), Path::to_path_buf);
+            warnings.push(format!("{}: {path} is left out: its name means {what}", root.display()));
+        }
+        write_tree(product, &resources.tree)
+    }
+
+    fn chosen_resources(&self, said: Option<&Path>) -> Result<Option<Application>, Error> {
         let default = self.workdir.join("resources");
         let root = said.unwrap_or(&default);
         let is_empty = || fs_err::read_dir(root).is_ok_and(|mut entries| entries.next().is_none());
         if said.is_none() && (!root.is_dir() || is_empty()) {
-            return Ok(Vec::new());
+            return Ok(None);
         }
-        let all = Include { source: ".".into(), destination: None, mode: None };
         let resources = application(&ApplicationInput {
             root,
             workdir: RESOURCES,
             always: &[],
-            include: &[all],
+            include: &[everything()],
             exclude: &[],
             directories: &[],
             outputs: &[],
         })?;
-        for (path, what) in &resources.left_out {
-            warnings.push(format!("{}: {path} is left out: its name means {what}", root.display()));
-        }
-        write_tree(product, &resources.tree)
+        Ok(Some(resources))
+    }
+
+    /// What is needed, and the rest of the workspace.
+    fn all(&self) -> Vec<Include> {
+        let mut include = self.needed().0;
+        include.push(everything());
+        include
     }
 
     /// What the project cannot be without; and a warning for each environment whose activation scripts are not there.
@@ -164,6 +181,10 @@ impl Files<'_> {
             outputs: &[self.workdir.to_path_buf(), self.workspace.root.join("dist/oci")],
         })?)
     }
+}
+
+fn everything() -> Include {
+    Include { source: ".".into(), destination: None, mode: None }
 }
 
 fn write_tree(product: &Product, tree: &FileTree) -> Result<Vec<ProductFile>, Error> {

@@ -268,6 +268,17 @@ impl Workshop<'_> {
         })?)
     }
 
+    /// Refuses files of the workspace that cannot be in the image of a target, above all those with secrets in them. Asked before
+    /// anything is downloaded; what is written is looked at when it is collected.
+    pub fn check_application(&self, target: &Target) -> Result<(), Error> {
+        let (workspace, environment) = (&self.project.workspace, &self.project.configuration.environment);
+        let mut activation = workspace.activation(environment, target.platform.target())?;
+        without_missing_scripts(&workspace.root, &mut activation);
+        self.application(&activation, &mut Vec::new())?;
+        self.task(target)?;
+        Ok(())
+    }
+
     fn application(&self, activation: &Activation, warnings: &mut Vec<String>) -> Result<FileTree, Error> {
         let mut always = vec![self.project.workspace.manifest_file_name(), "pixi.lock".to_string()];
         always.extend(activation.scripts.iter().cloned());

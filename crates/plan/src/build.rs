@@ -127,22 +127,6 @@ pub fn stage<'a>(
     let _held = archives.hold();
     let held_bases = hold_bases(&session.caches.dir);
 
-    // A base image that cannot be used, or does not know the user, is said before packages are downloaded. The first one says it
-    // for all; the others are fetched while layers of the first image are sent.
-    let mut bases = project.targets.iter().map(|target| Base::of_target(project, target, session)).peekable();
-    if let Some(error) = bases.next_if(Result::is_err) {
-        error?;
-    }
-
-    let workdir = &project.configuration.workdir;
-    let mut packages: Vec<(&Target, Vec<Package<'_>>)> = Vec::new();
-    for target in &project.targets {
-        let mut locked = locked(&target.packages, workdir);
-        recognise(target, &mut locked, &stock)?;
-        packages.push((target, locked));
-    }
-    fetch_unknown(packages.iter_mut().flat_map(|(_, packages)| packages), session)?;
-
     let destination = output.absolute()?;
     let workshop = Workshop {
         project,
@@ -153,11 +137,25 @@ pub fn stage<'a>(
         scratch: output.scratch(),
         on_layer,
     };
+    // A secret among the files, a base image that cannot be used or does not know the user: said before packages are downloaded.
+    // The chosen files are the same for all targets.
+    project.targets.first().map_or(Ok(()), |target| workshop.check_application(target))?;
+    let open = |target| Base::of_target(project, target, session);
+    let bases = project.targets.iter().map(open).collect::<Result<Vec<Base>, _>>()?;
+
+    let workdir = &project.configuration.workdir;
+    let mut packages: Vec<(&Target, Vec<Package<'_>>)> = Vec::new();
+    for target in &project.targets {
+        let mut locked = locked(&target.packages, workdir);
+        recognise(target, &mut locked, &stock)?;
+        packages.push((target, locked));
+    }
+    fetch_unknown(packages.iter_mut().flat_map(|(_, packages)| packages), session)?;
+
     build_sources(&mut sources, &workshop)?;
     let mut images = Vec::new();
     let mut reports = Vec::new();
     for ((target, packages), base) in packages.into_iter().zip(bases) {
-        let base = base?;
         let packages = with_wheels(packages, sources.wheels(target), workdir);
         let mut plan = ImagePlan::new(project, target, packages, Some(&base), &stock)?;
         let (image, report) = workshop.image(&mut plan, &base)?;
