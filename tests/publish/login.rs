@@ -1,6 +1,10 @@
 //! Dry runs without a login, and programs that print tokens: when they run, and what is said of them.
 
-use pixi_oci_test_registry::docker::{PASSWORD, USER};
+use pixi_oci_test_registry::{
+    Profile, Registry,
+    docker::{PASSWORD, USER},
+    sample,
+};
 use serde_json::Value;
 
 use super::*;
@@ -76,5 +80,55 @@ fn a_program_that_gives_no_token() {
         let outcome = run(&sandbox, &registry, &["--publish"], &[]).refused(1, &["BLOCKER(empty-token)", words]);
         assert!(!outcome.stderr.contains("canary"), "{}", outcome.stderr);
         run(&sandbox, &registry, &["--login"], &[]).refused(1, &["BLOCKER(empty-token)", words]);
+    }
+}
+
+/// Everybody may read it: what it has is asked, and that publishing needs a login is said.
+#[test]
+fn a_registry_that_everybody_may_read() {
+    let registry = Registry::start(Profile::ghcr_public());
+    registry.put_image("app", &sample::image(1, 1), &["0.9.0"]);
+    let sandbox = sandbox();
+    let run = |more: &[&str], variables: &[(&str, &str)]| {
+        let mut command = sandbox.pixi_oci(&[&["publish", "ws", "--to", &registry.reference("app")], more].concat());
+        Outcome::of(command.env("VERSION", "1.0.0").env("REGISTRY_USER", USER).envs(variables.iter().copied()))
+    };
+    let words = format!("no login for {} (BLOCKER(empty-token) with --publish); set REGISTRY_TOKEN", registry.address);
+    let outcome = run(&[], &[]).success();
+    assert!(outcome.stderr.contains(&words) && !outcome.stderr.contains("not checked"), "{}", outcome.stderr);
+    let planned = sandbox.run(&["plan", "ws", "--to", &registry.reference("app")]).success();
+    assert!(planned.stderr.contains(&words), "{}", planned.stderr);
+    run(&["--publish"], &[]).refused(1, &["BLOCKER(empty-token)"]);
+    let outcome = run(&[], &[("REGISTRY_TOKEN", PASSWORD)]).success();
+    assert!(!outcome.stderr.contains("no login"), "{}", outcome.stderr);
+    // One that is open to everybody needs none.
+    let open = Registry::start(Profile::plain());
+    let outcome = publish(&sandbox, "1.0.0", &["--to", &open.reference("app")]).success();
+    assert!(!outcome.stderr.contains("no login"), "{}", outcome.stderr);
+}
+
+/// The token is for the first registry; how to log in at the second is said with its name.
+#[test]
+fn a_second_registry_without_a_login() {
+    let first = Registry::start(Profile::plain());
+    let second = Registry::start(Profile::ghcr_public());
+    second.put_image("app", &sample::image(1, 1), &["0.9.0"]);
+    let Some(private) = Docker::start(Mode::Htpasswd) else { return };
+    let sandbox = sandbox();
+    for (address, to) in [(&second.address, second.reference("app")), (&private.address, private.reference("app"))] {
+        let name = address.replace(['.', ':'], "_");
+        let words = format!(
+            "REGISTRY_TOKEN and the token command are for {}; set REGISTRY_USER_{name} and REGISTRY_TOKEN_{name}",
+            first.address
+        );
+        let run = |more: &[&str]| {
+            let arguments = ["publish", "ws", "--to", &first.reference("app"), "--to", &to];
+            let mut command = sandbox.pixi_oci(&[&arguments, more].concat());
+            Outcome::of(command.env("VERSION", "1.0.0").env("REGISTRY_TOKEN", PASSWORD).env("REGISTRY_USER", USER))
+        };
+        let outcome = run(&[]).success();
+        let blocker = format!("no login for {address} (BLOCKER(empty-token) with --publish); {words}");
+        assert!(outcome.stderr.contains(&blocker), "{}", outcome.stderr);
+        run(&["--publish"]).refused(1, &["BLOCKER(empty-token)", &words]);
     }
 }

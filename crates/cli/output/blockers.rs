@@ -4,7 +4,10 @@ use crate::output::Output;
 
 /// Every name with what to do about it. Names are API: they stay, and docs/publishing.md has the same table.
 const HINTS: [(&str, &str); 18] = [
-    ("empty-token", "set REGISTRY_TOKEN, configure `token-command`, or log in with `podman login` or `docker login`"),
+    (
+        "empty-token",
+        "set REGISTRY_TOKEN (for the first registry; REGISTRY_TOKEN_<HOST> for others), configure `token-command`, or log in with `podman login` or `docker login`",
+    ),
     ("registry-down", "check the host name, the network and the proxy; nothing was published, so try again later"),
     ("not-a-registry", "check the host name; a web page answers where a registry should"),
     ("auth-denied", "check the user, and that the token may write packages to this repository"),

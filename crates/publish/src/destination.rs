@@ -6,7 +6,7 @@ use oci_read::document::Document;
 use pixi_oci_pipeline::RELEASE;
 use pixi_oci_project::Session;
 use pixi_oci_registry::{
-    Access, CredentialSources, Credentials, Error, ErrorKind, Registry, Repository, push::PushPlan,
+    Access, CredentialSources, Credentials, Error, ErrorKind, Registry, Repository, push::PushPlan, variable_suffix,
 };
 
 use crate::{
@@ -91,8 +91,9 @@ pub fn open(
     for target in &request.settings.targets {
         let repository = &target.repository;
         let mut is_anonymous = false;
+        let sources = credentials(request, repository, session);
         let opened = session.run(async {
-            let credentials = credentials(request, repository, session).find(repository).await?;
+            let credentials = sources.find(repository).await?;
             is_anonymous = credentials == Credentials::Anonymous;
             let registry = connect_as(credentials, request, repository, session).await?;
             join::check(legs, &registry, repository).await?;
@@ -103,11 +104,40 @@ pub fn open(
             }
             Ok(Connection { known, registry })
         })?;
+        let others = others_login(request, repository);
+        let opened = opened.map_err(|error: Error| match &others {
+            Some(variables) if error.kind() == ErrorKind::EmptyToken => error.with_hint(variables),
+            _ => error,
+        });
         let is_denied = opened.as_ref().is_err_and(|error: &Error| error.kind() == ErrorKind::AuthDenied);
         let needs_login = request.dry_run && is_anonymous && is_denied;
+        // Many registries let everybody read.
+        let is_readable = match &opened {
+            Ok(open) if request.dry_run => session.run(open.registry.wants_login())?,
+            _ => false,
+        };
+        let has_program = others.is_none() && request.settings.token_command.is_some();
+        if (is_readable && !has_program) || (needs_login && others.is_some()) {
+            let how =
+                others.as_deref().unwrap_or("set REGISTRY_TOKEN, or log in with `podman login` or `docker login`");
+            let host = repository.host();
+            session.warn(format!("no login for {host} (BLOCKER(empty-token) with --publish); {how}"));
+        }
         destinations.push(Destination { target: target.clone(), state: opened, needs_login, plan: None });
     }
     Ok(destinations)
+}
+
+/// How to log in at a registry that the token of the first one is not for.
+fn others_login(request: &PublishRequest, repository: &Repository) -> Option<String> {
+    let first = &request.settings.targets.first()?.repository;
+    if first.host() == repository.host() {
+        return None;
+    }
+    let (first, name) = (first.host(), variable_suffix(repository.host()));
+    Some(format!(
+        "REGISTRY_TOKEN and the token command are for {first}; set REGISTRY_USER_{name} and REGISTRY_TOKEN_{name}"
+    ))
 }
 
 /// A connection to a repository that answers.
@@ -137,7 +167,7 @@ pub fn credentials(request: &PublishRequest, repository: &Repository, session: &
     // writes the manifest.
     let runs = (!request.dry_run || request.login) && request.facts.unmerged().is_none();
     sources.token_command = settings.token_command.clone().filter(|_| runs);
-    if settings.targets.first().is_some_and(|first| first.repository.host() != repository.host()) {
+    if others_login(request, repository).is_some() {
         sources.token = None;
         sources.token_command = None;
     }

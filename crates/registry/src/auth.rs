@@ -142,6 +142,11 @@ impl Auth {
         Ok(())
     }
 
+    /// Whether it has said that it wants to know who asks, and we have nothing to say.
+    pub(crate) async fn is_unknown(&self) -> bool {
+        self.credentials == Credentials::Anonymous && self.state.lock().await.challenge.is_some()
+    }
+
     pub(crate) fn denied(&self, client: &Client, what: &str, response: &str) -> Error {
         let hint = match &self.credentials {
             Credentials::Anonymous => {

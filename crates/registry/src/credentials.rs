@@ -86,6 +86,12 @@ pub struct HostCredentials {
     pub source_name: String,
 }
 
+/// The end of the variables with a registry's own login, `REGISTRY_USER_<HOST>` and `REGISTRY_TOKEN_<HOST>`: the host in capitals
+/// and `_` for everything else.
+pub fn variable_suffix(host: &str) -> String {
+    host.replace(|c: char| !c.is_ascii_alphanumeric(), "_").to_uppercase()
+}
+
 impl CredentialSources {
     /// Without what is meant for the registry that is published to: a base image may be at another one.
     pub fn for_reading(&self) -> Self {

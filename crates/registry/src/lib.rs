@@ -32,7 +32,7 @@ mod retry;
 mod testing;
 
 pub use client::{Mount, Put, Registry, Sink, Upload, UploadSource, is_referrers_tag, named};
-pub use credentials::{CredentialSources, Credentials, HostCredentials, Secret};
+pub use credentials::{CredentialSources, Credentials, HostCredentials, Secret, variable_suffix};
 pub use error::{Error, ErrorKind};
 pub use event::{Arrival, Event, Events, no_events};
 pub use options::{Access, RegistryAccess, RegistryOptions};

@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
 };
 
-use pixi_oci_registry::{CredentialSources, HostCredentials, RegistryAccess, RegistryOptions, Secret};
+use pixi_oci_registry::{CredentialSources, HostCredentials, RegistryAccess, RegistryOptions, Secret, variable_suffix};
 use pixi_oci_workspace::RegistryLogin;
 
 use crate::{channels, error::CliError};
@@ -32,8 +32,7 @@ pub fn access() -> RegistryAccess {
     }
 }
 
-/// The logins of single registries: `REGISTRY_USER_<HOST>` and `REGISTRY_TOKEN_<HOST>`, the host in capitals and `_` for
-/// everything else, over what `[tool.pixi-oci.registries]` says.
+/// The logins of single registries: `REGISTRY_USER_<HOST>` and `REGISTRY_TOKEN_<HOST>`, over what `[tool.pixi-oci.registries]` says.
 ///
 /// # Errors
 /// A variable that means two registries.
@@ -41,13 +40,12 @@ pub fn logins(
     hosts: &BTreeSet<String>,
     configured: &BTreeMap<String, RegistryLogin>,
 ) -> Result<Vec<HostCredentials>, CliError> {
-    let capitals = |host: &str| host.replace(|c: char| !c.is_ascii_alphanumeric(), "_").to_uppercase();
     let mut logins = Vec::new();
     for host in hosts {
         let own = configured.get(host);
-        let name = capitals(host);
+        let name = variable_suffix(host);
         let (mut source_name, mut token) = (format!("REGISTRY_TOKEN_{name}"), text(&format!("REGISTRY_TOKEN_{name}")));
-        if token.is_some() && hosts.iter().any(|other| other != host && capitals(other) == name) {
+        if token.is_some() && hosts.iter().any(|other| other != host && variable_suffix(other) == name) {
             return Err(CliError::Usage(format!(
                 "{source_name} means two registries; give them in [tool.pixi-oci.registries]"
             )));

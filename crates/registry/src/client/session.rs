@@ -84,6 +84,11 @@ impl Registry {
         contact.await.map(drop)
     }
 
+    /// Whether publishing would need credentials, and there are none: many registries let everybody read.
+    pub async fn wants_login(&self) -> bool {
+        self.auth.is_unknown().await
+    }
+
     async fn contact(&self) -> Result<(), Failure> {
         let schemes = self.client.http.schemes();
         let first = self.knock(schemes[0]).await;

@@ -6,6 +6,8 @@
 pub struct Profile {
     pub name: &'static str,
     pub auth: Auth,
+    /// Tokens for reading are given without a login.
+    pub public: bool,
     pub location: Location,
     pub patch: Patch,
     pub resume: Resume,

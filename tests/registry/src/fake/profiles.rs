@@ -13,6 +13,7 @@ impl Profile {
         Self {
             name: "plain",
             auth: Auth::Open,
+            public: false,
             location: Location::Absolute,
             patch: Patch::Checked,
             resume: Resume::Works,
@@ -87,6 +88,11 @@ impl Profile {
             deletes: false,
             ..Self::plain()
         }
+    }
+
+    /// Everybody may read, as with most images there.
+    pub fn ghcr_public() -> Self {
+        Self { name: "ghcr, public", public: true, ..Self::ghcr() }
     }
 
     pub fn docker_hub() -> Self {
