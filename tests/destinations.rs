@@ -89,6 +89,16 @@ fn skopeo_accepts_everything() {
         let raw = skopeo(&["inspect", "--raw", source]).stdout;
         assert_eq!(skopeo(&["inspect", "--raw", &all]).stdout, raw, "{source}");
     }
+    // Images of one architecture each under names of their own, as the stages of docs/nix.md are.
+    for arch in ["amd64", "arm64"] {
+        let (staged, copied) = (format!("oci:stages:{arch}"), format!("oci:copied:{arch}"));
+        sandbox.run(&["build", "ws", "--arch", arch, "-o", &staged]).success();
+        skopeo(&["copy", "--all", &staged, &copied]);
+    }
+    for arch in ["amd64", "arm64"] {
+        let raw = |layout: &str| skopeo(&["inspect", "--raw", &format!("oci:{layout}:{arch}")]).stdout;
+        assert!(raw("stages") == raw("copied") && raw("stages").contains(arch), "{arch}");
+    }
     // A docker archive has its own form of the manifest; the layers' tars are the same.
     skopeo(&["copy", "docker-archive:docker.tar", "oci:from-docker:x"]);
     let diff_ids = |source: &str| {

@@ -9,6 +9,7 @@ mod interrupted;
 mod legs;
 mod login;
 mod mounts;
+mod plain;
 mod plan;
 mod proxies;
 mod prune;

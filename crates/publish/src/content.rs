@@ -60,6 +60,7 @@ pub fn content<'a>(
                 staged.trim()?;
                 (stored_images(&staged), staged.report().clone(), Some(staged))
             };
+            let stored = as_wanted(request, stored)?;
             if request.source == PublishSource::Leg && stored.images.len() != 1 {
                 return Err(PublishError::LegOfMany);
             }
@@ -72,7 +73,7 @@ pub fn content<'a>(
             let Ok(BaseRef::OciLayout { dir, image }) = BaseRef::parse(text) else {
                 return Err(PublishError::NoLayout { text: text.chars().take(300).collect() });
             };
-            let content = of_stored(read_stored(&dir, &image)?, false);
+            let content = of_stored(as_wanted(request, read_stored(&dir, &image)?)?, false);
             require(&request.settings, &content.architectures.iter().map(|(a, _)| *a).collect())?;
             Ok(content)
         }
@@ -80,6 +81,19 @@ pub fn content<'a>(
             require(&request.settings, &legs.iter().map(|leg| leg.platform.architecture).collect())?;
             Ok(of_legs(legs)?)
         }
+    }
+}
+
+/// Without an index the image itself is what has the tags.
+fn as_wanted(request: &PublishRequest, stored: StoredImages) -> Result<StoredImages, PublishError> {
+    if !stored.is_index() {
+        return Ok(stored);
+    }
+    let platforms = stored.images.iter().filter_map(|image| image.platform.as_ref());
+    request.check_index(&platforms.map(|platform| platform.architecture).collect::<Vec<_>>())?;
+    match &stored.images[..] {
+        [only] if !request.settings.index => Ok(StoredImages { root: only.image.manifest.clone(), ..stored }),
+        _ => Ok(stored),
     }
 }
 

@@ -102,6 +102,10 @@ pub enum PublishError {
     SifLeg,
     #[error("--leg-file is for the image of one architecture; choose it with --arch")]
     LegOfMany,
+    #[error(
+        "`index = false` publishes the image of one architecture, and {found}; choose one with --arch, or leave out `index`"
+    )]
+    NoIndex { found: String },
 }
 
 impl PublishError {

@@ -34,9 +34,9 @@ pub struct Preflight<'a> {
 /// What would be published, as far as it is known.
 pub struct Wanted<'a> {
     pub blobs: &'a [Descriptor],
-    /// Its images and, if they are known, the digests of their manifests.
+    /// The images of its index and, if they are known, the digests of their manifests.
     pub images: &'a [(Architecture, Option<Digest>)],
-    /// The digest of the image index.
+    /// The digest of the image index, or of the image where there is no index.
     pub index: Option<Digest>,
 }
 

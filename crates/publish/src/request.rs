@@ -11,7 +11,7 @@ use crate::{
     error::PublishError,
     leg::Legs,
     request::{settings::Settings, target::TargetForm},
-    tags::{TagPlan, TagPlanInput, TagsThere, Version, tag_plan},
+    tags::{TagPlan, TagPlanInput, TagTarget, TagsThere, Version, tag_plan},
 };
 
 /// What to publish, and where.
@@ -74,7 +74,35 @@ impl PublishRequest {
             explicit: &self.tags,
             existing: &known.tags,
             versions: &known.versions,
-            architectures,
+            // An image that has the tags itself needs none of its own.
+            architectures: if self.settings.index { architectures } else { &[] },
+        }
+    }
+
+    /// Whether the images can be published as the settings want them: without an index there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError::NoIndex`].
+    pub(crate) fn check_index(&self, architectures: &[Architecture]) -> Result<(), PublishError> {
+        let is_joined = matches!(self.source, PublishSource::Leg | PublishSource::Legs(_));
+        if self.settings.index || (architectures.len() == 1 && !is_joined) {
+            return Ok(());
+        }
+        let names: Vec<&str> = architectures.iter().map(|architecture| architecture.as_str()).collect();
+        let found = if is_joined {
+            "images of several jobs are joined by an index".to_owned()
+        } else {
+            format!("there are {}: {}", names.len(), names.join(", "))
+        };
+        Err(PublishError::NoIndex { found })
+    }
+
+    /// What a tag of the index is on.
+    pub(crate) fn root(&self, architectures: &[Architecture]) -> TagTarget {
+        match architectures {
+            [only] if !self.settings.index => TagTarget::Image(*only),
+            _ => TagTarget::Index,
         }
     }
 }

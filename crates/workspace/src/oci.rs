@@ -34,6 +34,8 @@ pub struct OciConfig {
     /// What the tags of SIFs begin with, which people push into the repository of their images.
     #[serde(deserialize_with = "values::tag_prefix")]
     pub sif_tag_prefix: Option<String>,
+    /// Whether what is published is an image index; else it is the image of the one architecture.
+    pub index: Option<bool>,
     /// `scratch`, a registry reference, `oci:DIR`, …
     pub base: Option<String>,
     /// glibc of the base image, `MAJOR.MINOR`, instead of the one that is found in it.
@@ -135,6 +137,7 @@ impl OciConfig {
             repositories: self.repositories.or(below.repositories),
             tags: self.tags.or(below.tags),
             sif_tag_prefix: self.sif_tag_prefix.or(below.sif_tag_prefix),
+            index: self.index.or(below.index),
             version_scheme: self.version_scheme.or(below.version_scheme),
             source: self.source.or(below.source),
             url: self.url.or(below.url),

@@ -47,9 +47,13 @@ pub fn refusal(
     // Who cannot be asked now is asked again when the image is there.
     let Ok(Some(present)) = session.run(open.registry.head_manifest(&taken.tag))? else { return Ok(None) };
     let refuse = |wanted: String| Ok(Some(Error::tag_exists(format!("{to}:{}", taken.tag), present.digest, wanted)));
+    let target = match taken.target {
+        TagTarget::Index => request.root(&project.targets.iter().map(|target| target.architecture).collect::<Vec<_>>()),
+        target => target,
+    };
     // A machine that has built it needs to read nothing.
     let here = previewed(project, None, base, session)?;
-    if let Some(digest) = here.and_then(|preview| digest(&preview, taken.target)) {
+    if let Some(digest) = here.and_then(|preview| digest(&preview, target)) {
         return if digest == present.digest { Ok(None) } else { refuse(digest.to_string()) };
     }
     let published = read_only(repository(request, to, vec![present.digest.to_string()], session), session);
@@ -58,14 +62,14 @@ pub fn refusal(
     if previous.is_partial || previous.layers.is_empty() {
         return Ok(None);
     }
-    if let Some(wanted) = other_packages(project, taken.target, previous) {
+    if let Some(wanted) = other_packages(project, target, previous) {
         return refuse(wanted);
     }
     let Some(preview) = previewed(project, Some(&image), base, session)? else { return Ok(None) };
-    if let Some(wanted) = other_layer(&preview, taken.target, previous) {
+    if let Some(wanted) = other_layer(&preview, target, previous) {
         return refuse(wanted);
     }
-    match digest(&preview, taken.target).filter(|digest| *digest != present.digest) {
+    match digest(&preview, target).filter(|digest| *digest != present.digest) {
         Some(digest) => refuse(digest.to_string()),
         None => Ok(None),
     }

@@ -29,6 +29,8 @@ pub struct Settings {
     pub templates: Vec<TagTemplate>,
     /// How versions are written.
     pub scheme: VersionScheme,
+    /// Whether the tags name an image index; else they name the one image.
+    pub index: bool,
     /// What every configured tag ends with.
     pub suffix: String,
     /// The configured token command.
@@ -107,6 +109,7 @@ impl Settings {
             sif_tag_prefix: sif_tag_prefix(oci).to_owned(),
             templates: templates(oci)?,
             scheme: scheme(oci),
+            index: oci.index.unwrap_or(true),
             suffix: String::new(),
             token_command: oci.token_command.clone(),
             unpinned_base: None,

@@ -38,11 +38,14 @@ fn default_branch(input: &TagPlanInput<'_>) -> Vec<String> {
     let of_branch = |template: &TagTemplate, name: &str| {
         template.clone().with_suffix(input.suffix).expand(&Version::Branch(name.to_owned()), None)
     };
-    let named = input.templates.iter().filter_map(|template| of_branch(template, template.branch()?));
+    let all = |template: &TagTemplate| -> Vec<String> {
+        template.branches().iter().filter_map(|branch| of_branch(template, branch)).collect()
+    };
+    let named = input.templates.iter().flat_map(all);
     let open = input
         .templates
         .iter()
-        .filter(|template| template.kind() == TemplateKind::Branch && template.branch().is_none());
+        .filter(|template| template.kind() == TemplateKind::Branch && template.branches().is_empty());
     let usual = open.flat_map(|template| DEFAULT_BRANCHES.map(|name| of_branch(template, name))).flatten();
     named.chain(usual).collect()
 }

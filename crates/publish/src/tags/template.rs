@@ -6,11 +6,13 @@ use pixi_oci_layer::Digest;
 
 use pixi_oci_project::version::{Release, Version, VersionScheme};
 
-/// A configured tag: `TEXT`, or `TEXT@BRANCH` for pushes of one branch.
+/// A configured tag: `TEXT`, or `TEXT@BRANCH,…` for pushes of branches, and of releases where one of them is `{release}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TagTemplate {
     parts: Vec<Part>,
-    branch: Option<String>,
+    branches: Vec<String>,
+    /// Whether releases have it, too, though it names branches.
+    of_releases: bool,
     text: String,
 }
 
@@ -47,7 +49,7 @@ pub(super) enum TemplateKind {
     Newest,
     /// It contains the commit.
     Sha,
-    /// It belongs to a branch: it contains its name, or is `TEXT@BRANCH`.
+    /// It belongs to branches: it contains their name, or is `TEXT@BRANCH`.
     Branch,
 }
 
@@ -59,11 +61,15 @@ impl TagTemplate {
     /// Unknown placeholders, and what cannot become a tag (OCI distribution-spec: `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}`).
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
         let bad = |reason: String| TemplateError { text: text.chars().take(200).collect(), reason };
-        let (body, branch) = match text.split_once('@') {
-            Some((_, "")) => return Err(bad("names no branch after `@`".into())),
-            Some((body, branch)) => (body, Some(branch.to_owned())),
-            None => (text, None),
-        };
+        let (body, events) = text.split_once('@').unzip();
+        let body = body.unwrap_or(text);
+        let mut branches: Vec<String> = events.iter().flat_map(|events| events.split(',')).map(str::to_owned).collect();
+        let all = branches.len();
+        branches.retain(|event| event != "{release}");
+        let of_releases = branches.len() < all;
+        if events.is_some() && (branches.is_empty() || branches.iter().any(String::is_empty)) {
+            return Err(bad("names no branch after `@`".into()));
+        }
         let mut parts = Vec::new();
         let mut rest = body;
         while let Some((before, after)) = rest.split_once('{') {
@@ -85,7 +91,7 @@ impl TagTemplate {
         }
         parts.push(Part::Text(rest.to_owned()));
         parts.retain(|part| *part != Part::Text(String::new()));
-        let template = Self { parts, branch, text: text.to_owned() };
+        let template = Self { parts, branches, of_releases, text: text.to_owned() };
         // With every placeholder as the shortest thing that it may become.
         let probe: String = template
             .parts
@@ -104,8 +110,11 @@ impl TagTemplate {
         if fixed {
             return Err(bad("is one release's tag; write {version}, {major}.{minor} or {major}".into()));
         }
-        if template.branch.is_some() && template.has(Placeholder::Version) {
+        if !template.branches.is_empty() && template.has(Placeholder::Version) {
             return Err(bad("is for a branch, which has no version".into()));
+        }
+        if of_releases && template.has(Placeholder::Branch) {
+            return Err(bad("is for releases, too, which have no branch".into()));
         }
         Ok(template)
     }
@@ -116,7 +125,7 @@ impl TagTemplate {
     }
 
     pub(super) fn kind(&self) -> TemplateKind {
-        if self.branch.is_some() || self.has(Placeholder::Branch) {
+        if !self.branches.is_empty() || self.has(Placeholder::Branch) {
             TemplateKind::Branch
         } else if self.has(Placeholder::Sha) {
             TemplateKind::Sha
@@ -141,9 +150,14 @@ impl TagTemplate {
         missing.find(|(_, (part, _))| self.has(*part)).map(|(_, (_, name))| name)
     }
 
-    /// The branch that it is for, of `TEXT@BRANCH`.
-    pub(super) fn branch(&self) -> Option<&str> {
-        self.branch.as_deref()
+    /// The branches that it is for, of `TEXT@BRANCH,…`.
+    pub(super) fn branches(&self) -> &[String] {
+        &self.branches
+    }
+
+    /// Whether the newest release has it, too.
+    pub(super) fn is_of_releases(&self) -> bool {
+        self.of_releases
     }
 
     fn has(&self, wanted: Placeholder) -> bool {

@@ -108,8 +108,13 @@ fn configured(input: &TagPlanInput<'_>, left_out: &mut Vec<(String, &'static str
             TemplateKind::Version => (0, OfRelease::Version),
             TemplateKind::Sha => (1, OfRelease::Never),
             TemplateKind::Newest if is_release => (5 - template.numbers(), OfRelease::Newest(template.numbers())),
+            TemplateKind::Branch if is_release && template.is_of_releases() => {
+                (5 - template.numbers(), OfRelease::Newest(template.numbers()))
+            }
             // `latest@main` says in so many words what it wants.
-            TemplateKind::Branch if template.branch().is_some() && on_branch(template, version) => (6, OfRelease::Own),
+            TemplateKind::Branch if !template.branches().is_empty() && on_branch(template, version) => {
+                (6, OfRelease::Own)
+            }
             TemplateKind::Branch if on_branch(template, version) => (6, OfRelease::Never),
             TemplateKind::Newest | TemplateKind::Branch => continue,
         };
@@ -128,7 +133,8 @@ fn configured(input: &TagPlanInput<'_>, left_out: &mut Vec<(String, &'static str
 }
 
 fn on_branch(template: &TagTemplate, version: &Version) -> bool {
-    matches!(version, Version::Branch(name) if template.branch().is_none_or(|branch| branch == name))
+    let branches = template.branches();
+    matches!(version, Version::Branch(name) if branches.is_empty() || branches.contains(name))
 }
 
 /// Where nobody else knows the version, a release's tag on the command line says it; beside it, aliases of it.
@@ -153,7 +159,7 @@ fn explicit_one(input: &TagPlanInput<'_>, tag: &str) -> Result<WantedTag, TagErr
     let wanted = |rule, of_release| Ok(WantedTag { tag: tag.to_owned(), rule, of_release });
     if is_latest(tag, input.suffix) {
         let configured = input.version.is_some_and(|version| {
-            let branch = input.templates.iter().filter(|template| template.branch().is_some());
+            let branch = input.templates.iter().filter(|template| !template.branches().is_empty());
             let mut same = branch.filter(|template| template.expand(version, input.sha).as_deref() == Some(tag));
             same.any(|template| on_branch(template, version))
         });

@@ -71,6 +71,21 @@ fn a_branch_moves_latest_only_if_configured() {
 }
 
 #[test]
+fn one_entry_is_for_releases_and_branches() {
+    let configured = ["{version}", "latest@{release},main,stable"];
+    assert_eq!(tags("1.2.3", &configured, &[], &[]), "!1.2.3-amd64 !1.2.3-arm64 !1.2.3 latest");
+    for branch in ["branch main", "branch stable"] {
+        assert_eq!(tags(branch, &configured, &[], &[]), "~latest-amd64 ~latest-arm64 latest");
+        assert_eq!(tags(branch, &configured, &["latest"], &[]), "~latest-amd64 ~latest-arm64 latest");
+    }
+    assert_eq!(tags("1.3.0-rc1", &configured, &[], &[]), "~1.3.0-rc1-amd64 ~1.3.0-rc1-arm64 1.3.0-rc1");
+    assert!(matches!(plan("branch x", &configured, &[], &[]), Err(TagError::NoTag { .. })));
+    // An older release does not get it, as it does not get `latest`.
+    assert_eq!(tags("1.2.3", &configured, &[], &["2.0.0", "latest"]), "!1.2.3-amd64 !1.2.3-arm64 !1.2.3");
+    assert_eq!(tags("1.2.3", &["{major}@{release},main"], &[], &[]), "~1-amd64 ~1-arm64 1");
+}
+
+#[test]
 fn an_older_release_moves_nothing() {
     let existing = ["2.0.0", "1.3.0", "1.2.9", "9.9.9-rc1", "10.0.0-amd64", "v11.0.0", "latest"];
     let plan = plan("1.2.3", &ALL, &[], &existing).unwrap();
