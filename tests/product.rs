@@ -89,6 +89,7 @@ fn a_product_has_what_it_says() {
         "pkg-cache/linux-64/pkgs/tool-1.0-h1234567_0.lock",
         "bin/linux-64/pixi-oci",
         "envs.sh",
+        "helpers/check.sh",
         "SHA256SUMS",
     ] {
         assert!(product.join(path).exists(), "{path}");
@@ -344,6 +345,30 @@ fn a_product_is_made_and_verified_in_one_command() {
     sandbox.run(&["product", "ws", SMALL]).success();
     assert_eq!(digest(), first);
     sandbox.run(&["product", "ws", SMALL, "--", "true"]).refused(2, &["--verify"]);
+}
+
+/// Each of these made a product once that `verify product` refused.
+#[test]
+fn what_verify_would_refuse_is_refused_when_it_is_made() {
+    let sandbox = Sandbox::new();
+    small().platforms(&["linux-64"]).oci("include = [\"deep\"]").write(&sandbox.path("ws"));
+    let deep = |levels: usize| {
+        let _ = fs::remove_dir_all(sandbox.path("ws/deep"));
+        let directory = sandbox.path("ws/deep").join(vec!["d"; levels - 3].join("/"));
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join("file"), "x").unwrap();
+    };
+    let make = || sandbox.run(&["product", "ws", "--workdir", "out", SMALL]);
+    deep(257);
+    make().refused(1, &["a product cannot have demo/deep/d", "nest deeper than 256"]);
+    assert!(!sandbox.path("out/product").exists());
+    deep(256);
+    // Of the resources everything is left out by its name.
+    fs::create_dir_all(sandbox.path("out/resources")).unwrap();
+    fs::write(sandbox.path("out/resources/.env"), "x").unwrap();
+    make().success();
+    assert!(!sandbox.path("out/product/res").exists());
+    sandbox.run(&["verify", "product", "out/product"]).success();
 }
 
 #[test]

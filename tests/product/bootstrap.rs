@@ -52,6 +52,36 @@ fn bootstrapping_works_from_anywhere_again_and_again() {
 }
 
 #[test]
+fn the_steps_can_be_done_one_at_a_time() {
+    let sandbox = Sandbox::new();
+    small().write(&sandbox.path("ws"));
+    let product = product(&sandbox, "out", &["--arch", if cfg!(target_arch = "x86_64") { "amd64" } else { "arm64" }]);
+    for (number, shell) in shells().iter().enumerate() {
+        let to = format!("steps-{number}");
+        let step = |name: &str, more: &[&str]| {
+            let mut command = sandbox.program(shell[0]);
+            let script = product.join("helpers").join(name);
+            Outcome::of(command.args(&shell[1..]).arg(script).args(["--to", &to]).args(more))
+        };
+        step("install.sh", &["--no-pixi"]).refused(1, &["helpers/copy-project.sh first"]);
+        assert!(step("check.sh", &[]).success().stdout.contains("every file is there and unchanged"));
+        step("copy-project.sh", &[]).success();
+        assert!(sandbox.path(&to).join("demo/pixi.toml").exists() && !sandbox.path(&to).join("demo/.pixi").exists());
+        step("install.sh", &["--no-pixi"]).success();
+        let whole = format!("whole-{number}");
+        bootstrap(&sandbox, &["/bin/sh"], &product, &["--no-pixi", "--to", &whole]).success();
+        let names = |root: &str| everything(&sandbox.path(root)).into_keys().collect::<Vec<_>>();
+        assert_eq!(names(&to), names(&whole));
+        step("copy-packages.sh", &[]).success();
+        assert!(sandbox.path(&to).join("envs.sh").exists() && sandbox.path(&to).join("pkg-cache").is_dir());
+    }
+    fs::write(product.join("demo/pixi.toml"), "changed").unwrap();
+    let check = product.join("helpers/check.sh");
+    Outcome::of(sandbox.program("/bin/sh").arg(check)).refused(1, &["damaged, missing or changed"]);
+    bootstrap(&sandbox, &["/bin/sh"], &product, &["--step", "all"]).refused(1, &["there is no step all"]);
+}
+
+#[test]
 fn a_product_that_was_changed_is_refused() {
     let sandbox = Sandbox::new();
     small().write(&sandbox.path("ws"));

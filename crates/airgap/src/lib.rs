@@ -13,8 +13,8 @@ use std::{
     path::Path,
 };
 
-use pixi_oci_layer::Digest;
-use pixi_oci_product::{FORMAT, MANIFEST, Product, ScriptInput, Staging, write_cache, write_scripts};
+pub use pixi_oci_layer::Digest;
+use pixi_oci_product::{FORMAT, Product, Staging, write_cache};
 
 pub use self::request::{ProductReport, ProductReportEnvironment, ProductRequest, ProductRequestError};
 pub use self::{
@@ -22,7 +22,7 @@ pub use self::{
     install::{InstallRequest, install_product},
 };
 use self::{
-    project::{Files, place},
+    project::Files,
     write::{Written, write_environment},
 };
 use pixi_oci_pipeline::{Package, SourceWheel, fetch_unknown, find_archives, locked, with_wheels};
@@ -113,6 +113,7 @@ pub fn product(projects: Vec<Project>, request: &ProductRequest, session: &Sessi
         format: FORMAT,
         pixi_oci: request.version.clone(),
         pixi: programs.pixi,
+        image: request.image,
         name: name.clone(),
         workspace_manifest: workspace.manifest_file_name(),
         lock_file_digest,
@@ -123,11 +124,7 @@ pub fn product(projects: Vec<Project>, request: &ProductRequest, session: &Sessi
         resources,
         programs: programs.files,
     };
-    let names: Vec<String> = environments.iter().map(|e| e.project.configuration.environment.clone()).collect();
-    let input = ScriptInput { name: &name, workspace_manifest: &workspace.manifest_file_name(), environments: &names };
-    write_scripts(&product, &input)?;
-    product.bytes(&place(MANIFEST)?, false, &manifest.to_bytes())?;
-    let digest = product.finish()?;
+    let digest = product.finish(&manifest)?;
     session.check()?;
     project.copy(staging.scratch())?;
     let path = staging.replace()?;
@@ -142,6 +139,7 @@ pub fn product(projects: Vec<Project>, request: &ProductRequest, session: &Sessi
         name,
         lock_file_digest,
         pixi: manifest.pixi,
+        image: manifest.image,
         environments: manifest.environments.iter().map(ProductReportEnvironment::of).collect(),
         executed,
         warnings: written.warnings,

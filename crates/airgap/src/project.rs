@@ -99,7 +99,11 @@ impl Files<'_> {
             let root = said.map_or_else(|| self.workdir.join("resources"), Path::to_path_buf);
             warnings.push(format!("{}: {path} is left out: its name means {what}", root.display()));
         }
-        write_tree(product, &resources.tree)
+        // All of them may be left out.
+        match resources.tree.iter().all(|(_, node)| matches!(node, Node::Directory { .. })) {
+            true => Ok(Vec::new()),
+            false => write_tree(product, &resources.tree),
+        }
     }
 
     fn chosen_resources(&self, said: Option<&Path>) -> Result<Option<Application>, Error> {

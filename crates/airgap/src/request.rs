@@ -21,6 +21,8 @@ pub struct ProductRequest {
     pub installers: Vec<(String, PathBuf)>,
     /// The version of this program.
     pub version: String,
+    /// The image that the workspace was taken out of.
+    pub image: Option<Digest>,
 }
 
 /// What came of it.
@@ -36,6 +38,9 @@ pub struct ProductReport {
     pub lock_file_digest: Digest,
     /// The version of pixi in it, if one is.
     pub pixi: Option<String>,
+    /// The image that the project was taken out of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<Digest>,
     /// By name, then platform.
     pub environments: Vec<ProductReportEnvironment>,
     /// Package code that was run by this run.

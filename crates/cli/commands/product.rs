@@ -10,7 +10,7 @@ use std::{
 };
 
 use clap::Args;
-use pixi_oci_airgap::{ProductReport, ProductRequest, product};
+use pixi_oci_airgap::{Digest, ProductReport, ProductRequest, product};
 use pixi_oci_plan::size;
 use pixi_oci_project::{Declared, Inputs, Project, Session};
 use pixi_oci_workspace::{Include, OciConfig};
@@ -106,6 +106,7 @@ pub fn run(mut args: ProductArgs, output: &Output) -> Result<ExitCode, CliError>
     if let Some(taken) = &taken {
         args.workspace = taken.workspace.clone().into();
     }
+    let image = taken.as_ref().and_then(|taken| taken.image);
     let selection = args.selection();
     let workspace = selection.open()?;
     let session = args.means.session(Some(&workspace), args.registry.access(), None)?;
@@ -115,7 +116,7 @@ pub fn run(mut args: ProductArgs, output: &Output) -> Result<ExitCode, CliError>
     let session = session.with_events(progress.listener());
     let result = projects(declared, &args.environments, &session)
         .map_err(pixi_oci_airgap::Error::from)
-        .and_then(|projects| product(projects, &args.request(workdir), &session));
+        .and_then(|projects| product(projects, &args.request(workdir, image), &session));
     session.report_damage();
     progress.finish();
     let report = result?;
@@ -161,7 +162,7 @@ impl ProductArgs {
         Ok(Inputs { sources: self.sources.inputs(), overrides, ..inputs })
     }
 
-    fn request(&self, workdir: PathBuf) -> ProductRequest {
+    fn request(&self, workdir: PathBuf, image: Option<Digest>) -> ProductRequest {
         ProductRequest {
             workdir,
             resources: self.resources.clone(),
@@ -169,6 +170,7 @@ impl ProductArgs {
             own_installer: own_platform().zip(env::current_exe().ok()).map(|(name, path)| (name.to_string(), path)),
             installers: self.installers.clone(),
             version: env!("CARGO_PKG_VERSION").into(),
+            image,
         }
     }
 }

@@ -22,6 +22,9 @@ pub struct ProductManifest {
     pub pixi_oci: String,
     /// The version of pixi that is in it, if one is.
     pub pixi: Option<String>,
+    /// The image that the project was taken out of, if it was one: the digest of its index, else of its manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<Digest>,
     /// The directory of the project.
     pub name: String,
     /// The workspace manifest's file name.

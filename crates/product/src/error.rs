@@ -13,6 +13,9 @@ pub enum Error {
     /// A name that cannot be a path in a product.
     #[error("{name:?} cannot be a file of the product")]
     Path { name: String, source: PathError },
+    /// What `verify product` would refuse.
+    #[error("a product cannot have {path}: {reason}")]
+    Refused { path: String, reason: String },
     #[error(
         "two environments want different files for {path}; make a product of each, or lock the same package for both"
     )]

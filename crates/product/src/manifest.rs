@@ -22,10 +22,12 @@ pub const WHEELS: &str = "wheels";
 pub const RESOURCES: &str = "res";
 /// The directory of programs, with one directory a platform.
 pub const BIN: &str = "bin";
+/// The directory of the bootstrap's single steps.
+pub const HELPERS: &str = "helpers";
 /// The one directory that is not part of the product: where it is installed unless somebody says otherwise.
 pub const INSTALLED: &str = "installed";
 /// Names at the top that a project cannot have.
-pub const RESERVED: [&str; 10] = [
+pub const RESERVED: [&str; 11] = [
     PKG_CACHE,
     RESOURCES,
     BIN,
@@ -33,6 +35,7 @@ pub const RESERVED: [&str; 10] = [
     MANIFEST,
     "envs.sh",
     "bootstrap-project.sh",
+    HELPERS,
     crate::FILES,
     crate::SHA256SUMS,
     crate::DIGEST,
@@ -52,10 +55,16 @@ pub fn read_manifest(directory: &Path) -> Result<ProductManifest, Error> {
         bytes => bytes.map_err(Error::io("read", &path))?,
     };
     let manifest = ProductManifest::parse(&bytes).map_err(|error| bad(error.to_string()))?;
+    match unusable(&manifest) {
+        Some(reason) => Err(bad(reason.into())),
+        None => Ok(manifest),
+    }
+}
+
+/// What a manifest may not say, in a product that is read as in one that is made.
+pub(crate) fn unusable(manifest: &ProductManifest) -> Option<&'static str> {
     // Both become paths.
     let is_path = |name: &str| name.is_empty() || name.starts_with('.') || name.contains(['/', '\0']);
-    if is_path(&manifest.name) || is_path(&manifest.workspace_manifest) {
-        return Err(bad("`name` or `workspaceManifest` is a path".into()));
-    }
-    Ok(manifest)
+    let is_bad = is_path(&manifest.name) || is_path(&manifest.workspace_manifest);
+    is_bad.then_some("`name` or `workspaceManifest` is a path")
 }

@@ -13,10 +13,13 @@ use std::{
 use pixi_oci_layer::{Digest, DigestWriter, FileTree, Node, PathError, TreePath};
 use pixi_oci_platform::{Links, open};
 
-use crate::Error;
+use crate::{Error, PKG_CACHE};
 
 /// The time of everything that no package has a time for: 1980-01-01, the first that every file system can hold.
 pub const CONSTANT_TIME: i64 = 315_532_800;
+
+/// Real trees have some ten levels.
+pub(crate) const MAX_DEPTH: usize = 256;
 
 /// A product that is being written to a directory.
 #[derive(Debug)]
@@ -186,15 +189,21 @@ impl Product {
         self.listed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Gives all directories the constant time. The last thing to do.
-    pub(crate) fn set_directory_times(&self) -> Result<(), Error> {
+    /// Gives all directories the constant time, of which only packages may have empty ones. The last thing to do.
+    pub(crate) fn finish_directories(&self) -> Result<(), Error> {
         let mut directories = vec![self.root.clone()];
         while let Some(directory) = directories.pop() {
+            let mut is_empty = !directory.starts_with(self.root.join(PKG_CACHE));
             for entry in fs_err::read_dir(&directory).map_err(Error::io("read", &directory))? {
                 let entry = entry.map_err(Error::io("read", &directory))?;
+                is_empty = false;
                 if entry.file_type().map_err(Error::io("read", entry.path()))?.is_dir() {
                     directories.push(entry.path());
                 }
+            }
+            if is_empty {
+                let path = directory.strip_prefix(&self.root).unwrap_or(&directory).display().to_string();
+                return Err(Error::Refused { path, reason: "it is an empty directory".into() });
             }
             let set = || -> io::Result<()> {
                 let file = File::open(&directory)?;
@@ -217,6 +226,10 @@ impl Product {
     /// A plain shell reads the lists, a line a path.
     fn list(&self, path: &TreePath, listed: Listed) -> Result<(), Error> {
         path.clone().printable().map_err(|source| Error::Path { name: path.to_string(), source })?;
+        if path.components().count() > MAX_DEPTH {
+            let reason = format!("its directories nest deeper than {MAX_DEPTH}");
+            return Err(Error::Refused { path: path.to_string(), reason });
+        }
         match self.listed.lock().unwrap_or_else(PoisonError::into_inner).entry(path.clone()) {
             Entry::Vacant(entry) => drop(entry.insert(listed)),
             Entry::Occupied(_) => return Err(Error::Twice { path: path.to_string() }),

@@ -6,6 +6,7 @@ use std::{
 };
 
 use clap::Args;
+use pixi_oci_airgap::Digest;
 use pixi_oci_image::Architecture;
 use pixi_oci_podman::find_container_engine;
 use pixi_oci_podman::take_from_container;
@@ -34,6 +35,8 @@ pub struct FromArgs {
 pub struct Taken {
     /// Where it is.
     pub workspace: PathBuf,
+    /// The image that it is of, if it is known: its index, else its manifest.
+    pub image: Option<Digest>,
     _scratch: Scratch,
 }
 
@@ -51,19 +54,20 @@ impl FromArgs {
         let workspace = scratch.path().join(name);
         let made = fs::create_dir(&workspace);
         made.map_err(|source| CliError::Io { action: format!("write {}", workspace.display()), source })?;
+        let mut digest = None;
         match (&self.from_image, &self.from_container) {
-            (Some(image), _) => from_image(image, path, &workspace, session)?,
+            (Some(image), _) => digest = Some(from_image(image, path, &workspace, session)?),
             (_, Some(container)) => {
                 let engine = find_container_engine(&env::var_os("PATH").unwrap_or_default())?;
                 take_from_container(engine.as_os_str(), container, path, &workspace)?;
             }
             _ => return Err(CliError::Usage("--project-path needs --from-image or --from-container".into())),
         }
-        Ok(Some(Taken { workspace, _scratch: scratch }))
+        Ok(Some(Taken { workspace, image: digest, _scratch: scratch }))
     }
 }
 
-fn from_image(image: &str, path: &str, to: &Path, session: &Session) -> Result<(), CliError> {
+fn from_image(image: &str, path: &str, to: &Path, session: &Session) -> Result<Digest, CliError> {
     let base = BaseRef::parse(image)?;
     let options = BaseOptions {
         cache: &session.caches.dir,
@@ -86,5 +90,5 @@ fn from_image(image: &str, path: &str, to: &Path, session: &Session) -> Result<(
     })??;
     let found = found.ok_or_else(|| CliError::Usage("`scratch` has no project in it".into()))?;
     take_out(&found, path, to)?;
-    Ok(())
+    Ok(found.index_digest.unwrap_or(found.digest))
 }

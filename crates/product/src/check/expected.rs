@@ -11,7 +11,7 @@ use pixi_oci_package::{Unpacked, UnpackedKind, unpack};
 use pixi_oci_platform::{Links, open};
 
 use crate::{
-    ARCHIVES, Error, MANIFEST, PKG_CACHE, PackageEntry, ProductFile, ProductManifest, ScriptInput,
+    ARCHIVES, Error, MANIFEST, PKG_CACHE, PackageEntry, ProductFile, ProductManifest,
     cache::{entry_path, global_lock, lock_bytes, readable},
     scripts,
     writer::{Listed, path, plain},
@@ -55,17 +55,9 @@ impl Expected {
         for file in manifest.project.iter().chain(&manifest.resources).chain(&manifest.programs) {
             self.listed(file)?;
         }
-        let mut environments: Vec<String> = manifest.environments.iter().map(|e| e.name.clone()).collect();
-        environments.dedup();
-        let input = ScriptInput {
-            name: &manifest.name,
-            workspace_manifest: &manifest.workspace_manifest,
-            environments: &environments,
-        };
-        for (name, text) in scripts::scripts(&input) {
-            let script =
-                Listed::File { digest: Digest::of(text.as_bytes()), mode: Some(plain(name.starts_with("bootstrap"))) };
-            self.files.insert(path(name)?, (manifest.pixi_oci == version).then_some(script));
+        for (name, text, executable) in scripts::scripts(manifest) {
+            let script = Listed::File { digest: Digest::of(text.as_bytes()), mode: Some(plain(executable)) };
+            self.files.insert(path(&name)?, (manifest.pixi_oci == version).then_some(script));
         }
         Ok(())
     }

@@ -15,16 +15,12 @@ use rayon::prelude::*;
 use super::expected::{Expected, digest};
 use crate::{
     DIGEST, Error, FILES, INSTALLED, MANIFEST, ProductManifest, SHA256SUMS,
-    sums::{files_line, sorted, sums_line},
-    writer::{Listed, path},
+    sums::{MAX_LIST, files_line, sorted, sums_line},
+    writer::{Listed, MAX_DEPTH, path},
 };
 
-/// Lists of a million files have some 100 MB.
-const MAX_LIST: u64 = 512 << 20;
 /// Enough to see what is wrong.
 const MAX_PROBLEMS: usize = 1000;
-/// Real trees have some ten levels.
-const MAX_DEPTH: usize = 256;
 const CHANGED: &str = "it was changed";
 
 /// Each thing once, in the order of paths.

@@ -19,6 +19,8 @@ Checks this product, copies the project and installs its environments, without a
   -e, --environment   an environment [default: all of: $all_environments]
   --no-pixi           without pixi: the product's own pixi-oci installs; activate.sh then sets the environment up
   --prefix DIR        with --no-pixi and one environment: its directory
+  --step STEP         only check, project, packages or environments, as the scripts in helpers/ do;
+                      what was not checked before is not checked now
 EOF
 }
 
@@ -31,16 +33,23 @@ to=
 environments=
 no_pixi=
 prefix=
+step=
 while [ $# -gt 0 ]; do
   case $1 in
     -h | --help) usage; exit 0 ;;
     --no-pixi) no_pixi=1; shift; continue ;;
-    --to | -e | --environment | --prefix) [ $# -gt 1 ] || die "$1 needs a value" ;;
+    --to | -e | --environment | --prefix | --step) [ $# -gt 1 ] || die "$1 needs a value" ;;
     *) usage >&2; die "unknown argument $1" ;;
   esac
   case $1 in
     --to) to=$2 ;;
     --prefix) prefix=$2 ;;
+    --step)
+      case $2 in
+        check | project | packages | environments) step=$2 ;;
+        *) die "there is no step $2; there are: check project packages environments" ;;
+      esac
+      ;;
     *)
       case " $all_environments " in
         *" $2 "*) environments="$environments $2" ;;
@@ -71,6 +80,8 @@ case $(uname -m) in
 esac
 [ -d "$here/pkg-cache/$platform" ] || die "the product has no packages for $platform (this machine)"
 
+# What is checked need not be written to.
+[ "$step" != check ] || to=${to:-${TMPDIR:-/tmp}}
 to=${to:-$here/installed}
 mkdir -p -- "$to" 2>/dev/null && [ -w "$to" ] || die "cannot write to $to; say where to install with --to DIR"
 to=$(CDPATH= cd -P -- "$to" && pwd -P)
@@ -128,16 +139,17 @@ x" ] || die "SHA256SUMS is not the one that DIGEST names; the product is damaged
     die "the product has files or links too many, too few or changed; copy it again"
   fi
 }
-verify
 
 # The project; what somebody added to it stays.
-mkdir -p "$to/$name"
-cp -RPp "$here/$name/." "$to/$name/" || die "cannot copy the project to $to/$name"
-chmod -R u+w "$to/$name"
-rm -f "$to/res"
-if [ -d "$here/res" ]; then
-  ln -s "$here/res" "$to/res" || die "cannot link the resources to $to/res"
-fi
+copy_project() {
+  mkdir -p "$to/$name"
+  cp -RPp "$here/$name/." "$to/$name/" || die "cannot copy the project to $to/$name"
+  chmod -R u+w "$to/$name"
+  rm -f "$to/res"
+  if [ -d "$here/res" ]; then
+    ln -s "$here/res" "$to/res" || die "cannot link the resources to $to/res"
+  fi
+}
 
 # The part of the product that must be writable, and whole: it has its name when it is.
 copy_cache() {
@@ -151,6 +163,11 @@ copy_cache() {
   chmod -R u+w "$scratch/pkg-cache"
   cp "$here/DIGEST" "$scratch/pkg-cache/DIGEST"
   mv "$scratch/pkg-cache" "$to/pkg-cache"
+}
+copy_packages() {
+  copy_cache
+  rm -f "$to/envs.sh"
+  cp "$here/envs.sh" "$to/envs.sh"
 }
 
 program() {
@@ -169,6 +186,13 @@ install_own() {
     die "environment $1 could not be installed"
 }
 
+case $step in
+  '') verify; copy_project ;;
+  check) verify; echo "$here: every file is there and unchanged"; exit ;;
+  project) copy_project; echo "$to"; exit ;;
+  packages) copy_packages; echo "$to"; exit ;;
+  environments) [ -d "$to/$name" ] || die "the project is not in $to; run helpers/copy-project.sh first" ;;
+esac
 if [ -n "$no_pixi" ]; then
   program pixi-oci || die "the product has no bin/$platform/pixi-oci; make it with --installer $platform=FILE"
   for environment in $environments; do
@@ -180,9 +204,11 @@ else
   program pixi || program=$(command -v pixi) ||
     die "there is no pixi on this machine, nor in the product; use --no-pixi"
   pixi=$program
-  copy_cache
-  rm -f "$to/envs.sh"
-  cp "$here/envs.sh" "$to/envs.sh"
+  if [ -z "$step" ]; then
+    copy_packages
+  elif ! [ -d "$to/pkg-cache/$platform/pkgs" ]; then
+    die "the packages are not in $to; run helpers/copy-packages.sh first"
+  fi
   # pixi finds conda packages in its cache; wheels it only finds where they are installed already.
   if [ -d "$here/pkg-cache/$platform/wheels" ]; then
     if program pixi-oci; then
