@@ -106,9 +106,9 @@ fn paths_that_leave_the_prefix_or_are_not_the_packages_own() {
         target.refuses_package(&evil([symlink(path, "x")]), &words);
     }
     let deep = "d/".repeat(300) + "x";
-    target.refuses_package(&evil([file(&deep, "x")]), &["d/d/", "deeper"]);
+    target.refuses_package(&evil([file(&deep, "x")]), &["d/d/", "301 components"]);
     let long = "n".repeat(256);
-    target.refuses_package(&evil([file(&long, "x")]), &[&long, "longer"]);
+    target.refuses_package(&evil([file(&long, "x")]), &[&long, "a name of 256 bytes"]);
 }
 
 /// GHSA for rattler < 0.43.2: CVE-2026-47425.
@@ -212,7 +212,7 @@ fn what_is_no_file_directory_or_link() {
     for (kind, word) in [
         (EntryType::Char, "device"),
         (EntryType::Block, "device"),
-        (EntryType::Fifo, "fifo"),
+        (EntryType::Fifo, "named pipe"),
         (EntryType::GNUSparse, "sparse"),
         (EntryType::new(b'Z'), "unknown kind"),
     ] {

@@ -4,6 +4,7 @@ mod accounts;
 mod activation;
 mod against_py_rattler;
 mod against_rattler;
+mod alike;
 mod application;
 mod architecture;
 mod base_directories;

@@ -24,7 +24,7 @@ pub use compress::{Compression, ParseCompressionError, compress};
 pub use content::{Content, ContentStore, MemoryBudget};
 pub use digest::{DiffId, Digest, DigestWriter, ParseDigestError};
 pub use dump::dump;
-pub use path::{PathError, TreePath};
+pub use path::{PathError, TreePath, too_long};
 pub use split::split;
 pub use tree::{DirectoryAttributes, File, FileTree, Mode, Node, TreeError};
 pub use writer::{Error, Layer, LayerWriter};

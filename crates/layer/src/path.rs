@@ -79,6 +79,26 @@ impl TreePath {
     }
 }
 
+/// `PATH_MAX` and `NAME_MAX` of Linux.
+const MAX_PATH: usize = 4096;
+const MAX_NAME: usize = 255;
+/// Deeper than anything real; every check of a path takes time by its depth.
+const MAX_DEPTH: usize = 256;
+
+/// Why a path or link target is too long for any reader of images: what is built is measured as what is read, and with the same
+/// words.
+pub fn too_long(path: &str) -> Option<String> {
+    if path.len() > MAX_PATH {
+        return Some(format!("a path of {} bytes; at most {MAX_PATH} are accepted", path.len()));
+    }
+    let (depth, name) = path.split('/').fold((0, 0), |(depth, name), part| (depth + 1, part.len().max(name)));
+    match () {
+        () if depth > MAX_DEPTH => Some(format!("a path of {depth} components; at most {MAX_DEPTH} are accepted")),
+        () if name > MAX_NAME => Some(format!("a path with a name of {name} bytes; at most {MAX_NAME} are accepted")),
+        () => None,
+    }
+}
+
 /// C0, C1 and DEL, and the bidirectional overrides of CVE-2021-42574.
 fn is_control(c: char) -> bool {
     c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

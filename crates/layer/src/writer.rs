@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     Compression, Content, DiffId, Digest, DigestWriter, DirectoryAttributes, FileTree, Mode, Node, TreePath,
     compress::compress_pieces,
+    path::too_long,
     tar::{self, EntryHeader},
 };
 
@@ -61,6 +62,14 @@ pub enum Error {
         path: String,
         /// Why.
         source: io::Error,
+    },
+    /// A path or link target that no reader of images takes.
+    #[error("{path}: {reason}")]
+    TooLong {
+        /// The path, or its beginning.
+        path: String,
+        /// How long it is, and how long it may be.
+        reason: String,
     },
     /// The sink failed.
     #[error("cannot write the layer")]
@@ -185,6 +194,9 @@ impl<W: Write> LayerWriter<W> {
     }
 
     fn header(&mut self, path: &str, entry: EntryHeader<'_>) -> Result<(), Error> {
+        if let Some(reason) = too_long(path).or_else(|| too_long(entry.target)) {
+            return Err(Error::TooLong { path: path.chars().take(200).collect(), reason });
+        }
         Ok(tar::write_header(&mut self.out, path, &entry)?)
     }
 }

@@ -30,6 +30,8 @@ pub const ARCHIVE_FILES: usize = 100_000;
 
 /// A path or link target: `PATH_MAX`.
 pub const PATH: usize = 4096;
+/// A component of a path or link target: `NAME_MAX`.
+pub const NAME: usize = 255;
 /// Components of a path or link target.
 pub const PATH_DEPTH: usize = 256;
 /// Extension records of one tar entry. Linux limits extended attributes to 64 KiB each.

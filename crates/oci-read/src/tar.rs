@@ -252,6 +252,10 @@ impl<R: Read> Reader<R> {
     }
 
     fn extension_data(&mut self, size: u64, max: u64) -> io::Result<Vec<u8>> {
+        if max == MAX_NAME && size > max {
+            let path = size - 1;
+            return Err(bad(format!("a path of {path} bytes; at most {} are accepted", limits::PATH)));
+        }
         if size > max {
             return Err(bad(format!("a long name or record of {size} bytes; at most {max} are read")));
         }
@@ -404,9 +408,13 @@ fn check_length(path: &[u8]) -> io::Result<()> {
     if path.len() > limits::PATH {
         return Err(bad(format!("a path of {} bytes; at most {} are accepted", path.len(), limits::PATH)));
     }
-    let depth = path.split(|b| *b == b'/').count();
+    let parts = path.split(|b| *b == b'/');
+    let (depth, name) = parts.fold((0, 0), |(depth, name), part| (depth + 1, part.len().max(name)));
     if depth > limits::PATH_DEPTH {
         return Err(bad(format!("a path of {depth} components; at most {} are accepted", limits::PATH_DEPTH)));
+    }
+    if name > limits::NAME {
+        return Err(bad(format!("a path with a name of {name} bytes; at most {} are accepted", limits::NAME)));
     }
     Ok(())
 }

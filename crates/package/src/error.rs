@@ -142,8 +142,8 @@ pub enum Refusal {
     #[error("is not valid UTF-8")]
     NotUtf8,
     /// Longer than Linux allows, or very deep.
-    #[error("is longer than 4096 bytes, deeper than 256 components, or has a component longer than 255 bytes")]
-    TooLong,
+    #[error("is {0}")]
+    TooLong(String),
     /// NUL.
     #[error("has a NUL character")]
     Control,
@@ -169,8 +169,11 @@ pub enum Refusal {
     #[error("is below {0:?}, which is another package's link out of the prefix")]
     ThroughOutsideLink(String),
     /// The target of a symbolic link cannot be written.
-    #[error("is a symbolic link whose target is empty, longer than 4096 bytes, not UTF-8, or has a NUL character")]
+    #[error("is a symbolic link whose target is empty, not UTF-8, or has a NUL character")]
     LinkTarget,
+    /// The target of a symbolic link is longer than Linux allows, or very deep.
+    #[error("is a symbolic link to {0}")]
+    LongTarget(String),
     /// A hard link to something else than an earlier file of the archive.
     #[error("is a hard link to {0:?}, which is not an earlier file of the same package")]
     HardLink(String),

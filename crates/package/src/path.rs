@@ -1,13 +1,8 @@
 //! Paths as packages write them, checked.
 
-use pixi_oci_layer::TreePath;
+use pixi_oci_layer::{TreePath, too_long};
 
 use crate::error::{MAX_PATH, Refusal};
-
-/// `NAME_MAX` of Linux.
-const MAX_NAME: usize = 255;
-/// Deeper than anything real; every check of a path takes time by its depth.
-const MAX_DEPTH: usize = 256;
 
 /// The directories that the installer itself writes: records of what is installed, and the losers of clobbers.
 const RESERVED: [&str; 2] = ["conda-meta", "__clobbers__"];
@@ -20,22 +15,22 @@ pub fn normalise(path: &str) -> Result<TreePath, Refusal> {
     if path.starts_with('/') {
         return Err(Refusal::Absolute);
     }
-    if path.len() > MAX_PATH {
-        return Err(Refusal::TooLong);
+    if let Some(reason) = too_long(path).filter(|_| path.len() > MAX_PATH) {
+        return Err(Refusal::TooLong(reason));
     }
     let mut parts = Vec::new();
     for part in path.split('/') {
         match part {
             "" | "." => {}
             ".." => return Err(Refusal::Parent),
-            _ if part.len() > MAX_NAME => return Err(Refusal::TooLong),
             _ => parts.push(part),
         }
     }
-    if parts.len() > MAX_DEPTH {
-        return Err(Refusal::TooLong);
+    let path = parts.join("/");
+    if let Some(reason) = too_long(&path) {
+        return Err(Refusal::TooLong(reason));
     }
-    let path = TreePath::new(&parts.join("/"))?;
+    let path = TreePath::new(&path)?;
     match RESERVED.into_iter().find(|reserved| path.components().next() == Some(reserved)) {
         Some(reserved) => Err(Refusal::Reserved(reserved)),
         None => Ok(path),
@@ -87,9 +82,9 @@ mod tests {
             ("conda-meta/a.json", Refusal::Reserved("conda-meta")),
             ("conda-meta", Refusal::Reserved("conda-meta")),
             ("./__clobbers__/p/a", Refusal::Reserved("__clobbers__")),
-            (&"x".repeat(256), Refusal::TooLong),
-            (&"x/".repeat(2049), Refusal::TooLong),
-            (&"x/".repeat(257), Refusal::TooLong),
+            (&"x".repeat(256), Refusal::TooLong("a path with a name of 256 bytes; at most 255 are accepted".into())),
+            (&"x/".repeat(2049), Refusal::TooLong("a path of 4098 bytes; at most 4096 are accepted".into())),
+            (&"x/".repeat(257), Refusal::TooLong("a path of 257 components; at most 256 are accepted".into())),
         ] {
             assert_eq!(normalise(path), Err(refusal), "{path:?}");
         }

@@ -14,6 +14,8 @@ pub enum Error {
     Package(#[from] pixi_oci_package::Error),
     #[error("cannot make a layer")]
     Layer(#[from] pixi_oci_layer::Error),
+    #[error("cannot make a layer of {package}")]
+    PackageLayer { package: String, source: pixi_oci_layer::Error },
     /// A setting of the image.
     #[error(transparent)]
     Image(#[from] pixi_oci_image::Error),

@@ -216,7 +216,7 @@ impl LayerReader<'_> {
         let mut paths: Vec<&[u8]> = entries.iter().map(|entry| &*entry.path).filter(|path| !path.is_empty()).collect();
         paths.sort_unstable();
         for pair in paths.windows(2).filter(|pair| pair[0] == pair[1]) {
-            self.findings.entry(Severity::Error, Rule::DuplicateEntry, self.digest, pair[0], "is in the layer twice");
+            self.findings.entry(Severity::Error, Rule::DuplicateEntry, self.digest, pair[0], "is there twice");
         }
     }
 }
@@ -225,7 +225,9 @@ impl LayerReader<'_> {
 fn check_entry(entry: &HashedEntry, digest: &str, ours: bool, findings: &mut Findings) -> bool {
     let mut found = |severity, rule, text: &str| findings.entry(severity, rule, digest, &entry.path, text);
     if entry.escapes {
-        found(Severity::Error, Rule::EscapingPath, "is absolute or has \"..\" in it");
+        let is_absolute = entry.path.starts_with(b"/");
+        let text = if is_absolute { "is an absolute path" } else { "has a `..` component, which leaves the image" };
+        found(Severity::Error, Rule::EscapingPath, text);
         return false;
     }
     if entry.target().is_some_and(tar::escapes) {
@@ -235,7 +237,10 @@ fn check_entry(entry: &HashedEntry, digest: &str, ours: bool, findings: &mut Fin
     let never_ours = if ours { Severity::Error } else { Severity::Notice };
     match entry.kind {
         Kind::Special(what) => found(never_ours, Rule::SpecialFile, what),
-        _ if entry.is_whiteout() => found(never_ours, Rule::Whiteout, "hides what lower layers have"),
+        _ if entry.is_whiteout() => {
+            let text = "has a component that begins with `.wh.`, which deletes files of lower layers";
+            found(never_ours, Rule::Whiteout, text);
+        }
         Kind::File | Kind::Directory | Kind::HardLink(_) if entry.mode & 0o6000 != 0 => {
             found(never_ours, Rule::Setuid, &format!("has the mode {:04o}", entry.mode));
         }

@@ -87,15 +87,36 @@ fn writes_parents_sorted_nodes_and_both_digests() {
 
 #[test]
 fn long_names_and_targets_come_back_whole() {
-    for len in [99, 100, 101, 255, 300] {
-        let name: String = "ä".repeat(len / 2) + &"x".repeat(len % 2);
+    for (directory, len) in [("", 99), ("", 100), ("", 101), ("", 254), ("d".repeat(200).as_str(), 99)] {
+        let name = "ä".repeat(len / 2) + &"x".repeat(len % 2);
+        let name = if directory.is_empty() { name } else { format!("{directory}/{name}") };
         let mut tree = FileTree::new();
         tree.insert(path(&name), file(b"1", None)).unwrap();
         tree.insert(path(&format!("{name}z")), Node::Symlink { target: name.clone(), mtime: None }).unwrap();
         let (_, blob) = write(Compression::Zstd { level: 3 }, &[tree]).unwrap();
         let listing = listing(&zstd::decode_all(&blob[..]).unwrap());
-        assert!(listing[0].contains(&format!(" {name} ")), "{len}");
-        assert!(listing[1].contains(&format!("Some(\"{name}\")")), "{len}");
+        let [.., first, second] = &listing[..] else { panic!("{listing:?}") };
+        assert!(first.contains(&format!(" {name} ")), "{len}");
+        assert!(second.contains(&format!("Some(\"{name}\")")), "{len}");
+    }
+}
+
+#[test]
+fn what_no_reader_takes_is_not_written() {
+    let refused = |name: &str, target: Option<&str>| {
+        let mut tree = FileTree::new();
+        let node = target.map_or(file(b"1", None), |target| Node::Symlink { target: target.into(), mtime: None });
+        tree.insert(path(name), node).unwrap();
+        write(Compression::Zstd { level: 3 }, &[tree]).err().map(|error| error.to_string())
+    };
+    for (name, target, words) in [
+        (vec!["n".repeat(255); 17].join("/"), None, "a path of 4098 bytes; at most 4096 are accepted"),
+        ("n".repeat(256), None, "a path with a name of 256 bytes; at most 255 are accepted"),
+        ("d/".repeat(257) + "x", None, "a path of 257 components; at most 256 are accepted"),
+        ("l".into(), Some("../".repeat(256)), "a path of 257 components; at most 256 are accepted"),
+    ] {
+        let error = refused(&name, target.as_deref()).unwrap();
+        assert!(error.ends_with(words), "{error}");
     }
 }
 

@@ -9,13 +9,13 @@ use std::{
     ops::ControlFlow,
 };
 
-use pixi_oci_layer::TreePath;
+use pixi_oci_layer::{TreePath, too_long};
 use tar::{EntryType, Header};
 
 use super::limit::Limit;
 use crate::{
     check::Checker,
-    error::{Error, MAX_PATH, Refusal},
+    error::{Error, Refusal},
     path::normalise,
 };
 
@@ -246,7 +246,10 @@ fn describe(header: &Header, size: u64, extensions: Extensions) -> Result<Option
             let target = extensions.link.or_else(|| header.link_name_bytes().map(Into::into)).unwrap_or_default();
             let Ok(target) = String::from_utf8(target) else { return refuse(Refusal::LinkTarget) };
             if kind == EntryType::Symlink {
-                if target.is_empty() || target.len() > MAX_PATH || target.contains('\0') {
+                if let Some(reason) = too_long(&target) {
+                    return refuse(Refusal::LongTarget(reason));
+                }
+                if target.is_empty() || target.contains('\0') {
                     return refuse(Refusal::LinkTarget);
                 }
                 Kind::Symlink(target)
@@ -257,8 +260,9 @@ fn describe(header: &Header, size: u64, extensions: Extensions) -> Result<Option
                 }
             }
         }
-        EntryType::Block | EntryType::Char => return refuse(Refusal::Special("device")),
-        EntryType::Fifo => return refuse(Refusal::Special("fifo")),
+        EntryType::Block => return refuse(Refusal::Special("block device")),
+        EntryType::Char => return refuse(Refusal::Special("character device")),
+        EntryType::Fifo => return refuse(Refusal::Special("named pipe")),
         EntryType::GNUSparse => return refuse(Refusal::Special("sparse file")),
         _ => return refuse(Refusal::Special("entry of an unknown kind")),
     };

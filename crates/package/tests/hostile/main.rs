@@ -70,8 +70,8 @@ fn names_in_the_archive() {
         }
     }
     let long = "n".repeat(256);
-    refused(evil([file(&long, "x")]), &[&long, "longer"]);
-    refused(evil([file(&("d/".repeat(2100) + "x"), "x").unlisted()]), &["longer"]);
+    refused(evil([file(&long, "x")]), &[&long, "a name of"]);
+    refused(evil([file(&("d/".repeat(2100) + "x"), "x").unlisted()]), &["at most 4096"]);
     let mut not_utf8 = file("name", "x").unlisted();
     not_utf8.before = {
         let mut bytes = Vec::new();
@@ -114,7 +114,7 @@ fn kinds_of_entries() {
     for (kind, word) in [
         (EntryType::Char, "device"),
         (EntryType::Block, "device"),
-        (EntryType::Fifo, "fifo"),
+        (EntryType::Fifo, "named pipe"),
         (EntryType::GNUSparse, "sparse"),
         (EntryType::Continuous, "unknown kind"),
         (EntryType::new(b'Z'), "unknown kind"),

@@ -43,7 +43,7 @@ fn copies_that_fill_a_layer() {
 
 #[test]
 fn deep_and_long_names() {
-    refused(evil([file(&("d/".repeat(300) + "x"), "").unlisted()]), &["deeper"]);
+    refused(evil([file(&("d/".repeat(300) + "x"), "").unlisted()]), &["301 components"]);
     let start = Instant::now();
     let directory = vec!["n".repeat(200); 19].join("/");
     let lists: Vec<_> =

@@ -49,7 +49,8 @@ impl Workshop<'_> {
         let mut findings = Findings::default();
         for package in &planned.packages {
             self.session.check()?;
-            writer.add_last(self.tree(package, memory, &mut findings)?)?;
+            let tree = self.tree(package, memory, &mut findings)?;
+            writer.add_last(tree, &package.label)?;
             self.keep_facts(package)?;
         }
         Ok(PackageLayer { layer: writer.finish(self.layout)?, findings, origin: LayerOrigin::Made })
@@ -79,7 +80,7 @@ impl Workshop<'_> {
             self.session.check()?;
             let Some(tree) = trees.get_mut(part.index - 1).map(std::mem::take) else { break };
             let mut writer = self.writer()?;
-            writer.add_last(tree)?;
+            writer.add_last(tree, &package.label)?;
             let findings = if part.index == 1 { std::mem::take(&mut findings) } else { Findings::default() };
             made(PackageLayer { layer: writer.finish(self.layout)?, findings, origin: LayerOrigin::Made });
         }
@@ -154,8 +155,9 @@ impl<'a> BlobWriter<'a> {
         Ok(self.0.add(tree)?)
     }
 
-    fn add_last(&mut self, tree: FileTree) -> Result<(), Error> {
-        Ok(self.0.add_last(tree)?)
+    fn add_last(&mut self, tree: FileTree, package: &str) -> Result<(), Error> {
+        let failed = |source| Error::PackageLayer { package: package.to_owned(), source };
+        self.0.add_last(tree).map_err(failed)
     }
 
     fn finish(self, layout: &OciLayout) -> Result<Layer, Error> {

@@ -59,8 +59,8 @@ fn names_in_the_zip() {
         ("evil-1.0.data", ["evil-1.0.data", "purelib"]),
         ("evil-1.0.data/purelib/other-1.0.dist-info/RECORD", ["other-1.0.dist-info", "another package"]),
         ("evil-1.0.data/data/lib/python3.12/site-packages/o-1.Dist-Info/x", ["o-1.Dist-Info", "another package"]),
-        (&long, ["xxx", "longer"]),
-        (&deep, ["d/d", "deeper"]),
+        (&long, ["xxx", "a name of"]),
+        (&deep, ["d/d", "components"]),
     ] {
         refused(&evil([file(path, "x")]), &words);
     }

@@ -70,7 +70,7 @@ fn names_without_end_do_not_fill_the_memory() {
     header.set_cksum();
     let bomb = [header.as_bytes(), &[b'a'; 512][..]].concat();
     let error = with_layer(&gzip(&bomb), &bomb).unwrap_err();
-    assert!(error.contains("a long name or record of 1073741824 bytes"), "{error}");
+    assert!(error.contains("a path of 1073741823 bytes; at most 4096"), "{error}");
     let mut header = tar::Header::new_gnu();
     header.set_size(u64::MAX);
     header.set_cksum();
