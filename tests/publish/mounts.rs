@@ -41,6 +41,13 @@ fn publish_to(machine: &Machine, to: &str, from: Option<&str>, really: bool) -> 
     json(&Outcome::of(&mut command).success())
 }
 
+/// What a plan says of the repository.
+fn plan_to(machine: &Machine, to: &str) -> serde_json::Value {
+    let mut command = machine.sandbox.pixi_oci(&["plan", "ws", "--json", "--to", to]);
+    command.env("PIXI_OCI_LAYER_CACHE_SIZE", "1GB").env("VERSION", PUBLISHED);
+    json(&Outcome::of(&mut command).success())[0]["push"][0].clone()
+}
+
 #[test]
 fn layers_of_another_repository_are_linked_and_neither_made_nor_sent() {
     let Some(registry) = docker() else { return };
@@ -123,8 +130,15 @@ fn what_this_machine_sent_to_another_repository_is_linked() {
     let dry = publish_to(&machine, &registry.reference("team/two"), None, false);
     assert_eq!(mutations(&registry.requests()[before..]), Vec::<&String>::new());
     assert_eq!(dry["digest"], first["digest"]);
+    // What would be linked is said before: by the dry run, and by the plan.
+    let planned = plan_to(&machine, &registry.reference("team/two"));
     let second = publish_to(&machine, &registry.reference("team/two"), None, true);
     let destination = &second["destinations"][0];
+    for key in ["uploaded", "mounted", "present"] {
+        assert_eq!(digests(&dry["destinations"][0][key]), digests(&destination[key]), "{key}");
+    }
+    let counted = |key: &str| planned[key].as_u64().unwrap() as usize;
+    assert_eq!((counted("linked"), counted("blobs"), counted("bytes")), (digests(&destination["mounted"]).len(), 0, 0));
     assert_eq!(destination["uploaded"], serde_json::json!([]), "{second:#}");
     assert!(digests(&destination["mounted"]).is_superset(&package_layers(&second)), "{second:#}");
     let requests = registry.requests_until("PUT /v2/team/two/manifests/1.0.0-dev.1 ");

@@ -18,6 +18,8 @@ pub enum Line<'a> {
     Started { version: u32, release: &'a str, command: &'a str },
     /// So many bytes of them are here. At most five a second, and the last one.
     FetchProgress { done: u64, total: u64 },
+    /// So many blobs are going to be fetched.
+    DownloadStarted { blobs: usize, bytes: u64 },
     /// A blob is being fetched. At most five a second of each, and the last one.
     DownloadProgress { blob: &'a str, received: u64, size: u64 },
     /// A blob is being sent. At most five a second of each, and the last one.

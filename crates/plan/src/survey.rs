@@ -88,6 +88,10 @@ pub fn survey(survey: &Survey<'_>) -> Result<(EnvironmentPlan, PlannedBlobs), Er
     for Surveyed { target, seen, .. } in &found {
         blobs.add_image(target.architecture, seen.image.as_ref().map(|(image, _)| image.manifest.digest));
         let image = seen.image.as_ref().map(|(image, other)| (&image.config, other.as_slice()));
+        if let Some((base, report)) = seen.base.as_ref().and_then(|base| Some((base, base.report()?))) {
+            let layers = base.layers().iter().map(|layer| layer.descriptor.digest).collect();
+            blobs.bases.push((report.reference, layers));
+        }
         blobs.add(&seen.layers, seen.base.as_ref().map(base_layers).as_deref(), image);
     }
     let mut plans = Vec::new();

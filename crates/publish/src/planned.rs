@@ -1,11 +1,15 @@
 //! Plans of environments together with what their publication would upload.
 
-use pixi_oci_pipeline::{Published, Remote};
+use std::collections::BTreeSet;
+
+use pixi_oci_layer::Digest;
+use pixi_oci_pipeline::{Pushed, Remote};
 use pixi_oci_plan::{DestinationPlan, EnvironmentPlan, PlanOptions, PlannedBlobs, plan};
 use pixi_oci_project::{Project, Session};
 
 use crate::{
     PublishError, PublishRequest,
+    content::mount::Mountable,
     preflight::{RepositoryState, Wanted, preflight},
 };
 
@@ -25,18 +29,43 @@ pub fn plan_publication(
     let (mut preflight, published) = preflight(request, first, session)?;
     let remote = published.as_ref().map(|remote| remote as &dyn Remote);
     let mut plans = Vec::new();
+    let sent = Pushed::open(&session.caches.dir);
     for ((mut plan, blobs), project) in plan(projects, options, remote, session)?.into_iter().zip(projects) {
-        let wanted = Wanted { blobs: &blobs.descriptors(), images: blobs.images(), index: blobs.index() };
+        let (images, root) = match blobs.images() {
+            [(_, manifest)] if !request.settings.index => (&[][..], *manifest),
+            images => (images, blobs.index()),
+        };
+        request.check_index(&blobs.images().iter().map(|(architecture, _)| *architecture).collect::<Vec<_>>())?;
+        let wanted = Wanted { blobs: &blobs.descriptors(), images, index: root };
         let states = preflight.stock(project, &wanted)?;
-        plan.push = states.into_iter().map(|state| destination(&blobs, state, published.as_ref())).collect();
+        let manifests = images.len() + 1;
+        let known: Vec<Digest> = blobs.known.keys().copied().collect();
+        let mut served = Vec::new();
+        for state in states {
+            let mountable = Mountable {
+                served: &served,
+                remote: published.as_ref(),
+                bases: &blobs.bases,
+                sent: &sent,
+                blobs: &known,
+            };
+            let from = mountable.from(&state.repository);
+            let linked = from.into_iter().flat_map(|from| from.blobs.unwrap_or_default()).collect();
+            served.extend(state.has.is_ok().then(|| (state.repository.clone(), known.clone())));
+            plan.push.push(destination(&blobs, manifests, state, &linked));
+        }
         plans.push(plan);
     }
     Ok(plans)
 }
 
 /// What would be sent to a repository that has some of the known ones.
-fn destination(blobs: &PlannedBlobs, stock: RepositoryState, remote: Option<&Published>) -> DestinationPlan {
-    let linked = remote.map(|remote| remote.linked(&stock.repository)).unwrap_or_default();
+fn destination(
+    blobs: &PlannedBlobs,
+    manifests: usize,
+    stock: RepositoryState,
+    linked: &BTreeSet<Digest>,
+) -> DestinationPlan {
     let nothing = DestinationPlan {
         repository: stock.repository.to_string(),
         blobs: 0,
@@ -61,7 +90,7 @@ fn destination(blobs: &PlannedBlobs, stock: RepositoryState, remote: Option<&Pub
         exact: blobs.to_build.is_empty() && !blobs.is_incomplete,
         linked: linked.len(),
         present: has.blobs.len(),
-        manifests: (blobs.images().len() + 1).saturating_sub(has.manifests),
+        manifests: manifests.saturating_sub(has.manifests),
         tags: has.tags,
         ..nothing
     }

@@ -12,7 +12,7 @@ use pixi_oci_registry::{
 
 use crate::{
     baseline::{remote, say_what_is_there},
-    content::{blobs, content, mount, prepare::prepare, sif::Sifs},
+    content::{blobs, content, mount::{self, Mountable}, prepare::prepare, sif::Sifs},
     destination::{Destination, look_up, open},
     early::{EarlyUpload, publish_started},
     error::PublishError,
@@ -66,9 +66,12 @@ pub fn publish_images(
         return Err(PublishError::SifLeg);
     }
 
+    let built = project.map(|project| project.targets.iter().map(|target| target.architecture).collect::<Vec<_>>());
+    if built.is_some() || !legs.is_empty() {
+        request.check_index(built.as_deref().unwrap_or_default())?;
+    }
+    let expected: Vec<Architecture> = built.unwrap_or_else(|| Architecture::ALL.to_vec());
     let mut destinations = open(request, legs, session)?;
-    let built = || project.map(|project| project.targets.iter().map(|target| target.architecture).collect());
-    let expected: Vec<Architecture> = built().unwrap_or_else(|| Architecture::ALL.to_vec());
     look_up_all(request, version.as_ref(), &expected, project, &mut destinations, session)?;
     if destinations.iter().any(Destination::blocks) {
         // Nobody has to wait for a build that cannot be published.
@@ -108,7 +111,7 @@ pub fn publish_images(
         report.build = content.build;
         return Ok(report);
     }
-    let mut served: Vec<Repository> = Vec::new();
+    let mut served: Vec<(Repository, Vec<Digest>)> = Vec::new();
     let sent = Pushed::open(&session.caches.dir);
     for destination in &mut destinations {
         let Some((mut plan, mut tags)) = destination.plan.take() else { continue };
@@ -126,14 +129,14 @@ pub fn publish_images(
             }
         };
         plan.arrived = arrived;
-        let same_host = served.iter().filter(|other| other.host() == repository.host());
-        plan.mount_from = same_host.map(|other| other.path().into()).collect();
-        plan.mount_from.extend(remote.iter().flat_map(|remote| remote.mount_from(repository)));
-        plan.mount_from.extend(mount::base(&content, repository));
-        let asked = |path: &str| plan.mount_from.iter().any(|from| from.path == path && from.blobs.is_none());
-        let mut from = sent.mount_from(repository, &blobs);
-        from.retain(|from| !asked(&from.path));
-        plan.mount_from.extend(from);
+        plan.mount_from = Mountable {
+            served: &served,
+            remote: remote.as_ref(),
+            bases: &mount::bases(content.build.as_ref()),
+            sent: &sent,
+            blobs: &blobs,
+        }
+        .from(repository);
         let pushed = match failure {
             Some(error) => Err(error),
             None => session.run(async {
@@ -150,7 +153,7 @@ pub fn publish_images(
             if !request.dry_run {
                 sent.put(repository, &blobs);
             }
-            served.push(repository.clone());
+            served.push((repository.clone(), blobs));
         }
         report.destinations.push(destination_report(request, target, &plan, &tags, pushed));
     }

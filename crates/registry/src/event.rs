@@ -32,6 +32,12 @@ pub enum Event {
         /// The blob's size.
         size: u64,
     },
+    /// So many blobs are going to be fetched.
+    Receiving {
+        blobs: usize,
+        /// The sum of their sizes.
+        bytes: u64,
+    },
     /// A blob is being fetched; `received` counts from its begin and starts again with each attempt.
     Received {
         blob: Digest,

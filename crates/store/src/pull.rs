@@ -40,7 +40,7 @@ pub async fn pull(
     let repository = &reference.repository;
     let connect = async {
         let credentials = access.credentials.for_reading().find(repository).await?;
-        Registry::connect(repository, Access::Pull, &access.options, credentials, events)
+        Registry::connect(repository, Access::Pull, &access.options, credentials, events.clone())
     };
     let registry = connect.await.map_err(failed(format!("access to {}", repository.host())))?;
     let name = match &reference.digest {
@@ -52,7 +52,7 @@ pub async fn pull(
     // In the order of their discovery: what names something comes before it.
     let mut documents = vec![(root, bytes)];
     let mut seen = HashSet::from([digest]);
-    let mut next = 0;
+    let (mut next, mut blobs) = (0, Vec::new());
     while let Some((descriptor, bytes)) = documents.get(next) {
         next += 1;
         let named: Vec<Descriptor> =
@@ -61,16 +61,22 @@ pub async fn pull(
             if documents.len() > MAX_MANIFESTS {
                 return Err(PullError::TooMany { reference: reference.to_string() });
             }
-            let what = format!("{} of {repository}", named.digest);
             if matches!(named.media_type, MediaType::ImageManifest | MediaType::ImageIndex) {
+                let what = format!("{} of {repository}", named.digest);
                 let found = registry.manifest(&named.digest.to_string()).await.map_err(failed(what))?;
                 documents.push((named, found.1));
             } else if !layout.has_blob(&named)? {
-                let mut staged = layout.staging()?;
-                registry.fetch_blob(&named, staged.file()).await.map_err(failed(what))?;
-                layout.adopt(staged, &named.digest, named.size)?;
+                blobs.push(named);
             }
         }
+    }
+    let bytes = blobs.iter().fold(0, |sum: u64, blob| sum.saturating_add(blob.size));
+    events(registry::Event::Receiving { blobs: blobs.len(), bytes });
+    for blob in blobs {
+        let mut staged = layout.staging()?;
+        let what = format!("{} of {repository}", blob.digest);
+        registry.fetch_blob(&blob, staged.file()).await.map_err(failed(what))?;
+        layout.adopt(staged, &blob.digest, blob.size)?;
     }
     // From the last to the first, so that nothing names what is not there.
     for (descriptor, bytes) in documents.iter().skip(1).rev() {

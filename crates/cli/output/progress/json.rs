@@ -49,6 +49,9 @@ impl Json {
     fn registry(&mut self, now: Duration, event: &RegistryEvent, output: &Output) {
         let repository = self.repository.clone();
         match event {
+            RegistryEvent::Receiving { blobs, bytes } => {
+                output.event(&Line::DownloadStarted { blobs: *blobs, bytes: *bytes });
+            }
             RegistryEvent::Received { blob, received, size } => {
                 let blob = blob.to_string();
                 if self.is_due(now, &blob, received == size) {

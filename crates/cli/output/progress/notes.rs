@@ -72,6 +72,7 @@ fn registry(event: &RegistryEvent, output: &Output) {
         RegistryEvent::TokenService { registry, host } => {
             output.say(&format!("the token service of {registry} is at {host}"));
         }
+        RegistryEvent::Receiving { blobs, bytes } => output.note(&format!("{blobs} blobs, {}", size(*bytes))),
         RegistryEvent::Sent { .. } | RegistryEvent::Received { .. } | RegistryEvent::Warning(_) => {}
     }
 }

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use pixi_oci_project::Event;
-use pixi_oci_registry::Event as RegistryEvent;
+use pixi_oci_registry::{Arrival, Event as RegistryEvent};
 
 /// A stretch of work that is measured in bytes. There is one at a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,16 +73,24 @@ impl Phases {
                 }
                 if let Some(phase) = &mut self.current {
                     phase.blob(blob.to_string(), *received, *size);
-                    phase.total = phase.blobs.values().map(|(_, size)| size).sum();
+                    // It may not have been said how many there are.
+                    phase.total = phase.blobs.values().map(|(_, size)| size).sum::<u64>().max(phase.total);
                 }
             }
             Event::Registry(RegistryEvent::Sent { blob, sent, size }) => {
                 self.sent(blob.to_string(), *sent, *size);
             }
-            Event::Registry(RegistryEvent::BlobDone { blob, size, .. }) => {
-                if !self.sent(blob.to_string(), *size, *size) {
-                    self.ahead += size;
+            Event::Registry(RegistryEvent::BlobDone { blob, size, how }) => match &mut self.current {
+                Some(phase) if phase.verb == "sending" && *how == Arrival::Uploaded => {
+                    phase.blob(blob.to_string(), *size, *size);
                 }
+                // What need not be sent.
+                Some(phase) if phase.verb == "sending" => phase.total = phase.total.saturating_sub(*size),
+                _ => self.ahead += size,
+            },
+            Event::Registry(RegistryEvent::Receiving { bytes, .. }) => {
+                let what = self.base.clone().unwrap_or_else(|| "layers".into());
+                self.begin(now, "downloading", what, *bytes);
             }
             Event::Registry(_)
             | Event::LayersFrom { .. }
@@ -116,10 +124,11 @@ impl Phases {
         }
     }
 
-    /// Whether it belongs to what is being done now.
-    fn sent(&mut self, blob: String, sent: u64, size: u64) -> bool {
-        let sending = self.current.as_mut().filter(|phase| phase.verb == "sending");
-        sending.map(|phase| phase.blob(blob, sent, size)).is_some()
+    /// If it belongs to what is being done now.
+    fn sent(&mut self, blob: String, sent: u64, size: u64) {
+        if let Some(phase) = self.current.as_mut().filter(|phase| phase.verb == "sending") {
+            phase.blob(blob, sent, size);
+        }
     }
 }
 
@@ -139,7 +148,6 @@ impl Phase {
 #[cfg(test)]
 mod tests {
     use pixi_oci_layer::Digest;
-    use pixi_oci_registry::Arrival;
 
     use super::*;
 
@@ -149,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn an_upload_that_begins_again_is_not_counted_twice_and_what_is_there_counts() {
+    fn an_upload_that_begins_again_is_not_counted_twice_and_what_is_there_is_not_sent() {
         let (a, b) = (Digest::of(b"a"), Digest::of(b"b"));
         let mut phases = Phases::default();
         let mut take = |event| {
@@ -162,9 +170,24 @@ mod tests {
         assert_eq!(take(sent(15)).1, 15);
         assert_eq!(take(sent(5)).1, 5);
         let present = Event::Registry(RegistryEvent::BlobDone { blob: b, size: 10, how: Arrival::Present });
-        assert_eq!(take(present).1, 15);
+        assert_eq!(take(present), ("sending r/a".into(), 5, 20));
         let done = Event::Registry(RegistryEvent::BlobDone { blob: a, size: 20, how: Arrival::Uploaded });
-        assert_eq!(take(done).1, 30);
+        assert_eq!(take(done), ("sending r/a".into(), 20, 20));
+    }
+
+    #[test]
+    fn what_was_said_to_come_is_the_total_from_the_start() {
+        let mut phases = Phases::default();
+        let mut take = |event| {
+            phases.on_event(Duration::ZERO, &Event::Registry(event));
+            numbers(&phases)
+        };
+        let expected = |done| ("downloading layers".to_owned(), done, 30);
+        assert_eq!(take(RegistryEvent::Receiving { blobs: 2, bytes: 30 }), expected(0));
+        for (text, received, size, done) in [("a", 4, 10, 4), ("a", 10, 10, 10), ("b", 20, 20, 30)] {
+            let blob = Digest::of(text.as_bytes());
+            assert_eq!(take(RegistryEvent::Received { blob, received, size }), expected(done));
+        }
     }
 
     #[test]

@@ -55,13 +55,17 @@ fn under_way(phase: &Phase, now: Duration) -> String {
     if phase.total == 0 {
         return format!("{} {}: {seconds} s so far", phase.verb, phase.what);
     }
+    if phase.done == 0 {
+        return format!("{} {}: {} to go, {seconds} s so far", phase.verb, phase.what, size(phase.total));
+    }
     let (done, total, rate) = (size(phase.done), size(phase.total), size(phase.rate(now)));
     format!("{} {}: {done} of {total} in {seconds} s, {rate}/s", phase.verb, phase.what)
 }
 
 fn ended(phase: &Phase, now: Duration) -> String {
     let seconds = now.saturating_sub(phase.began).as_secs_f64();
-    if phase.total == 0 {
+    // Nothing has no rate.
+    if phase.total == 0 || phase.done == 0 {
         return format!("{} {}: {seconds:.1} s", phase.verb, phase.what);
     }
     format!("{} {}: {} in {seconds:.1} s, {}/s", phase.verb, phase.what, size(phase.done), size(phase.rate(now)))
@@ -99,6 +103,27 @@ mod tests {
     fn what_is_over_soon_is_not_spoken_of() {
         let more = Some(Event::FetchProgress { bytes: 2000 });
         assert_eq!(lines(&[(0, fetch(2000)), (249, more), (249, layers()), (498, None)]), Vec::<String>::new());
+    }
+
+    /// Everything was in the repository: nothing was sent, at no rate.
+    #[test]
+    fn nothing_has_no_rate() {
+        use pixi_oci_registry::{Arrival, Event as RegistryEvent};
+        let blob = |text: &str, how| {
+            let blob = pixi_oci_layer::Digest::of(text.as_bytes());
+            Some(Event::Registry(RegistryEvent::BlobDone { blob, size: 1000, how }))
+        };
+        let begun = Some(Event::PublishStarted { repository: "r/a".into(), blobs: 2, dry_run: false, bytes: 2000 });
+        let said = lines(&[
+            (0, begun),
+            (250, None),
+            (1000, blob("a", Arrival::Present)),
+            (11_000, None),
+            (12_000, blob("b", Arrival::Mounted)),
+            (13_000, layers()),
+        ]);
+        let expected = ["sending r/a, 2.0 kB", "sending r/a: 1.0 kB to go, 11 s so far", "sending r/a: 13.0 s"];
+        assert_eq!(said, expected);
     }
 
     #[test]

@@ -9,23 +9,55 @@ use pixi_oci_registry::{
 };
 use pixi_oci_store::base::BaseRef;
 
-use crate::content::Payload;
-use pixi_oci_pipeline::{ImageReport, LayerKind};
+use pixi_oci_pipeline::{BuildReport, ImageReport, LayerKind, Published, Pushed};
 
-/// The base images that are in the same registry, with their layers.
-pub fn base(content: &Payload<'_>, to: &Repository) -> Vec<MountFrom> {
-    let images = content.build.iter().flat_map(|build| &build.images);
-    images.filter_map(|image| of_image(image, to)).collect()
+/// What is known of the blobs of a publication and of where they are.
+pub struct Mountable<'a> {
+    /// Repositories that are served by now, with what they got.
+    pub served: &'a [(Repository, Vec<Digest>)],
+    /// The images whose layers are taken.
+    pub remote: Option<&'a Published>,
+    /// The base images, with their layers.
+    pub bases: &'a [(String, Vec<Digest>)],
+    /// What this machine has sent before.
+    pub sent: &'a Pushed,
+    pub blobs: &'a [Digest],
 }
 
-fn of_image(image: &ImageReport, to: &Repository) -> Option<MountFrom> {
-    let Ok(BaseRef::Registry(base)) = BaseRef::parse(&image.base.as_ref()?.reference) else { return None };
+impl Mountable<'_> {
+    /// The repositories of the same registry that blobs may be linked from.
+    pub fn from(&self, to: &Repository) -> Vec<MountFrom> {
+        let same_host = self.served.iter().filter(|(other, _)| other.host() == to.host() && other != to);
+        let whole = |(other, blobs): &(Repository, Vec<Digest>)| MountFrom {
+            path: other.path().into(),
+            blobs: Some(blobs.iter().copied().collect()),
+        };
+        let mut from: Vec<MountFrom> = same_host.map(whole).collect();
+        from.extend(self.remote.iter().flat_map(|remote| remote.mount_from(to)));
+        from.extend(self.bases.iter().filter_map(|(reference, layers)| of_base(reference, layers, to)));
+        let all: BTreeSet<Digest> = self.blobs.iter().copied().collect();
+        let is_asked = |from: &MountFrom| from.blobs.as_ref().is_none_or(|blobs| blobs.is_superset(&all));
+        let asked: Vec<String> = from.iter().filter(|from| is_asked(from)).map(|from| from.path.clone()).collect();
+        let notes = self.sent.mount_from(to, self.blobs);
+        from.extend(notes.into_iter().filter(|from| !asked.contains(&from.path)));
+        from
+    }
+}
+
+/// The base images of a build, with their layers.
+pub fn bases(build: Option<&BuildReport>) -> Vec<(String, Vec<Digest>)> {
+    let of_image = |image: &ImageReport| {
+        let layers = image.layers.iter().filter(|layer| layer.kind == LayerKind::Base);
+        Some((image.base.as_ref()?.reference.clone(), layers.map(|layer| layer.digest).collect()))
+    };
+    build.iter().flat_map(|build| &build.images).filter_map(of_image).collect()
+}
+
+fn of_base(reference: &str, layers: &[Digest], to: &Repository) -> Option<MountFrom> {
+    let Ok(BaseRef::Registry(base)) = BaseRef::parse(reference) else { return None };
     let base: RepositoryRef = base.to_string().parse().ok()?;
-    let layers = image.layers.iter().filter(|layer| layer.kind == LayerKind::Base);
-    (base.repository.host() == to.host()).then(|| MountFrom {
-        path: base.repository.path().to_owned(),
-        blobs: Some(layers.map(|layer| layer.digest).collect()),
-    })
+    (base.repository.host() == to.host())
+        .then(|| MountFrom { path: base.repository.path().to_owned(), blobs: Some(layers.iter().copied().collect()) })
 }
 
 /// Layers that were linked before the build, so that they need not be made, are there when it is pushed.

@@ -116,7 +116,7 @@ impl Candidate<'_> {
         !self.useless.load(Ordering::Relaxed) && known.is_none_or(|blobs| blobs.contains(&blob.digest))
     }
 
-    /// What it is known to have need not be on this machine.
+    /// What it is known to have would be linked, and need not be on this machine.
     fn is_known_to_have(&self, blob: &Descriptor) -> bool {
         self.from.blobs.as_ref().is_some_and(|blobs| blobs.contains(&blob.digest))
     }
@@ -134,7 +134,7 @@ pub(super) async fn arrive(
         registry.say(Event::BlobDone { blob: descriptor.digest, size: descriptor.size, how: Arrival::Present });
         return Ok(Arrival::Present);
     }
-    if dry_run && source.is_none() && from.iter().any(|candidate| candidate.is_known_to_have(descriptor)) {
+    if dry_run && from.iter().any(|candidate| candidate.is_known_to_have(descriptor)) {
         return Ok(Arrival::Mounted);
     }
     let (mut how, mut open) = (Arrival::Uploaded, None);
