@@ -2,7 +2,7 @@
 //!
 //! Comma-separated values with three columns: path, hash, length.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use pixi_oci_layer::TreePath;
 
@@ -56,8 +56,9 @@ impl Record {
             let fail = |reason: &str| Error::info(wheel, FILE, format!("{path:?} {reason}"));
             // Some wheels have absolute paths for files of their own; uv reads them like this.
             let relative = path.trim_start_matches('/');
-            let normal = normalise(relative).ok();
-            let index = match normal.as_ref().and_then(|normal| files.get_mut(normal.as_str())) {
+            // Most are spelled as the files are. A list can have millions of rows, for a wheel of one file.
+            let normal = if is_normal(relative) { None } else { normalise(relative).ok() };
+            let index = match files.get_mut(normal.as_ref().map_or(relative, |normal| normal.as_str())) {
                 Some((index, listed @ false)) => {
                     *listed = true;
                     *index
@@ -66,7 +67,7 @@ impl Record {
                     record.faults.add("lists twice", relative);
                     continue;
                 }
-                None if relative != path => return Err(fail(&Refusal::Absolute.to_string())),
+                None if relative.len() != path.len() => return Err(fail(&Refusal::Absolute.to_string())),
                 None if leaves_prefix(relative) => return Err(fail(&Refusal::Parent.to_string())),
                 None => {
                     record.faults.add("lists a file that is not there:", relative);
@@ -78,7 +79,7 @@ impl Record {
                 "" => None,
                 size => Some(size.parse().map_err(|_| fail("has a length that is not a number"))?),
             };
-            let mut hash = Some(hash).filter(|hash| !hash.is_empty());
+            let mut hash = Some(hash.into_owned()).filter(|hash| !hash.is_empty());
             if member.path.as_str() == unhashed[0] {
                 (hash, size) = (None, None);
             }
@@ -105,6 +106,11 @@ impl Record {
         }
         Ok(record)
     }
+}
+
+/// Whether a path is spelled in the only way that paths of files are.
+fn is_normal(path: &str) -> bool {
+    path.split('/').all(|part| !matches!(part, "" | "." | ".."))
 }
 
 /// Whether a path relative to `lib/pythonX.Y/site-packages` is outside of the prefix. Lists of wheels that were made of an
@@ -142,7 +148,7 @@ pub(crate) fn write(mut lines: Vec<Line>) -> String {
 }
 
 /// The rows of comma-separated values (RFC 4180), which must have three fields each.
-fn rows(text: &str) -> impl Iterator<Item = Result<[String; 3], String>> + '_ {
+fn rows(text: &str) -> impl Iterator<Item = Result<[Cow<'_, str>; 3], String>> {
     let mut rest = text;
     let mut number = 0;
     std::iter::from_fn(move || {
@@ -159,8 +165,8 @@ fn rows(text: &str) -> impl Iterator<Item = Result<[String; 3], String>> + '_ {
     })
 }
 
-fn row(rest: &mut &str) -> Result<[String; 3], &'static str> {
-    let mut fields = [const { String::new() }; 3];
+fn row<'a>(rest: &mut &'a str) -> Result<[Cow<'a, str>; 3], &'static str> {
+    let mut fields = [const { Cow::Borrowed("") }; 3];
     let mut count = 0;
     loop {
         let slot = fields.get_mut(count).ok_or("has more than three fields")?;
@@ -178,12 +184,13 @@ fn row(rest: &mut &str) -> Result<[String; 3], &'static str> {
 }
 
 /// A field up to the comma or the end of its row.
-fn field(rest: &mut &str) -> Result<String, &'static str> {
-    let end = |text: &str| text.find([',', '\r', '\n']).unwrap_or(text.len());
+fn field<'a>(rest: &mut &'a str) -> Result<Cow<'a, str>, &'static str> {
+    let is_end = |byte: &u8| matches!(byte, b',' | b'\r' | b'\n');
+    let end = |text: &str| text.as_bytes().iter().position(is_end).unwrap_or(text.len());
     let Some(mut quoted) = rest.strip_prefix('"') else {
         let (field, after) = rest.split_at(end(rest));
         *rest = after;
-        return Ok(field.into());
+        return Ok(Cow::Borrowed(field));
     };
     let mut field = String::new();
     loop {
@@ -196,7 +203,7 @@ fn field(rest: &mut &str) -> Result<String, &'static str> {
             }
             None if end(after) == 0 => {
                 *rest = after;
-                return Ok(field);
+                return Ok(Cow::Owned(field));
             }
             None => return Err("has text after a quoted field"),
         }
@@ -209,8 +216,10 @@ mod tests {
 
     #[test]
     fn rows_of_three_fields() {
-        let read = |text: &str| rows(text).collect::<Result<Vec<_>, _>>();
-        let row = |a: &str, b: &str, c: &str| [a.to_owned(), b.to_owned(), c.to_owned()];
+        fn read(text: &str) -> Result<Vec<[Cow<'_, str>; 3]>, String> {
+            rows(text).collect()
+        }
+        let row = |a, b, c| [Cow::Borrowed(a), Cow::Borrowed(b), Cow::Borrowed(c)];
         assert_eq!(read("a,b,1\r\n\r\nc,,\n").unwrap(), [row("a", "b", "1"), row("c", "", "")]);
         assert_eq!(read("\"a,\"\"b\"\"\",\"\",2").unwrap(), [row("a,\"b\"", "", "2")]);
         assert_eq!(read("").unwrap(), Vec::<[String; 3]>::new());
