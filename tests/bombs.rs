@@ -4,19 +4,21 @@
 
 use std::{
     fs::{self, File},
-    io::Read,
+    io::{Read, Write},
     path::Path,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
+use pixi_oci_test_registry::{Profile, Registry};
 use serde_json::json;
 
 use crate::common::{
     odd,
-    packages::{Package, bzip2_bytes, entry, file, package, tar},
+    packages::{Item, Package, bzip2_bytes, entry, file, package, symlink, tar},
+    poison::{forge_from_top, with_file},
     pypi::locked,
-    sandbox::Sandbox,
+    sandbox::{Sandbox, sha256},
     server::serve,
     wheels,
     workspace::{Workspace, workspace},
@@ -159,8 +161,172 @@ fn bombs_take_little() {
         let build = ["build", "ws", "--arch", "amd64", "-o", "oci:out:v1"];
         wrong.extend(check(name, &sandbox, &build, &["bomb"], refusal));
     }
+    wrong.extend(bases());
+    wrong.extend(workspaces());
+    wrong.extend(published());
     wrong.extend(channels());
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// A layer as it is compressed, and the digest of its tar.
+struct Layer {
+    media_type: &'static str,
+    blob: Vec<u8>,
+    diff_id: String,
+}
+
+impl Layer {
+    fn gzip(tar: Vec<u8>) -> Self {
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        packed.write_all(&tar).unwrap();
+        let media_type = "application/vnd.oci.image.layer.v1.tar+gzip";
+        Self { media_type, blob: packed.finish().unwrap(), diff_id: format!("sha256:{}", sha256(&tar)) }
+    }
+
+    /// Zeros without end, four bytes for 128 KiB of them; what they are the tar of is never found out.
+    fn endless() -> Self {
+        let block = [(((128 << 10) << 3) | 2_u32).to_le_bytes()[..3].to_vec(), vec![0]].concat();
+        let head = vec![0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x58];
+        let media_type = "application/vnd.oci.image.layer.v1.tar+zstd";
+        Self { media_type, blob: [head, block.repeat(500_000)].concat(), diff_id: format!("sha256:{}", sha256(b"")) }
+    }
+}
+
+/// A layout with an image of these layers.
+fn write_layout(layout: &Path, layers: &[Layer]) {
+    let put = |media_type: &str, bytes: &[u8]| {
+        let hex = sha256(bytes);
+        fs::create_dir_all(layout.join("blobs/sha256")).unwrap();
+        fs::write(layout.join("blobs/sha256").join(&hex), bytes).unwrap();
+        json!({"mediaType": media_type, "digest": format!("sha256:{hex}"), "size": bytes.len()})
+    };
+    let diff_ids: Vec<&str> = layers.iter().map(|layer| layer.diff_id.as_str()).collect();
+    let config = json!({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": diff_ids}});
+    let descriptors: Vec<_> = layers.iter().map(|layer| put(layer.media_type, &layer.blob)).collect();
+    let config = put("application/vnd.oci.image.config.v1+json", config.to_string().as_bytes());
+    let media_type = "application/vnd.oci.image.manifest.v1+json";
+    let manifest = json!({"schemaVersion": 2, "mediaType": media_type, "config": config, "layers": descriptors});
+    let root = put(media_type, manifest.to_string().as_bytes());
+    fs::write(layout.join("index.json"), json!({"schemaVersion": 2, "manifests": [root]}).to_string()).unwrap();
+    fs::write(layout.join("oci-layout"), "{\"imageLayoutVersion\": \"1.0.0\"}").unwrap();
+}
+
+/// Base images, for a build on them and for `verify`.
+fn bases() -> Vec<String> {
+    let link = |path: String, target: &str| symlink(&path, target);
+    let deep = (0..120).map(|n| file(&format!("{n}/{}x", "d/".repeat(1990)), ""));
+    let implied = (0..3000).map(|n| file(&format!("{n}/{}x", "d/".repeat(250)), ""));
+    let target = "\u{1}".repeat(4000);
+    let links = |layer: usize| (0..60_000).map(|n| link(format!("{layer}-{n}"), &target)).collect::<Vec<_>>();
+    let target = format!("{}l", "d/../".repeat(40));
+    let chain = (0..38).map(|n| link(format!("l{n}"), &format!("{target}{}", n + 1)));
+    let below = (0..3000).map(|n| file(&format!("l0/{n}"), ""));
+    let gzip = |items: Vec<Item>| Layer::gzip(tar(&items));
+    let most = vec![file("etc/os-release", "x"), file("lib/x", "x")];
+    let honest = (0..100_000).map(|n| file(&format!("usr/share/{}/{n}", n / 100), "")).collect();
+    let rows: Vec<(&str, Vec<Layer>, Option<&str>)> = vec![
+        ("a base of deep paths", vec![gzip(deep.collect())], Some("components; at most 256")),
+        ("a base of implied directories", vec![gzip(implied.collect())], Some("more than")),
+        ("a base of long links", (0..3).map(|n| gzip(links(n))).collect(), Some("take more than")),
+        ("a base of links in a chain", vec![gzip(chain.chain(below).collect())], Some("more than")),
+        ("a base of zeros without end", vec![gzip(most), Layer::endless()], Some("unpacks to more than")),
+        ("a base of 100,000 files", vec![gzip(honest)], None),
+    ];
+    let mut wrong = Vec::new();
+    for (name, layers, refusal) in rows {
+        let sandbox = Sandbox::new();
+        write_layout(&sandbox.path("ws/base"), &layers);
+        workspace([]).platforms(&["linux-64"]).oci_only("base = \"oci:base\"").write(&sandbox.path("ws"));
+        wrong.extend(check(name, &sandbox, &["build", "ws", "-o", "oci:out:v1"], &["base"], refusal));
+        if refusal.is_some() {
+            let verified =
+                check(&format!("{name}, verified"), &sandbox, &["verify", "image", "oci:ws/base"], &[], None);
+            // It ends as it should, whatever it found.
+            wrong.extend(verified.into_iter().filter(|fault| !fault.contains("ended with Some(3)")));
+        }
+    }
+    wrong
+}
+
+/// Manifests and lock files, also one that is in an image.
+fn workspaces() -> Vec<String> {
+    let mut wrong = Vec::new();
+    let features = |number: usize| (0..number).map(|n| format!("[feature.f{n}]\n")).collect::<String>();
+    let used: String = (0..18_000).map(|n| format!("[feature.f{n}.dependencies]\np{n} = \"*\"\n")).collect();
+    let names: Vec<String> = (0..18_000).map(|n| format!("\"f{n}\"")).collect();
+    let environment = format!("[environments]\nbig = [{}]\n", names.join(", "));
+    let brackets = |number: usize| format!("version: 6\nenvironments: {}", "[".repeat(number));
+    let texts = format!("version: 6\nenvironments: {{}}\npackages:\n{}", "- conda: x\n".repeat(800_000));
+    let empty = workspace([]).platforms(&["linux-64"]);
+    for (name, ws, lock, refusal) in [
+        (
+            "a manifest of 200,000 features",
+            empty.clone().manifest(&features(200_000)),
+            None,
+            Some("bigger than 1048576"),
+        ),
+        ("a manifest of 1 MB of features", empty.clone().manifest(&features(60_000)), None, None),
+        (
+            "an environment of 18,000 features",
+            empty.clone().manifest(&used).manifest(&environment),
+            None,
+            Some("pixi.lock"),
+        ),
+        (
+            "a manifest of 5 MB of brackets",
+            empty.clone().manifest(&format!("x = {}", "[".repeat(5 << 20))),
+            None,
+            Some(""),
+        ),
+        ("a lock file of brackets", empty.clone(), Some(brackets(150_000)), Some("deep")),
+        ("a lock file of 800,000 packages", empty.clone(), Some(texts), Some("values")),
+    ] {
+        let sandbox = Sandbox::new();
+        ws.write(&sandbox.path("ws"));
+        if let Some(lock) = lock {
+            fs::write(sandbox.path("ws/pixi.lock"), lock).unwrap();
+        }
+        let mut build = vec!["build", "ws", "-o", "oci:out:v1"];
+        build.extend(name.starts_with("an environment").then_some(["-e", "big"]).into_iter().flatten());
+        wrong.extend(check(name, &sandbox, &build, &[], refusal));
+    }
+    let sandbox = Sandbox::new();
+    workspace([package("tool", [])]).platforms(&["linux-64"]).write(&sandbox.path("ws"));
+    sandbox.build("ws", "oci:ws/layout:x");
+    forge_from_top(&sandbox.path("ws/layout"), 0, |tar| {
+        *tar = with_file(tar, "app/pixi.lock", brackets(150_000).as_bytes());
+    });
+    let verified =
+        check("a lock file of brackets in an image", &sandbox, &["verify", "image", "oci:ws/layout:x"], &[], None);
+    let ended = verified.iter().any(|fault| fault.contains("ended with Some(3)"));
+    wrong.extend(verified.into_iter().filter(|fault| !fault.contains("ended with Some(3)")));
+    wrong.extend((!ended).then(|| "a lock file of brackets in an image was not refused".to_owned()));
+    wrong
+}
+
+/// `layers.json` of a published image from which layers are reused: one that is too large, or no table, counts as missing.
+fn published() -> Vec<String> {
+    let mut wrong = Vec::new();
+    let nested = format!("{}{}", "[".repeat(5 << 20), "]".repeat(5 << 20));
+    let entries: Vec<String> = (0..200_000).map(|n| format!("\"{n:064x}\":{{\"size\":1,\"facts\":{{}}}}")).collect();
+    let conda = format!("{{\"version\":1,\"layers\":[],\"conda\":{{{}}},\"wheels\":{{}}}}", entries.join(","));
+    for (name, table) in [
+        ("a published table of 200 MiB", vec![b' '; 200 << 20]),
+        ("a published table of brackets", nested.into_bytes()),
+        ("a published table of 200,000 packages", conda.into_bytes()),
+    ] {
+        let (sandbox, registry) = (Sandbox::new(), Registry::start(Profile::plain()));
+        workspace([package("tool", [])]).platforms(&["linux-64"]).write(&sandbox.path("ws"));
+        sandbox.build("ws", "oci:ws/layout:x");
+        forge_from_top(&sandbox.path("ws/layout"), 1, |tar| *tar = with_file(tar, "opt/pixi/layers.json", &table));
+        let to = registry.reference("app");
+        let publish = ["publish", "--from", "oci:ws/layout:x", "--to", &to, "--tag", "t", "--publish"];
+        sandbox.run(&publish).success();
+        let from = format!("{to}:t");
+        let build = ["build", "ws", "--cache-from", &from, "-o", "oci:out:v1"];
+        wrong.extend(check(name, &sandbox, &build, &[], None));
+    }
+    wrong
 }
 
 /// What channels and workspaces say, for `lock`.

@@ -1,14 +1,15 @@
 //! A damaged cache is a miss: whatever happens to a cached file, the result is the same, and no build stays stuck.
 //!
 //! Some files are damaged at a time, then everything that reads the cache is run: `lock`, `build` and `publish`.
-//! `PIXI_OCI_TEST_DAMAGES=10000 cargo test --release -p pixi-oci --test main no_damage -- --nocapture` tries as many;
-//! `PIXI_OCI_TEST_SEED` starts elsewhere. Damage below the file system, which changes bytes and no time, is found with
+//! `cargo test --release -p pixi-oci --test main damages -- --ignored --nocapture` tries ten thousand, up to forty between two runs;
+//! `PIXI_OCI_TEST_DAMAGES` is another number, and `PIXI_OCI_TEST_SEED` starts elsewhere. Damage below the file system, which changes bytes and no time, is found with
 //! `--check-cache` only.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     path::{Path, PathBuf},
+    time::Instant,
 };
 
 use pixi_oci_test_registry::{Profile, Registry};
@@ -26,8 +27,7 @@ use crate::common::{
 };
 
 const DAMAGES: u64 = 60;
-/// So many files at once, each by itself or with one of its kind.
-const AT_ONCE: u64 = 4;
+const MANY_DAMAGES: u64 = 10_000;
 
 /// xorshift64*: the same damages for the same seed.
 struct Random(u64);
@@ -208,15 +208,29 @@ impl Machine {
 
 #[test]
 fn no_damage_of_the_cache_changes_a_result_or_stays() {
+    damage_caches(DAMAGES, 8);
+}
+
+#[test]
+#[ignore = "slow"]
+fn nor_do_ten_thousand_damages() {
+    damage_caches(number("PIXI_OCI_TEST_DAMAGES", MANY_DAMAGES), 40);
+}
+
+/// Makes damages, from one up to `at_once` between two runs, each of a file by itself or with one of its kind.
+#[allow(clippy::print_stdout)] // What it is run for.
+fn damage_caches(damages: u64, at_once: usize) {
+    let start = Instant::now();
     let mut machine = Machine::new();
     let (expected, _) = machine.run().unwrap();
-    let (damages, seed) = (number("PIXI_OCI_TEST_DAMAGES", DAMAGES), number("PIXI_OCI_TEST_SEED", 1));
+    let seed = number("PIXI_OCI_TEST_SEED", 1);
     let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-    let (mut wrong, mut stuck, mut warned, mut done) = (Vec::new(), Vec::new(), 0, 0);
+    let (mut wrong, mut stuck, mut warned, mut done, mut runs) = (Vec::new(), Vec::new(), 0, 0, 0);
     let mut count: BTreeMap<String, u64> = BTreeMap::new();
     while done < damages {
         let mut what = Vec::new();
-        for _ in 0..AT_ONCE {
+        runs += 1;
+        for _ in 0..=random.below(at_once) {
             let kinds = kinds(&machine.cache());
             // Every kind as often as every other.
             let (kind, files) = kinds.iter().nth(random.below(kinds.len())).unwrap();
@@ -240,7 +254,7 @@ fn no_damage_of_the_cache_changes_a_result_or_stays() {
             }
         }
     }
-    println!("{done} damages (seed {seed}) of {count:#?}");
+    println!("{done} damages in {runs} runs (seed {seed}), {:.0?}, of {count:#?}", start.elapsed());
     println!("{warned} warnings, {} wrong results, {} stuck builds", wrong.len(), stuck.len());
     let parts: BTreeSet<&str> = count.keys().filter_map(|kind| kind.split('/').next()).collect();
     let all = ["archives", "base", "facts", "layers", "pushed", "repodata"];

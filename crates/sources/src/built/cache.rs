@@ -126,6 +126,44 @@ mod tests {
         assert_eq!(cache.get("key"), None);
     }
 
+    /// `tests/damaged_cache.rs` has no built wheels: that needs containers.
+    #[test]
+    fn no_damage_gives_another_wheel_or_stays() {
+        let damages: [fn(&Path, &Path); 5] = [
+            |a, _| std::fs::write(a.join(RECORD), "").unwrap(),
+            |a, _| std::fs::remove_file(a.join(RECORD)).unwrap(),
+            |a, _| std::fs::rename(a.join("w-1-py3-none-any.whl"), a.join("x")).unwrap(),
+            |a, b| {
+                std::fs::rename(a.join(RECORD), a.join("x")).unwrap();
+                std::fs::rename(b.join(RECORD), a.join(RECORD)).unwrap();
+                std::fs::rename(a.join("x"), b.join(RECORD)).unwrap();
+            },
+            |a, b| {
+                std::fs::rename(a, b.with_file_name("x")).unwrap();
+                std::fs::rename(b, a).unwrap();
+                std::fs::rename(b.with_file_name("x"), b).unwrap();
+            },
+        ];
+        for damage in damages {
+            let directory = tempfile::tempdir().unwrap();
+            let cache = WheelCache::open(&Root::new(directory.path())).unwrap();
+            let put = |key: &str| {
+                let build = cache.build_directory().unwrap();
+                let wheel = build.path().join("w-1-py3-none-any.whl");
+                std::fs::write(&wheel, key).unwrap();
+                cache.put(key, build, &wheel).unwrap()
+            };
+            let [a, b] = ["a", "b"].map(put);
+            damage(a.parent().unwrap(), b.parent().unwrap());
+            for key in ["a", "b"] {
+                let found = cache.get(key).map(|wheel| std::fs::read_to_string(wheel).unwrap());
+                assert!(found.as_deref().is_none_or(|text| text == key), "{found:?}");
+                put(key);
+                assert!(cache.get(key).is_some());
+            }
+        }
+    }
+
     #[test]
     fn what_a_killed_build_left_is_removed() {
         let directory = tempfile::tempdir().unwrap();
