@@ -216,7 +216,7 @@ fn bases() -> Vec<String> {
     let link = |path: String, target: &str| symlink(&path, target);
     let deep = (0..120).map(|n| file(&format!("{n}/{}x", "d/".repeat(1990)), ""));
     let implied = (0..3000).map(|n| file(&format!("{n}/{}x", "d/".repeat(250)), ""));
-    let target = "\u{1}".repeat(4000);
+    let target = format!("{}/", "\u{1}".repeat(199)).repeat(20);
     let links = |layer: usize| (0..60_000).map(|n| link(format!("{layer}-{n}"), &target)).collect::<Vec<_>>();
     let target = format!("{}l", "d/../".repeat(40));
     let chain = (0..38).map(|n| link(format!("l{n}"), &format!("{target}{}", n + 1)));

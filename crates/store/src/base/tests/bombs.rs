@@ -63,7 +63,7 @@ fn all_layers_have_one_budget() {
     // Less than the budget in each layer, and more in all. The control characters take six bytes each in the cache.
     let layer = |number: usize| {
         let mut tar = Builder::new(Vec::new());
-        let target = "\u{1}".repeat(4000);
+        let target = format!("{}/", "\u{1}".repeat(199)).repeat(20);
         (0..3000).for_each(|n| link(&mut tar, &format!("{number}-{n}"), &target));
         packed(tar)
     };
