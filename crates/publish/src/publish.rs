@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::tags::{TagPlan, TagsThere, Version};
 use pixi_oci_image::Architecture;
+use pixi_oci_layer::Digest;
 use pixi_oci_lock::LockedPackage;
 use pixi_oci_registry::{
     Repository,
@@ -12,7 +13,12 @@ use pixi_oci_registry::{
 
 use crate::{
     baseline::{remote, say_what_is_there},
-    content::{blobs, content, mount::{self, Mountable}, prepare::prepare, sif::Sifs},
+    content::{
+        blobs, content,
+        mount::{self, Mountable},
+        prepare::prepare,
+        sif::Sifs,
+    },
     destination::{Destination, look_up, open},
     early::{EarlyUpload, publish_started},
     error::PublishError,
