@@ -3,7 +3,7 @@
 #
 # Every row finds: ADDRESS, OWNER, CA, STOCK and DELETES of the registry, DIR for what it keeps, WS a copy of the flask workspace.
 
-ROWS="publish again second changed equal crane views six kill legs releases attached cache_from plan_to base verify podman"
+ROWS="publish again second changed equal crane views six kill legs releases attached sif cache_from plan_to base verify podman"
 
 to() { printf 'docker://%s/%s/%s' "$ADDRESS" "$OWNER" "$1"; }
 name() { printf '%s/%s/%s' "$ADDRESS" "$OWNER" "$1"; }
@@ -201,6 +201,29 @@ row_releases() {
 }
 
 # What others attach stays, whether the registry lists it (referrers) or it is under a tag `sha256-…`.
+# SIFs beside their image: oras finds them by it, and pulls what was built.
+row_sif() {
+  local plain=() index manifest built
+  [ -n "$CA" ] || plain=(--plain-http)
+  publish 9.0.0 sif sif --to "oras://$(name sif)"
+  is "$(tags_of sif | grep ^sif- | tr '\n' ' ')" "sif-9.0.0 sif-9.0.0-amd64 sif-9.0.0-arm64 sif-latest " "tags of SIFs"
+  for arch in amd64 arm64; do
+    index=$("$BIN/oras" resolve "${plain[@]}" "$(name sif):9.0.0-$arch")
+    manifest=$("$BIN/oras" resolve "${plain[@]}" "$(name sif):sif-9.0.0-$arch")
+    # Not by its type: go-containerregistry's registry says that of the configuration.
+    "$BIN/oras" discover "${plain[@]}" --format json "$(name sif)@$index" | grep -q "$manifest" || fail "oras does not find the SIF of $arch"
+    rm -rf "$DIR/pulled"
+    "$BIN/oras" pull "${plain[@]}" --output "$DIR/pulled" "$(name sif)@$manifest" >&2
+    VERSION=9.0.0 "$PIXI_OCI" build "$WS" --frozen --base "$BASE" --arch "$arch" --cache-dir "$WORK/cache" --output "sif:$DIR/built" >&2
+    built=$(sha256sum <"$DIR/built.sif")
+    is "$(sha256sum <"$DIR/pulled/flask-app-$arch.sif")" "$built" "the SIF that oras pulls"
+  done
+  VERSION=9.0.0 "$PIXI_OCI" publish "$WS" --frozen --publish --json --base "$BASE" --cache-dir "$WORK/cache" --to "$(to sif)" \
+    --to "oras://$(name sif)" >"$DIR/sif_again.json"
+  is "$(said sif_again 'sum(len(d["uploaded"]) + len(d["manifests"]) for d in r["destinations"])')" 0 "blobs and manifests sent again"
+  echo "2 SIFs, found by their images"
+}
+
 row_attached() {
   [ "$DELETES" = yes ] || { echo "no deletion"; return; }
   local plain=() index attached tags
