@@ -139,6 +139,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // A dependency of tests only, and itself independent of what it judges.
     ("pixi-oci-test-need", &[]),
     ("pixi-oci-test-registry", &["test-need"]),
+    ("pixi-oci-testkit", &["layer", "package", "wheel"]),
     ("pixi-oci-verify", &["formats", "oci-read", "podman"]),
     ("pixi-oci-wheel", &["layer", "package"]),
     ("pixi-oci-workspace", &["net"]),
