@@ -176,7 +176,7 @@ impl Built {
 }
 
 /// What the command line makes for a build without an argument, but for the resources.
-fn session(sandbox: &Sandbox, threads: usize, memory: usize) -> Session {
+pub(crate) fn session(sandbox: &Sandbox, threads: usize, memory: usize) -> Session {
     let few = NonZeroUsize::MIN;
     let client = Client::new(&ClientSettings::default()).unwrap();
     let caches =
@@ -187,7 +187,7 @@ fn session(sandbox: &Sandbox, threads: usize, memory: usize) -> Session {
     session
 }
 
-fn project(sandbox: &Sandbox, session: &Session) -> Project {
+pub(crate) fn project(sandbox: &Sandbox, session: &Session) -> Project {
     let workspace = Workspace::open(&sandbox.path("ws")).unwrap();
     let inputs = Inputs { lock_use: LockUse::Frozen, ..Inputs::default() };
     Project::open(Declared::new(workspace.into(), inputs).unwrap(), session).unwrap()

@@ -39,6 +39,7 @@ mod progress;
 mod provenance;
 mod publish;
 mod pypi;
+mod ranges;
 mod rebuild;
 mod report;
 mod reproducible;

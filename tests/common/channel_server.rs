@@ -56,7 +56,11 @@ struct State {
     login: Login,
     /// By end of the path: what is done with the first request, the second, ….
     faults: Mutex<BTreeMap<String, Vec<Fault>>>,
+    /// By end of the path: what parts are of, in place of the file.
+    lies: Mutex<BTreeMap<String, Vec<u8>>>,
     requests: Mutex<Vec<Request>>,
+    /// Bytes of files.
+    sent: Mutex<usize>,
     stalled: (Mutex<usize>, Condvar),
 }
 
@@ -81,6 +85,8 @@ impl ChannelServer {
             root: root.to_owned(),
             login,
             faults: Mutex::default(),
+            lies: Mutex::default(),
+            sent: Mutex::default(),
             requests: Mutex::default(),
             stalled: Default::default(),
         });
@@ -105,6 +111,16 @@ impl ChannelServer {
     pub fn faults(&self, path: &str, faults: impl IntoIterator<Item = Fault>) -> &Self {
         self.state.faults.lock().unwrap().insert(path.into(), faults.into_iter().collect());
         self
+    }
+
+    /// From now on, parts of files whose paths end so are parts of other bytes.
+    pub fn lie(&self, path: &str, bytes: Vec<u8>) {
+        self.state.lies.lock().unwrap().insert(path.into(), bytes);
+    }
+
+    /// How many bytes of files were sent.
+    pub fn sent(&self) -> usize {
+        *self.state.sent.lock().unwrap()
     }
 
     pub fn requests(&self) -> Vec<Request> {
@@ -150,7 +166,10 @@ impl State {
             return head(stream, 404, &[], Some(0));
         };
         let tag = ("ETag", format!("\"{}\"", super::sandbox::sha256(&file)));
-        let from = range(request, &tag.1, file.len());
+        let lie =
+            self.lies.lock().unwrap().iter().find(|(end, _)| path.ends_with(end.as_str())).map(|(_, lie)| lie.clone());
+        let file = lie.filter(|_| request.headers.contains_key("range")).unwrap_or(file);
+        let part = range(request, &tag.1, file.len());
         let mut fault = self.fault(path);
         if let Some(Fault::Wait(gate)) = fault {
             drop(gate.lock());
@@ -187,14 +206,22 @@ impl State {
                     stream.write_all(&[0; 4096])?;
                 }
             }
-            None | Some(Fault::Wait(_)) if from > 0 => {
-                let range = format!("bytes {from}-{}/{}", file.len() - 1, file.len());
-                head(stream, 206, &[tag, ("Content-Range", range)], Some(file.len() - from))?;
-                stream.write_all(&file[from..])
+            None | Some(Fault::Wait(_))
+                if part != (0..file.len())
+                    || request.headers.get("range").is_some_and(|range| range.contains("=-")) =>
+            {
+                let range = format!("bytes {}-{}/{}", part.start, part.end - 1, file.len());
+                head(stream, 206, &[tag, ("Content-Range", range)], Some(part.len()))?;
+                *self.sent.lock().unwrap() += part.len();
+                stream.write_all(&file[part])
             }
             None | Some(Fault::Wait(_)) => {
                 head(stream, 200, &[tag], Some(file.len()))?;
-                if request.method == "HEAD" { Ok(()) } else { stream.write_all(&file) }
+                if request.method == "HEAD" {
+                    return Ok(());
+                }
+                *self.sent.lock().unwrap() += file.len();
+                stream.write_all(&file)
             }
         }
     }
@@ -206,11 +233,18 @@ impl State {
     }
 }
 
-/// Where the answer begins: `Range: bytes=N-` counts if `If-Range` names this version.
-fn range(request: &Request, tag: &str, length: usize) -> usize {
-    let wanted = request.headers.get("range").and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-'));
+/// What is asked for of a file of that length; all of it, if the request does not say, or `If-Range` names another version.
+fn range(request: &Request, tag: &str, length: usize) -> std::ops::Range<usize> {
+    let wanted = request.headers.get("range").and_then(|range| range.strip_prefix("bytes=")?.split_once('-'));
     let same = request.headers.get("if-range").is_none_or(|condition| condition == tag);
-    wanted.and_then(|first| first.parse().ok()).filter(|first| same && *first < length).unwrap_or(0)
+    let range =
+        wanted.filter(|_| same).and_then(|(first, last)| match (first.parse::<usize>(), last.parse::<usize>()) {
+            (Ok(first), Ok(last)) => Some(first..length.min(last + 1)),
+            (Ok(first), Err(_)) => Some(first..length),
+            (Err(_), Ok(count)) => Some(length.saturating_sub(count)..length),
+            _ => None,
+        });
+    range.filter(|range| range.start < range.end).unwrap_or(0..length)
 }
 
 fn head(

@@ -49,11 +49,13 @@ impl Machine {
         Outcome::of(command.env("VERSION", version))
     }
 
-    /// The archives that were downloaded.
+    /// The archives that were downloaded. Parts of them are none.
     pub(super) fn downloads(&self) -> Vec<String> {
-        let asked = self.channel.asked().into_iter();
-        let archives = asked.filter(|line| line.ends_with(".conda") || line.ends_with(".tar.bz2"));
-        archives.map(|line| line.rsplit_once('/').unwrap().1.to_owned()).collect()
+        let whole = self.channel.requests().into_iter().filter(|request| !request.headers.contains_key("range"));
+        let mut asked: Vec<String> = whole.map(|request| request.target).collect();
+        asked.sort();
+        let archives = asked.iter().filter(|path| path.ends_with(".conda") || path.ends_with(".tar.bz2"));
+        archives.map(|path| path.rsplit_once('/').unwrap().1.to_owned()).collect()
     }
 }
 

@@ -16,9 +16,10 @@ mod failure;
 mod receive;
 mod task;
 
+pub(crate) use self::task::MAX_ARCHIVE;
 use self::{
     failure::Failure,
-    task::{Download, MAX_ARCHIVE, Transfer},
+    task::{Download, Transfer},
 };
 
 /// A try that got so many bytes further than any before does not count as a failure: a long download over a bad line is

@@ -10,7 +10,9 @@ mod download;
 mod error;
 mod fetch;
 mod item;
+mod part;
 
 pub use cache::{ArchiveCache, CachedArchive};
 pub use error::Error;
 pub use item::{ArchiveIdentity, FetchEvent, FetchItem, FetchOptions};
+pub use part::{NoPart, PartialArchive};

@@ -92,7 +92,10 @@ impl Archive {
         let mut magic = [0; 4];
         let filled = file.by_ref().take(4).read(&mut magic).map_err(read)?;
         let (format, extension) = match &magic[..filled] {
-            b"PK\x03\x04" => (members(path, &format!("{stem}.conda"))?, "conda"),
+            b"PK\x03\x04" => {
+                let name = format!("{stem}.conda");
+                (members(&Zip::open(path, &name, Style::Stored)?, &name)?, "conda")
+            }
             [b'B', b'Z', b'h', ..] => (Format::TarBz2, "tar.bz2"),
             _ => {
                 // Named by what it claims to be.
@@ -104,6 +107,14 @@ impl Archive {
             }
         };
         Ok(Self { name: format!("{stem}.{extension}"), path: path.into(), len, format })
+    }
+
+    /// Opens the metadata of a `.conda` archive of which no more is here; see [`Zip::open_part`]. Limits count from its length.
+    pub fn open_part(path: &Path, here: &[Range<u64>], record: &PackageRecord) -> Result<Self, Error> {
+        let name = format!("{}.conda", Self::name_of(record));
+        let format = members(&Zip::open_part(path, &name, Style::Stored, here)?, &name)?;
+        let Format::Conda { info, .. } = &format else { return Err(Error::archive(&name, "it is no .conda file")) };
+        Ok(Self { len: info.end - info.start, name, path: path.into(), format })
     }
 
     /// The most bytes that the archive may unpack to: far more than a package of programs and data does, and little
@@ -179,9 +190,9 @@ impl Archive {
 }
 
 /// Where the two tars of a `.conda` package are. Every other member but `metadata.json` is refused.
-fn members(path: &Path, name: &str) -> Result<Format, Error> {
+fn members(zip: &Zip<'_>, name: &str) -> Result<Format, Error> {
     let (mut info, mut contents) = (None, None);
-    for member in Zip::open(path, name, Style::Stored)?.members()? {
+    for member in zip.members()? {
         let file = member.path.as_str();
         let is_tar = |kind| !file.contains('/') && file.starts_with(kind) && file.ends_with(".tar.zst");
         let slot = match file {

@@ -66,6 +66,12 @@ pub enum Error {
         /// In the archive.
         found: String,
     },
+    /// Only the whole archive tells where links lead.
+    #[error("{package}: where its symbolic links lead is not known before its archive is here")]
+    UnknownLinks {
+        /// The package.
+        package: String,
+    },
     /// One path of the package is refused.
     #[error("{package}: {path:?} {refusal}")]
     Path {

@@ -5,7 +5,7 @@ mod listed;
 
 use std::{
     collections::{BTreeMap, HashMap},
-    ops::ControlFlow,
+    ops::{ControlFlow, Range},
     path::Path,
 };
 
@@ -20,6 +20,7 @@ pub use self::listed::ListedPath;
 use crate::{
     archive::{Archive, Kind, Part},
     error::{Error, Refusal},
+    zip::{Style, Zip},
 };
 
 /// What an archive says about its package.
@@ -54,7 +55,21 @@ impl PackageInfo {
 /// A `.conda` archive's contents are not touched; a `.tar.bz2` is read up to its first entry outside `info/`, if what is
 /// needed came before. Only packages of before 2017, which have no `info/paths.json`, are read wholly.
 pub fn read_info(archive: &Path, record: &PackageRecord) -> Result<PackageInfo, Error> {
-    let archive = Archive::open(archive, record)?;
+    info_of(Archive::open(archive, record)?, record)
+}
+
+/// The same of a `.conda` archive of which only the parts `here` are in the file; see [`Zip::open_part`].
+pub fn read_info_part(archive: &Path, here: &[Range<u64>], record: &PackageRecord) -> Result<PackageInfo, Error> {
+    info_of(Archive::open_part(archive, here, record)?, record)
+}
+
+/// What is not here and is needed for [`read_info_part`].
+pub fn missing_info(archive: &Path, here: &[Range<u64>], record: &PackageRecord) -> Result<Vec<Range<u64>>, Error> {
+    let name = format!("{}.conda", Archive::name_of(record));
+    Zip::open_part(archive, &name, Style::Stored, here)?.missing(&|member| member.starts_with("info-"))
+}
+
+fn info_of(archive: Archive, record: &PackageRecord) -> Result<PackageInfo, Error> {
     let mut files = InfoFiles::default();
     archive.walk(Part::Info, &mut |entry| {
         if files.suffice() && !entry.path.as_str().starts_with("info/") {

@@ -38,7 +38,7 @@ pub use check::Checker;
 pub use corrections::{Corrections, Faults};
 pub use error::{Error, Refusal, escape};
 pub use facts::{CompleteFacts, Links, PackageFacts, WheelFacts, WheelPath};
-pub use info::{ListedPath, PackageInfo, read_info, read_links};
+pub use info::{ListedPath, PackageInfo, missing_info, read_info, read_info_part, read_links};
 pub use path::normalise;
 pub use plan::{
     Change, LinkPlan, Overwritten, PathOwner, PlanInput, PlannedEntryPoint, PlannedPath, WheelPlan, WheelPlanInput,

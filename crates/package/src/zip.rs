@@ -11,7 +11,7 @@ mod failure;
 mod local;
 mod reader;
 
-use std::{fs::File, io, path::Path};
+use std::{fs::File, io, ops::Range, path::Path};
 
 use self::failure::ZipFault;
 pub use self::{
@@ -31,6 +31,8 @@ pub struct Zip<'a> {
     path: &'a Path,
     file: File,
     style: Style,
+    /// What is in the file of a zip that is somewhere else, with holes for the rest; `None` for one that is here.
+    here: Option<&'a [Range<u64>]>,
 }
 
 impl<'a> Zip<'a> {
@@ -44,7 +46,46 @@ impl<'a> Zip<'a> {
             archive: path.display().to_string(),
             source,
         })?;
-        Ok(Self { name, path, file, style })
+        Ok(Self { name, path, file, style, here: None })
+    }
+
+    /// Opens what is here of an archive, at its place in a file of the archive's length: its last bytes, and what was asked
+    /// for since. Nothing else of it can be read.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn open_part(path: &'a Path, name: &'a str, style: Style, here: &'a [Range<u64>]) -> Result<Self, Error> {
+        Ok(Self { here: Some(here), ..Self::open(path, name, style)? })
+    }
+
+    /// What is not here and is needed to read the members that are wanted: the directory first, and when that is there, these.
+    ///
+    /// # Errors
+    /// As [`members`](Self::members).
+    pub fn missing(&self, is_wanted: &dyn Fn(&str) -> bool) -> Result<Vec<Range<u64>>, Error> {
+        let len = self.file.metadata().map_err(|e| self.unreadable(e))?.len();
+        let (directory, _) = directory::read_end(&self.file, len).map_err(|failure| self.fault(failure))?;
+        if !self.is_here(&directory) {
+            return Ok(vec![directory]);
+        }
+        let (entries, end) = directory::read(&self.file, len, self.style).map_err(|failure| self.fault(failure))?;
+        let ends = entries.iter().skip(1).map(|next| next.header).chain([end]);
+        let mut missing: Vec<Range<u64>> = Vec::new();
+        for (place, entry) in ends.enumerate().map(|(at, end)| (entries[at].header..end, &entries[at])) {
+            if !is_wanted(&entry.name) || self.is_here(&place) {
+                continue;
+            }
+            match missing.last_mut().filter(|last| last.end == place.start) {
+                Some(last) => last.end = place.end,
+                None => missing.push(place),
+            }
+        }
+        Ok(missing)
+    }
+
+    fn is_here(&self, place: &Range<u64>) -> bool {
+        let holds = |range: &Range<u64>| range.start <= place.start && place.end <= range.end;
+        self.here.is_none_or(|here| here.iter().any(holds))
     }
 
     /// All members, in the order of the file.
@@ -53,17 +94,9 @@ impl<'a> Zip<'a> {
     /// It is not a zip, or not one that all programs read alike.
     pub fn members(&self) -> Result<Vec<Member>, Error> {
         let len = self.file.metadata().map_err(|e| self.unreadable(e))?.len();
-        let entries =
-            directory::read(&self.file, len, self.style).and_then(|read| local::check(&self.file, read, self.style));
-        let entries = entries.map_err(|failure| match failure {
-            ZipFault::Invalid(reason) => Error::archive(self.name, reason),
-            ZipFault::Member(name, refusal) => Error::path(self.name, name, refusal),
-            // A position outside the file is the archive's lie, not the disk's failure.
-            ZipFault::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                Error::archive(self.name, "the zip's headers point outside the file; it is truncated")
-            }
-            ZipFault::Io(error) => self.unreadable(error),
-        })?;
+        let entries = directory::read(&self.file, len, self.style)
+            .and_then(|read| local::check(&self.file, read, self.style, &|place| self.is_here(&place)));
+        let entries = entries.map_err(|failure| self.fault(failure))?;
 
         // Far more than files of programs and data unpack to.
         let limit = (64 << 20) + len.saturating_mul(250);
@@ -118,6 +151,18 @@ impl<'a> Zip<'a> {
                 Error::archive(self.name, format!("{:?} is damaged: {error}", member.path))
             }
             _ => self.unreadable(error),
+        }
+    }
+
+    fn fault(&self, failure: ZipFault) -> Error {
+        match failure {
+            ZipFault::Invalid(reason) => Error::archive(self.name, reason),
+            ZipFault::Member(name, refusal) => Error::path(self.name, name, refusal),
+            // A position outside the file is the archive's lie, not the disk's failure.
+            ZipFault::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Error::archive(self.name, "the zip's headers point outside the file; it is truncated")
+            }
+            ZipFault::Io(error) => self.unreadable(error),
         }
     }
 

@@ -102,6 +102,11 @@ pub enum Error {
         "{package} goes over {made} layers, and what was found says {found}: whoever published or cached its layers changed them; make all anew with --no-cache-from and another --cache-dir"
     )]
     Parts { package: String, made: usize, found: usize },
+    /// What a server said of an archive that was not here yet contradicts the archive.
+    #[error(
+        "{package}: what {host} answered when it was asked for a part of the archive is not what is in the archive; it, or something before it, changes what it sends: take another mirror, or ask who runs it"
+    )]
+    Contradiction { package: String, host: String },
     /// A layer is to be made of a package that nobody got.
     #[error("the archive of {package} was not fetched; this is a mistake in pixi-oci, please report it")]
     NotFetched { package: String },

@@ -25,7 +25,9 @@ pub use layers::{
 };
 pub use output::Output;
 pub use package::{
-    Archive, Package, PackageKind, is_unpinned,
+    Archive, Package, PackageKind,
+    hear::hear,
+    is_unpinned,
     locate::{fetch_unknown, find_archives, locked, recognise, with_wheels},
     place::place,
     source_wheel::{SourceWheel, SourceWheelError, WheelOrigin, hash},

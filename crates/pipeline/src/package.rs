@@ -1,5 +1,6 @@
 //! One package on its way from the lock file to a layer. Everything that is found out about it is kept in it.
 
+pub mod hear;
 pub mod locate;
 pub mod place;
 pub mod source_wheel;
@@ -209,7 +210,9 @@ impl<'a> Package<'a> {
         if let Some(links) = links.get() {
             return Ok(links.clone());
         }
-        let Some(path) = self.archive.as_ref().and_then(Archive::path) else { return Ok(Links::new()) };
+        let Some(path) = self.archive.as_ref().and_then(Archive::path) else {
+            return Err(pixi_oci_package::Error::UnknownLinks { package: self.label.clone() });
+        };
         let found = read_links(path, &read_info(path, &record.package_record)?)?;
         Ok(links.get_or_init(|| found).clone())
     }

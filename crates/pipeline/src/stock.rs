@@ -12,7 +12,7 @@ use pixi_oci_layer::Digest;
 use pixi_oci_store::OciLayout;
 
 use crate::{Error, stock::cache::FactsCache, stock::cache::LayerCache, stock::previous::Previous};
-use pixi_oci_project::Session;
+use pixi_oci_project::{Heard, Session};
 
 /// Layers of published images. Nothing is asked before it is needed.
 pub trait Remote: Sync {
@@ -43,6 +43,8 @@ pub struct Stock<'a> {
     pub layers: Option<LayerCache>,
     /// The layers of published images.
     pub remote: Option<&'a dyn Remote>,
+    /// What servers said of archives in this run.
+    pub heard: Heard,
 }
 
 impl<'a> Stock<'a> {
@@ -58,6 +60,7 @@ impl<'a> Stock<'a> {
             keeps_published: named,
             layers: keeps_layers.then(|| LayerCache::open(dir, session.caches.layers, named)),
             remote,
+            heard: session.heard.clone(),
         }
     }
 
@@ -69,6 +72,7 @@ impl<'a> Stock<'a> {
             keeps_published: false,
             layers: None,
             remote: None,
+            heard: session.heard.clone(),
         }
     }
 

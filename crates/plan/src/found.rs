@@ -16,6 +16,8 @@ pub struct Seen {
     pub layers: Vec<PlannedLayerReport>,
     /// Packages whose contents are not known.
     pub unknown: Vec<String>,
+    /// Packages whose contents are what their servers say.
+    pub unverified: Vec<String>,
     /// The base image, if it is here.
     pub base: Option<Base>,
     /// The image, if it is known, and its layers that are not of packages.

@@ -59,8 +59,9 @@ pub fn plan(
 ) -> Result<Vec<(EnvironmentPlan, PlannedBlobs)>, Error> {
     let past = options.against.map(|against| past::read_past(against, session)).transpose()?;
     let past = past.as_ref();
-    let survey_one =
-        |project| survey(&Survey { project, all: options.all, asks_for_base: false, remote, past, session });
+    let survey_one = |project| {
+        survey(&Survey { project, all: options.all, asks_for_base: false, asks_channels: true, remote, past, session })
+    };
     projects.iter().map(survey_one).collect()
 }
 
@@ -76,7 +77,8 @@ pub fn preview(
     asks_for_base: bool,
     session: &Session,
 ) -> Result<EnvironmentPlan, Error> {
-    let survey = survey(&Survey { project, all: false, asks_for_base, remote, past: None, session });
+    let asks_channels = remote.is_some();
+    let survey = survey(&Survey { project, all: false, asks_for_base, asks_channels, remote, past: None, session });
     survey.map(|(plan, _)| plan)
 }
 

@@ -119,6 +119,9 @@ pub struct Plan {
     pub unknown_sizes: Vec<String>,
     /// Packages of which nobody knows what is in them. As long as there are any, no layer key is known.
     pub unknown_packages: Vec<String>,
+    /// Packages of which servers said what is in them, which is compared with their archives by a build.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unverified_packages: Vec<String>,
     /// Packages that would have to be built from source, and are in no layer here.
     pub sources: Vec<String>,
     /// What the packages need of the machine: the highest minimum of each virtual package, e.g. `__glibc >=2.28`.

@@ -13,10 +13,10 @@ use crate::{
     report::layer::{LayerState, OtherLayer},
 };
 use pixi_oci_pipeline::{
-    Base, ImagePlan, LayerKind, LayerReport, Package, PackageLayer, Workshop, find_archives, locked, recognise,
+    Base, ImagePlan, LayerKind, LayerReport, Package, PackageLayer, Workshop, find_archives, hear, locked, recognise,
     with_wheels,
 };
-use pixi_oci_project::Target;
+use pixi_oci_project::{Session, Target};
 use pixi_oci_sources::SourceWheels;
 
 /// The sources that no wheel stands for.
@@ -27,51 +27,85 @@ pub fn without_wheel<'a>(packages: &'a [LockedPackage], wheels: &'a SourceWheels
     sources.map(LockedPackage::name).filter(|name| !wheels.contains_key(name))
 }
 
-/// Goes as far with a target as a build can without fetching or making a package layer.
-pub fn look(
-    workshop: &Workshop<'_>,
-    target: &Target,
-    wheels: &SourceWheels,
-    asks_for_base: bool,
-    unpredicted: &mut Vec<Unpredicted>,
-) -> Result<Seen, Error> {
-    let workdir = &workshop.project.configuration.workdir;
-    let mut packages = locked(&target.packages, workdir);
-    recognise(target, &mut packages, workshop.stock)?;
-    find_archives(&mut packages, workshop.session)?;
-    let unknown = unknown_names(target, &packages, wheels);
-    let mut reasons = Vec::new();
-    let unpinned: Vec<&str> = packages.iter().filter(|p| p.is_unpinned()).map(|p| p.name.as_str()).collect();
-    if !unpinned.is_empty() {
-        let message = format!(
-            "the digest of {} is not known: the lock file has no sha256; a build says it, for [tool.pixi-oci.hashes]",
-            unpinned.join(", ")
-        );
-        reasons.push(Unpredicted { reason: Reason::NoHash, message });
+/// One target to be looked at.
+pub struct Look<'a> {
+    pub workshop: &'a Workshop<'a>,
+    pub target: &'a Target,
+    pub wheels: &'a SourceWheels,
+    /// Whether this machine may know something. A plan makes no cache.
+    pub has_cache: bool,
+    pub asks_for_base: bool,
+    /// With which channels and indexes are asked for what is in packages.
+    pub channels: Option<&'a Session>,
+}
+
+impl Look<'_> {
+    /// Goes as far with the target as a build can without fetching or making a package layer.
+    pub fn look(&self, unpredicted: &mut Vec<Unpredicted>) -> Result<Seen, Error> {
+        let mut reasons = Vec::new();
+        let seen = match self.seen(&mut reasons) {
+            // What a server can be asked for does not tell where links lead. It matters in few environments.
+            Err(Error::Pipeline(pixi_oci_pipeline::Error::Package(pixi_oci_package::Error::UnknownLinks {
+                ..
+            }))) if self.channels.is_some() => {
+                reasons.clear();
+                Self { channels: None, ..*self }.seen(&mut reasons)?
+            }
+            seen => seen?,
+        };
+        // What is the same for all platforms is reported once.
+        reasons.into_iter().for_each(|reason| {
+            if !unpredicted.contains(&reason) {
+                unpredicted.push(reason)
+            }
+        });
+        Ok(seen)
     }
-    let base = base(workshop, target, asks_for_base, &mut reasons)?;
-    let mut seen = Seen { unknown, base, ..Seen::default() };
-    if seen.unknown.is_empty() {
-        let packages = with_wheels(packages, wheels, workdir);
-        match ImagePlan::new(workshop.project, target, packages, seen.base.as_ref(), workshop.stock) {
-            Ok(plan) => follow(workshop, plan, &mut seen, &mut reasons)?,
-            Err(error) => reasons.push(fails(error)?),
+
+    fn seen(&self, reasons: &mut Vec<Unpredicted>) -> Result<Seen, Error> {
+        let Self { workshop, target, wheels, .. } = *self;
+        let workdir = &workshop.project.configuration.workdir;
+        let mut packages = locked(&target.packages, workdir);
+        if self.has_cache {
+            recognise(target, &mut packages, workshop.stock)?;
+            find_archives(&mut packages, workshop.session)?;
         }
-    } else {
-        reasons.push(unknown_packages(target, &seen.unknown));
-        seen.layers = from_lock(workshop.project, &target.packages)?;
-        add_likely(workshop, target, packages, wheels, &mut seen)?;
-    }
-    if seen.layers.is_empty() {
-        seen.layers = from_lock(workshop.project, &target.packages)?;
-    }
-    // What is the same for all platforms is reported once.
-    reasons.into_iter().for_each(|reason| {
-        if !unpredicted.contains(&reason) {
-            unpredicted.push(reason)
+        let unverified = match self.channels {
+            Some(session) => hear(&mut packages, target, session, workshop.scratch)?,
+            None => Vec::new(),
+        };
+        let unknown = unknown_names(target, &packages, wheels);
+        let unpinned: Vec<&str> = packages.iter().filter(|p| p.is_unpinned()).map(|p| p.name.as_str()).collect();
+        if self.has_cache && !unpinned.is_empty() {
+            let message = format!(
+                "the digest of {} is not known: the lock file has no sha256; a build says it, for [tool.pixi-oci.hashes]",
+                unpinned.join(", ")
+            );
+            reasons.push(Unpredicted { reason: Reason::NoHash, message });
         }
-    });
-    Ok(seen)
+        let base = if self.has_cache { base(workshop, target, self.asks_for_base, reasons)? } else { None };
+        let mut seen = Seen { unknown, unverified, base, ..Seen::default() };
+        if seen.unknown.is_empty() {
+            let packages = with_wheels(packages, wheels, workdir);
+            match ImagePlan::new(workshop.project, target, packages, seen.base.as_ref(), workshop.stock) {
+                Ok(plan) => follow(workshop, plan, &mut seen, reasons)?,
+                Err(error @ pixi_oci_pipeline::Error::Package(pixi_oci_package::Error::UnknownLinks { .. })) => {
+                    return Err(error.into());
+                }
+                Err(error) => reasons.push(fails(error)?),
+            }
+        } else {
+            reasons.push(unknown_packages(target, &seen.unknown));
+            seen.layers = from_lock(workshop.project, &target.packages)?;
+            if self.has_cache {
+                add_likely(workshop, target, packages, wheels, &mut seen)?;
+            }
+        }
+        if seen.layers.is_empty() {
+            seen.layers = from_lock(workshop.project, &target.packages)?;
+        }
+        Ok(seen)
+    }
 }
 
 /// Follows a plan to the image's documents, where no layer has to be made.
@@ -87,6 +121,8 @@ fn follow(
     let found: Option<Vec<PackageLayer>> =
         plan.layers.iter().map(|planned| PackageLayer::found(planned, compression)).collect();
     match (found, &seen.base, reasons.is_empty()) {
+        // An image says what is in its packages, and nothing vouches for that.
+        (Some(_), ..) if !seen.unverified.is_empty() => reasons.push(unknown_packages(plan.target, &seen.unverified)),
         (Some(found), Some(base), true) => match workshop.assemble(&plan, base, found) {
             Ok((image, report)) => seen.image = Some((image, other_layers(&report.layers))),
             Err(error) => reasons.push(fails(error)?),
@@ -137,19 +173,6 @@ fn base(
 fn other_layers(layers: &[LayerReport]) -> Vec<OtherLayer> {
     let other = layers.iter().filter(|layer| matches!(layer.kind, LayerKind::Environment | LayerKind::Application));
     other.map(|layer| OtherLayer { kind: layer.kind, digest: layer.digest, size: layer.size }).collect()
-}
-
-/// A target on a machine without a cache, where nothing is known of packages.
-pub fn unseen(
-    workshop: &Workshop<'_>,
-    target: &Target,
-    wheels: &SourceWheels,
-    unpredicted: &mut Vec<Unpredicted>,
-) -> Result<Seen, Error> {
-    let packages = locked(&target.packages, &workshop.project.configuration.workdir);
-    let unknown = unknown_names(target, &packages, wheels);
-    unpredicted.push(unknown_packages(target, &unknown));
-    Ok(Seen { layers: from_lock(workshop.project, &target.packages)?, unknown, ..Seen::default() })
 }
 
 fn unknown_names(target: &Target, packages: &[Package<'_>], wheels: &SourceWheels) -> Vec<String> {

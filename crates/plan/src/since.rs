@@ -39,8 +39,15 @@ pub fn unchanged_platforms(
     let project = project.with_cache_from(reference);
     let remote = cache_from(&project, session)?;
     let remote = remote.as_ref().map(|remote| remote as &dyn Remote);
-    let (plan, _) =
-        survey(&Survey { project: &project, all: false, asks_for_base: true, remote, past: Some(&past), session })?;
+    let (plan, _) = survey(&Survey {
+        project: &project,
+        all: false,
+        asks_for_base: true,
+        asks_channels: true,
+        remote,
+        past: Some(&past),
+        session,
+    })?;
     for unpredicted in &plan.unpredicted {
         if !matches!(unpredicted.reason, Reason::LayersToBuild | Reason::UnknownPackages) {
             doubt(&unpredicted.message);

@@ -15,7 +15,7 @@ use crate::{
     past::Past,
     report::Reason,
     report::{AgainstImage, DownloadPlan, EnvironmentPlan, Plan, Unpredicted},
-    seen::{look, unseen, without_wheel},
+    seen::{Look, without_wheel},
 };
 use pixi_oci_pipeline::{Base, Output, Remote, Stock, Workshop};
 use pixi_oci_project::{Need, Project, Session, Target, needs, platform};
@@ -28,6 +28,8 @@ pub struct Survey<'a> {
     pub all: bool,
     /// Whether the base image is asked for, and fetched, as a build does it. Else what is on this machine counts.
     pub asks_for_base: bool,
+    /// Whether servers are asked for what is in packages of which nothing is known.
+    pub asks_channels: bool,
     /// The layers of published images.
     pub remote: Option<&'a dyn Remote>,
     /// The image that the plan is compared with.
@@ -74,11 +76,16 @@ pub fn survey(survey: &Survey<'_>) -> Result<(EnvironmentPlan, PlannedBlobs), Er
     for target in &project.targets {
         session.check()?;
         let wheels = sources.wheels(target);
-        let seen = if has_cache {
-            look(&workshop, target, wheels, survey.asks_for_base, &mut unpredicted)?
-        } else {
-            unseen(&workshop, target, wheels, &mut unpredicted)?
+        let seen = Look {
+            workshop: &workshop,
+            target,
+            wheels,
+            has_cache,
+            asks_for_base: survey.asks_for_base,
+            // The session that may ask; the other one is offline.
+            channels: Some(session).filter(|session| survey.asks_channels && !session.offline),
         };
+        let seen = seen.look(&mut unpredicted)?;
         found.push(Surveyed { target, wheels: wheels.clone(), seen });
     }
     let digest = if has_cache { index(&workshop, &found, &mut unpredicted)? } else { None };
@@ -208,6 +215,7 @@ fn plan(
             .map(|package| package.name.clone())
             .collect(),
         unknown_packages: seen.unknown,
+        unverified_packages: seen.unverified,
         sources: without_wheel(packages, &wheels).collect(),
         requires: needs.iter().map(Need::text).collect(),
         needs,

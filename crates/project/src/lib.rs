@@ -4,6 +4,7 @@ mod configuration;
 mod error;
 mod event;
 pub mod git;
+mod heard;
 mod inputs;
 mod lock;
 mod needs;
@@ -19,6 +20,7 @@ pub mod version;
 pub use configuration::{Configuration, Include};
 pub use error::Error;
 pub use event::Event;
+pub use heard::{Heard, HeardArchive, HeardFacts};
 pub use inputs::{BuildPlace, Inputs, LockUse, ProvenanceInputs, RequestError, SourceInputs};
 pub use lock::{
     LockReport, PackageChange,

@@ -17,7 +17,7 @@ use pixi_oci_net::Client;
 use pixi_oci_registry::{Events, RegistryAccess};
 use tokio::runtime::Runtime;
 
-use crate::{Error, event::Event};
+use crate::{Error, event::Event, heard::Heard};
 
 /// How often a wait checks for cancellation.
 const POLL: Duration = Duration::from_millis(100);
@@ -38,6 +38,8 @@ pub struct Session {
     pub resources: Resources,
     /// Set from outside to end the run: every stage then fails with [`Error::Interrupted`].
     pub cancelled: Arc<AtomicBool>,
+    /// What servers said of archives that are not here.
+    pub heard: Heard,
     on_event: OnEvent,
     runtime: Arc<OnceLock<Runtime>>,
 }
@@ -91,6 +93,7 @@ impl Session {
             offline: false,
             resources,
             cancelled,
+            heard: Heard::default(),
             on_event: Arc::new(|_| ()),
             runtime: Arc::default(),
         }

@@ -1,6 +1,6 @@
 //! What a wheel says about itself, read without unpacking its contents.
 
-use std::path::Path;
+use std::{ops::Range, path::Path};
 
 use pixi_oci_layer::TreePath;
 use pixi_oci_package::{Error, Member, Style, Zip, escape};
@@ -37,7 +37,27 @@ pub struct WheelInfo {
 /// Contents are not unpacked, except `METADATA`, `WHEEL`, `RECORD` and `entry_points.txt`.
 pub fn read_wheel(archive: &Path, expected: &WheelExpected) -> Result<WheelInfo, Error> {
     let file_name = escape(&expected.file_name);
-    let zip = Zip::open(archive, &file_name, Style::Deflated)?;
+    info_of(&Zip::open(archive, &file_name, Style::Deflated)?, expected)
+}
+
+/// The same of a wheel of which only the parts `here` are in the file; see [`Zip::open_part`].
+pub fn read_wheel_part(archive: &Path, here: &[Range<u64>], expected: &WheelExpected) -> Result<WheelInfo, Error> {
+    let file_name = escape(&expected.file_name);
+    info_of(&Zip::open_part(archive, &file_name, Style::Deflated, here)?, expected)
+}
+
+/// What is not here and is needed for [`read_wheel_part`].
+pub fn missing_info(archive: &Path, here: &[Range<u64>], expected: &WheelExpected) -> Result<Vec<Range<u64>>, Error> {
+    const FILES: [&str; 4] = ["METADATA", "WHEEL", "RECORD", "entry_points.txt"];
+    let is_wanted = |member: &str| {
+        let file = member.split_once('/').filter(|(top, _)| top.to_ascii_lowercase().ends_with(".dist-info"));
+        file.is_some_and(|(_, file)| FILES.contains(&file))
+    };
+    Zip::open_part(archive, &escape(&expected.file_name), Style::Deflated, here)?.missing(&is_wanted)
+}
+
+fn info_of(zip: &Zip<'_>, expected: &WheelExpected) -> Result<WheelInfo, Error> {
+    let file_name = escape(&expected.file_name);
     let members = zip.members()?;
     let dist_info = metadata::dist_info(&file_name, &members, expected)?;
     let find = |name: &str| {

@@ -30,7 +30,7 @@ mod tree;
 
 pub use direct_url::DirectUrl;
 pub use entry_points::WheelScript;
-pub use info::{WheelInfo, read_wheel};
+pub use info::{WheelInfo, missing_info, read_wheel, read_wheel_part};
 pub use metadata::WheelExpected;
 pub use pack::{NewWheelFile, pack_wheel};
 pub use tags::{TagError, check_tags};

@@ -7,7 +7,7 @@ use crate::{ArchiveCache, FetchItem, cache::Incoming};
 use pixi_oci_net::Client;
 
 /// An archive whose length the lock file does not give (a wheel) may not fill the disk.
-pub(super) const MAX_ARCHIVE: u64 = 16 << 30;
+pub(crate) const MAX_ARCHIVE: u64 = 16 << 30;
 
 /// A download, whatever number of tries it takes.
 pub(super) struct Download<'a> {

@@ -51,7 +51,7 @@ pub(super) struct ZipMember {
 }
 
 /// Where the directory is and how many members it has. Its end record must be the last thing in the file.
-fn read_end(file: &File, len: u64) -> Result<(Range<u64>, u64), ZipFault> {
+pub(super) fn read_end(file: &File, len: u64) -> Result<(Range<u64>, u64), ZipFault> {
     let Some(end) = len.checked_sub(22) else { return invalid("it is too short for a zip") };
     let bytes = read_at(file, end, 22)?;
     let mut bytes = Bytes(&bytes);

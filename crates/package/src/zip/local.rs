@@ -1,6 +1,6 @@
 //! The headers in front of the members, which must repeat what the directory says.
 
-use std::fs::File;
+use std::{fs::File, ops::Range};
 
 use super::{
     bytes::{Bytes, Extra, read_at},
@@ -11,12 +11,16 @@ use super::{
 const LOCAL: u32 = 0x0403_4b50;
 const DESCRIPTOR_SIGNATURE: u32 = 0x0807_4b50;
 
+/// Where the data of a member begins that is not here: nowhere that can be read.
+pub(super) const ELSEWHERE: u64 = u64::MAX;
+
 /// Checks that the members fill the file up to `end`, each with a header of its own, and says where the data of each
-/// begins.
+/// begins. Of members that are not here only the room that they have is checked.
 pub(super) fn check(
     file: &File,
     (entries, end): (Vec<ZipMember>, u64),
     style: Style,
+    is_here: &dyn Fn(Range<u64>) -> bool,
 ) -> Result<Vec<(ZipMember, u64)>, ZipFault> {
     let mut expected = 0;
     let mut checked = Vec::with_capacity(entries.len());
@@ -26,6 +30,14 @@ pub(super) fn check(
             return invalid("the zip has bytes that belong to no member, or members that overlap");
         }
         let next = entries.peek().map_or(end, |next| next.header);
+        if !is_here(entry.header..next) {
+            if next.checked_sub(entry.header).is_none_or(|room| room < entry.packed) {
+                return invalid("the zip has bytes that belong to no member, or members that overlap");
+            }
+            expected = next;
+            checked.push((entry, ELSEWHERE));
+            continue;
+        }
         let start = header(file, &entry, style)?;
         let rest = start.checked_add(entry.packed).and_then(|data_end| next.checked_sub(data_end));
         match rest {

@@ -188,3 +188,28 @@ fn damaged_source_archives_and_wheels() {
 fn directory_of_sources() -> Item {
     directory("evil-1.0/src/")
 }
+
+/// Of an archive that is somewhere else only the end is here, and holes.
+#[test]
+fn damaged_parts_of_archives() {
+    let bytes = package("a", [file("bin/a", "a"), file("lib/b", vec![1; 3000])]).bytes();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("part");
+    let record = package("a", []).record();
+    for seed in 1..2000 {
+        let mut random = Random(seed);
+        let mut copy = bytes.clone();
+        damage(&mut random, &mut copy);
+        let end = copy.len() as u64;
+        let begin = end.saturating_sub([300, 900, 1 << 20][random.below(3)]);
+        copy[..begin as usize].fill(0);
+        fs::write(&path, &copy).unwrap();
+        let here = [begin..end];
+        let missing = pixi_oci_package::missing_info(&path, &here, &record);
+        let read = pixi_oci_package::read_info_part(&path, &here, &record);
+        // Nothing is read out of a hole.
+        if missing.is_ok_and(|missing| !missing.is_empty()) {
+            assert!(read.is_err(), "seed {seed}");
+        }
+    }
+}

@@ -6,8 +6,8 @@ use pixi_oci_image::Descriptor;
 
 use crate::{
     Error, image::base::Base, layers::grouping::LayerPart, layers::grouping::SizedPackage, layers::grouping::group,
-    layers::grouping::package_layers, layers::key::LayerKey, package::Package, package::place::place, stock::Stock,
-    stock::cache::LayerRecord,
+    layers::grouping::package_layers, layers::key::LayerKey, package::Package, package::hear::check_heard,
+    package::place::place, stock::Stock, stock::cache::LayerRecord,
 };
 use pixi_oci_project::{Project, Target, virtual_packages};
 
@@ -71,6 +71,7 @@ impl<'a> ImagePlan<'a> {
         let glibc = base.map_or(assumed, |base| base.glibc(assumed));
         let glibc = glibc.or_else(|| virtual_packages::glibc(&target.virtual_packages));
         let mut warnings = place(target, &mut packages, glibc, &stock.facts)?;
+        check_heard(&packages, &stock.heard)?;
         for package in packages.iter().filter(|package| package.has_post_link()) {
             let package = &package.label;
             warnings
