@@ -4,7 +4,6 @@ mod configuration;
 mod error;
 mod event;
 pub mod git;
-mod heard;
 mod inputs;
 mod lock;
 mod needs;
@@ -20,7 +19,6 @@ pub mod version;
 pub use configuration::{Configuration, Include};
 pub use error::Error;
 pub use event::Event;
-pub use heard::{Heard, HeardArchive, HeardFacts};
 pub use inputs::{BuildPlace, Inputs, LockUse, ProvenanceInputs, RequestError, SourceInputs};
 pub use lock::{
     LockReport, PackageChange,
@@ -32,7 +30,10 @@ pub use needs::{Need, needs};
 pub use pin::{PinReport, pin_bases};
 pub use project::{Declared, Project};
 pub use recorded::{Recorded, RecordedBase};
-pub use session::{Caches, Containers, OnEvent, Resources, Session};
+pub use session::{
+    Caches, Containers, OnEvent, Resources, Session,
+    heard::{Heard, HeardArchive, HeardFacts},
+};
 pub use target::{Target, platform, virtual_packages};
 pub use task::image_task;
 pub use version::VersionFacts;

@@ -1,5 +1,7 @@
 //! What a run has: made once by the command line, and handed to every stage.
 
+pub mod heard;
+
 use std::{
     ffi::OsString,
     num::NonZeroUsize,
@@ -17,7 +19,8 @@ use pixi_oci_net::Client;
 use pixi_oci_registry::{Events, RegistryAccess};
 use tokio::runtime::Runtime;
 
-use crate::{Error, event::Event, heard::Heard};
+use self::heard::Heard;
+use crate::{Error, event::Event};
 
 /// How often a wait checks for cancellation.
 const POLL: Duration = Duration::from_millis(100);

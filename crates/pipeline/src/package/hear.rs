@@ -113,10 +113,10 @@ fn key(package: &Package<'_>, python: Option<&Python>) -> Option<String> {
 struct Question {
     item: FetchItem,
     key: String,
-    kind: Kind,
+    kind: WantedFacts,
 }
 
-enum Kind {
+enum WantedFacts {
     Conda(Box<PackageRecord>),
     Wheel { expected: WheelExpected, python: Python, direct_url: Option<DirectUrl> },
 }
@@ -127,10 +127,10 @@ impl Question {
         let kind = match &package.kind {
             // Only of a zip the metadata is in one place; and what it must be has to be locked.
             PackageKind::Conda(record) if record.url.path().ends_with(".conda") && item.size.is_some() => {
-                Kind::Conda(Box::new(record.package_record.clone()))
+                WantedFacts::Conda(Box::new(record.package_record.clone()))
             }
             PackageKind::Conda(_) => return None,
-            PackageKind::Wheel(wheel) => Kind::Wheel {
+            PackageKind::Wheel(wheel) => WantedFacts::Wheel {
                 expected: wheel.expected(),
                 python: python?.clone(),
                 direct_url: wheel.direct_url.clone(),
@@ -169,7 +169,7 @@ impl Question {
     }
 }
 
-impl Kind {
+impl WantedFacts {
     fn missing(&self, path: &Path, here: &[Range<u64>]) -> Result<Vec<Range<u64>>, pixi_oci_package::Error> {
         match self {
             Self::Conda(record) => pixi_oci_package::missing_info(path, here, record),
