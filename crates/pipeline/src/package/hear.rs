@@ -118,7 +118,7 @@ struct Question {
 
 enum WantedFacts {
     Conda(Box<PackageRecord>),
-    Wheel { expected: WheelExpected, python: Python, direct_url: Option<DirectUrl> },
+    Wheel(Box<(WheelExpected, Python, Option<DirectUrl>)>),
 }
 
 impl Question {
@@ -130,11 +130,9 @@ impl Question {
                 WantedFacts::Conda(Box::new(record.package_record.clone()))
             }
             PackageKind::Conda(_) => return None,
-            PackageKind::Wheel(wheel) => WantedFacts::Wheel {
-                expected: wheel.expected(),
-                python: python?.clone(),
-                direct_url: wheel.direct_url.clone(),
-            },
+            PackageKind::Wheel(wheel) => {
+                WantedFacts::Wheel(Box::new((wheel.expected(), python?.clone(), wheel.direct_url.clone())))
+            }
         };
         Some(Self { item, key: key(package, python)?, kind })
     }
@@ -173,14 +171,15 @@ impl WantedFacts {
     fn missing(&self, path: &Path, here: &[Range<u64>]) -> Result<Vec<Range<u64>>, pixi_oci_package::Error> {
         match self {
             Self::Conda(record) => pixi_oci_package::missing_info(path, here, record),
-            Self::Wheel { expected, .. } => pixi_oci_wheel::missing_info(path, here, expected),
+            Self::Wheel(wheel) => pixi_oci_wheel::missing_info(path, here, &wheel.0),
         }
     }
 
     fn read(&self, path: &Path, here: &[Range<u64>]) -> Result<HeardFacts, pixi_oci_package::Error> {
         Ok(match self {
             Self::Conda(record) => HeardFacts::Conda(read_info_part(path, here, record)?.facts()),
-            Self::Wheel { expected, python, direct_url } => {
+            Self::Wheel(wheel) => {
+                let (expected, python, direct_url) = &**wheel;
                 let info = read_wheel_part(path, here, expected)?;
                 let paths = info.paths(python, direct_url.as_ref())?;
                 HeardFacts::Wheel(WheelFacts { paths, file_name: info.file_name })
