@@ -226,9 +226,9 @@ fn bases() -> Vec<String> {
     let honest = (0..100_000).map(|n| file(&format!("usr/share/{}/{n}", n / 100), "")).collect();
     let rows: Vec<(&str, Vec<Layer>, Option<&str>)> = vec![
         ("a base of deep paths", vec![gzip(deep.collect())], Some("components; at most 256")),
-        ("a base of implied directories", vec![gzip(implied.collect())], Some("more than")),
+        ("a base of implied directories", vec![gzip(implied.collect())], None),
         ("a base of long links", (0..3).map(|n| gzip(links(n))).collect(), Some("take more than")),
-        ("a base of links in a chain", vec![gzip(chain.chain(below).collect())], Some("more than")),
+        ("a base of links in a chain", vec![gzip(chain.chain(below).collect())], None),
         ("a base of zeros without end", vec![gzip(most), Layer::endless()], Some("unpacks to more than")),
         ("a base of 100,000 files", vec![gzip(honest)], None),
     ];
