@@ -6,12 +6,15 @@ use std::{
         Arc, Mutex, MutexGuard,
         mpsc::{self, Receiver},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use pixi_oci_test_registry::{Kind, Point, Profile, Registry, sample};
 
-use super::*;
+use super::{
+    reuse::{Machine, noise},
+    *,
+};
 use crate::common::channel_server::{ChannelServer, Fault};
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -137,4 +140,86 @@ fn nothing_is_sent_ahead_where_a_tag_is_taken() {
         let changed: Vec<_> = changed.map(|entry| entry.line()).collect();
         assert_eq!(changed, Vec::<String>::new());
     }
+}
+
+/// The digests of the blobs that were sent to a registry, in this order.
+fn sent(registry: &Registry) -> Vec<String> {
+    let log = registry.log();
+    let puts = log.iter().filter(|entry| entry.kind == Kind::UploadPut);
+    puts.map(|entry| entry.target.rsplit_once("digest=").unwrap().1.replace("%3A", ":")).collect()
+}
+
+/// Nothing is known of any package, and the last one does not come: the layers of the others are in both registries all the same,
+/// and so is the base image.
+#[test]
+fn layers_are_in_every_registry_before_the_last_package_is_here() {
+    let machine = Machine::new("same");
+    let sandbox = &machine.sandbox;
+    let registries = [(); 3].map(|()| Registry::start(Profile::distribution_3_1()));
+    let [bases, one, two] = &registries;
+    workspace([package("tool", [file("bin/tool", "x").mode(0o755)])]).write(&sandbox.path("base"));
+    let publish = ["publish", "base", "--publish", "--to", &bases.reference("base")];
+    Outcome::of(sandbox.pixi_oci(&publish).env("VERSION", "1.0.0")).success();
+    let base = format!("base = \"{}:1.0.0\"\nprefix = \"/usr/more\"\nworkdir = \"/more\"", bases.reference("base"));
+    std::fs::remove_dir_all(sandbox.path("ws")).unwrap();
+    let packages = (0..6).map(|n| package(&format!("lib{n}"), [file(&format!("lib/lib{n}.so"), noise(n))]));
+    let channel = format!("{}/channel", machine.channel.address);
+    workspace(packages).channel(&channel).oci_only(&base).write(&sandbox.path("ws"));
+    std::fs::remove_dir_all(sandbox.path("../cache")).unwrap();
+    let last = std::fs::read_dir(sandbox.path("ws/channel/linux-64")).unwrap();
+    let mut last = last.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let (last, lock) = (last.find(|name| name.starts_with("lib3-")).unwrap(), Arc::new(Mutex::new(())));
+    let gate = lock.lock().unwrap();
+    machine.channel.faults(&last, [Fault::Wait(lock.clone())]);
+
+    let to = [one.reference("app"), one.reference("other"), two.reference("app")];
+    let mut command = sandbox.pixi_oci(&["publish", "ws", "--publish", "--arch", "amd64", "--json"]);
+    command.args(to.iter().flat_map(|to| ["--to", to]));
+    command.env("VERSION", "1.0.0-dev.1").stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    // Five layers of one package each; of the base a layer of a package, the environment and the application.
+    let began = Instant::now();
+    while [one, two].iter().any(|registry| sent(registry).len() < 5 + 3) {
+        if began.elapsed() > PATIENCE {
+            drop(gate);
+            let ended = child.wait_with_output().unwrap();
+            panic!("{:?} {:?} {}", sent(one), sent(two), String::from_utf8_lossy(&ended.stderr));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!([one, two].iter().all(|registry| registry.history().is_empty()), "no tag before all is there");
+    drop(gate);
+    let ended = child.wait_with_output().unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    let report: serde_json::Value = serde_json::from_slice(&ended.stdout).unwrap();
+    for (registry, at) in [(one, 0), (two, 2)] {
+        let mut blobs = sent(registry);
+        let count = blobs.len();
+        blobs.sort();
+        blobs.dedup();
+        assert_eq!(blobs.len(), count, "sent twice");
+        assert_eq!(report["destinations"][at]["uploaded"].as_array().unwrap().len(), count);
+        assert_eq!(registry.broken_tags(), [""; 0]);
+    }
+    let other = &report["destinations"][1];
+    assert_eq!((&other["uploaded"], &other["present"]), (&serde_json::json!([]), &serde_json::json!([])));
+    assert_eq!(machine.downloads().len(), 6, "each archive once");
+    // The same as where all was known before.
+    let again = sandbox.pixi_oci(&["build", "ws", "--arch", "amd64", "--json", "-o", "oci:again"]).output().unwrap();
+    let again: serde_json::Value = serde_json::from_slice(&again.stdout).unwrap();
+    assert_eq!(again["digest"], report["digest"]);
+}
+
+#[test]
+fn a_package_that_is_not_there_ends_all_and_is_named() {
+    let machine = Machine::new("same");
+    let registry = Registry::start(Profile::distribution_3_1());
+    let gone = std::fs::read_dir(machine.sandbox.path("ws/channel/linux-64")).unwrap();
+    let gone = gone.map(|entry| entry.unwrap().path()).find(|path| path.to_string_lossy().contains("/lib3-")).unwrap();
+    std::fs::remove_file(&gone).unwrap();
+    let to = registry.reference("app");
+    let publish = ["publish", "ws", "--publish", "--arch", "amd64", "--to", &to];
+    let refused = machine.run(&publish, "1.0.0-dev.1").refused(1, &["package lib3: ", " answered 404"]);
+    assert!(!refused.stderr.contains("interrupted"), "{}", refused.stderr);
+    assert!(registry.history().is_empty());
 }

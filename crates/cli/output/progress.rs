@@ -115,7 +115,9 @@ impl Shown {
     fn on_event(&self, event: Event) {
         let now = self.started.elapsed();
         let event = match event {
-            Event::Warning(text) | Event::Registry(RegistryEvent::Warning(text)) => return self.warn(text),
+            Event::Warning(text)
+            | Event::Registry(RegistryEvent::Warning(text))
+            | Event::Upload { event: RegistryEvent::Warning(text), .. } => return self.warn(text),
             event => event,
         };
         let mut state = self.state();

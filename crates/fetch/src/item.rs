@@ -5,7 +5,7 @@ use std::{io, num::NonZeroUsize, path::Path};
 use pixi_oci_lock::{ArchiveLocation, LockedPackage, Sha256, hex};
 use pixi_oci_net::{RetryPolicy, redact};
 
-use crate::Error;
+use crate::{CachedArchive, Error};
 
 /// An archive to fetch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,12 +23,12 @@ pub struct FetchItem {
 }
 
 /// What tells two archives apart before they are there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ArchiveIdentity<'a> {
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum ArchiveIdentity {
     /// The lock file has the hash: wherever it comes from.
     Content(Sha256),
     /// It has none.
-    Location(&'a ArchiveLocation),
+    Location(ArchiveLocation),
 }
 
 /// How to fetch.
@@ -36,7 +36,7 @@ pub enum ArchiveIdentity<'a> {
 pub struct FetchOptions<'a> {
     /// Use no network; files on this machine are still copied.
     pub offline: bool,
-    /// So many at a time.
+    /// So many at a time: the biggest, and the smallest beside it.
     pub concurrency: NonZeroUsize,
     /// How to deal with failures that may pass.
     pub retry: RetryPolicy,
@@ -70,6 +70,7 @@ pub enum FetchEvent {
         item: usize,
         /// The package.
         name: String,
+        archive: CachedArchive,
         /// Whether it was there before.
         cached: bool,
     },
@@ -92,10 +93,10 @@ impl FetchItem {
     }
 
     /// Items of one identity are one archive.
-    pub fn identity(&self) -> ArchiveIdentity<'_> {
+    pub fn identity(&self) -> ArchiveIdentity {
         match self.sha256 {
             Some(sha256) => ArchiveIdentity::Content(sha256),
-            None => ArchiveIdentity::Location(&self.location),
+            None => ArchiveIdentity::Location(self.location.clone()),
         }
     }
 
@@ -107,7 +108,11 @@ impl FetchItem {
         }
     }
 
-    pub(crate) fn check_size(&self, actual: u64) -> Result<(), Error> {
+    /// Whether an archive of so many bytes can be it.
+    ///
+    /// # Errors
+    /// [`Error::SizeMismatch`]
+    pub fn check_size(&self, actual: u64) -> Result<(), Error> {
         match self.size {
             Some(expected) if expected != actual => Err(self.size_mismatch(actual.to_string(), expected)),
             _ => Ok(()),

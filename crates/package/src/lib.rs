@@ -42,7 +42,7 @@ pub use info::{ListedPath, PackageInfo, missing_info, read_info, read_info_part,
 pub use path::normalise;
 pub use plan::{
     Change, LinkPlan, Overwritten, PathOwner, PlanInput, PlannedEntryPoint, PlannedPath, WheelPlan, WheelPlanInput,
-    environment_python, link_plan, wheel_plan,
+    environment_python, link_plan, lone_plan, wheel_plan,
 };
 pub use prefix::{PrefixError, TargetPrefix};
 pub use python::Python;

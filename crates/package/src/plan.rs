@@ -65,6 +65,18 @@ pub fn link_plan(
     Ok(plans.map(|((package, items), placed)| plan(package, subdir, python.as_ref(), items, placed)).collect())
 }
 
+/// Where the paths of a package go if nothing that other packages have meets them: as [`link_plan`] says it for one that has no
+/// [`LinkPlan::changes`].
+///
+/// # Errors
+/// It is for Python, and there is none. Two of its paths are one.
+pub fn lone_plan(package: &PlanInput<'_>, subdir: Subdir, python: Option<&Python>) -> Result<LinkPlan, Error> {
+    let mut items = own_items(package, python)?;
+    one_place_each(&package.facts.file_name, &mut items)?;
+    let placed = items.iter().map(|_| Placed::Stays).collect();
+    Ok(plan(package, subdir, python, items, placed))
+}
+
 /// The environment's Python, for which wheels are installed.
 ///
 /// # Errors

@@ -20,10 +20,10 @@ use pixi_oci_workspace::{Activation, TaskArgv};
 
 use crate::{
     Error, contents::activation_scripts, contents::has_path, contents::layer_table, contents::places::Below,
-    image::base::Base, image::describe::Described, image::describe::wheel_reports, image::settings::ImageInput,
-    image::settings::Provenance, image::settings::image_settings, image::settings::standard_annotations,
-    layers::PackageLayer, layers::findings::Findings, layers::key::LAYER_TIME, layers::plan::ImagePlan,
-    report::ImageReport, workshop::Workshop,
+    fetch::Downloads, image::base::Base, image::describe::Described, image::describe::wheel_reports,
+    image::settings::ImageInput, image::settings::Provenance, image::settings::image_settings,
+    image::settings::standard_annotations, layers::PackageLayer, layers::findings::Findings, layers::key::LAYER_TIME,
+    layers::plan::ImagePlan, package::Package, report::ImageReport, report::LayerKind, workshop::Workshop,
 };
 use pixi_oci_project::{ProvenanceInputs, RequestError, Target, git, version::scheme, virtual_packages};
 
@@ -38,11 +38,16 @@ struct Assembly<'p, 'a> {
 }
 
 impl Workshop<'_> {
-    /// Builds the image of a plan.
-    pub fn image(&self, plan: &mut ImagePlan<'_>, base: &Base) -> Result<(Image, ImageReport), Error> {
-        base.put_layers(self.layout)?;
-        let layers = self.package_layers(&plan.target.platform.name, &mut plan.layers)?;
-        self.assemble(plan, base, layers)
+    /// Builds the image of packages.
+    pub fn image<'a>(
+        &self,
+        target: &'a Target,
+        packages: Vec<Package<'a>>,
+        base: &Base,
+        downloads: &Downloads,
+    ) -> Result<(Image, ImageReport), Error> {
+        let (plan, layers) = self.layers(target, packages, base, downloads)?;
+        self.assemble(&plan, base, layers)
     }
 
     /// Makes the rest of the image, all of which follows from the package `layers`.
@@ -85,13 +90,13 @@ impl Workshop<'_> {
         warnings.extend(env.warnings());
         let has_entrypoint = entrypoint.is_some();
         let environment = self.environment(&env, entrypoint, table.to_bytes(), base.is_scratch())?;
-        let environment_layer = self.write_tree(&environment, self.time())?;
+        let environment_layer = self.write_tree(LayerKind::Environment, &environment, self.time())?;
         let below = Below::new(base.files(), configuration.prefix.tree_path(), &plan.packages, &environment);
         let mut application = self.application(&assembly.activation, &mut warnings)?;
         application.merge(own).map_err(ApplicationError::Tree)?;
         self.add_test(plan, base, &mut application)?;
         let application = with_file_list(below.settle(application)?)?;
-        let application_layer = self.write_tree(&application, self.time())?;
+        let application_layer = self.write_tree(LayerKind::Application, &application, self.time())?;
         warnings.extend(self.missing_command(&assembly, &env, &application));
 
         let described = Described {

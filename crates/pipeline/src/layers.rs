@@ -3,27 +3,32 @@
 mod elf;
 pub mod findings;
 pub mod grouping;
+mod guess;
 pub mod key;
 mod make;
+mod making;
 pub mod plan;
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-};
+use std::{collections::BTreeMap, sync::Arc};
 
+use pixi_oci_fetch::FetchItem;
 use pixi_oci_image::{Descriptor, LayerEntry};
 use pixi_oci_layer::{Layer, MemoryBudget};
 
 pub use self::make::PackageLayer;
 use crate::{
-    Error, layers::grouping::LayerPart, layers::plan::PlannedLayer, layers::plan::candidates,
-    package::locate::fetch_known, report::LayerOrigin, stock::cache::LayerRecord, workshop::Workshop,
+    Error,
+    fetch::Downloads,
+    image::base::Base,
+    layers::grouping::LayerPart,
+    layers::making::{Batch, Making},
+    layers::plan::{ImagePlan, PlannedLayer, candidates},
+    package::Package,
+    report::{LayerKind, LayerOrigin},
+    stock::cache::LayerRecord,
+    workshop::Workshop,
 };
-use pixi_oci_project::Event;
+use pixi_oci_project::{Event, Resources, Target};
 
 /// A layer that is wanted, and the place for it.
 struct Slot<'p, 'a> {
@@ -38,50 +43,95 @@ impl Slot<'_, '_> {
         let is_empty = |part: LayerPart| self.parts.is_some_and(|parts| part.index > parts);
         self.layer.is_none() && !self.planned.part.is_some_and(is_empty)
     }
-
-    /// Whether both are made of one package, which is unpacked once for them.
-    fn is_made_with(&self, other: &Self) -> bool {
-        let package = |slot: &Self| slot.planned.part.and_then(|_| slot.planned.packages.first().cloned());
-        matches!((package(self), package(other)), (Some(own), Some(other)) if Arc::ptr_eq(&own, &other))
-    }
 }
 
 impl Workshop<'_> {
-    /// The layers, in their order. All of them are in the layout then, or where the image will be. Parts that a package turns
-    /// out not to have are taken out of `planned`.
-    pub fn package_layers(
+    /// The plan of an image of `packages`, and its package layers: all of them are in the layout then, or where the image will be.
+    /// Parts that a package turns out not to have are taken out of the plan.
+    ///
+    /// A layer is begun when its packages are here. Where packages are unknown, it cannot be known before all of them are here
+    /// which layers there are; those that come out if every package keeps to itself, as most do, are begun all the same.
+    pub fn layers<'a>(
         &self,
-        platform: &str,
-        planned: &mut Vec<PlannedLayer<'_>>,
-    ) -> Result<Vec<PackageLayer>, Error> {
-        candidates(planned, self.stock)?;
+        target: &'a Target,
+        mut packages: Vec<Package<'a>>,
+        base: &Base,
+        downloads: &Downloads,
+    ) -> Result<(ImagePlan<'a>, Vec<PackageLayer>), Error> {
+        let platform = &target.platform.name;
+        let make = |batch: &Batch<'a>, memory: &MemoryBudget, made: &mut dyn FnMut(PackageLayer)| {
+            self.make_batch(batch, memory, made)
+        };
+        let on_made = |planned: &PlannedLayer<'a>, made: &PackageLayer| self.say_made(platform, planned, made);
+        let Resources { memory, threads, .. } = self.session.resources;
+        let making = Making::new(memory, &make, &on_made);
+        let ((mut plan, found), mut made) = making.run(threads, || {
+            self.locate_unknown(target, &mut packages, base, downloads, &making)?;
+            let mut plan = ImagePlan::new(self.project, target, packages, Some(base), self.stock)?;
+            let found = self.feed(&mut plan, downloads, &making)?;
+            Ok((plan, found))
+        })?;
+        let (mut found, mut layers) = (found.into_iter(), Vec::new());
+        plan.layers.retain(|planned| {
+            let layer = found.next().flatten().or_else(|| made.remove(&planned.key));
+            let is_there = layer.is_some();
+            layers.extend(layer);
+            is_there
+        });
+        Ok((plan, layers))
+    }
+
+    /// Gives the layers of the plan that exist. The others go to `making` as soon as their packages are here.
+    fn feed<'a>(
+        &self,
+        plan: &mut ImagePlan<'a>,
+        downloads: &Downloads,
+        making: &Making<'_, 'a>,
+    ) -> Result<Vec<Option<PackageLayer>>, Error> {
+        let begun = making.settle(plan.layers.iter().map(|planned| planned.key).collect());
+        candidates(&mut plan.layers, self.stock)?;
         let mut slots: Vec<Slot<'_, '_>> =
-            planned.iter().map(|planned| Slot { planned, layer: None, parts: None }).collect();
-        for slot in &mut slots {
+            plan.layers.iter().map(|planned| Slot { planned, layer: None, parts: None }).collect();
+        let is_open = |slot: &Slot<'_, '_>| !begun.contains(&slot.planned.key);
+        let mut open: Vec<&mut Slot<'_, '_>> = slots.iter_mut().filter(|slot| is_open(slot)).collect();
+        for slot in &mut open {
             slot.layer = self.cached(slot.planned)?;
         }
-        self.published(&mut slots)?;
+        self.published(&mut open)?;
         note_parts(&mut slots);
+        let missing = || slots.iter().filter(|slot| slot.is_missing());
+        let mut waiting = Batch::all(missing().filter(|slot| is_open(slot)).map(|slot| (slot.planned, slot.parts)));
+        let mut absent: Vec<(Arc<Package<'a>>, FetchItem)> = waiting
+            .iter()
+            .flat_map(|batch| batch.packages().filter(|package| package.file().is_err()))
+            .filter_map(|package| Some((package.clone(), FetchItem::for_package(package.locked?)?)))
+            .collect();
+        downloads.want(absent.iter().map(|(_, item)| item.clone()).collect());
+        let (layers, bytes) = (missing().count(), missing().map(|slot| slot.planned.bytes).sum());
         let total: u64 = slots.iter().map(|slot| slot.planned.bytes).sum();
-        let count = slots.len();
-        let mut missing: Vec<&mut Slot<'_, '_>> = slots.iter_mut().filter(|slot| slot.is_missing()).collect();
-        let first_parts = missing.chunk_by(|a, b| a.is_made_with(b)).filter_map(|together| together.first());
-        let packages = first_parts.flat_map(|slot| &slot.planned.packages).map(Arc::as_ref);
-        fetch_known(packages, self.session)?;
-        let bytes: u64 = missing.iter().map(|slot| slot.planned.bytes).sum();
         self.session.emit(Event::LayersStarted {
-            platform: platform.to_owned(),
-            layers: missing.len(),
+            platform: plan.target.platform.name.clone(),
+            layers,
             bytes,
-            reused: count - missing.len(),
+            reused: slots.len() - layers,
             reused_bytes: total - bytes,
         });
-        self.make(platform, &mut missing)?;
-        // Slots that nobody filled after a failure are missing, but then there was an error above.
-        let layers: Vec<Option<PackageLayer>> = slots.into_iter().map(|slot| slot.layer).collect();
-        let mut is_there = layers.iter().map(Option::is_some);
-        planned.retain(|_| is_there.next().unwrap_or_default());
-        Ok(layers.into_iter().flatten().collect())
+        making.tell();
+        let found = slots.into_iter().map(|slot| slot.layer).collect();
+        loop {
+            let is_ready = |batch: &Batch<'a>| batch.packages().all(|package| package.file().is_ok());
+            let (ready, others): (Vec<_>, Vec<_>) = waiting.into_iter().partition(is_ready);
+            ready.into_iter().for_each(|batch| making.add(batch));
+            waiting = others;
+            if waiting.is_empty() {
+                return Ok(found);
+            }
+            let here = downloads.next(absent.iter().map(|(_, item)| item))?;
+            for (at, archive) in here.into_iter().rev() {
+                let (package, _) = absent.swap_remove(at);
+                package.archive.iter().for_each(|known| known.arrived(archive.path.clone()));
+            }
+        }
     }
 
     /// A layer that an earlier build on this machine made.
@@ -90,17 +140,17 @@ impl Workshop<'_> {
         let compression = self.project.configuration.compression;
         let record = cache.take(&planned.key, compression, self.layout)?;
         let layer = record.map(|record| PackageLayer::known(&record, compression, LayerOrigin::Cache));
-        layer.iter().for_each(|layer| self.hand_on(&layer.layer));
+        layer.iter().for_each(|layer| self.hand_on(LayerKind::Packages, &layer.layer));
         Ok(layer)
     }
 
     /// Adds the layers that published images have, all at once.
-    fn published(&self, slots: &mut [Slot<'_, '_>]) -> Result<(), Error> {
+    fn published(&self, slots: &mut [&mut Slot<'_, '_>]) -> Result<(), Error> {
         let Some(remote) = self.stock.remote.filter(|_| slots.iter().any(|slot| slot.layer.is_none())) else {
             return Ok(());
         };
         let previous = remote.previous()?;
-        let mut there: Vec<(&mut Slot<'_, '_>, &LayerRecord, &Descriptor)> = slots
+        let mut there: Vec<(&mut &mut Slot<'_, '_>, &LayerRecord, &Descriptor)> = slots
             .iter_mut()
             .filter(|slot| slot.layer.is_none())
             .filter_map(|slot| {
@@ -121,68 +171,59 @@ impl Workshop<'_> {
         Ok(())
     }
 
-    /// Makes layers, and keeps them in the cache. The first error stops all others.
-    fn make(&self, platform: &str, missing: &mut [&mut Slot<'_, '_>]) -> Result<(), Error> {
-        let memory = MemoryBudget::new(self.session.resources.memory);
-        // Layers are sorted biggest first: the long ones do not come last.
-        let next = AtomicUsize::new(0);
-        let failed = AtomicBool::new(false);
-        let jobs: Vec<_> = missing.chunk_by_mut(|a, b| a.is_made_with(b)).map(Mutex::new).collect();
-        let threads = self.session.resources.threads.min(jobs.len());
-        let work = || -> Result<(), Error> {
-            while !failed.load(Ordering::Relaxed) {
-                let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) else { return Ok(()) };
-                let mut job = job.lock().unwrap_or_else(PoisonError::into_inner);
-                self.make_job(platform, &mut job, &memory).inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
+    /// Makes one layer, or parts of one package; keeps them in the cache, and gives each away. A guess may be there already.
+    fn make_batch(
+        &self,
+        batch: &Batch<'_>,
+        memory: &MemoryBudget,
+        give: &mut dyn FnMut(PackageLayer),
+    ) -> Result<(), Error> {
+        let Some(first) = batch.layers.first() else { return Ok(()) };
+        if let Some(layer) = batch.layers.len().eq(&1).then(|| self.cached(first)).transpose()?.flatten() {
+            give(layer);
+            return Ok(());
+        }
+        let parts: Vec<LayerPart> = batch.layers.iter().filter_map(|planned| planned.part).collect();
+        let mut layers = batch.layers.iter();
+        let mut keep = |made: PackageLayer| {
+            if let (Some(cache), Some(planned)) = (&self.stock.layers, layers.next()) {
+                let blob = self.layout.blob_path(&made.layer.digest);
+                cache.put(&planned.key, &LayerRecord::new(&made.layer, &made.findings), &blob, false);
             }
-            Ok(())
+            self.hand_on(LayerKind::Packages, &made.layer);
+            give(made);
         };
-        std::thread::scope(|scope| {
-            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-            let results =
-                workers.into_iter().map(|worker| worker.join().unwrap_or_else(|p| std::panic::resume_unwind(p)));
-            results.collect::<Vec<_>>().into_iter().collect()
-        })
-    }
-
-    /// Makes one layer, or the parts of one package.
-    fn make_job(&self, platform: &str, job: &mut [&mut Slot<'_, '_>], memory: &MemoryBudget) -> Result<(), Error> {
-        let parts: Vec<LayerPart> = job.iter().filter_map(|slot| slot.planned.part).collect();
-        let Some(first) = job.first() else { return Ok(()) };
-        let (planned, known) = (first.planned, first.parts);
-        let mut slots = job.iter_mut();
-        let mut made = |layer| {
-            if let Some(slot) = slots.next() {
-                self.made(platform, slot, layer);
-            }
-        };
-        match planned.packages.first().filter(|_| !parts.is_empty()) {
-            Some(package) => self.make_parts(package, &parts, known, memory, &mut made)?,
-            None => made(self.make_one(planned, memory)?),
+        match first.packages.first().filter(|_| !parts.is_empty()) {
+            Some(package) => self.make_parts(package, &parts, batch.parts, memory, &mut keep)?,
+            None => keep(self.make_one(first, memory)?),
         }
         Ok(())
     }
 
-    fn made(&self, platform: &str, slot: &mut Slot<'_, '_>, made: PackageLayer) {
-        let (planned, layer) = (slot.planned, &made.layer);
-        if let Some(cache) = &self.stock.layers {
-            let blob = self.layout.blob_path(&layer.digest);
-            cache.put(&planned.key, &LayerRecord::new(layer, &made.findings), &blob, false);
+    fn say_made(&self, platform: &str, planned: &PlannedLayer<'_>, PackageLayer { layer, origin, .. }: &PackageLayer) {
+        if *origin == LayerOrigin::Made {
+            self.session.emit(Event::LayerFinished {
+                platform: platform.to_owned(),
+                digest: layer.digest,
+                size: layer.size,
+                bytes: planned.bytes,
+                packages: planned.labels(),
+            });
         }
-        self.hand_on(layer);
-        self.session.emit(Event::LayerFinished {
-            platform: platform.to_owned(),
-            digest: layer.digest,
-            size: layer.size,
-            bytes: planned.bytes,
-            packages: planned.labels(),
-        });
-        slot.layer = Some(made);
     }
 
-    fn hand_on(&self, layer: &Layer) {
+    /// Puts the layers of a base image into the layout.
+    pub fn put_base(&self, base: &Base) -> Result<(), Error> {
+        base.put_layers(self.layout)?;
+        for LayerEntry { descriptor, .. } in base.layers() {
+            (self.on_layer)(LayerKind::Base, descriptor, &self.layout.blob_path(&descriptor.digest));
+        }
+        Ok(())
+    }
+
+    fn hand_on(&self, kind: LayerKind, layer: &Layer) {
         let descriptor = LayerEntry::new(layer, BTreeMap::new()).descriptor;
-        (self.on_layer)(&descriptor, &self.layout.blob_path(&descriptor.digest));
+        (self.on_layer)(kind, &descriptor, &self.layout.blob_path(&descriptor.digest));
     }
 }
 

@@ -11,10 +11,11 @@ mod output;
 mod package;
 mod report;
 mod stock;
+mod together;
 mod workshop;
 
 pub use error::{Error, in_one_line};
-pub use fetch::fetch_archives;
+pub use fetch::{Downloads, fetch_archives};
 pub use image::{base::Base, settings::RELEASE};
 pub use install::Installation;
 pub use layers::{
@@ -42,4 +43,5 @@ pub use stock::{
     previous::{Previous, documents, environment, package_layers as own_layers, table},
     remote::{Published, RemoteOptions, RemoteRepository},
 };
+pub use together::Together;
 pub use workshop::Workshop;

@@ -9,7 +9,7 @@ pub mod wheel;
 use std::{
     borrow::Cow,
     path::{Path, PathBuf},
-    sync::OnceLock,
+    sync::{Arc, OnceLock},
 };
 
 use pixi_oci_fetch::CachedArchive;
@@ -64,8 +64,8 @@ pub struct Archive {
 pub enum Facts {
     Conda {
         facts: PackageFacts,
-        /// The targets of its symbolic links, which take reading the whole archive.
-        links: OnceLock<Links>,
+        /// The targets of its symbolic links, which take reading the whole archive: copies learn them together.
+        links: Arc<OnceLock<Links>>,
     },
     Wheel(WheelFacts),
 }
@@ -117,7 +117,7 @@ impl From<CachedArchive> for Archive {
 
 impl From<CompleteFacts> for Facts {
     fn from(complete: CompleteFacts) -> Self {
-        Self::Conda { facts: complete.facts, links: complete.links.into() }
+        Self::Conda { facts: complete.facts, links: Arc::new(complete.links.into()) }
     }
 }
 

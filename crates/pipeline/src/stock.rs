@@ -11,7 +11,7 @@ use pixi_oci_image::Descriptor;
 use pixi_oci_layer::Digest;
 use pixi_oci_store::OciLayout;
 
-use crate::{Error, stock::cache::FactsCache, stock::cache::LayerCache, stock::previous::Previous};
+use crate::{Error, report::LayerKind, stock::cache::FactsCache, stock::cache::LayerCache, stock::previous::Previous};
 use pixi_oci_project::{Heard, Session};
 
 /// Layers of published images. Nothing is asked before it is needed.
@@ -27,9 +27,9 @@ pub trait Remote: Sync {
     fn has(&self, blobs: &[&Descriptor]) -> Result<BTreeSet<Digest>, Error>;
 }
 
-/// Takes package layers as soon as their blobs are files in the layout: their descriptor and file. It is called from several
-/// threads, and twice for a layer of two images.
-pub type OnLayer<'a> = &'a (dyn Fn(&Descriptor, &Path) + Sync);
+/// Takes layers as soon as their blobs are files in the layout: what they hold, their descriptor and file. It is called from
+/// several threads, and twice for a layer of two images.
+pub type OnLayer<'a> = &'a (dyn Fn(LayerKind, &Descriptor, &Path) + Sync);
 
 /// Everything that need not be fetched or made.
 pub struct Stock<'a> {

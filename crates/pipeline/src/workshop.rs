@@ -18,6 +18,6 @@ pub struct Workshop<'a> {
     pub layout: &'a OciLayout,
     /// Where temporary files go.
     pub scratch: &'a Path,
-    /// Takes package layers as soon as they are there.
+    /// Takes layers as soon as they are there.
     pub on_layer: OnLayer<'a>,
 }

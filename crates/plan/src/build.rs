@@ -2,10 +2,18 @@
 
 pub mod source_environments;
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    path::PathBuf,
+    sync::{
+        Arc,
+        mpsc::{self, Receiver, Sender},
+    },
+};
 
 use pixi_oci_cachedir::Held;
-use pixi_oci_image::{Index, LayerEntry};
+use pixi_oci_fetch::FetchItem;
+use pixi_oci_image::{Image, Index, LayerEntry};
 use pixi_oci_layer::Digest;
 use pixi_oci_registry::RepositoryRef;
 use pixi_oci_store::base::hold_bases;
@@ -14,11 +22,11 @@ use pixi_oci_store::{Destination, RunCache};
 use self::source_environments::build_sources;
 use crate::Error;
 use pixi_oci_pipeline::{
-    Base, BuildReport, ImagePlan, OnLayer, Output, Package, Published, Remote, RemoteOptions, RemoteRepository, Stock,
-    Workshop, fetch_unknown, locked, recognise, with_wheels,
+    Base, BuildReport, Downloads, ImageReport, OnLayer, Output, Package, Published, Remote, RemoteOptions,
+    RemoteRepository, Stock, Together, Workshop, fetch_unknown, locked, recognise, with_wheels,
 };
-use pixi_oci_project::{Project, Session, Target};
-use pixi_oci_sources::decide;
+use pixi_oci_project::{Event, Project, Session, Target};
+use pixi_oci_sources::{Decided, decide};
 
 /// Builds a project into `output`, `oci:dist/oci` in the workspace if `None`, and gives the report of it. Nothing is visible
 /// at the destination before all is done.
@@ -29,7 +37,7 @@ use pixi_oci_sources::decide;
 pub fn build(project: &Project, output: Option<&str>, session: &Session) -> Result<BuildReport, Error> {
     let remote = cache_from(project, session)?;
     let remote = remote.as_ref().map(|remote| remote as &dyn Remote);
-    stage(project, output, remote, &|_, _| (), session)?.publish()
+    stage(project, output, remote, &|_, _, _| (), session)?.publish()
 }
 
 /// The published images whose layers are to be taken, if any are named.
@@ -108,7 +116,7 @@ pub fn sif_runs(session: &Session) -> Option<RunCache> {
 }
 
 /// Builds a project, but for making it visible. Layers may be taken from `remote`, and then need not be on this machine.
-/// Package layers are handed to `on_layer` as soon as they are there.
+/// Layers are handed to `on_layer` as soon as they are there.
 pub fn stage<'a>(
     project: &Project,
     output: Option<&str>,
@@ -121,47 +129,30 @@ pub fn stage<'a>(
     output.check(project.targets.len())?;
     let mut sources = decide(project, output.scratch())?;
     sources.warnings.iter().for_each(|text| session.warn(text.as_str()));
-    let stock = Stock::new(session, remote, !project.inputs.cache_from.is_empty());
+    let together = Arc::new(Together::new(session));
+    let stock = Stock::new(&together.session, remote, !project.inputs.cache_from.is_empty());
     // Archives are read until the last layer is made.
     let archives = session.archives()?;
     let _held = archives.hold();
     let held_bases = hold_bases(&session.caches.dir);
-
     let destination = output.absolute()?;
     let workshop = Workshop {
         project,
-        session,
+        session: &together.session,
         stock: &stock,
         output: &destination,
         layout: output.staging(),
         scratch: output.scratch(),
         on_layer,
     };
-    // A secret among the files, a base image that cannot be used or does not know the user: said before packages are downloaded.
-    // The chosen files are the same for all targets.
+    // A secret among the files is said before packages are downloaded. The chosen files are the same for all targets.
     project.targets.first().map_or(Ok(()), |target| workshop.check_application(target))?;
-    let open = |target| Base::of_target(project, target, session);
-    let bases = project.targets.iter().map(open).collect::<Result<Vec<Base>, _>>()?;
-
-    let workdir = &project.configuration.workdir;
-    let mut packages: Vec<(&Target, Vec<Package<'_>>)> = Vec::new();
-    for target in &project.targets {
-        let mut locked = locked(&target.packages, workdir);
-        recognise(target, &mut locked, &stock)?;
-        packages.push((target, locked));
-    }
-    fetch_unknown(packages.iter_mut().flat_map(|(_, packages)| packages), session)?;
-
-    build_sources(&mut sources, &workshop)?;
-    let mut images = Vec::new();
-    let mut reports = Vec::new();
-    for ((target, packages), base) in packages.into_iter().zip(bases) {
-        let packages = with_wheels(packages, sources.wheels(target), workdir);
-        let mut plan = ImagePlan::new(project, target, packages, Some(&base), &stock)?;
-        let (image, report) = workshop.image(&mut plan, &base)?;
-        images.push(image);
-        reports.push(report);
-    }
+    let made = std::thread::scope(|scope| {
+        let (sender, bases) = mpsc::channel();
+        scope.spawn(|| get_bases(&workshop, &together, sender));
+        images(&workshop, &mut sources, &together, bases).inspect_err(|_| together.session.stop())
+    });
+    let (images, reports) = made.map_err(|error| together.failure().map_or(error, Error::from))?;
     let index = Index::new(images, &workshop.annotations()?)?;
     let report = BuildReport {
         reference: output.reference().to_string(),
@@ -173,4 +164,81 @@ pub fn stage<'a>(
         executed: sources.executed,
     };
     Ok(Staged { index, output, report, stock, session: session.clone(), _bases: held_bases })
+}
+
+/// What is heard of the base images.
+enum OfBase {
+    /// Something of one is not on this machine, and comes now.
+    Comes,
+    /// The next target's one.
+    Here(Box<Base>),
+}
+
+/// Gets the base image of each target into the layout.
+fn get_bases(workshop: &Workshop<'_>, together: &Together, sender: Sender<OfBase>) {
+    let comes = sender.clone();
+    let session = workshop.session.clone();
+    let session = workshop.session.with_events(Arc::new(move |event| {
+        if matches!(event, Event::Registry(pixi_oci_registry::Event::Received { .. })) {
+            let _ = comes.send(OfBase::Comes);
+        }
+        session.emit(event);
+    }));
+    for target in &workshop.project.targets {
+        let base = Base::of_target(workshop.project, target, &session);
+        let base = base.and_then(|base| workshop.put_base(&base).map(|()| base));
+        match base {
+            // Nobody waits for it after a failure.
+            Ok(base) => drop(sender.send(OfBase::Here(base.into()))),
+            Err(error) => return together.fail(error),
+        }
+    }
+}
+
+/// Makes the images of all targets, while archives are fetched for what comes later.
+fn images(
+    workshop: &Workshop<'_>,
+    sources: &mut Decided,
+    together: &Arc<Together>,
+    bases: Receiver<OfBase>,
+) -> Result<(Vec<Image>, Vec<ImageReport>), Error> {
+    let Workshop { project, session, stock, .. } = *workshop;
+    let workdir = &project.configuration.workdir;
+    let mut packages: Vec<(&Target, Vec<Package<'_>>)> = Vec::new();
+    for target in &project.targets {
+        let mut locked = locked(&target.packages, workdir);
+        recognise(target, &mut locked, stock)?;
+        packages.push((target, locked));
+    }
+    // Base images that are here and cannot be used, or do not know the user, are said before packages are downloaded. Those that have
+    // to be downloaded come together with them, and are looked at before a layer is made.
+    let next = || bases.recv().map_err(|_| Error::Interrupted);
+    let mut here = VecDeque::new();
+    while here.len() < project.targets.len()
+        && let OfBase::Here(base) = next()?
+    {
+        here.push_back(base);
+    }
+    let downloads = Downloads::new(together);
+    if sources.pending.is_empty() {
+        let unknown = packages.iter().flat_map(|(_, packages)| packages).filter(|package| package.is_unknown());
+        downloads.want(unknown.filter_map(|package| FetchItem::for_package(package.locked?)).collect());
+    } else {
+        fetch_unknown(packages.iter_mut().flat_map(|(_, packages)| packages), session)?;
+        build_sources(sources, workshop)?;
+    }
+    let mut made = (Vec::new(), Vec::new());
+    for (target, packages) in packages {
+        while here.is_empty() {
+            if let OfBase::Here(base) = next()? {
+                here.push_back(base);
+            }
+        }
+        let Some(base) = here.pop_front() else { continue };
+        let packages = with_wheels(packages, sources.wheels(target), workdir);
+        let (image, report) = workshop.image(target, packages, &base, &downloads)?;
+        made.0.push(image);
+        made.1.push(report);
+    }
+    Ok(made)
 }

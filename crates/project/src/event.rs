@@ -1,6 +1,6 @@
 //! Progress, the only way in which a build speaks while it runs.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use pixi_oci_image::Architecture;
 use pixi_oci_layer::Digest;
@@ -141,6 +141,9 @@ pub enum Event {
     /// Something happened between us and a registry.
     #[serde(skip)]
     Registry(pixi_oci_registry::Event),
+    /// Something happened at a repository that is published to; layers may go to several at once.
+    #[serde(skip)]
+    Upload { repository: Arc<str>, event: pixi_oci_registry::Event },
     /// Something the user should know, though the build goes on.
     #[serde(skip)]
     Warning(String),

@@ -16,7 +16,7 @@ use std::{
 use pixi_oci_cachedir::Root;
 use pixi_oci_fetch::ArchiveCache;
 use pixi_oci_net::Client;
-use pixi_oci_registry::{Events, RegistryAccess};
+use pixi_oci_registry::{Events, RegistryAccess, Repository};
 use tokio::runtime::Runtime;
 
 use self::heard::Heard;
@@ -43,6 +43,8 @@ pub struct Session {
     pub cancelled: Arc<AtomicBool>,
     /// What servers said of archives that are not here.
     pub heard: Heard,
+    /// The same for the parts of the run that this session is for, the outermost first.
+    stopped: Vec<Arc<AtomicBool>>,
     on_event: OnEvent,
     runtime: Arc<OnceLock<Runtime>>,
 }
@@ -97,6 +99,7 @@ impl Session {
             resources,
             cancelled,
             heard: Heard::default(),
+            stopped: Vec::new(),
             on_event: Arc::new(|_| ()),
             runtime: Arc::default(),
         }
@@ -114,6 +117,19 @@ impl Session {
         Self { offline, ..self.with_events(Arc::new(|_| ())) }
     }
 
+    /// The same session for a part of the run, which ends with it or when it is [stopped](Self::stop).
+    #[must_use]
+    pub fn part(&self) -> Self {
+        let mut part = self.clone();
+        part.stopped.push(Arc::default());
+        part
+    }
+
+    /// Ends the part of the run that this session was made for: whatever works with it fails with [`Error::Interrupted`].
+    pub fn stop(&self) {
+        self.stopped.iter().rev().take(1).for_each(|stopped| stopped.store(true, Ordering::Relaxed));
+    }
+
     /// Reports an event.
     pub fn emit(&self, event: Event) {
         (self.on_event)(event);
@@ -128,13 +144,20 @@ impl Session {
     ///
     /// [`Error::Interrupted`] if the run is to end.
     pub fn check(&self) -> Result<(), Error> {
-        if self.cancelled.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
+        let ends = [&self.cancelled].into_iter().chain(&self.stopped).any(|end| end.load(Ordering::Relaxed));
+        if ends { Err(Error::Interrupted) } else { Ok(()) }
     }
 
     /// For clients of registries, whose events are reported as ours.
     pub fn registry_events(&self) -> Events {
         let on_event = self.on_event.clone();
         Arc::new(move |event| on_event(Event::Registry(event)))
+    }
+
+    /// For the client of a repository that is published to.
+    pub fn upload_events(&self, repository: &Repository) -> Events {
+        let (on_event, repository) = (self.on_event.clone(), Arc::<str>::from(repository.to_string()));
+        Arc::new(move |event| on_event(Event::Upload { repository: repository.clone(), event }))
     }
 
     /// The cache of downloaded archives.

@@ -154,7 +154,7 @@ async fn connect_as(
 ) -> Result<Registry, Error> {
     let access = if request.dry_run { Access::Pull } else { Access::Push };
     let options = &session.registries.options;
-    let registry = Registry::connect(repository, access, options, credentials, session.registry_events())?;
+    let registry = Registry::connect(repository, access, options, credentials, session.upload_events(repository))?;
     registry.ping().await?;
     Ok(registry)
 }

@@ -1,59 +1,86 @@
 //! Layers are sent while others are still fetched and made.
 //!
 //! It begins before the image is known, so it is only done where nothing that the image turns out to be can block its
-//! publication: no tag that must not change is there. And only to the first repository: others of its registry get the blobs by
-//! mounts. A build that fails leaves blobs there that nothing names, which registries remove by themselves.
+//! publication: no tag that must not change is there. A registry gets each layer once: its other repositories have it linked from
+//! the first one. A build that fails leaves blobs there that nothing names, which registries remove by themselves.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::tags::TagPlan;
+use futures_util::future::{join, join_all};
 use pixi_oci_layer::Digest;
 use pixi_oci_registry::{
     Registry, Repository,
-    push::{Ahead, PushLayer, PushPlan, TagRule, push_layers},
+    push::{Ahead, AheadLayer, MountFrom, PushLayer, PushPlan, TagRule, push_layers},
 };
-use tokio::sync::{mpsc::unbounded_channel, oneshot};
+use pixi_oci_store::base::BaseRef;
+use tokio::sync::{
+    mpsc::{UnboundedReceiver, unbounded_channel},
+    oneshot,
+};
 
-use crate::{content::sizes, destination::Destination, request::PublishRequest, request::PublishSource};
-use pixi_oci_pipeline::{OnLayer, Published, Pushed};
+use crate::{
+    content::{mount, sizes},
+    destination::Destination,
+    request::PublishRequest,
+    request::PublishSource,
+};
+use pixi_oci_pipeline::{LayerKind, OnLayer, Published, Pushed};
 use pixi_oci_plan::Error;
 use pixi_oci_plan::Staged;
-use pixi_oci_project::{Event, Session};
+use pixi_oci_project::{Event, Project, Session};
 
-/// A repository that gets layers ahead of their image.
-pub struct EarlyUpload<'a> {
+/// Repositories that get layers ahead of their image: of each registry the first one, and the others from that.
+pub struct EarlyUploads<'a>(Vec<(Early<'a>, Vec<Early<'a>>)>);
+
+/// A repository that gets layers ahead.
+struct Early<'a> {
     repository: &'a Repository,
     registry: &'a Registry,
     /// What may be there already, or be linked to it, is not sent ahead: it is asked for when the image is known, if at all.
     sent_before: BTreeSet<Digest>,
+    /// Where a layer may be linked from.
+    from: Vec<MountFrom>,
 }
 
-impl<'a> EarlyUpload<'a> {
-    /// The repository that may get them, if there is one. `tags` are those of all architectures.
+impl<'a> EarlyUploads<'a> {
+    /// The repositories that may get them. `tags` are those that the first destination gets for images of all architectures.
     pub fn find(
         request: &PublishRequest,
+        project: Option<&Project>,
         tags: &TagPlan,
         destinations: &'a [Destination],
         remote: Option<&Published>,
         session: &Session,
-    ) -> Option<Self> {
+    ) -> Self {
+        let mut all = Self(Vec::new());
         let builds = matches!(request.source, PublishSource::Workspace | PublishSource::Leg);
-        let first = destinations.first().filter(|first| !first.target.is_sif())?;
-        let early = Self {
-            repository: &first.target.repository,
-            registry: &first.state.as_ref().ok()?.registry,
-            sent_before: Pushed::open(&session.caches.dir).at_registry(&first.target.repository),
-        };
+        let is_sif = destinations.first().is_none_or(|first| first.target.is_sif());
+        let open = || destinations.iter().filter_map(|to| Some((&to.target, to.state.as_ref().ok()?)));
+        if !builds || request.dry_run || is_sif || open().any(|(_, open)| has_fixed(tags, &open.known.tags)) {
+            return all;
+        }
+        let sent = Pushed::open(&session.caches.dir);
+        let base = project.and_then(|project| BaseRef::parse(&project.configuration.base).ok());
         // What can be linked is not to be sent.
-        let links = remote.is_some_and(|remote| !remote.mount_from(early.repository).is_empty());
-        let is_fixed = destinations
-            .iter()
-            .filter_map(|destination| destination.state.as_ref().ok())
-            .any(|open| has_fixed(tags, &open.known.tags));
-        (builds && !request.dry_run && !links && !is_fixed).then_some(early)
+        let links = |to: &Repository| remote.is_some_and(|remote| !remote.mount_from(to).is_empty());
+        for (target, open) in open().filter(|(target, _)| !target.is_sif() && !links(&target.repository)) {
+            let repository = &target.repository;
+            let early =
+                |from| Early { repository, registry: &open.registry, sent_before: sent.at_registry(repository), from };
+            match all.0.iter_mut().find(|(first, _)| first.repository.host() == repository.host()) {
+                Some((first, others)) => others.push(early(vec![first.repository.path().into()])),
+                None => {
+                    let from = base.as_ref().and_then(|base| mount::path_of(base, repository));
+                    all.0.push((early(from.iter().map(|path| path.as_str().into()).collect()), Vec::new()));
+                }
+            }
+        }
+        all
     }
 
-    /// Runs `build`, and sends the layers that it gives away; all of them are there in the end, or one could not be sent.
+    /// Runs `build`, and sends the layers that it gives away; all of them are there in the end, or one could not be sent to a
+    /// repository.
     ///
     /// # Errors
     ///
@@ -62,36 +89,75 @@ impl<'a> EarlyUpload<'a> {
         &self,
         session: &Session,
         build: impl FnOnce(OnLayer<'_>) -> Result<Staged<'b>, Error>,
-    ) -> Result<(Staged<'b>, Ahead), Error> {
-        session.emit(Event::SendingStarted { repository: self.repository.to_string() });
-        let (sender, layers) = unbounded_channel();
+    ) -> Result<(Staged<'b>, BTreeMap<Repository, Ahead>), Error> {
+        let each = || self.0.iter().flat_map(|(first, others)| [first].into_iter().chain(others));
+        each().for_each(|early| session.emit(Event::SendingStarted { repository: early.repository.to_string() }));
+        let (mut senders, mut queues) = (Vec::new(), Vec::new());
+        for (first, others) in &self.0 {
+            let (sender, layers) = unbounded_channel();
+            senders.push((first, sender));
+            queues.push((first, others, layers));
+        }
         let (goes_on, given_up) = oneshot::channel::<()>();
-        let send = async || {
+        let send_all = async || {
+            let all = queues.into_iter().map(|(first, others, layers)| send(first, others, layers));
             tokio::select! {
-                ahead = push_layers(layers, self.registry) => ahead,
-                _ = given_up => Ahead::default(),
+                sent = join_all(all) => sent,
+                _ = given_up => Vec::new(),
             }
         };
         std::thread::scope(|scope| {
-            let sending = scope.spawn(|| session.run(send()));
-            let built = build(&|blob, file| {
-                if self.sent_before.contains(&blob.digest) {
-                    return;
+            let sending = scope.spawn(|| session.run(send_all()));
+            let built = build(&|kind, blob, file| {
+                let layer = PushLayer { descriptor: blob.clone(), source: Some(file.to_owned()) };
+                let layer = AheadLayer { layer, may_be_linked: kind == LayerKind::Base };
+                for (_, sender) in senders.iter().filter(|(first, _)| !first.sent_before.contains(&blob.digest)) {
+                    // Nobody takes it after a failure.
+                    let _ = sender.send(layer.clone());
                 }
-                // Nobody takes it after a failure.
-                let _ = sender.send(PushLayer { descriptor: blob.clone(), source: Some(file.to_owned()) });
             });
-            drop(sender);
+            drop(senders);
             match &built {
                 Ok(staged) => {
-                    session.emit(publish_started(self.repository, &PushPlan::new(&staged.index, &BTreeMap::new())))
+                    let plan = PushPlan::new(&staged.index, &BTreeMap::new());
+                    each().for_each(|early| session.emit(publish_started(early.repository, &plan)));
                 }
                 Err(_) => drop(goes_on),
             }
             let sent = sending.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            Ok((built?, sent?))
+            Ok((built?, sent?.into_iter().flatten().collect()))
         })
     }
+}
+
+/// Sends layers to the first repository of a registry, and has those that are there linked to the others.
+async fn send(
+    first: &Early<'_>,
+    others: &[Early<'_>],
+    layers: UnboundedReceiver<AheadLayer>,
+) -> Vec<(Repository, Ahead)> {
+    let (mut senders, mut linkings) = (Vec::new(), Vec::new());
+    for early in others {
+        let (sender, layers) = unbounded_channel();
+        senders.push(sender);
+        linkings.push(async {
+            let layers = layers;
+            let ahead = push_layers(layers, &early.from, early.registry, |_| ()).await;
+            (early.repository.clone(), ahead)
+        });
+    }
+    let sending = async {
+        let senders = senders;
+        let hand_on = |layer: &AheadLayer| {
+            let layer = AheadLayer { may_be_linked: true, ..layer.clone() };
+            senders.iter().for_each(|sender| drop(sender.send(layer.clone())));
+        };
+        let ahead = push_layers(layers, &first.from, first.registry, hand_on).await;
+        (first.repository.clone(), ahead)
+    };
+    let (sent, mut linked) = join(sending, join_all(linkings)).await;
+    linked.push(sent);
+    linked
 }
 
 /// That a repository is going to be served with all of the plan's blobs.

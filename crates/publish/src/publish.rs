@@ -1,6 +1,6 @@
 //! One publication, from the first question to the last tag.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::tags::{TagPlan, TagsThere, Version};
 use pixi_oci_image::Architecture;
@@ -20,7 +20,7 @@ use crate::{
         sif::Sifs,
     },
     destination::{Destination, look_up, open},
-    early::{EarlyUpload, publish_started},
+    early::{EarlyUploads, publish_started},
     error::PublishError,
     leg::write::leg,
     preflight::refusal::{MissingBase, refusal},
@@ -90,14 +90,13 @@ pub fn publish_images(
     }
     let remote = remote(request, project, version.as_ref(), Some(&all_tags), &destinations, session);
     let layers = remote.as_ref().map(|remote| remote as &dyn Remote);
-    let early = EarlyUpload::find(request, &all_tags, &destinations, remote.as_ref(), session);
-    let mut ahead = None;
+    let early = EarlyUploads::find(request, project, &all_tags, &destinations, remote.as_ref(), session);
+    let mut ahead = BTreeMap::new();
     let content = content(request, legs, || {
         let project = project.ok_or(PublishError::NoProject)?;
         let build = |on_layer: OnLayer<'_>| stage(project, None, layers, on_layer, session);
-        let Some(early) = early else { return Ok(build(&|_, _| ())?) };
         let (staged, sent) = early.upload_while(session, build)?;
-        ahead = Some(sent);
+        ahead = sent;
         Ok(staged)
     })?;
     let sifs = request.has(true).then(|| Sifs::make(&content, session)).transpose()?;
@@ -127,7 +126,7 @@ pub fn publish_images(
             report.destinations.push(unchecked(target, &plan, &tags));
             continue;
         };
-        let Ahead { arrived, failure } = match ahead.take() {
+        let Ahead { arrived, failure } = match (!target.is_sif()).then(|| ahead.remove(repository)).flatten() {
             Some(ahead) => ahead,
             None => {
                 session.emit(publish_started(repository, &plan));

@@ -27,7 +27,7 @@ use oci_read::document::Document as Parsed;
 use pixi_oci_image::Descriptor;
 use pixi_oci_layer::Digest;
 
-pub use ahead::{Ahead, push_layers};
+pub use ahead::{Ahead, AheadLayer, push_layers};
 pub use plan::{Document, MountFrom, PushImage, PushLayer, PushPlan, PushReport, TagResult, TagRule, TagStep};
 
 use crate::{

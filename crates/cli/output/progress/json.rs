@@ -15,7 +15,6 @@ const OFTEN: Duration = Duration::from_millis(200);
 pub struct Json {
     /// Of archives: how much is here, and how much there is.
     fetched: (u64, u64),
-    repository: String,
     /// When there last was progress, by thing.
     last: HashMap<String, Duration>,
 }
@@ -35,19 +34,15 @@ impl Json {
                     output.event(&Line::FetchProgress { done, total });
                 }
             }
-            Event::SendingStarted { repository } | Event::PublishStarted { repository, .. } => {
-                self.repository.clone_from(repository);
-                output.event(event);
-            }
-            Event::Registry(event) => self.registry(now, event, output),
+            Event::Registry(event) => self.registry(now, "", event, output),
+            Event::Upload { repository, event } => self.registry(now, repository, event, output),
             // Said by all forms of progress.
             Event::Warning(_) => {}
             event => output.event(event),
         }
     }
 
-    fn registry(&mut self, now: Duration, event: &RegistryEvent, output: &Output) {
-        let repository = self.repository.clone();
+    fn registry(&mut self, now: Duration, repository: &str, event: &RegistryEvent, output: &Output) {
         match event {
             RegistryEvent::Receiving { blobs, bytes } => {
                 output.event(&Line::DownloadStarted { blobs: *blobs, bytes: *bytes });
@@ -60,23 +55,23 @@ impl Json {
             }
             RegistryEvent::Sent { blob, sent, size } => {
                 let blob = blob.to_string();
-                if self.is_due(now, &blob, sent == size) {
+                if self.is_due(now, &format!("{repository} {blob}"), sent == size) {
                     let (sent, size) = (*sent, *size);
-                    output.event(&Line::UploadProgress { repository: &repository, blob: &blob, sent, size });
+                    output.event(&Line::UploadProgress { repository, blob: &blob, sent, size });
                 }
             }
             RegistryEvent::BlobDone { blob, size, how } => {
                 let blob = blob.to_string();
-                self.last.remove(&blob);
+                self.last.remove(&format!("{repository} {blob}"));
                 let how = match how {
                     Arrival::Present => "present",
                     Arrival::Mounted => "mounted",
                     Arrival::Uploaded => "uploaded",
                 };
-                output.event(&Line::BlobFinished { repository: &repository, blob: &blob, size: *size, how });
+                output.event(&Line::BlobFinished { repository, blob: &blob, size: *size, how });
             }
             RegistryEvent::Tagged { tag, digest } => {
-                output.event(&Line::Tagged { repository: &repository, tag, digest: &digest.to_string() })
+                output.event(&Line::Tagged { repository, tag, digest: &digest.to_string() })
             }
             RegistryEvent::Retry { what, why, wait } => {
                 let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);

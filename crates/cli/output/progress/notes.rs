@@ -48,7 +48,7 @@ pub fn say(event: &Event, output: &Output) {
         Event::PublishStarted { repository, bytes, .. } => {
             output.note(&format!("{repository}: blobs of {}", size(*bytes)));
         }
-        Event::Registry(event) => registry(event, output),
+        Event::Registry(event) | Event::Upload { event, .. } => registry(event, output),
         Event::FetchProgress { .. } | Event::Warning(_) => {}
     }
 }

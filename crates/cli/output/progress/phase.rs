@@ -30,8 +30,8 @@ pub struct Phases {
     current: Option<Phase>,
     base: Option<String>,
     count: usize,
-    /// Bytes of blobs that came to the repository before it was said how many there are.
-    ahead: u64,
+    /// Bytes of blobs that came to repositories before it was said how many there are.
+    ahead: HashMap<String, u64>,
 }
 
 impl Phases {
@@ -43,16 +43,17 @@ impl Phases {
             Event::FetchStarted { archives, bytes } => {
                 self.begin(now, "fetching", format!("{archives} packages"), *bytes)
             }
-            Event::FetchProgress { bytes } => self.add(*bytes),
+            Event::FetchProgress { bytes } => self.add("fetching", *bytes),
             Event::BaseStarted { base, .. } => {
                 self.base = Some(base.clone());
-                self.current = None;
+                self.current.take_if(|phase| phase.verb == "downloading");
             }
             Event::LayersStarted { layers: 0, .. } => self.current = None,
             Event::LayersStarted { platform, layers, bytes, .. } => {
                 self.begin(now, "making", format!("{layers} layers for {platform}"), *bytes)
             }
-            Event::LayerFinished { bytes, .. } | Event::PackageWritten { bytes, .. } => self.add(*bytes),
+            Event::LayerFinished { bytes, .. } => self.add("making", *bytes),
+            Event::PackageWritten { bytes, .. } => self.add("writing", *bytes),
             Event::PackagesStarted { platform, packages, bytes, .. } => {
                 self.begin(now, "writing", format!("{packages} packages for {platform}"), *bytes)
             }
@@ -61,38 +62,43 @@ impl Phases {
             }
             Event::SourceFinished { .. } => self.current = None,
             Event::PublishStarted { dry_run: true, .. } => self.current = None,
-            Event::SendingStarted { .. } => self.ahead = 0,
             Event::PublishStarted { repository, bytes, .. } => {
-                let left = bytes.saturating_sub(std::mem::take(&mut self.ahead));
+                let left = bytes.saturating_sub(self.ahead.remove(repository).unwrap_or_default());
                 self.begin(now, "sending", repository.clone(), left);
             }
             Event::Registry(RegistryEvent::Received { blob, received, size }) => {
-                if self.current.as_ref().is_none_or(|phase| phase.verb != "downloading") {
+                // Packages that come at the same time are more.
+                let is_over = |phase: &Phase| phase.verb != "downloading" && phase.done >= phase.total;
+                if self.current.as_ref().is_none_or(is_over) {
                     let what = self.base.clone().unwrap_or_else(|| "layers".into());
                     self.begin(now, "downloading", what, 0);
                 }
-                if let Some(phase) = &mut self.current {
+                if let Some(phase) = self.current.as_mut().filter(|phase| phase.verb == "downloading") {
                     phase.blob(blob.to_string(), *received, *size);
                     // It may not have been said how many there are.
                     phase.total = phase.blobs.values().map(|(_, size)| size).sum::<u64>().max(phase.total);
                 }
             }
-            Event::Registry(RegistryEvent::Sent { blob, sent, size }) => {
-                self.sent(blob.to_string(), *sent, *size);
-            }
-            Event::Registry(RegistryEvent::BlobDone { blob, size, how }) => match &mut self.current {
-                Some(phase) if phase.verb == "sending" && *how == Arrival::Uploaded => {
-                    phase.blob(blob.to_string(), *size, *size);
+            Event::Upload { repository, event: RegistryEvent::Sent { blob, sent, size } } => {
+                if let Some(phase) = self.sending(repository) {
+                    phase.blob(blob.to_string(), *sent, *size);
                 }
-                // What need not be sent.
-                Some(phase) if phase.verb == "sending" => phase.total = phase.total.saturating_sub(*size),
-                _ => self.ahead += size,
-            },
+            }
+            Event::Upload { repository, event: RegistryEvent::BlobDone { blob, size, how } } => {
+                match self.sending(repository) {
+                    Some(phase) if *how == Arrival::Uploaded => phase.blob(blob.to_string(), *size, *size),
+                    // What need not be sent.
+                    Some(phase) => phase.total = phase.total.saturating_sub(*size),
+                    None => *self.ahead.entry(repository.to_string()).or_default() += size,
+                }
+            }
             Event::Registry(RegistryEvent::Receiving { bytes, .. }) => {
                 let what = self.base.clone().unwrap_or_else(|| "layers".into());
                 self.begin(now, "downloading", what, *bytes);
             }
             Event::Registry(_)
+            | Event::Upload { .. }
+            | Event::SendingStarted { .. }
             | Event::LayersFrom { .. }
             | Event::LayersThere { .. }
             | Event::FetchFinished { .. }
@@ -118,17 +124,15 @@ impl Phases {
         self.current = Some(Phase { number: self.count, verb, what, done: 0, total, began: now, blobs });
     }
 
-    fn add(&mut self, bytes: u64) {
-        if let Some(phase) = &mut self.current {
+    fn add(&mut self, verb: &str, bytes: u64) {
+        if let Some(phase) = self.current.as_mut().filter(|phase| phase.verb == verb) {
             phase.done += bytes;
         }
     }
 
-    /// If it belongs to what is being done now.
-    fn sent(&mut self, blob: String, sent: u64, size: u64) {
-        if let Some(phase) = self.current.as_mut().filter(|phase| phase.verb == "sending") {
-            phase.blob(blob, sent, size);
-        }
+    /// What is being done now, if it is sending to this repository.
+    fn sending(&mut self, repository: &str) -> Option<&mut Phase> {
+        self.current.as_mut().filter(|phase| phase.verb == "sending" && phase.what == repository)
     }
 }
 
@@ -166,12 +170,13 @@ mod tests {
         };
         let started = Event::PublishStarted { repository: "r/a".into(), blobs: 2, dry_run: false, bytes: 30 };
         assert_eq!(take(started), ("sending r/a".into(), 0, 30));
-        let sent = |sent| Event::Registry(RegistryEvent::Sent { blob: a, sent, size: 20 });
+        let upload = |event| Event::Upload { repository: "r/a".into(), event };
+        let sent = |sent| upload(RegistryEvent::Sent { blob: a, sent, size: 20 });
         assert_eq!(take(sent(15)).1, 15);
         assert_eq!(take(sent(5)).1, 5);
-        let present = Event::Registry(RegistryEvent::BlobDone { blob: b, size: 10, how: Arrival::Present });
+        let present = upload(RegistryEvent::BlobDone { blob: b, size: 10, how: Arrival::Present });
         assert_eq!(take(present), ("sending r/a".into(), 5, 20));
-        let done = Event::Registry(RegistryEvent::BlobDone { blob: a, size: 20, how: Arrival::Uploaded });
+        let done = upload(RegistryEvent::BlobDone { blob: a, size: 20, how: Arrival::Uploaded });
         assert_eq!(take(done), ("sending r/a".into(), 20, 20));
     }
 

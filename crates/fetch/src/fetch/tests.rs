@@ -138,6 +138,25 @@ fn files(directory: &Path) -> usize {
 }
 
 #[tokio::test]
+async fn the_biggest_comes_first_and_the_smallest_beside_it() {
+    let setting = Setting::new();
+    let bodies: Vec<Vec<u8>> = [5, 1, 8, 3, 7, 2, 6, 4].map(|length| vec![b'x'; length]).into();
+    let names: Vec<String> = bodies.iter().map(|body| format!("/{}.conda", body.len())).collect();
+    let answers: Vec<[Vec<u8>; 1]> = bodies.iter().map(|body| [ok(body)]).collect();
+    let answers: Vec<(&str, &[Vec<u8>])> = (0..8).map(|at| (names[at].as_str(), &answers[at][..])).collect();
+    let server = Server::start(&answers).await;
+    let items: Vec<FetchItem> = (0..8).map(|at| item(&names[at], server.url(&names[at]), &bodies[at])).collect();
+    setting.fetch(&items, false).await.unwrap();
+    let events = setting.events.lock().unwrap().clone();
+    let started = events.iter().filter_map(|event| match event {
+        FetchEvent::Started { bytes_total, .. } => *bytes_total,
+        _ => None,
+    });
+    let started: Vec<u64> = started.collect();
+    assert_eq!((&started[..4], started.len()), (&[8, 1, 2, 3][..], 8));
+}
+
+#[tokio::test]
 async fn fetches_once_and_keeps() {
     let setting = Setting::new();
     let server = Server::start(&[("/a.conda", &[ok(b"aaa")]), ("/w.whl", &[ok_unknown_length(b"wheel")])]).await;
@@ -153,12 +172,18 @@ async fn fetches_once_and_keeps() {
     let events = setting.events.lock().unwrap().clone();
     assert!(events.contains(&FetchEvent::Started { item: 0, name: "a".to_owned(), bytes_total: Some(3) }));
     assert!(events.contains(&FetchEvent::Progress { item: 1, bytes: 5 }));
-    assert!(events.contains(&FetchEvent::Finished { item: 0, name: "a".to_owned(), cached: false }));
+    assert!(events.contains(&FetchEvent::Finished {
+        item: 0,
+        name: "a".to_owned(),
+        archive: archives[0].clone(),
+        cached: false
+    }));
     assert!(!events.iter().any(|e| matches!(e, FetchEvent::Started { item: 2, .. })));
 
     assert_eq!(setting.fetch(&items, true).await.unwrap(), archives);
     assert_eq!(server.requests().len(), 2);
-    let cached = FetchEvent::Finished { item: 1, name: "pypi:w".to_owned(), cached: true };
+    let cached =
+        FetchEvent::Finished { item: 1, name: "pypi:w".to_owned(), archive: archives[1].clone(), cached: true };
     assert!(setting.events.lock().unwrap().contains(&cached));
 
     // A damaged archive is fetched again.

@@ -11,7 +11,7 @@ use pixi_oci_store::{OciLayout, StagedBlob};
 
 use crate::{
     Error, layers::elf, layers::findings::Findings, layers::grouping::LayerPart, layers::key::LAYER_TIME,
-    layers::plan::LayerSource, layers::plan::PlannedLayer, package::Package, report::LayerOrigin,
+    layers::plan::LayerSource, layers::plan::PlannedLayer, package::Package, report::LayerKind, report::LayerOrigin,
     stock::cache::LayerRecord, workshop::Workshop,
 };
 use pixi_oci_project::Session;
@@ -127,10 +127,12 @@ impl Workshop<'_> {
     }
 
     /// Writes a tree that is no package's: the environment or application layer.
-    pub fn write_tree(&self, tree: &FileTree, time: i64) -> Result<Layer, Error> {
+    pub fn write_tree(&self, kind: LayerKind, tree: &FileTree, time: i64) -> Result<Layer, Error> {
         let mut writer = BlobWriter::new(self.layout, self.project.configuration.compression, time, self.session)?;
         writer.add(tree)?;
-        writer.finish(self.layout)
+        let layer = writer.finish(self.layout)?;
+        self.hand_on(kind, &layer);
+        Ok(layer)
     }
 }
 

@@ -22,6 +22,7 @@ pub struct ImagePlan<'a> {
 }
 
 /// A package layer.
+#[derive(Clone)]
 pub struct PlannedLayer<'a> {
     /// By name.
     pub packages: Vec<Arc<Package<'a>>>,

@@ -180,25 +180,6 @@ pub fn fetch_unknown<'p, 'a: 'p>(
     Ok(())
 }
 
-/// Fetches the archives of packages that are known, but whose files are needed after all.
-pub fn fetch_known<'p, 'a: 'p>(
-    packages: impl Iterator<Item = &'p Package<'a>>,
-    session: &Session,
-) -> Result<(), Error> {
-    let absent = packages.filter_map(|package| {
-        let archive = package.archive.as_ref().filter(|archive| archive.path().is_none())?;
-        Some((archive, package.locked?))
-    });
-    let absent: Vec<_> = absent.collect();
-    if absent.is_empty() {
-        return Ok(());
-    }
-    for (archive, fetched) in fetch_archives(absent, session)? {
-        archive.arrived(fetched.path);
-    }
-    Ok(())
-}
-
 impl Package<'_> {
     /// Whether neither its archive nor what is in it is known.
     pub fn is_unknown(&self) -> bool {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use pixi_oci_layer::TreePath;
 use pixi_oci_package::{
     Change, Links, PathOwner, PlanInput, Python, WheelFacts, WheelPath, WheelPlanInput, environment_python, link_plan,
-    read_info, wheel_plan,
+    lone_plan, read_info, wheel_plan,
 };
 use pixi_oci_wheel::{check_tags, read_wheel};
 use rattler_conda_types::package::PathType;
@@ -89,14 +89,44 @@ fn wheel_facts<'a>(package: &'a Package<'_>) -> Option<&'a WheelFacts> {
 
 fn read_conda_facts(packages: &mut [Package<'_>]) -> Result<(), Error> {
     // All are read before the first error is reported, so that it is always the same one.
-    let read = |package: &mut Package<'_>| {
-        let (PackageKind::Conda(record), None) = (&package.kind, &package.facts) else { return Ok(()) };
-        let facts = read_info(package.file()?.1, &record.package_record)?.facts();
-        package.facts = Some(Facts::Conda { facts, links: Default::default() });
-        Ok(())
-    };
-    let results: Vec<Result<(), Error>> = packages.par_iter_mut().map(read).collect();
+    let results: Vec<Result<(), Error>> = packages.par_iter_mut().map(Package::read_conda_facts).collect();
     results.into_iter().collect()
+}
+
+impl Package<'_> {
+    fn read_conda_facts(&mut self) -> Result<(), Error> {
+        let (PackageKind::Conda(record), None) = (&self.kind, &self.facts) else { return Ok(()) };
+        let facts = read_info(self.file()?.1, &record.package_record)?.facts();
+        self.facts = Some(Facts::Conda { facts, links: Default::default() });
+        Ok(())
+    }
+}
+
+/// Reads the paths of conda packages that are here. One that cannot be read has none yet: [`place`] says why.
+pub fn read_arrived(packages: &mut [Package<'_>]) {
+    let here = packages.par_iter_mut().filter(|package| package.facts.is_none() && package.file().is_ok());
+    here.for_each(|package| drop(package.read_conda_facts()));
+}
+
+/// A conda package in its place, as if nothing that other packages have met its paths; `None` if its paths are not known.
+pub fn place_alone<'a>(package: &Package<'a>, target: &Target, python: Option<&Python>) -> Option<Package<'a>> {
+    let (PackageKind::Conda(record), Some(Facts::Conda { facts, .. })) = (&package.kind, &package.facts) else {
+        return None;
+    };
+    let input = PlanInput { record: &record.package_record, facts };
+    let plan = lone_plan(&input, target.platform.subdir, python).ok()?;
+    let is_directory = |index: usize| facts.paths[index].1 == PathType::Directory;
+    let paths = plan.paths.iter().map(|planned| (planned.path.clone(), is_directory(planned.index)));
+    let paths = paths.chain(plan.entry_points.iter().map(|planned| (planned.path.clone(), false))).collect();
+    Some(Package {
+        name: package.name.clone(),
+        label: package.label.clone(),
+        kind: PackageKind::Conda(record),
+        locked: package.locked,
+        archive: package.archive.clone(),
+        facts: package.facts.clone(),
+        placement: Some(Placement { paths, link: Link::Conda(plan) }),
+    })
 }
 
 /// Reads the paths of wheels, after a check that they are for the target. Where its C library is not known, the lock file

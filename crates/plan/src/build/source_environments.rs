@@ -1,6 +1,6 @@
 //! Environments without their sources, as images and on this machine: what builds of sources run in, and are given.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use pixi_oci_image::Index;
 use pixi_oci_lock::LockedPackage;
@@ -10,7 +10,7 @@ use pixi_oci_workspace::OciConfig;
 
 use crate::Error;
 use pixi_oci_pipeline::{
-    Base, ImagePlan, Installation, Package, SourceReport, Workshop, fetch_archives, fetch_unknown, locked,
+    Base, Downloads, Installation, Package, SourceReport, Together, Workshop, fetch_archives, fetch_unknown, locked,
 };
 use pixi_oci_project::Target;
 use pixi_oci_sources::{Builds, Decided, Means, Need, Place};
@@ -88,10 +88,12 @@ fn write(workshop: &Workshop<'_>, target: &Target, directory: &Path, tag: &str) 
     project.set_plain_image(OciConfig { user: Some("0:0".into()), base_glibc, ..OciConfig::default() });
     let layout = OciLayout::open(directory)?;
     // Its layers are for this machine only.
-    let workshop = Workshop { project: &project, layout: &layout, on_layer: &|_, _| (), ..*workshop };
+    let workshop = Workshop { project: &project, layout: &layout, on_layer: &|_, _, _| (), ..*workshop };
     let base = Base::of_target(&project, target, workshop.session)?;
-    let mut plan = ImagePlan::new(&project, target, packages(target, &workshop)?, Some(&base), workshop.stock)?;
-    let (image, _) = workshop.image(&mut plan, &base)?;
+    workshop.put_base(&base)?;
+    // All is here.
+    let downloads = Downloads::new(&Arc::new(Together::new(workshop.session)));
+    let (image, _) = workshop.image(target, packages(target, &workshop)?, &base, &downloads)?;
     let index = Index::new(vec![image], &BTreeMap::new())?;
     // The layers are in the layout already.
     publish(&index, &BTreeMap::new(), &layout, Some(tag))?;

@@ -54,10 +54,15 @@ pub fn bases(build: Option<&BuildReport>) -> Vec<(String, Vec<Digest>)> {
 }
 
 fn of_base(reference: &str, layers: &[Digest], to: &Repository) -> Option<MountFrom> {
-    let Ok(BaseRef::Registry(base)) = BaseRef::parse(reference) else { return None };
+    let path = path_of(&BaseRef::parse(reference).ok()?, to)?;
+    Some(MountFrom { path, blobs: Some(layers.iter().copied().collect()) })
+}
+
+/// Where a base image is in the registry of a repository, if it is there.
+pub fn path_of(base: &BaseRef, to: &Repository) -> Option<String> {
+    let BaseRef::Registry(base) = base else { return None };
     let base: RepositoryRef = base.to_string().parse().ok()?;
-    (base.repository.host() == to.host())
-        .then(|| MountFrom { path: base.repository.path().to_owned(), blobs: Some(layers.iter().copied().collect()) })
+    (base.repository.host() == to.host()).then(|| base.repository.path().to_owned())
 }
 
 /// Layers that were linked before the build, so that they need not be made, are there when it is pushed.

@@ -75,12 +75,7 @@ impl<'a> Blobs<'a> {
         registry: &Registry,
         report: &mut PushReport,
     ) -> Result<(), Error> {
-        let from: Vec<Candidate<'_>> = plan
-            .mount_from
-            .iter()
-            .filter(|from| from.path != registry.repository().path())
-            .map(|from| Candidate { from, useless: AtomicBool::new(false) })
-            .collect();
+        let from = candidates(&plan.mount_from, registry);
         for blobs in [&self.layers, &self.configs] {
             let arrivals: Vec<Arrival> = stream::iter(blobs)
                 .map(async |blob| match arrived.get(&blob.descriptor.digest) {
@@ -108,6 +103,12 @@ pub(super) struct Candidate<'a> {
     from: &'a MountFrom,
     /// It is not there, or not ours to read: it is not asked again.
     useless: AtomicBool,
+}
+
+/// All but the repository itself.
+pub(super) fn candidates<'f>(from: &'f [MountFrom], registry: &Registry) -> Vec<Candidate<'f>> {
+    let others = from.iter().filter(|from| from.path != registry.repository().path());
+    others.map(|from| Candidate { from, useless: AtomicBool::new(false) }).collect()
 }
 
 impl Candidate<'_> {

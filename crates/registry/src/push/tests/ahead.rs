@@ -1,24 +1,36 @@
 //! Layers that are sent before their image is known.
 
+use std::{collections::BTreeSet, sync::Mutex};
+
 use pixi_oci_test_registry::{Kind, Profile, Registry, checker, fake::Fault, fake::Rule, http::Response, sample};
 use tokio::sync::mpsc::unbounded_channel;
 
 use crate::{
     error::ErrorKind,
     event::Arrival,
-    push::{Ahead, PushPlan, push, push_layers},
+    push::{Ahead, AheadLayer, PushPlan, push, push_layers},
     testing::{Setup, release, run},
 };
 
-/// Gives all layers of the plan away, those of both images twice, and then publishes it.
+/// Gives all layers of the plan away, those of both images twice.
 fn send(registry: &Registry, plan: &PushPlan) -> (Ahead, crate::client::Registry) {
-    let tested = Setup::default().connect(&registry.reference("a/b"));
+    send_to(registry, "a/b", None, plan)
+}
+
+/// The same; they may be linked from another repository.
+fn send_to(registry: &Registry, to: &str, from: Option<&str>, plan: &PushPlan) -> (Ahead, crate::client::Registry) {
+    let tested = Setup::default().connect(&registry.reference(to));
     let (sender, layers) = unbounded_channel();
     for layer in plan.images.iter().chain(&plan.images).flat_map(|image| &image.layers) {
-        sender.send(layer.clone()).unwrap();
+        sender.send(AheadLayer { layer: layer.clone(), may_be_linked: from.is_some() }).unwrap();
     }
     drop(sender);
-    (run(push_layers(layers, &tested.registry)), tested.registry)
+    let from: Vec<_> = from.into_iter().map(Into::into).collect();
+    let told = Mutex::new(BTreeSet::new());
+    let tell = |layer: &AheadLayer| assert!(told.lock().unwrap().insert(layer.layer.descriptor.digest));
+    let ahead = run(push_layers(layers, &from, &tested.registry, tell));
+    assert_eq!(told.into_inner().unwrap(), ahead.arrived.keys().copied().collect());
+    (ahead, tested.registry)
 }
 
 #[test]
@@ -67,4 +79,32 @@ fn the_first_layer_that_is_refused_is_the_last_that_is_sent() {
     assert!(ahead.arrived.is_empty());
     let begun = registry.log().iter().filter(|entry| entry.kind == Kind::UploadPut).count();
     assert!(begun <= 3, "{begun}");
+}
+
+#[test]
+fn of_layers_that_wait_the_biggest_go_first_and_another_repository_of_the_registry_has_them_linked() {
+    let registry = Registry::start(Profile::distribution_3_1());
+    let (image, dir) = (sample::image_of(2, &[10, 4000, 20, 3000, 30, 2000]), tempfile::tempdir().unwrap());
+    let plan = release(&image, dir.path(), "1.0.0");
+    let mut sizes: Vec<(u64, String)> = plan
+        .images
+        .iter()
+        .flat_map(|image| &image.layers)
+        .map(|layer| (layer.descriptor.size, layer.descriptor.digest.to_string()))
+        .collect();
+    sizes.sort_unstable();
+    sizes.dedup();
+    let third = sizes[sizes.len() - 3].0;
+    send(&registry, &plan);
+    let log = registry.log();
+    let asked = log.iter().filter(|entry| entry.kind == Kind::BlobHead).take(3);
+    for entry in asked {
+        let (size, _) = sizes.iter().find(|(_, digest)| entry.target.contains(digest)).unwrap();
+        assert!(*size >= third, "{} of {sizes:?}", entry.target);
+    }
+    registry.clear_log();
+    let (ahead, _) = send_to(&registry, "a/c", Some("a/b"), &plan);
+    assert!(ahead.arrived.values().all(|how| *how == Arrival::Mounted), "{ahead:?}");
+    assert!(registry.log().iter().all(|entry| entry.kind != Kind::UploadPut));
+    assert_eq!(ahead.arrived.len(), sizes.len());
 }
