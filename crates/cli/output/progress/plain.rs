@@ -111,7 +111,8 @@ mod tests {
         use pixi_oci_registry::{Arrival, Event as RegistryEvent};
         let blob = |text: &str, how| {
             let blob = pixi_oci_layer::Digest::of(text.as_bytes());
-            Some(Event::Registry(RegistryEvent::BlobDone { blob, size: 1000, how }))
+            let event = RegistryEvent::BlobDone { blob, size: 1000, how };
+            Some(Event::Upload { repository: "r/a".into(), event })
         };
         let begun = Some(Event::PublishStarted { repository: "r/a".into(), blobs: 2, dry_run: false, bytes: 2000 });
         let said = lines(&[
