@@ -11,13 +11,13 @@ mod failure;
 mod local;
 mod reader;
 
-use std::{fs::File, io, ops::Range, path::Path};
+use std::{fs::File, io, ops::Range, path::Path, sync::Arc};
 
-use self::failure::ZipFault;
 pub use self::{
     failure::Style,
     reader::{Member, MemberReader},
 };
+use self::{failure::ZipFault, reader::Spare};
 use crate::{check::Checker, error::Error, path::normalise};
 use pixi_oci_platform::{Links, open};
 
@@ -29,7 +29,8 @@ pub struct Zip<'a> {
     /// The package's file name, for errors.
     name: &'a str,
     path: &'a Path,
-    file: File,
+    file: Arc<File>,
+    spare: Spare,
     style: Style,
     /// What is in the file of a zip that is somewhere else, with holes for the rest; `None` for one that is here.
     here: Option<&'a [Range<u64>]>,
@@ -46,7 +47,7 @@ impl<'a> Zip<'a> {
             archive: path.display().to_string(),
             source,
         })?;
-        Ok(Self { name, path, file, style, here: None })
+        Ok(Self { name, path, file: file.into(), spare: Spare::default(), style, here: None })
     }
 
     /// Opens what is here of an archive, at its place in a file of the archive's length: its last bytes, and what was asked
@@ -125,7 +126,7 @@ impl<'a> Zip<'a> {
 
     /// A member's unpacked bytes, one after another.
     pub fn reader(&self, member: &Member) -> MemberReader<'_> {
-        MemberReader::new(&self.file, member)
+        MemberReader::new(&self.file, &self.spare, member)
     }
 
     /// A member's bytes at once.
