@@ -5,7 +5,10 @@
 //! are one tree to a scanner and another to a runtime (CVE-2025-62518). The `tar` crate reads names of any length into
 //! memory, and its raw mode ignores the sizes of PAX records.
 
-use std::io::{self, Read};
+use std::{
+    io::{self, Read},
+    sync::Arc,
+};
 
 use crate::{
     hash::HashReader,
@@ -39,8 +42,8 @@ pub struct Entry {
 pub enum Kind {
     Directory,
     File,
-    /// The target, as it stands in the tar.
-    Symlink(Box<[u8]>),
+    /// The target, as it stands in the tar, which a tree shares.
+    Symlink(Arc<[u8]>),
     /// The target is normalised like a path, unless it escapes.
     HardLink(Box<[u8]>),
     Special(&'static str),

@@ -19,7 +19,7 @@ pub const ROOT: Id = Id(0);
 pub enum Node<T> {
     Directory(T),
     File(T),
-    Symlink(T, Box<[u8]>),
+    Symlink(T, Arc<[u8]>),
 }
 
 impl<T> Node<T> {

@@ -139,7 +139,7 @@ fn put(tree: &mut Tree<SifEntry>, entry: &tar::Entry, sha256: [u8; 32], implied:
         TarKind::File => Node::File(known(SifEntryKind::File(sha256))),
         TarKind::Special(_) => Node::File(known(SifEntryKind::Special)),
         TarKind::Symlink(target) => {
-            Node::Symlink(SifEntry { kind: SifEntryKind::Symlink(target.clone()), mode: 0o777 }, target.clone())
+            Node::Symlink(SifEntry { kind: SifEntryKind::Symlink((**target).into()), mode: 0o777 }, target.clone())
         }
         TarKind::HardLink(target) => {
             // Of a sound image: it is there.
