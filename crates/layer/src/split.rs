@@ -9,7 +9,7 @@ const HEADER: u64 = 512;
 
 /// Divides a tree into at most `most` runs of its sorted paths, so that the largest is as small as it can be; then there
 /// are no more of them than that takes. A file is never cut, so that one that is larger than all others together has a
-/// run of its own. Other names of a file go with it, and what `belongs_first` goes into the first run, whatever it weighs.
+/// run of its own. What `belongs_first` goes into the first run, whatever it weighs; other names of a file go with the file.
 ///
 /// None is empty. The same tree and number give the same runs.
 pub fn split(tree: FileTree, most: usize, belongs_first: &dyn Fn(&TreePath) -> bool) -> Vec<FileTree> {
@@ -24,10 +24,10 @@ pub fn split(tree: FileTree, most: usize, belongs_first: &dyn Fn(&TreePath) -> b
     let mut places: HashMap<TreePath, usize> = HashMap::new();
     for (path, node) in tree {
         let at = match (&node, weight(&node)) {
+            // It comes after the file that it names, and cannot name a file of a later layer.
+            (Node::HardLink { target }, _) => places.get(target).copied().unwrap_or(0),
             _ if belongs_first(&path) => 0,
             (_, Some(weight)) => runs.place(weight),
-            // It comes after the file that it names.
-            (Node::HardLink { target }, None) => places.get(target).copied().unwrap_or(0),
             (_, None) => 0,
         };
         if matches!(node, Node::File(_)) {
@@ -129,11 +129,12 @@ mod tests {
         let with_links = tree([
             ("a", file(1000)),
             ("b", file(1000)),
+            ("meta/of-b", link("b")),
             ("meta/record.json", file(50_000)),
             ("z/of-a", link("a")),
             ("z/of-b", link("b")),
         ]);
-        assert_eq!(runs(with_links, 2), [vec!["a", "meta/record.json", "z/of-a"], vec!["b", "z/of-b"]]);
+        assert_eq!(runs(with_links, 2), [vec!["a", "meta/record.json", "z/of-a"], vec!["b", "meta/of-b", "z/of-b"]]);
     }
 
     #[test]
