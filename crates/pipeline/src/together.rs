@@ -21,9 +21,10 @@ impl Together {
 
     /// Ends all of it.
     pub fn fail(&self, error: Error) {
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
         // What was stopped because of another failure says only that.
         if self.session.check().is_ok() && !matches!(error, Error::Interrupted) {
-            *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            *failure = Some(error);
         }
         self.session.stop();
     }
