@@ -16,14 +16,7 @@ pub const ARCHIVE: &str = "linux-64/demo-1.0-h1234567_0.conda";
 
 /// A package that does not get small: its archive has more than 200,000 bytes.
 pub fn demo() -> Workspace {
-    let mut state = 1u64;
-    let noise: Vec<u8> = std::iter::repeat_with(|| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 56) as u8
-    })
-    .take(200_000)
-    .collect();
-    workspace([package("demo", [file("share/noise", noise)]).version("1.0")]).platforms(&["linux-64"])
+    workspace([package("demo", [file("share/noise", noise(0, 200_000))]).version("1.0")]).platforms(&["linux-64"])
 }
 
 /// The workspace in `ws`, its channel at `channel`.

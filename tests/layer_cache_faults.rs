@@ -14,20 +14,14 @@ use pixi_oci_test_registry::{Profile, Registry};
 
 use crate::common::{
     odd,
-    packages::{Package, file, package},
+    packages::{Package, file, noise, package},
     sandbox::{Outcome, Sandbox, snapshot},
     workspace::workspace,
 };
 
 /// 70 kB that cannot be compressed, so that each has a layer.
 fn big(seed: u64) -> Package {
-    let mut state = seed + 1;
-    let next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        Some((state >> 56) as u8)
-    };
-    let bytes: Vec<u8> = std::iter::from_fn(next).take(70_000).collect();
-    package(&format!("big{seed}"), [file(&format!("share/big{seed}"), bytes)])
+    package(&format!("big{seed}"), [file(&format!("share/big{seed}"), noise(seed, 70_000))])
 }
 
 fn write(sandbox: &Sandbox) {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::common::{
     odd,
-    packages::{Package, file, package},
+    packages::{Package, file, noise, package},
     pypi::{Locked, locked, source},
     sandbox::{Outcome, Sandbox, snapshot},
     wheels::{entry_points, file as wheel_file, wheel},
@@ -353,10 +353,6 @@ fn tool(text: &str) -> Package {
 
 /// A package of 70 kB that cannot be compressed: what is smaller has no layer of its own.
 fn big(name: &str) -> Package {
-    let mut state = name.bytes().fold(7_u64, |hash, byte| hash * 31 + u64::from(byte));
-    let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 56) as u8
-    };
-    package(name, [file(&format!("share/{name}"), (0..70_000).map(|_| next()).collect::<Vec<u8>>())])
+    let seed = name.bytes().fold(7_u64, |hash, byte| hash * 31 + u64::from(byte));
+    package(name, [file(&format!("share/{name}"), noise(seed, 70_000))])
 }

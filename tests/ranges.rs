@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::{
     common::{
         channel_server::{ChannelServer, Fault},
-        packages::{Package, file, package, symlink},
+        packages::{Package, file, noise, package, symlink},
         pypi::locked,
         sandbox::{Outcome, Sandbox},
         wheels::{Wheel, entry_points, file as wheel_file, wheel},
@@ -21,15 +21,6 @@ use crate::{
     },
     layer_keys::{project, session},
 };
-
-fn noise(seed: u64, bytes: usize) -> Vec<u8> {
-    let mut state = seed + 1;
-    let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 56) as u8
-    };
-    (0..bytes).map(|_| next()).collect()
-}
 
 fn pure() -> Wheel {
     let files = (0..30).map(|n| wheel_file(&format!("pure/m{n}.bin"), noise(n, 30_000)));
@@ -108,7 +99,7 @@ fn a_machine_with_nothing_knows_every_key_and_downloads_no_package() {
     let layers = built["images"][0]["layers"].as_array().unwrap().iter();
     let made: BTreeSet<&str> = layers.filter_map(|layer| layer["key"].as_str()).collect();
     assert_eq!(keys(&planned).values().map(String::as_str).collect::<BTreeSet<_>>(), made);
-    // What is known is asked of nobody.
+    // What is known is not asked for.
     let before = machine.channel.requests().len();
     let known = machine.plan(&[]);
     assert_eq!(

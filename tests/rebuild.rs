@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::common::{
     image, odd,
-    packages::{Package, file, package},
+    packages::{Package, file, noise, package},
     poison::poison,
     pypi::{Locked, locked},
     sandbox::{Outcome, Sandbox},
@@ -25,15 +25,7 @@ fn wheels() -> Vec<Locked> {
 
 /// Packages of which two have a layer each.
 fn packages() -> Vec<Package> {
-    let noise = |seed: u64| -> Vec<u8> {
-        let next = |state: &mut u64| {
-            *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            Some((*state >> 56) as u8)
-        };
-        let mut state = seed;
-        std::iter::from_fn(|| next(&mut state)).take(70_000).collect()
-    };
-    let big = |name: &str, seed| package(name, [file(&format!("share/{name}"), noise(seed))]);
+    let big = |name: &str, seed| package(name, [file(&format!("share/{name}"), noise(seed, 70_000))]);
     odd::packages().into_iter().chain([big("good", 1), big("bad", 2)]).collect()
 }
 

@@ -9,22 +9,12 @@ use serde_json::Value;
 use crate::common::{
     forge::{Entry, by_rule, forge},
     image::{self, Image, Kind},
-    packages::{Package, file, hard_link, package, symlink},
+    packages::{Package, file, hard_link, noise, package, symlink},
     pypi::locked,
     sandbox::{BINARY, Outcome, Sandbox, copy_tree, has, sha256},
     wheels::{file as wheel_file, wheel},
     workspace::{Workspace, workspace},
 };
-
-/// What cannot be compressed, the same on every machine.
-fn noise(seed: u64, bytes: usize) -> Vec<u8> {
-    let mut state = seed + 1;
-    let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 56) as u8
-    };
-    (0..bytes).map(|_| next()).collect()
-}
 
 const SITE: &str = "opt/pixi/env/lib/python3.12/site-packages";
 

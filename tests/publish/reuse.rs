@@ -19,12 +19,7 @@ pub(super) fn packages(content: &str) -> Vec<Package> {
 
 /// 70 kB that cannot be compressed: what is smaller has no layer of its own.
 pub(super) fn noise(seed: u64) -> Vec<u8> {
-    let mut state = seed + 1;
-    let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 56) as u8
-    };
-    (0..70_000).map(|_| next()).collect()
+    crate::common::packages::noise(seed, 70_000)
 }
 
 /// A machine with nothing but the workspace; its channel is asked over HTTP.

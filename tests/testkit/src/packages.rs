@@ -55,6 +55,16 @@ pub struct Item {
     pub in_info: bool,
 }
 
+/// What cannot be compressed, the same on every machine.
+pub fn noise(seed: u64, bytes: usize) -> Vec<u8> {
+    let mut state = seed + 1;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    (0..bytes).map(|_| next()).collect()
+}
+
 pub fn file(path: &str, body: impl AsRef<[u8]>) -> Item {
     let sha256 = Digest::of(body.as_ref()).hex();
     Item {

@@ -4,7 +4,7 @@
 `fake.json` beside it: `layout`; `version` of the protocol; `fault`; `docker` (the manifest is Docker's) and `unpacked` (the layers are
 stored as plain tars) are what it reads. `fake.log` has a line for each thing that it was asked for, with the bytes that it sent.
 """
-import gzip, hashlib, json, os, pathlib, socket, sys, threading, time
+import gzip, hashlib, itertools, json, os, pathlib, socket, sys, threading, time
 
 here = pathlib.Path(__file__).parent
 told = json.loads((here / "fake.json").read_text())
@@ -55,32 +55,29 @@ server = socket.socket(fileno=0)
 pipes = {}
 
 
+def pieces(data, slow):
+    for at in range(0, len(data), 1 if slow else 1 << 16):
+        yield data[at : at + (1 if slow else 1 << 16)]
+        time.sleep(0.05 if slow else 0)
+
+
 def pipe(data, slow=False):
-    """The number of a pipe and its end for reading; `FinishPipe` waits until everything is in it."""
-    reader, writer = os.pipe()
-
-    def write():
-        try:
-            for at in range(0, len(data), 1 if slow else 1 << 16):
-                os.write(writer, data[at : at + (1 if slow else 1 << 16)])
-                time.sleep(0.05 if slow else 0)
-        except BrokenPipeError:
-            pass
-
-    thread = threading.Thread(target=write, daemon=True)
-    thread.start()
-    pipes[reader] = (thread, writer)
-    return reader
+    """A pipe's end for reading; `FinishPipe` waits until everything is in it."""
+    return pipe_of(pieces(data, slow))
 
 
 def endless():
     """A pipe that is never empty and never at its end."""
+    return pipe_of(itertools.repeat(bytes(1 << 16)))
+
+
+def pipe_of(chunks):
     reader, writer = os.pipe()
 
     def write():
         try:
-            while True:
-                os.write(writer, bytes(1 << 16))
+            for chunk in chunks:
+                os.write(writer, chunk)
         except BrokenPipeError:
             pass
 
