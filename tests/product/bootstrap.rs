@@ -78,7 +78,7 @@ fn the_steps_can_be_done_one_at_a_time() {
     fs::write(product.join("demo/pixi.toml"), "changed").unwrap();
     let check = product.join("helpers/check.sh");
     Outcome::of(sandbox.program("/bin/sh").arg(check)).refused(1, &["damaged, missing or changed"]);
-    bootstrap(&sandbox, &["/bin/sh"], &product, &["--step", "all"]).refused(1, &["there is no step all"]);
+    bootstrap(&sandbox, &["/bin/sh"], &product, &["--step", "all"]).refused(1, &["unknown step all"]);
 }
 
 #[test]

@@ -25,7 +25,7 @@ impl ArchiveCache {
     /// Fetches archives that are not in the cache, and verifies all of them; the result is in the order of `items`.
     /// Must run in a tokio runtime. Dropping the future stops everything and leaves the cache whole.
     ///
-    /// They are taken from both ends of their sizes: whoever works with what has arrived has something to do from the start,
+    /// They are taken from both ends of their sizes: there is something to do with what has arrived from the start,
     /// and neither the biggest nor most of the small ones come last.
     ///
     /// # Errors

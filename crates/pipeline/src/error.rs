@@ -99,7 +99,7 @@ pub enum Error {
     Io { action: &'static str, path: PathBuf, source: io::Error },
     /// What was found of a package that goes over several layers contradicts the package.
     #[error(
-        "{package} goes over {made} layers, and what was found says {found}: whoever published or cached its layers changed them; make all anew with --no-cache-from and another --cache-dir"
+        "{package} goes over {made} layers, but the layers that were found say {found}: they were changed after they were made; make all anew with --no-cache-from and another --cache-dir"
     )]
     Parts { package: String, made: usize, found: usize },
     /// What a server said of an archive that was not here yet contradicts the archive.

@@ -56,7 +56,7 @@ fn fetch(
     Ok(session.run(cache.fetch(items, &options, &session.client))??)
 }
 
-/// Archives on their way while other work is done: each is fetched once, whoever wants it. Dropping it ends what is left.
+/// Archives on their way while other work is done: each is fetched once, however often it is wanted. Dropping it ends what is left.
 pub struct Downloads {
     shared: Arc<Shared>,
     threads: Mutex<Vec<JoinHandle<()>>>,

@@ -59,7 +59,7 @@ pub async fn look_up(
         let mut others = BTreeSet::new();
         for tag in to_look_up(&plan, &known.tags).into_iter().filter(|tag| seen.insert(tag.clone())) {
             let bytes = match registry.manifest(&tag).await {
-                // It is gone by now, or just being put: whoever puts it looks at the tags after that.
+                // It is gone by now, or just being put, by a run that looks at the tags after that.
                 Err(error) if error.kind() == ErrorKind::NotFound => {
                     others.insert(tag);
                     continue;

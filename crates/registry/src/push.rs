@@ -114,7 +114,7 @@ fn refuse_another(step: &TagStep, old: Option<Digest>, registry: &Registry) -> R
     }
 }
 
-/// What moves stays what it is: whoever runs an image does not get a SIF.
+/// What moves stays what it is: a tag of an image never names a SIF.
 async fn refuse_other_form(step: &TagStep, plan: &PushPlan, registry: &Registry) -> Result<(), Error> {
     let is_sif = |bytes: &[u8]| Parsed::parse("", bytes).ok().map(|document| document.is_sif());
     let own = plan.documents().find(|document| document.descriptor.digest == step.target);

@@ -79,7 +79,7 @@ impl RunCache {
 
     /// A copy of what is written to `sink` from now on.
     pub(crate) fn copy<'a, W>(&self, sink: &'a mut W) -> RunCopy<'a, W> {
-        // Against `trim`, which removes what nobody holds.
+        // Against `trim`, which removes what is not held.
         let held = self.root.hold(&self.directory);
         // A cache that cannot be written only costs time.
         let file = staged_file(&self.directory, PREFIX).ok().map(|file| BufWriter::with_capacity(1 << 20, file));

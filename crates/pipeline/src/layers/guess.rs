@@ -2,8 +2,8 @@
 //!
 //! Which packages share a layer follows from their names and sizes, and what is in it from their archives, their places and what
 //! other packages change about these. That takes the paths of all packages, and next to no package meets another's: so a layer
-//! is made as if its packages met none, as soon as these are here and meet none that is known. Its key says what it is. If the layer of the image turns out to
-//! have another one, nothing is wrong: it is made, too, and the guess was for nothing.
+//! is made as if its packages met none, as soon as these are here and meet none that is known. Its key says what it is. If the
+//! layer of the image turns out to have another one, nothing is wrong: it is made, too, and the guess was for nothing.
 
 use std::{
     collections::{BTreeSet, HashMap, hash_map::DefaultHasher},

@@ -283,7 +283,7 @@ mod tests {
             .run(1, || {
                 making.add(batch(1));
                 begun.wait();
-                // 1 is begun: it need not be added again. 2 was a wrong guess, and nobody began it.
+                // 1 is begun: it need not be added again. 2 was a wrong guess that no thread began.
                 making.add(batch(2));
                 assert_eq!(making.settle(keys(&[1, 3, 9, 5])), keys(&[1]));
                 making.tell();

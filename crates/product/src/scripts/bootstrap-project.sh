@@ -47,7 +47,7 @@ while [ $# -gt 0 ]; do
     --step)
       case $2 in
         check | project | packages | environments) step=$2 ;;
-        *) die "there is no step $2; there are: check project packages environments" ;;
+        *) die "unknown step $2; expected check, project, packages or environments" ;;
       esac
       ;;
     *)
