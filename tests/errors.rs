@@ -183,7 +183,16 @@ fn wrong_usage() {
     said.run_with(&sandbox, &["build", "ws"], &[("SOURCE_DATE_EPOCH", "yesterday")], 2);
     said.run_with(&sandbox, &["build", "ws"], &[("PIXI_LOCKED", "1"), ("PIXI_FROZEN", "1")], 2);
     said.run_with(&sandbox, &["publish", "ws"], &[("PUBLISH", "maybe")], 2);
-    for to in ["ghcr.io", "localhost:5000", "me/tool", "ghcr.io/Me/Tool", "docker://ghcr.io/me/tool:1"] {
+    for to in [
+        "ghcr.io",
+        "localhost:5000",
+        "me/tool",
+        "ghcr.io/Me/Tool",
+        "docker://ghcr.io/me/tool:1",
+        "oras://ghcr.io/Me/Tool",
+        "oras://me/tool",
+        "oras://docker://ghcr.io/me/tool",
+    ] {
         said.run(&sandbox, &["publish", "ws", "--to", to], 1);
     }
     said.check("errors-usage");

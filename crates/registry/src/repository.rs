@@ -129,30 +129,28 @@ impl FromStr for RepositoryRef {
 }
 
 impl RepositoryRef {
-    /// Reads the name of a repository that is published to: with its registry, and exactly as it is called there. What a
-    /// short name means to Docker is not what somebody who publishes wants to find out afterwards.
+    /// Reads the name of a repository that is published to, with or without `scheme` before it: with its registry, and exactly as
+    /// it is called there. A short name is not completed as Docker does it; that would be noticed only after publishing.
     ///
     /// # Errors
     ///
     /// As [`RepositoryRef::from_str`]; the registry or the repository is missing; the name has capitals.
-    pub fn destination(text: &str) -> Result<Self, ParseRepositoryError> {
-        let parsed: Self = text.parse()?;
-        let name = text.strip_prefix("docker://").unwrap_or(text);
+    pub fn destination(text: &str, scheme: &str) -> Result<Self, ParseRepositoryError> {
+        let name = text.strip_prefix(scheme).unwrap_or(text);
+        let parsed: Self = format!("docker://{name}").parse()?;
         let bad = |reason: String| Err(error(text, &reason));
         let (first, rest) = name.split_once('/').unwrap_or((name, ""));
         let is_host = first.contains(['.', ':', '[']) || first.eq_ignore_ascii_case("localhost");
         if is_host && rest.is_empty() {
-            return bad(format!("it is a registry without a repository; write docker://{first}/OWNER/NAME"));
+            return bad(format!("it is a registry without a repository; write {scheme}{first}/OWNER/NAME"));
         }
         let repository = &parsed.repository;
         if !is_host {
             let path = repository.path();
-            return bad(format!(
-                "it has no registry; write docker://HOST/{path}, for Docker Hub docker://{repository}"
-            ));
+            return bad(format!("it has no registry; write {scheme}HOST/{path}, for Docker Hub {scheme}{repository}"));
         }
         if rest.split([':', '@']).next().is_some_and(|path| path.contains(|c: char| c.is_ascii_uppercase())) {
-            return bad(format!("a repository has no capital letters; write docker://{repository}"));
+            return bad(format!("a repository has no capital letters; write {scheme}{repository}"));
         }
         Ok(parsed)
     }

@@ -6,6 +6,7 @@ use pixi_oci_registry::{Repository, RepositoryRef};
 
 use crate::error::PublishError;
 
+const IMAGE: &str = "docker://";
 const SIF: &str = "oras://";
 
 /// A repository, and what it gets.
@@ -36,14 +37,13 @@ impl PublishTarget {
     ///
     /// It is neither.
     pub fn parse(text: &str, sif_tag_prefix: &str) -> Result<Self, PublishError> {
-        let sif = text.strip_prefix(SIF);
-        let parsed = RepositoryRef::destination(sif.unwrap_or(text))?;
-        let form = match sif {
-            Some(_) => TargetForm::Sif { prefix: sif_tag_prefix.to_owned(), tag: parsed.tag.clone() },
-            None => TargetForm::Image,
+        let is_sif = text.starts_with(SIF);
+        let parsed = RepositoryRef::destination(text, if is_sif { SIF } else { IMAGE })?;
+        let form = match is_sif {
+            true => TargetForm::Sif { prefix: sif_tag_prefix.to_owned(), tag: parsed.tag.clone() },
+            false => TargetForm::Image,
         };
-        let is_named_alone = parsed.tag.is_none() || sif.is_some();
-        if parsed.digest.is_some() || !is_named_alone {
+        if parsed.digest.is_some() || (parsed.tag.is_some() && !is_sif) {
             return Err(PublishError::TaggedRepository { text: text.chars().take(300).collect() });
         }
         Ok(Self { repository: parsed.repository, form })
