@@ -110,6 +110,16 @@ fn a_machine_with_nothing_downloads_the_packages_of_changed_layers_only() {
     let read = |line: &&String| line.starts_with("GET ") && line.contains("/blobs/");
     let blobs_read = requests.iter().filter(read).filter(|line| !sent.iter().any(|digest| line.contains(digest)));
     assert!(blobs_read.count() <= 2 + 2, "{requests:#?}");
+    // For what is there it was asked once, though the index is a new one, and a layer is in two images.
+    let images = report["build"]["images"].as_array().unwrap().iter();
+    let layers = images.flat_map(|image| image["layers"].as_array().unwrap());
+    let reused = layers.filter(|layer| layer["origin"] == "registry").map(|layer| &layer["digest"]);
+    let present = report["destinations"][0]["present"].as_array().unwrap();
+    for digest in reused {
+        let blob = format!("/blobs/{} ", digest.as_str().unwrap());
+        let asked: Vec<_> = requests.iter().filter(|line| line.contains(&blob)).collect();
+        assert!(asked.len() == 1 && asked[0].starts_with("HEAD ") && present.contains(digest), "{asked:?}");
+    }
     checker::check(&registry.address).sound();
 
     // The same as from nothing.

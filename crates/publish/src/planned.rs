@@ -37,7 +37,7 @@ pub fn plan_publication(
         };
         request.check_index(&blobs.images().iter().map(|(architecture, _)| *architecture).collect::<Vec<_>>())?;
         let wanted = Wanted { blobs: &blobs.descriptors(), images, index: root };
-        let states = preflight.stock(project, &wanted)?;
+        let states = preflight.stock(project, &wanted, published.as_ref())?;
         let manifests = images.len() + 1;
         let known: Vec<Digest> = blobs.known.keys().copied().collect();
         let mut served = Vec::new();

@@ -2,13 +2,16 @@
 
 pub mod refusal;
 
-use std::{collections::BTreeSet, future::ready};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::ready,
+};
 
 use crate::tags::{TagPlan, TagTarget, TagsThere, Version};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use pixi_oci_image::{Architecture, Descriptor};
 use pixi_oci_layer::Digest;
-use pixi_oci_registry::{Error, Registry, Repository};
+use pixi_oci_registry::{Arrival, Error, Registry, Repository};
 
 use crate::{
     baseline::remote,
@@ -81,12 +84,17 @@ pub fn preflight<'a>(
 }
 
 impl Preflight<'_> {
-    /// Asks every repository what it has.
+    /// Asks every repository what it has, but for what `published` saw there already.
     ///
     /// # Errors
     ///
     /// The run was cancelled.
-    pub fn stock(&mut self, project: &Project, wanted: &Wanted<'_>) -> Result<Vec<RepositoryState>, PublishError> {
+    pub fn stock(
+        &mut self,
+        project: &Project,
+        wanted: &Wanted<'_>,
+        published: Option<&Published>,
+    ) -> Result<Vec<RepositoryState>, PublishError> {
         let mut stocks = Vec::new();
         for destination in &self.destinations {
             let mut refusal = None;
@@ -107,7 +115,9 @@ impl Preflight<'_> {
                             refusal::refusal(self.request, project, tags, to, open, MissingBase::Leave, self.session)?;
                         refusal = refused.as_ref().map(blocker);
                     }
-                    let has: Result<_, Error> = self.session.run(has(open, wanted, tags.as_ref()))?;
+                    let seen = published.map(|published| published.arrived(open.registry.repository()));
+                    let seen = seen.unwrap_or_default();
+                    let has: Result<_, Error> = self.session.run(has(open, wanted, tags.as_ref(), &seen))?;
                     has.map_err(|error| in_one_line(&error))
                 }
             };
@@ -122,7 +132,12 @@ fn blocker(error: &Error) -> String {
     format!("{name}{}", in_one_line(error))
 }
 
-async fn has(open: &Connection, wanted: &Wanted<'_>, tags: Option<&TagPlan>) -> Result<Holdings, Error> {
+async fn has(
+    open: &Connection,
+    wanted: &Wanted<'_>,
+    tags: Option<&TagPlan>,
+    seen: &BTreeMap<Digest, Arrival>,
+) -> Result<Holdings, Error> {
     let registry = &open.registry;
     let documents: Vec<&Option<Digest>> =
         wanted.images.iter().map(|(_, digest)| digest).chain([&wanted.index]).collect();
@@ -134,7 +149,13 @@ async fn has(open: &Connection, wanted: &Wanted<'_>, tags: Option<&TagPlan>) -> 
     let blobs = if manifests == documents.len() {
         wanted.blobs.iter().map(|blob| blob.digest).collect()
     } else {
-        let there = async |blob: &Descriptor| Ok::<_, Error>(registry.has_blob(blob).await?.then_some(blob.digest));
+        let there = async |blob: &Descriptor| {
+            let is_there = match seen.get(&blob.digest) {
+                Some(how) => *how == Arrival::Present,
+                None => registry.has_blob(blob).await?,
+            };
+            Ok::<_, Error>(is_there.then_some(blob.digest))
+        };
         let ask = stream::iter(wanted.blobs.iter().map(there)).buffered(PARALLEL);
         ask.try_filter_map(|digest| ready(Ok(digest))).try_collect().await?
     };

@@ -134,6 +134,7 @@ pub fn publish_images(
             }
         };
         plan.arrived = arrived;
+        plan.seen = remote.as_ref().map(|remote| remote.arrived(repository)).unwrap_or_default();
         plan.mount_from = Mountable {
             served: &served,
             remote: remote.as_ref(),
@@ -152,8 +153,6 @@ pub fn publish_images(
                 Ok(pushed)
             })?,
         };
-        let linked = remote.as_ref().map(|remote| remote.linked(repository)).unwrap_or_default();
-        let pushed = pushed.map(|pushed| mount::with_linked(pushed, &linked));
         if pushed.is_ok() {
             if !request.dry_run {
                 sent.put(repository, &blobs);

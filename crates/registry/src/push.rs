@@ -52,8 +52,8 @@ pub async fn push(plan: &PushPlan, registry: &Registry) -> Result<PushReport, Er
     let is_believed = |image: &&PushImage| !plan.check_blobs && there.contains(&image.manifest.descriptor.digest);
     let (believed, asked): (Vec<&PushImage>, Vec<&PushImage>) = plan.images.iter().partition(is_believed);
     let blobs = blobs::Blobs::of(asked);
-    blobs.transfer(plan, &plan.arrived, registry, &mut report).await?;
-    blobs::Blobs::of(believed).are_present(registry, &mut report);
+    blobs.transfer(plan, registry, &mut report).await?;
+    blobs::Blobs::of(believed).are_present(plan, registry, &mut report);
     for image in plan.images.iter().filter(|image| !there.contains(&image.manifest.descriptor.digest)) {
         put_manifest(&image.manifest, plan, registry, &mut report).await?;
     }
@@ -175,8 +175,8 @@ async fn put_manifest(
 
 /// Asks for all blobs again: the registry cleaned up what it had when it was asked, or was believed to have.
 async fn send_missing(plan: &PushPlan, registry: &Registry) -> Result<(), Error> {
-    let all = blobs::Blobs::of(&plan.images);
-    all.transfer(plan, &BTreeMap::new(), registry, &mut PushReport::default()).await
+    let nothing_known = PushPlan { arrived: BTreeMap::new(), seen: BTreeMap::new(), ..plan.clone() };
+    blobs::Blobs::of(&plan.images).transfer(&nothing_known, registry, &mut PushReport::default()).await
 }
 
 async fn put_index(plan: &PushPlan, registry: &Registry, report: &mut PushReport) -> Result<(), Error> {

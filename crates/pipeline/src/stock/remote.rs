@@ -10,7 +10,7 @@ mod fetch;
 mod link;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     future::ready,
     path::PathBuf,
     sync::{
@@ -22,7 +22,9 @@ use std::{
 use futures_util::{StreamExt, TryStreamExt, stream};
 use pixi_oci_image::Descriptor;
 use pixi_oci_layer::Digest;
-use pixi_oci_registry::{Access, CredentialSources, Error as RegistryError, ErrorKind, Registry, Repository, named};
+use pixi_oci_registry::{
+    Access, Arrival, CredentialSources, Error as RegistryError, ErrorKind, Registry, Repository, named,
+};
 use pixi_oci_store::OciLayout;
 
 use crate::{Error, stock::Remote, stock::previous::Previous, stock::previous::newest, stock::previous::read_previous};
@@ -63,15 +65,15 @@ pub struct Published {
     targets: tokio::sync::OnceCell<Vec<Registry>>,
     /// A repository did not answer: none is asked again.
     useless: AtomicBool,
-    links: Mutex<Links>,
+    seen: Mutex<Seen>,
 }
 
-/// What became of the attempts to link layers.
+/// What was seen at the repositories that are published to.
 #[derive(Debug, Default)]
-struct Links {
-    /// Which layers are in which repository by a link of this run, or would be.
-    made: BTreeSet<(Repository, Digest)>,
-    /// From where a repository got none: it is not tried again.
+struct Seen {
+    /// Which layers are in which repository: they were there, or were linked in this run, or would be.
+    arrived: BTreeMap<(Repository, Digest), Arrival>,
+    /// From where a repository got no link: it is not tried again.
     refused: BTreeSet<(Repository, Repository)>,
 }
 
@@ -85,7 +87,7 @@ impl Published {
             sources: OnceLock::new(),
             targets: tokio::sync::OnceCell::new(),
             useless: AtomicBool::new(false),
-            links: Mutex::default(),
+            seen: Mutex::default(),
         }
     }
 

@@ -3,10 +3,7 @@
 use std::collections::BTreeSet;
 
 use pixi_oci_layer::Digest;
-use pixi_oci_registry::{
-    Repository, RepositoryRef,
-    push::{MountFrom, PushReport},
-};
+use pixi_oci_registry::{Repository, RepositoryRef, push::MountFrom};
 use pixi_oci_store::base::BaseRef;
 
 use pixi_oci_pipeline::{BuildReport, ImageReport, LayerKind, Published, Pushed};
@@ -63,12 +60,4 @@ pub fn path_of(base: &BaseRef, to: &Repository) -> Option<String> {
     let BaseRef::Registry(base) = base else { return None };
     let base: RepositoryRef = base.to_string().parse().ok()?;
     (base.repository.host() == to.host()).then(|| base.repository.path().to_owned())
-}
-
-/// Layers that were linked before the build, so that they need not be made, are there when it is pushed.
-pub fn with_linked(mut pushed: PushReport, linked: &BTreeSet<Digest>) -> PushReport {
-    let (mounted, present) = pushed.present.into_iter().partition(|digest| linked.contains(digest));
-    pushed.present = present;
-    pushed.mounted.extend::<Vec<Digest>>(mounted);
-    pushed
 }

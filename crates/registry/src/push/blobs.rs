@@ -1,7 +1,7 @@
 //! How the blobs of all architectures come to a repository: each once, three at a time.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     sync::atomic::{AtomicBool, Ordering},
 };
 
@@ -55,47 +55,60 @@ impl<'a> Blobs<'a> {
     }
 
     /// Notes of all that are not in the report yet that they are there, without asking.
-    pub(super) fn are_present(&self, registry: &Registry, report: &mut PushReport) {
+    pub(super) fn are_present(&self, plan: &PushPlan, registry: &Registry, report: &mut PushReport) {
         let PushReport { uploaded, mounted, present, .. } = &*report;
         let known: BTreeSet<Digest> = uploaded.iter().chain(mounted).chain(present).copied().collect();
         for Blob { descriptor, .. } in self.layers.iter().chain(&self.configs) {
             if !known.contains(&descriptor.digest) {
-                registry.say(Event::BlobDone { blob: descriptor.digest, size: descriptor.size, how: Arrival::Present });
-                report.present.push(descriptor.digest);
+                let how = came(descriptor, plan, registry).unwrap_or_else(|| {
+                    say(descriptor, Arrival::Present, registry);
+                    Arrival::Present
+                });
+                report.note(descriptor.digest, how);
             }
         }
     }
 
-    /// Sees that all are there: layers first, then configurations. Those that `arrived` are not asked for again. The report gets
-    /// what is new in it.
+    /// Sees that all are there: layers first, then configurations. Those of which the plan knows how they came are not asked for
+    /// again. The report gets what is new in it.
     pub(super) async fn transfer(
         &self,
         plan: &PushPlan,
-        arrived: &BTreeMap<Digest, Arrival>,
         registry: &Registry,
         report: &mut PushReport,
     ) -> Result<(), Error> {
         let from = candidates(&plan.mount_from, registry);
         for blobs in [&self.layers, &self.configs] {
             let arrivals: Vec<Arrival> = stream::iter(blobs)
-                .map(async |blob| match arrived.get(&blob.descriptor.digest) {
-                    Some(how) => Ok(*how),
+                .map(async |blob| match came(blob.descriptor, plan, registry) {
+                    Some(how) => Ok(how),
                     None => arrive(blob, &from, registry, plan.dry_run).await,
                 })
                 .buffered(PARALLEL)
                 .try_collect()
                 .await?;
             for (blob, how) in blobs.iter().zip(arrivals) {
-                let list = match how {
-                    Arrival::Present => &mut report.present,
-                    Arrival::Mounted => &mut report.mounted,
-                    Arrival::Uploaded => &mut report.uploaded,
-                };
-                list.push(blob.descriptor.digest);
+                report.note(blob.descriptor.digest, how);
             }
         }
         Ok(())
     }
+}
+
+/// How a blob came that was looked up in this run before.
+fn came(blob: &Descriptor, plan: &PushPlan, registry: &Registry) -> Option<Arrival> {
+    let arrived = plan.arrived.get(&blob.digest).copied();
+    arrived.or_else(|| {
+        let how = *plan.seen.get(&blob.digest)?;
+        if how == Arrival::Present || !plan.dry_run {
+            say(blob, how, registry);
+        }
+        Some(how)
+    })
+}
+
+fn say(blob: &Descriptor, how: Arrival, registry: &Registry) {
+    registry.say(Event::BlobDone { blob: blob.digest, size: blob.size, how });
 }
 
 /// A repository from which blobs may be linked.
@@ -132,7 +145,7 @@ pub(super) async fn arrive(
 ) -> Result<Arrival, Error> {
     let Blob { descriptor, source } = blob;
     if registry.has_blob(descriptor).await? {
-        registry.say(Event::BlobDone { blob: descriptor.digest, size: descriptor.size, how: Arrival::Present });
+        say(descriptor, Arrival::Present, registry);
         return Ok(Arrival::Present);
     }
     if dry_run && from.iter().any(|candidate| candidate.is_known_to_have(descriptor)) {
@@ -164,7 +177,7 @@ pub(super) async fn arrive(
         }
     }
     if !dry_run {
-        registry.say(Event::BlobDone { blob: descriptor.digest, size: descriptor.size, how });
+        say(descriptor, how, registry);
     }
     Ok(how)
 }

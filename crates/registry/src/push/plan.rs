@@ -22,8 +22,10 @@ pub struct PushPlan {
     pub tags: Vec<TagStep>,
     /// Repositories of the same registry that may have some of the blobs, so that these are linked and not sent.
     pub mount_from: Vec<MountFrom>,
-    /// Blobs that the repository was seen to have a moment ago, and how they came.
+    /// Blobs that were sent ahead, and how they came: this was said then.
     pub arrived: BTreeMap<Digest, Arrival>,
+    /// Blobs that the repository was seen to have while the image was made, and how they came.
+    pub seen: BTreeMap<Digest, Arrival>,
     /// Ask for every blob. Else those that a manifest names which is there already are believed to be there, too.
     pub check_blobs: bool,
     /// Only find out what would be done: nothing is written.
@@ -126,6 +128,17 @@ pub struct TagResult {
     pub new: Digest,
 }
 
+impl PushReport {
+    pub(super) fn note(&mut self, blob: Digest, how: Arrival) {
+        let list = match how {
+            Arrival::Present => &mut self.present,
+            Arrival::Mounted => &mut self.mounted,
+            Arrival::Uploaded => &mut self.uploaded,
+        };
+        list.push(blob);
+    }
+}
+
 impl TagStep {
     pub(super) fn unknown_target(&self) -> Error {
         Error::plan(format!("the tag {} would name {}, which is not in it", self.tag, self.target))
@@ -180,6 +193,7 @@ impl PushPlan {
             tags: Vec::new(),
             mount_from: Vec::new(),
             arrived: BTreeMap::new(),
+            seen: BTreeMap::new(),
             check_blobs: false,
             dry_run: false,
         }

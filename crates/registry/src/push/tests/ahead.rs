@@ -7,7 +7,7 @@ use tokio::sync::mpsc::unbounded_channel;
 
 use crate::{
     error::ErrorKind,
-    event::Arrival,
+    event::{Arrival, Event},
     push::{Ahead, AheadLayer, PushPlan, push, push_layers},
     testing::{Setup, release, run},
 };
@@ -57,16 +57,47 @@ fn layers_go_ahead_each_once_and_the_push_finds_them_without_asking() {
 }
 
 #[test]
-fn a_layer_that_got_lost_since_it_arrived_is_sent_again() {
+fn a_layer_that_got_lost_since_it_arrived_or_was_seen_is_sent_again() {
+    for was_seen in [false, true] {
+        let registry = Registry::start(Profile::distribution_3_1());
+        let (image, dir) = (sample::image(2, 2), tempfile::tempdir().unwrap());
+        let mut plan = release(&image, dir.path(), "1.0.0");
+        let layers = plan.images.iter().flat_map(|image| &image.layers);
+        let known = layers.map(|layer| (layer.descriptor.digest, Arrival::Present)).collect();
+        *(if was_seen { &mut plan.seen } else { &mut plan.arrived }) = known;
+        let tested = Setup::default().connect(&registry.reference("a/b"));
+        run(push(&plan, &tested.registry)).unwrap();
+        assert_eq!(registry.broken_tags(), [""; 0]);
+        checker::check(&registry.address).sound();
+    }
+}
+
+/// The progress of a push counts every blob.
+#[test]
+fn a_blob_that_was_seen_is_not_asked_for_and_is_said_all_the_same() {
     let registry = Registry::start(Profile::distribution_3_1());
-    let (image, dir) = (sample::image(2, 2), tempfile::tempdir().unwrap());
+    let (image, dir) = (sample::image(2, 3), tempfile::tempdir().unwrap());
     let mut plan = release(&image, dir.path(), "1.0.0");
-    let layers = plan.images.iter().flat_map(|image| &image.layers);
-    plan.arrived = layers.map(|layer| (layer.descriptor.digest, Arrival::Uploaded)).collect();
+    let (ahead, _) = send(&registry, &plan);
+    registry.clear_log();
+    plan.seen = ahead.arrived.keys().map(|digest| (*digest, Arrival::Mounted)).collect();
     let tested = Setup::default().connect(&registry.reference("a/b"));
-    run(push(&plan, &tested.registry)).unwrap();
-    assert_eq!(registry.broken_tags(), [""; 0]);
-    checker::check(&registry.address).sound();
+    let report = run(push(&plan, &tested.registry)).unwrap();
+    let asked = registry.log().iter().filter(|entry| entry.kind == Kind::BlobHead).count();
+    let configurations = 2;
+    assert_eq!(asked, configurations);
+    let mounted: BTreeSet<_> = report.mounted.iter().copied().collect();
+    assert_eq!((mounted, report.uploaded.len()), (plan.seen.keys().copied().collect(), configurations));
+    let events = tested.events.lock().unwrap();
+    let done = events.iter().filter_map(|event| match event {
+        Event::BlobDone { blob, .. } => Some(*blob),
+        _ => None,
+    });
+    let mut done: Vec<_> = done.collect();
+    done.sort();
+    let mut blobs: Vec<_> = report.mounted.iter().chain(&report.uploaded).copied().collect();
+    blobs.sort();
+    assert_eq!(done, blobs);
 }
 
 #[test]
