@@ -1,9 +1,9 @@
 //! What arrives at registries, and how often.
 
-use std::process::Command;
+use std::{process::Command, sync::mpsc, time::Duration};
 
 use pixi_oci_test_registry::{
-    checker, client,
+    Kind, Point, Profile, Registry, checker, client,
     docker::{Docker, Mode, PASSWORD, USER},
 };
 use serde_json::Value;
@@ -250,4 +250,32 @@ fn logins_of_single_registries() {
     command.env(format!("REGISTRY_USER_{name}"), USER).env(format!("REGISTRY_TOKEN_{name}"), PASSWORD);
     let outcome = Outcome::of(command.env("SECOND", PASSWORD)).success();
     assert_eq!(outcome.stdout.lines().count(), 2, "{outcome:#?}");
+}
+
+/// The first registry does not answer before the other one has everything.
+#[test]
+fn registries_are_served_at_the_same_time_and_reported_in_order() {
+    let run = |to: &[&Registry]| {
+        let sandbox = sandbox();
+        let to: Vec<String> = to.iter().map(|registry| registry.reference("app")).collect();
+        let arguments: Vec<&str> = to.iter().flat_map(|to| ["--to", to]).chain(["--publish", "--json"]).collect();
+        let report = publish(&sandbox, "1.0.0-dev.1", &arguments).success();
+        serde_json::from_str::<Value>(&report.stdout).unwrap()
+    };
+    let [learnt, one, two] = [(); 3].map(|()| Registry::start(Profile::distribution_3_1()));
+    run(&[&learnt]);
+    let puts: Vec<usize> =
+        (1..).zip(learnt.log()).filter(|(_, entry)| entry.kind == Kind::ManifestPut).map(|(at, _)| at).collect();
+    let (ended, end) = mpsc::channel();
+    let (served, was_served) = mpsc::channel();
+    two.at(*puts.last().unwrap(), Point::After, move |_| ended.send(()).unwrap());
+    one.at(puts[0], Point::After, move |_| served.send(end.recv_timeout(Duration::from_secs(60)).is_ok()).unwrap());
+    let report = run(&[&one, &two]);
+    assert!(was_served.recv().unwrap(), "the second registry waits for the first one");
+    let order: Vec<&Value> = report["destinations"].as_array().unwrap().iter().map(|to| &to["repository"]).collect();
+    assert_eq!(order, [&format!("{}/app", one.address), &format!("{}/app", two.address)]);
+    for registry in [one, two] {
+        assert_eq!(registry.tag("app", "1.0.0-dev.1").as_deref(), report["digest"].as_str());
+        assert_eq!(registry.broken_tags(), [""; 0]);
+    }
 }

@@ -1,8 +1,8 @@
 //! From a workspace, a layout or the results of several CI jobs to tags in registries.
 //!
 //! [`publish_images`] asks every registry before anything is built or sent: whatever can be known to block blocks then,
-//! and nothing is published anywhere. After that repositories are served one after another; one that fails does not
-//! keep the others from being served. [`prune`] removes what only publishing needed.
+//! and nothing is published anywhere. After that registries are served at the same time, the repositories of each one after
+//! another; one that fails does not keep the others from being served. [`prune`] removes what only publishing needed.
 
 mod baseline;
 mod content;
@@ -16,6 +16,7 @@ mod prune;
 mod publish;
 mod report;
 mod request;
+mod serve;
 mod settle;
 mod since;
 pub mod tags;

@@ -4,30 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::tags::{TagPlan, TagsThere, Version};
 use pixi_oci_image::Architecture;
-use pixi_oci_layer::Digest;
 use pixi_oci_lock::LockedPackage;
-use pixi_oci_registry::{
-    Repository,
-    push::{Ahead, push},
-};
 
 use crate::{
     baseline::{remote, say_what_is_there},
-    content::{
-        blobs, content,
-        mount::{self, Mountable},
-        prepare::prepare,
-        sif::Sifs,
-    },
+    content::{content, mount, prepare::prepare, sif::Sifs},
     destination::{Destination, look_up, open},
-    early::{EarlyUploads, publish_started},
+    early::EarlyUploads,
     error::PublishError,
     leg::write::leg,
     preflight::refusal::{MissingBase, refusal},
     report::PublishReport,
-    report::outcome::{blocked, destination_report, unchecked},
+    report::outcome::blocked,
     request::{PublishRequest, PublishSource, fleet::check_forms_apart, target::PublishTarget},
-    settle::settle,
+    serve::Serving,
 };
 use pixi_oci_pipeline::{OnLayer, Pushed, Remote, is_unpinned};
 use pixi_oci_plan::stage;
@@ -35,8 +25,8 @@ use pixi_oci_project::{Project, Session};
 
 /// Builds or reads what `request` says, and publishes it to all repositories.
 ///
-/// Every registry is asked first. If one blocks, nothing is published, and the report says which. Then they are served
-/// one after another, and one that fails does not keep the others from being served.
+/// Every registry is asked first. If one blocks, nothing is published, and the report says which. Then they are served,
+/// and one that fails does not keep the others from being served.
 ///
 /// # Errors
 ///
@@ -116,51 +106,15 @@ pub fn publish_images(
         report.build = content.build;
         return Ok(report);
     }
-    let mut served: Vec<(Repository, Vec<Digest>)> = Vec::new();
-    let sent = Pushed::open(&session.caches.dir);
-    for destination in &mut destinations {
-        let Some((mut plan, mut tags)) = destination.plan.take() else { continue };
-        let target = &destination.target;
-        let (repository, blobs) = (&target.repository, blobs(&plan));
-        let Ok(open) = &destination.state else {
-            report.destinations.push(unchecked(target, &plan, &tags));
-            continue;
-        };
-        let Ahead { arrived, failure } = match (!target.is_sif()).then(|| ahead.remove(repository)).flatten() {
-            Some(ahead) => ahead,
-            None => {
-                session.emit(publish_started(repository, &plan));
-                Ahead::default()
-            }
-        };
-        plan.arrived = arrived;
-        plan.seen = remote.as_ref().map(|remote| remote.arrived(repository)).unwrap_or_default();
-        plan.mount_from = Mountable {
-            served: &served,
-            remote: remote.as_ref(),
-            bases: &mount::bases(content.build.as_ref()),
-            sent: &sent,
-            blobs: &blobs,
-        }
-        .from(repository);
-        let pushed = match failure {
-            Some(error) => Err(error),
-            None => session.run(async {
-                let pushed = push(&plan, &open.registry).await?;
-                let planned = |known: &TagsThere| request.tags(&target.form, version.as_ref(), &[], known);
-                let kept = settle(&plan, &pushed, &open.registry, &target.form, planned).await?;
-                tags.kept.extend(kept);
-                Ok(pushed)
-            })?,
-        };
-        if pushed.is_ok() {
-            if !request.dry_run {
-                sent.put(repository, &blobs);
-            }
-            served.push((repository.clone(), blobs));
-        }
-        report.destinations.push(destination_report(request, target, &plan, &tags, pushed));
-    }
+    let serving = Serving {
+        request,
+        version: version.as_ref(),
+        remote: remote.as_ref(),
+        bases: &mount::bases(content.build.as_ref()),
+        sent: &Pushed::open(&session.caches.dir),
+        session,
+    };
+    report.destinations = serving.serve(destinations, ahead)?;
     report.leg = leg(request, &report, &content);
     report.build = content.build;
     Ok(report)

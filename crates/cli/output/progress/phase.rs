@@ -22,6 +22,8 @@ pub struct Phase {
     pub began: Duration,
     /// Of blobs: how far each is, and its size. An attempt that fails starts again at the blob's begin.
     blobs: HashMap<String, (u64, u64)>,
+    /// The repositories that are sent to.
+    repositories: Vec<String>,
 }
 
 /// Follows the events.
@@ -64,7 +66,18 @@ impl Phases {
             Event::PublishStarted { dry_run: true, .. } => self.current = None,
             Event::PublishStarted { repository, bytes, .. } => {
                 let left = bytes.saturating_sub(self.ahead.remove(repository).unwrap_or_default());
-                self.begin(now, "sending", repository.clone(), left);
+                // Several are sent to at the same time.
+                let is_sending = |phase: &&mut Phase| phase.verb == "sending" && phase.done < phase.total;
+                if self.current.as_mut().filter(is_sending).is_none() {
+                    self.begin(now, "sending", repository.clone(), 0);
+                }
+                if let Some(phase) = &mut self.current {
+                    phase.total += left;
+                    phase.repositories.push(repository.clone());
+                    if phase.repositories.len() > 1 {
+                        phase.what = format!("to {} repositories", phase.repositories.len());
+                    }
+                }
             }
             Event::Registry(RegistryEvent::Received { blob, received, size }) => {
                 // Packages that come at the same time are more.
@@ -81,12 +94,14 @@ impl Phases {
             }
             Event::Upload { repository, event: RegistryEvent::Sent { blob, sent, size } } => {
                 if let Some(phase) = self.sending(repository) {
-                    phase.blob(blob.to_string(), *sent, *size);
+                    phase.blob(format!("{repository} {blob}"), *sent, *size);
                 }
             }
             Event::Upload { repository, event: RegistryEvent::BlobDone { blob, size, how } } => {
                 match self.sending(repository) {
-                    Some(phase) if *how == Arrival::Uploaded => phase.blob(blob.to_string(), *size, *size),
+                    Some(phase) if *how == Arrival::Uploaded => {
+                        phase.blob(format!("{repository} {blob}"), *size, *size)
+                    }
                     // What need not be sent.
                     Some(phase) => phase.total = phase.total.saturating_sub(*size),
                     None => *self.ahead.entry(repository.to_string()).or_default() += size,
@@ -120,8 +135,8 @@ impl Phases {
 
     fn begin(&mut self, now: Duration, verb: &'static str, what: String, total: u64) {
         self.count += 1;
-        let blobs = HashMap::new();
-        self.current = Some(Phase { number: self.count, verb, what, done: 0, total, began: now, blobs });
+        let (number, blobs, repositories) = (self.count, HashMap::new(), Vec::new());
+        self.current = Some(Phase { number, verb, what, done: 0, total, began: now, blobs, repositories });
     }
 
     fn add(&mut self, verb: &str, bytes: u64) {
@@ -132,7 +147,7 @@ impl Phases {
 
     /// What is being done now, if it is sending to this repository.
     fn sending(&mut self, repository: &str) -> Option<&mut Phase> {
-        self.current.as_mut().filter(|phase| phase.verb == "sending" && phase.what == repository)
+        self.current.as_mut().filter(|phase| phase.repositories.iter().any(|known| known == repository))
     }
 }
 
@@ -178,6 +193,25 @@ mod tests {
         assert_eq!(take(present), ("sending r/a".into(), 5, 20));
         let done = upload(RegistryEvent::BlobDone { blob: a, size: 20, how: Arrival::Uploaded });
         assert_eq!(take(done), ("sending r/a".into(), 20, 20));
+    }
+
+    #[test]
+    fn repositories_that_are_sent_to_at_the_same_time_are_counted_together() {
+        let blob = Digest::of(b"a");
+        let mut phases = Phases::default();
+        let mut take = |event| {
+            phases.on_event(Duration::ZERO, &event);
+            numbers(&phases)
+        };
+        let started = |to: &str| Event::PublishStarted { repository: to.into(), blobs: 1, dry_run: false, bytes: 20 };
+        let upload = |to: &str, event| Event::Upload { repository: to.into(), event };
+        let done = |how| RegistryEvent::BlobDone { blob, size: 20, how };
+        take(started("r/a"));
+        assert_eq!(take(started("s/a")), ("sending to 2 repositories".into(), 0, 40));
+        assert_eq!(take(upload("r/a", RegistryEvent::Sent { blob, sent: 5, size: 20 })).1, 5);
+        assert_eq!(take(upload("s/a", done(Arrival::Uploaded))).1, 25);
+        assert_eq!(take(upload("r/a", done(Arrival::Uploaded))), ("sending to 2 repositories".into(), 40, 40));
+        assert_eq!(take(started("t/a")), ("sending t/a".into(), 0, 20));
     }
 
     #[test]

@@ -8,6 +8,9 @@ use pixi_oci_store::base::BaseRef;
 
 use pixi_oci_pipeline::{BuildReport, ImageReport, LayerKind, Published, Pushed};
 
+/// Base images, with their layers.
+pub type Bases = Vec<(String, Vec<Digest>)>;
+
 /// What is known of the blobs of a publication and of where they are.
 pub struct Mountable<'a> {
     /// Repositories that are served by now, with what they got.
@@ -42,7 +45,7 @@ impl Mountable<'_> {
 }
 
 /// The base images of a build, with their layers.
-pub fn bases(build: Option<&BuildReport>) -> Vec<(String, Vec<Digest>)> {
+pub fn bases(build: Option<&BuildReport>) -> Bases {
     let of_image = |image: &ImageReport| {
         let layers = image.layers.iter().filter(|layer| layer.kind == LayerKind::Base);
         Some((image.base.as_ref()?.reference.clone(), layers.map(|layer| layer.digest).collect()))
