@@ -210,6 +210,48 @@ fn layers_are_in_every_registry_before_the_last_package_is_here() {
     assert_eq!(again["digest"], report["digest"]);
 }
 
+/// Layers that an image of the registry has are linked from it; what is made cannot be there, and is sent before all is made.
+#[test]
+fn what_is_made_goes_ahead_where_the_rest_is_linked() {
+    let (machine, registry) = (Machine::new("same"), Registry::start(Profile::distribution_3_1()));
+    let sandbox = &machine.sandbox;
+    let write = |changed: u64| {
+        std::fs::remove_dir_all(sandbox.path("ws")).unwrap();
+        let content = |n| if n < changed { noise(100 + n) } else { noise(n) };
+        let packages = (0..6).map(|n| package(&format!("lib{n}"), [file(&format!("lib/lib{n}.so"), content(n))]));
+        let channel = format!("{}/channel", machine.channel.address);
+        workspace(packages).channel(&channel).write(&sandbox.path("ws"));
+    };
+    write(0);
+    let publish = ["publish", "ws", "--publish", "--arch", "amd64", "--json", "--tag", "x", "--to"];
+    Outcome::of(&mut sandbox.pixi_oci(&[&publish[..], &[&registry.reference("one")]].concat())).success();
+    std::fs::remove_dir_all(sandbox.path("../cache")).unwrap();
+    registry.clear_log();
+    write(2);
+    let lock = Arc::new(Mutex::new(()));
+    let gate = lock.lock().unwrap();
+    machine.channel.faults("linux-64/lib1-1.0-h1234567_0.conda", [Fault::Wait(lock.clone())]);
+    let (two, from) = (registry.reference("two"), format!("{}:x", registry.reference("one")));
+    let mut command = sandbox.pixi_oci(&[&publish[..], &[&two, "--cache-from", &from]].concat());
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let began = Instant::now();
+    while sent(&registry).is_empty() && began.elapsed() < PATIENCE {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let ahead = sent(&registry);
+    drop(gate);
+    let ended = child.wait_with_output().unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    let report: serde_json::Value = serde_json::from_slice(&ended.stdout).unwrap();
+    let layers = report["build"]["images"][0]["layers"].as_array().unwrap();
+    let made: Vec<_> = layers.iter().filter(|layer| layer["origin"] == "made").map(|layer| &layer["digest"]).collect();
+    assert!(made.len() == 2 && ahead.len() == 1 && made.iter().any(|made| *made == &ahead[0]), "{ahead:?} {report:#}");
+    let linked = report["destinations"][0]["mounted"].as_array().unwrap();
+    let others: Vec<_> = layers.iter().filter(|layer| layer["origin"] == "registry").collect();
+    assert!(others.len() == 4 && others.iter().all(|layer| linked.contains(&layer["digest"])), "{report:#}");
+    assert_eq!(registry.broken_tags(), [""; 0]);
+}
+
 #[test]
 fn a_package_that_is_not_there_ends_all_and_is_named() {
     let machine = Machine::new("same");

@@ -25,7 +25,7 @@ pub(super) fn build(environment: &mut Environment, scratch: &Path, session: &Ses
         output: scratch,
         layout: &layout,
         scratch,
-        on_layer: &|_, _, _| (),
+        on_layer: &|_| (),
     };
     build_sources(&mut environment.sources, &workshop)?;
     Ok(std::mem::take(&mut environment.sources.executed))

@@ -25,7 +25,7 @@ use crate::{
     layers::plan::{ImagePlan, PlannedLayer, candidates},
     package::Package,
     report::{LayerKind, LayerOrigin},
-    stock::cache::LayerRecord,
+    stock::{LayerHere, cache::LayerRecord},
     workshop::Workshop,
 };
 use pixi_oci_project::{Event, Resources, Target};
@@ -140,7 +140,7 @@ impl Workshop<'_> {
         let compression = self.project.configuration.compression;
         let record = cache.take(&planned.key, compression, self.layout)?;
         let layer = record.map(|record| PackageLayer::known(&record, compression, LayerOrigin::Cache));
-        layer.iter().for_each(|layer| self.hand_on(LayerKind::Packages, &layer.layer));
+        layer.iter().for_each(|layer| self.hand_on(LayerKind::Packages, Some(layer.origin), &layer.layer));
         Ok(layer)
     }
 
@@ -190,7 +190,7 @@ impl Workshop<'_> {
                 let blob = self.layout.blob_path(&made.layer.digest);
                 cache.put(&planned.key, &LayerRecord::new(&made.layer, &made.findings), &blob, false);
             }
-            self.hand_on(LayerKind::Packages, &made.layer);
+            self.hand_on(LayerKind::Packages, Some(made.origin), &made.layer);
             give(made);
         };
         match first.packages.first().filter(|_| !parts.is_empty()) {
@@ -216,14 +216,15 @@ impl Workshop<'_> {
     pub fn put_base(&self, base: &Base) -> Result<(), Error> {
         base.put_layers(self.layout)?;
         for LayerEntry { descriptor, .. } in base.layers() {
-            (self.on_layer)(LayerKind::Base, descriptor, &self.layout.blob_path(&descriptor.digest));
+            let file = &self.layout.blob_path(&descriptor.digest);
+            (self.on_layer)(&LayerHere { kind: LayerKind::Base, origin: None, descriptor, file });
         }
         Ok(())
     }
 
-    fn hand_on(&self, kind: LayerKind, layer: &Layer) {
-        let descriptor = LayerEntry::new(layer, BTreeMap::new()).descriptor;
-        (self.on_layer)(kind, &descriptor, &self.layout.blob_path(&descriptor.digest));
+    fn hand_on(&self, kind: LayerKind, origin: Option<LayerOrigin>, layer: &Layer) {
+        let descriptor = &LayerEntry::new(layer, BTreeMap::new()).descriptor;
+        (self.on_layer)(&LayerHere { kind, origin, descriptor, file: &self.layout.blob_path(&descriptor.digest) });
     }
 }
 

@@ -38,7 +38,7 @@ pub use report::{
     BaseReport, BuildReport, ImageReport, LayerKind, LayerOrigin, LayerReport, SourceReport, WheelReport, WheelSource,
 };
 pub use stock::{
-    OnLayer, Remote, Stock,
+    LayerHere, OnLayer, Remote, Stock,
     cache::{FactsCache, Pushed},
     previous::{Previous, documents, environment, package_layers as own_layers, table},
     remote::{Published, RemoteOptions, RemoteRepository},

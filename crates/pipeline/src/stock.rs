@@ -11,7 +11,10 @@ use pixi_oci_image::Descriptor;
 use pixi_oci_layer::Digest;
 use pixi_oci_store::OciLayout;
 
-use crate::{Error, report::LayerKind, stock::cache::FactsCache, stock::cache::LayerCache, stock::previous::Previous};
+use crate::{
+    Error, report::LayerKind, report::LayerOrigin, stock::cache::FactsCache, stock::cache::LayerCache,
+    stock::previous::Previous,
+};
 use pixi_oci_project::{Heard, Session};
 
 /// Layers of published images. Nothing is asked before it is needed.
@@ -27,9 +30,17 @@ pub trait Remote: Sync {
     fn has(&self, blobs: &[&Descriptor]) -> Result<BTreeSet<Digest>, Error>;
 }
 
-/// Takes layers as soon as their blobs are files in the layout: what they hold, their descriptor and file. It is called from
-/// several threads, and twice for a layer of two images.
-pub type OnLayer<'a> = &'a (dyn Fn(LayerKind, &Descriptor, &Path) + Sync);
+/// A layer whose blob is a file in the layout.
+pub struct LayerHere<'a> {
+    pub kind: LayerKind,
+    /// Of package layers.
+    pub origin: Option<LayerOrigin>,
+    pub descriptor: &'a Descriptor,
+    pub file: &'a Path,
+}
+
+/// Takes layers as soon as they are here. It is called from several threads, and twice for a layer of two images.
+pub type OnLayer<'a> = &'a (dyn Fn(&LayerHere<'_>) + Sync);
 
 /// Everything that need not be fetched or made.
 pub struct Stock<'a> {

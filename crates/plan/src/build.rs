@@ -37,7 +37,7 @@ use pixi_oci_sources::{Decided, decide};
 pub fn build(project: &Project, output: Option<&str>, session: &Session) -> Result<BuildReport, Error> {
     let remote = cache_from(project, session)?;
     let remote = remote.as_ref().map(|remote| remote as &dyn Remote);
-    stage(project, output, remote, &|_, _, _| (), session)?.publish()
+    stage(project, output, remote, &|_| (), session)?.publish()
 }
 
 /// The published images whose layers are to be taken, if any are named.

@@ -69,7 +69,7 @@ pub fn survey(survey: &Survey<'_>) -> Result<(EnvironmentPlan, PlannedBlobs), Er
         output: &project.workspace.root.join("dist/oci"),
         layout: output.staging(),
         scratch: output.scratch(),
-        on_layer: &|_, _, _| (),
+        on_layer: &|_| (),
     };
     let sources = sources(&workshop, has_cache, &mut unpredicted)?;
     let mut found = Vec::new();

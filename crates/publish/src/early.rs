@@ -25,7 +25,7 @@ use crate::{
     request::PublishRequest,
     request::PublishSource,
 };
-use pixi_oci_pipeline::{LayerKind, OnLayer, Published, Pushed};
+use pixi_oci_pipeline::{LayerHere, LayerKind, LayerOrigin, OnLayer, Published, Pushed};
 use pixi_oci_plan::Error;
 use pixi_oci_plan::Staged;
 use pixi_oci_project::{Event, Project, Session};
@@ -39,6 +39,8 @@ struct Early<'a> {
     registry: &'a Registry,
     /// What may be there already, or be linked to it, is not sent ahead: it is asked for when the image is known, if at all.
     sent_before: BTreeSet<Digest>,
+    /// So may be all layers that were not made in this run: of images whose layers are taken.
+    may_have_others: bool,
     /// Where a layer may be linked from.
     from: Vec<MountFrom>,
 }
@@ -62,12 +64,15 @@ impl<'a> EarlyUploads<'a> {
         }
         let sent = Pushed::open(&session.caches.dir);
         let base = project.and_then(|project| BaseRef::parse(&project.configuration.base).ok());
-        // What can be linked is not to be sent.
-        let links = |to: &Repository| remote.is_some_and(|remote| !remote.mount_from(to).is_empty());
-        for (target, open) in open().filter(|(target, _)| !target.is_sif() && !links(&target.repository)) {
+        for (target, open) in open().filter(|(target, _)| !target.is_sif()) {
             let repository = &target.repository;
-            let early =
-                |from| Early { repository, registry: &open.registry, sent_before: sent.at_registry(repository), from };
+            let early = |from| Early {
+                repository,
+                registry: &open.registry,
+                sent_before: sent.at_registry(repository),
+                may_have_others: remote.is_some_and(|remote| !remote.mount_from(repository).is_empty()),
+                from,
+            };
             match all.0.iter_mut().find(|(first, _)| first.repository.host() == repository.host()) {
                 Some((first, others)) => others.push(early(vec![first.repository.path().into()])),
                 None => {
@@ -108,10 +113,13 @@ impl<'a> EarlyUploads<'a> {
         };
         std::thread::scope(|scope| {
             let sending = scope.spawn(|| session.run(send_all()));
-            let built = build(&|kind, blob, file| {
-                let layer = PushLayer { descriptor: blob.clone(), source: Some(file.to_owned()) };
-                let layer = AheadLayer { layer, may_be_linked: kind == LayerKind::Base };
-                for (_, sender) in senders.iter().filter(|(first, _)| !first.sent_before.contains(&blob.digest)) {
+            let built = build(&|LayerHere { kind, origin, descriptor, file }| {
+                let layer = PushLayer { descriptor: (*descriptor).clone(), source: Some(file.to_path_buf()) };
+                let layer = AheadLayer { layer, may_be_linked: *kind == LayerKind::Base };
+                let is_made = *origin == Some(LayerOrigin::Made);
+                let goes_ahead =
+                    |to: &Early<'_>| !to.sent_before.contains(&descriptor.digest) && (is_made || !to.may_have_others);
+                for (_, sender) in senders.iter().filter(|(first, _)| goes_ahead(first)) {
                     // Nobody takes it after a failure.
                     let _ = sender.send(layer.clone());
                 }

@@ -141,13 +141,5 @@ pub(crate) fn release(image: &sample::Image, dir: &Path, version: &str) -> PushP
     for (image, architecture) in images.iter().zip(["amd64", "arm64"]) {
         tags.push(step(format!("{version}-{architecture}"), image.manifest.descriptor.digest, TagRule::Immutable));
     }
-    PushPlan {
-        images,
-        index: Some(index),
-        tags,
-        mount_from: Vec::new(),
-        arrived: Default::default(),
-        check_blobs: false,
-        dry_run: false,
-    }
+    PushPlan { tags, ..PushPlan::of(images, Some(index)) }
 }

@@ -131,7 +131,7 @@ impl Workshop<'_> {
         let mut writer = BlobWriter::new(self.layout, self.project.configuration.compression, time, self.session)?;
         writer.add(tree)?;
         let layer = writer.finish(self.layout)?;
-        self.hand_on(kind, &layer);
+        self.hand_on(kind, None, &layer);
         Ok(layer)
     }
 }

@@ -88,7 +88,7 @@ fn write(workshop: &Workshop<'_>, target: &Target, directory: &Path, tag: &str) 
     project.set_plain_image(OciConfig { user: Some("0:0".into()), base_glibc, ..OciConfig::default() });
     let layout = OciLayout::open(directory)?;
     // Its layers are for this machine only.
-    let workshop = Workshop { project: &project, layout: &layout, on_layer: &|_, _, _| (), ..*workshop };
+    let workshop = Workshop { project: &project, layout: &layout, on_layer: &|_| (), ..*workshop };
     let base = Base::of_target(&project, target, workshop.session)?;
     workshop.put_base(&base)?;
     // All is here.

@@ -74,15 +74,7 @@ pub fn version(version: &str, image: sample::Image) -> Release {
     }
     tags.push(step(version, &index, TagRule::Immutable));
     tags.push(step("latest", &index, TagRule::Moving));
-    let plan = PushPlan {
-        images,
-        index: Some(index),
-        tags,
-        mount_from: Vec::new(),
-        arrived: Default::default(),
-        check_blobs: false,
-        dry_run: false,
-    };
+    let plan = PushPlan { tags, ..PushPlan::of(images, Some(index)) };
     Release { plan, image, _files: files }
 }
 
