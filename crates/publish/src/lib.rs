@@ -17,7 +17,6 @@ mod publish;
 mod report;
 mod request;
 mod serve;
-mod settle;
 mod since;
 pub mod tags;
 

@@ -1,6 +1,8 @@
 //! The pushes, once everything is made. Registries are served at the same time; the repositories of one after another, because
 //! blobs are linked to the later ones from the earlier ones.
 
+mod settle;
+
 use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
@@ -25,7 +27,7 @@ use crate::{
         outcome::{destination_report, unchecked},
     },
     request::{PublishRequest, target::PublishTarget},
-    settle::settle,
+    serve::settle::settle,
     tags::{TagPlan, TagsThere, Version},
 };
 

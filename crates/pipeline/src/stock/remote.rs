@@ -65,12 +65,12 @@ pub struct Published {
     targets: tokio::sync::OnceCell<Vec<Registry>>,
     /// A repository did not answer: none is asked again.
     useless: AtomicBool,
-    seen: Mutex<Seen>,
+    seen: Mutex<AtTargets>,
 }
 
 /// What was seen at the repositories that are published to.
 #[derive(Debug, Default)]
-struct Seen {
+struct AtTargets {
     /// Which layers are in which repository: they were there, or were linked in this run, or would be.
     arrived: BTreeMap<(Repository, Digest), Arrival>,
     /// From where a repository got no link: it is not tried again.

@@ -6,7 +6,7 @@ use pixi_oci_image::Descriptor;
 use pixi_oci_layer::Digest;
 use pixi_oci_registry::{Access, Arrival, Error as RegistryError, Mount, Registry, Repository, push::MountFrom};
 
-use super::{Published, Seen};
+use super::{AtTargets, Published};
 
 /// What went wrong, and where.
 type Failed = (Repository, RegistryError);
@@ -65,7 +65,7 @@ impl Published {
         Ok(false)
     }
 
-    fn seen<T>(&self, look: impl FnOnce(&mut Seen) -> T) -> T {
+    fn seen<T>(&self, look: impl FnOnce(&mut AtTargets) -> T) -> T {
         look(&mut self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
