@@ -6,6 +6,7 @@ mod blockers;
 mod fetching;
 mod fleet;
 mod interrupted;
+mod layers;
 mod legs;
 mod login;
 mod mounts;

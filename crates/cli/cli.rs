@@ -6,7 +6,8 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::{
     commands::{
-        build, cache, completion, install_product, lock, man, plan, product, prune, publish, publish_index, verify,
+        build, cache, completion, install_product, layers, lock, man, plan, product, prune, publish, publish_index,
+        verify,
     },
     error::CliError,
     output::{Output, Shape, Verbosity},
@@ -29,6 +30,7 @@ pub enum Command {
     Lock(lock::LockArgs),
     Publish(Box<publish::PublishArgs>),
     PublishIndex(Box<publish_index::PublishIndexArgs>),
+    Layers(Box<layers::LayersArgs>),
     Prune(Box<prune::PruneArgs>),
     Cache(cache::CacheArgs),
     Product(Box<product::ProductArgs>),
@@ -48,6 +50,7 @@ impl Command {
             Self::Lock(_) => "lock",
             Self::Publish(_) => "publish",
             Self::PublishIndex(_) => "publish-index",
+            Self::Layers(_) => "layers",
             Self::Prune(_) => "prune",
             Self::Cache(_) => "cache",
             Self::Product(_) => "product",
@@ -66,6 +69,7 @@ impl Command {
             Self::Lock(args) => lock::run(args, output),
             Self::Publish(args) => publish::run(*args, output),
             Self::PublishIndex(args) => publish_index::run(*args, output),
+            Self::Layers(args) => layers::run(*args, output),
             Self::Prune(args) => prune::run(*args, output),
             Self::Cache(args) => cache::run(args, output),
             Self::Product(args) => product::run(*args, output),

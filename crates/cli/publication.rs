@@ -149,39 +149,43 @@ pub fn announce(report: &PublishReport, output: &Output) {
     if report.dry_run {
         output.say("dry run: nothing is published without --publish or PUBLISH=1");
     }
-    for destination in &report.destinations {
-        let (word, done) = match destination.status {
-            Status::Published => ("sent", true),
-            Status::WouldPublish | Status::NotChecked => ("to send", true),
-            Status::Failed | Status::NotTried => continue,
-        };
-        output.say(&format!(
-            "{}: {} blobs and {} manifests {word}, {}; {} blobs mounted, {} there",
-            destination.repository,
-            destination.uploaded.len(),
-            destination.manifests.len(),
-            size(destination.bytes),
-            destination.mounted.len(),
-            destination.present.len()
-        ));
-        if destination.status == Status::NotChecked {
-            let name = destination.repository.trim_start_matches("oras://");
-            let host = name.split('/').next().unwrap_or_default();
-            output.say(&format!("  not checked at {host}: no login (BLOCKER(empty-token) with --publish)"));
-        }
-        for tag in destination.tags.iter().filter(|_| done) {
-            let before = match tag.previous {
-                Some(previous) if previous == tag.digest => " (unchanged)".to_owned(),
-                Some(previous) => format!(" (was {previous})"),
-                None => String::new(),
-            };
-            output.say(&format!("  {} {}{before}", tag.tag, tag.digest));
-        }
-    }
+    report.destinations.iter().for_each(|destination| announce_one(destination, output));
     failures(&report.destinations, output);
 }
 
-fn failures(destinations: &[DestinationReport], output: &Output) {
+/// Says how it went at one repository, if it went well.
+pub fn announce_one(destination: &DestinationReport, output: &Output) {
+    let word = match destination.status {
+        Status::Published => "sent",
+        Status::WouldPublish | Status::NotChecked => "to send",
+        Status::Failed | Status::NotTried => return,
+    };
+    output.say(&format!(
+        "{}: {} blobs and {} manifests {word}, {}; {} blobs mounted, {} there",
+        destination.repository,
+        destination.uploaded.len(),
+        destination.manifests.len(),
+        size(destination.bytes),
+        destination.mounted.len(),
+        destination.present.len()
+    ));
+    if destination.status == Status::NotChecked {
+        let name = destination.repository.trim_start_matches("oras://");
+        let host = name.split('/').next().unwrap_or_default();
+        output.say(&format!("  not checked at {host}: no login (BLOCKER(empty-token) with --publish)"));
+    }
+    for tag in &destination.tags {
+        let before = match tag.previous {
+            Some(previous) if previous == tag.digest => " (unchanged)".to_owned(),
+            Some(previous) => format!(" (was {previous})"),
+            None => String::new(),
+        };
+        output.say(&format!("  {} {}{before}", tag.tag, tag.digest));
+    }
+}
+
+/// Says what went wrong.
+pub fn failures(destinations: &[DestinationReport], output: &Output) {
     for destination in destinations {
         if let Some(failure) = &destination.failure {
             let text = format!("{}: {}", destination.repository, failure.message);

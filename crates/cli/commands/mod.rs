@@ -4,6 +4,7 @@ pub mod build;
 pub mod cache;
 pub mod completion;
 pub mod install_product;
+pub mod layers;
 pub mod lock;
 pub mod man;
 pub mod plan;

@@ -6,13 +6,14 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
 use pixi_oci_pipeline::Remote;
-use pixi_oci_plan::{EnvironmentPlan, PastRef, PlanOptions, plan, planned_cache_from, planned_images};
+use pixi_oci_plan::{EnvironmentPlan, PastRef, PlanOptions, Shard, plan, planned_cache_from, planned_images, shards};
 use pixi_oci_project::{Declared, Project, Session};
 use pixi_oci_publish::{PublishRequest, PublishSource, PublishedRef, Settings, images_since, plan_publication};
 
 use crate::{
     args::{ImageArgs, PublishingArgs, Selection, Workspaces},
     changed::has_changed,
+    commands::layers::Sharded,
     error::CliError,
     means::{LayerArgs, Means},
     output::Output,
@@ -41,6 +42,9 @@ pub struct PlanArgs {
     /// Print the jobs of a CI instead: workspace, environment and architecture of every image.
     #[arg(long, value_enum, value_name = "CI", conflicts_with = "json")]
     pub matrix: Option<matrix::System>,
+    /// How many machines make layers, with --matrix layers.
+    #[arg(long, value_name = "N", requires = "matrix", value_parser = shard_count)]
+    pub shards: Option<usize>,
     /// Only what changed since: a commit, tag or branch (files of the workspace changed since their branch left it; empty
     /// for all); or a published image, docker://HOST/REPOSITORY[:TAG], or :TAG or @sha256:… in each workspace's first
     /// repository (a build gives another image).
@@ -78,10 +82,21 @@ pub struct PlanArgs {
     pub layers: LayerArgs,
 }
 
+fn shard_count(text: &str) -> Result<usize, String> {
+    let last: Shard = format!("{text}/{text}").parse().map_err(|_| "expected a number from 1 to 256".to_owned())?;
+    Ok(last.of)
+}
+
 /// Runs the command.
 pub fn run(args: PlanArgs, output: &Output) -> Result<ExitCode, CliError> {
-    if let Some(system) = args.matrix {
-        return jobs(&args, system, output);
+    match (args.matrix, args.shards) {
+        (Some(matrix::System::Layers), Some(shards)) => return layers_jobs(args, shards, output),
+        (Some(matrix::System::Layers), None) => {
+            return Err(CliError::Usage("--matrix layers needs --shards, the number of machines".into()));
+        }
+        (_, Some(_)) => return Err(CliError::Usage("--shards is for --matrix layers".into())),
+        (Some(system), None) => return jobs(&args, system, output),
+        (None, None) => {}
     }
     if args.workspaces.are_many() {
         return Err(CliError::Usage("several workspaces are for --matrix; plan one at a time".into()));
@@ -89,6 +104,16 @@ pub fn run(args: PlanArgs, output: &Output) -> Result<ExitCode, CliError> {
     let plans = plans(&args, output)?;
     let text = if args.json { serde_json::to_string_pretty(&plans)? } else { pixi_oci_plan::text(&plans) };
     show(&text, output)
+}
+
+/// The jobs that make layers.
+fn layers_jobs(args: PlanArgs, count: usize, output: &Output) -> Result<ExitCode, CliError> {
+    let PlanArgs { selection, workspaces, all, registry, image, means, layers, .. } = args;
+    let sharded = Sharded { selection, workspaces, all, registry, image, means, layers };
+    let progress = Progress::new(output);
+    let shares = sharded.open(&progress).and_then(|(_, projects)| Ok(shards(&projects, count)?));
+    progress.finish();
+    show(&matrix::one_line(&matrix::layers_jobs(&shares?))?, output)
 }
 
 /// The jobs of all workspaces that need work.
@@ -167,11 +192,8 @@ fn ask<T>(
     let projects = if args.all {
         Project::open_all(declared, &session)
     } else {
-        Project::open(declared, &session).and_then(|project| {
-            // What CI is to build of a workspace that has everything in named environments.
-            let is_left_open = args.matrix.is_some() && selection.environment.is_none();
-            if is_left_open && !project.has_packages() { project.every_environment() } else { Ok(vec![project]) }
-        })
+        Project::open(declared, &session)
+            .and_then(|project| project.or_every_environment(args.matrix.is_some() && selection.environment.is_none()))
     };
     let answer = projects.map_err(CliError::from).and_then(|projects| question(&projects, &session, push.as_ref()));
     session.report_damage();

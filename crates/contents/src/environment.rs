@@ -39,7 +39,7 @@ pub fn environment_tree(input: &EnvironmentInput<'_>) -> Result<FileTree, Enviro
         TreePath::new(text.trim_matches('/'))
             .map_err(|source| EnvironmentError::Path { workdir: input.workdir.into(), source })
     };
-    let mut tree = FileTree::new();
+    let mut tree = table_tree(input.table.clone())?;
     // `conda run` and mamba take a directory without it for no environment.
     tree.insert(path(&format!("{}/conda-meta/history", input.prefix))?, file("", Mode::FILE))?;
     tree.insert(path("/.singularity.d/env/91-pixi-oci.sh")?, file(&input.apptainer, Mode::EXECUTABLE))?;
@@ -57,8 +57,6 @@ pub fn environment_tree(input: &EnvironmentInput<'_>) -> Result<FileTree, Enviro
         tree.insert(path(ENTRYPOINT)?, file(script, Mode::EXECUTABLE))?;
         tree.insert(in_workdir("entrypoint.sh")?, link(ENTRYPOINT))?;
     }
-    let table = File { content: Content::from_bytes(input.table.clone()), mode: Mode::FILE, mtime: None };
-    tree.insert(path(pixi_oci_formats::layer_table::PLACE)?, Node::File(table))?;
     if input.scratch {
         tree.insert(
             path("/etc/passwd")?,
@@ -67,6 +65,16 @@ pub fn environment_tree(input: &EnvironmentInput<'_>) -> Result<FileTree, Enviro
         tree.insert(path("/etc/group")?, file("root:x:0:\nnobody:x:65534:\n", Mode::FILE))?;
         tree.insert(path("/tmp")?, Node::Directory { mode: Mode::STICKY_DIRECTORY })?;
     }
+    Ok(tree)
+}
+
+/// The [table of package layers](pixi_oci_formats::layer_table) in its place.
+pub fn table_tree(table: Vec<u8>) -> Result<FileTree, EnvironmentError> {
+    let place = pixi_oci_formats::layer_table::PLACE;
+    let path = TreePath::new(place).map_err(|source| EnvironmentError::Path { workdir: String::new(), source })?;
+    let mut tree = FileTree::new();
+    let table = File { content: Content::from_bytes(table), mode: Mode::FILE, mtime: None };
+    tree.insert(path, Node::File(table))?;
     Ok(tree)
 }
 

@@ -18,7 +18,7 @@ pub use activation::{
     without_missing_scripts, workspace_env,
 };
 pub use application::{Application, ApplicationError, ApplicationInput, application};
-pub use environment::{ENTRYPOINT, EnvironmentError, EnvironmentInput, environment_tree};
+pub use environment::{ENTRYPOINT, EnvironmentError, EnvironmentInput, environment_tree, table_tree};
 pub use file_list::with_file_list;
 pub use secrets::{secret_content, secret_name};
 pub use test_script::{TEST, task_lines, test_script};

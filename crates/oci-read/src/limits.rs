@@ -19,6 +19,8 @@ pub const INDEX_DEPTH: usize = 4;
 pub const LAYERS: usize = 1000;
 /// Images of an index from which layers are reused.
 pub const IMAGES: usize = 16;
+/// Shares of layers that are kept under one tag.
+pub const SHARES: usize = 256;
 /// `layers.json` in a published image.
 pub const TABLE: u64 = 16 << 20;
 /// The blob of the layer that has it.

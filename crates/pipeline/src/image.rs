@@ -2,6 +2,7 @@
 
 pub mod base;
 pub mod describe;
+mod layers_image;
 pub mod settings;
 mod test_script;
 

@@ -23,7 +23,7 @@ use crate::{
     layers::grouping::LayerPart,
     layers::making::{Batch, Making},
     layers::plan::{ImagePlan, PlannedLayer, candidates},
-    package::Package,
+    package::{Package, hear::check_archive},
     report::{LayerKind, LayerOrigin},
     stock::{LayerHere, cache::LayerRecord},
     workshop::Workshop,
@@ -58,16 +58,40 @@ impl Workshop<'_> {
         base: &Base,
         downloads: &Downloads,
     ) -> Result<(ImagePlan<'a>, Vec<PackageLayer>), Error> {
-        let platform = &target.platform.name;
+        self.run(&target.platform.name, downloads, &|_| Ok(()), |making| {
+            self.locate_unknown(target, &mut packages, base, downloads, making)?;
+            ImagePlan::new(self.project, target, packages, Some(base), self.stock)
+        })
+    }
+
+    /// The layers of a plan, some of whose packages are known by what servers said of them: that is compared with their archives.
+    pub fn planned_layers<'a>(
+        &self,
+        plan: ImagePlan<'a>,
+        downloads: &Downloads,
+    ) -> Result<(ImagePlan<'a>, Vec<PackageLayer>), Error> {
+        let check =
+            |batch: &Batch<'a>| batch.packages().try_for_each(|package| check_archive(package, &self.stock.heard));
+        self.run(&plan.target.platform.name.clone(), downloads, &check, |_| Ok(plan))
+    }
+
+    /// Makes the layers of what `plan` gives, which may give some to be begun before. Packages are `check`ed when they are here.
+    fn run<'a>(
+        &self,
+        platform: &str,
+        downloads: &Downloads,
+        check: &(dyn Fn(&Batch<'a>) -> Result<(), Error> + Sync),
+        plan: impl FnOnce(&Making<'_, 'a>) -> Result<ImagePlan<'a>, Error>,
+    ) -> Result<(ImagePlan<'a>, Vec<PackageLayer>), Error> {
         let make = |batch: &Batch<'a>, memory: &MemoryBudget, made: &mut dyn FnMut(PackageLayer)| {
+            check(batch)?;
             self.make_batch(batch, memory, made)
         };
         let on_made = |planned: &PlannedLayer<'a>, made: &PackageLayer| self.say_made(platform, planned, made);
         let Resources { memory, threads, .. } = self.session.resources;
         let making = Making::new(memory, &make, &on_made);
         let ((mut plan, found), mut made) = making.run(threads, || {
-            self.locate_unknown(target, &mut packages, base, downloads, &making)?;
-            let mut plan = ImagePlan::new(self.project, target, packages, Some(base), self.stock)?;
+            let mut plan = plan(&making)?;
             let found = self.feed(&mut plan, downloads, &making)?;
             Ok((plan, found))
         })?;

@@ -40,7 +40,7 @@ pub use report::{
 pub use stock::{
     LayerHere, OnLayer, Remote, Stock,
     cache::{FactsCache, Pushed},
-    previous::{Previous, documents, environment, package_layers as own_layers, table},
+    previous::{Previous, documents, environment, package_layers as own_layers, share_tag, table},
     remote::{Published, RemoteOptions, RemoteRepository},
 };
 pub use together::Together;

@@ -149,6 +149,12 @@ impl<'a> Package<'a> {
         }
     }
 
+    /// Makes it unknown.
+    pub fn forget(&mut self) {
+        self.archive = None;
+        self.facts = None;
+    }
+
     /// Whether it is the workspace's own, which goes into the application layer.
     pub fn is_own(&self) -> bool {
         matches!(&self.kind, PackageKind::Wheel(wheel) if wheel.source == WheelSource::Own)

@@ -96,6 +96,10 @@ pub enum PlanError {
     Stored(#[from] pixi_oci_store::StoredError),
     #[error("{} configures no `repositories`, in which what is published could be looked for; name an image, docker://HOST/REPOSITORY[:TAG]", workspace.display())]
     NoRepository { workspace: std::path::PathBuf },
+    #[error(
+        "the share has {layers} layers, and an image that keeps them has {most} at most; divide them into more shards"
+    )]
+    ShareTooLarge { layers: usize, most: usize },
     #[error("--since: {source}")]
     Reference { source: pixi_oci_registry::ParseRepositoryError },
     #[error(

@@ -12,6 +12,7 @@ mod likely;
 mod past;
 mod report;
 mod seen;
+mod shards;
 mod since;
 mod size;
 mod survey;
@@ -31,6 +32,7 @@ pub use self::{
     past::PastRef,
     report::layer::{LayerState, LikelyLayer, OtherLayer, PackagePlan, PlannedLayerReport},
     report::{AgainstImage, DownloadPlan, EnvironmentPlan, Plan, Reason, Unpredicted},
+    shards::{MadeLayer, MadeShard, Shard, ShardedProject, Share, make_shard, shards},
     since::unchanged_platforms,
     size::size,
     text::text,

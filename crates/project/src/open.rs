@@ -58,6 +58,15 @@ impl Project {
         environments.map(|name| self.with_environment(Some(name))?.with_all_platforms()).collect()
     }
 
+    /// This one; or every environment, where none was chosen (`is_open`) and a workspace has everything in named ones.
+    ///
+    /// # Errors
+    ///
+    /// As [`every_environment`](Self::every_environment).
+    pub fn or_every_environment(self, is_open: bool) -> Result<Vec<Self>, Error> {
+        if is_open && !self.has_packages() { self.every_environment() } else { Ok(vec![self]) }
+    }
+
     /// Another environment of the same workspace; nothing is read again.
     ///
     /// # Errors

@@ -100,6 +100,10 @@ pub enum PublishError {
          oras:// destination"
     )]
     SifLeg,
+    #[error("layers are kept in one repository, for images; give one `--to docker://HOST/REPOSITORY`")]
+    LayersPlace,
+    #[error("layers cannot be kept under the tag {tag}: {reason}")]
+    LayersTag { tag: String, reason: &'static str },
     #[error("--leg-file is for the image of one architecture; choose it with --arch")]
     LegOfMany,
     #[error(

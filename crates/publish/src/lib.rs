@@ -9,6 +9,7 @@ mod content;
 mod destination;
 mod early;
 mod error;
+mod layers;
 mod leg;
 mod planned;
 mod preflight;
@@ -21,6 +22,7 @@ mod since;
 pub mod tags;
 
 pub use error::PublishError;
+pub use layers::{LayersReport, publish_layers};
 pub use leg::{Leg, Legs};
 pub use planned::plan_publication;
 pub use prune::{PruneReport, PrunedRepository, PrunedTag, prune};

@@ -104,22 +104,51 @@ pub async fn resolve_base(
     obtain(base, architecture, options).await.map_err(|problem| problem.of(base))
 }
 
-async fn obtain(
+/// How many layers a base image has, from its documents alone; 0 for `scratch`.
+///
+/// # Errors
+///
+/// As [`resolve_base`].
+pub async fn count_layers(
     base: &BaseRef,
     architecture: Architecture,
     options: &BaseOptions<'_>,
-) -> Result<Option<BaseImage>, Problem> {
-    let store = Store::open(options.cache)?;
-    let source = match base {
+) -> Result<usize, BaseError> {
+    let count = async {
+        let store = Store::open(options.cache)?;
+        let Some(source) = open(base, architecture, options, &store).await? else { return Ok(0) };
+        let found = select::select(&source, architecture).await?;
+        source.close().await;
+        Ok(found.configuration.diff_ids.len())
+    };
+    count.await.map_err(|problem: Problem| problem.of(base))
+}
+
+async fn open(
+    base: &BaseRef,
+    architecture: Architecture,
+    options: &BaseOptions<'_>,
+    store: &Store,
+) -> Result<Option<Source>, Problem> {
+    Ok(Some(match base {
         BaseRef::Scratch => return Ok(None),
         BaseRef::OciLayout { dir, image } => Source::Local(local::Local::layout(dir, image)?),
         BaseRef::Registry(reference) => {
             Source::Registry(Box::new(BaseRegistry::new(reference, options, store.clone())?))
         }
         BaseRef::Proxied(reference) => {
-            Source::Skopeo(Box::new(skopeo::SkopeoImage::open(reference, architecture, options, &store).await?))
+            Source::Skopeo(Box::new(skopeo::SkopeoImage::open(reference, architecture, options, store).await?))
         }
-    };
+    }))
+}
+
+async fn obtain(
+    base: &BaseRef,
+    architecture: Architecture,
+    options: &BaseOptions<'_>,
+) -> Result<Option<BaseImage>, Problem> {
+    let store = Store::open(options.cache)?;
+    let Some(source) = open(base, architecture, options, &store).await? else { return Ok(None) };
     let found = select::select(&source, architecture).await?;
     let budget = Arc::new(Budget::default());
     let entries = source.layers(found.layers)?;
@@ -129,9 +158,7 @@ async fn obtain(
         .buffered(PARALLEL)
         .try_collect()
         .await?;
-    if let Source::Skopeo(image) = source {
-        image.close().await;
-    }
+    source.close().await;
     Ok(Some(BaseImage {
         reference: base.to_string(),
         pinned: base.is_pinned(),
@@ -153,6 +180,13 @@ enum Source {
 }
 
 impl Source {
+    /// Lets a program that helped end.
+    async fn close(self) {
+        if let Self::Skopeo(image) = self {
+            image.close().await;
+        }
+    }
+
     /// What the reference may mean.
     async fn roots(&self) -> Result<Vec<read::Descriptor>, Problem> {
         match self {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use clap::ValueEnum;
-use pixi_oci_plan::PlannedImage;
+use pixi_oci_plan::{PlannedImage, Shard, Share};
 use serde::Serialize;
 
 /// Whose words are used.
@@ -13,6 +13,9 @@ pub enum System {
     Github,
     /// A `matrix:` for a file of Woodpecker, which reads it before the pipeline runs.
     Woodpecker,
+    /// Not the images but the layers that no image of --cache-from has, divided among --shards machines: one line of JSON for
+    /// the jobs that run `layers`.
+    Layers,
 }
 
 /// One job.
@@ -48,6 +51,38 @@ fn is_plain(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')
 }
 
+/// The job that makes a share of the layers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LayersJob {
+    name: String,
+    /// `I/N`
+    shard: String,
+    /// How many.
+    layers: usize,
+    /// The sum of the lengths of their packages' archives.
+    bytes: u64,
+}
+
+/// The jobs of shares that have layers.
+pub fn layers_jobs(shares: &[Share]) -> Vec<LayersJob> {
+    let of = shares.len();
+    let job = |(at, share): (usize, &Share)| {
+        let shard = Shard { index: at + 1, of };
+        let name = format!("layers-{}-of-{of}", shard.index);
+        LayersJob { name, shard: shard.to_string(), layers: share.layers.len(), bytes: share.bytes }
+    };
+    shares.iter().enumerate().filter(|(_, share)| !share.layers.is_empty()).map(job).collect()
+}
+
+/// Jobs in JSON, in one line, because `NAME=VALUE` in $GITHUB_OUTPUT ends with it.
+///
+/// # Errors
+///
+/// Those of JSON.
+pub fn one_line(jobs: &[impl Serialize]) -> Result<String, serde_json::Error> {
+    serde_json::to_string(&serde_json::json!({ "include": jobs }))
+}
+
 /// The matrix as the CI reads it.
 ///
 /// # Errors
@@ -55,8 +90,7 @@ fn is_plain(c: char) -> bool {
 /// Those of JSON.
 pub fn text(system: System, jobs: &[Job]) -> Result<String, serde_json::Error> {
     match system {
-        // One line, because `NAME=VALUE` in $GITHUB_OUTPUT ends with it.
-        System::Github => serde_json::to_string(&serde_json::json!({ "include": jobs })),
+        System::Github | System::Layers => one_line(jobs),
         System::Woodpecker => {
             let mut text = String::from("matrix:\n  include:");
             if jobs.is_empty() {

@@ -7,9 +7,10 @@ use pixi_oci_image::{Architecture, LayerEntry};
 use pixi_oci_lock::{VirtualRequirement, minimum, requirements};
 use pixi_oci_package::TargetPrefix;
 use pixi_oci_platform::Links;
+use pixi_oci_registry::Events;
 use pixi_oci_store::{
     OciLayout,
-    base::{BaseEntry, BaseFiles, BaseImage, BaseOptions, BaseRef, resolve_base, take_out},
+    base::{BaseEntry, BaseFiles, BaseImage, BaseOptions, BaseRef, count_layers, resolve_base, take_out},
 };
 
 use crate::{Error, image::settings::BaseSettings, report::BaseReport};
@@ -17,6 +18,18 @@ use pixi_oci_project::{Event, Include, Project, Session, Target, virtual_package
 
 /// Of `/etc/passwd` and `/etc/group`.
 const MAX_USERS: u64 = 4 << 20;
+
+/// How the base image of a project is obtained.
+fn options<'a>(project: &Project, session: &'a Session, events: &'a Events) -> BaseOptions<'a> {
+    BaseOptions {
+        cache: &session.caches.dir,
+        offline: session.offline,
+        compression: project.configuration.compression,
+        registries: &session.registries,
+        skopeo: Path::new("skopeo"),
+        events,
+    }
+}
 
 /// A base image, or none.
 pub struct Base {
@@ -35,16 +48,9 @@ struct SelectedBase {
 impl Base {
     /// Finds the base image for an architecture.
     pub fn open(project: &Project, architecture: Architecture, session: &Session) -> Result<Self, Error> {
-        let configuration = &project.configuration;
-        let reference = BaseRef::parse(&configuration.base)?;
-        let options = BaseOptions {
-            cache: &session.caches.dir,
-            offline: session.offline,
-            compression: configuration.compression,
-            registries: &session.registries,
-            skopeo: Path::new("skopeo"),
-            events: &session.registry_events(),
-        };
+        let reference = BaseRef::parse(&project.configuration.base)?;
+        let events = session.registry_events();
+        let options = options(project, session, &events);
         let recorded = project
             .inputs
             .provenance
@@ -70,6 +76,13 @@ impl Base {
             stop_signal: image.config.stop_signal.clone(),
         };
         Ok(Self { image: Some(SelectedBase { image, name, files, settings }), layers })
+    }
+
+    /// How many layers the base image of an architecture has; nothing of these is fetched.
+    pub fn count_layers(project: &Project, architecture: Architecture, session: &Session) -> Result<usize, Error> {
+        let reference = BaseRef::parse(&project.configuration.base)?;
+        let events = session.registry_events();
+        Ok(session.run(count_layers(&reference, architecture, &options(project, session, &events)))??)
     }
 
     /// The base image of a target, if the packages fit to it and to what the target is assumed to have.

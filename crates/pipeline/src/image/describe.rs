@@ -27,26 +27,9 @@ impl Described<'_> {
 
     /// For the manifest and the history.
     pub fn own_layers(&self) -> Vec<OwnLayer> {
-        let packages = self.packages().map(|(planned, made)| {
-            let labels = planned.labels().join(", ");
-            let part = planned.part.map(|part| format!(", part {part}")).unwrap_or_default();
-            let mut annotations = BTreeMap::from([
-                (PACKAGES_ANNOTATION.to_string(), labels.clone()),
-                (KEY_ANNOTATION.to_string(), planned.key.to_string()),
-            ]);
-            annotations.extend(planned.part.map(|part| (PART_ANNOTATION.to_string(), part.to_string())));
-            OwnLayer {
-                entry: LayerEntry::new(&made.layer, annotations),
-                created_by: format!("pixi-oci: {labels}{part}"),
-                comment: None,
-            }
-        });
-        let other = |layer: &Layer, what: &str| OwnLayer {
-            entry: LayerEntry::new(layer, BTreeMap::new()),
-            created_by: format!("pixi-oci: {what}"),
-            comment: None,
-        };
-        packages.chain([other(self.environment, "environment"), other(self.application, "application")]).collect()
+        let packages = self.packages().map(|(planned, made)| package_layer(planned, &made.layer));
+        let other = [other_layer(self.environment, "environment"), other_layer(self.application, "application")];
+        packages.chain(other).collect()
     }
 
     /// For people and machines, with the base's layers.
@@ -82,6 +65,27 @@ impl Described<'_> {
             .chain([own(LayerKind::Environment, self.environment), own(LayerKind::Application, self.application)])
             .collect()
     }
+}
+
+/// A package layer, by which it is found again.
+pub fn package_layer(planned: &PlannedLayer<'_>, layer: &Layer) -> OwnLayer {
+    let labels = planned.labels().join(", ");
+    let part = planned.part.map(|part| format!(", part {part}")).unwrap_or_default();
+    let mut annotations = BTreeMap::from([
+        (PACKAGES_ANNOTATION.to_string(), labels.clone()),
+        (KEY_ANNOTATION.to_string(), planned.key.to_string()),
+    ]);
+    annotations.extend(planned.part.map(|part| (PART_ANNOTATION.to_string(), part.to_string())));
+    OwnLayer {
+        entry: LayerEntry::new(layer, annotations),
+        created_by: format!("pixi-oci: {labels}{part}"),
+        comment: None,
+    }
+}
+
+/// A layer that is no package's.
+pub fn other_layer(layer: &Layer, what: &str) -> OwnLayer {
+    OwnLayer { entry: LayerEntry::new(layer, BTreeMap::new()), created_by: format!("pixi-oci: {what}"), comment: None }
 }
 
 /// What the report has of the wheels among packages.

@@ -64,12 +64,28 @@ impl<'a> ImagePlan<'a> {
     pub fn new(
         project: &Project,
         target: &'a Target,
-        mut packages: Vec<Package<'a>>,
+        packages: Vec<Package<'a>>,
         base: Option<&Base>,
         stock: &Stock<'_>,
     ) -> Result<Self, Error> {
         let assumed = project.configuration.oci.base_glibc;
         let glibc = base.map_or(assumed, |base| base.glibc(assumed));
+        Self::above(project, target, packages, base.map_or(0, |base| base.layers().len()), glibc, stock)
+    }
+
+    /// The same above so many layers of a base image with this C library.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn above(
+        project: &Project,
+        target: &'a Target,
+        mut packages: Vec<Package<'a>>,
+        own: usize,
+        glibc: Option<(u32, u32)>,
+        stock: &Stock<'_>,
+    ) -> Result<Self, Error> {
         let glibc = glibc.or_else(|| virtual_packages::glibc(&target.virtual_packages));
         let mut warnings = place(target, &mut packages, glibc, &stock.facts)?;
         check_heard(&packages, &stock.heard)?;
@@ -79,7 +95,7 @@ impl<'a> ImagePlan<'a> {
                 .push(format!("{package} has a post-link script; it is not run, what it would do is not in the image"));
         }
         warnings.extend(packages.iter().filter_map(Package::unpinned_warning));
-        let (max, own) = (project.configuration.max_layers, base.map_or(0, |base| base.layers().len()));
+        let max = project.configuration.max_layers;
         let layers = package_layers(max, own)?;
         if own > 3 {
             warnings.push(format!("the base image has {own} layers, which leaves {layers} of {max} for packages"));

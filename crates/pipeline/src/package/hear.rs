@@ -7,8 +7,8 @@ use futures_util::{StreamExt, stream};
 use pixi_oci_fetch::{FetchItem, NoPart, PartialArchive};
 use pixi_oci_lock::ArchiveLocation;
 use pixi_oci_net::{Client, RetryPolicy};
-use pixi_oci_package::{Python, WheelFacts, read_info_part};
-use pixi_oci_wheel::{DirectUrl, WheelExpected, read_wheel_part};
+use pixi_oci_package::{Python, WheelFacts, read_info, read_info_part};
+use pixi_oci_wheel::{DirectUrl, WheelExpected, read_wheel, read_wheel_part};
 use rattler_conda_types::PackageRecord;
 
 use crate::{
@@ -83,12 +83,7 @@ pub fn hear(
 /// [`Error::Contradiction`]
 pub fn check_heard(packages: &[Package<'_>], heard: &Heard) -> Result<(), Error> {
     for package in packages {
-        let python = match &package.placement {
-            Some(Placement { link: Link::Wheel { python, .. }, .. }) => Some(python),
-            _ => None,
-        };
-        let (Some(archive), Some(key)) = (&package.archive, key(package, python)) else { continue };
-        let Some(said) = heard.get(&key) else { continue };
+        let (Some(archive), Some(said)) = (&package.archive, heard_of(package, heard)) else { continue };
         let agrees = match (&package.facts, &said.facts) {
             (Some(Facts::Conda { facts, .. }), HeardFacts::Conda(said)) => facts == said,
             (Some(Facts::Wheel(facts)), HeardFacts::Wheel(said)) => facts == said,
@@ -99,6 +94,42 @@ pub fn check_heard(packages: &[Package<'_>], heard: &Heard) -> Result<(), Error>
         }
     }
     Ok(())
+}
+
+/// Compares what was heard of a package with its archive.
+///
+/// # Errors
+///
+/// [`Error::Contradiction`]; the archive is not here or cannot be read.
+pub fn check_archive(package: &Package<'_>, heard: &Heard) -> Result<(), Error> {
+    let Some(said) = heard_of(package, heard) else { return Ok(()) };
+    let (archive, path) = package.file()?;
+    let agrees = match (&package.kind, &said.facts) {
+        (PackageKind::Conda(record), HeardFacts::Conda(said)) => {
+            read_info(path, &record.package_record)?.facts() == *said
+        }
+        (PackageKind::Wheel(wheel), HeardFacts::Wheel(said)) => {
+            let paths = |python| read_wheel(path, &wheel.expected())?.paths(python, wheel.direct_url.as_ref());
+            python(package).map(paths).transpose()?.is_none_or(|paths| paths == said.paths)
+        }
+        _ => true,
+    };
+    if !agrees || archive.size != said.size {
+        return Err(Error::Contradiction { package: package.label.clone(), host: said.host });
+    }
+    Ok(())
+}
+
+/// What servers said of a package whose place is decided, if they were asked.
+pub fn heard_of(package: &Package<'_>, heard: &Heard) -> Option<HeardArchive> {
+    heard.get(&key(package, python(package))?)
+}
+
+fn python<'p>(package: &'p Package<'_>) -> Option<&'p Python> {
+    match &package.placement {
+        Some(Placement { link: Link::Wheel { python, .. }, .. }) => Some(python),
+        _ => None,
+    }
 }
 
 fn key(package: &Package<'_>, python: Option<&Python>) -> Option<String> {

@@ -72,6 +72,38 @@ fn created(document: &[u8]) -> Option<String> {
     document.common().annotations.get(CREATED).cloned()
 }
 
+/// The tag under which one share of the layers is that are kept as `tag`, of so many.
+pub fn share_tag(tag: &str, index: usize, of: usize) -> String {
+    format!("{tag}-{index}-of-{of}")
+}
+
+/// Whether a tag is one of a share of the layers kept as `of`.
+fn is_share(tag: &str, of: &str) -> bool {
+    let numbers = tag.strip_prefix(of).and_then(|rest| rest.strip_prefix('-')?.split_once("-of-"));
+    numbers.is_some_and(|(index, count)| {
+        matches!((index.parse(), count.parse()), (Ok(index), Ok(count)) if share_tag(of, index, count) == tag)
+    })
+}
+
+/// Reads what `reference` names; where it is a tag that is not there, what shares of layers are kept under it.
+///
+/// # Errors
+///
+/// As [`read_previous`].
+pub async fn read_kept(registry: &Registry, reference: &str, scratch: &Path) -> Result<Previous, Error> {
+    let missing = match read_previous(registry, reference, scratch).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => error,
+        read => return read,
+    };
+    let mut shares = registry.tags().await?;
+    shares.retain(|tag| is_share(tag, reference));
+    let mut all = Previous::default();
+    for tag in shares.iter().take(limits::SHARES) {
+        all.extend(read_previous(registry, tag, scratch).await?);
+    }
+    if shares.is_empty() { Err(missing) } else { Ok(all) }
+}
+
 /// Reads what `reference`, a tag or digest, names. What is not one of our images has no layers for us.
 ///
 /// # Errors
@@ -93,6 +125,14 @@ pub async fn read_previous(registry: &Registry, reference: &str, scratch: &Path)
 }
 
 impl Previous {
+    /// Adds what another image has.
+    pub fn extend(&mut self, other: Self) {
+        self.is_partial |= other.is_partial;
+        self.layers.extend(other.layers);
+        self.conda.extend(other.conda);
+        self.wheels.extend(other.wheels);
+    }
+
     async fn image(&mut self, registry: &Registry, manifest: &[u8], scratch: &Path) -> Result<(), Error> {
         let is_read = self.read_image(registry, manifest, scratch).await?;
         self.is_partial |= is_read.is_none();

@@ -27,7 +27,7 @@ use pixi_oci_registry::{
 };
 use pixi_oci_store::OciLayout;
 
-use crate::{Error, stock::Remote, stock::previous::Previous, stock::previous::newest, stock::previous::read_previous};
+use crate::{Error, stock::Remote, stock::previous::Previous, stock::previous::newest, stock::previous::read_kept};
 use pixi_oci_project::{Event, Session};
 
 /// So many layers are asked for or fetched at once, from all registries together; no registry minds three.
@@ -111,7 +111,7 @@ impl Published {
             let read: Result<_, RegistryError> = async {
                 let registry = self.connect(remote, Access::Pull).await?;
                 let reference = newest(&registry, &remote.references).await?;
-                let previous = read_previous(&registry, reference, &self.scratch()).await?;
+                let previous = read_kept(&registry, reference, &self.scratch()).await?;
                 if !previous.layers.is_empty() {
                     let image = named(&remote.repository, reference);
                     self.session.emit(Event::LayersFrom { image });
@@ -121,12 +121,7 @@ impl Published {
             }
             .await;
             match read {
-                Ok(previous) => {
-                    all.is_partial |= previous.is_partial;
-                    all.layers.extend(previous.layers);
-                    all.conda.extend(previous.conda);
-                    all.wheels.extend(previous.wheels);
-                }
+                Ok(previous) => all.extend(previous),
                 // A repository that nothing was published to yet.
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => self.warn(&remote.repository, &error),

@@ -1,0 +1,135 @@
+//! Makes the layers of one share.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use oci_read::limits;
+use pixi_oci_fetch::FetchItem;
+use pixi_oci_image::{Architecture, Index};
+use pixi_oci_layer::Digest;
+use pixi_oci_pipeline::{Downloads, ImagePlan, OnLayer, Output, PackageLayer, Stock, Workshop};
+use serde::Serialize;
+
+use super::{
+    Room, Shard, ShardedProject, Unknown,
+    divide::{Share, divide},
+    rooms, shareable,
+};
+use crate::{Error, PlanError};
+
+/// An image with more could not be read: half of what documents may have, as descriptors say what is in their layers.
+const MAX_LAYERS: usize = limits::LAYERS / 2;
+
+/// The layers of a share, in images that hold them.
+pub struct MadeShard {
+    pub share: Share,
+    /// An image for each architecture; `None` where the share is empty.
+    pub index: Option<Index>,
+    pub layers: Vec<MadeLayer>,
+    /// The files of the layers, which are there as long as this is.
+    pub blobs: BTreeMap<Digest, PathBuf>,
+    _outputs: Vec<Output>,
+}
+
+/// A layer of a share.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MadeLayer {
+    pub key: String,
+    pub digest: Digest,
+    /// In bytes.
+    pub size: u64,
+    /// `NAME VERSION BUILD` each.
+    pub packages: Vec<String>,
+}
+
+/// Makes the layers of one of several shares. Each is given to `on_layer` as soon as it is there.
+///
+/// # Errors
+///
+/// As [`build`](crate::build).
+pub fn make_shard(projects: &[ShardedProject], shard: Shard, on_layer: OnLayer<'_>) -> Result<MadeShard, Error> {
+    let rooms = rooms(projects)?;
+    let mut made = Made::default();
+    let share = made.make(&rooms, shard, on_layer)?;
+    let Made { index, layers } = made;
+    let digests = index.iter().flat_map(|index| &index.images).flat_map(|image| &image.layers);
+    let digests: Vec<Digest> = digests.map(|layer| layer.descriptor.digest).collect();
+    let outputs: Vec<Output> = rooms.into_iter().map(|room| room.output).collect();
+    let places =
+        outputs.iter().flat_map(|output| digests.iter().map(|digest| (*digest, output.staging().blob_path(digest))));
+    let blobs = places.filter(|(_, path)| path.exists()).collect();
+    Ok(MadeShard { share, index, layers, blobs, _outputs: outputs })
+}
+
+#[derive(Default)]
+struct Made {
+    index: Option<Index>,
+    layers: Vec<MadeLayer>,
+}
+
+/// What was made for one architecture, and in which room the first of it.
+type OfArchitecture<'a> = (usize, Vec<(ImagePlan<'a>, Vec<PackageLayer>)>);
+
+impl Made {
+    fn make(&mut self, rooms: &[Room<'_>], shard: Shard, on_layer: OnLayer<'_>) -> Result<Share, Error> {
+        let stocks: Vec<Stock<'_>> = rooms.iter().map(Room::stock).collect::<Result<_, _>>()?;
+        // Archives are read until the last layer is made.
+        let archives = rooms.iter().map(|room| room.session().archives()).collect::<Result<Vec<_>, _>>()?;
+        let _held: Vec<_> = archives.iter().map(|archives| archives.hold()).collect();
+        let mut plans: Vec<(usize, ImagePlan<'_>)> = Vec::new();
+        for (at, room) in rooms.iter().enumerate() {
+            let of_room = room.plans(&stocks[at], Unknown::IsFetched)?;
+            plans.extend(of_room.into_iter().map(|(plan, _)| (at, plan)));
+        }
+        let all: Vec<_> = plans.iter().flat_map(|(_, plan)| shareable(plan)).collect();
+        let share = divide(&all, shard.of).swap_remove(shard.index - 1);
+        if share.layers.len() > MAX_LAYERS {
+            return Err(PlanError::ShareTooLarge { layers: share.layers.len(), most: MAX_LAYERS }.into());
+        }
+        // A layer of several images is made for the first.
+        let mut left = share.layers.clone();
+        plans.iter_mut().for_each(|(_, plan)| plan.layers.retain(|planned| left.remove(&planned.key.to_string())));
+        plans.retain(|(_, plan)| !plan.layers.is_empty());
+        let downloads: Vec<Downloads> = rooms.iter().map(|room| Downloads::new(&room.together)).collect();
+        for (at, plan) in &plans {
+            downloads[*at].want(absent(plan, &stocks[*at]));
+        }
+        let outputs = rooms.iter().map(|room| room.output.absolute()).collect::<Result<Vec<_>, _>>()?;
+        let workshop = |at: usize| Workshop {
+            project: rooms[at].project,
+            session: rooms[at].session(),
+            stock: &stocks[at],
+            output: &outputs[at],
+            layout: rooms[at].output.staging(),
+            scratch: rooms[at].output.scratch(),
+            on_layer,
+        };
+        let mut images: BTreeMap<Architecture, OfArchitecture<'_>> = BTreeMap::new();
+        for (at, plan) in plans {
+            let architecture = plan.target.architecture;
+            let made = workshop(at).planned_layers(plan, &downloads[at]);
+            let (plan, layers) = made.map_err(|error| rooms[at].together.failure().unwrap_or(error))?;
+            for (planned, made) in plan.layers.iter().zip(&layers) {
+                let (key, packages) = (planned.key.to_string(), planned.labels());
+                let (digest, size) = (made.layer.digest, made.layer.size);
+                self.layers.push(MadeLayer { key, digest, size, packages });
+            }
+            images.entry(architecture).or_insert_with(|| (at, Vec::new())).1.push((plan, layers));
+        }
+        let image = |(architecture, (at, made))| workshop(at).layers_image(architecture, made);
+        let images = images.into_iter().map(image).collect::<Result<Vec<_>, _>>()?;
+        if !images.is_empty() {
+            self.index = Some(Index::new(images, &BTreeMap::new())?);
+        }
+        stocks.iter().for_each(Stock::trim);
+        Ok(share)
+    }
+}
+
+/// The archives of layers that are not on this machine.
+fn absent(plan: &ImagePlan<'_>, stock: &Stock<'_>) -> Vec<FetchItem> {
+    let is_here = |key| stock.layers.as_ref().is_some_and(|cache| cache.find(key).is_some());
+    let layers = plan.layers.iter().filter(|planned| !is_here(&planned.key));
+    let packages = layers.flat_map(|planned| &planned.packages).filter(|package| package.file().is_err());
+    packages.filter_map(|package| FetchItem::for_package(package.locked?)).collect()
+}

@@ -1,0 +1,111 @@
+//! Layers without the image that has them: one machine's share, kept in a repository for the jobs that publish the images.
+
+use pixi_oci_plan::{MadeLayer, Shard, ShardedProject, Share, make_shard, shards};
+use pixi_oci_project::Session;
+use pixi_oci_registry::{
+    check_tag,
+    push::{AheadLayer, PushLayer, PushPlan, TagRule, TagStep, push, push_layers},
+};
+use serde::Serialize;
+use tokio::sync::mpsc::unbounded_channel;
+
+use crate::{
+    destination::{Destination, open},
+    error::PublishError,
+    report::{DestinationReport, outcome},
+    request::PublishRequest,
+    tags::TagPlan,
+};
+use pixi_oci_pipeline::share_tag;
+
+/// The tag whose shares these are, where none is chosen: what a reference without a tag means.
+const DEFAULT_TAG: &str = "latest";
+
+/// One share of the layers.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LayersReport {
+    /// Whether nothing was made or written, and this is what would be.
+    pub dry_run: bool,
+    /// `I/N`
+    pub shard: String,
+    /// `HOST/REPOSITORY:TAG` that others take the layers from.
+    pub cache_from: String,
+    /// How many layers it has; where servers do not say what is in some packages, a dry run may be off by one or two.
+    pub count: usize,
+    /// The sum of the lengths of their packages' archives.
+    pub bytes: u64,
+    /// The layers, once they are made.
+    pub layers: Vec<MadeLayer>,
+    /// What was sent; `None` where nothing had to be.
+    pub destination: Option<DestinationReport>,
+}
+
+/// Makes one share of the layers that no image has which was named, and sends them to the repository of `request` as they come.
+///
+/// # Errors
+///
+/// Nothing is made that cannot be sent: see [`PublishError`].
+pub fn publish_layers(
+    request: &PublishRequest,
+    projects: &[ShardedProject],
+    shard: Shard,
+    session: &Session,
+) -> Result<LayersReport, PublishError> {
+    if let (false, Some((system, change))) = (request.dry_run, request.facts.unmerged()) {
+        return Err(PublishError::PullRequest { system, change: change.to_owned() });
+    }
+    let [target] = &request.settings.targets[..] else { return Err(PublishError::LayersPlace) };
+    if target.is_sif() {
+        return Err(PublishError::LayersPlace);
+    }
+    let of = request.tags.first().map_or(DEFAULT_TAG, String::as_str);
+    let tag = share_tag(of, shard.index, shard.of);
+    check_tag(&tag).map_err(|reason| PublishError::LayersTag { tag: tag.clone(), reason })?;
+    let mut destinations = open(request, &[], session)?;
+    if destinations.iter().any(Destination::blocks) {
+        return Err(PublishError::Blocked(outcome::blocked(destinations)));
+    }
+    let report = |share: Share| LayersReport {
+        dry_run: request.dry_run,
+        shard: shard.to_string(),
+        cache_from: format!("{}:{of}", target.repository),
+        count: share.layers.len(),
+        bytes: share.bytes,
+        layers: Vec::new(),
+        destination: None,
+    };
+    if request.dry_run {
+        return Ok(report(shards(projects, shard.of)?.swap_remove(shard.index - 1)));
+    }
+    let Some(Ok(connection)) = destinations.pop().map(|destination| destination.state) else {
+        return Err(PublishError::LayersPlace);
+    };
+    let registry = &connection.registry;
+    let (sender, layers) = unbounded_channel();
+    let (made, ahead) = std::thread::scope(|scope| {
+        let sending = scope.spawn(|| session.run(push_layers(layers, &[], registry, |_| ())));
+        let made = make_shard(projects, shard, &|_, blob, file| {
+            let layer = PushLayer { descriptor: blob.clone(), source: Some(file.to_owned()) };
+            // It is not taken after a failure.
+            let _ = sender.send(AheadLayer { layer, may_be_linked: false });
+        });
+        drop(sender);
+        let ahead = sending.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        Ok::<_, PublishError>((made?, ahead?))
+    })?;
+    let mut report = LayersReport { layers: made.layers.clone(), ..report(made.share.clone()) };
+    let Some(index) = &made.index else { return Ok(report) };
+    let rule = TagRule::Moving;
+    let plan = PushPlan {
+        arrived: ahead.arrived,
+        tags: vec![TagStep { tag, target: index.descriptor.digest, rule }],
+        ..PushPlan::new(index, &made.blobs)
+    };
+    let pushed = match ahead.failure {
+        Some(error) => Err(error),
+        None => session.run(push(&plan, registry))?,
+    };
+    report.destination = Some(outcome::destination_report(request, target, &plan, &TagPlan::default(), pushed));
+    Ok(report)
+}

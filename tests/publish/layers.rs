@@ -1,0 +1,168 @@
+//! `pixi-oci layers`: several machines make the layers of images that another one publishes.
+
+use std::{collections::BTreeSet, fs};
+
+use pixi_oci_test_registry::checker;
+use serde_json::{Value, json};
+
+use super::{
+    reuse::{Machine, forget, json as document, noise, origins, packages},
+    *,
+};
+
+fn keys(report: &Value) -> BTreeSet<String> {
+    report["layers"].as_array().unwrap().iter().map(|layer| layer["key"].as_str().unwrap().to_owned()).collect()
+}
+
+/// The keys of the package layers of all images.
+fn built(report: &Value) -> BTreeSet<String> {
+    let build = if report["build"].is_null() { report } else { &report["build"] };
+    let layers = build["images"].as_array().unwrap().iter().flat_map(|image| image["layers"].as_array().unwrap());
+    layers.filter_map(|layer| Some(layer["key"].as_str()?.to_owned())).collect()
+}
+
+fn shards(machine: &Machine, arguments: &[&str]) -> Vec<Value> {
+    let all = ["plan", "ws", "--matrix", "layers", "--shards", "3"];
+    let outcome = Outcome::of(&mut machine.sandbox.pixi_oci(&[&all[..], arguments].concat())).success();
+    assert_eq!(outcome.stdout.lines().count(), 1, "$GITHUB_OUTPUT takes one line");
+    document(&outcome)["include"].as_array().unwrap().clone()
+}
+
+#[test]
+fn machines_make_each_layer_once_and_the_image_downloads_no_package() {
+    let Some(registry) = docker() else { return };
+    let (kept, app) = (registry.reference("layers"), registry.reference("app"));
+    let machine = Machine::new("tool");
+    let expected = built(&document(&machine.run(&["build", "ws", "-o", "oci:expected"], "")));
+    forget(&machine);
+
+    let before = machine.downloads();
+    let jobs = shards(&machine, &[]);
+    assert_eq!(machine.downloads(), before, "a plan downloads no package");
+    let before = machine.channel.requests().len();
+    assert_eq!(jobs.iter().map(|job| job["shard"].as_str().unwrap()).collect::<Vec<_>>(), ["1/3", "2/3", "3/3"]);
+    let mut made = BTreeSet::new();
+    for (number, job) in jobs.iter().enumerate() {
+        forget(&machine);
+        let shard = job["shard"].as_str().unwrap();
+        let command = ["layers", "ws", "--shard", shard, "--to", &kept];
+        let dry = document(&machine.run(&command, "").success());
+        let sent = registry.requests().len();
+        let report = document(&machine.run(&[&command[..], &["--publish"]].concat(), "").success());
+        assert_eq!((&dry["count"], &dry["bytes"], &dry["layers"]), (&report["count"], &report["bytes"], &json!([])));
+        assert_eq!(report["bytes"], job["bytes"]);
+        assert_eq!(job["layers"], report["count"]);
+        assert_eq!(report["count"].as_u64().unwrap() as usize, keys(&report).len(), "shard {number}");
+        assert!(mutations(&registry.requests()[sent..]).iter().all(|line| line.contains("/layers/")));
+        assert!(made.is_disjoint(&keys(&report)), "a layer is made by one machine");
+        made.append(&mut keys(&report));
+    }
+    assert_eq!(made, expected);
+    // What no server tells by parts, of tars and of links that others go through, every machine has to fetch.
+    let requests = machine.channel.requests()[before..].to_vec();
+    let whole = requests.iter().filter(|request| !request.headers.contains_key("range"));
+    let mut fetched: Vec<&str> = whole.map(|request| request.target.as_str()).collect();
+    fetched.retain(|path| path.ends_with(".conda") && !path.contains("/linked-") && !path.contains("/links-"));
+    let once: BTreeSet<&&str> = fetched.iter().collect();
+    assert!(fetched.len() == once.len() && once.len() > 10, "{fetched:?}");
+    let found = checker::check(&registry.address).sound();
+    assert_eq!(found.tags.len(), 3, "{:?}", found.tags.keys());
+
+    forget(&machine);
+    let before = machine.channel.requests().len();
+    let publish = ["publish", "ws", "--to", &app, "--cache-from", &kept, "--publish"];
+    let report = document(&machine.run(&publish, "1.0.0").success());
+    assert_eq!(machine.channel.requests().len(), before, "the image needs no package");
+    assert_eq!((built(&report), origins(&report, "made")), (expected, 0));
+    let whole =
+        document(&machine.run(&["publish", "ws", "--from", "oci:expected", "--to", &app, "--tag", "other"], ""));
+    assert_eq!(whole["images"][0]["layers"], report["images"][0]["layers"]);
+    checker::check(&registry.address).sound();
+    // Nothing is left to make.
+    forget(&machine);
+    assert_eq!(shards(&machine, &["--cache-from", &format!("{app}:1.0.0")]), Vec::<Value>::new());
+    let command =
+        ["layers", "ws", "--shard", "1/3", "--to", &kept, "--cache-from", &format!("{app}:1.0.0"), "--publish"];
+    let nothing = document(&machine.run(&command, "").success());
+    assert_eq!((keys(&nothing).len(), nothing["destination"].is_null()), (0, true));
+}
+
+#[test]
+fn workspaces_have_the_layers_in_common_made_once() {
+    let Some(registry) = docker() else { return };
+    let machine = Machine::new("tool");
+    let other = packages("tool").into_iter().chain([package("extra", [file("lib/extra", noise(77))])]);
+    let channel = format!("{}/channel", machine.channel.address);
+    workspace(other).channel(&channel).write(&machine.sandbox.path("ws/other"));
+    // Both have their packages on the one server.
+    for entry in fs::read_dir(machine.sandbox.path("ws/other/channel/linux-64")).unwrap() {
+        let entry = entry.unwrap();
+        let to = machine.sandbox.path("ws/channel/linux-64").join(entry.file_name());
+        if !to.exists() {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
+    let kept = registry.reference("layers");
+    let one = |arguments: &[&str]| {
+        let command = ["layers", "--arch", "amd64", "--to", &kept, "--tag", "run-7"];
+        keys(&document(&machine.run(&[&command[..], arguments].concat(), "").success()))
+    };
+    let shares = ["1/2", "2/2"].map(|shard| one(&["--shard", shard, "--publish", "ws", "ws/other"]));
+    assert!(shares[0].is_disjoint(&shares[1]) && !shares[0].is_empty() && !shares[1].is_empty());
+    let build = |ws: &str| built(&document(&machine.run(&["build", ws, "--arch", "amd64", "-o", "oci:out"], "")));
+    let (own, other) = (build("ws"), build("ws/other"));
+    assert!(own.intersection(&other).count() >= 6);
+    assert_eq!(shares.iter().flatten().cloned().collect::<BTreeSet<_>>(), own.union(&other).cloned().collect());
+    let found = checker::check(&registry.address).sound();
+    let tags: Vec<&String> = found.tags.keys().collect();
+    assert_eq!(tags, ["layers:run-7-1-of-2", "layers:run-7-2-of-2"]);
+}
+
+#[test]
+fn what_a_server_says_of_a_package_is_compared_with_its_archive() {
+    let Some(registry) = docker() else { return };
+    let kept = registry.reference("layers");
+    let machine = Machine::new("tool");
+    let name = "lib3-1.0-h1234567_0.conda";
+    let honest = fs::read(machine.sandbox.path("ws/channel/linux-64").join(name)).unwrap();
+    // Of the same length, because it is a package of another name only.
+    let other = package("lib3", [file("lib/lib7.so", noise(3))]).bytes();
+    assert_eq!(honest.len(), other.len());
+    machine.channel.lie(name, other);
+    let share = |index: usize| {
+        forget(&machine);
+        let shard = format!("{index}/2");
+        machine.run(&["layers", "ws", "--arch", "amd64", "--to", &kept, "--publish", "--shard", &shard], "")
+    };
+    let host = machine.channel.address.strip_prefix("http://").unwrap();
+    let (fine, liar): (Vec<Outcome>, Vec<Outcome>) = [share(1), share(2)].into_iter().partition(|o| o.code == Some(0));
+    assert_eq!((fine.len(), liar.len()), (1, 1));
+    liar.into_iter().for_each(|liar| drop(liar.refused(1, &["lib3 1.0", &format!("what {host} answered")])));
+    assert_eq!(checker::check(&registry.address).sound().tags.len(), 1, "of the other share");
+}
+
+#[test]
+fn what_cannot_be_a_share_is_refused_before_anything_is_made() {
+    let Some(registry) = docker() else { return };
+    let kept = registry.reference("layers");
+    let machine = Machine::new("tool");
+    for shard in ["0/2", "3/2", "1", "1/", "1/257", "-1/2", "a/b", "1/2/3"] {
+        machine.run(&["layers", "ws", "--to", &kept, &format!("--shard={shard}")], "").refused(2, &["expected I/N"]);
+    }
+    let run =
+        |arguments: &[&str]| machine.run(&[&["layers", "ws", "--shard", "1/2", "--publish"], arguments].concat(), "");
+    run(&["--to", &kept, "--to", &registry.reference("other")]).refused(1, &["one repository"]);
+    run(&["--to", &format!("oras://{}/sifs", registry.address)]).refused(1, &["one repository"]);
+    run(&["--to", &kept, "--tag", "a b"]).refused(1, &["a b-1-of-2", "letters, digits"]);
+    machine.sandbox.run(&["plan", "ws", "--matrix", "layers"]).refused(2, &["--shards"]);
+    machine.sandbox.run(&["plan", "ws", "--matrix", "github", "--shards", "2"]).refused(2, &["--matrix layers"]);
+    let mut change = machine.sandbox.pixi_oci(&["layers", "ws", "--shard", "1/2", "--to", &kept, "--publish"]);
+    change.envs([
+        ("GITHUB_ACTIONS", "true"),
+        ("GITHUB_EVENT_NAME", "pull_request"),
+        ("GITHUB_REF", "refs/pull/7/merge"),
+    ]);
+    Outcome::of(&mut change).refused(1, &["BLOCKER(pull-request)"]);
+    assert_eq!(machine.downloads(), Vec::<String>::new());
+    assert_eq!(mutations(&registry.requests()), Vec::<&String>::new());
+}
