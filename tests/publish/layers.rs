@@ -119,6 +119,31 @@ fn workspaces_have_the_layers_in_common_made_once() {
 }
 
 #[test]
+fn a_base_image_of_many_layers_counts_and_is_not_fetched() {
+    let Some(registry) = docker() else { return };
+    let machine = Machine::new("tool");
+    let many = (0..8).map(|n| package(&format!("base{n}"), [file(&format!("lib/base{n}"), noise(n))]));
+    workspace(many).platforms(&["linux-64"]).oci("prefix = \"/usr/base\"").write(&machine.sandbox.path("base"));
+    let base = machine.run(&["publish", "base", "--to", &registry.reference("base"), "--publish"], "1.0.0").success();
+    let base = document(&base)["destinations"][0]["reference"].as_str().unwrap().to_owned();
+    let on_it = format!("base = \"docker://{base}\"\nmax-layers = 24");
+    let channel = format!("{}/channel", machine.channel.address);
+    fs::remove_dir_all(machine.sandbox.path("ws")).unwrap();
+    workspace(packages("tool")).channel(&channel).oci_only(&on_it).write(&machine.sandbox.path("ws"));
+    let build = ["build", "ws", "--arch", "amd64", "-o", "oci:out"];
+    let expected = built(&document(&machine.run(&build, "").success()));
+    forget(&machine);
+    let before = registry.requests().len();
+    let (kept, layers) =
+        (registry.reference("layers"), ["layers", "ws", "--arch", "amd64", "--shard", "1/1", "--publish"]);
+    let report = document(&machine.run(&[&layers[..], &["--to", &kept]].concat(), "").success());
+    assert_eq!(keys(&report), expected);
+    let requests = registry.requests()[before..].to_vec();
+    let read = requests.iter().filter(|line| line.starts_with("GET ") && line.contains("/base/blobs/")).count();
+    assert_eq!(read, 1, "the configuration: {requests:#?}");
+}
+
+#[test]
 fn what_a_server_says_of_a_package_is_compared_with_its_archive() {
     let Some(registry) = docker() else { return };
     let kept = registry.reference("layers");

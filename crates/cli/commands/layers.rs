@@ -23,10 +23,10 @@ use crate::{
 /// unless --publish or PUBLISH=1 is given. See docs/fleet.md.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
-  pixi-oci plan --matrix layers --shards 4 --cache-from docker://ghcr.io/me/app          # the jobs
-  pixi-oci layers --shard 1/4 --cache-from docker://ghcr.io/me/app --to docker://ghcr.io/me/layers --publish
-  pixi-oci publish --cache-from docker://ghcr.io/me/layers --cache-from docker://ghcr.io/me/app --publish
-  pixi-oci layers --shard $CI_NODE_INDEX/$CI_NODE_TOTAL --to docker://r.example.org/layers --tag run-17 --publish")]
+  pixi-oci plan --matrix layers --shards 4               # the jobs
+  pixi-oci layers --shard 1/4 --to docker://ghcr.io/me/layers --publish
+  pixi-oci layers --shard 1/4 --to docker://ghcr.io/me/layers --tag run-17 --publish
+  pixi-oci publish --cache-from docker://ghcr.io/me/layers --publish")]
 pub struct LayersArgs {
     #[command(flatten)]
     pub sharded: Sharded,

@@ -16,7 +16,7 @@ mod workshop;
 
 pub use error::{Error, in_one_line};
 pub use fetch::{Downloads, fetch_archives};
-pub use image::{base::Base, settings::RELEASE};
+pub use image::{base::Base, describe::paired, settings::RELEASE};
 pub use install::Installation;
 pub use layers::{
     PackageLayer,

@@ -8,7 +8,6 @@ mod download;
 mod error;
 mod found;
 mod layers;
-mod likely;
 mod past;
 mod report;
 mod seen;

@@ -1,13 +1,15 @@
 //! One target: as far as a build gets without fetching or making a package layer.
 
+mod likely;
+
 use pixi_oci_lock::LockedPackage;
 use pixi_oci_store::base::BaseRef;
 
+use self::likely::add_likely;
 use crate::Error;
 use crate::{
     found::{Seen, fails},
     layers::{from_lock, from_plan},
-    likely::add_likely,
     report::Reason,
     report::Unpredicted,
     report::layer::{LayerState, OtherLayer},

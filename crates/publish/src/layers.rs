@@ -85,8 +85,8 @@ pub fn publish_layers(
     let (sender, layers) = unbounded_channel();
     let (made, ahead) = std::thread::scope(|scope| {
         let sending = scope.spawn(|| session.run(push_layers(layers, &[], registry, |_| ())));
-        let made = make_shard(projects, shard, &|_, blob, file| {
-            let layer = PushLayer { descriptor: blob.clone(), source: Some(file.to_owned()) };
+        let made = make_shard(projects, shard, &|here| {
+            let layer = PushLayer { descriptor: here.descriptor.clone(), source: Some(here.file.to_owned()) };
             // It is not taken after a failure.
             let _ = sender.send(AheadLayer { layer, may_be_linked: false });
         });

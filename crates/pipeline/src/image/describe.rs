@@ -22,7 +22,7 @@ pub struct Described<'a> {
 
 impl Described<'_> {
     fn packages(&self) -> impl Iterator<Item = (&PlannedLayer<'_>, &PackageLayer)> {
-        self.planned.iter().zip(self.layers)
+        paired(self.planned, self.layers)
     }
 
     /// For the manifest and the history.
@@ -65,6 +65,14 @@ impl Described<'_> {
             .chain([own(LayerKind::Environment, self.environment), own(LayerKind::Application, self.application)])
             .collect()
     }
+}
+
+/// Layers that were planned, with what they became.
+pub fn paired<'l, 'a>(
+    planned: &'l [PlannedLayer<'a>],
+    layers: &'l [PackageLayer],
+) -> impl Iterator<Item = (&'l PlannedLayer<'a>, &'l PackageLayer)> {
+    planned.iter().zip(layers)
 }
 
 /// A package layer, by which it is found again.

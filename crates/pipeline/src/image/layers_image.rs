@@ -10,7 +10,7 @@ use pixi_oci_image::{Architecture, AssembleInput, Image, ImageSettings, Platform
 use crate::{
     Error,
     contents::layer_table,
-    image::describe::{other_layer, package_layer},
+    image::describe::{other_layer, package_layer, paired},
     layers::{PackageLayer, key::LAYER_TIME, plan::ImagePlan},
     package::{Package, hear::heard_of},
     report::LayerKind,
@@ -27,7 +27,7 @@ impl Workshop<'_> {
     ) -> Result<Image, Error> {
         let (mut own, mut layers, mut packages) = (Vec::new(), Vec::new(), Vec::new());
         for (plan, made) in made {
-            own.extend(plan.layers.iter().zip(&made).map(|(planned, made)| package_layer(planned, &made.layer)));
+            own.extend(paired(&plan.layers, &made).map(|(planned, made)| package_layer(planned, &made.layer)));
             let is_sure =
                 |package: &&Arc<Package<'_>>| package.file().is_ok() || heard_of(package, &self.stock.heard).is_none();
             packages.extend(plan.layers.iter().flat_map(|planned| &planned.packages).filter(is_sure).cloned());

@@ -201,3 +201,25 @@ pub fn table(file: &mut File, size: u64) -> Option<LayerTable> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_told_from_other_tags() {
+        assert!(["latest-1-of-4", "latest-12-of-256"].iter().all(|tag| is_share(tag, "latest")));
+        let others = [
+            "latest",
+            "latest-1",
+            "latest-1-of-",
+            "latest-01-of-4",
+            "latest-+1-of-4",
+            "latest-1-of-4-of-5",
+            "v1-1-of-4",
+        ];
+        assert!(!others.iter().any(|tag| is_share(tag, "latest")));
+        assert!(is_share(&share_tag("run-1-of-2", 3, 4), "run-1-of-2") && !is_share("run-1-of-2", "run-1-of-2"));
+        assert!(!is_share(&share_tag("run-1-of-2", 3, 4), "run"));
+    }
+}

@@ -6,7 +6,7 @@ use oci_read::limits;
 use pixi_oci_fetch::FetchItem;
 use pixi_oci_image::{Architecture, Index};
 use pixi_oci_layer::Digest;
-use pixi_oci_pipeline::{Downloads, ImagePlan, OnLayer, Output, PackageLayer, Stock, Workshop};
+use pixi_oci_pipeline::{Downloads, ImagePlan, OnLayer, Output, PackageLayer, Stock, Workshop, paired};
 use serde::Serialize;
 
 use super::{
@@ -49,9 +49,9 @@ pub struct MadeLayer {
 /// As [`build`](crate::build).
 pub fn make_shard(projects: &[ShardedProject], shard: Shard, on_layer: OnLayer<'_>) -> Result<MadeShard, Error> {
     let rooms = rooms(projects)?;
-    let mut made = Made::default();
+    let mut made = ShardWork::default();
     let share = made.make(&rooms, shard, on_layer)?;
-    let Made { index, layers } = made;
+    let ShardWork { index, layers } = made;
     let digests = index.iter().flat_map(|index| &index.images).flat_map(|image| &image.layers);
     let digests: Vec<Digest> = digests.map(|layer| layer.descriptor.digest).collect();
     let outputs: Vec<Output> = rooms.into_iter().map(|room| room.output).collect();
@@ -62,7 +62,7 @@ pub fn make_shard(projects: &[ShardedProject], shard: Shard, on_layer: OnLayer<'
 }
 
 #[derive(Default)]
-struct Made {
+struct ShardWork {
     index: Option<Index>,
     layers: Vec<MadeLayer>,
 }
@@ -70,7 +70,7 @@ struct Made {
 /// What was made for one architecture, and in which room the first of it.
 type OfArchitecture<'a> = (usize, Vec<(ImagePlan<'a>, Vec<PackageLayer>)>);
 
-impl Made {
+impl ShardWork {
     fn make(&mut self, rooms: &[Room<'_>], shard: Shard, on_layer: OnLayer<'_>) -> Result<Share, Error> {
         let stocks: Vec<Stock<'_>> = rooms.iter().map(Room::stock).collect::<Result<_, _>>()?;
         // Archives are read until the last layer is made.
@@ -109,7 +109,7 @@ impl Made {
             let architecture = plan.target.architecture;
             let made = workshop(at).planned_layers(plan, &downloads[at]);
             let (plan, layers) = made.map_err(|error| rooms[at].together.failure().unwrap_or(error))?;
-            for (planned, made) in plan.layers.iter().zip(&layers) {
+            for (planned, made) in paired(&plan.layers, &layers) {
                 let (key, packages) = (planned.key.to_string(), planned.labels());
                 let (digest, size) = (made.layer.digest, made.layer.size);
                 self.layers.push(MadeLayer { key, digest, size, packages });
