@@ -161,6 +161,8 @@ fn only_what_a_build_would_make_anew_needs_work() {
     // No layer is fetched but those that say what is in the image.
     let requests = registry.requests()[before..].to_vec();
     assert!(requests.iter().all(|line| line.starts_with("GET ") || line.starts_with("HEAD ")), "{requests:#?}");
+    // What an image names is believed to be there: however many layers it has, no more is asked.
+    assert!(!requests.iter().any(|line| line.starts_with("HEAD ") && line.contains("/blobs/")), "{requests:#?}");
     // A commit of other files makes no other image, though images say of which commit they are.
     fs::write(sandbox.path("readme"), "1").unwrap();
     commit(&sandbox);

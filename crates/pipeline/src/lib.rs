@@ -39,6 +39,7 @@ pub use report::{
 };
 pub use stock::{
     LayerHere, OnLayer, Remote, Stock,
+    believed::Believed,
     cache::{FactsCache, Pushed},
     previous::{Previous, documents, environment, package_layers as own_layers, share_tag, table},
     remote::{Published, RemoteOptions, RemoteRepository},

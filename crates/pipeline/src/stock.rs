@@ -1,5 +1,6 @@
 //! What exists already: facts and layers in the cache, and in published images.
 
+pub mod believed;
 pub mod cache;
 pub mod previous;
 pub mod remote;

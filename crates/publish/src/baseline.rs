@@ -1,15 +1,12 @@
 //! The published images whose layers are taken.
 
-pub mod believed;
-
 use pixi_oci_image::Architecture;
-use pixi_oci_pipeline::{Published, RemoteOptions, RemoteRepository};
+use pixi_oci_pipeline::{Believed, Published, RemoteOptions, RemoteRepository};
 use pixi_oci_plan::{LayerState, PlannedLayerReport, preview, reference};
 use pixi_oci_project::{Event, Project, Session};
 use pixi_oci_registry::{Repository, is_referrers_tag};
 
 use crate::{
-    baseline::believed::Believed,
     destination::{Destination, credentials},
     error::PublishError,
     request::PublishRequest,

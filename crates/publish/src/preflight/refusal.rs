@@ -6,13 +6,12 @@
 
 use pixi_oci_layer::Digest;
 use pixi_oci_lock::LockedPackage;
-use pixi_oci_pipeline::{Previous, Remote};
+use pixi_oci_pipeline::{Believed, Previous, Remote};
 use pixi_oci_plan::{EnvironmentPlan, Reason, Unpredicted, preview};
 use pixi_oci_project::{Project, Session};
 use pixi_oci_registry::{Error, Repository, push::TagRule};
 
 use crate::{
-    baseline::believed::Believed,
     baseline::{read_only, repository},
     destination::Connection,
     error::PublishError,

@@ -4,8 +4,12 @@ use std::collections::BTreeSet;
 
 use pixi_oci_image::Descriptor;
 use pixi_oci_layer::Digest;
-use pixi_oci_pipeline::{Error, Previous, Published, Remote};
 use pixi_oci_store::OciLayout;
+
+use crate::{
+    Error,
+    stock::{Remote, previous::Previous, remote::Published},
+};
 
 pub struct Believed<'a>(pub &'a Published);
 
