@@ -16,9 +16,13 @@ use serde::{Deserialize, Serialize};
 /// Raised when the form changes; what was written before is then forgotten.
 const VERSION: &str = "2";
 /// The repositories of a registry that are remembered: those that were published to last.
-const MAX_REPOSITORIES: usize = 32;
+const MAX_REPOSITORIES: usize = 1000;
 /// The blobs of a repository that are remembered: those of the images that were published last.
 const MAX_BLOBS: usize = 1000;
+/// Those of a registry.
+const MAX_OF_HOST: usize = 32_000;
+/// A blob is remembered in so many repositories, of which one may be that which needs it.
+const MAX_PLACES: usize = 2;
 /// All of these are shorter.
 const MAX_BYTES: u64 = 8 << 20;
 
@@ -41,6 +45,25 @@ struct PushedBlobs {
     blobs: Vec<Digest>,
 }
 
+impl Host {
+    /// Keeps what a fleet of images needs: each blob in the repositories that it was sent to last, so that what all share does
+    /// not displace what each has of its own.
+    fn forget(&mut self) {
+        let (mut places, mut left) = (BTreeMap::<Digest, usize>::new(), MAX_OF_HOST);
+        for entry in &mut self.repositories {
+            entry.blobs.retain(|blob| {
+                let place = places.entry(*blob).or_default();
+                *place += 1;
+                *place <= MAX_PLACES
+            });
+            entry.blobs.truncate(left);
+            left -= entry.blobs.len();
+        }
+        self.repositories.retain(|entry| !entry.blobs.is_empty());
+        self.repositories.truncate(MAX_REPOSITORIES);
+    }
+}
+
 impl Pushed {
     /// What is remembered in a directory, which need not exist.
     pub fn open(root: &Root) -> Self {
@@ -58,7 +81,7 @@ impl Pushed {
         }
         all.truncate(MAX_BLOBS);
         host.repositories.insert(0, PushedBlobs { path: path.to_owned(), blobs: all });
-        host.repositories.truncate(MAX_REPOSITORIES);
+        host.forget();
         // A cache that cannot be written only costs time.
         let _ = self.root.write(&self.file(repository), &host);
     }
@@ -126,13 +149,31 @@ mod tests {
         assert_eq!(pushed.mount_from(&Repository::new("other.example", "c").unwrap(), &blobs(0..9)), []);
     }
 
+    /// What all images share is linked from the last of them, and what one has of its own is known still.
+    #[test]
+    fn a_fleet_is_remembered_as_a_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let pushed = Pushed::open(&Root::new(directory.path()));
+        for n in 0..120 {
+            pushed.put(&repository(&format!("r{n}")), &[blobs(0..400), blobs(1000 + n..1001 + n)].concat());
+        }
+        assert_eq!(pushed.at_registry(&repository("x")).len(), 400 + 120);
+        let from = |path: &str| -> Vec<String> {
+            let from = pushed.mount_from(&repository(path), &[blobs(0..400), blobs(1000..1001)].concat());
+            from.into_iter().map(|from| from.path).collect()
+        };
+        assert_eq!((from("new"), from("r119")), (vec!["r119".into(), "r0".into()], vec!["r118".into(), "r0".into()]));
+        let kept: usize = pushed.host(&repository("x")).repositories.iter().map(|entry| entry.blobs.len()).sum();
+        assert_eq!(kept, MAX_PLACES * 400 + 120);
+    }
+
     #[test]
     fn it_stays_small_and_forgets_what_is_oldest() {
         let directory = tempfile::tempdir().unwrap();
         let pushed = Pushed::open(&Root::new(directory.path()));
-        for n in 0..MAX_REPOSITORIES + 3 {
-            pushed.put(&repository(&format!("r{n}")), &blobs(n..n + 1));
-        }
+        let many = |n: usize| PushedBlobs { path: format!("r{n}"), blobs: blobs(n..n + 1) };
+        let host = Host { repositories: (0..MAX_REPOSITORIES).rev().map(many).collect() };
+        pushed.root.write(&pushed.file(&repository("x")), &host).unwrap();
         pushed.put(&repository("last"), &blobs(500..500 + MAX_BLOBS));
         pushed.put(&repository("last"), &blobs(400..510));
         let host = pushed.host(&repository("x"));
