@@ -1,7 +1,11 @@
-"""A conda channel over HTTP on loopback, in a process of its own, that writes down how many bytes of which archive it sent."""
+"""A conda channel over HTTP on loopback, in a process of its own, that writes down how many bytes of which archive it sent.
+
+It sends parts to who asks for them, as the servers of public channels do.
+"""
 
 import http.server
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -22,17 +26,28 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
-            self.send_response(200)
-            self.send_header("Content-Length", str(size))
+            start, end = self.part(size)
+            self.send_response(206 if end - start < size else 200)
+            self.send_header("Content-Length", str(end - start))
+            if end - start < size:
+                self.send_header("Content-Range", f"bytes {start}-{end - 1}/{size}")
             self.end_headers()
             self.wfile.flush()
-            sent = 0
+            at = start
             try:
-                while sent < size:
-                    sent += os.sendfile(self.connection.fileno(), file.fileno(), sent, size - sent)
+                while at < end:
+                    at += os.sendfile(self.connection.fileno(), file.fileno(), at, end - at)
             finally:
                 # One write to a file that is appended to: lines of threads do not mix.
-                os.write(self.log, f"{sent} {path.name}\n".encode())
+                os.write(self.log, f"{at - start} {path.name}\n".encode())
+
+    def part(self, size: int) -> tuple:
+        """Where what is asked for begins and ends: `bytes=A-B`, `bytes=A-` or `bytes=-LAST`, else all."""
+        found = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))
+        first, last = found.groups() if found else ("", "")
+        if first:
+            return min(int(first), size), min(int(last) + 1 if last else size, size)
+        return (max(0, size - int(last)), size) if last else (0, size)
 
     def log_message(self, *_):
         pass
