@@ -94,10 +94,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("pixi-oci-platform", &[]),
     ("pixi-oci-podman", &[]),
     ("pixi-oci-product", &["formats", "layer", "package"]),
-    (
-        "pixi-oci-project",
-        &["fetch", "git", "image", "layer", "lock", "net", "package", "registry", "store", "workspace"],
-    ),
+    ("pixi-oci-project", &["fetch", "image", "layer", "lock", "net", "package", "registry", "store", "workspace"]),
     (
         "pixi-oci-publish",
         &[

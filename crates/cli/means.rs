@@ -75,6 +75,15 @@ impl Means {
     }
 }
 
+/// Both at the same time: certificates are read while git is asked, which takes as long.
+pub fn both<A: Send, B>(one: impl FnOnce() -> A + Send, other: impl FnOnce() -> B) -> (A, B) {
+    std::thread::scope(|scope| {
+        let one = scope.spawn(one);
+        let other = other();
+        (one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), other)
+    })
+}
+
 /// Where the cache is.
 #[derive(Debug, Args)]
 pub struct CacheDir {

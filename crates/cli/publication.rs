@@ -14,7 +14,7 @@ use pixi_oci_workspace::OciConfig;
 use crate::{
     args::{ImageArgs, PublishingArgs, Selection, registries::logins},
     error::CliError,
-    means::{LayerArgs, Means},
+    means::{LayerArgs, Means, both},
     output::Output,
     output::blockers,
     output::progress::Progress,
@@ -54,12 +54,16 @@ impl Publication {
             WorkspaceNeed::OfLegs(_) => selection.workspace.is_named().then(|| selection.open()).transpose()?,
         };
         let (image, layers) = image.unzip();
-        let mut session = means.session(workspace.as_ref(), registry.access(), layers)?;
+        let cache_from = layers.map(|layers| layers.cache_from.as_slice()).unwrap_or_default();
+        let (session, inputs) = both(
+            || means.session(workspace.as_ref(), registry.access(), layers),
+            || selection.inputs(image, cache_from),
+        );
+        let mut session = session?;
         if session.offline {
             return Err(CliError::Usage("a registry cannot be reached offline; leave out --offline".into()));
         }
-        let cache_from = layers.map(|layers| layers.cache_from.as_slice()).unwrap_or_default();
-        let mut inputs = selection.inputs(image, cache_from)?;
+        let mut inputs = inputs?;
         inputs.overrides.repositories = (!registry.to.is_empty()).then(|| registry.to.clone());
         if let WorkspaceNeed::OfLegs(legs) = need {
             inputs.overrides = inputs.overrides.over(legs.configuration());

@@ -1,6 +1,6 @@
 //! What the environment and git say about the version.
 
-use std::{env, path::Path};
+use std::{env, path::Path, thread};
 
 use pixi_oci_git::{Description, Git, WorkTree};
 use pixi_oci_project::{VersionFacts, version::ci_context};
@@ -16,12 +16,18 @@ pub fn facts(workspace: &Path) -> VersionFacts {
     let directory = if workspace.is_dir() { workspace } else { workspace.parent().unwrap_or(Path::new(".")) };
     let git = Git::at(directory);
     let commit = git.commit();
-    let unclean = commit.as_ref().and_then(|_| unclean(&git));
     let asked = said.is_none() && ci.is_none();
-    let described = asked.then(|| git.describe(&VERSIONS)).flatten();
+    let (unclean, described, branch) = thread::scope(|scope| {
+        let described = scope.spawn(|| commit.as_ref().filter(|_| asked).and_then(|_| git.describe(&VERSIONS)));
+        let branch = scope.spawn(|| asked.then(|| git.branch()).flatten());
+        let unclean = commit.as_ref().and_then(|_| unclean(&git));
+        (unclean, described.join().ok().flatten(), branch.join().ok().flatten())
+    });
+    let dirty = if unclean.is_some() { "-dirty" } else { "" };
     VersionFacts {
         described: described.map(|described| text(&described, unclean.is_some())),
-        branch: asked.then(|| git.branch()).flatten(),
+        branch,
+        revision: commit.as_ref().map(|commit| format!("{commit}{dirty}")),
         commit: commit.filter(|_| ci.as_ref().is_none_or(|ci| ci.sha.is_none())),
         unclean,
         said,

@@ -28,6 +28,8 @@ pub(crate) fn max_paths(archive: u64) -> u64 {
 pub struct Checker {
     /// Whether each path is a directory.
     seen: HashMap<TreePath, bool>,
+    /// The last path.
+    last: Option<TreePath>,
     paths: u64,
     name_bytes: u64,
     max_paths: u64,
@@ -36,7 +38,7 @@ pub struct Checker {
 impl Checker {
     /// For an archive of that many bytes.
     pub fn new(archive: u64) -> Self {
-        Self { seen: HashMap::new(), paths: 0, name_bytes: 0, max_paths: max_paths(archive) }
+        Self { seen: HashMap::new(), last: None, paths: 0, name_bytes: 0, max_paths: max_paths(archive) }
     }
 
     /// Takes note of a path of `package`.
@@ -55,8 +57,11 @@ impl Checker {
     fn check(&mut self, path: &TreePath, is_directory: bool) -> Result<(), Refusal> {
         self.count(path.as_str());
         let mut below = path.as_str();
+        // Neighbours are mostly in one directory.
+        let last = self.last.replace(path.clone());
+        let is_new = last.is_none_or(|last| above(last.as_str()) != above(below));
         // From below, and only up to the first that is known, so that deep paths are not slow.
-        while let Some((above, _)) = below.rsplit_once('/') {
+        while is_new && let Some(above) = above(below) {
             match self.seen.get(above) {
                 Some(true) => break,
                 Some(false) => return Err(Refusal::Below(above.into())),
@@ -81,6 +86,10 @@ impl Checker {
         self.paths += 1;
         self.name_bytes += path.len() as u64;
     }
+}
+
+fn above(path: &str) -> Option<&str> {
+    path.rsplit_once('/').map(|(above, _)| above)
 }
 
 /// Refuses paths, given in their order, that cannot all be in one tree.
@@ -121,5 +130,8 @@ mod tests {
         assert_eq!(add("d/f/x/y", false), Err(Refusal::Below("d/f".into())));
         add("e/f", false).unwrap();
         assert_eq!(add("e", false), Err(Refusal::Duplicate));
+        add("e/g", false).unwrap();
+        add("f", false).unwrap();
+        assert_eq!(add("f/x", false), Err(Refusal::Below("f".into())));
     }
 }

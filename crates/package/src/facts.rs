@@ -10,7 +10,7 @@ use rattler_conda_types::{
     PackageRecord,
     package::{EntryPoint, PathType},
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{
     archive::Archive,
@@ -39,8 +39,8 @@ pub struct PackageFacts {
 }
 
 /// Facts with the targets of all symbolic links, which are only known when the whole archive was read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "Stored", try_from = "Stored")]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Stored<String>")]
 pub struct CompleteFacts {
     /// Everything but the targets.
     pub facts: PackageFacts,
@@ -121,50 +121,51 @@ impl PackageInfo {
 /// The form in files: JSON, which says of each path once what it is.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Stored {
-    file_name: String,
+struct Stored<Text: Ord> {
+    file_name: Text,
     #[serde(default, skip_serializing_if = "is_false")]
     noarch_python: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    files: Vec<String>,
+    files: Vec<Text>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    directories: Vec<String>,
+    directories: Vec<Text>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    links: BTreeMap<String, String>,
+    links: BTreeMap<Text, Text>,
     /// `COMMAND = MODULE:FUNCTION`
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     entry_points: Vec<EntryPoint>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    link_scripts: Vec<String>,
+    link_scripts: Vec<Text>,
 }
 
 fn is_false(value: &bool) -> bool {
     !value
 }
 
-impl From<CompleteFacts> for Stored {
-    fn from(complete: CompleteFacts) -> Self {
-        let CompleteFacts { facts, links } = complete;
+impl Serialize for CompleteFacts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { facts, links } = self;
         let of = |wanted: PathType| {
-            facts.paths.iter().filter(move |(_, kind)| *kind == wanted).map(|(path, _)| path.to_string()).collect()
+            facts.paths.iter().filter(move |(_, kind)| *kind == wanted).map(|(path, _)| path.as_str()).collect()
         };
-        Self {
+        let stored: Stored<&str> = Stored {
             noarch_python: facts.is_noarch_python,
             files: of(PathType::HardLink),
             directories: of(PathType::Directory),
-            links: links.into_iter().map(|(path, target)| (path.to_string(), target)).collect(),
-            link_scripts: facts.link_scripts.iter().map(ToString::to_string).collect(),
-            entry_points: facts.entry_points,
-            file_name: facts.file_name,
-        }
+            links: links.iter().map(|(path, target)| (path.as_str(), target.as_str())).collect(),
+            link_scripts: facts.link_scripts.iter().map(TreePath::as_str).collect(),
+            entry_points: facts.entry_points.clone(),
+            file_name: &facts.file_name,
+        };
+        stored.serialize(serializer)
     }
 }
 
 /// What came from outside is checked as the lists of an archive are.
-impl TryFrom<Stored> for CompleteFacts {
+impl TryFrom<Stored<String>> for CompleteFacts {
     type Error = Error;
 
-    fn try_from(stored: Stored) -> Result<Self, Error> {
+    fn try_from(stored: Stored<String>) -> Result<Self, Error> {
         let name = escape(&stored.file_name);
         let checked = |path: &str| normalise(path).map_err(|refusal| Error::path(&name, path, refusal));
         let mut links = Links::new();

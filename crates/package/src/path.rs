@@ -12,6 +12,13 @@ const RESERVED: [&str; 2] = ["conda-meta", "__clobbers__"];
 /// # Errors
 /// It leaves the prefix, belongs to the installer, or cannot be a path on Linux.
 pub fn normalise(path: &str) -> Result<TreePath, Refusal> {
+    // Next to all of them are written in this form.
+    if path.len() <= MAX_PATH
+        && too_long(path).is_none()
+        && let Ok(path) = TreePath::new(path)
+    {
+        return unreserved(path);
+    }
     if path.starts_with('/') {
         return Err(Refusal::Absolute);
     }
@@ -30,7 +37,10 @@ pub fn normalise(path: &str) -> Result<TreePath, Refusal> {
     if let Some(reason) = too_long(&path) {
         return Err(Refusal::TooLong(reason));
     }
-    let path = TreePath::new(&path)?;
+    unreserved(TreePath::new(&path)?)
+}
+
+fn unreserved(path: TreePath) -> Result<TreePath, Refusal> {
     match RESERVED.into_iter().find(|reserved| path.components().next() == Some(reserved)) {
         Some(reserved) => Err(Refusal::Reserved(reserved)),
         None => Ok(path),

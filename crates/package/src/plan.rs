@@ -25,7 +25,7 @@ pub use self::{
 };
 use crate::{
     error::{Error, Refusal},
-    facts::Links,
+    facts::{Links, PackageFacts},
     path::normalise,
     python::Python,
 };
@@ -58,7 +58,7 @@ pub fn link_plan(
 
     LinkMap::resolve(packages, &ranks, &mut items, outside_links, links_of)?;
     for (package, items) in packages.iter().zip(&mut items) {
-        one_place_each(&package.facts.file_name, items)?;
+        one_place_each(package, items)?;
     }
     let placed = clobber::place(packages, &ranks, &items)?;
     let plans = packages.iter().zip(items).zip(placed);
@@ -72,7 +72,7 @@ pub fn link_plan(
 /// It is for Python, and there is none. Two of its paths are one.
 pub fn lone_plan(package: &PlanInput<'_>, subdir: Subdir, python: Option<&Python>) -> Result<LinkPlan, Error> {
     let mut items = own_items(package, python)?;
-    one_place_each(&package.facts.file_name, &mut items)?;
+    one_place_each(package, &mut items)?;
     let placed = items.iter().map(|_| Placed::Stays).collect();
     Ok(plan(package, subdir, python, items, placed))
 }
@@ -127,7 +127,13 @@ fn own_items(package: &PlanInput<'_>, python: Option<&Python>) -> Result<Vec<Ite
 
 /// Refuses two paths of one package that end at the same place, or one below another that is no directory. Directories
 /// that end at the same place are one.
-fn one_place_each(package: &str, items: &mut Vec<Item>) -> Result<(), Error> {
+fn one_place_each(package: &PlanInput<'_>, items: &mut Vec<Item>) -> Result<(), Error> {
+    let PackageFacts { file_name: package, is_noarch_python, entry_points, .. } = package.facts;
+    let is_moved = |item: &Item| item.own != item.resolved;
+    if !is_noarch_python && entry_points.is_empty() && !items.iter().any(is_moved) {
+        // They are where the package has them, which was checked when its facts were read.
+        return Ok(());
+    }
     let mut leaves: HashMap<&str, &TreePath> = HashMap::with_capacity(items.len());
     for item in items.iter().filter(|item| !item.what.is_directory()) {
         if let Some(other) = leaves.insert(item.resolved.as_str(), &item.own) {

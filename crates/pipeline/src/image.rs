@@ -26,7 +26,7 @@ use crate::{
     image::settings::standard_annotations, layers::PackageLayer, layers::findings::Findings, layers::key::LAYER_TIME,
     layers::plan::ImagePlan, package::Package, report::ImageReport, report::LayerKind, workshop::Workshop,
 };
-use pixi_oci_project::{ProvenanceInputs, RequestError, Target, git, version::scheme, virtual_packages};
+use pixi_oci_project::{ProvenanceInputs, RequestError, Target, version::scheme, virtual_packages};
 
 /// What is known of one image when its package layers are there.
 struct Assembly<'p, 'a> {
@@ -91,8 +91,11 @@ impl Workshop<'_> {
         warnings.extend(env.warnings());
         let has_entrypoint = entrypoint.is_some();
         let environment = self.environment(&env, entrypoint, table.to_bytes(), base.is_scratch())?;
-        let environment_layer = self.write_tree(LayerKind::Environment, &environment, self.time())?;
-        let below = Below::new(base.files(), configuration.prefix.tree_path(), &plan.packages, &environment);
+        let (environment_layer, below) = rayon::join(
+            || self.write_tree(LayerKind::Environment, &environment, self.time()),
+            || Below::new(base.files(), configuration.prefix.tree_path(), &plan.packages, &environment),
+        );
+        let environment_layer = environment_layer?;
         let mut application = self.application(&assembly.activation, &mut warnings)?;
         application.merge(own).map_err(ApplicationError::Tree)?;
         self.add_test(plan, base, &mut application)?;
@@ -146,7 +149,7 @@ impl Workshop<'_> {
         let ProvenanceInputs { version, recorded, .. } = &self.project.inputs.provenance;
         let oci = &self.project.configuration.oci;
         let revision = match recorded {
-            None => git::revision(&self.project.workspace.root),
+            None => version.revision.clone(),
             Some(recorded) => recorded.revision.clone(),
         };
         let (version, release) = match recorded {

@@ -22,7 +22,7 @@ use crate::{
     image::base::Base,
     layers::grouping::LayerPart,
     layers::making::{Batch, Making},
-    layers::plan::{ImagePlan, PlannedLayer, candidates},
+    layers::plan::{ImagePlan, LayerSource, PlannedLayer, candidates},
     package::{Package, hear::check_archive},
     report::{LayerKind, LayerOrigin},
     stock::{LayerHere, cache::LayerRecord},
@@ -119,7 +119,9 @@ impl Workshop<'_> {
         let is_open = |slot: &Slot<'_, '_>| !begun.contains(&slot.planned.key);
         let mut open: Vec<&mut Slot<'_, '_>> = slots.iter_mut().filter(|slot| is_open(slot)).collect();
         for slot in &mut open {
-            slot.layer = self.cached(slot.planned)?;
+            if let LayerSource::Cache(record) = &slot.planned.source {
+                slot.layer = self.cached(slot.planned, record)?;
+            }
         }
         self.published(&mut open)?;
         note_parts(&mut slots);
@@ -159,11 +161,11 @@ impl Workshop<'_> {
     }
 
     /// A layer that an earlier build on this machine made.
-    fn cached(&self, planned: &PlannedLayer<'_>) -> Result<Option<PackageLayer>, Error> {
+    fn cached(&self, planned: &PlannedLayer<'_>, record: &LayerRecord) -> Result<Option<PackageLayer>, Error> {
         let Some(cache) = &self.stock.layers else { return Ok(None) };
         let compression = self.project.configuration.compression;
-        let record = cache.take(&planned.key, compression, self.layout)?;
-        let layer = record.map(|record| PackageLayer::known(&record, compression, LayerOrigin::Cache));
+        let is_here = cache.take(&planned.key, record, compression, self.layout)?;
+        let layer = is_here.then(|| PackageLayer::known(record, compression, LayerOrigin::Cache));
         layer.iter().for_each(|layer| self.hand_on(LayerKind::Packages, Some(layer.origin), &layer.layer));
         Ok(layer)
     }
@@ -203,7 +205,9 @@ impl Workshop<'_> {
         give: &mut dyn FnMut(PackageLayer),
     ) -> Result<(), Error> {
         let Some(first) = batch.layers.first() else { return Ok(()) };
-        if let Some(layer) = batch.layers.len().eq(&1).then(|| self.cached(first)).transpose()?.flatten() {
+        let known =
+            self.stock.layers.as_ref().filter(|_| batch.layers.len() == 1).and_then(|cache| cache.find(&first.key));
+        if let Some(layer) = known.map(|record| self.cached(first, &record)).transpose()?.flatten() {
             give(layer);
             return Ok(());
         }

@@ -3,7 +3,6 @@
 mod configuration;
 mod error;
 mod event;
-pub mod git;
 mod inputs;
 mod lock;
 mod needs;

@@ -27,6 +27,9 @@ pub struct VersionFacts {
     pub commit: Option<String>,
     /// Why the working tree is not, or may not be, that of the commit.
     pub unclean: Option<String>,
+    /// The commit of `HEAD`, whatever the CI says, 40 or 64 hexadecimal digits; with `-dirty` unless the working tree is known to be
+    /// that commit's.
+    pub revision: Option<String>,
 }
 
 impl VersionFacts {

@@ -30,8 +30,11 @@ pub struct InTheWay {
 /// What is below the application layer.
 pub struct Below<'a> {
     base: Option<&'a BaseFiles>,
-    /// Whether a path of our own layers is a directory, implied ones included.
-    ours: HashMap<String, bool>,
+    prefix: &'a TreePath,
+    /// Whether a path below the prefix is a directory of the packages, implied ones included.
+    packages: HashMap<&'a str, bool>,
+    /// The same of other paths, and of those of the environment layer.
+    others: HashMap<&'a str, bool>,
     /// The directories of the environment layer that are there for themselves.
     environment: BTreeMap<TreePath, Mode>,
 }
@@ -40,33 +43,43 @@ impl<'a> Below<'a> {
     /// The base image, the packages below `prefix`, and the environment layer.
     pub fn new(
         base: Option<&'a BaseFiles>,
-        prefix: &TreePath,
-        packages: &[Arc<Package<'_>>],
-        environment: &FileTree,
+        prefix: &'a TreePath,
+        packages: &'a [Arc<Package<'_>>],
+        environment: &'a FileTree,
     ) -> Self {
-        let mut below = Self { base, ours: HashMap::new(), environment: BTreeMap::new() };
+        let (mut of_packages, mut others) = (HashMap::new(), HashMap::new());
         for package in packages.iter().filter(|package| !package.is_own()) {
+            let mut known = None;
             for (path, is_directory) in package.paths() {
-                below.insert(&format!("{prefix}/{path}"), *is_directory);
+                // Neighbours are mostly in one directory.
+                let parent = path.as_str().rsplit_once('/').map(|(parent, _)| parent);
+                if parent != known {
+                    insert_above(&mut of_packages, path);
+                    known = parent;
+                }
+                of_packages.entry(path.as_str()).or_insert(*is_directory);
             }
         }
+        if !of_packages.is_empty() {
+            insert_above(&mut others, prefix);
+            others.insert(prefix.as_str(), true);
+        }
+        let mut directories = BTreeMap::new();
         for (path, node) in environment.iter() {
-            below.insert(path.as_str(), matches!(node, Node::Directory { .. }));
+            insert_above(&mut others, path);
+            others.entry(path.as_str()).or_insert(matches!(node, Node::Directory { .. }));
             if let Node::Directory { mode } = node {
-                below.environment.insert(path.clone(), *mode);
+                directories.insert(path.clone(), *mode);
             }
         }
-        below
+        Self { base, prefix, packages: of_packages, others, environment: directories }
     }
 
-    fn insert(&mut self, path: &str, is_directory: bool) {
-        // Where a directory is known, those above it are.
-        for (at, _) in path.rmatch_indices('/') {
-            if self.ours.insert(path[..at].to_string(), true) == Some(true) {
-                break;
-            }
-        }
-        self.ours.entry(path.to_string()).or_insert(is_directory);
+    /// Whether a path of our own layers is a directory.
+    fn ours(&self, path: &str) -> Option<bool> {
+        let below = path.strip_prefix(self.prefix.as_str()).and_then(|rest| rest.strip_prefix('/'));
+        let found = [below.and_then(|path| self.packages.get(path)), self.others.get(path)];
+        found.into_iter().flatten().copied().reduce(|one, other| one || other)
     }
 
     /// The tree with every path where the base's links lead, and with the directories that would become others else.
@@ -97,7 +110,7 @@ impl<'a> Below<'a> {
             tree.iter().flat_map(|(path, _)| path.ancestors()).map(ToOwned::to_owned).collect();
         let mut kept: BTreeMap<TreePath, Node> = BTreeMap::new();
         for (path, attributes) in special {
-            if (above.contains(&path) || self.ours.get(&path) == Some(&true))
+            if (above.contains(&path) || self.ours(&path) == Some(true))
                 && let Ok(path) = TreePath::new(&path)
             {
                 kept.insert(path, Node::Inherited(attributes));
@@ -122,7 +135,7 @@ impl<'a> Below<'a> {
         let mut real = String::new();
         for directory in path.parent().iter().flat_map(|parent| parent.components()) {
             let next = if real.is_empty() { directory.to_string() } else { format!("{real}/{directory}") };
-            if self.ours.get(&next) == Some(&false) {
+            if self.ours(&next) == Some(false) {
                 return Err(self.way(path, &next, "a file or link of a package or of the environment"));
             }
             real = match self.base.map(|base| (base.resolve(&format!("/{next}")), base.lookup(&format!("/{next}")))) {
@@ -142,7 +155,7 @@ impl<'a> Below<'a> {
         let is_directory = matches!(node, Node::Directory { .. });
         // A mount point is content with what is there.
         let as_it_is = matches!(node, Node::Directory { mode: Mode::DIRECTORY });
-        match (self.ours.get(real), is_directory) {
+        match (self.ours(real), is_directory) {
             (Some(true), false) => {
                 return Err(self.way(path, real, "a directory of the packages or of the environment"));
             }
@@ -167,5 +180,14 @@ impl<'a> Below<'a> {
 
     fn way(&self, path: &TreePath, other: &str, what: &'static str) -> InTheWay {
         InTheWay { path: format!("/{path}"), other: format!("/{other}"), what }
+    }
+}
+
+/// Notes the directories above a path. Where one is known, those above it are.
+fn insert_above<'p>(known: &mut HashMap<&'p str, bool>, path: &'p TreePath) {
+    for (at, _) in path.as_str().rmatch_indices('/') {
+        if known.insert(&path.as_str()[..at], true) == Some(true) {
+            break;
+        }
     }
 }

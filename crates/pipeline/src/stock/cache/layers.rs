@@ -17,6 +17,7 @@ use pixi_oci_image::LayerEntry;
 use pixi_oci_layer::{Compression, Digest};
 use pixi_oci_platform::touch;
 use pixi_oci_store::OciLayout;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::LayerRecord;
@@ -58,7 +59,7 @@ struct Used {
 impl Drop for Used {
     fn drop(&mut self) {
         let paths = self.paths.get_mut().unwrap_or_else(PoisonError::into_inner);
-        paths.iter().for_each(|path| self.blobs.relinked(path));
+        paths.par_iter().for_each(|path| self.blobs.relinked(path));
     }
 }
 
@@ -83,35 +84,35 @@ impl LayerCache {
         (blob.size == record.size).then_some(record)
     }
 
-    /// Puts the layer of this key into `layout`, if it is here, and says what it is.
+    /// Puts the layer of this key, which was [found](Self::find), into `layout`, if it is still here.
     ///
     /// # Errors
     ///
-    /// The layout cannot be written to. A cache that cannot be read has no layer.
+    /// The layout cannot be written to.
     pub fn take(
         &self,
         key: &LayerKey,
+        record: &LayerRecord,
         compression: Compression,
         layout: &OciLayout,
-    ) -> Result<Option<LayerRecord>, pixi_oci_store::Error> {
-        let Some(record) = self.find(key) else { return Ok(None) };
+    ) -> Result<bool, pixi_oci_store::Error> {
         let descriptor = LayerEntry::new(&record.layer(compression), BTreeMap::new()).descriptor;
         let blob = self.blob(&record.digest);
         match layout.link(&blob, &descriptor) {
             Ok(true) => {}
             // It may be evicted at this very moment; what is linked is ours.
-            Ok(false) => return Ok(None),
+            Ok(false) => return Ok(false),
             // It was copied, and so hashed.
             Err(pixi_oci_store::Error::Content { .. }) => {
                 self.blobs.forget(&blob);
-                return Ok(None);
+                return Ok(false);
             }
             Err(error) => return Err(error),
         }
         self.was_linked(blob);
         // The record has the time of this use, which decides how long it stays. A cache of somebody else cannot be told.
         let _ = touch(&self.record(key));
-        Ok(Some(record))
+        Ok(true)
     }
 
     /// Keeps a layer whose blob is at `blob` in a layout, if that is possible. `fetched` is for one that was not made here.

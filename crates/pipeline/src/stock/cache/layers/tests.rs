@@ -37,6 +37,11 @@ impl World {
         record
     }
 
+    fn take(&self, name: &str, layout: &OciLayout) -> Option<LayerRecord> {
+        let record = self.cache.find(&key(name))?;
+        self.cache.take(&key(name), &record, Compression::default(), layout).unwrap().then_some(record)
+    }
+
     fn other(&self, name: &str) -> OciLayout {
         OciLayout::open(&self.directory.path().join(name)).unwrap()
     }
@@ -59,10 +64,12 @@ fn a_layer_that_was_kept_is_in_the_next_layout_without_a_copy() {
     let world = World::new(1 << 20);
     let record = world.keep("a", b"layer a");
     let next = world.other("next");
-    assert_eq!(world.cache.take(&key("a"), Compression::default(), &next).unwrap(), Some(record.clone()));
+    assert_eq!(world.take("a", &next), Some(record.clone()));
     let inode = |layout: &OciLayout| fs::metadata(layout.blob_path(&record.digest)).unwrap().ino();
     assert_eq!(inode(&next), inode(&world.layout));
-    assert_eq!(world.cache.take(&key("b"), Compression::default(), &next).unwrap(), None);
+    assert_eq!(world.take("b", &next), None);
+    fs::remove_file(world.cache.blob(&record.digest)).unwrap();
+    assert!(!world.cache.take(&key("a"), &record, Compression::default(), &world.other("another")).unwrap());
 }
 
 #[test]
@@ -102,7 +109,7 @@ fn a_fetched_layer_counts_only_where_images_were_named() {
 fn links_are_no_changes_of_a_blob() {
     let world = World::new(1 << 20);
     let record = world.keep("a", b"layer a");
-    world.cache.take(&key("a"), Compression::default(), &world.other("next")).unwrap().unwrap();
+    world.take("a", &world.other("next")).unwrap();
     fs::remove_dir_all(world.directory.path().join("next")).unwrap();
     let World { directory, cache, layout } = world;
     let (root, blob) = (cache.root.clone(), cache.blob(&record.digest));
@@ -122,7 +129,7 @@ fn what_was_not_used_for_longest_goes_first() {
         let record = File::options().append(true).open(world.cache.record(&key(name))).unwrap();
         record.set_modified(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(age as u64)).unwrap();
     }
-    world.cache.take(&key("a"), Compression::default(), &world.other("next")).unwrap().unwrap();
+    world.take("a", &world.other("next")).unwrap();
     world.cache.trim();
     let left = ["a", "b", "c"].map(|name| world.cache.find(&key(name)).is_some());
     assert_eq!(left, [true, false, true]);
@@ -154,7 +161,7 @@ fn builds_and_trims_beside_one_another_lose_no_blob_that_a_record_names() {
                 let next = world.other(&format!("next-{worker}"));
                 for round in 0..50 {
                     let name = format!("{}", (worker + round) % 7);
-                    if world.cache.take(&key(&name), Compression::default(), &next).unwrap().is_none() {
+                    if world.take(&name, &next).is_none() {
                         world.keep(&name, name.as_bytes());
                     }
                     world.cache.trim();
