@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, fs};
 
-use pixi_oci_test_registry::checker;
+use pixi_oci_test_registry::{
+    checker,
+    docker::{PASSWORD, USER},
+};
 use serde_json::{Value, json};
 
 use super::{
@@ -141,6 +144,23 @@ fn a_base_image_of_many_layers_counts_and_is_not_fetched() {
     let requests = registry.requests()[before..].to_vec();
     let read = requests.iter().filter(|line| line.starts_with("GET ") && line.contains("/base/blobs/")).count();
     assert_eq!(read, 1, "the configuration: {requests:#?}");
+}
+
+#[test]
+fn images_are_read_with_the_login_for_publishing() {
+    let Some(registry) = Docker::start(Mode::Htpasswd) else { return };
+    let machine = Machine::new("tool");
+    let run = |arguments: &[&str]| {
+        let mut command = machine.sandbox.pixi_oci(&[arguments, &["--json", "--arch", "amd64"]].concat());
+        command.envs([("REGISTRY_USER", USER), ("REGISTRY_TOKEN", PASSWORD), ("VERSION", "1.0.0")]);
+        document(&Outcome::of(command.env("PIXI_OCI_LAYER_CACHE_SIZE", "1GB")).success())
+    };
+    let (app, kept) = (registry.reference("app"), registry.reference("layers"));
+    run(&["publish", "ws", "--to", &app, "--publish"]);
+    forget(&machine);
+    let share =
+        run(&["layers", "ws", "--shard", "1/1", "--to", &kept, "--cache-from", &format!("{app}:1.0.0"), "--publish"]);
+    assert_eq!(share["count"], 0, "{share:#}");
 }
 
 #[test]

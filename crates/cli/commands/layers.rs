@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 use pixi_oci_plan::{Shard, ShardedProject, size};
 use pixi_oci_project::Project;
-use pixi_oci_publish::{LayersReport, PublishError, PublishRequest, PublishSource, publish_layers};
+use pixi_oci_publish::{LayersReport, PublishError, PublishRequest, PublishSource, publish_layers, sharded};
 
 use crate::{
     args::{ImageArgs, PublishingArgs, Selection, Workspaces, publishes},
@@ -81,7 +81,10 @@ impl Sharded {
             } else {
                 Project::open(declared, &session)?.or_every_environment(self.selection.environment.is_none())?
             };
-            all.extend(projects.into_iter().map(|project| ShardedProject { project, session: session.clone() }));
+            let request = work.request(PublishSource::Workspace).ok();
+            for project in projects {
+                all.push(sharded(project, session.clone(), request.as_ref())?);
+            }
             first.get_or_insert(work);
         }
         let first = first.ok_or_else(|| CliError::Usage("there is no workspace".into()))?;

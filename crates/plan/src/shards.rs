@@ -22,7 +22,7 @@ pub use self::{
     divide::Share,
     make::{MadeLayer, MadeShard, make_shard},
 };
-use crate::{Error, build::cache_from};
+use crate::Error;
 
 /// One machine of several: `2/4`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,10 +50,11 @@ impl fmt::Display for Shard {
     }
 }
 
-/// An environment, and how its packages are reached.
+/// An environment, how its packages are reached, and the images whose layers are not made again.
 pub struct ShardedProject {
     pub project: Project,
     pub session: Session,
+    pub remote: Option<Published>,
 }
 
 /// What would be made by each of so many machines. No package is downloaded.
@@ -104,13 +105,13 @@ struct Room<'a> {
     project: &'a Project,
     together: Arc<Together>,
     output: Output,
-    remote: Option<Published>,
+    remote: Option<&'a Published>,
     sources: Decided,
 }
 
 fn rooms(projects: &[ShardedProject]) -> Result<Vec<Room<'_>>, Error> {
     let mut rooms = Vec::new();
-    for ShardedProject { project, session } in projects {
+    for ShardedProject { project, session, remote } in projects {
         let output = Output::scratch_in(&session.caches.dir)?;
         let sources = decide(project, output.scratch())?;
         if let Some(pending) = sources.pending.first() {
@@ -121,7 +122,7 @@ fn rooms(projects: &[ShardedProject]) -> Result<Vec<Room<'_>>, Error> {
             continue;
         }
         sources.warnings.iter().for_each(|text| session.warn(text.as_str()));
-        let remote = cache_from(project, session)?;
+        let remote = remote.as_ref();
         rooms.push(Room { project, together: Arc::new(Together::new(session)), output, remote, sources });
     }
     Ok(rooms)
@@ -133,7 +134,7 @@ impl Room<'_> {
     }
 
     fn stock(&self) -> Result<Stock<'_>, Error> {
-        let remote = self.remote.as_ref().map(|remote| remote as &dyn Remote);
+        let remote = self.remote.map(|remote| remote as &dyn Remote);
         Ok(Stock { keeps_published: false, ..Stock::new(self.session(), remote, self.remote.is_some()) })
     }
 
@@ -184,7 +185,7 @@ impl Room<'_> {
         let glibc = project.configuration.oci.base_glibc;
         let mut plan = ImagePlan::above(project, target, known, below, glibc, stock)?;
         let others = self.with_unknown(&mut plan, unknown, below)?;
-        if let Some(remote) = &self.remote {
+        if let Some(remote) = self.remote {
             let previous = remote.previous()?;
             plan.layers.retain(|planned| !previous.layers.contains_key(&planned.key.to_string()));
         }

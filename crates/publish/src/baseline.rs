@@ -4,7 +4,7 @@ use pixi_oci_image::Architecture;
 use pixi_oci_pipeline::{Believed, Published, RemoteOptions, RemoteRepository};
 use pixi_oci_plan::{LayerState, PlannedLayerReport, preview, reference};
 use pixi_oci_project::{Event, Project, Session};
-use pixi_oci_registry::{Repository, is_referrers_tag};
+use pixi_oci_registry::{Repository, RepositoryRef, is_referrers_tag};
 
 use crate::{
     destination::{Destination, credentials},
@@ -30,7 +30,7 @@ pub fn remote(
         let baseline = |first: &Destination| baseline(request, version, tags, first, session);
         first.and_then(baseline).into_iter().collect()
     } else {
-        named.iter().map(|from| repository(request, &from.repository, vec![reference(from)], session)).collect()
+        named_images(request, named, session)
     };
     // A SIF needs the layers here, so that they are fetched as for a build.
     let is_needed_here = request.has(true);
@@ -38,6 +38,11 @@ pub fn remote(
     let to = to.map(|to| repository(request, &to.repository, Vec::new(), session)).collect();
     let may_mount = !request.dry_run && !is_needed_here;
     Some(Published::new(RemoteOptions { from, to, may_mount }, session.clone()))
+}
+
+/// The images that were named, with the credentials of the publication.
+pub fn named_images(request: &PublishRequest, named: &[RepositoryRef], session: &Session) -> Vec<RemoteRepository> {
+    named.iter().map(|from| repository(request, &from.repository, vec![reference(from)], session)).collect()
 }
 
 /// Says what a release, which is made anew, could take from what is published.

@@ -1,7 +1,8 @@
 //! Layers without the image that has them: one machine's share, kept in a repository for the jobs that publish the images.
 
-use pixi_oci_plan::{MadeLayer, Shard, ShardedProject, Share, make_shard, shards};
-use pixi_oci_project::Session;
+use pixi_oci_pipeline::{Published, RemoteOptions, share_tag};
+use pixi_oci_plan::{MadeLayer, Shard, ShardedProject, Share, cache_from, make_shard, shards};
+use pixi_oci_project::{Project, Session};
 use pixi_oci_registry::{
     check_tag,
     push::{AheadLayer, PushLayer, PushPlan, TagRule, TagStep, push, push_layers},
@@ -10,13 +11,13 @@ use serde::Serialize;
 use tokio::sync::mpsc::unbounded_channel;
 
 use crate::{
+    baseline::named_images,
     destination::{Destination, open},
     error::PublishError,
     report::{DestinationReport, outcome},
     request::PublishRequest,
     tags::TagPlan,
 };
-use pixi_oci_pipeline::share_tag;
 
 /// The tag whose shares these are, where none is chosen: what a reference without a tag means.
 const DEFAULT_TAG: &str = "latest";
@@ -39,6 +40,28 @@ pub struct LayersReport {
     pub layers: Vec<MadeLayer>,
     /// What was sent; `None` where nothing had to be.
     pub destination: Option<DestinationReport>,
+}
+
+/// An environment whose layers are divided. The images of --cache-from are read with the credentials of the publication, if there is one.
+///
+/// # Errors
+///
+/// The name of an image is none.
+pub fn sharded(
+    project: Project,
+    session: Session,
+    request: Option<&PublishRequest>,
+) -> Result<ShardedProject, PublishError> {
+    let named = &project.inputs.cache_from;
+    let remote = match request.filter(|_| !named.is_empty()) {
+        Some(request) => {
+            let from = named_images(request, named, &session);
+            let options = RemoteOptions { from, to: Vec::new(), may_mount: false };
+            Some(Published::new(options, session.clone()))
+        }
+        None => cache_from(&project, &session)?,
+    };
+    Ok(ShardedProject { project, session, remote })
 }
 
 /// Makes one share of the layers that no image has which was named, and sends them to the repository of `request` as they come.

@@ -1,5 +1,6 @@
 //! The repositories of a publication, asked before anything is built: what they have already.
 
+pub mod planned;
 pub mod refusal;
 
 use std::{
