@@ -110,6 +110,9 @@ fn workspaces_have_the_layers_in_common_made_once() {
         let command = ["layers", "--arch", "amd64", "--to", &kept, "--tag", "run-7"];
         keys(&document(&machine.run(&[&command[..], arguments].concat(), "").success()))
     };
+    one(&["--shard", "1/1", "ws", "ws/other"]);
+    let of_lib0 = machine.channel.requests().iter().filter(|request| request.target.contains("/lib0-")).count();
+    assert_eq!(of_lib0, 1, "both workspaces have it");
     let shares = ["1/2", "2/2"].map(|shard| one(&["--shard", shard, "--publish", "ws", "ws/other"]));
     assert!(shares[0].is_disjoint(&shares[1]) && !shares[0].is_empty() && !shares[1].is_empty());
     let build = |ws: &str| built(&document(&machine.run(&["build", ws, "--arch", "amd64", "-o", "oci:out"], "")));

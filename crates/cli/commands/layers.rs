@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 use pixi_oci_plan::{Shard, ShardedProject, size};
 use pixi_oci_project::Project;
-use pixi_oci_publish::{LayersReport, PublishError, PublishRequest, PublishSource, publish_layers, sharded};
+use pixi_oci_publish::{LayersReport, PublishError, PublishRequest, PublishSource, publish_layers};
 
 use crate::{
     args::{ImageArgs, PublishingArgs, Selection, Workspaces, publishes},
@@ -70,21 +70,20 @@ pub struct Sharded {
 impl Sharded {
     /// The environments, and the first workspace's publication.
     pub fn open(&self, progress: &Progress) -> Result<(Publication, Vec<ShardedProject>), CliError> {
-        let (mut first, mut all) = (None, Vec::new());
+        let (mut first, mut all, mut heard) = (None, Vec::new(), None);
         for workspace in self.workspaces.all(&self.selection)? {
             let (selection, image) = (self.selection.of(&workspace), Some((&self.image, &self.layers)));
             let work = Publication::new(&selection, image, &self.means, &self.registry, &WorkspaceNeed::Always)?;
-            let session = work.session.with_events(progress.listener());
+            let mut session = work.session.with_events(progress.listener());
+            // What servers said of an archive is asked once for all workspaces.
+            session.heard = heard.get_or_insert(session.heard).clone();
             let Some(declared) = work.declared.clone() else { continue };
             let projects = if self.all {
                 Project::open_all(declared, &session)?
             } else {
                 Project::open(declared, &session)?.or_every_environment(self.selection.environment.is_none())?
             };
-            let request = work.request(PublishSource::Workspace).ok();
-            for project in projects {
-                all.push(sharded(project, session.clone(), request.as_ref())?);
-            }
+            all.extend(projects.into_iter().map(|project| ShardedProject { project, session: session.clone() }));
             first.get_or_insert(work);
         }
         let first = first.ok_or_else(|| CliError::Usage("there is no workspace".into()))?;

@@ -6,9 +6,11 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
 use pixi_oci_pipeline::Remote;
-use pixi_oci_plan::{EnvironmentPlan, PastRef, PlanOptions, Shard, plan, planned_cache_from, planned_images, shards};
+use pixi_oci_plan::{EnvironmentPlan, PastRef, PlanOptions, Shard, plan, planned_cache_from, planned_images};
 use pixi_oci_project::{Declared, Project, Session};
-use pixi_oci_publish::{PublishRequest, PublishSource, PublishedRef, Settings, images_since, plan_publication};
+use pixi_oci_publish::{
+    PublishRequest, PublishSource, PublishedRef, Settings, images_since, plan_layers, plan_publication,
+};
 
 use crate::{
     args::{ImageArgs, PublishingArgs, Selection, Workspaces},
@@ -111,7 +113,11 @@ fn layers_jobs(args: PlanArgs, count: usize, output: &Output) -> Result<ExitCode
     let PlanArgs { selection, workspaces, all, registry, image, means, layers, .. } = args;
     let sharded = Sharded { selection, workspaces, all, registry, image, means, layers };
     let progress = Progress::new(output);
-    let shares = sharded.open(&progress).and_then(|(_, projects)| Ok(shards(&projects, count)?));
+    let shares = sharded.open(&progress).and_then(|(work, projects)| {
+        let request = work.request(PublishSource::Workspace).ok();
+        let session = work.session.with_events(progress.listener());
+        Ok(plan_layers(request.as_ref(), &projects, count, &session)?)
+    });
     progress.finish();
     show(&matrix::one_line(&matrix::layers_jobs(&shares?))?, output)
 }

@@ -50,20 +50,19 @@ impl fmt::Display for Shard {
     }
 }
 
-/// An environment, how its packages are reached, and the images whose layers are not made again.
+/// An environment, and how its packages are reached.
 pub struct ShardedProject {
     pub project: Project,
     pub session: Session,
-    pub remote: Option<Published>,
 }
 
-/// What would be made by each of so many machines. No package is downloaded.
+/// What would be made by each of so many machines, of the layers that no image of `remote` has. No package is downloaded.
 ///
 /// # Errors
 ///
 /// As [`plan`](crate::plan).
-pub fn shards(projects: &[ShardedProject], count: usize) -> Result<Vec<Share>, Error> {
-    let rooms = rooms(projects)?;
+pub fn shards(projects: &[ShardedProject], remote: Option<&Published>, count: usize) -> Result<Vec<Share>, Error> {
+    let rooms = rooms(projects, remote)?;
     let mut layers = Vec::new();
     for room in &rooms {
         for (plan, others) in room.plans(&room.stock()?, Unknown::Stays)? {
@@ -109,9 +108,9 @@ struct Room<'a> {
     sources: Decided,
 }
 
-fn rooms(projects: &[ShardedProject]) -> Result<Vec<Room<'_>>, Error> {
+fn rooms<'a>(projects: &'a [ShardedProject], remote: Option<&'a Published>) -> Result<Vec<Room<'a>>, Error> {
     let mut rooms = Vec::new();
-    for ShardedProject { project, session, remote } in projects {
+    for ShardedProject { project, session } in projects {
         let output = Output::scratch_in(&session.caches.dir)?;
         let sources = decide(project, output.scratch())?;
         if let Some(pending) = sources.pending.first() {
@@ -122,7 +121,6 @@ fn rooms(projects: &[ShardedProject]) -> Result<Vec<Room<'_>>, Error> {
             continue;
         }
         sources.warnings.iter().for_each(|text| session.warn(text.as_str()));
-        let remote = remote.as_ref();
         rooms.push(Room { project, together: Arc::new(Together::new(session)), output, remote, sources });
     }
     Ok(rooms)

@@ -2,7 +2,7 @@
 
 use pixi_oci_pipeline::{Published, RemoteOptions, share_tag};
 use pixi_oci_plan::{MadeLayer, Shard, ShardedProject, Share, cache_from, make_shard, shards};
-use pixi_oci_project::{Project, Session};
+use pixi_oci_project::Session;
 use pixi_oci_registry::{
     check_tag,
     push::{AheadLayer, PushLayer, PushPlan, TagRule, TagStep, push, push_layers},
@@ -42,26 +42,31 @@ pub struct LayersReport {
     pub destination: Option<DestinationReport>,
 }
 
-/// An environment whose layers are divided. The images of --cache-from are read with the credentials of the publication, if there is one.
+/// The shares of so many machines, of the layers that no image has which was named. Without a `request` images are read as for a build.
 ///
 /// # Errors
 ///
-/// The name of an image is none.
-pub fn sharded(
-    project: Project,
-    session: Session,
+/// As [`plan`](pixi_oci_plan::plan).
+pub fn plan_layers(
     request: Option<&PublishRequest>,
-) -> Result<ShardedProject, PublishError> {
+    projects: &[ShardedProject],
+    count: usize,
+    session: &Session,
+) -> Result<Vec<Share>, PublishError> {
+    Ok(shards(projects, remote(request, projects, session)?.as_ref(), count)?)
+}
+
+/// The images that were named, which are the same for all projects of one command line.
+fn remote(
+    request: Option<&PublishRequest>,
+    projects: &[ShardedProject],
+    session: &Session,
+) -> Result<Option<Published>, PublishError> {
+    let Some(ShardedProject { project, .. }) = projects.first() else { return Ok(None) };
     let named = &project.inputs.cache_from;
-    let remote = match request.filter(|_| !named.is_empty()) {
-        Some(request) => {
-            let from = named_images(request, named, &session);
-            let options = RemoteOptions { from, to: Vec::new(), may_mount: false };
-            Some(Published::new(options, session.clone()))
-        }
-        None => cache_from(&project, &session)?,
-    };
-    Ok(ShardedProject { project, session, remote })
+    let Some(request) = request.filter(|_| !named.is_empty()) else { return Ok(cache_from(project, session)?) };
+    let from = named_images(request, named, session);
+    Ok(Some(Published::new(RemoteOptions { from, to: Vec::new(), may_mount: false }, session.clone())))
 }
 
 /// Makes one share of the layers that no image has which was named, and sends them to the repository of `request` as they come.
@@ -99,16 +104,17 @@ pub fn publish_layers(
         destination: None,
     };
     if request.dry_run {
-        return Ok(report(shards(projects, shard.of)?.swap_remove(shard.index - 1)));
+        return Ok(report(plan_layers(Some(request), projects, shard.of, session)?.swap_remove(shard.index - 1)));
     }
     let Some(Ok(connection)) = destinations.pop().map(|destination| destination.state) else {
         return Err(PublishError::LayersPlace);
     };
     let registry = &connection.registry;
+    let remote = remote(Some(request), projects, session)?;
     let (sender, layers) = unbounded_channel();
     let (made, ahead) = std::thread::scope(|scope| {
         let sending = scope.spawn(|| session.run(push_layers(layers, &[], registry, |_| ())));
-        let made = make_shard(projects, shard, &|here| {
+        let made = make_shard(projects, remote.as_ref(), shard, &|here| {
             let layer = PushLayer { descriptor: here.descriptor.clone(), source: Some(here.file.to_owned()) };
             // It is not taken after a failure.
             let _ = sender.send(AheadLayer { layer, may_be_linked: false });

@@ -21,7 +21,7 @@ mod since;
 pub mod tags;
 
 pub use error::PublishError;
-pub use layers::{LayersReport, publish_layers, sharded};
+pub use layers::{LayersReport, plan_layers, publish_layers};
 pub use leg::{Leg, Legs};
 pub use preflight::planned::plan_publication;
 pub use prune::{PruneReport, PrunedRepository, PrunedTag, prune};

@@ -25,7 +25,8 @@ pub struct Share {
 /// no archive is fetched twice. The order of the layers does not matter, nor how often one is there.
 pub fn divide(layers: &[ShareableLayer], count: usize) -> Vec<Share> {
     let mut units: Vec<(Share, BTreeMap<&str, u64>)> = Vec::new();
-    for layer in layers {
+    let mut known = BTreeSet::new();
+    for layer in layers.iter().filter(|layer| known.insert(&layer.key)) {
         let (mut share, mut archives) = (Share::default(), BTreeMap::new());
         share.layers.insert(layer.key.clone());
         archives.extend(layer.archives.iter().map(|(archive, bytes)| (archive.as_str(), *bytes)));

@@ -6,7 +6,7 @@ use oci_read::limits;
 use pixi_oci_fetch::FetchItem;
 use pixi_oci_image::{Architecture, Index};
 use pixi_oci_layer::Digest;
-use pixi_oci_pipeline::{Downloads, ImagePlan, OnLayer, Output, PackageLayer, Stock, Workshop, paired};
+use pixi_oci_pipeline::{Downloads, ImagePlan, OnLayer, Output, PackageLayer, Published, Stock, Workshop, paired};
 use serde::Serialize;
 
 use super::{
@@ -42,13 +42,19 @@ pub struct MadeLayer {
     pub packages: Vec<String>,
 }
 
-/// Makes the layers of one of several shares. Each is given to `on_layer` as soon as it is there.
+/// Makes the layers of one of several shares; those that an image of `remote` has are in none. Each is given to `on_layer` as soon as
+/// it is there.
 ///
 /// # Errors
 ///
 /// As [`build`](crate::build).
-pub fn make_shard(projects: &[ShardedProject], shard: Shard, on_layer: OnLayer<'_>) -> Result<MadeShard, Error> {
-    let rooms = rooms(projects)?;
+pub fn make_shard(
+    projects: &[ShardedProject],
+    remote: Option<&Published>,
+    shard: Shard,
+    on_layer: OnLayer<'_>,
+) -> Result<MadeShard, Error> {
+    let rooms = rooms(projects, remote)?;
     let mut made = ShardWork::default();
     let share = made.make(&rooms, shard, on_layer)?;
     let ShardWork { index, layers } = made;
