@@ -26,10 +26,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
-            start, end = self.part(size)
-            self.send_response(206 if end - start < size else 200)
+            part = self.part(size)
+            start, end = part or (0, size)
+            self.send_response(206 if part else 200)
             self.send_header("Content-Length", str(end - start))
-            if end - start < size:
+            if part:
                 self.send_header("Content-Range", f"bytes {start}-{end - 1}/{size}")
             self.end_headers()
             self.wfile.flush()
@@ -39,15 +40,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
                     at += os.sendfile(self.connection.fileno(), file.fileno(), at, end - at)
             finally:
                 # One write to a file that is appended to: lines of threads do not mix.
-                os.write(self.log, f"{at - start} {path.name}\n".encode())
+                os.write(self.log, f"{at - start} {'part' if part else 'whole'} {path.name}\n".encode())
 
     def part(self, size: int) -> tuple:
-        """Where what is asked for begins and ends: `bytes=A-B`, `bytes=A-` or `bytes=-LAST`, else all."""
+        """Where what is asked for begins and ends: `bytes=A-B`, `bytes=A-` or `bytes=-LAST`; `None` for all."""
         found = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))
         first, last = found.groups() if found else ("", "")
         if first:
             return min(int(first), size), min(int(last) + 1 if last else size, size)
-        return (max(0, size - int(last)), size) if last else (0, size)
+        return (max(0, size - int(last)), size) if last else None
 
     def log_message(self, *_):
         pass
@@ -68,8 +69,15 @@ class Channel:
 
     def sent(self) -> int:
         """Bytes of archives since then."""
-        lines = [line.split(" ", 1) for line in self.log.read_text().splitlines()]
-        return sum(int(size) for size, name in lines if name.endswith((".conda", ".tar.bz2")))
+        return sum(self._archives("whole")) + sum(self._archives("part"))
+
+    def parts(self) -> int:
+        """The bytes of these that were asked for as parts, which is what packages say of themselves."""
+        return sum(self._archives("part"))
+
+    def _archives(self, how: str) -> list:
+        lines = [line.split(" ", 2) for line in self.log.read_text().splitlines()]
+        return [int(size) for size, as_what, name in lines if as_what == how and name.endswith((".conda", ".tar.bz2"))]
 
     def stop(self):
         self.process.kill()

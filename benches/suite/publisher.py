@@ -18,6 +18,8 @@ PLANNED = {"nothing": "`--since :latest`, nothing changed", "shared": "`--since 
 class Publisher:
     """The program, the channel it downloads from and the registries it publishes to. Figures go to `results`."""
 
+    KEPT_OUT = ("PIXI_", "REGISTRY_", "CI", "GITHUB_", "GITLAB_", "VERSION", "PUBLISH")
+
     def __init__(self, binary: Path, directory: Path, work: Path, channel: Channel, hosts: list):
         self.binary, self.directory, self.work, self.channel, self.hosts = binary, directory, work, channel, hosts
         self.cache, self.results, self.known = work / "cache", [], set()
@@ -31,8 +33,8 @@ class Publisher:
         """The layers of packages of all images."""
         if empty:
             shutil.rmtree(self.cache, ignore_errors=True)
-        command = ["publish", "--publish", "--json", *workspaces, "--cache-dir", self.cache]
-        shown = json.loads(self._run("published", case, size, command))
+        command = ["publish", "--publish", "--json", *workspaces]
+        shown = json.loads(self.run("published", case, size, command, self.cache))
         # One workspace gives its report, several a list.
         reports = [one["report"] for one in shown] if isinstance(shown, list) else [shown]
         layers = [layer for report in reports for image in report["build"]["images"] for layer in image["layers"]
@@ -47,23 +49,24 @@ class Publisher:
     def plan(self, case: str, size: int, since: str, jobs: set) -> set:
         """The jobs that are listed, on an empty machine."""
         cache = self.work / "planning"
-        command = ["plan", "--matrix", "github", "--workspace-glob", "services/*", "--since", since, "--cache-dir", cache]
-        shown = json.loads(self._run("planned", case, size, command))
+        command = ["plan", "--matrix", "github", "--workspace-glob", "services/*", "--since", since]
+        shown = json.loads(self.run("planned", case, size, command, cache))
         shutil.rmtree(cache, ignore_errors=True)
         listed = {(job["workspace"], job["arch"]) for job in shown["include"]}
         self.results[-1].pop("blobs")
         self.results[-1].update(listed=len(listed), wrong=len(listed ^ jobs))
         return listed
 
-    def _run(self, what: str, case: str, size: int, command: list) -> str:
+    def run(self, what: str, case: str, size: int, command: list, cache: Path) -> str:
+        """Measures a command of a machine that has this cache; what it printed."""
         self.channel.forget()
         [host.forget() for host in self.hosts]
         os.sync()
-        kept = ("PIXI_", "REGISTRY_", "CI", "GITHUB_", "GITLAB_", "VERSION", "PUBLISH")
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(kept)}
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(self.KEPT_OUT)}
+        environment["HOME"] = str(cache)
         log = self.work / f"{what}-{case}-{size}.log"
         with open(self.work / "stdout", "w+") as out, open(log, "w") as said:
-            arguments = [str(part) for part in [self.binary, *command, "--no-config", "--no-progress"]]
+            arguments = [str(part) for part in [self.binary, *command, "--cache-dir", cache, "--no-config", "--no-progress"]]
             try:
                 figures = measured(arguments, stdout=out, stderr=said, environment=environment, directory=self.directory)
             except Failed as failed:
@@ -74,7 +77,7 @@ class Publisher:
         requests = [one.requests for one in traffic]
         self.results.append({
             "what": what, "case": case, "size": size, **figures, "requests": requests, "all": sum(requests),
-            "up": [one.bytes_sent for one in traffic], "received": sum(one.received for one in traffic), "down": self.channel.sent(),
+            "up": [one.bytes_sent for one in traffic], "received": sum(one.received for one in traffic), "down": self.channel.sent(), "parts": self.channel.parts(),
             "sent": sum(sum(one.sent.values()) for one in traffic), "linked": sum(sum(one.linked.values()) for one in traffic),
             "blobs": [one.sent for one in traffic]})
         return shown
