@@ -71,6 +71,33 @@ pub(super) fn forget(machine: &Machine) {
 }
 
 #[test]
+fn servers_are_asked_once_about_a_package_of_many_workspaces() {
+    let Some(registry) = docker() else { return };
+    let machine = Machine::new("old");
+    let address = format!("{}/channel", machine.channel.address);
+    let all = ["ws", "ws/other"];
+    let write = |content: &str| {
+        for ws in all {
+            let repository = format!("repositories = [{:?}]", registry.reference(&ws.replace('/', "-")));
+            workspace(packages(content)).channel(&address).oci(&repository).write(&machine.sandbox.path(ws));
+        }
+    };
+    write("old");
+    let publish = ["publish", "--publish", "--tag", "stable"];
+    machine.run(&[&publish[..], &all].concat(), "1.0.0-dev.1").success();
+    forget(&machine);
+    let before = machine.channel.requests().len();
+    write("new");
+    let plan = ["plan", "--matrix", "github", "--since", ":stable"];
+    let jobs = machine.sandbox.run(&[&plan[..], &all].concat()).success();
+    assert_eq!(json(&jobs)["include"].as_array().unwrap().len(), 4, "{}", jobs.stdout);
+    let asked: Vec<String> =
+        machine.channel.requests()[before..].iter().map(|request| request.target.clone()).collect();
+    let tools: Vec<&String> = asked.iter().filter(|target| target.contains("/tool-")).collect();
+    assert_eq!(tools.len(), 2, "of each architecture: {tools:?}");
+}
+
+#[test]
 fn a_machine_with_nothing_downloads_the_packages_of_changed_layers_only() {
     let Some(registry) = docker() else { return };
     let to = registry.reference("app");

@@ -7,7 +7,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Args;
 use pixi_oci_pipeline::Remote;
 use pixi_oci_plan::{EnvironmentPlan, PastRef, PlanOptions, Shard, plan, planned_cache_from, planned_images};
-use pixi_oci_project::{Declared, Project, Session};
+use pixi_oci_project::{Declared, Heard, Project, Session};
 use pixi_oci_publish::{
     PublishRequest, PublishSource, PublishedRef, Settings, images_since, plan_layers, plan_publication,
 };
@@ -124,14 +124,19 @@ fn layers_jobs(args: PlanArgs, count: usize, output: &Output) -> Result<ExitCode
 
 /// The jobs of all workspaces that need work.
 fn jobs(args: &PlanArgs, system: matrix::System, output: &Output) -> Result<ExitCode, CliError> {
-    let mut jobs = Vec::new();
+    let (mut jobs, heard) = (Vec::new(), Heard::default());
     let since = args.since.as_deref().map(Since::parse).transpose()?;
     for workspace in args.workspaces.all(&args.selection)? {
         let selection = args.selection.of(&workspace);
         let images = match &since {
             Some(Since::Commit(commit)) if !has_changed(&workspace, commit)? => Vec::new(),
             Some(Since::Published(published)) => {
-                ask(args, &selection, output, |projects, session, _| Ok(images_since(projects, published, session)?))?
+                ask(args, &selection, output, |projects, session, _| {
+                    let mut session = session.clone();
+                    // What servers said of an archive is asked once for all workspaces.
+                    session.heard = heard.clone();
+                    Ok(images_since(projects, published, &session)?)
+                })?
             }
             _ => ask(args, &selection, output, |projects, _, _| Ok(planned_images(projects)))?,
         };
