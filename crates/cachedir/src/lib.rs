@@ -21,4 +21,4 @@ pub use parts::CacheDirectory;
 pub use root::{Held, Root};
 pub use sealed::Sealed;
 pub use staging::{StagedDirectory, is_at, lock, staged_file, sweep_directories, sweep_files};
-pub use trim::{FileSet, files_below, trim};
+pub use trim::{FileSet, files_below, trim, trim_below};

@@ -38,6 +38,19 @@ impl FileSet {
     }
 }
 
+/// [Trims](trim) all blobs or documents below a directory.
+pub fn trim_below(directory: &Path, limit: u64) -> io::Result<()> {
+    // Mostly there is room, and it need not be known when each was used.
+    let mut left = limit;
+    for file in files_below(directory)? {
+        match left.checked_sub(fs::symlink_metadata(&file)?.len()) {
+            Some(rest) => left = rest,
+            None => return trim(FileSet::all_below(directory)?, limit),
+        }
+    }
+    Ok(())
+}
+
 /// Removes what was not used for longest until the rest has at most `limit` bytes.
 pub fn trim(mut entries: Vec<FileSet>, limit: u64) -> io::Result<()> {
     entries.sort_by(|a, b| b.used.cmp(&a.used).then_with(|| a.paths.cmp(&b.paths)));
@@ -100,7 +113,9 @@ mod tests {
         }
         fs::write(place.join("old.note"), "").unwrap();
         fs::write(place.join("gone.note"), "").unwrap();
-        trim(FileSet::all_below(directory.path()).unwrap(), 20).unwrap();
+        trim_below(directory.path(), 30).unwrap();
+        assert!(place.join("gone.note").exists());
+        trim_below(directory.path(), 20).unwrap();
         assert_eq!(["old", "used", "new"].map(|name| place.join(name).exists()), [true, false, true]);
         trim(FileSet::all_below(directory.path()).unwrap(), 5).unwrap();
         assert!(!place.join("old.note").exists());

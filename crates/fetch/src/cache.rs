@@ -18,7 +18,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use pixi_oci_cachedir::{Blobs, FileSet, Held, Root, staged_file, sweep_files, trim};
+use pixi_oci_cachedir::{Blobs, Held, Root, staged_file, sweep_files, trim_below};
 use pixi_oci_lock::{ArchiveLocation, Sha256, hex};
 use rattler_digest::digest::Digest as _;
 use tempfile::NamedTempFile;
@@ -86,7 +86,7 @@ impl ArchiveCache {
     /// nothing while somebody holds the cache: the next one does it. Nothing that goes wrong is worth failing for.
     pub fn trim(&self, limit: u64) {
         let directory = self.blobs.directory();
-        let _ = self.root.when_free(directory, || trim(FileSet::all_below(directory)?, limit));
+        let _ = self.root.when_free(directory, || trim_below(directory, limit));
     }
 
     /// Starts an archive.

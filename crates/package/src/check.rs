@@ -47,6 +47,10 @@ impl Checker {
     /// It is there already, is below something that is not a directory, or is one path too many.
     pub fn add(&mut self, package: &str, path: &TreePath, is_directory: bool) -> Result<(), Error> {
         self.check(path, is_directory).map_err(|refusal| Error::path(package, path.as_str(), refusal))?;
+        self.check_limits(package)
+    }
+
+    fn check_limits(&self, package: &str) -> Result<(), Error> {
         let limits = [(self.paths, self.max_paths, "paths"), (self.name_bytes, MAX_NAME_BYTES, "bytes of names")];
         match limits.into_iter().find(|(count, limit, _)| count > limit) {
             Some((_, limit, what)) => Err(Error::TooBig { package: package.into(), what, limit }),
@@ -97,16 +101,43 @@ pub(crate) fn check_tree<'a>(
     package: &str,
     paths: impl Iterator<Item = (&'a TreePath, PathType)>,
 ) -> Result<(), Error> {
-    // Sorted, a path comes after the directories above it.
-    let mut checker = Checker::new(u64::MAX);
-    let mut last: Option<&TreePath> = None;
+    count_tree(package, paths).map(drop)
+}
+
+fn count_tree<'a>(package: &str, paths: impl Iterator<Item = (&'a TreePath, PathType)>) -> Result<Checker, Error> {
+    // Sorted, all paths that begin with the same text come one after another. So those with which a path begins, among them what is
+    // above it, are the last few.
+    let mut begins: Vec<(&str, bool)> = Vec::new();
+    let (mut checker, mut last) = (Checker::new(u64::MAX), None);
     for (path, kind) in paths {
-        checker.add(package, path, kind == PathType::Directory)?;
-        if last.replace(path) == Some(path) {
-            return Err(Error::path(package, path.as_str(), Refusal::Duplicate));
+        let path = path.as_str();
+        if last.is_some_and(|last| path <= last) {
+            return Err(Error::path(package, path, Refusal::Duplicate));
         }
+        begins.truncate(begins.iter().rposition(|(begin, _)| path.starts_with(begin)).map_or(0, |at| at + 1));
+        let is_above = |begin: &str| path.as_bytes().get(begin.len()) == Some(&b'/');
+        if let Some((begin, _)) = begins.iter().rfind(|(begin, is_directory)| !is_directory && is_above(begin)) {
+            return Err(Error::path(package, path, Refusal::Below((*begin).into())));
+        }
+        checker.count(path);
+        let mut below = path;
+        // Of one length there is one.
+        let is_listed = |above: &str| begins.binary_search_by_key(&above.len(), |(begin, _)| begin.len()).is_ok();
+        let is_known = |above: &str| last.is_some_and(|last| is_in(last, above)) || is_listed(above);
+        while let Some(above) = above(below).filter(|above| !is_known(above)) {
+            checker.count(above);
+            below = above;
+        }
+        checker.check_limits(package)?;
+        begins.push((path, kind == PathType::Directory));
+        last = Some(path);
     }
-    Ok(())
+    Ok(checker)
+}
+
+/// Whether a path is in a directory, or in one that is in it.
+fn is_in(path: &str, directory: &str) -> bool {
+    path.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'))
 }
 
 #[cfg(test)]
@@ -116,6 +147,40 @@ mod tests {
     #[test]
     fn small_archives_have_fewer_paths() {
         assert_eq!([0, 10 << 20, 1 << 40].map(max_paths), [100_000, 362_144, 1_000_000]);
+    }
+
+    #[test]
+    fn a_sorted_list_is_judged_and_counted_as_an_archive_is() {
+        let names = ["a", "a-b", "a/b", "a/b/c", "a0", "b/c", "b/c-d", "b/c/d"];
+        let paths = names.map(|name| TreePath::new(name).unwrap());
+        let (mut good, mut bad) = (0, 0);
+        for chosen in 0..1u32 << names.len() {
+            for directories in (0..1u32 << names.len()).filter(|directories| directories & !chosen == 0) {
+                let is_in = |set: u32, at: usize| set & (1 << at) != 0;
+                let kind = |at| if is_in(directories, at) { PathType::Directory } else { PathType::HardLink };
+                let list = || (0..names.len()).filter(|at| is_in(chosen, *at)).map(|at| (&paths[at], kind(at)));
+                let mut checker = Checker::new(0);
+                let mut all = list();
+                let one_by_one = all.try_for_each(|(path, kind)| checker.add("p", path, kind == PathType::Directory));
+                match (count_tree("p", list()), one_by_one) {
+                    (Ok(counted), Ok(())) => {
+                        assert_eq!((counted.paths, counted.name_bytes), (checker.paths, checker.name_bytes));
+                        good += 1;
+                    }
+                    (Err(error), Err(expected)) => {
+                        assert_eq!(error.to_string(), expected.to_string());
+                        bad += 1;
+                    }
+                    (ours, theirs) => panic!("{:?} {:?}", ours.err(), theirs.err()),
+                }
+            }
+        }
+        assert!(good > 500 && bad > 500, "{good} {bad}");
+        let twice = [(&paths[0], PathType::Directory); 2];
+        assert!(check_tree("p", twice.into_iter()).is_err());
+        assert!(
+            check_tree("p", [(&paths[4], PathType::HardLink), (&paths[0], PathType::HardLink)].into_iter()).is_err()
+        );
     }
 
     #[test]

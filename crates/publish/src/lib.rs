@@ -16,7 +16,6 @@ mod prune;
 mod publish;
 mod report;
 mod request;
-mod serve;
 mod since;
 pub mod tags;
 

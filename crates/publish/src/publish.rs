@@ -1,5 +1,7 @@
 //! One publication, from the first question to the last tag.
 
+mod serve;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::tags::{TagPlan, TagsThere, Version};
@@ -14,10 +16,10 @@ use crate::{
     error::PublishError,
     leg::write::leg,
     preflight::refusal::{MissingBase, refusal},
+    publish::serve::Serving,
     report::PublishReport,
     report::outcome::blocked,
     request::{PublishRequest, PublishSource, fleet::check_forms_apart, target::PublishTarget},
-    serve::Serving,
 };
 use pixi_oci_pipeline::{OnLayer, Pushed, Remote, is_unpinned};
 use pixi_oci_plan::stage;

@@ -1,6 +1,6 @@
 //! Who keeps a path that several packages have.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, hash_map::Entry};
 
 use path_resolver::PathResolver;
 use pixi_oci_layer::TreePath;
@@ -57,7 +57,7 @@ pub(super) fn place(
 
     let leaves_of = |package: usize| items[package].iter().filter(|item| !item.what.is_directory());
     let mut losers: BTreeMap<usize, HashSet<String>> = BTreeMap::new();
-    let mut leaves: HashSet<&str> = HashSet::with_capacity(items.iter().map(Vec::len).sum());
+    let mut leaves: HashSet<&str> = HashSet::new();
     let mut resolver = PathResolver::new();
     let contested = is_contested(items, &mut leaves);
     if contested {
@@ -97,18 +97,98 @@ pub(super) fn place(
     Ok(placed)
 }
 
-/// Whether a file or link of one package is where, or above where, another one has something that is no directory. Gives
-/// the paths of all that are none.
+/// Whether a file or link of one package is where, or above where, another one has something. Gives the files and links that are in
+/// a directory of several packages: no others can be in the way of anything.
 fn is_contested<'a>(items: &'a [Vec<Item>], leaves: &mut HashSet<&'a str>) -> bool {
-    let mut all = items.iter().flatten().filter(|item| !item.what.is_directory());
-    if !all.all(|item| leaves.insert(item.resolved.as_str())) {
-        return true;
+    let mut directories: HashMap<&str, Owner> = HashMap::new();
+    for (package, items) in items.iter().enumerate() {
+        let mut known = None;
+        for item in items {
+            let path = item.resolved.as_str();
+            let at = if item.what.is_directory() { Some(path) } else { above(path) };
+            // Neighbours are mostly in one directory.
+            if at != known {
+                own(&mut directories, package, at);
+                known = at;
+            }
+        }
     }
-    let mut known = "";
-    items.iter().flatten().filter(|item| !item.what.is_directory()).any(|item| {
-        let parent = item.resolved.as_str().rsplit_once('/').map_or("", |(parent, _)| parent);
-        let above = parent != known && item.resolved.ancestors().any(|path| leaves.contains(path));
-        known = parent;
-        above
-    })
+    for items in items {
+        let (mut known, mut is_shared) = (None, true);
+        for item in items.iter().filter(|item| !item.what.is_directory()) {
+            let path = item.resolved.as_str();
+            let parent = above(path);
+            if parent != known {
+                is_shared = parent.is_none_or(|parent| directories.get(parent) == Some(&Owner::Several));
+                known = parent;
+            }
+            if is_shared && !leaves.insert(path) {
+                return true;
+            }
+        }
+    }
+    directories.keys().any(|directory| leaves.contains(directory))
+}
+
+/// Which packages have something in a directory, or are it.
+#[derive(PartialEq, Eq)]
+enum Owner {
+    One(usize),
+    Several,
+}
+
+/// Notes that a package has a directory, and with it those above. Where that is known, it is known of those above it, too: what
+/// several have is in what several have.
+fn own<'a>(directories: &mut HashMap<&'a str, Owner>, package: usize, mut at: Option<&'a str>) {
+    while let Some(directory) = at {
+        match directories.entry(directory) {
+            Entry::Vacant(entry) => drop(entry.insert(Owner::One(package))),
+            Entry::Occupied(mut entry) => match entry.get() {
+                Owner::One(owner) if *owner != package => drop(entry.insert(Owner::Several)),
+                _ => return,
+            },
+        }
+        at = above(directory);
+    }
+}
+
+fn above(path: &str) -> Option<&str> {
+    path.rsplit_once('/').map(|(above, _)| above)
+}
+
+#[cfg(test)]
+mod tests {
+    use rattler_conda_types::package::PathType;
+
+    use super::{super::item::ItemSource, *};
+
+    /// Every way in which two packages have two of these paths each, that are possible in one package.
+    #[test]
+    fn what_is_in_the_way_is_found_and_nothing_else_is_contested() {
+        let names = ["a", "a/b", "a/b/c", "a-b", "d/e", "d/e/f", "d/g"];
+        let is_below = |path: &str, of: &str| path.strip_prefix(of).is_some_and(|rest| rest.starts_with('/'));
+        let item = |(name, is_directory): (&str, bool)| {
+            let path = TreePath::new(name).unwrap();
+            let kind = if is_directory { PathType::Directory } else { PathType::HardLink };
+            Item { what: ItemSource::Path(0, kind), resolved: path.clone(), own: path }
+        };
+        let all: Vec<(&str, bool)> = names.iter().flat_map(|name| [(*name, false), (*name, true)]).collect();
+        let fits = |one: (&str, bool), two: (&str, bool)| {
+            one.0 != two.0 && (one.1 || !is_below(two.0, one.0)) && (two.1 || !is_below(one.0, two.0))
+        };
+        let pairs =
+            || all.iter().flat_map(|one| all.iter().map(|two| [*one, *two])).filter(|[one, two]| fits(*one, *two));
+        let (mut contested, mut free) = (0, 0);
+        for ours in pairs() {
+            for theirs in pairs() {
+                let items = [ours, theirs].map(|of_package| of_package.map(item).into());
+                let meets = |one: (&str, bool), two: (&str, bool)| !one.1 && (is_below(two.0, one.0) || one.0 == two.0);
+                let met = ours.iter().any(|one| theirs.iter().any(|two| meets(*one, *two) || meets(*two, *one)));
+                let mut leaves = HashSet::new();
+                assert_eq!(is_contested(&items, &mut leaves), met, "{ours:?} {theirs:?}");
+                (contested, free) = if met { (contested + 1, free) } else { (contested, free + 1) };
+            }
+        }
+        assert!(contested > 1000 && free > 1000, "{contested} {free}");
+    }
 }

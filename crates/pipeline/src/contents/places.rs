@@ -47,7 +47,8 @@ impl<'a> Below<'a> {
         packages: &'a [Arc<Package<'_>>],
         environment: &'a FileTree,
     ) -> Self {
-        let (mut of_packages, mut others) = (HashMap::new(), HashMap::new());
+        let count = packages.iter().map(|package| package.paths().len()).sum();
+        let (mut of_packages, mut others) = (HashMap::with_capacity(count), HashMap::new());
         for package in packages.iter().filter(|package| !package.is_own()) {
             let mut known = None;
             for (path, is_directory) in package.paths() {

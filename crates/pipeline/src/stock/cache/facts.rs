@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use pixi_oci_cachedir::{FileSet, Root, trim};
+use pixi_oci_cachedir::{Root, trim_below};
 use pixi_oci_formats::layer_table::KnownArchive;
 use pixi_oci_layer::Digest;
 use pixi_oci_lock::Sha256;
@@ -80,7 +80,7 @@ impl FactsCache {
 
     /// Removes what was not used for longest until the rest is small.
     pub fn trim(&self) {
-        let _ = FileSet::all_below(&self.directory).and_then(|entries| trim(entries, LIMIT));
+        let _ = trim_below(&self.directory, LIMIT);
     }
 
     fn put(&self, key: &str, known: &impl Serialize) {

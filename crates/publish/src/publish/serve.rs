@@ -22,12 +22,12 @@ use crate::{
     destination::{Connection, Destination},
     early::publish_started,
     error::PublishError,
+    publish::serve::settle::settle,
     report::{
         DestinationReport,
         outcome::{destination_report, unchecked},
     },
     request::{PublishRequest, target::PublishTarget},
-    serve::settle::settle,
     tags::{TagPlan, TagsThere, Version},
 };
 
