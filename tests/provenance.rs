@@ -58,6 +58,10 @@ fn one_commit_has_one_digest_wherever_it_is_built() {
     let said = &read(&sandbox.path("out"), "x").document["annotations"];
     assert_eq!(said["org.opencontainers.image.version"], format!("sha-{}", &commit[..7]), "{said:#}");
     assert_eq!(said["org.opencontainers.image.revision"], commit);
+    // Two images and an index, and the files are compared with the commit once.
+    let trace = sandbox.path("trace");
+    assert_eq!(build(&[("GIT_TRACE", trace.to_str().unwrap())]), on_a_branch);
+    assert_eq!(fs::read_to_string(&trace).unwrap().matches("built-in: git status").count(), 1);
     git(&["remote", "add", "origin", "https://example.org/somebody/elses.git"]);
     assert_eq!(build(&[]), on_a_branch, "with a remote");
     git(&["checkout", "-q", "--detach"]);

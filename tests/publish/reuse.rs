@@ -205,8 +205,11 @@ fn a_new_tag_takes_the_layers_of_the_newest_image_and_says_which() {
         checker::check(&registry.address).sound();
     }
     forget(&machine);
-    let asked = machine.downloads();
+    let (asked, before) = (machine.downloads(), registry.requests().len());
     let plan = machine.run(&["plan", "ws", "--to", &to, "--tag", "pr-8", "--progress", "json"], "x").success();
+    let heads = registry.requests()[before..].to_vec();
+    let heads = heads.iter().filter(|line| line.starts_with("HEAD ") && line.contains("/blobs/"));
+    assert_eq!(heads.clone().count(), heads.collect::<BTreeSet<_>>().len(), "each blob is asked for once");
     assert!(plan.stderr.contains("layers-from"), "{}", plan.stderr);
     let plan = json(&plan);
     let layers = plan[0]["platforms"].as_array().unwrap().iter().flat_map(|p| p["layers"].as_array().unwrap());
