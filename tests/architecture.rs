@@ -66,7 +66,6 @@ const ARROWS: &[(&str, &[&str])] = &[
             "net",
             "oci-read",
             "package",
-            "product",
             "project",
             "registry",
             "store",
@@ -77,6 +76,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "pixi-oci-plan",
         &[
+            "contents",
             "fetch",
             "image",
             "layer",
@@ -84,6 +84,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "oci-read",
             "package",
             "pipeline",
+            "product",
             "project",
             "registry",
             "sources",

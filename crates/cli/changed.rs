@@ -3,10 +3,9 @@
 use std::path::Path;
 
 use pixi_oci_git::{Git, GitError};
-
 use pixi_oci_platform::{Links, read};
 
-use crate::error::CliError;
+use crate::{error::CliError, version::directory};
 
 /// As large as a lock file may be.
 const MAX_NAMING: u64 = 128 << 20;
@@ -30,8 +29,7 @@ pub fn has_changed(workspace: &Path, since: &str) -> Result<bool, CliError> {
     if since.bytes().all(|byte| byte == b'0') {
         return Ok(true);
     }
-    let directory = if workspace.is_dir() { workspace } else { workspace.parent().unwrap_or(Path::new(".")) };
-    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+    let directory = directory(workspace);
     let reaches_out = NAMING.iter().any(|name| {
         read(&directory.join(name), Links::Follow, MAX_NAMING)
             .is_ok_and(|bytes| bytes.windows(3).any(|window| window == b"../"))

@@ -2,7 +2,6 @@
 
 use std::{
     env, io,
-    num::NonZeroUsize,
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -35,7 +34,6 @@ pub struct ConfigArgs {
     no_config: bool,
 }
 
-/// What was read.
 #[derive(Debug, Clone)]
 pub struct Channels {
     /// Pixi's configuration, all files in one.
@@ -43,9 +41,6 @@ pub struct Channels {
     /// The same, with logins, proxies and certificates of the environment.
     pub client: ClientSettings,
 }
-
-/// Downloads at a time, where pixi's configuration does not say: as many as pixi's.
-const DOWNLOADS: NonZeroUsize = NonZeroUsize::new(50).expect("not zero");
 
 /// A configuration file that is bigger is none.
 const MAX_CONFIG: u64 = 4 << 20;
@@ -76,22 +71,6 @@ impl Channels {
         client.s3.environment = s3()?;
         client.now = SystemTime::now;
         Ok(Self { config, client })
-    }
-
-    /// Whether only the cache and local files may be used.
-    pub fn offline(&self) -> bool {
-        self.client.offline
-    }
-
-    /// So many downloads at a time.
-    pub fn downloads(&self) -> NonZeroUsize {
-        self.config.concurrent_downloads.unwrap_or(DOWNLOADS)
-    }
-
-    /// So many environments are solved at a time.
-    pub fn solves(&self) -> NonZeroUsize {
-        let solves = self.config.concurrent_solves.or_else(|| std::thread::available_parallelism().ok());
-        solves.unwrap_or(NonZeroUsize::MIN)
     }
 }
 

@@ -42,26 +42,6 @@ pub enum Command {
 }
 
 impl Command {
-    /// As it is typed.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Build(_) => "build",
-            Self::Plan(_) => "plan",
-            Self::Lock(_) => "lock",
-            Self::Publish(_) => "publish",
-            Self::PublishIndex(_) => "publish-index",
-            Self::Layers(_) => "layers",
-            Self::Prune(_) => "prune",
-            Self::Cache(_) => "cache",
-            Self::Product(_) => "product",
-            Self::InstallProduct(_) => "install-product",
-            Self::Verify(_) => "verify",
-            Self::Completion(_) => "completion",
-            Self::Man(_) => "man",
-        }
-    }
-
-    /// Runs it.
     pub fn run(self, output: &Output) -> Result<ExitCode, CliError> {
         match self {
             Self::Build(args) => build::run(*args, output),
@@ -119,7 +99,6 @@ enum Color {
 }
 
 impl Common {
-    /// The writer that does what was said.
     pub fn output(&self) -> Output {
         let verbosity = match (self.quiet, self.verbose) {
             (true, _) => Verbosity::Quiet,

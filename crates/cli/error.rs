@@ -12,47 +12,35 @@ use crate::{
     output::{Output, Shape},
 };
 
-/// The failure of a command.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
-    /// The build or plan failed.
     #[error(transparent)]
     Build(#[from] pixi_oci_plan::Error),
-    /// A product cannot be made or installed.
     #[error(transparent)]
     Product(pixi_oci_airgap::Error),
     #[error(transparent)]
     Workspace(#[from] pixi_oci_workspace::Error),
-    /// The HTTP client.
     #[error(transparent)]
     Net(#[from] pixi_oci_net::Error),
-    /// The layout cannot be read at all.
     #[error(transparent)]
     Verify(#[from] pixi_oci_verify::Error),
     /// An image and what was made again have nothing in common.
     #[error(transparent)]
     Comparison(#[from] pixi_oci_verify::ComparisonError),
-    /// What was verified could not be run.
     #[error(transparent)]
     Run(#[from] pixi_oci_verify::RunError),
     #[error(transparent)]
     Archive(#[from] pixi_oci_verify::ArchiveError),
-    /// An image could not be had from a registry.
     #[error(transparent)]
     Pull(#[from] pixi_oci_store::PullError),
-    /// A project in a container.
     #[error(transparent)]
     Container(#[from] pixi_oci_podman::ContainerError),
-    /// A base image.
     #[error(transparent)]
     Base(#[from] pixi_oci_store::base::BaseError),
-    /// Handing the image over failed.
     #[error(transparent)]
     Engine(#[from] pixi_oci_podman::Error),
-    /// The archive for it.
     #[error(transparent)]
     Store(#[from] pixi_oci_store::Error),
-    /// Nothing was published.
     #[error(transparent)]
     Publication(PublishError),
     #[error("{0}")]
@@ -65,7 +53,6 @@ pub enum CliError {
     /// A lock file that was only to be checked has the right packages.
     #[error("{} has what the manifest wants, but would be written in another form (it is of another format, or was changed by hand); run `pixi-oci lock` or `pixi lock`", path.display())]
     LockRewritten { path: PathBuf },
-    /// Base images that were only to be checked.
     #[error("the base images in {} are not pinned to what their names mean now; run `pixi-oci lock --base`", path.display())]
     BaseChanged { path: PathBuf },
     #[error("cannot compare {} with {since}: {reason}", workspace.display())]
@@ -77,10 +64,7 @@ pub enum CliError {
 impl CliError {
     /// As documented in `main`.
     pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::Usage(_) => 2,
-            _ => 1,
-        }
+        if matches!(self, Self::Usage(_)) { 2 } else { 1 }
     }
 
     fn manifest(&self) -> Option<&ManifestError> {
@@ -94,9 +78,9 @@ impl CliError {
     /// Shows the error on stderr; one in the manifest with the line and a caret.
     pub fn show(&self, output: &Output) {
         if let Some(error) = self.manifest() {
-            return match output.shape() {
+            return match output.shape {
                 Shape::Json => output.error(self),
-                _ => output.drawn(&drawn(error, output.color())),
+                _ => output.line(&drawn(error, output.color)),
             };
         }
         match self {

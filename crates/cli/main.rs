@@ -19,12 +19,13 @@ mod interrupt;
 mod means;
 mod output;
 mod publication;
+mod result;
 mod surroundings;
 mod version;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 
 use crate::{cli::Cli, output::events::Line};
 
@@ -32,13 +33,17 @@ fn main() -> ExitCode {
     pixi_oci_platform::one_heap_a_cpu();
     pixi_oci_platform::large_files_are_errors();
     pixi_oci_platform::allow_more_open_files();
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let parsed = Cli::command().try_get_matches().and_then(|matches| {
+        let command = matches.subcommand_name().unwrap_or_default().to_owned();
+        Ok((command, Cli::from_arg_matches(&matches)?))
+    });
+    let (command, cli) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => return output::parsing_failed(&error),
     };
     let output = cli.common.output();
     let (version, release) = (output::events::VERSION, env!("CARGO_PKG_VERSION"));
-    output.event(&Line::Started { version, release, command: cli.command.name() });
+    output.event(&Line::Started { version, release, command: &command });
     interrupt::watch_signals(&output);
     let code = match (cli.command.run(&output), interrupt::exit_code()) {
         (Ok(code), _) => code,

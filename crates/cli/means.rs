@@ -1,19 +1,21 @@
 //! With what the work is done: the network, the cache, and layers that are there already.
 
-use std::{env, path::PathBuf};
+use std::{env, num::NonZeroUsize, path::PathBuf};
 
 use clap::Args;
 use pixi_oci_cachedir::Root;
 use pixi_oci_net::Client;
 use pixi_oci_project::{Caches, Resources, Session};
-use pixi_oci_registry::RegistryAccess;
-use pixi_oci_registry::RepositoryRef;
+use pixi_oci_registry::{RegistryAccess, RepositoryRef};
 use pixi_oci_workspace::Workspace;
 
 use crate::{
     channels::{Channels, ConfigArgs},
     error::CliError,
 };
+
+/// Downloads at a time, where pixi's configuration does not say: as many as pixi's.
+const DOWNLOADS: NonZeroUsize = NonZeroUsize::new(50).expect("not zero");
 
 /// So much content of packages may wait in memory: enough for most packages whole. What exceeds it goes through the page cache.
 pub const MEMORY: usize = 128 << 20;
@@ -52,7 +54,7 @@ impl Means {
         layers: Option<&LayerArgs>,
     ) -> Result<Session, CliError> {
         let channels = Channels::read(workspace, &self.config, self.offline)?;
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let size = |kind: &str| cache_size(&format!("PIXI_OCI_{kind}_CACHE_SIZE"));
         let caches = Caches {
             dir: Root::new(self.cache.path()?).check_all(self.check_cache),
@@ -60,17 +62,17 @@ impl Means {
             archives: size("ARCHIVE")?,
         };
         let resources = Resources {
-            downloads: channels.downloads(),
-            solves: channels.solves(),
+            downloads: channels.config.concurrent_downloads.unwrap_or(DOWNLOADS),
+            solves: channels.config.concurrent_solves.unwrap_or(cores),
             // One more than cores, because a layer waits now and then while its pieces are compressed. Beyond 16, memory
             // grows and the disk does not get faster.
-            threads: threads.min(16) + 1,
+            threads: cores.get().min(16) + 1,
             memory: MEMORY,
             containers: crate::surroundings::containers(),
         };
         let client = Client::new(&channels.client)?;
         let mut session = Session::new(client, registries, caches, resources, crate::interrupt::flag());
-        session.offline = channels.offline();
+        session.offline = channels.client.offline;
         Ok(session)
     }
 }
@@ -93,7 +95,6 @@ pub struct CacheDir {
 }
 
 impl CacheDir {
-    /// The cache's directory.
     pub fn path(&self) -> Result<PathBuf, CliError> {
         let absolute = |variable: &str| env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
         self.cache_dir

@@ -49,10 +49,10 @@ pub enum Shape {
 #[derive(Clone)]
 pub struct Output {
     verbosity: Verbosity,
-    color: bool,
-    shape: Shape,
+    pub color: bool,
+    pub shape: Shape,
     started: Instant,
-    bars: Option<MultiProgress>,
+    pub bars: Option<MultiProgress>,
 }
 
 impl Output {
@@ -64,11 +64,6 @@ impl Output {
         };
         let bars = (shape == Shape::Bars).then(MultiProgress::new);
         Self { verbosity, color, shape, started: Instant::now(), bars }
-    }
-
-    /// What stderr is like.
-    pub fn shape(&self) -> Shape {
-        self.shape
     }
 
     /// An event, if somebody reads events.
@@ -85,11 +80,6 @@ impl Output {
             // A terminal that is gone needs no clearing.
             let _ = bars.clear();
         }
-    }
-
-    /// The bars' owner, if there are bars.
-    pub fn bars(&self) -> Option<&MultiProgress> {
-        self.bars.as_ref()
     }
 
     /// The result, and a newline. A reader that has gone away is not our problem (`pixi-oci plan | head`).
@@ -145,35 +135,23 @@ impl Output {
 
     /// What went wrong, with the chain of causes.
     pub fn error(&self, error: &(dyn std::error::Error + 'static)) {
-        let message = error.to_string();
-        let causes = causes(error);
-        if self.shape == Shape::Json {
-            return self.event(&Line::Error { blocker: None, message: &message, causes: &causes });
-        }
-        let label = self.paint("error:", "1;31");
-        self.line(&format!("{label} {}", printable(&message)));
-        for cause in causes {
-            self.line(&format!("  caused by: {}", printable(&cause)));
-        }
+        self.wrong(&error.to_string(), &causes(error));
     }
 
     /// One of several things that are wrong.
     pub fn failure(&self, text: &str) {
+        self.wrong(text, &[]);
+    }
+
+    fn wrong(&self, message: &str, causes: &[String]) {
         if self.shape == Shape::Json {
-            return self.event(&Line::Error { blocker: None, message: text, causes: &[] });
+            return self.event(&Line::Error { blocker: None, message, causes });
         }
         let label = self.paint("error:", "1;31");
-        self.line(&format!("{label} {}", printable(text)));
-    }
-
-    /// What is wrong, drawn: it is shown as it is.
-    pub fn drawn(&self, text: &str) {
-        self.line(text);
-    }
-
-    /// Whether colours may be used.
-    pub fn color(&self) -> bool {
-        self.color
+        self.line(&format!("{label} {}", printable(message)));
+        for cause in causes {
+            self.line(&format!("  caused by: {}", printable(cause)));
+        }
     }
 
     fn paint(&self, text: &str, code: &str) -> String {
@@ -187,7 +165,8 @@ impl Output {
         }
     }
 
-    fn line(&self, text: &str) {
+    /// Text that is safe to show, as it is.
+    pub fn line(&self, text: &str) {
         let write = || writeln!(io::stderr().lock(), "{text}");
         // Nobody is left to hear that stderr is gone.
         let _ = match &self.bars {

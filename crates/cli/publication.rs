@@ -18,9 +18,9 @@ use crate::{
     output::Output,
     output::blockers,
     output::progress::Progress,
+    result::print_report,
 };
 
-/// Whether a publication needs a workspace.
 pub enum WorkspaceNeed<'a> {
     Always,
     /// Only where the command line does not say where to.
@@ -73,7 +73,7 @@ impl Publication {
         let bytes = |megabytes: NonZeroU64| megabytes.get().saturating_mul(1_000_000);
         session.registries.options.chunk_size = oci.chunk_size.map(bytes);
         session.registries.credentials.logins = logins(&hosts(oci), &oci.registries)?;
-        Ok(Self { path: selection.workspace(), inputs, declared, session, login: registry.login })
+        Ok(Self { path: selection.workspace.path(), inputs, declared, session, login: registry.login })
     }
 
     /// A dry run of a publication.
@@ -135,10 +135,7 @@ fn hosts(oci: &OciConfig) -> BTreeSet<String> {
 /// Says how it went, and prints the result.
 pub fn show(report: &PublishReport, json: bool, output: &Output) -> Result<ExitCode, CliError> {
     announce(report, output);
-    let text = if json { serde_json::to_string_pretty(report)? } else { references(report) };
-    if !text.is_empty() {
-        output.result(&text).map_err(|source| CliError::Io { action: "write to stdout".into(), source })?;
-    }
+    print_report(report, json, || references(report), output)?;
     Ok(if report.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -192,11 +189,7 @@ pub fn announce_one(destination: &DestinationReport, output: &Output) {
 pub fn failures(destinations: &[DestinationReport], output: &Output) {
     for destination in destinations {
         if let Some(failure) = &destination.failure {
-            let text = format!("{}: {}", destination.repository, failure.message);
-            match failure.blocker {
-                Some(name) => blockers::show(output, name, &text),
-                None => output.failure(&text),
-            }
+            blockers::failure(output, &destination.repository, failure);
         }
     }
 }

@@ -13,8 +13,7 @@ pub fn facts(workspace: &Path) -> VersionFacts {
     let variable = |name: &str| env::var(name).ok().filter(|value| !value.trim().is_empty());
     let said = variable("VERSION");
     let ci = ci_context(&variable);
-    let directory = if workspace.is_dir() { workspace } else { workspace.parent().unwrap_or(Path::new(".")) };
-    let git = Git::at(directory);
+    let git = Git::at(directory(workspace));
     let commit = git.commit();
     let asked = said.is_none() && ci.is_none();
     let (unclean, described, branch) = thread::scope(|scope| {
@@ -33,6 +32,12 @@ pub fn facts(workspace: &Path) -> VersionFacts {
         said,
         ci,
     }
+}
+
+/// The directory of a workspace, which may be named by its manifest.
+pub fn directory(workspace: &Path) -> &Path {
+    let directory = if workspace.is_dir() { Some(workspace) } else { workspace.parent() };
+    directory.filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Why the working tree is not that of its commit, or may not be.

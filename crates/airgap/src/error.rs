@@ -33,7 +33,6 @@ from_plan!(
     pixi_oci_package::PrefixError,
     pixi_oci_contents::ApplicationError,
     pixi_oci_pipeline::Error,
-    pixi_oci_pipeline::SourceWheelError,
     pixi_oci_project::Error,
     pixi_oci_store::Error,
     pixi_oci_workspace::Error,

@@ -12,7 +12,8 @@ use pixi_oci_fetch::CachedArchive;
 use pixi_oci_layer::DigestWriter;
 use pixi_oci_lock::{LockFile, LockedPackage, PlatformWanted, Sha256};
 use pixi_oci_package::TargetPrefix;
-use pixi_oci_pipeline::{Installation, Package, SourceWheel, WheelOrigin, locked, with_wheels};
+use pixi_oci_pipeline::{Package, SourceWheel, WheelSource, locked, with_wheels};
+use pixi_oci_plan::Installation;
 use pixi_oci_platform::{Links, open};
 use pixi_oci_product::{PackageEntry, ProductEnvironment, ProductManifest, read_manifest};
 use pixi_oci_project::{Target, platform};
@@ -21,7 +22,6 @@ use rayon::prelude::*;
 
 use crate::{Error, ProductRequestError, project::place};
 
-/// What to install, and where.
 #[derive(Debug)]
 pub struct InstallRequest<'a> {
     pub product: PathBuf,
@@ -154,12 +154,8 @@ fn archive(product: &Path, entry: &PackageEntry) -> Result<CachedArchive, Error>
 
 /// The wheel of a source; nothing if the manifest does not say how it came to be.
 fn source(entry: &PackageEntry, archive: &CachedArchive) -> Option<Result<SourceWheel, Error>> {
-    let origin = match entry.source.as_deref()? {
-        "own" => WheelOrigin::Own,
-        "injected" => WheelOrigin::Injected,
-        "built" => WheelOrigin::Built,
-        _ => return None,
-    };
+    let origins = [WheelSource::Own, WheelSource::Injected, WheelSource::Built];
+    let origin = origins.into_iter().find(|origin| entry.source.as_deref() == Some(origin.name()))?;
     let name = entry.name.strip_prefix("pypi:")?;
     let directory = entry.directory.as_ref().map(PathBuf::from);
     Some(SourceWheel::read(&archive.path, name, &entry.version, origin, directory).map_err(Error::from))

@@ -30,7 +30,6 @@ pub use pixi_oci_product::{ProductManifest, check as check_product};
 use pixi_oci_project::{Project, Session, Target};
 use pixi_oci_sources::{Decided, decide};
 
-/// One environment of a product.
 struct Environment {
     project: Project,
     sources: Decided,
@@ -47,10 +46,6 @@ struct PackedEnvironment<'a> {
 
 /// Makes the product of environments of a workspace, at least one, and gives the report of it. A product that was there is
 /// there until the new one takes its place.
-///
-/// # Errors
-///
-/// See [`Error`].
 pub fn product(projects: Vec<Project>, request: &ProductRequest, session: &Session) -> Result<ProductReport, Error> {
     let workdir = std::path::absolute(&request.workdir).map_err(|source| Error::Io {
         action: "find",
@@ -179,7 +174,6 @@ fn platforms<'a>(environments: &'a [Environment], session: &Session) -> Result<V
     Ok(platforms)
 }
 
-/// The digest as it is in products.
 fn digest_of(sha256: &pixi_oci_lock::Sha256) -> Digest {
     Digest::from_bytes(*sha256.as_bytes())
 }

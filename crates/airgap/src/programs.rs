@@ -19,7 +19,6 @@ pub(super) struct Programs {
     pixi: Vec<LockedPixi>,
 }
 
-/// What was written.
 pub(super) struct WrittenPrograms {
     pub files: Vec<ProductFile>,
     /// The version of pixi, if it is there.
@@ -78,7 +77,6 @@ pub(super) fn find(
 }
 
 impl Programs {
-    /// Writes them.
     pub(super) fn write(&self, product: &Product) -> Result<WrittenPrograms, Error> {
         let mut written = WrittenPrograms { files: Vec::new(), pixi: None };
         for (platform, path) in &self.installers {

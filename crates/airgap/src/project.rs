@@ -12,10 +12,8 @@ use crate::Error;
 use pixi_oci_contents::{Application, ApplicationError, ApplicationInput, application, without_missing_scripts};
 use pixi_oci_project::Include;
 
-/// The files of a workspace.
 pub(super) struct Files<'a> {
     pub workspace: &'a Workspace,
-    /// Its directory.
     pub name: &'a str,
     /// The work directory, absolute: not part of the project, even if it is in it.
     pub workdir: &'a Path,
@@ -33,7 +31,6 @@ pub(super) fn name(workspace: &str) -> String {
     }
 }
 
-/// A path in a product.
 pub(crate) fn place(path: &str) -> Result<TreePath, Error> {
     TreePath::new(path).map_err(|source| ApplicationError::Destination { destination: path.into(), source }.into())
 }

@@ -6,7 +6,6 @@ use pixi_oci_layer::Digest;
 use pixi_oci_product::ProductEnvironment;
 use serde::Serialize;
 
-/// Which product, of what, and with which means.
 #[derive(Debug, Clone)]
 pub struct ProductRequest {
     /// The directory that `product/` and its companions go to.
@@ -19,17 +18,14 @@ pub struct ProductRequest {
     pub own_installer: Option<(String, PathBuf)>,
     /// Executables of pixi-oci by conda platform; the last one of a platform counts.
     pub installers: Vec<(String, PathBuf)>,
-    /// The version of this program.
     pub version: String,
     /// The image that the workspace was taken out of.
     pub image: Option<Digest>,
 }
 
-/// What came of it.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ProductReport {
-    /// The directory.
     pub product: PathBuf,
     /// The digest of the product: of its `SHA256SUMS`.
     pub digest: Digest,
@@ -49,12 +45,10 @@ pub struct ProductReport {
     pub warnings: Vec<String>,
 }
 
-/// One environment on one platform.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ProductReportEnvironment {
     pub name: String,
-    /// The platform's name.
     pub platform: String,
     /// How many packages it has.
     pub packages: usize,
@@ -88,7 +82,6 @@ pub enum ProductRequestError {
         "--with-pixi takes the package `pixi` of the environments, and none has it for {platform}; run `pixi add pixi`, or copy pixi to the machine yourself"
     )]
     NoPixi { platform: String },
-    /// An installer for a platform that is not in the product.
     #[error("--installer {platform}=…: the product is for {platforms}")]
     Installer { platform: String, platforms: String },
     #[error("the product has no environment `{name}` for {platform}; it has {known}")]

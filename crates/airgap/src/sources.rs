@@ -7,7 +7,7 @@ use pixi_oci_store::OciLayout;
 
 use super::Environment;
 use crate::Error;
-use pixi_oci_pipeline::{Stock, WheelOrigin, Workshop};
+use pixi_oci_pipeline::{Stock, WheelSource, Workshop};
 use pixi_oci_plan::build_sources;
 use pixi_oci_project::Session;
 
@@ -33,9 +33,8 @@ pub(super) fn build(environment: &mut Environment, scratch: &Path, session: &Ses
 
 /// The packages of which code was run to make their wheels, now or in an earlier build: the same for the same lock file.
 pub(super) fn executed(environments: &[ProductEnvironment]) -> Vec<String> {
-    let built = WheelOrigin::Built.to_string();
     let packages = environments.iter().flat_map(|environment| &environment.packages);
-    let made = packages.filter(|package| package.source.as_deref() == Some(&*built));
+    let made = packages.filter(|package| package.source.as_deref() == Some(WheelSource::Built.name()));
     let mut names: Vec<String> = made.map(|package| format!("{} {}", package.name, package.version)).collect();
     names.sort();
     names.dedup();

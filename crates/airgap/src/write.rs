@@ -9,10 +9,9 @@ use rayon::prelude::*;
 
 use super::{PackedEnvironment, digest_of};
 use crate::Error;
-use pixi_oci_pipeline::{FactsCache, Package, PackageKind, Wheel, WheelSource, place};
+use pixi_oci_pipeline::{FactsCache, Package, PackageKind, Wheel, place};
 use pixi_oci_project::{Event, Session, virtual_packages};
 
-/// What was written.
 #[derive(Default)]
 pub(super) struct Written {
     pub environments: Vec<ProductEnvironment>,
@@ -114,12 +113,6 @@ fn wheel_entry(
     let (archive, path) = package.file()?;
     let (digest, size) = (digest_of(&archive.sha256), archive.size);
     let archive = write_wheel(product, subdir, &wheel.file_name, path, digest)?;
-    let source = match wheel.source {
-        WheelSource::Lock => "lock",
-        WheelSource::Injected => "injected",
-        WheelSource::Built => "built",
-        WheelSource::Own => "own",
-    };
     Ok(PackageEntry {
         name: wheel.package_name(),
         version: wheel.version.clone(),
@@ -128,7 +121,7 @@ fn wheel_entry(
         archive: archive.to_string(),
         digest,
         size,
-        source: Some(source.into()),
+        source: Some(wheel.source.name().into()),
         directory: directories.get(&wheel.package_name()).cloned(),
     })
 }

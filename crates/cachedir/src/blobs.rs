@@ -82,7 +82,6 @@ impl Blobs {
         Self { root: root.clone(), directory: root.join(directory) }
     }
 
-    /// Where all of them are.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
@@ -94,9 +93,6 @@ impl Blobs {
 
     /// The blob at a path, if it is there. It is hashed by `hash`, which gives the SHA-256 and what else is to be noted, unless
     /// that was done since the file last changed. What is not what its name says is removed.
-    ///
-    /// # Errors
-    /// The disk fails.
     pub fn find(
         &self,
         path: &Path,

@@ -8,17 +8,16 @@ use std::{
 };
 
 use pixi_oci_platform::{Links, open};
+use serde::Serialize;
 
 use crate::{FileSet, Root, blobs::note_path, trim};
 
-/// A directory of the cache.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CacheDirectory {
     /// Its name, such as `archives`.
     pub name: String,
     /// Regular files below it.
     pub files: u64,
-    /// Their bytes.
     pub bytes: u64,
 }
 

@@ -31,15 +31,11 @@ struct Seal {
 }
 
 impl<'a> Sealed<'a> {
-    /// The part of this name.
     pub fn new(root: &'a Root, part: &str) -> Self {
         Self { root, directory: root.join(part) }
     }
 
     /// Removes what is not as it was when the directory was sealed, unless it is in use now.
-    ///
-    /// # Errors
-    /// The disk fails.
     pub fn check(&self) -> io::Result<()> {
         let check = || {
             let seals = self.seals();
@@ -58,9 +54,6 @@ impl<'a> Sealed<'a> {
     }
 
     /// Notes what there is now. Only what changed is hashed.
-    ///
-    /// # Errors
-    /// The disk fails, or is full.
     pub fn seal(&self) -> io::Result<()> {
         let mut seals = self.seals();
         let mut now = BTreeMap::new();

@@ -79,7 +79,6 @@ impl StagedDirectory {
         }
     }
 
-    /// Where it is.
     pub fn path(&self) -> &Path {
         self.directory.path()
     }

@@ -28,7 +28,6 @@ impl WorkspacePath {
         self.manifest_path.clone().or_else(|| self.workspace.clone()).unwrap_or_else(|| PathBuf::from("."))
     }
 
-    /// Whether a workspace was named at all.
     pub fn is_named(&self) -> bool {
         self.manifest_path.is_some() || self.workspace.is_some()
     }
@@ -149,14 +148,9 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// The workspace's path.
-    pub fn workspace(&self) -> PathBuf {
-        self.workspace.path()
-    }
-
     /// Opens the workspace: the one place where that is done.
     pub fn open(&self) -> Result<OpenWorkspace, CliError> {
-        let path = self.workspace();
+        let path = self.workspace.path();
         if is_reference(&path.to_string_lossy()) && !path.exists() {
             let name = path.display().to_string();
             let name = name.strip_prefix("docker://").unwrap_or(&name);
@@ -177,7 +171,7 @@ impl Selection {
             overrides: image.map(ImageArgs::overrides).unwrap_or_default().over(self.settings.overrides()),
             virtual_packages: self.targets.virtual_packages()?,
             sources: image.map(|image| image.sources.inputs()).unwrap_or_default(),
-            provenance: ProvenanceInputs { epoch: epoch()?, version: facts(&self.workspace()), recorded: None },
+            provenance: ProvenanceInputs { epoch: epoch()?, version: facts(&self.workspace.path()), recorded: None },
             cache_from: cache_from.to_vec(),
             now: jiff::Timestamp::now(),
         })

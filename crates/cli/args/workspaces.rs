@@ -37,7 +37,7 @@ impl Workspaces {
         let mut all: Vec<PathBuf> = Vec::new();
         // Without patterns there is always one: the current directory.
         if self.workspace_glob.is_empty() || selection.workspace.is_named() {
-            all.push(selection.workspace());
+            all.push(selection.workspace.path());
         }
         all.extend(self.more.iter().cloned());
         for pattern in &self.workspace_glob {

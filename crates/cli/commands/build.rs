@@ -3,9 +3,9 @@
 use std::{env, process::ExitCode};
 
 use clap::Args;
+use pixi_oci_image::Architecture;
 use pixi_oci_pipeline::BuildReport;
-use pixi_oci_plan::build;
-use pixi_oci_plan::size;
+use pixi_oci_plan::{build, size};
 use pixi_oci_podman::{find_container_engine, load};
 use pixi_oci_project::{Declared, Project, Session};
 
@@ -15,6 +15,7 @@ use crate::{
     means::{LayerArgs, Means, both},
     output::Output,
     output::progress::Progress,
+    result::print_report,
 };
 
 /// Build the images of a locked workspace and write them to an OCI layout, an archive or SIF files.
@@ -51,7 +52,6 @@ pub struct BuildArgs {
     pub layers: LayerArgs,
 }
 
-/// Runs the command.
 pub fn run(args: BuildArgs, output: &Output) -> Result<ExitCode, CliError> {
     let workspace = args.selection.open()?;
     let (session, inputs) = both(
@@ -64,10 +64,10 @@ pub fn run(args: BuildArgs, output: &Output) -> Result<ExitCode, CliError> {
         return load_image(name, args.json, declared, &session, output);
     }
     let report = build_with_progress(declared, args.output.as_deref(), &session, output)?;
-    show(&report, args.json, output)
+    let text = || format!("{}@{}", report.reference, report.digest);
+    print_report(&report, args.json, text, output)
 }
 
-/// Builds, and shows what is done.
 pub fn build_with_progress(
     declared: Declared,
     to: Option<&str>,
@@ -88,13 +88,6 @@ pub fn build_with_progress(
     Ok(report)
 }
 
-fn show(report: &BuildReport, json: bool, output: &Output) -> Result<ExitCode, CliError> {
-    let text =
-        if json { serde_json::to_string_pretty(report)? } else { format!("{}@{}", report.reference, report.digest) };
-    output.result(&text).map_err(|source| CliError::Io { action: "write to stdout".into(), source })?;
-    Ok(ExitCode::SUCCESS)
-}
-
 /// Through an archive, because podman and docker both read one, and neither reads a layout from elsewhere.
 fn load_image(
     name: &str,
@@ -104,11 +97,9 @@ fn load_image(
     output: &Output,
 ) -> Result<ExitCode, CliError> {
     let engine = find_container_engine(&env::var_os("PATH").unwrap_or_default())?;
-    let host = match env::consts::ARCH {
-        "x86_64" => pixi_oci_image::Architecture::Amd64,
-        "aarch64" => pixi_oci_image::Architecture::Arm64,
-        other => return Err(CliError::Usage(format!("no image runs on this machine's architecture {other}"))),
-    };
+    let host = env::consts::ARCH;
+    let host = Architecture::from_any_name(host)
+        .map_err(|_| CliError::Usage(format!("no image runs on this machine's architecture {host}")))?;
     let io = |source| CliError::Io { action: "make a temporary directory".into(), source };
     let directory = tempfile::tempdir().map_err(io)?;
     let archive = directory.path().join("image.tar");
@@ -124,9 +115,5 @@ fn load_image(
     let said = load(&engine, &archive)?;
     output.note(said.trim());
     report.reference = reference.clone();
-    if json {
-        return show(&report, true, output);
-    }
-    output.result(&reference).map_err(|source| CliError::Io { action: "write to stdout".into(), source })?;
-    Ok(ExitCode::SUCCESS)
+    print_report(&report, json, || reference, output)
 }

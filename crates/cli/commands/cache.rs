@@ -5,12 +5,12 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use pixi_oci_cachedir::Root;
 use pixi_oci_plan::size;
-use serde::Serialize;
 
 use crate::{
     error::CliError,
     means::{CacheDir, bytes},
     output::Output,
+    result::print,
 };
 
 /// Show the cache, or make it smaller.
@@ -53,23 +53,13 @@ enum Action {
     },
 }
 
-#[derive(Serialize)]
-struct Info<'a> {
-    name: &'a str,
-    files: u64,
-    bytes: u64,
-}
-
-/// Runs the command.
 pub fn run(args: CacheArgs, output: &Output) -> Result<ExitCode, CliError> {
     let root = Root::new(args.cache.path()?);
     let failed = |source| CliError::Io { action: format!("use the cache {}", root.display()), source };
     let parts = root.parts().map_err(failed)?;
     let text = match args.action {
         Action::Info { json: true } => {
-            let all: Vec<Info<'_>> =
-                parts.iter().map(|part| Info { name: &part.name, files: part.files, bytes: part.bytes }).collect();
-            serde_json::to_string_pretty(&serde_json::json!({ "directory": &*root, "parts": all })).unwrap_or_default()
+            serde_json::to_string_pretty(&serde_json::json!({ "directory": &*root, "parts": parts }))?
         }
         Action::Info { json: false } => {
             let mut lines = vec![root.display().to_string()];
@@ -92,8 +82,7 @@ pub fn run(args: CacheArgs, output: &Output) -> Result<ExitCode, CliError> {
             each(&root, which.into_iter(), output, |name| root.clear_part(name))?
         }
     };
-    output.result(&text).map_err(|source| CliError::Io { action: "write to stdout".into(), source })?;
-    Ok(ExitCode::SUCCESS)
+    print(&text, output)
 }
 
 /// Makes parts smaller, and says how much that gave.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, Command};
 use clap_complete::{Shell, generate};
 
-use crate::{error::CliError, output::Output};
+use crate::{error::CliError, output::Output, result::print};
 
 /// Print what a shell needs to complete our commands and options.
 #[derive(Debug, Args)]
@@ -19,11 +19,8 @@ pub struct CompletionArgs {
     pub shell: Shell,
 }
 
-/// Runs the command.
 pub fn run(args: &CompletionArgs, mut cli: Command, output: &Output) -> Result<ExitCode, CliError> {
     let mut script = Vec::new();
     generate(args.shell, &mut cli, "pixi-oci", &mut script);
-    let script = String::from_utf8_lossy(&script);
-    output.result(script.trim_end()).map_err(|source| CliError::Io { action: "write to stdout".into(), source })?;
-    Ok(ExitCode::SUCCESS)
+    print(String::from_utf8_lossy(&script).trim_end(), output)
 }

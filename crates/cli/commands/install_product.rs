@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Args;
 use pixi_oci_airgap::{InstallRequest, install_product};
 
-use crate::{commands::product::own_platform, error::CliError, means::MEMORY, output::Output};
+use crate::{commands::product::own_platform, error::CliError, means::MEMORY, output::Output, result::print};
 
 /// Install an environment of an air-gap product, without pixi and without a network.
 ///
@@ -36,7 +36,6 @@ pub struct InstallProductArgs {
     activate: Option<PathBuf>,
 }
 
-/// Runs the command.
 pub fn run(args: InstallProductArgs, output: &Output) -> Result<ExitCode, CliError> {
     let own = || CliError::Usage("there are no packages for this machine; say --platform".into());
     let platform = args.platform.or_else(|| own_platform().map(str::to_owned)).ok_or_else(own)?;
@@ -51,7 +50,5 @@ pub fn run(args: InstallProductArgs, output: &Output) -> Result<ExitCode, CliErr
         memory: MEMORY,
         interrupted: &interrupted,
     })?;
-    let text = prefix.display().to_string();
-    output.result(&text).map_err(|source| CliError::Io { action: "write to stdout".into(), source })?;
-    Ok(ExitCode::SUCCESS)
+    print(&prefix.display().to_string(), output)
 }

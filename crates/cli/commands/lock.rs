@@ -13,6 +13,7 @@ use crate::{
     output::Output,
     output::progress::Progress,
     output::text::printable,
+    result::print_report,
 };
 
 /// Choose packages for every environment and platform of the workspace, and write pixi.lock.
@@ -52,7 +53,6 @@ pub struct LockArgs {
 /// A first lock file has hundreds of packages.
 const LISTED: usize = 20;
 
-/// Runs the command.
 pub fn run(args: LockArgs, output: &Output) -> Result<ExitCode, CliError> {
     let selection = Selection { workspace: args.workspace, ..Selection::default() };
     let workspace = selection.open()?;
@@ -83,8 +83,7 @@ pub fn run(args: LockArgs, output: &Output) -> Result<ExitCode, CliError> {
     if changes.len() > LISTED {
         output.say(&format!("{} packages changed; --verbose lists all", changes.len()));
     }
-    let text = if args.json { serde_json::to_string_pretty(&report)? } else { report.lock_file.display().to_string() };
-    output.result(&text).map_err(|source| CliError::Io { action: "write to stdout".into(), source })?;
+    print_report(&report, args.json, || report.lock_file.display().to_string(), output)?;
     if args.check && report.changed {
         let path = report.lock_file;
         let same = report.changes.is_empty();
@@ -97,8 +96,7 @@ fn pinned(report: &PinReport, json: bool, check: bool, output: &Output) -> Resul
     for (name, pinned) in report.bases.iter().filter(|(name, pinned)| name != pinned) {
         output.say(&format!("{name} -> {pinned}"));
     }
-    let text = if json { serde_json::to_string_pretty(report)? } else { report.manifest.display().to_string() };
-    output.result(&text).map_err(|source| CliError::Io { action: "write to stdout".into(), source })?;
+    print_report(report, json, || report.manifest.display().to_string(), output)?;
     if check && report.changed {
         return Err(CliError::BaseChanged { path: report.manifest.clone() });
     }

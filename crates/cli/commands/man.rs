@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Command};
 
-use crate::{error::CliError, output::Output};
+use crate::{error::CliError, output::Output, result::print};
 
 /// Write the manual pages, one for each command, to a directory.
 #[derive(Debug, Args)]
@@ -14,13 +14,9 @@ pub struct ManArgs {
     pub directory: PathBuf,
 }
 
-/// Runs the command.
 pub fn run(args: &ManArgs, cli: Command, output: &Output) -> Result<ExitCode, CliError> {
     let failed = |source| CliError::Io { action: format!("write to {}", args.directory.display()), source };
     std::fs::create_dir_all(&args.directory).map_err(failed)?;
     clap_mangen::generate_to(cli, &args.directory).map_err(failed)?;
-    output
-        .result(&args.directory.display().to_string())
-        .map_err(|source| CliError::Io { action: "write to stdout".into(), source })?;
-    Ok(ExitCode::SUCCESS)
+    print(&args.directory.display().to_string(), output)
 }

@@ -17,14 +17,12 @@ use pixi_oci_workspace::{Include, OciConfig};
 
 use crate::{
     args::{LockFileArgs, RegistryArgs, Selection, SettingArgs, SourceArgs, Targets, WorkspacePath},
-    commands::verify::{
-        self,
-        product::{Made, step},
-    },
+    commands::verify::product::{ProductArgs as VerifyProductArgs, step},
     error::CliError,
     means::Means,
     output::Output,
     output::progress::Progress,
+    result::print,
 };
 
 /// Write an air-gap product: a directory with the workspace, its packages and scripts for machines without a network.
@@ -90,7 +88,6 @@ fn installer(text: &str) -> Result<(String, PathBuf), String> {
     Ok((platform.to_string(), file.into()))
 }
 
-/// The conda platform of this program.
 pub fn own_platform() -> Option<&'static str> {
     match env::consts::ARCH {
         "x86_64" => Some("linux-64"),
@@ -99,7 +96,6 @@ pub fn own_platform() -> Option<&'static str> {
     }
 }
 
-/// Runs the command.
 pub fn run(mut args: ProductArgs, output: &Output) -> Result<ExitCode, CliError> {
     let beside = args.means.session(None, args.registry.access(), None)?;
     let taken = args.from.take(&beside)?;
@@ -136,12 +132,12 @@ pub fn run(mut args: ProductArgs, output: &Output) -> Result<ExitCode, CliError>
     let json = serde_json::to_string_pretty(&report)?;
     write_report(&report, &json)?;
     let text = if args.json { json } else { report.product.display().to_string() };
-    output.result(&text).map_err(|source| CliError::Io { action: "write to stdout".into(), source })?;
+    print(&text, output)?;
     if !args.verify {
         return Ok(ExitCode::SUCCESS);
     }
-    let made = Made { dir: report.product, environment: args.environments.into_iter().next(), command: args.command };
-    step(&verify::product::ProductArgs::of(made, args.registry, args.means), output)
+    let environment = args.environments.into_iter().next();
+    step(&VerifyProductArgs::of(report.product, environment, args.command, args.registry, args.means), output)
 }
 
 impl ProductArgs {

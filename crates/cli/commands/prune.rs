@@ -13,6 +13,7 @@ use crate::{
     output::blockers,
     output::progress::Progress,
     publication::{Publication, WorkspaceNeed},
+    result::print_report,
 };
 
 /// Remove the tags of single architectures, TAG-amd64 and TAG-arm64, that no index needs any more.
@@ -46,7 +47,6 @@ pub struct PruneArgs {
     pub means: Means,
 }
 
-/// Runs the command.
 pub fn run(args: PruneArgs, output: &Output) -> Result<ExitCode, CliError> {
     let selection = Selection {
         workspace: args.workspace.clone(),
@@ -74,11 +74,7 @@ pub fn run(args: PruneArgs, output: &Output) -> Result<ExitCode, CliError> {
         }
         if let Some(failure) = &repository.failure {
             complete = false;
-            let text = format!("{}: {}", repository.repository, failure.message);
-            match failure.blocker {
-                Some(name) => blockers::show(output, name, &text),
-                None => output.failure(&text),
-            }
+            blockers::failure(output, &repository.repository, failure);
         }
     }
     if lines.is_empty() && complete {
@@ -86,9 +82,6 @@ pub fn run(args: PruneArgs, output: &Output) -> Result<ExitCode, CliError> {
     } else if report.dry_run {
         output.say("dry run: nothing is removed without --delete");
     }
-    let text = if args.json { serde_json::to_string_pretty(&report)? } else { lines.join("\n") };
-    if !text.is_empty() {
-        output.result(&text).map_err(|source| CliError::Io { action: "write to stdout".into(), source })?;
-    }
+    print_report(&report, args.json, || lines.join("\n"), output)?;
     Ok(if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -67,7 +67,6 @@ pub struct PublishArgs {
     pub layers: LayerArgs,
 }
 
-/// Runs the command.
 pub fn run(args: PublishArgs, output: &Output) -> Result<ExitCode, CliError> {
     let dry_run = args.dry_run || !publishes(args.publish)?;
     if args.workspaces.are_many() {
@@ -98,7 +97,6 @@ pub fn run(args: PublishArgs, output: &Output) -> Result<ExitCode, CliError> {
     show(&report, args.json, output)
 }
 
-/// One publication for each workspace.
 fn fleet(args: &PublishArgs, dry_run: bool) -> Result<Vec<(Publication, PublishRequest)>, CliError> {
     if args.leg_file.is_some() || args.from.is_some() {
         return Err(CliError::Usage("--leg-file and --from are for one workspace".into()));

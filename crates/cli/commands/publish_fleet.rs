@@ -10,6 +10,7 @@ use crate::{
     interrupt,
     output::Output,
     publication::{Publication, announce, references},
+    result::print_report,
 };
 
 /// How it ended for one workspace, in the order of the command line.
@@ -23,7 +24,6 @@ struct WorkspaceOutcome<'a> {
     error: Option<String>,
 }
 
-/// Publishes them all.
 pub fn publish_all(fleet: &[(Publication, PublishRequest)], json: bool, output: &Output) -> Result<ExitCode, CliError> {
     check_apart(fleet.iter().map(|(_, request)| request))?;
     let mut all = Vec::new();
@@ -48,9 +48,6 @@ pub fn publish_all(fleet: &[(Publication, PublishRequest)], json: bool, output: 
         all.push(published);
     }
     let lines = || all.iter().filter_map(|one| one.report.as_ref()).map(references).filter(|text| !text.is_empty());
-    let text = if json { serde_json::to_string_pretty(&all)? } else { lines().collect::<Vec<_>>().join("\n") };
-    if !text.is_empty() {
-        output.result(&text).map_err(|source| CliError::Io { action: "write to stdout".into(), source })?;
-    }
+    print_report(&all, json, || lines().collect::<Vec<_>>().join("\n"), output)?;
     Ok(if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

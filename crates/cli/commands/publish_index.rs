@@ -44,7 +44,6 @@ pub struct PublishIndexArgs {
     pub means: Means,
 }
 
-/// Runs the command.
 pub fn run(args: PublishIndexArgs, output: &Output) -> Result<ExitCode, CliError> {
     let dry_run = !publishes(args.publish)?;
     let legs = Legs::read(&args.legs)?;

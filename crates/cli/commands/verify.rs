@@ -86,7 +86,6 @@ fn task_check(
 }
 
 impl RunArgs {
-    /// Whether anything is to be run.
     fn wanted(&self) -> bool {
         self.script.is_some() || self.task.is_some() || !self.command.is_empty()
     }
@@ -109,7 +108,6 @@ impl RunArgs {
     }
 }
 
-/// Runs the command.
 pub fn run(args: VerifyArgs, output: &Output) -> Result<ExitCode, CliError> {
     match args.what {
         Verify::Image(args) => match args.sif() {

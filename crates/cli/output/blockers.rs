@@ -1,5 +1,7 @@
 //! Refusals that a pipeline can tell apart: one line `BLOCKER(name): text` on stderr, then what to do.
 
+use pixi_oci_publish::FailureReport;
+
 use crate::output::Output;
 
 /// Every name with what to do about it. Names are API: they stay, and docs/publishing.md has the same table.
@@ -35,6 +37,15 @@ pub fn show(output: &Output, name: &str, text: &str) {
     output.blocker(name, text);
     if let Some((_, hint)) = HINTS.iter().find(|(known, _)| *known == name) {
         output.hint(hint);
+    }
+}
+
+/// Says why a repository failed.
+pub fn failure(output: &Output, repository: &str, failure: &FailureReport) {
+    let text = format!("{repository}: {}", failure.message);
+    match failure.blocker {
+        Some(name) => show(output, name, &text),
+        None => output.failure(&text),
     }
 }
 

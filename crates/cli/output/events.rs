@@ -3,6 +3,7 @@
 //!
 //! A new event or field does not change the version; one that goes away or means something else does.
 
+use pixi_oci_registry::Arrival;
 use serde::Serialize;
 
 use crate::output::text::harmful;
@@ -25,7 +26,7 @@ pub enum Line<'a> {
     /// A blob is being sent. At most five a second of each, and the last one.
     UploadProgress { repository: &'a str, blob: &'a str, sent: u64, size: u64 },
     /// A blob is in the repository: `present`, `mounted` or `uploaded`.
-    BlobFinished { repository: &'a str, blob: &'a str, size: u64, how: &'a str },
+    BlobFinished { repository: &'a str, blob: &'a str, size: u64, how: Arrival },
     /// A tag names its image now.
     Tagged { repository: &'a str, tag: &'a str, digest: &'a str },
     /// An attempt failed for a reason that may pass.

@@ -54,7 +54,7 @@ enum Form {
 impl Progress {
     /// Progress that goes to `output`, in the shape that it has.
     pub fn new(output: &Output) -> Self {
-        let form = match (output.shape(), output.bars()) {
+        let form = match (output.shape, &output.bars) {
             (Shape::Bars, Some(bars)) => Form::Bars(Bars::new(bars.clone())),
             (Shape::Plain, _) => Form::Plain(Plain::default()),
             (Shape::Json, _) => Form::Json(Json::default()),

@@ -82,9 +82,6 @@ pub enum ActivationError {
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Puts the variables together in pixi's order.
-///
-/// # Errors
-/// See [`ActivationError`].
 pub fn activate(input: &ActivationInput<'_>) -> Result<ActivatedEnv, ActivationError> {
     let mut env = Variables { values: input.base_env.to_vec(), late: BTreeSet::new() };
     let path = env.get("PATH").unwrap_or(DEFAULT_PATH).to_string();
@@ -163,9 +160,6 @@ fn conda_env(input: &ActivationInput<'_>) -> Vec<(String, String)> {
 }
 
 /// What pixi says of a workspace in `workdir` and its environment (pixi's `get_static_environment_variables`).
-///
-/// # Errors
-/// The manifest's platforms cannot be read.
 pub fn workspace_env(
     workspace: &Workspace,
     environment: &str,

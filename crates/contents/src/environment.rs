@@ -8,7 +8,6 @@ pub struct EnvironmentInput<'a> {
     pub prefix: &'a TreePath,
     /// The working directory, absolute.
     pub workdir: &'a str,
-    /// The environment's name.
     pub environment: &'a str,
     /// The script for Apptainer.
     pub apptainer: String,

@@ -8,10 +8,6 @@ use pixi_oci_layer::{Content, Digest, DigestWriter, DirectoryAttributes, File, F
 use crate::application::ApplicationError;
 
 /// Adds the list of a layer's nodes to them.
-///
-/// # Errors
-///
-/// A file cannot be read, or is in the list's place.
 pub fn with_file_list(mut tree: FileTree) -> Result<FileTree, ApplicationError> {
     let files = tree.iter().map(|(path, node)| Ok((path.as_str().to_owned(), listed(node)?)));
     let files: BTreeMap<_, _> = files.collect::<io::Result<_>>().map_err(ApplicationError::Read)?;

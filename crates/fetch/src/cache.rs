@@ -89,7 +89,6 @@ impl ArchiveCache {
         let _ = self.root.when_free(directory, || trim_below(directory, limit));
     }
 
-    /// Starts an archive.
     pub(crate) fn incoming(&self) -> io::Result<Incoming> {
         Ok(Incoming { file: staged_file(&self.tmp(), "")?, hashers: Hashers::default(), size: 0 })
     }
@@ -144,7 +143,6 @@ impl ArchiveCache {
 }
 
 impl Incoming {
-    /// Appends bytes.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.hashers.update(bytes);
         self.size += bytes.len() as u64;

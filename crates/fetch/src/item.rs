@@ -7,7 +7,6 @@ use pixi_oci_net::{RetryPolicy, redact};
 
 use crate::{CachedArchive, Error};
 
-/// An archive to fetch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FetchItem {
     /// The package's name, for messages.
@@ -31,7 +30,6 @@ pub enum ArchiveIdentity {
     Location(ArchiveLocation),
 }
 
-/// How to fetch.
 #[derive(Clone, Copy)]
 pub struct FetchOptions<'a> {
     /// Use no network; files on this machine are still copied.
@@ -52,7 +50,6 @@ pub enum FetchEvent {
     Started {
         /// Index of the item.
         item: usize,
-        /// The package.
         name: String,
         /// Its length, if it is known.
         bytes_total: Option<u64>,
@@ -68,7 +65,6 @@ pub enum FetchEvent {
     Finished {
         /// Index of the item.
         item: usize,
-        /// The package.
         name: String,
         archive: CachedArchive,
         /// Whether it was there before.
@@ -100,7 +96,6 @@ impl FetchItem {
         }
     }
 
-    /// The location as it may be shown.
     pub(crate) fn shown_location(&self) -> String {
         match &self.location {
             ArchiveLocation::Url(url) => redact(url.as_str()),
@@ -109,9 +104,6 @@ impl FetchItem {
     }
 
     /// Whether an archive of so many bytes can be it.
-    ///
-    /// # Errors
-    /// [`Error::SizeMismatch`]
     pub fn check_size(&self, actual: u64) -> Result<(), Error> {
         match self.size {
             Some(expected) if expected != actual => Err(self.size_mismatch(actual.to_string(), expected)),

@@ -20,7 +20,6 @@ const MAX_REQUESTS: usize = 4;
 /// An answer that takes longer is not waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Why there is no part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoPart {
     /// Nothing answers at the address: other archives there need not be asked for.
@@ -35,7 +34,6 @@ pub struct PartialArchive {
     file: NamedTempFile,
     /// As the server says; the lock file's length, where it has one.
     pub len: u64,
-    /// The host that answered.
     pub host: String,
     here: Vec<Range<u64>>,
     url: Url,
@@ -45,9 +43,6 @@ pub struct PartialArchive {
 
 impl PartialArchive {
     /// Asks for the end of an archive. `directory` is for the file.
-    ///
-    /// # Errors
-    /// There is none to be had.
     pub async fn end_of(
         item: &FetchItem,
         client: &Client,
@@ -73,9 +68,6 @@ impl PartialArchive {
     }
 
     /// Asks for more of it.
-    ///
-    /// # Errors
-    /// As for [`end_of`](Self::end_of).
     pub async fn add(&mut self, missing: Vec<Range<u64>>, client: &Client, retry: RetryPolicy) -> Result<(), NoPart> {
         for wanted in missing {
             self.requests += 1;
@@ -93,7 +85,6 @@ impl PartialArchive {
         Ok(())
     }
 
-    /// The file, and what is in it.
     pub fn parts(&self) -> (&Path, &[Range<u64>]) {
         (self.file.path(), &self.here)
     }

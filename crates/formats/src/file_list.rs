@@ -51,9 +51,6 @@ impl FileList {
         crate::to_json(self)
     }
 
-    /// # Errors
-    ///
-    /// It is not a list of [`VERSION`].
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         crate::parse(bytes, VERSION)
     }

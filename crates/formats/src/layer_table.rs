@@ -33,6 +33,7 @@ pub struct LayerTable<C, W, L, F> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, bound(deserialize = "L: Deserialize<'de>, F: Deserialize<'de>"))]
 pub struct TableLayer<L, F> {
+    /// 0 before it is written.
     pub tar_size: u64,
     /// The environment variables that its packages set, by file of `etc/conda/env_vars.d`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -75,6 +76,31 @@ pub struct FileCorrections {
     pub files: BTreeMap<String, String>,
 }
 
+impl<L, F> Default for TableLayer<L, F> {
+    fn default() -> Self {
+        Self {
+            tar_size: 0,
+            env_vars_d: BTreeMap::new(),
+            outside_links: Vec::new(),
+            interpreters: BTreeMap::new(),
+            corrections: Vec::new(),
+            parts: None,
+        }
+    }
+}
+
+impl<L, F> TableLayer<L, F> {
+    /// Adds what another layer showed.
+    pub fn extend(&mut self, other: Self) {
+        self.env_vars_d.extend(other.env_vars_d);
+        self.outside_links.extend(other.outside_links);
+        self.corrections.extend(other.corrections);
+        for (interpreter, program) in other.interpreters {
+            self.interpreters.entry(interpreter).or_insert(program);
+        }
+    }
+}
+
 impl<C, W, L, F> LayerTable<C, W, L, F> {
     pub fn new(
         layers: Vec<TableLayer<L, F>>,
@@ -98,9 +124,6 @@ where
     L: DeserializeOwned,
     F: DeserializeOwned,
 {
-    /// # Errors
-    ///
-    /// It is not a table of [`VERSION`].
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         crate::parse(bytes, VERSION)
     }

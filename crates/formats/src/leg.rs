@@ -19,7 +19,6 @@ pub struct Leg {
     pub format: u32,
     /// `amd64`
     pub arch: String,
-    /// The CPU variant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
     /// Of the image manifest.
@@ -36,7 +35,6 @@ pub struct Leg {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Publication {
-    /// The version, if there is one.
     pub version: Option<String>,
     /// The branch that was published, where there is no version.
     pub branch: Option<String>,
@@ -58,9 +56,6 @@ pub struct Publication {
 }
 
 impl Leg {
-    /// # Errors
-    ///
-    /// It is not a leg of [`VERSION`].
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         crate::parse(bytes, VERSION)
     }

@@ -12,7 +12,6 @@ pub const MANIFEST: &str = "manifest.json";
 /// The largest manifests are those of thousands of packages.
 pub const MAX_SIZE: u64 = 64 << 20;
 
-/// A product.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ProductManifest {
@@ -29,9 +28,7 @@ pub struct ProductManifest {
     pub name: String,
     /// The workspace manifest's file name.
     pub workspace_manifest: String,
-    /// Of the lock file in the product.
     pub lock_file_digest: Digest,
-    /// The conda platforms.
     pub platforms: Vec<String>,
     /// Packages of which code was run to make their wheels: `pypi:NAME VERSION`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -44,7 +41,6 @@ pub struct ProductManifest {
     pub programs: Vec<ProductFile>,
 }
 
-/// One environment on one platform.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ProductEnvironment {
@@ -57,7 +53,6 @@ pub struct ProductEnvironment {
     pub packages: Vec<PackageEntry>,
 }
 
-/// A package of an environment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PackageEntry {
@@ -70,9 +65,7 @@ pub struct PackageEntry {
     /// Where it was published, without credentials; none of what was made of a source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// Its archive, in the product.
     pub archive: String,
-    /// Of the archive.
     pub digest: Digest,
     /// The archive's length in bytes.
     pub size: u64,
@@ -88,7 +81,6 @@ pub struct PackageEntry {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ProductFile {
-    /// In the product.
     pub path: String,
     /// Of its content; none of a link.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -109,9 +101,6 @@ impl ProductManifest {
         json
     }
 
-    /// # Errors
-    ///
-    /// It is not a manifest of [`VERSION`].
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         crate::parse(bytes, VERSION)
     }

@@ -17,9 +17,6 @@ const IDENTITY: [(&str, &str); 6] = [
 impl Git {
     /// Makes the empty directory `repository` the git directory of one commit with these files of `directory`, given by
     /// their paths from it, and with a tag. It has no remote, no configuration but its format, and no hooks.
-    ///
-    /// # Errors
-    /// git cannot be run, or fails.
     pub fn fresh(repository: &Path, directory: &Path, paths: &[&str], tag: &str) -> Result<(), GitError> {
         let mut git = Self::own(repository);
         git.variables.extend(IDENTITY.map(|(name, value)| (name, value.into())));

@@ -36,7 +36,6 @@ const SETTINGS: [&str; 6] = [
 /// The protocols that are spoken where something is fetched.
 const PROTOCOLS: [&str; 3] = ["https", "ssh", "file"];
 
-/// git in a directory.
 #[derive(Debug, Clone)]
 pub struct Git {
     directory: PathBuf,
@@ -52,7 +51,6 @@ pub struct Git {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("git {subcommand} in {}: {said}", directory.display())]
 pub struct GitError {
-    /// What it was to do.
     pub subcommand: String,
     pub directory: PathBuf,
     /// Its complaint, without control characters.
@@ -100,15 +98,11 @@ impl Git {
         Self { directory: directory.to_owned(), ..self.clone() }
     }
 
-    /// Where it looks.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
 
     /// Runs a subcommand for what it does.
-    ///
-    /// # Errors
-    /// git cannot be run, or fails.
     pub fn run(&self, arguments: &[&str]) -> Result<(), GitError> {
         self.output(arguments).map(|_| ())
     }
@@ -121,9 +115,6 @@ impl Git {
     }
 
     /// What a subcommand prints.
-    ///
-    /// # Errors
-    /// git cannot be run, fails, or prints far more than it should.
     pub fn output(&self, arguments: &[&str]) -> Result<Vec<u8>, GitError> {
         if self.blind {
             let said = "its configuration has a filter with a name that cannot be switched off";

@@ -41,9 +41,6 @@ impl WorkTree {
 
 impl Git {
     /// Compares the tracked files, and those of submodules, with the commit. Files that git does not track do not count.
-    ///
-    /// # Errors
-    /// There is no working tree, or git cannot be run.
     pub fn tree(&self) -> Result<WorkTree, GitError> {
         if self.blind {
             return Ok(WorkTree::Unknown { path: self.directory().to_owned() });

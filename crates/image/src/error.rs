@@ -1,5 +1,8 @@
 //! What can be wrong with the input of an OCI document.
 
+// The messages say what the fields are.
+#![allow(missing_docs)]
+
 use crate::Architecture;
 
 /// Why a document cannot be made.
@@ -8,20 +11,13 @@ pub enum Error {
     /// The name or the value of an environment variable cannot be in an image configuration. The value is not shown,
     /// because it may be a secret.
     #[error("environment variable {name:?}: {reason}")]
-    Env {
-        /// The variable's name.
-        name: String,
-        /// What is wrong with it.
-        reason: &'static str,
-    },
+    Env { name: String, reason: &'static str },
     /// A label or annotation cannot be written.
     #[error("{kind} {key:?}: {reason}")]
     Metadata {
         /// `label` or `annotation`.
         kind: &'static str,
-        /// Its key.
         key: String,
-        /// What is wrong with it.
         reason: &'static str,
     },
     /// Another setting of the image is not valid.
@@ -29,7 +25,6 @@ pub enum Error {
     Setting {
         /// Its name, as in the workspace's configuration.
         setting: &'static str,
-        /// What was given.
         value: String,
         /// What is wrong with it, and what is right.
         reason: &'static str,
@@ -45,16 +40,8 @@ pub enum Error {
     EmptyIndex,
     /// One image index would have two images for the same machine, and a runtime would take either.
     #[error("two images for linux/{architecture}: an image index can have one of each architecture")]
-    DuplicateArchitecture {
-        /// The architecture of both.
-        architecture: Architecture,
-    },
+    DuplicateArchitecture { architecture: Architecture },
     /// A descriptor that came from elsewhere names something other than SHA-256.
     #[error("descriptor of {media_type}: {source}")]
-    Digest {
-        /// The descriptor's media type.
-        media_type: String,
-        /// What is wrong with the digest.
-        source: pixi_oci_layer::ParseDigestError,
-    },
+    Digest { media_type: String, source: pixi_oci_layer::ParseDigestError },
 }

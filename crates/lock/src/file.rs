@@ -53,9 +53,6 @@ struct DeclaredPlatform {
 
 impl LockFile {
     /// Reads a workspace's lock file; its platforms get the names they have in the manifest.
-    ///
-    /// # Errors
-    /// As for [`Self::read`].
     pub fn of(workspace: &Workspace) -> Result<Self, Error> {
         let mut lock = Self::read(&workspace.lock_path())?.with_platform_names(&workspace.platforms);
         let hashes = workspace.oci.hashes.iter().filter_map(|(name, hash)| Some((name.clone(), hash.parse().ok()?)));
@@ -78,9 +75,6 @@ impl LockFile {
     }
 
     /// Reads a lock file that came out of an image.
-    ///
-    /// # Errors
-    /// As for [`Self::read`].
     pub fn read_foreign(path: &Path) -> Result<Self, Error> {
         Self::read_at_most(path, MAX_FOREIGN_LOCK_FILE)
     }
@@ -141,7 +135,6 @@ impl LockFile {
         self
     }
 
-    /// Where it was read from.
     pub fn path(&self) -> &Path {
         &self.path
     }

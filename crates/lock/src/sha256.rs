@@ -17,7 +17,6 @@ impl Sha256 {
         Self(bytes)
     }
 
-    /// Takes a hash of rattler's.
     pub(crate) fn from_rattler(hash: &[u8]) -> Option<Self> {
         hash.try_into().ok().map(Self)
     }

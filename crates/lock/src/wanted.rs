@@ -20,7 +20,6 @@ use pixi_oci_workspace::{
 pub struct Wanted {
     /// The environment or solve group.
     pub environment: String,
-    /// The platform, as declared.
     pub platform: ManifestPlatform,
     /// Conda packages, in the order of the features. A package can be there several times: all of it holds.
     pub conda: Vec<Requirement>,
@@ -30,9 +29,7 @@ pub struct Wanted {
     pub pypi: Vec<PypiRequirement>,
     /// Source packages of which only the dependencies are wanted.
     pub dev: Vec<String>,
-    /// By what rules it is solved.
     pub options: SolveRules,
-    /// The environment's solve group.
     pub solve_group: Option<String>,
     /// Everything the target is assumed to have: what pixi assumes of every platform of the subdir, and what the
     /// platform and `[system-requirements]` declare.
@@ -77,9 +74,6 @@ pub fn wanted(workspace: &Workspace, environment: &str, platform: &ManifestPlatf
 
 /// What all environments of a solve group want together on a platform. Environments that are not for the platform do
 /// not count.
-///
-/// # Errors
-/// As for [`wanted`].
 pub fn wanted_by_group(workspace: &Workspace, group: &str, platform: &ManifestPlatform) -> Result<Wanted, Error> {
     let mut features: Vec<&Feature> = Vec::new();
     for environment in workspace.solve_group(group) {

@@ -81,7 +81,6 @@ impl ProxyRules {
         (!local && !excepted).then(|| proxy.clone())
     }
 
-    /// The hosts of the proxies.
     pub fn hosts(&self) -> Vec<String> {
         [&self.http, &self.https].into_iter().flatten().filter_map(Url::host_str).map(str::to_owned).collect()
     }

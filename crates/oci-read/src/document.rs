@@ -119,7 +119,6 @@ impl fmt::Display for Platform {
     }
 }
 
-/// Why a document is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseDocumentError {
     #[error("it is larger than {} bytes", limits::DOCUMENT)]
@@ -178,7 +177,6 @@ pub struct Index {
     pub manifests: Vec<Descriptor>,
 }
 
-/// What both have.
 #[derive(Debug, Clone, Default)]
 pub struct Common {
     pub schema_version: Option<u64>,

@@ -30,7 +30,6 @@ pub fn fold(key: &str) -> String {
     key.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
 }
 
-/// What the keys of an object are.
 #[derive(Clone, Copy)]
 enum Keys {
     /// Fields of a struct, of which these are read.

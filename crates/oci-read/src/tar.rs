@@ -75,7 +75,6 @@ pub fn file_name(path: &[u8]) -> &[u8] {
     path.rsplit(|b| *b == b'/').next().unwrap_or_default()
 }
 
-/// Reads the entries of a tar one by one.
 pub struct Reader<R> {
     source: R,
     /// Content and padding of the last entry, still to be skipped.

@@ -7,11 +7,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::limits;
 
-/// A node's number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Id(u32);
 
-/// The image's root.
 pub const ROOT: Id = Id(0);
 
 /// What is at a path, with what the reader wants to know of it.
@@ -151,10 +149,6 @@ impl<T: Clone> Tree<T> {
     }
 
     /// [`walk`](Self::walk), at the cost of the budget.
-    ///
-    /// # Errors
-    ///
-    /// [`TreeError::TooManySteps`].
     pub fn find(&mut self, path: &[u8], follow_last: bool) -> Result<Option<Id>, TreeError> {
         let mut way = Way::new(path);
         let found = self.go(&mut way, follow_last);
@@ -163,10 +157,6 @@ impl<T: Clone> Tree<T> {
 
     /// Removes what lower layers have at `path` (OCI image-spec, layer.md, "Whiteouts"). The whiteouts of a layer come
     /// before its entries, wherever they stand in it.
-    ///
-    /// # Errors
-    ///
-    /// [`TreeError::TooManySteps`].
     pub fn remove(&mut self, path: &[u8]) -> Result<(), TreeError> {
         let (parent, name) = split(path);
         if let Some(parent) = self.find(parent, true)? {
@@ -177,10 +167,6 @@ impl<T: Clone> Tree<T> {
     }
 
     /// Removes what lower layers have in the directory ("Opaque Whiteout").
-    ///
-    /// # Errors
-    ///
-    /// [`TreeError::TooManySteps`].
     pub fn empty(&mut self, path: &[u8]) -> Result<(), TreeError> {
         if let Some(directory) = self.find(path, true)? {
             self.last = None;
@@ -191,10 +177,6 @@ impl<T: Clone> Tree<T> {
 
     /// Where the directory above `path` really is. It is made with all above it where it is missing or where a file is,
     /// as a runtime does for parents that a layer does not mention; `implied` is the value of such a directory.
-    ///
-    /// # Errors
-    ///
-    /// See [`TreeError`].
     pub fn parent(&mut self, path: &[u8], implied: &T) -> Result<Parent, TreeError> {
         let directory = split(path).0;
         if let Some((last, parent)) = self.last.as_ref().filter(|(last, _)| **last == *directory) {
@@ -221,10 +203,6 @@ impl<T: Clone> Tree<T> {
     }
 
     /// Puts a node into a directory. A directory keeps what is in the one that it replaces.
-    ///
-    /// # Errors
-    ///
-    /// [`TreeError::TooLarge`].
     pub fn put(&mut self, parent: Id, name: &[u8], node: Node<T>) -> Result<Id, TreeError> {
         if let Some(present) = self.child(parent, name) {
             if node.is_directory() && self.node(present).is_directory() {

@@ -72,10 +72,6 @@ pub struct Hidden {
 pub struct Unpacked<'a>(HashReader<Bounded<'a>>);
 
 /// Decompresses a blob of `size` bytes. Without `packing` the first bytes say what it is.
-///
-/// # Errors
-///
-/// The first bytes cannot be read.
 pub fn unpack<'a>(
     blob: impl Read + 'a,
     size: u64,
@@ -95,10 +91,6 @@ pub fn unpack<'a>(
 
 impl Unpacked<'_> {
     /// Reads what is left; gives the SHA-256 and length of the tar, and what was hidden in the blob.
-    ///
-    /// # Errors
-    ///
-    /// It cannot be decompressed, or unpacks to too much.
     pub fn finish(mut self) -> io::Result<([u8; 32], u64, Hidden)> {
         io::copy(&mut self.0, &mut io::sink())?;
         let hidden = self.0.inner().source.hidden;

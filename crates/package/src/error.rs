@@ -2,6 +2,9 @@
 //!
 //! Names and messages that come from a package are escaped: an error can be printed on a terminal.
 
+// The messages say what the fields are.
+#![allow(missing_docs)]
+
 use std::io;
 
 use pixi_oci_layer::PathError;
@@ -15,26 +18,17 @@ pub enum Error {
     /// The archive's file cannot be read.
     #[error("{package}: cannot read {archive:?}")]
     Read {
-        /// The package.
         package: String,
-        /// The archive on this machine.
         archive: String,
-        /// Why.
         #[source]
         source: io::Error,
     },
     /// The archive as a whole is not one.
     #[error("{package}: not a valid package archive: {reason}")]
-    Archive {
-        /// The package.
-        package: String,
-        /// What is wrong.
-        reason: String,
-    },
+    Archive { package: String, reason: String },
     /// The archive unpacks to more than any real package does.
     #[error("{package}: more than {limit} {what}; this is not a package but a decompression bomb")]
     TooBig {
-        /// The package.
         package: String,
         /// What there is too much of.
         what: &'static str,
@@ -44,11 +38,9 @@ pub enum Error {
     /// One of the files in `info/` cannot be used.
     #[error("{package}: {file}: {reason}")]
     Info {
-        /// The package.
         package: String,
         /// The file in the archive, such as `info/paths.json`.
         file: &'static str,
-        /// What is wrong with it.
         reason: String,
     },
     /// The archive holds another package than the lock file says.
@@ -57,39 +49,27 @@ pub enum Error {
          locked package: lock again, or ask the channel's owner"
     )]
     Mismatch {
-        /// The package, as locked.
         package: String,
         /// `name`, `version` or `build`.
         field: &'static str,
-        /// As locked.
         expected: String,
-        /// In the archive.
         found: String,
     },
     /// Only the whole archive tells where links lead.
     #[error("{package}: where its symbolic links lead is not known before its archive is here")]
-    UnknownLinks {
-        /// The package.
-        package: String,
-    },
-    /// One path of the package is refused.
+    UnknownLinks { package: String },
     #[error("{package}: {path:?} {refusal}")]
     Path {
-        /// The package.
         package: String,
         /// The path in the archive or in one of its lists.
         path: String,
-        /// Why.
         refusal: Refusal,
     },
     /// Content cannot be kept until its layer is written.
     #[error("{package}: cannot keep the contents of {path:?}; is there room for temporary files?")]
     Store {
-        /// The package.
         package: String,
-        /// The path in the archive.
         path: String,
-        /// Why.
         #[source]
         source: io::Error,
     },
@@ -97,33 +77,16 @@ pub enum Error {
     #[error(
         "{package}: this noarch Python package needs `python` in the environment; add it to the workspace's dependencies"
     )]
-    NoPython {
-        /// The package.
-        package: String,
-    },
+    NoPython { package: String },
     /// The `python` package's record cannot be used.
     #[error("{package}: {reason}")]
-    Python {
-        /// The package.
-        package: String,
-        /// What is wrong with it.
-        reason: String,
-    },
+    Python { package: String, reason: String },
     /// A file where another package has a directory.
     #[error(
         "{package}: {path:?} is below {above:?}, which is a file of {other}; no installer can install both: change one of \
          the versions, and lock again"
     )]
-    Nested {
-        /// The package with the directory.
-        package: String,
-        /// Its path.
-        path: String,
-        /// The package with the file.
-        other: String,
-        /// The file.
-        above: String,
-    },
+    Nested { package: String, path: String, other: String, above: String },
     /// Two packages of one name cannot be linked into one prefix.
     #[error("{package} is in the environment twice")]
     PackageTwice {
@@ -188,7 +151,6 @@ pub enum Refusal {
     Type {
         /// In `paths.json`.
         listed: &'static str,
-        /// In the archive.
         found: &'static str,
     },
     /// Listed and not there.

@@ -5,9 +5,7 @@ pub mod places;
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    Error, layers::PackageLayer, package::Facts, package::Link, package::Package, package::PackageKind,
-    package::Placement, stock::cache::KnownArchive, stock::cache::wheel_key, stock::table::LayerTable,
-    stock::table::table_layer,
+    Error, layers::PackageLayer, package::Facts, package::Package, stock::cache::KnownArchive, stock::table::LayerTable,
 };
 
 /// Whether some package has a file at `path` below the prefix.
@@ -15,8 +13,15 @@ pub fn has_path(packages: &[Arc<Package<'_>>], path: &str) -> bool {
     packages.iter().any(|package| package.paths().iter().any(|(own, _)| own.as_str() == path))
 }
 
-/// The packages' activation scripts below the prefix, in the order in which conda runs them: by file name.
-pub fn activation_scripts(packages: &[Arc<Package<'_>>]) -> Vec<String> {
+/// Where the environment's certificates are. OpenSSL looks where it was built, which is not always the prefix; and curl, git
+/// and Python ask this variable.
+pub fn certificates(packages: &[Arc<Package<'_>>], prefix: &str) -> Option<(String, String)> {
+    let bundle = ["ssl/cert.pem", "ssl/cacert.pem"].into_iter().find(|path| has_path(packages, path))?;
+    Some(("SSL_CERT_FILE".into(), format!("{prefix}/{bundle}")))
+}
+
+/// The packages' activation scripts in the prefix, in the order in which conda runs them: by file name.
+pub fn activation_scripts(packages: &[Arc<Package<'_>>], prefix: &str) -> Vec<String> {
     let mut scripts: Vec<String> = packages
         .iter()
         .flat_map(|package| package.paths())
@@ -26,7 +31,7 @@ pub fn activation_scripts(packages: &[Arc<Package<'_>>]) -> Vec<String> {
             let name = path.strip_prefix("etc/conda/activate.d/").unwrap_or_default();
             !name.contains('/') && name.ends_with(".sh")
         })
-        .map(str::to_string)
+        .map(|path| format!("{prefix}/{path}"))
         .collect();
     scripts.sort();
     scripts
@@ -36,24 +41,13 @@ pub fn activation_scripts(packages: &[Arc<Package<'_>>]) -> Vec<String> {
 pub fn layer_table(layers: &[PackageLayer], packages: &[Arc<Package<'_>>]) -> Result<LayerTable, Error> {
     let (mut conda, mut wheels) = (BTreeMap::new(), BTreeMap::new());
     for package in packages.iter().filter(|package| !package.is_own()) {
-        let Some(archive) = &package.archive else { continue };
-        match (&package.kind, &package.facts, &package.placement) {
-            (PackageKind::Conda(_), ..) => {
-                if let Some(facts) = package.complete_facts()? {
-                    conda.insert(archive.sha256.to_string(), facts);
-                }
-            }
-            (
-                PackageKind::Wheel(wheel),
-                Some(Facts::Wheel(facts)),
-                Some(Placement { link: Link::Wheel { python, .. }, .. }),
-            ) => {
-                let known = KnownArchive { size: archive.size, facts: facts.clone() };
-                wheels.insert(wheel_key(&archive.sha256, python, wheel.direct_url.as_ref()), known);
-            }
-            _ => {}
+        let (Some(archive), Some(key)) = (&package.archive, package.facts_key(package.python())) else { continue };
+        if let Some(Facts::Wheel(facts)) = &package.facts {
+            wheels.insert(key, KnownArchive { size: archive.size, facts: facts.clone() });
+        } else if let Some(facts) = package.complete_facts()? {
+            conda.insert(key, facts);
         }
     }
-    let layers = layers.iter().map(|layer| table_layer(layer.layer.tar_size, &layer.findings));
-    Ok(LayerTable::new(layers.collect(), conda, wheels))
+    let layers = layers.iter().map(|made| made.findings.clone()).collect();
+    Ok(LayerTable::new(layers, conda, wheels))
 }

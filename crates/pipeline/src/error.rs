@@ -5,9 +5,6 @@ use std::{io, path::PathBuf};
 /// Every error names the thing and the reason; most say what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A prefix on this machine.
-    #[error(transparent)]
-    Product(#[from] pixi_oci_product::Error),
     #[error(transparent)]
     Project(pixi_oci_project::Error),
     #[error(transparent)]
@@ -16,29 +13,23 @@ pub enum Error {
     Layer(#[from] pixi_oci_layer::Error),
     #[error("cannot make a layer of {package}")]
     PackageLayer { package: String, source: pixi_oci_layer::Error },
-    /// A setting of the image.
     #[error(transparent)]
     Image(#[from] pixi_oci_image::Error),
-    /// The destination.
     #[error(transparent)]
     Publish(#[from] pixi_oci_store::Error),
-    /// The destination's name.
     #[error(transparent)]
     Destination(#[from] pixi_oci_store::ParseDestinationError),
-    /// The number of layers.
     #[error(transparent)]
     TooFewLayers(#[from] crate::layers::grouping::TooFewLayers),
     #[error(transparent)]
     VirtualPackage(#[from] Box<pixi_oci_project::virtual_packages::TooOld>),
     #[error(transparent)]
     Activation(#[from] pixi_oci_contents::ActivationError),
-    /// The environment layer.
     #[error(transparent)]
     Environment(#[from] pixi_oci_contents::EnvironmentError),
     /// A place in the image that is taken.
     #[error(transparent)]
     InTheWay(#[from] crate::contents::places::InTheWay),
-    /// The application layer.
     #[error(transparent)]
     Application(#[from] pixi_oci_contents::ApplicationError),
     /// A wheel for another target.
@@ -112,17 +103,6 @@ pub enum Error {
     NotFetched { package: String },
 }
 
-impl From<crate::package::source_wheel::SourceWheelError> for Error {
-    fn from(error: crate::package::source_wheel::SourceWheelError) -> Self {
-        match error {
-            crate::package::source_wheel::SourceWheelError::Package(error) => Self::Package(error),
-            crate::package::source_wheel::SourceWheelError::Io { path, source } => {
-                Self::Io { action: "read", path, source }
-            }
-        }
-    }
-}
-
 impl From<pixi_oci_project::Error> for Error {
     fn from(error: pixi_oci_project::Error) -> Self {
         match error {
@@ -152,7 +132,6 @@ from_project!(
     pixi_oci_workspace::Error,
 );
 
-/// The error with its causes, as one line.
 pub fn in_one_line(error: &(dyn std::error::Error + 'static)) -> String {
     pixi_oci_net::cause(error).split_whitespace().collect::<Vec<_>>().join(" ")
 }

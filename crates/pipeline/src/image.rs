@@ -20,11 +20,12 @@ use pixi_oci_package::escape;
 use pixi_oci_workspace::{Activation, TaskArgv};
 
 use crate::{
-    Error, contents::activation_scripts, contents::has_path, contents::layer_table, contents::places::Below,
-    fetch::Downloads, image::base::Base, image::describe::Described, image::describe::wheel_reports,
-    image::settings::ImageInput, image::settings::Provenance, image::settings::image_settings,
-    image::settings::standard_annotations, layers::PackageLayer, layers::findings::Findings, layers::key::LAYER_TIME,
-    layers::plan::ImagePlan, package::Package, report::ImageReport, report::LayerKind, workshop::Workshop,
+    Error, contents::activation_scripts, contents::certificates, contents::has_path, contents::layer_table,
+    contents::places::Below, fetch::Downloads, image::base::Base, image::describe::Described,
+    image::describe::wheel_reports, image::settings::ImageInput, image::settings::Provenance,
+    image::settings::image_settings, image::settings::standard_annotations, layers::PackageLayer,
+    layers::key::LAYER_TIME, layers::plan::ImagePlan, package::Package, report::ImageReport, report::LayerKind,
+    stock::table::Findings, workshop::Workshop,
 };
 use pixi_oci_project::{ProvenanceInputs, RequestError, Target, version::scheme, virtual_packages};
 
@@ -194,20 +195,16 @@ impl Workshop<'_> {
         if !base_env.iter().any(|(name, _)| name == "LANG") {
             package_env.push(("LANG".into(), "C.UTF-8".into()));
         }
-        // OpenSSL looks where it was built, which is not always the prefix; and curl, git and Python ask this variable.
-        let bundle = ["ssl/cert.pem", "ssl/cacert.pem"].into_iter().find(|path| has_path(packages, path));
-        if let Some(bundle) = bundle {
-            package_env.push(("SSL_CERT_FILE".into(), format!("{prefix}/{bundle}")));
-        }
-        let of_packages = activation_scripts(packages).into_iter().map(|path| format!("{prefix}/{path}"));
-        let of_workspace = assembly.activation.scripts.iter().map(|path| format!("{workdir}/{path}"));
+        package_env.extend(certificates(packages, prefix));
+        let mut scripts = activation_scripts(packages, prefix);
+        scripts.extend(assembly.activation.scripts.iter().map(|path| format!("{workdir}/{path}")));
         let input = ActivationInput {
             prefix,
             base_env: &base_env,
             package_env: &package_env,
             env_vars_d: &assembly.findings.env_vars_d,
             workspace_env: &workspace_env(&self.project.workspace, &configuration.environment, workdir)?,
-            scripts: &of_packages.chain(of_workspace).collect::<Vec<_>>(),
+            scripts: &scripts,
             manifest_env: &assembly.activation.env,
             image_env: &[task_env, configuration.oci.env.clone()].concat(),
         };

@@ -5,33 +5,30 @@ mod contents;
 mod error;
 mod fetch;
 mod image;
-mod install;
 mod layers;
-mod output;
 mod package;
 mod report;
 mod stock;
 mod together;
 mod workshop;
 
+pub use contents::{activation_scripts, certificates};
 pub use error::{Error, in_one_line};
 pub use fetch::{Downloads, fetch_archives};
 pub use image::{base::Base, describe::paired, settings::RELEASE};
-pub use install::Installation;
 pub use layers::{
     PackageLayer,
     grouping::{LayerGroup, LayerPart, SizedPackage, TooFewLayers, group, package_layers},
     key::{KEY_ANNOTATION, LAYER_TIME, PACKAGES_ANNOTATION},
     plan::{ImagePlan, LayerSource, PlannedLayer, divide, find_layers},
 };
-pub use output::Output;
 pub use package::{
     Archive, Package, PackageKind,
     hear::hear,
     is_unpinned,
     locate::{fetch_unknown, find_archives, locked, recognise, with_wheels},
     place::place,
-    source_wheel::{SourceWheel, SourceWheelError, WheelOrigin, hash},
+    source_wheel::{SourceWheel, hash},
     wheel::{Wheel, in_image},
 };
 pub use report::{
@@ -40,7 +37,7 @@ pub use report::{
 pub use stock::{
     LayerHere, OnLayer, Remote, Stock,
     believed::Believed,
-    cache::{FactsCache, Pushed},
+    cache::FactsCache,
     previous::{Previous, documents, environment, package_layers as own_layers, share_tag, table},
     remote::{Published, RemoteOptions, RemoteRepository},
 };

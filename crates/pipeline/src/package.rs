@@ -23,7 +23,10 @@ use pixi_oci_package::{
 use pixi_oci_wheel::{read_wheel, wheel_tree};
 use rattler_conda_types::RepoDataRecord;
 
-use crate::{Error, layers::key::KeyPackage, package::wheel::Wheel, report::WheelSource, stock::cache::KnownArchive};
+use crate::{
+    Error, layers::key::KeyPackage, package::wheel::Wheel, report::WheelSource, stock::cache::KnownArchive,
+    stock::cache::wheel_key,
+};
 
 /// A conda package or wheel of a target. Conda packages come first in a list of them, then wheels in the order in which
 /// they are installed over one another.
@@ -43,13 +46,11 @@ pub struct Package<'a> {
     pub placement: Option<Placement>,
 }
 
-/// What kind of archive a package is.
 pub enum PackageKind<'a> {
     Conda(&'a RepoDataRecord),
     Wheel(Box<Wheel>),
 }
 
-/// A package's archive.
 #[derive(Debug, Clone)]
 pub struct Archive {
     pub sha256: Sha256,
@@ -59,7 +60,6 @@ pub struct Archive {
     path: OnceLock<PathBuf>,
 }
 
-/// What is in a package.
 #[derive(Debug, Clone)]
 pub enum Facts {
     Conda {
@@ -93,7 +93,6 @@ impl Archive {
         Self { sha256, size, path: OnceLock::new() }
     }
 
-    /// An archive on this machine.
     pub fn here(path: PathBuf, sha256: Sha256, size: u64) -> Self {
         Self { sha256, size, path: path.into() }
     }
@@ -122,7 +121,6 @@ impl From<CompleteFacts> for Facts {
 }
 
 impl<'a> Package<'a> {
-    /// A locked conda package.
     pub fn conda(record: &'a RepoDataRecord, locked: &'a LockedPackage) -> Self {
         Self {
             name: record.package_record.name.as_normalized().to_owned(),
@@ -135,7 +133,6 @@ impl<'a> Package<'a> {
         }
     }
 
-    /// A wheel.
     pub fn wheel(wheel: Wheel, locked: Option<&'a LockedPackage>) -> Self {
         let name = wheel.package_name();
         Self {
@@ -175,6 +172,24 @@ impl<'a> Package<'a> {
         self.archive.as_ref().map(|archive| archive.sha256).or_else(|| self.locked?.sha256())
     }
 
+    /// What its facts are known by: a conda package's by its archive, a wheel's also by what decides about its paths; `None`
+    /// while that is not known.
+    pub fn facts_key(&self, python: Option<&Python>) -> Option<String> {
+        let sha256 = self.sha256()?;
+        match &self.kind {
+            PackageKind::Conda(_) => Some(sha256.to_string()),
+            PackageKind::Wheel(wheel) => Some(wheel_key(&sha256, python?, wheel.direct_url.as_ref())),
+        }
+    }
+
+    /// The interpreter that a wheel was placed for.
+    pub fn python(&self) -> Option<&Python> {
+        match &self.placement {
+            Some(Placement { link: Link::Wheel { python, .. }, .. }) => Some(python),
+            _ => None,
+        }
+    }
+
     /// Whether the lock file says only where its archive is, and not what it must be.
     pub fn is_unpinned(&self) -> bool {
         self.locked.is_some_and(is_unpinned)
@@ -195,10 +210,6 @@ impl<'a> Package<'a> {
     }
 
     /// Its file on this machine.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotFetched`]
     pub fn file(&self) -> Result<(&Archive, &Path), Error> {
         let here = self.archive.as_ref().and_then(|archive| Some((archive, archive.path()?)));
         here.ok_or_else(|| self.not_ready())

@@ -3,7 +3,7 @@
 use pixi_oci_layer::{DiffId, Digest};
 use serde::Serialize;
 
-use crate::{layers::grouping::LayerPart, package::source_wheel::WheelOrigin};
+use crate::layers::grouping::LayerPart;
 
 /// The result of a build. Its JSON form is what `--json` prints.
 #[derive(Debug, Clone, Serialize)]
@@ -13,7 +13,6 @@ pub struct BuildReport {
     pub reference: String,
     /// Of the image index, or of the image manifest where the destination holds one image only.
     pub digest: Digest,
-    /// The environment that is in the image.
     pub environment: String,
     /// SHA-256 of `pixi.lock`.
     pub lock_file_digest: Digest,
@@ -36,13 +35,11 @@ pub struct SourceReport {
     pub conda_platform: String,
     /// The wheel's file name.
     pub wheel: String,
-    /// Of the wheel.
     pub sha256: String,
     /// Who made it.
-    pub origin: WheelOrigin,
+    pub origin: WheelSource,
 }
 
-/// One architecture's image.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ImageReport {
@@ -50,11 +47,8 @@ pub struct ImageReport {
     pub platform: String,
     /// The conda platform as the lock file names it.
     pub conda_platform: String,
-    /// Of the image manifest.
     pub manifest: Digest,
-    /// Of the image configuration.
     pub config: Digest,
-    /// The base image.
     pub base: Option<BaseReport>,
     /// Bottom first, the base's included.
     pub layers: Vec<LayerReport>,
@@ -70,7 +64,6 @@ pub struct ImageReport {
     pub warnings: Vec<String>,
 }
 
-/// A wheel that is in the image.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WheelReport {
@@ -86,11 +79,9 @@ pub struct WheelReport {
     pub size: u64,
     /// Whether the lock file has this sha256; else it is what was found.
     pub locked: bool,
-    /// Where it came from.
     pub source: WheelSource,
 }
 
-/// Where a wheel came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum WheelSource {
@@ -98,10 +89,21 @@ pub enum WheelSource {
     Lock,
     /// It was given in place of a source.
     Injected,
-    /// It was built from a source.
     Built,
-    /// It was made of the workspace's own files, without running code.
+    /// It was made of the workspace's own files, without running code; it belongs to the application layer.
     Own,
+}
+
+impl WheelSource {
+    /// As reports and products have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Lock => "lock",
+            Self::Injected => "injected",
+            Self::Built => "built",
+            Self::Own => "own",
+        }
+    }
 }
 
 /// The base image that was used.
@@ -116,14 +118,12 @@ pub struct BaseReport {
     pub glibc: Option<String>,
 }
 
-/// One layer.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LayerReport {
     pub kind: LayerKind,
     /// Of the compressed blob.
     pub digest: Digest,
-    /// Of the tar.
     pub diff_id: DiffId,
     /// Compressed bytes.
     pub size: u64,
@@ -135,12 +135,10 @@ pub struct LayerReport {
     /// Of package layers: what other builds find it by.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    /// Of package layers: where it is from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub origin: Option<LayerOrigin>,
 }
 
-/// Where a package layer is from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum LayerOrigin {
@@ -152,13 +150,11 @@ pub enum LayerOrigin {
     Registry,
 }
 
-/// What a layer holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum LayerKind {
     /// Comes with the base image.
     Base,
-    /// Package files.
     Packages,
     /// What is computed from several packages.
     Environment,

@@ -19,7 +19,6 @@ impl Together {
         Self { session: session.part(), failure: Mutex::default() }
     }
 
-    /// Ends all of it.
     pub fn fail(&self, error: Error) {
         let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
         // What was stopped because of another failure says only that.

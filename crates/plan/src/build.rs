@@ -1,5 +1,7 @@
 //! Builds a project: its plan is completed, layers are made or taken, and images and an index are put at a destination.
 
+pub mod installation;
+pub mod output;
 pub mod source_environments;
 
 use std::{
@@ -19,11 +21,11 @@ use pixi_oci_registry::RepositoryRef;
 use pixi_oci_store::base::hold_bases;
 use pixi_oci_store::{Destination, RunCache};
 
-use self::source_environments::build_sources;
+use self::{output::Output, source_environments::build_sources};
 use crate::Error;
 use pixi_oci_pipeline::{
-    Base, BuildReport, Downloads, ImageReport, OnLayer, Output, Package, Published, Remote, RemoteOptions,
-    RemoteRepository, Stock, Together, Workshop, fetch_unknown, locked, recognise, with_wheels,
+    Base, BuildReport, Downloads, ImageReport, OnLayer, Package, Published, Remote, RemoteOptions, RemoteRepository,
+    Stock, Together, Workshop, fetch_unknown, locked, recognise, with_wheels,
 };
 use pixi_oci_project::{Event, Project, Session, Target};
 use pixi_oci_sources::{Decided, decide};

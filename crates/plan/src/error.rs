@@ -10,6 +10,9 @@ use pixi_oci_workspace::ManifestError;
 pub enum Error {
     #[error(transparent)]
     Pipeline(pixi_oci_pipeline::Error),
+    /// A prefix on this machine.
+    #[error(transparent)]
+    Product(#[from] pixi_oci_product::Error),
     /// A source that should become a wheel.
     #[error(transparent)]
     Source(#[from] Box<SourceError>),
@@ -47,10 +50,7 @@ impl From<SourceError> for Error {
         match error {
             SourceError::Interrupted => Self::Interrupted,
             SourceError::Io { action, path, source } => Self::Io { action, path, source },
-            SourceError::Package(error) => Self::from(pixi_oci_pipeline::Error::from(error)),
-            SourceError::Layer(error) => Self::from(pixi_oci_pipeline::Error::from(error)),
-            SourceError::Workspace(error) => Self::from(pixi_oci_pipeline::Error::from(error)),
-            SourceError::Fetch(error) => Self::from(pixi_oci_pipeline::Error::from(error)),
+            SourceError::Pipeline(error) => Self::from(*error),
             error => Self::Source(Box::new(error)),
         }
     }
@@ -67,6 +67,8 @@ macro_rules! from_pipeline {
 }
 
 from_pipeline!(
+    pixi_oci_contents::ActivationError,
+    pixi_oci_contents::ApplicationError,
     pixi_oci_fetch::Error,
     pixi_oci_image::Error,
     pixi_oci_layer::Error,
@@ -79,6 +81,7 @@ from_pipeline!(
     pixi_oci_store::Error,
     pixi_oci_store::ParseDestinationError,
     pixi_oci_store::base::BaseError,
+    pixi_oci_workspace::Error,
 );
 
 /// Each names the image.

@@ -24,6 +24,7 @@ use pixi_oci_project::{Project, Session};
 use self::survey::{Survey, survey};
 pub use self::{
     blobs::{DestinationPlan, PlannedBlobs},
+    build::installation::Installation,
     build::source_environments::build_sources,
     build::{Staged, build, cache_from, reference, sif_runs, stage},
     changes::{ChangedPackage, Changes},

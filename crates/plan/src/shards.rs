@@ -10,7 +10,7 @@ use std::{collections::BTreeSet, fmt, str::FromStr, sync::Arc};
 
 use oci_read::limits;
 use pixi_oci_pipeline::{
-    Base, ImagePlan, LayerGroup, Output, Package, PlannedLayer, Published, Remote, SizedPackage, Stock, Together,
+    Base, ImagePlan, LayerGroup, Package, PlannedLayer, Published, Remote, SizedPackage, Stock, Together,
     divide as divide_packages, fetch_unknown, find_archives, group, hear, locked, package_layers, recognise,
     with_wheels,
 };
@@ -22,7 +22,7 @@ pub use self::{
     divide::Share,
     make::{MadeLayer, MadeShard, make_shard},
 };
-use crate::Error;
+use crate::{Error, build::output::Output};
 
 /// One machine of several: `2/4`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

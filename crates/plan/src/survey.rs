@@ -8,6 +8,7 @@ use pixi_oci_lock::{LockedPackage, LockedPlatform, requirements};
 use crate::Error;
 use crate::{
     blobs::PlannedBlobs,
+    build::output::Output,
     changes::{Present, base_layers, changes},
     download::Downloads,
     found::Seen,
@@ -17,7 +18,7 @@ use crate::{
     report::{AgainstImage, DownloadPlan, EnvironmentPlan, Plan, Unpredicted},
     seen::{Look, without_wheel},
 };
-use pixi_oci_pipeline::{Base, Output, Remote, Stock, Workshop};
+use pixi_oci_pipeline::{Base, Remote, Stock, Workshop};
 use pixi_oci_project::{Need, Project, Session, Target, needs, platform};
 use pixi_oci_sources::{Decided, SourceError, SourceWheels, decide};
 

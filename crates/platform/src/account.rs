@@ -7,7 +7,6 @@ use nix::unistd::{Uid, User, getegid, geteuid};
 pub struct Account {
     /// Its name; the number where it has none.
     pub name: String,
-    /// Its number.
     pub uid: u32,
     /// Of its first group.
     pub gid: u32,

@@ -59,10 +59,6 @@ pub fn read(path: &Path, links: Links, limit: u64) -> io::Result<Vec<u8>> {
 }
 
 /// As [`read`], for text.
-///
-/// # Errors
-///
-/// As [`read`]; other bytes than UTF-8.
 pub fn read_text(path: &Path, links: Links, limit: u64) -> io::Result<String> {
     let text = String::from_utf8(read(path, links, limit)?);
     text.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.utf8_error()))

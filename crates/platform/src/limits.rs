@@ -2,10 +2,8 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// What can be limited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MaxOf {
-    /// Open files.
     Files,
     /// Processes of the user.
     Processes,

@@ -41,10 +41,6 @@ pub struct Leash(Option<PipeReader>);
 impl Leash {
     /// Puts what `command` will start into a group of its own that has at most `memory` bytes of data in each process. The command has to be
     /// dropped before the leash is.
-    ///
-    /// # Errors
-    ///
-    /// There is no pipe.
     pub fn on(command: &mut Command, memory: u64) -> io::Result<Self> {
         let (reader, mut writer) = io::pipe()?;
         let prepare = move || {

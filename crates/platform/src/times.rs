@@ -5,10 +5,6 @@ use std::{io, path::Path};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, utimensat};
 
 /// Sets the times of a symbolic link itself.
-///
-/// # Errors
-///
-/// The disk fails.
 pub fn set_link_time(path: &Path, seconds: i64) -> io::Result<()> {
     let time = Timespec { tv_sec: seconds, tv_nsec: 0 };
     let times = Timestamps { last_access: time, last_modification: time };

@@ -50,7 +50,6 @@ pub struct Mount {
     pub writable: bool,
 }
 
-/// How a container ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
     /// The exact command that was run on this machine.
@@ -122,7 +121,6 @@ fn wait(child: &mut Child, interrupted: &AtomicBool) -> Result<ExitStatus, Error
 }
 
 impl Container<'_> {
-    /// The arguments of podman.
     fn arguments(&self, name: &str, limits: &Limits) -> Vec<String> {
         let mut arguments: Vec<String> = vec!["run".into(), "--name".into(), name.into()];
         arguments.extend(HARDENING.map(str::to_owned));

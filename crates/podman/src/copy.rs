@@ -17,10 +17,6 @@ pub enum ContainerError {
 
 /// Copies what is below the absolute path `directory` of a container into the empty directory `to`, with `engine cp`.
 /// Nothing is run in the container.
-///
-/// # Errors
-///
-/// There is no such container or directory; the engine cannot be run.
 pub fn take_from_container(engine: &OsStr, container: &str, directory: &str, to: &Path) -> Result<(), ContainerError> {
     // The engine would take `-x` for an option, and `a:b` for a path in container `a`.
     let first = container.chars().next();

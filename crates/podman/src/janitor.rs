@@ -54,7 +54,6 @@ impl Janitor {
         command.spawn().map(Self).map_err(Error::io("start /bin/sh, which cleans up"))
     }
 
-    /// The process group of the janitor.
     pub(crate) fn group(&self) -> Option<i32> {
         self.0.id().try_into().ok()
     }

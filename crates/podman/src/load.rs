@@ -14,10 +14,6 @@ use crate::{Error, log::printable};
 const MAX_OUTPUT: usize = 2000;
 
 /// Finds podman, else docker, in `search_path`, which has the form of `PATH`.
-///
-/// # Errors
-///
-/// [`Error::NoEngine`].
 pub fn find_container_engine(search_path: &OsStr) -> Result<PathBuf, Error> {
     ["podman", "docker"].into_iter().find_map(|name| find_program(name, search_path)).ok_or(Error::NoEngine)
 }

@@ -24,16 +24,11 @@ pub struct Log {
 
 impl Log {
     /// Makes the file, or empties it.
-    ///
-    /// # Errors
-    ///
-    /// It cannot be written.
     pub fn create(path: &Path) -> Result<Self, Error> {
         let file = File::create(path).map_err(Error::io(format!("write {}", path.display())))?;
         Ok(Self { path: path.to_owned(), file })
     }
 
-    /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
     }

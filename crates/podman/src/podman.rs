@@ -64,20 +64,12 @@ impl Podman {
     }
 
     /// Runs a subcommand and gives what it prints.
-    ///
-    /// # Errors
-    ///
-    /// It cannot be run, or fails.
     pub fn output<T: AsRef<OsStr>>(&self, arguments: &[T]) -> Result<String, Error> {
         self.output_in(Path::new("/"), arguments)
     }
 
     /// Takes over the image in the OCI layout `parent/name`, and gives its identifier. `name` must be in small letters,
     /// because podman names the image after it.
-    ///
-    /// # Errors
-    ///
-    /// podman does not take it.
     pub fn pull(&self, parent: &Path, name: &str, tag: Option<&str>, architecture: &str) -> Result<String, Error> {
         // A path from the root would be in the name, too, capitals and all.
         let layout = tag.map_or_else(|| format!("oci:{name}"), |tag| format!("oci:{name}:{tag}"));

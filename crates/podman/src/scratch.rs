@@ -13,10 +13,6 @@ pub struct Scratch {
 
 impl Scratch {
     /// Makes an empty directory in another.
-    ///
-    /// # Errors
-    ///
-    /// It cannot be made.
     pub fn new(parent: &Path) -> Result<Self, Error> {
         let made = tempfile::Builder::new().prefix("pixi-oci-").tempdir_in(parent);
         let made = made.map_err(Error::io(format!("make a directory in {}", parent.display())))?;
@@ -24,7 +20,6 @@ impl Scratch {
         Ok(Self { path: made.keep(), _janitor: janitor })
     }
 
-    /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
     }

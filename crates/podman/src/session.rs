@@ -123,10 +123,6 @@ impl Session {
     }
 
     /// Makes a directory below it, if it is not there, that belongs to the one who runs podman.
-    ///
-    /// # Errors
-    ///
-    /// It cannot be made.
     pub fn make_directory(&self, below: &Path) -> Result<PathBuf, Error> {
         let mut path = self.directory.clone();
         for part in below.components() {
@@ -147,10 +143,6 @@ impl Session {
     }
 
     /// Makes a directory that everybody in a container may write to, if it is given to one.
-    ///
-    /// # Errors
-    ///
-    /// It cannot be made.
     pub fn make_work(&self, name: &str) -> Result<PathBuf, Error> {
         let path = self.make_directory(&Path::new("work").join(name))?;
         let open = std::fs::set_permissions(&path, Permissions::from_mode(0o1777));

@@ -29,9 +29,6 @@ pub struct CondaPackage<'a> {
 }
 
 /// Begins the cache of a platform, once, whether packages come or not.
-///
-/// # Errors
-/// The disk fails.
 pub fn write_cache(product: &Product, platform: &str) -> Result<(), Error> {
     product.bytes(&global_lock(platform)?, false, b"").map(drop)
 }
@@ -53,7 +50,6 @@ pub fn write_conda_package(product: &Product, platform: &str, package: &CondaPac
     Ok(archive)
 }
 
-/// The directory of a package's entry.
 pub(crate) fn entry_path(platform: &str, key: &str) -> Result<TreePath, Error> {
     // One component: a key with a slash would be somewhere else.
     path(&format!("{PKG_CACHE}/{platform}/{PKGS}/{}", key.replace('/', "_")))
@@ -65,9 +61,6 @@ pub(crate) fn global_lock(platform: &str) -> Result<TreePath, Error> {
 }
 
 /// Adds a wheel to a platform, unless it is there. Gives its path in the product.
-///
-/// # Errors
-/// As for [`write_conda_package`].
 pub fn write_wheel(
     product: &Product,
     platform: &str,

@@ -15,7 +15,6 @@ use pixi_oci_layer::Digest;
 use self::tree::{Problems, ProductTree};
 use crate::{DIGEST, Error, MANIFEST, ProductManifest, SHA256SUMS, read_manifest};
 
-/// What a product is, and what is wrong with it.
 #[derive(Debug, Clone)]
 pub struct Checked {
     /// The digest of the product, recomputed: of its list of digests.

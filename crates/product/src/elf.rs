@@ -10,9 +10,6 @@ use crate::Error;
 const MACHINES: [(&str, u16); 2] = [("linux-64", 62), ("linux-aarch64", 183)];
 
 /// Looks whether the file is a 64-bit little-endian ELF program for the conda platform.
-///
-/// # Errors
-/// It is not, or cannot be read.
 pub fn check_program(path: &Path, platform: &str) -> Result<(), Error> {
     let wrong =
         |reason: &str| Error::NotAProgram { path: path.into(), platform: platform.into(), reason: reason.into() };

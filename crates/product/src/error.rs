@@ -7,10 +7,8 @@ use pixi_oci_layer::{Digest, PathError};
 /// Every error names the file or package.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A package's archive.
     #[error(transparent)]
     Package(#[from] pixi_oci_package::Error),
-    /// A name that cannot be a path in a product.
     #[error("{name:?} cannot be a file of the product")]
     Path { name: String, source: PathError },
     /// What `verify product` would refuse.

@@ -21,7 +21,6 @@ const MARK: &str = "conda-meta/history";
 #[derive(Debug)]
 pub struct NewPrefix {
     staging: Staging,
-    /// The prefix as trees have it.
     prefix: TreePath,
     constant: i64,
 }
@@ -46,9 +45,6 @@ impl NewPrefix {
     }
 
     /// Writes a tree. What is not below the prefix is none of an environment's files, and refused.
-    ///
-    /// # Errors
-    /// As said; the disk fails.
     pub fn add(&self, tree: &FileTree) -> Result<(), Error> {
         for (path, node) in tree.iter() {
             let at = self.place(path)?;
@@ -72,9 +68,6 @@ impl NewPrefix {
     }
 
     /// Puts the prefix to its place.
-    ///
-    /// # Errors
-    /// The disk fails.
     pub fn finish(self) -> Result<PathBuf, Error> {
         let new = self.staging.path();
         fs_err::set_permissions(new, Permissions::from_mode(0o755)).map_err(Error::io("write", new))?;

@@ -18,7 +18,6 @@ pub const PKGS: &str = "pkgs";
 pub const ARCHIVES: &str = "archives";
 /// The wheels, in a platform's directory.
 pub const WHEELS: &str = "wheels";
-/// The directory of resources.
 pub const RESOURCES: &str = "res";
 /// The directory of programs, with one directory a platform.
 pub const BIN: &str = "bin";
@@ -42,9 +41,6 @@ pub const RESERVED: [&str; 11] = [
 ];
 
 /// Reads the manifest of the product in `directory`.
-///
-/// # Errors
-/// The directory is no product; or the manifest is one of another format.
 pub fn read_manifest(directory: &Path) -> Result<ProductManifest, Error> {
     let path = directory.join(MANIFEST);
     let bad = |reason: String| Error::Manifest { path: path.clone(), reason };

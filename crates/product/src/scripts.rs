@@ -30,9 +30,6 @@ pub(crate) fn scripts(manifest: &ProductManifest) -> Vec<(String, String, bool)>
 }
 
 /// Writes the scripts.
-///
-/// # Errors
-/// The disk fails.
 pub(crate) fn write_scripts(product: &Product, manifest: &ProductManifest) -> Result<(), Error> {
     for (name, text, executable) in scripts(manifest) {
         product.bytes(&path(&name)?, executable, text.as_bytes())?;

@@ -27,9 +27,6 @@ pub struct Staging {
 
 impl Staging {
     /// Prepares a directory that is going to be `to`.
-    ///
-    /// # Errors
-    /// The directory above cannot be written to.
     pub fn beside(to: &Path) -> Result<Self, Error> {
         let to = std::path::absolute(to).map_err(Error::io("find", to))?;
         let parent = to.parent().unwrap_or(Path::new("/")).to_path_buf();
@@ -41,7 +38,6 @@ impl Staging {
         Ok(Self { to, new, directory })
     }
 
-    /// Where to make it.
     pub fn path(&self) -> &Path {
         &self.new
     }

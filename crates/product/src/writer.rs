@@ -67,7 +67,6 @@ impl Product {
         Self { root: root.into(), listed: Mutex::default() }
     }
 
-    /// The directory.
     pub fn root(&self) -> &Path {
         &self.root
     }
@@ -97,17 +96,11 @@ impl Product {
     }
 
     /// Writes a file of these bytes, 0755 or 0644.
-    ///
-    /// # Errors
-    /// As for [`Product::file`].
     pub fn bytes(&self, path: &TreePath, executable: bool, bytes: &[u8]) -> Result<Digest, Error> {
         self.file(path, plain(executable), None, &mut &*bytes)
     }
 
     /// Writes a symbolic link.
-    ///
-    /// # Errors
-    /// As for [`Product::file`].
     pub fn symlink(&self, path: &TreePath, target: &str, mtime: Option<i64>) -> Result<(), Error> {
         // A line break would be two lines of the list.
         if target.chars().any(char::is_control) {
@@ -121,9 +114,6 @@ impl Product {
     }
 
     /// Gives a file of the product a second name.
-    ///
-    /// # Errors
-    /// There is no such file; else as for [`Product::file`].
     pub fn hard_link(&self, path: &TreePath, target: &TreePath) -> Result<(), Error> {
         let at = self.place(path)?;
         fs_err::hard_link(self.root.join(target.as_str()), &at).map_err(Error::io("write", &at))?;
@@ -133,18 +123,12 @@ impl Product {
     }
 
     /// Makes a directory that is there even if nothing is in it.
-    ///
-    /// # Errors
-    /// The disk fails.
     pub fn directory(&self, path: &TreePath) -> Result<(), Error> {
         let at = self.root.join(path.as_str());
         fs_err::create_dir_all(&at).map_err(Error::io("make", &at))
     }
 
     /// Writes a tree, and says what its files are.
-    ///
-    /// # Errors
-    /// As for [`Product::file`]; a content cannot be read.
     pub fn tree(&self, tree: &FileTree) -> Result<BTreeMap<TreePath, Digest>, Error> {
         let mut digests = BTreeMap::new();
         for (path, node) in tree.iter() {
@@ -173,9 +157,6 @@ impl Product {
     }
 
     /// Whether a file of that digest is at the path; another file there is an error.
-    ///
-    /// # Errors
-    /// [`Error::Twice`].
     pub fn has(&self, path: &TreePath, digest: &Digest) -> Result<bool, Error> {
         match self.listed.lock().unwrap_or_else(PoisonError::into_inner).get(path) {
             None => Ok(false),
@@ -184,7 +165,6 @@ impl Product {
         }
     }
 
-    /// What was written so far.
     pub(crate) fn listed(&self) -> BTreeMap<TreePath, Listed> {
         self.listed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -243,7 +223,6 @@ pub(crate) fn plain(executable: bool) -> u32 {
     if executable { 0o755 } else { 0o644 }
 }
 
-/// A path of a product.
 pub(crate) fn path(text: &str) -> Result<TreePath, Error> {
     TreePath::new(text).map_err(|source| Error::Path { name: text.into(), source })
 }

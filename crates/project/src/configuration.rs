@@ -12,7 +12,6 @@ use crate::{Error, inputs::Inputs, inputs::RequestError};
 /// What a build is configured to do.
 #[derive(Debug, Clone)]
 pub struct Configuration {
-    /// The environment's name.
     pub environment: String,
     /// As configured; empty means all that are locked.
     pub architectures: Vec<Architecture>,
@@ -28,7 +27,6 @@ pub struct Configuration {
     pub max_layers: usize,
     /// Files for the application layer.
     pub include: Vec<Include>,
-    /// Virtual packages of the configuration.
     pub virtual_packages: Vec<VirtualPackage>,
     /// Everything else, as it is.
     pub oci: OciConfig,

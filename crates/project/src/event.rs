@@ -39,15 +39,9 @@ pub enum Event {
         architecture: Architecture,
     },
     /// A source is going to be built, which runs its code.
-    SourceStarted {
-        package: String,
-        /// The conda platform.
-        platform: String,
-    },
-    /// A source was built.
+    SourceStarted { package: String, platform: String },
     SourceFinished {
         package: String,
-        /// The conda platform.
         platform: String,
         /// The wheel's file name.
         wheel: String,
@@ -70,7 +64,6 @@ pub enum Event {
     },
     /// The layers of one platform are going to be written.
     LayersStarted {
-        /// The conda platform.
         platform: String,
         /// How many layers.
         layers: usize,
@@ -83,7 +76,6 @@ pub enum Event {
     },
     /// A package layer was written.
     LayerFinished {
-        /// The conda platform.
         platform: String,
         /// The compressed layer.
         digest: Digest,
@@ -95,14 +87,12 @@ pub enum Event {
     /// The packages of one environment and platform are going to be written to a product.
     PackagesStarted {
         environment: String,
-        /// The conda platform.
         platform: String,
         /// How many packages.
         packages: usize,
         /// The sum of their archives' lengths.
         bytes: u64,
     },
-    /// A package is in the product.
     PackageWritten {
         /// Its name, version and build.
         package: String,

@@ -54,7 +54,6 @@ pub struct SourceInputs {
     pub resolve: bool,
 }
 
-/// Where sources are built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BuildPlace {
     /// In rootless podman: without a network, and without a file of this machine.
@@ -68,7 +67,6 @@ pub enum BuildPlace {
 pub struct ProvenanceInputs {
     /// `SOURCE_DATE_EPOCH`.
     pub epoch: Option<i64>,
-    /// Where the version comes from.
     pub version: VersionFacts,
     /// What an image records of its build, to build it again.
     pub recorded: Option<Recorded>,

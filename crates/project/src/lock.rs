@@ -12,16 +12,13 @@ use serde::Serialize;
 
 use crate::{Error, event::Event, inputs::Inputs, inputs::LockUse, project::Declared, session::Session};
 
-/// What came of it.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LockReport {
     pub lock_file: PathBuf,
     /// Whether the new one is different from what was there.
     pub changed: bool,
-    /// Whether it was written.
     pub written: bool,
-    /// The packages that are different.
     pub changes: Vec<PackageChange>,
 }
 

@@ -18,10 +18,6 @@ const MAX_LOCK_FILE: u64 = 128 << 20;
 
 impl Declared {
     /// The architectures that the environment is locked for, sorted.
-    ///
-    /// # Errors
-    ///
-    /// There are none; the lock file cannot be read.
     pub fn locked_architectures(&self, session: &Session) -> Result<Vec<Architecture>, Error> {
         locked_architectures(&lock_file(self, session)?, &self.configuration.environment)
     }
@@ -38,10 +34,6 @@ impl Project {
     }
 
     /// Every environment of the lock file that has packages, with all its linux platforms.
-    ///
-    /// # Errors
-    ///
-    /// As [`open`](Self::open).
     pub fn open_all(declared: Declared, session: &Session) -> Result<Vec<Self>, Error> {
         let first = Self::unchecked(declared, session)?;
         check(&first)?;
@@ -49,10 +41,6 @@ impl Project {
     }
 
     /// The same of a project that is open: every environment of its lock file that has packages.
-    ///
-    /// # Errors
-    ///
-    /// The configuration of an environment is wrong.
     pub fn every_environment(&self) -> Result<Vec<Self>, Error> {
         let environments = self.lock.environments().into_iter().filter(|name| self.lock.has_packages(name));
         environments.map(|name| self.with_environment(Some(name))?.with_all_platforms()).collect()
@@ -68,10 +56,6 @@ impl Project {
     }
 
     /// Another environment of the same workspace; nothing is read again.
-    ///
-    /// # Errors
-    ///
-    /// As [`open`](Self::open).
     pub fn environment(&self, name: Option<String>) -> Result<Self, Error> {
         self.with_environment(name)?.resolved()
     }

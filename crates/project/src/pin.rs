@@ -2,12 +2,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use pixi_oci_layer::Compression;
 use pixi_oci_platform::{Links, read_text};
-use pixi_oci_store::base::{BaseOptions, BaseRef, present_digest, with_digest};
+use pixi_oci_store::base::{BaseRef, present_digest, with_digest};
 use pixi_oci_workspace::{Workspace, with_bases, write_manifest};
 use serde::Serialize;
 
@@ -16,7 +16,6 @@ use crate::{Error, configuration::DEFAULT_BASE, configuration::absolute_base, se
 /// No manifest written by people comes near this.
 const MAX_MANIFEST: u64 = 8 << 20;
 
-/// What was pinned.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PinReport {
@@ -37,14 +36,8 @@ pub fn pin_bases(workspace: &Workspace, write: bool, session: &Session) -> Resul
     let common = workspace.oci.base.as_deref().unwrap_or(DEFAULT_BASE);
     let own = workspace.oci.environments.values().filter_map(|environment| environment.base.as_deref());
     let names: BTreeSet<&str> = own.chain([common]).collect();
-    let options = BaseOptions {
-        cache: &session.caches.dir,
-        offline: session.offline,
-        compression: Compression::default(),
-        registries: &session.registries,
-        skopeo: Path::new("skopeo"),
-        events: &session.registry_events(),
-    };
+    let events = session.registry_events();
+    let options = session.base_options(Compression::default(), &events);
     let mut bases = BTreeMap::new();
     for name in names {
         let reference = BaseRef::parse(&absolute_base(workspace, name))?;

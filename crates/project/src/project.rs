@@ -32,10 +32,6 @@ pub struct Project {
 
 impl Declared {
     /// Puts manifest and inputs together.
-    ///
-    /// # Errors
-    ///
-    /// A setting is wrong; there is no such environment.
     pub fn new(workspace: Arc<Workspace>, inputs: Inputs) -> Result<Self, Error> {
         let configuration = configuration(&inputs, &workspace)?;
         Ok(Self { inputs, workspace, configuration })

@@ -5,7 +5,7 @@ pub mod heard;
 use std::{
     ffi::OsString,
     num::NonZeroUsize,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
@@ -15,8 +15,10 @@ use std::{
 
 use pixi_oci_cachedir::Root;
 use pixi_oci_fetch::ArchiveCache;
+use pixi_oci_layer::Compression;
 use pixi_oci_net::Client;
 use pixi_oci_registry::{Events, RegistryAccess, Repository};
+use pixi_oci_store::base::BaseOptions;
 use tokio::runtime::Runtime;
 
 use self::heard::Heard;
@@ -62,7 +64,6 @@ pub struct Caches {
 /// How much of the machine a run may use.
 #[derive(Debug, Clone)]
 pub struct Resources {
-    /// Concurrent downloads.
     pub downloads: NonZeroUsize,
     /// Environments and platforms that are solved at a time.
     pub solves: NonZeroUsize,
@@ -130,7 +131,6 @@ impl Session {
         self.stopped.iter().rev().take(1).for_each(|stopped| stopped.store(true, Ordering::Relaxed));
     }
 
-    /// Reports an event.
     pub fn emit(&self, event: Event) {
         (self.on_event)(event);
     }
@@ -140,9 +140,6 @@ impl Session {
         self.emit(Event::Warning(text.into()));
     }
 
-    /// # Errors
-    ///
-    /// [`Error::Interrupted`] if the run is to end.
     pub fn check(&self) -> Result<(), Error> {
         let ends = [&self.cancelled].into_iter().chain(&self.stopped).any(|end| end.load(Ordering::Relaxed));
         if ends { Err(Error::Interrupted) } else { Ok(()) }
@@ -154,13 +151,24 @@ impl Session {
         Arc::new(move |event| on_event(Event::Registry(event)))
     }
 
+    /// For base images; what happens at registries goes to `events`.
+    pub fn base_options<'a>(&'a self, compression: Compression, events: &'a Events) -> BaseOptions<'a> {
+        BaseOptions {
+            cache: &self.caches.dir,
+            offline: self.offline,
+            compression,
+            registries: &self.registries,
+            skopeo: Path::new("skopeo"),
+            events,
+        }
+    }
+
     /// For the client of a repository that is published to.
     pub fn upload_events(&self, repository: &Repository) -> Events {
         let (on_event, repository) = (self.on_event.clone(), Arc::<str>::from(repository.to_string()));
         Arc::new(move |event| on_event(Event::Upload { repository: repository.clone(), event }))
     }
 
-    /// The cache of downloaded archives.
     pub fn archives(&self) -> Result<ArchiveCache, Error> {
         Ok(ArchiveCache::open(&self.caches.dir)?)
     }

@@ -13,13 +13,10 @@ use crate::{Error, inputs::RequestError, project::Project};
 /// One platform that is built.
 #[derive(Debug, Clone)]
 pub struct Target {
-    /// The OCI architecture.
     pub architecture: Architecture,
-    /// The platform in the lock file.
     pub platform: LockedPlatform,
     /// Its packages, in the lock file's order.
     pub packages: Vec<LockedPackage>,
-    /// What the target is assumed to have.
     pub virtual_packages: Vec<VirtualPackage>,
 }
 
@@ -27,7 +24,6 @@ pub struct Target {
 const DEFAULT_GLIBC: (u64, u64) = (2, 28);
 
 impl Target {
-    /// Its Python, if it has one.
     pub fn python(&self) -> Result<Option<Python>, pixi_oci_package::Error> {
         for package in &self.packages {
             if let LockedPackage::Conda(record) = package

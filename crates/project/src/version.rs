@@ -17,7 +17,6 @@ pub use self::{
 pub struct VersionFacts {
     /// `VERSION` of the environment.
     pub said: Option<String>,
-    /// The CI in which this runs.
     pub ci: Option<CiContext>,
     /// What `git describe --tags --dirty` says.
     pub described: Option<String>,
@@ -68,7 +67,6 @@ impl VersionFacts {
     }
 }
 
-/// The configured scheme.
 pub fn scheme(oci: &OciConfig) -> VersionScheme {
     // What is no scheme was refused when the manifest was read.
     oci.version_scheme.as_deref().and_then(|text| text.parse().ok()).unwrap_or_default()

@@ -2,6 +2,7 @@
 
 pub mod mount;
 pub mod prepare;
+pub mod pushed;
 pub mod sif;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -20,12 +20,12 @@ use tokio::sync::{
 };
 
 use crate::{
-    content::{mount, sizes},
+    content::{mount, pushed::Pushed, sizes},
     destination::Destination,
     request::PublishRequest,
     request::PublishSource,
 };
-use pixi_oci_pipeline::{LayerHere, LayerKind, LayerOrigin, OnLayer, Published, Pushed};
+use pixi_oci_pipeline::{LayerHere, LayerKind, LayerOrigin, OnLayer, Published};
 use pixi_oci_plan::Error;
 use pixi_oci_plan::Staged;
 use pixi_oci_project::{Event, Project, Session};

@@ -10,7 +10,7 @@ use pixi_oci_lock::LockedPackage;
 
 use crate::{
     baseline::{remote, say_what_is_there},
-    content::{content, mount, prepare::prepare, sif::Sifs},
+    content::{content, mount, prepare::prepare, pushed::Pushed, sif::Sifs},
     destination::{Destination, look_up, open},
     early::EarlyUploads,
     error::PublishError,
@@ -21,7 +21,7 @@ use crate::{
     report::outcome::blocked,
     request::{PublishRequest, PublishSource, fleet::check_forms_apart, target::PublishTarget},
 };
-use pixi_oci_pipeline::{OnLayer, Pushed, Remote, is_unpinned};
+use pixi_oci_pipeline::{OnLayer, Remote, is_unpinned};
 use pixi_oci_plan::stage;
 use pixi_oci_project::{Project, Session};
 

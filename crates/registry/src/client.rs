@@ -1,8 +1,6 @@
 //! One repository of a registry: what can be asked of it, and what can be put there.
 
 mod blobs;
-#[cfg(test)]
-mod endless_tests;
 mod manifests;
 mod read_back;
 mod referrers;

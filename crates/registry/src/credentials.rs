@@ -23,11 +23,9 @@ use crate::{
 /// Who we are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Credentials {
-    /// Nobody.
     Anonymous,
     /// A name and a password or access token.
     Basic {
-        /// The name.
         user: String,
         password: Secret,
     },

@@ -10,7 +10,6 @@ pub use oci_read::limits::DOCUMENT as MAX_DOCUMENT;
 #[derive(Debug, thiserror::Error)]
 #[error("{digest} is not an image manifest or image index: {reason}")]
 pub struct DocumentError {
-    /// The document.
     pub digest: Digest,
     pub reason: String,
 }
@@ -18,9 +17,7 @@ pub struct DocumentError {
 /// An image manifest or image index, and what it names directly.
 #[derive(Debug)]
 pub enum References {
-    /// Of an image manifest.
     Manifest {
-        /// The image configuration.
         config: Descriptor,
         /// Bottom first.
         layers: Vec<Descriptor>,
@@ -46,10 +43,6 @@ impl References {
     }
 
     /// What a document names, with digests that can be used.
-    ///
-    /// # Errors
-    ///
-    /// A digest is not a SHA-256.
     pub fn of(document: read::Document) -> Result<Self, String> {
         let all = |list: &[read::Descriptor]| list.iter().map(descriptor).collect::<Result<Vec<_>, _>>();
         Ok(match document {
@@ -71,10 +64,6 @@ impl References {
 }
 
 /// A descriptor with its digest checked: it becomes a file name (CVE-2024-3727).
-///
-/// # Errors
-///
-/// The digest is not a SHA-256.
 pub fn descriptor(read: &read::Descriptor) -> Result<Descriptor, String> {
     Ok(Descriptor {
         media_type: read.media_type.as_str().into(),

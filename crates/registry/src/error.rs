@@ -26,7 +26,6 @@ pub enum ErrorKind {
     EmptyToken,
     /// There is no answer, or not within the time that we wait.
     RegistryDown,
-    /// What answers is not a registry.
     NotARegistry,
     /// The credentials are wrong, or do not suffice.
     AuthDenied,
@@ -147,17 +146,14 @@ impl Error {
         Self { source: Some(source), ..Self::new(kind, "", what, "") }
     }
 
-    /// What kind of failure it is.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// The name of the refusal.
     pub fn name(&self) -> Option<&'static str> {
         self.kind.name()
     }
 
-    /// What the registry answered.
     pub fn response(&self) -> &str {
         &self.response
     }

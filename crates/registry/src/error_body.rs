@@ -25,7 +25,6 @@ pub(crate) fn sanitise(text: &str, secrets: &Secrets) -> String {
     text.chars().take(MAX_TEXT).collect()
 }
 
-/// The body of an answer that is an error.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ErrorBody {
     /// The codes of the distribution-spec, and those that registries made up.
@@ -77,7 +76,6 @@ impl ErrorBody {
         format!("status {}: {}", status.as_u16(), self.text())
     }
 
-    /// Whether one of the codes is this.
     pub(crate) fn has(&self, code: &str) -> bool {
         self.codes.iter().any(|found| found == code)
     }

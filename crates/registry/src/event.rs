@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use pixi_oci_layer::Digest;
+use serde::Serialize;
 
 /// Something that happened on the way.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,9 +18,7 @@ pub enum Event {
     },
     /// An attempt failed for a reason that may pass.
     Retry {
-        /// What was tried.
         what: String,
-        /// Why it failed.
         why: String,
         /// When the next attempt comes.
         wait: Duration,
@@ -29,7 +28,6 @@ pub enum Event {
         blob: Digest,
         /// Bytes so far.
         sent: u64,
-        /// The blob's size.
         size: u64,
     },
     /// So many blobs are going to be fetched.
@@ -43,33 +41,21 @@ pub enum Event {
         blob: Digest,
         /// Bytes so far.
         received: u64,
-        /// The blob's size.
         size: u64,
     },
     /// A blob is there now: uploaded, mounted, or it was there before.
-    BlobDone {
-        blob: Digest,
-        /// The blob's size.
-        size: u64,
-        /// How it came.
-        how: Arrival,
-    },
+    BlobDone { blob: Digest, size: u64, how: Arrival },
     /// A tag names its image now.
-    Tagged {
-        tag: String,
-        /// What it names.
-        digest: Digest,
-    },
+    Tagged { tag: String, digest: Digest },
 }
 
 /// How a blob came to be at a registry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Arrival {
-    /// It was there.
     Present,
     /// The registry linked it from another of its repositories.
     Mounted,
-    /// It was sent.
     Uploaded,
 }
 

@@ -83,7 +83,6 @@ impl Http {
         let _ = self.scheme.set(scheme);
     }
 
-    /// A URL of the registry's API.
     pub(crate) fn url(&self, scheme: &str, path: &str) -> Result<Url, Error> {
         Url::parse(&format!("{scheme}://{}{path}", self.host))
             .map_err(|error| Error::setting(format!("the registry {:?}", self.host), error.to_string()))

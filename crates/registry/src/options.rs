@@ -18,7 +18,6 @@ pub struct RegistryOptions {
     pub insecure_hosts: BTreeSet<String>,
     /// The way through proxies.
     pub proxies: Proxies,
-    /// For a connection.
     pub connect_timeout: Duration,
     /// How long nothing at all may happen: no byte sent and none received.
     pub progress_timeout: Duration,
@@ -49,7 +48,6 @@ impl Default for RegistryOptions {
 pub struct RegistryAccess {
     /// How registries are reached.
     pub options: RegistryOptions,
-    /// Where credentials are looked for.
     pub credentials: CredentialSources,
 }
 

@@ -16,9 +16,7 @@ pub struct Repository {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RepositoryRef {
     pub repository: Repository,
-    /// The tag that was written.
     pub tag: Option<String>,
-    /// The digest that was written.
     pub digest: Option<Digest>,
 }
 
@@ -35,10 +33,6 @@ const MAX_NAME: usize = 255;
 
 impl Repository {
     /// Of a host and a path that come from elsewhere than one text.
-    ///
-    /// # Errors
-    ///
-    /// As [`RepositoryRef::from_str`].
     pub fn new(host: &str, path: &str) -> Result<Self, ParseRepositoryError> {
         let bad = |reason: &str| error(&format!("{host}/{path}"), reason);
         let (host, mut path) = (host.to_ascii_lowercase(), path.to_ascii_lowercase());
@@ -69,7 +63,6 @@ impl Repository {
         &self.host
     }
 
-    /// The repository's name in the registry.
     pub fn path(&self) -> &str {
         &self.path
     }

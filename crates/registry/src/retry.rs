@@ -31,7 +31,6 @@ const LIMIT_WAIT: Duration = Duration::from_secs(60);
 /// How one attempt failed for a reason that may pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Transient {
-    /// What happened.
     pub(crate) why: String,
     /// How long the registry wants us to wait at least.
     pub(crate) floor: Duration,
@@ -88,7 +87,6 @@ impl RetryBudget {
     }
 }
 
-/// The attempts at one thing.
 #[derive(Debug)]
 pub(crate) struct Attempts {
     made: u32,

@@ -16,7 +16,6 @@ use crate::{
     listing::{KEPT, LayerPaths},
 };
 
-/// What is added to the tree.
 pub(crate) struct Added {
     pub path: &'static str,
     pub content: AddedContent,
@@ -32,7 +31,6 @@ pub(crate) enum AddedContent {
 }
 
 impl Added {
-    /// What a file has in it.
     pub(crate) fn bytes(&self) -> Option<&[u8]> {
         match &self.content {
             AddedContent::Target => Some(b""),

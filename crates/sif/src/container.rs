@@ -19,7 +19,6 @@ const NO_TIME: i64 = -62_135_596_800;
 /// The default group, of which the mark says that it is one.
 const GROUP: u32 = 0xf000_0001;
 
-/// What an object is.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum ObjectKind {
     /// What `apptainer inspect --deffile` shows.
@@ -35,7 +34,6 @@ pub(crate) struct SifContainer {
     count: u32,
     /// Where the last object ends.
     end: u64,
-    /// Where the next one begins.
     next: u64,
 }
 
@@ -53,7 +51,6 @@ impl SifContainer {
         Ok(Self { architecture, descriptors: Vec::new(), count: 0, end: DATA_AT, next: DATA_AT })
     }
 
-    /// Writes an object.
     pub(crate) fn add(&mut self, sink: &mut impl Write, part: ObjectKind, bytes: &[u8]) -> io::Result<()> {
         sink.write_all(bytes)?;
         let (kind, name) = match part {

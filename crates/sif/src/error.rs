@@ -13,30 +13,19 @@ pub enum Error {
     Config(String),
     /// A layer cannot be read.
     #[error("cannot use layer {layer}")]
-    Layer {
-        /// The blob.
-        layer: Digest,
-        /// What is wrong with it.
-        source: io::Error,
-    },
+    Layer { layer: Digest, source: io::Error },
     /// The layers make no tree.
     #[error("the image's layers cannot be put on top of one another")]
     Tree(#[from] TreeError),
     /// A hard link to what is not there, or to a directory.
     #[error("{path:?} is a hard link to {target:?}, which is no file of the image")]
-    Link {
-        /// The link.
-        path: String,
-        /// What it names.
-        target: String,
-    },
+    Link { path: String, target: String },
     /// Directories in directories.
     #[error("a path has more than {0} directories")]
     Depth(usize),
     /// The file system.
     #[error("cannot write the file system")]
     Squashfs(#[from] pixi_oci_squashfs::Error),
-    /// The file.
     #[error("cannot write the file")]
     Io(#[from] io::Error),
 }

@@ -34,15 +34,12 @@ pub use self::{error::Error, runs::RunCache};
 
 /// An image, as an OCI layout has it.
 pub struct LayeredImage<'a> {
-    /// Of its manifest.
     pub digest: Digest,
-    /// The image configuration.
     pub config: &'a [u8],
     /// Bottom first.
     pub layers: Vec<Layer>,
 }
 
-/// A layer of an image.
 pub struct Layer {
     pub file: Arc<File>,
     pub size: u64,

@@ -97,7 +97,6 @@ fn mode(entry: &tar::Entry) -> u16 {
     mode as u16
 }
 
-/// The tar of a layer that was listed.
 pub(crate) fn open(layer: &Layer) -> io::Result<Unpacked<'_>> {
     unpack(layer.read(), layer.size, None, &Arc::default()).map(|(_, tar)| tar)
 }

@@ -12,7 +12,6 @@ use crate::{
     listing::{LayerItem, LayerPaths},
 };
 
-/// What is known of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Known {
     pub mode: u16,

@@ -58,10 +58,6 @@ impl RunCache {
     }
 
     /// Writes the run of this key, if it is here. What is damaged is not.
-    ///
-    /// # Errors
-    ///
-    /// The sink, or what was just found whole, cannot be written or read.
     pub(crate) fn take(&self, key: &RunKey, files: usize, sink: &mut impl Write) -> io::Result<Option<ContentRun>> {
         let Some(StoredRun { sha256, run }) = self.root.read(&self.record(key), MAX_RECORD) else { return Ok(None) };
         let blob = self.blob(key);

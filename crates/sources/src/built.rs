@@ -28,18 +28,15 @@ use pixi_oci_wheel::DirectUrl;
 
 pub use self::{builds::Builds, error::BuildError};
 use super::SourceError;
-use pixi_oci_pipeline::{SourceWheel, WheelOrigin};
-use pixi_oci_project::Project;
-use pixi_oci_project::{BuildPlace, Session};
+use pixi_oci_pipeline::{SourceWheel, WheelSource};
+use pixi_oci_project::{BuildPlace, Project, Session};
 
-/// A source that is to be built.
 #[derive(Debug, Clone)]
 pub struct Pending {
     /// [`LockedPackage::name`](pixi_oci_lock::LockedPackage::name)
     pub name: String,
     /// The PEP 503 name.
     pub python_name: String,
-    /// Its version, where it is locked.
     pub version: Option<String>,
     pub kind: PendingKind,
     /// What its `direct_url.json` will say.
@@ -48,18 +45,14 @@ pub struct Pending {
     pub targets: Vec<usize>,
 }
 
-/// What a source is, and where.
 #[derive(Debug, Clone)]
 pub enum PendingKind {
-    /// A source archive.
     Archive(ArchiveLocation, Option<Sha256>),
     /// A git repository with its commit.
     Git(url::Url),
-    /// A directory of this machine.
     Directory(PathBuf),
 }
 
-/// What all builds share.
 pub struct Means<'a> {
     pub project: &'a Project,
     /// The environment that builds run in: that of the project, or the one that `build-environment` names.
@@ -97,7 +90,7 @@ fn read(source: &Pending, path: &Path) -> Result<SourceWheel, SourceError> {
     let file_name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let version = source.version.clone().or_else(|| file_name.split('-').nth(1).map(str::to_owned));
     let version = version.ok_or(BuildError::Name { package: source.name.clone(), name: file_name })?;
-    Ok(SourceWheel::read(path, &source.python_name, &version, WheelOrigin::Built, None)?)
+    Ok(SourceWheel::read(path, &source.python_name, &version, WheelSource::Built, None)?)
 }
 
 /// Whether this machine runs programs of an architecture, itself or, in containers, by QEMU.

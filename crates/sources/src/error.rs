@@ -3,7 +3,6 @@
 use std::{io, path::PathBuf};
 
 use super::BuildError;
-use pixi_oci_pipeline::SourceWheelError;
 
 /// Each names the package or file, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -18,7 +17,6 @@ pub enum SourceError {
         undecided.iter().map(|source| format!("  {source}")).collect::<Vec<_>>().join("\n")
     )]
     Undecided { undecided: Vec<Undecided> },
-    /// An editable installation that the image cannot have.
     #[error(
         "{package}: it is installed as editable from {directory}, which is outside of the workspace, so the image would \
          not have it; remove `editable = true`, move it into the workspace, or give a wheel of it with `--wheel FILE`"
@@ -58,31 +56,32 @@ pub enum SourceError {
     /// A source that could not be built.
     #[error(transparent)]
     Build(#[from] Box<BuildError>),
-    /// A package or a wheel.
+    /// A package, a wheel, the manifest, or an archive that is not there.
     #[error(transparent)]
-    Package(#[from] pixi_oci_package::Error),
-    #[error("cannot make a layer")]
-    Layer(#[from] pixi_oci_layer::Error),
-    /// The manifest.
-    #[error(transparent)]
-    Workspace(#[from] pixi_oci_workspace::Error),
-    /// An archive that is not there.
-    #[error(transparent)]
-    Fetch(#[from] pixi_oci_fetch::Error),
+    Pipeline(Box<pixi_oci_pipeline::Error>),
     #[error("cannot {action} {}", path.display())]
     Io { action: &'static str, path: PathBuf, source: io::Error },
     #[error("interrupted")]
     Interrupted,
 }
 
-impl From<SourceWheelError> for SourceError {
-    fn from(error: SourceWheelError) -> Self {
-        match error {
-            SourceWheelError::Package(error) => Self::Package(error),
-            SourceWheelError::Io { path, source } => Self::Io { action: "read", path, source },
+macro_rules! from_pipeline {
+    ($($error:ty),* $(,)?) => {$(
+        impl From<$error> for SourceError {
+            fn from(error: $error) -> Self {
+                Self::Pipeline(Box::new(error.into()))
+            }
         }
-    }
+    )*};
 }
+
+from_pipeline!(
+    pixi_oci_fetch::Error,
+    pixi_oci_layer::Error,
+    pixi_oci_package::Error,
+    pixi_oci_pipeline::Error,
+    pixi_oci_workspace::Error,
+);
 
 impl From<BuildError> for SourceError {
     fn from(error: BuildError) -> Self {
@@ -98,7 +97,6 @@ impl From<BuildError> for SourceError {
 pub struct Undecided {
     /// `pypi:NAME`, or the conda name.
     pub name: String,
-    /// Its version, where it is locked.
     pub version: Option<String>,
     /// What it is, and where, without credentials.
     pub what: String,

@@ -11,9 +11,8 @@ use pixi_oci_package::Python;
 use pixi_oci_wheel::check_tags;
 
 use super::{LockedSource, SourceError};
-use pixi_oci_pipeline::{SourceWheel, WheelOrigin};
-use pixi_oci_project::Project;
-use pixi_oci_project::Target;
+use pixi_oci_pipeline::{SourceWheel, WheelSource};
+use pixi_oci_project::{Project, Target};
 
 /// The wheels that were given, for each source and target.
 #[derive(Debug, Default)]
@@ -81,7 +80,7 @@ impl Injected {
         }
         let copied = fs_err::create_dir_all(scratch.join("injected")).and_then(|()| fs_err::copy(&wheel.path, &path));
         copied.map_err(|source| SourceError::Io { action: "copy", path: wheel.path.clone(), source })?;
-        Ok(SourceWheel::read(&path, &wheel.name, &wheel.version.to_string(), WheelOrigin::Injected, None)?)
+        Ok(SourceWheel::read(&path, &wheel.name, &wheel.version.to_string(), WheelSource::Injected, None)?)
     }
 }
 

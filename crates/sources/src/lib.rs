@@ -33,9 +33,8 @@ pub use self::{
     error::{SourceError, Undecided},
 };
 use self::{injected::Injected, own::own_wheel};
-use pixi_oci_pipeline::{SourceWheel, WheelOrigin};
-use pixi_oci_project::Project;
-use pixi_oci_project::Target;
+use pixi_oci_pipeline::{SourceWheel, WheelSource};
+use pixi_oci_project::{Project, Target};
 
 /// Where the wheels of sources come from.
 #[derive(Debug, Default)]
@@ -56,7 +55,6 @@ pub type SourceWheels = BTreeMap<String, SourceWheel>;
 static NO_WHEELS: SourceWheels = BTreeMap::new();
 
 impl Decided {
-    /// The wheels of a target.
     pub fn wheels(&self, target: &Target) -> &SourceWheels {
         self.wheels.get(&target.platform.name).unwrap_or(&NO_WHEELS)
     }
@@ -266,7 +264,7 @@ impl<'a> OwnSources<'a> {
             warnings.push(format!("{}: {path} is not installed: it looks like {what}", source.name));
         }
         let directory = Some(below.to_path_buf());
-        Ok(Ok(SourceWheel::read(&made.path, &made.name, &made.version, WheelOrigin::Own, directory)?))
+        Ok(Ok(SourceWheel::read(&made.path, &made.name, &made.version, WheelSource::Own, directory)?))
     }
 
     fn is_editable(&mut self, source: &LockedSource<'_>) -> Result<bool, SourceError> {

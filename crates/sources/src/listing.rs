@@ -29,7 +29,6 @@ const NEVER: [&str; 13] = [
     "node_modules",
 ];
 
-/// A file of a project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SourceFile {
     /// Whether its owner may execute it.

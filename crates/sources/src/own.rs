@@ -22,7 +22,6 @@ use self::rule::Package;
 use super::{SourceError, listing::Listing, not_static::NotStatic, pyproject::PyProject};
 use pixi_oci_contents::{secret_content, secret_name};
 
-/// A wheel that was made.
 #[derive(Debug, PartialEq, Eq)]
 pub struct OwnWheel {
     pub path: PathBuf,
@@ -79,7 +78,6 @@ pub fn own_wheel(
     Ok(Ok(OwnWheel { path, name: plan.name, version: plan.version, left_out }))
 }
 
-/// What a wheel will be.
 struct Plan {
     name: String,
     version: String,

@@ -34,7 +34,6 @@ const PLUGINS: [(&str, Scheme); 6] = [
 const SETTINGS: [&str; 5] =
     ["setuptools_scm", "vcs-versioning", "uv-dynamic-versioning", "poetry-dynamic-versioning", "versioningit"];
 
-/// A version from git.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VcsVersion {
     pub version: String,
@@ -42,7 +41,6 @@ pub struct VcsVersion {
     pub tag: String,
 }
 
-/// The plugins of a project.
 pub fn plugins() -> impl Iterator<Item = &'static str> {
     PLUGINS.iter().map(|(name, _)| *name)
 }

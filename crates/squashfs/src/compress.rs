@@ -2,7 +2,6 @@
 
 use std::io;
 
-/// A compressor and its level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compressor {
     /// zlib by libdeflate, level 1 to 12. Every kernel and every squashfuse reads it.

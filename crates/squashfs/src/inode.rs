@@ -13,7 +13,6 @@ pub struct InodeAttributes {
     pub number: u32,
 }
 
-/// An inode that was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InodeRef {
     pub(crate) position: Position,
@@ -34,7 +33,6 @@ const LONG_FILE: u16 = 9;
 /// No fragment, no extended attributes.
 pub(crate) const NONE: u32 = u32::MAX;
 
-/// A listing in the directory table.
 pub(crate) struct DirectoryListing {
     pub position: Position,
     pub size: u32,

@@ -16,7 +16,6 @@ pub(crate) struct Position {
     pub offset: u16,
 }
 
-/// A table in the making.
 pub(crate) struct MetadataTable {
     compressor: Open,
     bytes: Vec<u8>,

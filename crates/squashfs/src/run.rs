@@ -12,7 +12,6 @@ use crate::{
     workers::{Block, Workers},
 };
 
-/// Where the content of a file is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileData {
     pub(crate) size: u64,
@@ -73,20 +72,12 @@ pub struct RunWriter<W> {
 
 impl<W: Write> RunWriter<W> {
     /// Compresses on so many threads.
-    ///
-    /// # Errors
-    ///
-    /// There can be no more threads, or no such level.
     pub fn new(sink: W, compressor: Compressor, threads: NonZeroUsize) -> io::Result<Self> {
         let workers = Workers::new(compressor, threads)?;
         Ok(Self { sink, workers, run: ContentRun::default(), ends: Vec::with_capacity(BLOCK), fragments: 0 })
     }
 
     /// Adds a file of `size` bytes.
-    ///
-    /// # Errors
-    ///
-    /// `source` has less, or cannot be read; nothing more can be written.
     pub fn file(&mut self, mut source: impl Read, size: u64) -> io::Result<()> {
         let number = self.run.files.len();
         self.run.files.push(FileData { size, ..FileData::default() });
@@ -119,10 +110,6 @@ impl<W: Write> RunWriter<W> {
     }
 
     /// Writes what is left.
-    ///
-    /// # Errors
-    ///
-    /// Nothing more can be written.
     pub fn finish(mut self) -> io::Result<ContentRun> {
         self.end_fragment()?;
         while self.pop()? {}

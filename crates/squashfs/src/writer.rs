@@ -46,9 +46,6 @@ pub struct Writer<W> {
 }
 
 impl<W: Write + Seek> Writer<W> {
-    /// # Errors
-    ///
-    /// Nothing can be written, or the level does not exist.
     pub fn new(mut sink: W, compressor: Compressor) -> Result<Self, Error> {
         let base = sink.stream_position()?;
         // It is written when everything else is there.
@@ -88,10 +85,6 @@ impl<W: Write + Seek> Writer<W> {
     }
 
     /// Writes the inode of a file that has so many names.
-    ///
-    /// # Errors
-    ///
-    /// Nothing more can be written.
     pub fn file(&mut self, attributes: InodeAttributes, data: &FileData, links: u32) -> Result<InodeRef, Error> {
         self.inode(InodeKind::File, attributes, &inode::file(attributes, data, links))
     }
@@ -138,10 +131,6 @@ impl<W: Write + Seek> Writer<W> {
 
     /// Writes the tables and the superblock; `time` is that of the file system. Gives the sink, which stands at the end,
     /// and the length, a multiple of 4096.
-    ///
-    /// # Errors
-    ///
-    /// Nothing more can be written.
     pub fn finish(mut self, root: InodeRef, time: u32) -> Result<(W, u64), Error> {
         let inode_table = self.length;
         let (inodes, _) = self.inodes.finish()?;

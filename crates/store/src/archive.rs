@@ -16,7 +16,7 @@ use tempfile::NamedTempFile;
 
 use crate::{
     BlobSource, Error,
-    destination::{check_bytes, copy_checked, open_source},
+    destination::{check_bytes, check_length, copy_checked, open_source},
 };
 
 /// The time of every entry: 1970-01-01, as the archive is no older or younger than its content.
@@ -32,7 +32,6 @@ struct Collected {
     content: EntryContent,
 }
 
-/// The content of an entry of the archive.
 #[derive(Debug, Clone)]
 enum EntryContent {
     Bytes(Arc<[u8]>),
@@ -70,7 +69,6 @@ impl Collection {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the blob was collected.
     pub(crate) fn has(&self, blob: &Descriptor) -> bool {
         self.blobs().get(&blob.digest).is_some_and(|have| have.descriptor.size == blob.size)
     }
@@ -85,14 +83,7 @@ impl Collection {
             BlobSource::File(path) => {
                 let file = open_source(path)?;
                 let size = file.metadata().map_err(Error::io("read", path))?.len();
-                if size != blob.size {
-                    return Err(Error::Content {
-                        what: path.display().to_string(),
-                        expected: blob.digest,
-                        expected_size: blob.size,
-                        found: format!("it has {size} bytes"),
-                    });
-                }
+                check_length(path, size, blob.digest, blob.size)?;
                 EntryContent::File(Arc::new(file), path.to_owned())
             }
         };
@@ -115,15 +106,13 @@ impl Collection {
         Ok(references)
     }
 
-    /// What a document that was collected names.
-    pub(crate) fn references(&self, document: &Descriptor, archive: &Path) -> Result<References, Error> {
+    fn references(&self, document: &Descriptor, archive: &Path) -> Result<References, Error> {
         match self.blobs().get(&document.digest) {
             Some(Collected { content: EntryContent::Bytes(bytes), .. }) => Ok(References::parse(document, bytes)?),
             _ => Err(self.missing(document, document, archive)),
         }
     }
 
-    /// The bytes of a document that was collected.
     pub(crate) fn document(&self, document: &Descriptor) -> Option<Arc<[u8]>> {
         match &self.blobs().get(&document.digest)?.content {
             EntryContent::Bytes(bytes) => Some(bytes.clone()),
@@ -131,7 +120,6 @@ impl Collection {
         }
     }
 
-    /// The file of a blob that was collected.
     pub(crate) fn file(&self, blob: &Descriptor) -> Option<Arc<File>> {
         match &self.blobs().get(&blob.digest)?.content {
             EntryContent::File(file, _) => Some(file.clone()),
@@ -145,6 +133,27 @@ impl Collection {
             name(&have.descriptor).map(|name| ArchiveEntry { name, kind: EntryKind::Blob(have.clone()) })
         };
         self.blobs().values().filter_map(named).collect()
+    }
+
+    /// Takes a root, an image manifest or an index of them; gives the manifests, each with its configuration and layers.
+    pub(crate) fn put_root(
+        &self,
+        root: &Descriptor,
+        bytes: &[u8],
+        archive: &Path,
+    ) -> Result<Vec<(Descriptor, Descriptor, Vec<Descriptor>)>, Error> {
+        let manifests = match self.put_document(root, bytes, archive)? {
+            References::Manifest { config, layers } => return Ok(vec![(root.clone(), config, layers)]),
+            References::Index(manifests) => manifests,
+        };
+        let image = |manifest: Descriptor| match self.references(&manifest, archive)? {
+            References::Manifest { config, layers } => Ok((manifest, config, layers)),
+            References::Index(_) => {
+                let (kind, reason) = ("an index of image manifests", "it names another index".into());
+                Err(Error::Document { what: root.digest.to_string(), kind, reason })
+            }
+        };
+        manifests.into_iter().map(image).collect()
     }
 
     fn missing(&self, document: &Descriptor, blob: &Descriptor, archive: &Path) -> Error {

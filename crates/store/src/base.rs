@@ -70,19 +70,14 @@ pub struct BaseOptions<'a> {
 pub struct BaseImage {
     /// Its name, complete and without credentials. A directory or file in it is one of this machine.
     pub reference: String,
-    /// Whether the name contains a digest.
-    pub pinned: bool,
-    /// Of the image manifest.
     pub digest: Digest,
     /// Of the image index that the name means, if it means one.
     pub index_digest: Option<Digest>,
-    /// The architecture that was asked for.
     pub architecture: Architecture,
     /// The CPU variant, if the image has one.
     pub variant: Option<String>,
     /// What the image configuration says for containers.
     pub config: BaseConfig,
-    /// The image configuration's history, as it is there.
     pub history: Vec<History>,
     /// Bottom first.
     pub layers: Vec<BaseLayer>,
@@ -92,10 +87,6 @@ pub struct BaseImage {
 const PARALLEL: usize = 3;
 
 /// Obtains a base image; `None` for `scratch`.
-///
-/// # Errors
-///
-/// [`BaseError::Unusable`] with the [`Problem`].
 pub async fn resolve_base(
     base: &BaseRef,
     architecture: Architecture,
@@ -161,7 +152,6 @@ async fn obtain(
     source.close().await;
     Ok(Some(BaseImage {
         reference: base.to_string(),
-        pinned: base.is_pinned(),
         digest: found.digest,
         index_digest: found.index_digest,
         architecture,

@@ -19,10 +19,6 @@ use crate::Error;
 /// visible before stays as it was: only [`put_root`](Destination::put_root) makes something visible.
 pub trait Destination: Send + Sync {
     /// Whether the blob is there already, with its right size.
-    ///
-    /// # Errors
-    ///
-    /// The destination cannot be asked.
     fn has_blob(&self, blob: &Descriptor) -> Result<bool, Error>;
 
     /// Stores a layer or an image configuration.
@@ -52,7 +48,6 @@ pub trait Destination: Send + Sync {
 /// Where the bytes of a blob are. It can be read more than once.
 #[derive(Debug, Clone, Copy)]
 pub enum BlobSource<'a> {
-    /// In memory.
     Bytes(&'a [u8]),
     File(&'a Path),
 }
@@ -148,6 +143,15 @@ pub(crate) fn check(
         return Ok(());
     };
     Err(Error::Content { what: what(), expected: expected.digest, expected_size: expected.size, found })
+}
+
+/// Checks the length of a file that is to be the blob `digest` of this `size`.
+pub(crate) fn check_length(file: &Path, found: u64, digest: Digest, size: u64) -> Result<(), Error> {
+    if found == size {
+        return Ok(());
+    }
+    let (what, found) = (file.display().to_string(), format!("it has {found} bytes"));
+    Err(Error::Content { what, expected: digest, expected_size: size, found })
 }
 
 /// Opens a blob's file, which has to be a regular one: a FIFO would block for ever.

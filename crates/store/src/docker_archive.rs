@@ -13,7 +13,6 @@ use std::{
 
 use pixi_oci_image::{Descriptor, MediaType, canonical};
 use pixi_oci_layer::Digest;
-use pixi_oci_registry::document::References;
 use serde_json::json;
 
 use crate::{
@@ -42,24 +41,6 @@ impl DockerArchive {
     pub fn new(path: &Path) -> Self {
         Self { path: path.to_owned(), blobs: Collection::default(), roots: Mutex::default() }
     }
-
-    /// The one image manifest below `root`.
-    fn image(&self, root: &Descriptor, references: References) -> Result<(Descriptor, Vec<Descriptor>), Error> {
-        match references {
-            References::Manifest { config, layers } => Ok((config, layers)),
-            References::Index(manifests) => match manifests.as_slice() {
-                [manifest] => match self.blobs.references(manifest, &self.path)? {
-                    References::Manifest { config, layers } => Ok((config, layers)),
-                    References::Index(_) => Err(Error::Document {
-                        what: root.digest.to_string(),
-                        kind: "an index of image manifests",
-                        reason: "it names another index".into(),
-                    }),
-                },
-                several => Err(Error::OneImage { path: self.path.clone(), count: several.len() }),
-            },
-        }
-    }
 }
 
 impl Destination for DockerArchive {
@@ -77,8 +58,10 @@ impl Destination for DockerArchive {
 
     fn put_root(&self, root: &Descriptor, bytes: &[u8], name: Option<&str>) -> Result<(), Error> {
         let name = name.map(docker_name).transpose()?;
-        let references = self.blobs.put_document(root, bytes, &self.path)?;
-        let (config, layers) = self.image(root, references)?;
+        let images = self.blobs.put_root(root, bytes, &self.path)?;
+        let [(_, config, layers)] = &images[..] else {
+            return Err(Error::OneImage { path: self.path.clone(), count: images.len() });
+        };
 
         let mut roots = self.roots.lock().unwrap_or_else(PoisonError::into_inner);
         if roots.image.is_some_and(|image| image != config.digest) {
@@ -87,11 +70,11 @@ impl Destination for DockerArchive {
         roots.image = Some(config.digest);
         roots.names.extend(name);
 
-        let names: BTreeMap<Digest, String> = std::iter::once((config.digest, config_name(&config)))
+        let names: BTreeMap<Digest, String> = std::iter::once((config.digest, config_name(config)))
             .chain(layers.iter().map(|layer| (layer.digest, layer_name(layer))))
             .collect();
         let layers: Vec<String> = layers.iter().map(layer_name).collect();
-        let manifest = json!([{ "Config": config_name(&config), "RepoTags": roots.names, "Layers": layers }]);
+        let manifest = json!([{ "Config": config_name(config), "RepoTags": roots.names, "Layers": layers }]);
         let mut entries = self.blobs.entries(|blob| names.get(&blob.digest).cloned());
         entries.push(ArchiveEntry::bytes("manifest.json", canonical(manifest)));
         archive::write(&self.path, entries)

@@ -11,7 +11,6 @@ const REF_NAME: &str = "org.opencontainers.image.ref.name";
 pub(crate) struct LayoutIndex(Value);
 
 impl LayoutIndex {
-    /// That of a new layout.
     pub(crate) fn new() -> Self {
         Self(json!({ "schemaVersion": 2, "mediaType": MediaType::ImageIndex, "manifests": [] }))
     }
@@ -54,7 +53,6 @@ impl LayoutIndex {
         }
     }
 
-    /// The document.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         canonical(self.0.clone())
     }

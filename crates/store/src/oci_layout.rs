@@ -26,7 +26,7 @@ use tempfile::NamedTempFile;
 
 use crate::{
     BlobSource, Destination, Error,
-    destination::{check_bytes, copy_checked, open_source},
+    destination::{check_bytes, check_length, copy_checked, open_source},
     layout_index::LayoutIndex,
     target::check_layout_name,
 };
@@ -37,7 +37,6 @@ pub(crate) const LAYOUT_MARKER: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 /// How the names of unfinished files start. They are in the layout's directory, so that `blobs` has only blobs.
 const STAGING_PREFIX: &str = ".pixi-oci-";
 
-/// A layout that is written to.
 #[derive(Debug)]
 pub struct OciLayout {
     dir: PathBuf,
@@ -103,7 +102,6 @@ impl OciLayout {
         Ok(layout)
     }
 
-    /// The layout's directory.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
@@ -115,10 +113,6 @@ impl OciLayout {
 
     /// A new file in the layout's file system, for a layer that is being made; [`adopt`](Self::adopt) gives it its name
     /// without copying it.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Io`].
     pub fn staging(&self) -> Result<StagedBlob, Error> {
         staged_file(&self.dir, STAGING_PREFIX).map(StagedBlob).map_err(Error::io("create a file in", &self.dir))
     }
@@ -131,14 +125,7 @@ impl OciLayout {
     /// [`Error::Content`] for another size; [`Error::Io`].
     pub fn adopt(&self, blob: StagedBlob, digest: &Digest, size: u64) -> Result<(), Error> {
         let found = blob.0.as_file().metadata().map_err(Error::io("read", blob.path()))?.len();
-        if found != size {
-            return Err(Error::Content {
-                what: blob.path().display().to_string(),
-                expected: *digest,
-                expected_size: size,
-                found: format!("it has {found} bytes"),
-            });
-        }
+        check_length(blob.path(), found, *digest, size)?;
         self.rename(blob.0, &self.blob_path(digest))
     }
 
@@ -150,14 +137,7 @@ impl OciLayout {
     /// [`Error::Content`] for another size; [`Error::Io`].
     pub fn adopt_file(&self, file: &Path, blob: &Descriptor) -> Result<bool, Error> {
         let found = fs::metadata(file).map_err(Error::io("read", file))?.len();
-        if found != blob.size {
-            return Err(Error::Content {
-                what: file.display().to_string(),
-                expected: blob.digest,
-                expected_size: blob.size,
-                found: format!("it has {found} bytes"),
-            });
-        }
+        check_length(file, found, blob.digest, blob.size)?;
         let path = self.blob_path(&blob.digest);
         match fs::rename(file, &path) {
             Ok(()) => Ok(true),
@@ -185,16 +165,10 @@ impl OciLayout {
             Err(_) => return self.put_blob(blob, BlobSource::File(file)).map(|()| true),
         }
         let found = fs::metadata(&path).map_err(Error::io("read", &path))?.len();
-        if found == blob.size {
-            return Ok(true);
+        if found != blob.size {
+            fs::remove_file(&path).map_err(Error::io("remove", &path))?;
         }
-        fs::remove_file(&path).map_err(Error::io("remove", &path))?;
-        Err(Error::Content {
-            what: file.display().to_string(),
-            expected: blob.digest,
-            expected_size: blob.size,
-            found: format!("it has {found} bytes"),
-        })
+        check_length(file, found, blob.digest, blob.size).map(|()| true)
     }
 
     /// As [`link`](Self::link) for a file that others may have changed: it is hashed, unless the blob is there already.

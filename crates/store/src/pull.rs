@@ -26,10 +26,6 @@ const MAX_MANIFESTS: usize = 1000;
 
 /// Fetches an image index with all its images, or one image, into a layout where it is the one without a name; gives its
 /// digest. `events` is told what happens.
-///
-/// # Errors
-///
-/// The registry does not give it; its documents are not OCI's.
 pub async fn pull(
     reference: &RepositoryRef,
     access: &RegistryAccess,

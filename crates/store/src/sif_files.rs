@@ -12,10 +12,7 @@ use std::{
 use oci_read::document::ImageConfig;
 use pixi_oci_cachedir::sha256_of;
 use pixi_oci_image::{Descriptor, MediaType};
-use pixi_oci_registry::{
-    document::References,
-    push::{PushImage, PushLayer},
-};
+use pixi_oci_registry::push::{PushImage, PushLayer};
 use pixi_oci_sif::{Layer, LayeredImage, RunCache};
 
 use crate::{BlobSource, Destination, Error, archive, archive::Collection, destination::open_source};
@@ -35,31 +32,15 @@ impl SifFiles {
         Self { path: path.to_owned(), runs, blobs: Collection::default() }
     }
 
-    fn images(&self, root: &Descriptor, references: References) -> Result<Vec<Found>, Error> {
-        match references {
-            References::Manifest { config, layers } => Ok(vec![self.image(root, &config, layers)?]),
-            References::Index(manifests) => {
-                let image = |manifest: &Descriptor| match self.blobs.references(manifest, &self.path)? {
-                    References::Manifest { config, layers } => self.image(manifest, &config, layers),
-                    References::Index(_) => {
-                        let (kind, reason) = ("an index of image manifests", "it names another index".into());
-                        Err(Error::Document { what: root.digest.to_string(), kind, reason })
-                    }
-                };
-                manifests.iter().map(image).collect()
-            }
-        }
-    }
-
-    fn image(&self, manifest: &Descriptor, config: &Descriptor, layers: Vec<Descriptor>) -> Result<Found, Error> {
+    fn image(&self, (manifest, config, layers): (Descriptor, Descriptor, Vec<Descriptor>)) -> Result<Found, Error> {
         let missing = |blob: &Descriptor| Error::NoSource { digest: blob.digest };
-        let config = self.blobs.document(config).ok_or_else(|| missing(config))?;
+        let config = self.blobs.document(&config).ok_or_else(|| missing(&config))?;
         let with_file = |layer: Descriptor| {
             let file = self.blobs.file(&layer).ok_or_else(|| missing(&layer))?;
             Ok((layer, file))
         };
         let layers = layers.into_iter().map(with_file).collect::<Result<_, Error>>()?;
-        Ok(Found { manifest: manifest.clone(), config, layers })
+        Ok(Found { manifest, config, layers })
     }
 
     /// Where an image goes, if it is one of so many.
@@ -83,10 +64,6 @@ pub struct SifFile {
 
 impl SifFile {
     /// Makes a SIF of an image whose layers are all on this machine. What is in the making is beside `path`.
-    ///
-    /// # Errors
-    ///
-    /// A layer is not there; see [`pixi_oci_sif::Error`].
     pub fn new(image: &PushImage, path: &Path, runs: Option<&RunCache>) -> Result<Self, Error> {
         let with_file = |layer: &PushLayer| {
             let missing = || Error::NoSource { digest: layer.descriptor.digest };
@@ -108,7 +85,6 @@ impl SifFile {
         Ok(Self { descriptor: Descriptor { media_type, digest, size, annotations: BTreeMap::new() }, file })
     }
 
-    /// Where it is.
     pub fn path(&self) -> &Path {
         self.file.path()
     }
@@ -160,8 +136,8 @@ impl Destination for SifFiles {
             let (name, reason) = (name.to_owned(), "a SIF has no names in it");
             return Err(Error::Name { name, destination: "a SIF", reason });
         }
-        let references = self.blobs.put_document(root, bytes, &self.path)?;
-        let images = self.images(root, references)?;
+        let images = self.blobs.put_root(root, bytes, &self.path)?.into_iter().map(|image| self.image(image));
+        let images = images.collect::<Result<Vec<_>, _>>()?;
         let written = images.iter().map(|image| {
             let path = self.place(image, images.len());
             image.write(&path, self.runs.as_ref()).map(|staged| (staged, path))

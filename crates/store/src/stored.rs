@@ -17,7 +17,6 @@ pub struct StoredImages {
     pub images: Vec<StoredImage>,
 }
 
-/// One image of a layout.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredImage {
     /// What it runs on; `None` for what is no image of a machine we know, such as an attestation.

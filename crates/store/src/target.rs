@@ -23,14 +23,12 @@ pub enum DestinationRef {
     },
     /// `oci-archive:FILE[:TAG]`: an OCI layout in a tar.
     OciArchive {
-        /// The tar.
         file: PathBuf,
         /// The image's name in it.
         tag: Option<String>,
     },
     /// `docker-archive:FILE[:REF]`: the tar of `docker save`.
     DockerArchive {
-        /// The tar.
         file: PathBuf,
         /// `NAME:TAG`.
         reference: Option<String>,

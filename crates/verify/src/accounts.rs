@@ -106,7 +106,6 @@ pub(crate) fn account(
     packages
 }
 
-/// A layer that is compared.
 struct Comparison<'a> {
     layer: &'a ReadLayer,
     findings: &'a mut Findings,
@@ -212,7 +211,6 @@ fn package_layers(
     }
 }
 
-/// Compares what is in a layer with the claims.
 fn part(facts: &Facts<'_>, claims: &Claims, found: &mut Comparison<'_>) {
     let layer = found.layer;
     let hashes = Hashes::new(layer);

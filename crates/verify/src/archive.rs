@@ -25,7 +25,6 @@ use sha2::{Digest as _, Sha256};
 
 use crate::layout::blob::path as blob_path;
 
-/// Which kind of archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ArchiveKind {
     /// `oci-archive:`, a layout in a tar.

@@ -23,7 +23,6 @@ pub enum Sameness {
     Identical,
     /// What is unpacked from it; it is compressed differently.
     Content,
-    /// They differ.
     Different,
 }
 
@@ -72,10 +71,6 @@ pub type Verified<'a> = (&'a Path, &'a Report);
 
 /// Compares the images of `original` for which `wants` their platform with those of `again`. All of both reports is
 /// expected to be sound.
-///
-/// # Errors
-///
-/// See [`ComparisonError`].
 pub fn compare(
     original: Verified<'_>,
     again: Verified<'_>,

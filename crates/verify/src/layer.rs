@@ -31,7 +31,6 @@ use crate::{
 /// Layers that could be read.
 pub(crate) type Layers = HashMap<Key, ReadLayer>;
 
-/// One layer, as it was read.
 pub(crate) struct ReadLayer {
     pub report: LayerReport,
     /// In the order of the tar, without those that leave the image.
@@ -148,7 +147,6 @@ pub(crate) fn unpacked(
     Ok(unpack(blob, descriptor.size, Some(packing), budget)?.1)
 }
 
-/// The entries of a layer, as they are read.
 struct LayerReader<'a> {
     digest: &'a str,
     ours: bool,

@@ -56,7 +56,6 @@ pub use verdict::{Isolation, Outcome, Run, Runs, Tools, Verdict};
 
 use report::Findings;
 
-/// Why there was nothing to verify.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Files that every layout has are not there.

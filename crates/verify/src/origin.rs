@@ -9,7 +9,6 @@ use crate::{ImageReport, peek};
 pub struct Origin {
     /// The time in its configuration, RFC 3339.
     pub created: Option<String>,
-    /// The annotations of its manifest.
     pub annotations: BTreeMap<String, String>,
 }
 

@@ -21,12 +21,10 @@ pub const TEST: &str = "/.singularity.d/test";
 /// The variable that an activated environment has its name in.
 const ENVIRONMENT_NAME: &str = "PIXI_ENVIRONMENT_NAME=";
 
-/// The project in an image.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Project {
     /// The image's working directory, where the project is.
     pub workdir: String,
-    /// The name of the environment.
     pub environment: Option<String>,
     /// Workspace manifest and lock file by name.
     pub files: BTreeMap<String, Vec<u8>>,

@@ -6,7 +6,6 @@ pub(crate) enum Purpose {
     Packages,
     /// What is computed from several packages.
     Environment,
-    /// The project.
     Application,
     /// It says nothing that we would say: nothing in it is accounted for.
     Unknown,

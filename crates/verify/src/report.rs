@@ -54,17 +54,13 @@ pub struct Root {
     pub name: Option<String>,
     /// Of the image index or manifest.
     pub digest: String,
-    /// Which of the two it is.
     pub media_type: String,
 }
 
-/// One image, as recomputed.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ImageReport {
-    /// The digest of the image manifest.
     pub manifest: String,
-    /// The digest of the image configuration.
     pub config: String,
     /// `linux/amd64`, as the image configuration says.
     pub platform: String,
@@ -79,7 +75,6 @@ pub struct ImageReport {
     pub packages: Vec<PackageRecord>,
 }
 
-/// A package, as its record in the image says.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PackageRecord {
@@ -87,7 +82,6 @@ pub struct PackageRecord {
     /// Its normalised name.
     pub name: String,
     pub version: String,
-    /// The build string of a conda package.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub build: Option<String>,
     /// Of the archive of a conda package: 64 hex digits. Wheels leave nothing of the kind.
@@ -95,7 +89,6 @@ pub struct PackageRecord {
     pub sha256: Option<String>,
 }
 
-/// Where a package is from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PackageKind {
@@ -105,11 +98,9 @@ pub enum PackageKind {
     Pypi,
 }
 
-/// One layer, as recomputed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LayerReport {
-    /// The digest of the blob.
     pub digest: String,
     /// The length of the blob in bytes.
     pub size: u64,
@@ -127,7 +118,6 @@ pub struct LayerReport {
 pub struct Finding {
     /// How bad it is.
     pub severity: Severity,
-    /// Which rule says so.
     pub rule: Rule,
     /// The blob's digest, or the file of the layout.
     pub subject: String,

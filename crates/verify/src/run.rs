@@ -21,7 +21,6 @@ pub use product::{BaseLayout, SoundProduct, run_product};
 
 use crate::{Isolation, Outcome, Run, Runs, Tools};
 
-/// Why nothing was run.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// podman cannot be used, or failed.
@@ -44,7 +43,6 @@ impl RunError {
     }
 }
 
-/// What is run, and how.
 #[derive(Debug, Clone, Default)]
 pub struct Check {
     /// The program and its arguments; those of the script, if there is one.
@@ -57,7 +55,6 @@ pub struct Check {
     pub workdir: Option<String>,
 }
 
-/// Where and as whom it is run.
 #[derive(Debug, Clone, Copy)]
 pub struct RunOptions<'a> {
     /// Names of architectures; empty for all there are.
@@ -70,13 +67,11 @@ pub struct RunOptions<'a> {
     pub user: Option<&'a str>,
     /// A directory for logs, if they are kept.
     pub out: Option<&'a Path>,
-    /// The version of this program.
     pub version: &'a str,
     /// Whether to give up.
     pub interrupted: &'a AtomicBool,
 }
 
-/// Where scripts are in the container.
 const SCRIPT: &str = "/run/pixi-oci-check";
 
 /// podman with what the runs have in common.
@@ -127,7 +122,6 @@ impl<'a> Runner<'a> {
         Ok(run)
     }
 
-    /// What is said of a platform that was not run.
     fn not_run(&self, platform: &str, manifest: Option<String>, reason: String) -> Run {
         Run {
             platform: platform.to_owned(),

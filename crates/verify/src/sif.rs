@@ -19,11 +19,9 @@ use crate::{
     report::{Findings, Rule, Severity, printable},
 };
 
-/// All that was found of a SIF.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SifReport {
-    /// Of the file.
     pub digest: String,
     /// `amd64`, as its header says.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -46,7 +44,6 @@ impl SifReport {
     }
 }
 
-/// What is at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SifEntry {
     kind: SifEntryKind,

@@ -14,15 +14,12 @@ pub enum Outcome {
     Failed,
 }
 
-/// The whole verification.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Verdict<T: Serialize> {
     /// The worst of the structure and all runs.
     pub verdict: Outcome,
-    /// What was verified, as it was named.
     pub subject: String,
-    /// The digest of the lock file in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lock_file: Option<String>,
     /// What was recomputed without running anything.
@@ -39,7 +36,6 @@ pub struct Verdict<T: Serialize> {
 }
 
 impl<T: Serialize> Verdict<T> {
-    /// Of a structure and the runs.
     pub fn new(subject: String, lock_file: Option<String>, structure: T, sound: bool, runs: Option<Runs>) -> Self {
         let of_structure = if sound { Outcome::Passed } else { Outcome::Failed };
         let (runs, tools, isolation) = match runs {
@@ -83,7 +79,6 @@ pub struct Run {
     /// The exact command that ran it on this machine.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub podman: Vec<String>,
-    /// Its exit status.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
     /// From the start of podman to its end.
@@ -125,7 +120,6 @@ pub struct Isolation {
     pub user: String,
     /// Whether the root file system is read-only.
     pub read_only_root: bool,
-    /// The capabilities that are left.
     pub capabilities: Vec<String>,
     /// Whether programs can gain rights.
     pub no_new_privileges: bool,

@@ -11,7 +11,6 @@ pub struct DirectUrl {
     subdirectory: Option<String>,
 }
 
-/// What is at the URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum UrlKind {
     Archive,

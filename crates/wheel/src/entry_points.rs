@@ -14,9 +14,7 @@ const MAX_BYTES: usize = 1 << 20;
 /// A script that calls a function.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct WheelScript {
-    /// The name of the command.
     pub name: String,
-    /// Where the function is.
     pub module: String,
     /// The function, which may be an attribute of something: `cli.main`.
     pub function: String,

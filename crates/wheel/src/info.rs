@@ -14,7 +14,6 @@ use crate::{
 /// What a wheel says about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WheelInfo {
-    /// The wheel's file name, as in errors.
     pub file_name: String,
     /// The PEP 503 name.
     pub name: String,

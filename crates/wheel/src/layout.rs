@@ -30,13 +30,11 @@ impl WheelInfo {
 pub(crate) struct Layout {
     /// For each member of the zip, in their order.
     pub members: Vec<Option<Place>>,
-    /// The scripts that are made.
     pub scripts: BTreeMap<TreePath, WheelScript>,
     /// What is written into `.dist-info`.
     pub written: BTreeMap<&'static str, TreePath>,
 }
 
-/// The place of one member.
 pub(crate) struct Place {
     pub path: TreePath,
     pub is_directory: bool,

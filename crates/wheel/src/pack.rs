@@ -10,10 +10,8 @@ use zip::{CompressionMethod, DateTime, ZipWriter, write::SimpleFileOptions};
 
 use crate::hash;
 
-/// A file of a wheel that is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewWheelFile {
-    /// Its content.
     pub bytes: Vec<u8>,
     /// Whether it may be executed.
     pub executable: bool,
@@ -23,9 +21,6 @@ pub struct NewWheelFile {
 ///
 /// `METADATA`, `WHEEL` and `entry_points.txt` are among the files. Nothing is compressed: such a wheel is unpacked on the
 /// same machine, and stored bytes depend on no version of a compressor.
-///
-/// # Errors
-/// The sink fails.
 pub fn pack_wheel(
     sink: impl Write + Seek,
     dist_info: &str,

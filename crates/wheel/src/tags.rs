@@ -97,7 +97,6 @@ fn tags(file_name: &str) -> Option<[&str; 3]> {
     (sound && tags.iter().all(|tags| tags.split('.').all(tag))).then_some(tags)
 }
 
-/// The environment's interpreter.
 struct Interpreter {
     major: u64,
     minor: u64,

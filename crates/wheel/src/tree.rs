@@ -163,7 +163,6 @@ fn kept(info: &WheelInfo, path: &TreePath, source: io::Error) -> Error {
     Error::Store { package: info.file_name.clone(), path: path.as_str().into(), source }
 }
 
-/// The tree in the making.
 struct Tree<'a> {
     info: &'a WheelInfo,
     prefix: &'a TargetPrefix,

@@ -52,9 +52,7 @@ pub struct ProxyConfig {
 /// `pypi-config`, as far as it concerns where packages come from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PypiConfig {
-    /// The index instead of PyPI.
     pub index_url: Option<Url>,
-    /// Further indexes.
     pub extra_index_urls: Vec<Url>,
     /// Hosts whose certificates are not checked, as `HOST` or `HOST:PORT`.
     pub allow_insecure_host: Vec<String>,

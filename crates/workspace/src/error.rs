@@ -11,7 +11,6 @@ pub enum Error {
     #[error(transparent)]
     Manifest(Box<ManifestError>),
 
-    /// There is no workspace where one was expected.
     #[error("no Pixi workspace at {}: {message}", path.display())]
     NoWorkspace { path: PathBuf, message: String },
 

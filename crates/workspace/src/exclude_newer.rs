@@ -7,7 +7,6 @@ use jiff::{Timestamp, civil::Date};
 /// A moment, or how long before the present it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cutoff {
-    /// A moment.
     At(Timestamp),
     /// A duration before now, whenever that is.
     Ago(Duration),

@@ -35,7 +35,6 @@ pub struct Workspace {
     pub about: About,
     /// The channels, names or URLs as written, highest priority first as listed.
     pub channels: Vec<String>,
-    /// The platforms, as listed.
     pub platforms: Vec<ManifestPlatform>,
     /// The environments; `default` is always there.
     pub environments: BTreeMap<String, EnvironmentManifest>,

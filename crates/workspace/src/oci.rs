@@ -64,7 +64,6 @@ pub struct OciConfig {
     #[serde(deserialize_with = "values::argv")]
     pub cmd: Option<Vec<String>>,
     pub task: Option<String>,
-    /// What shows that the image works.
     pub test: Option<ImageTest>,
     /// In the manifest's order; no name twice.
     #[serde(deserialize_with = "values::variables")]

@@ -25,7 +25,6 @@ pub struct ManifestPlatform {
 pub struct TargetPlatform<'a> {
     /// What the manifest calls it.
     pub name: &'a str,
-    /// Its conda subdir.
     pub subdir: &'a str,
 }
 

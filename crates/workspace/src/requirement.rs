@@ -13,7 +13,6 @@ use crate::{
     toml::{Element, Section},
 };
 
-/// A conda requirement.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Requirement {
     pub name: PackageName,
@@ -30,15 +29,11 @@ pub struct Requirement {
 pub enum SourceLocation {
     /// A directory or file; relative to the workspace's root.
     Path(String),
-    /// A source archive.
     Url(Url),
-    /// A git repository.
     Git {
-        /// The repository.
         url: String,
         /// What is checked out; `None` for the default branch.
         reference: Option<GitReference>,
-        /// A directory in it.
         subdirectory: Option<String>,
     },
 }
@@ -52,12 +47,10 @@ pub enum GitReference {
     Rev(String),
 }
 
-/// What requirements are read with.
 #[derive(Clone, Copy)]
 pub(crate) struct Context<'a> {
     /// The feature they belong to.
     pub(crate) feature: &'a str,
-    /// The workspace's root.
     pub(crate) root: &'a Path,
     /// `[workspace.dependencies]`, which `{ workspace = true }` refers to.
     pub(crate) pool: Option<&'a Section<'a>>,
@@ -136,7 +129,6 @@ impl Fields<'_> {
         }
     }
 
-    /// A text and its meaning.
     fn parsed<T>(&self, key: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, ManifestError> {
         let Some(section) = self.with(key) else { return Ok(None) };
         let Some(text) = section.string(key)? else { return Ok(None) };

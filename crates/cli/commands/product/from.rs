@@ -8,14 +8,13 @@ use std::{
 use clap::Args;
 use pixi_oci_airgap::Digest;
 use pixi_oci_image::Architecture;
-use pixi_oci_podman::find_container_engine;
-use pixi_oci_podman::take_from_container;
+use pixi_oci_podman::{find_container_engine, take_from_container};
 use pixi_oci_project::Session;
 use pixi_oci_registry::no_events;
-use pixi_oci_store::base::{BaseOptions, BaseRef, resolve_base, take_out};
+use pixi_oci_store::base::{BaseRef, resolve_base, take_out};
 use pixi_oci_verify::{RunError, Scratch};
 
-use crate::error::CliError;
+use crate::{error::CliError, surroundings::containers};
 
 /// Where the project is, if it is in no directory of this machine.
 #[derive(Debug, Args)]
@@ -33,7 +32,6 @@ pub struct FromArgs {
 
 /// A copy of the project, which goes away with the program.
 pub struct Taken {
-    /// Where it is.
     pub workspace: PathBuf,
     /// The image that it is of, if it is known: its index, else its manifest.
     pub image: Option<Digest>,
@@ -41,16 +39,13 @@ pub struct Taken {
 }
 
 impl FromArgs {
-    /// Takes the project out, if it is to be taken out.
     pub fn take(&self, session: &Session) -> Result<Option<Taken>, CliError> {
         let Some(path) = self.project_path.as_deref() else { return Ok(None) };
         let name = path.trim_end_matches('/').rsplit('/').next().filter(|name| !matches!(*name, "" | "." | ".."));
         let (true, Some(name)) = (path.starts_with('/'), name) else {
             return Err(CliError::Usage(format!("--project-path {path}: write an absolute path of a directory")));
         };
-        let parent =
-            env::var_os("TMPDIR").filter(|dir| !dir.is_empty()).map_or_else(|| "/var/tmp".into(), PathBuf::from);
-        let scratch = Scratch::new(&parent).map_err(RunError::from)?;
+        let scratch = Scratch::new(&containers().scratch).map_err(RunError::from)?;
         let workspace = scratch.path().join(name);
         let made = fs::create_dir(&workspace);
         made.map_err(|source| CliError::Io { action: format!("write {}", workspace.display()), source })?;
@@ -69,14 +64,8 @@ impl FromArgs {
 
 fn from_image(image: &str, path: &str, to: &Path, session: &Session) -> Result<Digest, CliError> {
     let base = BaseRef::parse(image)?;
-    let options = BaseOptions {
-        cache: &session.caches.dir,
-        offline: session.offline,
-        compression: Default::default(),
-        registries: &session.registries,
-        skopeo: Path::new("skopeo"),
-        events: &no_events(),
-    };
+    let events = no_events();
+    let options = session.base_options(Default::default(), &events);
     // A project is the same on all architectures; an image may be there for the other one only.
     let [own, other] = match env::consts::ARCH {
         "aarch64" => [Architecture::Arm64, Architecture::Amd64],

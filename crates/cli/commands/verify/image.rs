@@ -52,13 +52,11 @@ pub struct ImageArgs {
 }
 
 impl ImageArgs {
-    /// The file, if it is a SIF.
     pub fn sif(&self) -> Option<&Path> {
         self.image.strip_prefix("sif:").filter(|file| !file.is_empty()).map(Path::new)
     }
 }
 
-/// Runs the command for an OCI image.
 pub fn run(args: &ImageArgs, output: &Output) -> Result<ExitCode, CliError> {
     let surroundings = crate::surroundings::containers();
     if args.against.is_some() {
@@ -87,18 +85,13 @@ pub fn run(args: &ImageArgs, output: &Output) -> Result<ExitCode, CliError> {
     show::show(&verdict, &summary, args.run.out.as_deref(), args.json, output)
 }
 
-/// Where the image is on this machine.
 pub struct Layout {
-    /// The directory.
     pub dir: PathBuf,
-    /// The name in it.
     pub tag: Option<String>,
-    /// Has what was fetched.
     _fetched: Option<Scratch>,
 }
 
 impl Layout {
-    /// Finds it, and fetches it where it is not here.
     pub fn find(image: &str, registry: &RegistryArgs, scratch: &Path, output: &Output) -> Result<Self, CliError> {
         let usage = || {
             let meant = [(Path::new(image).is_dir(), "oci:"), (image.contains('/'), "docker://")];

@@ -8,17 +8,18 @@ use std::{
 use clap::Args;
 use pixi_oci_airgap::{ProductManifest, check_product};
 use pixi_oci_image::Architecture;
+use pixi_oci_project::Session;
+use pixi_oci_registry::Events;
 use pixi_oci_store::{
     OciLayout,
-    base::{BaseOptions, BaseRef, resolve_base, write_base},
+    base::{BaseRef, resolve_base, write_base},
 };
 use pixi_oci_verify::{Check, RunError, Runs, Scratch, SoundProduct, Verdict, run_product};
 use serde::Serialize;
 
-use super::{RunArgs, show};
+use super::{RunArgs, image::wrong_things, show};
 use crate::{
-    args::RegistryArgs, error::CliError, interrupt, means::Means, output::Output, output::progress::Progress,
-    output::text::chain,
+    args::RegistryArgs, error::CliError, means::Means, output::Output, output::progress::Progress, output::text::chain,
 };
 
 /// Check every byte of an air-gap product, bootstrap it without a network, and run a command in its environment.
@@ -54,7 +55,6 @@ pub struct ProductArgs {
 
 const DEFAULT_BASE: &str = "docker.io/library/ubuntu:24.04";
 
-/// What was checked, and what is wrong.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Report {
@@ -67,21 +67,18 @@ struct Report {
 
 impl ProductArgs {
     /// For a product that was just made.
-    pub fn of(made: Made, registry: RegistryArgs, means: Means) -> Self {
-        let Made { dir, environment, command } = made;
+    pub fn of(
+        dir: PathBuf,
+        environment: Option<String>,
+        command: Vec<String>,
+        registry: RegistryArgs,
+        means: Means,
+    ) -> Self {
         let run = RunArgs { script: None, task: None, arch: Vec::new(), as_user: None, out: None, command };
         Self { dir, base: None, environment, json: false, run, registry, means }
     }
 }
 
-/// A product that was just made, and what is to be run in it.
-pub struct Made {
-    pub dir: PathBuf,
-    pub environment: Option<String>,
-    pub command: Vec<String>,
-}
-
-/// Runs the command.
 pub fn run(args: &ProductArgs, output: &Output) -> Result<ExitCode, CliError> {
     let (verdict, summary) = verified(args, output)?;
     show::show(&verdict, &summary, args.run.out.as_deref(), args.json, output)
@@ -108,9 +105,7 @@ fn verified(args: &ProductArgs, output: &Output) -> Result<(Verdict<Report>, Str
     let shown = args.dir.display().to_string();
     let summary = match checked.problems.len() {
         0 => format!("{shown}: {} files; every byte is accounted for; {}", checked.files, checked.digest),
-        n => {
-            format!("{shown}: {n} {} wrong; nothing of it may be used", if n == 1 { "thing is" } else { "things are" })
-        }
+        n => format!("{}; nothing of it may be used", wrong_things(&shown, n)),
     };
     let lock_file = checked.manifest.as_ref().map(|product| product.lock_file_digest.to_string());
     let report = Report {
@@ -132,17 +127,9 @@ fn bootstrap(args: &ProductArgs, manifest: &ProductManifest, output: &Output) ->
     let base = BaseRef::parse(base)?;
     let scratch = Scratch::new(&surroundings.scratch).map_err(RunError::from)?;
     let session = args.means.session(None, args.registry.access(), None)?;
-    let options = BaseOptions {
-        cache: &session.caches.dir,
-        offline: session.offline,
-        compression: Default::default(),
-        registries: &session.registries,
-        skopeo: Path::new("skopeo"),
-        events: &events,
-    };
     let layout = |architecture: &str| {
         let directory = scratch.path().join(architecture);
-        get_base(&base, architecture, &options, &directory).map(|()| directory)
+        get_base(&base, architecture, (&session, &events), &directory).map(|()| directory)
     };
     let interrupted = crate::interrupt::flag();
     let run = args.run.options(&surroundings, &interrupted);
@@ -186,12 +173,12 @@ fn check(args: &ProductArgs, manifest: &ProductManifest, environment: &str) -> R
     }
 }
 
-fn get_base(base: &BaseRef, architecture: &str, options: &BaseOptions<'_>, to: &Path) -> Result<(), String> {
+fn get_base(base: &BaseRef, architecture: &str, session: (&Session, &Events), to: &Path) -> Result<(), String> {
     let architecture: Architecture = architecture.parse().map_err(|_| format!("there is none for {architecture}"))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let runtime = runtime.map_err(|error| error.to_string())?;
-    let image = runtime.block_on(interrupt::until(resolve_base(base, architecture, options)));
-    let image = image.ok_or("interrupted")?.map_err(|error| chain(&error))?;
+    let (session, events) = session;
+    let options = session.base_options(Default::default(), events);
+    let image = session.run(resolve_base(base, architecture, &options)).map_err(|error| chain(&error))?;
+    let image = image.map_err(|error| chain(&error))?;
     let image = image.ok_or("a product needs a system around it, and `scratch` is none")?;
     let layout = OciLayout::open(to).map_err(|error| chain(&error))?;
     write_base(&image, &layout).map_err(|error| chain(&error))

@@ -55,13 +55,10 @@ pub struct RebuildArgs {
     means: Means,
 }
 
-/// What a rebuild shows.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Rebuilt {
-    /// What was read of the image.
     image: Report,
-    /// What it was made again with.
     made_with: Option<MadeWith>,
     /// Absent if the image is damaged.
     comparison: Option<Comparison>,
@@ -81,7 +78,6 @@ struct MadeWith {
     bases: BTreeMap<String, String>,
 }
 
-/// Runs the command.
 pub fn run(args: &RebuildArgs, output: &Output) -> Result<ExitCode, CliError> {
     let surroundings = crate::surroundings::containers();
     let layout = image::Layout::find(&args.image, &args.registry, &surroundings.scratch, output)?;

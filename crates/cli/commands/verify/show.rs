@@ -5,7 +5,7 @@ use std::{path::Path, process::ExitCode};
 use pixi_oci_verify::{Outcome, Run, Verdict};
 use serde::Serialize;
 
-use crate::{error::CliError, output::Output};
+use crate::{error::CliError, output::Output, result::print};
 
 /// So that CI can tell "it is wrong" from "it could not be looked at".
 const FAILED: u8 = 3;
@@ -27,7 +27,7 @@ pub fn show<T: Serialize>(
     }
     failures(verdict, output);
     let text = if json { document } else { lines(verdict, summary).join("\n") };
-    output.result(&text).map_err(|source| CliError::Io { action: "write to stdout".into(), source })?;
+    print(&text, output)?;
     Ok(exit_code(verdict, output))
 }
 

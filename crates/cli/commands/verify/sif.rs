@@ -10,7 +10,6 @@ use super::{
 };
 use crate::{error::CliError, output::Output};
 
-/// Runs the command for a SIF.
 pub fn run(file: &Path, args: &ImageArgs, output: &Output) -> Result<ExitCode, CliError> {
     let scratch = crate::surroundings::containers().scratch;
     if args.run.wanted() {

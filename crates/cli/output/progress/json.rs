@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use pixi_oci_project::Event;
-use pixi_oci_registry::{Arrival, Event as RegistryEvent};
+use pixi_oci_registry::Event as RegistryEvent;
 
 use crate::{output::Output, output::events::Line};
 
@@ -63,12 +63,7 @@ impl Json {
             RegistryEvent::BlobDone { blob, size, how } => {
                 let blob = blob.to_string();
                 self.last.remove(&format!("{repository} {blob}"));
-                let how = match how {
-                    Arrival::Present => "present",
-                    Arrival::Mounted => "mounted",
-                    Arrival::Uploaded => "uploaded",
-                };
-                output.event(&Line::BlobFinished { repository, blob: &blob, size: *size, how });
+                output.event(&Line::BlobFinished { repository, blob: &blob, size: *size, how: *how });
             }
             RegistryEvent::Tagged { tag, digest } => {
                 output.event(&Line::Tagged { repository, tag, digest: &digest.to_string() })

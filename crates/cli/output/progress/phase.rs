@@ -83,8 +83,7 @@ impl Phases {
                 // Packages that come at the same time are more.
                 let is_over = |phase: &Phase| phase.verb != "downloading" && phase.done >= phase.total;
                 if self.current.as_ref().is_none_or(is_over) {
-                    let what = self.base.clone().unwrap_or_else(|| "layers".into());
-                    self.begin(now, "downloading", what, 0);
+                    self.begin_download(now, 0);
                 }
                 if let Some(phase) = self.current.as_mut().filter(|phase| phase.verb == "downloading") {
                     phase.blob(blob.to_string(), *received, *size);
@@ -107,10 +106,7 @@ impl Phases {
                     None => *self.ahead.entry(repository.to_string()).or_default() += size,
                 }
             }
-            Event::Registry(RegistryEvent::Receiving { bytes, .. }) => {
-                let what = self.base.clone().unwrap_or_else(|| "layers".into());
-                self.begin(now, "downloading", what, *bytes);
-            }
+            Event::Registry(RegistryEvent::Receiving { bytes, .. }) => self.begin_download(now, *bytes),
             Event::Registry(_)
             | Event::Upload { .. }
             | Event::SendingStarted { .. }
@@ -137,6 +133,11 @@ impl Phases {
         self.count += 1;
         let (number, blobs, repositories) = (self.count, HashMap::new(), Vec::new());
         self.current = Some(Phase { number, verb, what, done: 0, total, began: now, blobs, repositories });
+    }
+
+    fn begin_download(&mut self, now: Duration, total: u64) {
+        let what = self.base.clone().unwrap_or_else(|| "layers".into());
+        self.begin(now, "downloading", what, total);
     }
 
     fn add(&mut self, verb: &str, bytes: u64) {

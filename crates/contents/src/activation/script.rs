@@ -90,7 +90,6 @@ pub struct Restored {
     pub name: String,
     /// What the image's `Env` says; anything else was given when the container was started.
     pub now: String,
-    /// What it was before.
     pub before: Option<String>,
 }
 
@@ -106,9 +105,6 @@ impl Restored {
 }
 
 /// `activate.sh`: the same for a shell of a machine. What it does not set is the shell's own.
-///
-/// # Errors
-/// As for [`activate`](super::activate), but for what is not known.
 pub fn activate_script(input: &ActivationInput<'_>) -> Result<String, ActivationError> {
     let mut text = String::from("# Source this file: it sets the environment up. Written by pixi-oci.\n");
     let prefix = quote(&format!("{}/bin:", input.prefix));

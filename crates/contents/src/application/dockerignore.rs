@@ -4,7 +4,6 @@
 
 use regex::Regex;
 
-/// The patterns of a file.
 #[derive(Debug)]
 pub struct DockerIgnore(Vec<Pattern>);
 

@@ -73,9 +73,6 @@ pub fn secret_content(bytes: &[u8]) -> Option<&'static str> {
 }
 
 /// The same of a file of any size.
-///
-/// # Errors
-/// It cannot be read.
 pub fn secret_in(mut file: impl Read) -> io::Result<Option<&'static str>> {
     let (mut buffer, mut is_first) = (Vec::new(), true);
     loop {

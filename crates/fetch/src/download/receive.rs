@@ -20,9 +20,6 @@ use pixi_oci_net::Patience;
 const QUEUE: usize = 16;
 
 /// Appends the body to the file. Gives the file back even if the body ended early, and then why.
-///
-/// # Errors
-/// The disk.
 pub(super) async fn receive(
     download: &Download<'_>,
     mut incoming: Incoming,

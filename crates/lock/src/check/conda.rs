@@ -1,6 +1,6 @@
 //! The conda packages of a lock file against what is wanted: every requirement, and every dependency of every package.
 
-use pixi_oci_workspace::VirtualPackage;
+use pixi_oci_workspace::{Requirement, VirtualPackage, normalized};
 use std::collections::{HashMap, HashSet};
 
 use rattler_conda_types::{
@@ -15,9 +15,7 @@ use super::{
 };
 use crate::{LockFile, Wanted};
 use pixi_oci_net::redact;
-use pixi_oci_workspace::{Requirement, normalized};
 
-/// What is compared with.
 struct LockedRecords<'l> {
     packages: Vec<&'l CondaPackageData>,
     by_name: HashMap<&'l str, usize>,
@@ -51,7 +49,6 @@ pub(super) struct Provided {
     pub(crate) name: String,
     /// The Python version of the package.
     pub(crate) version: String,
-    /// Which of the packages it is.
     pub(crate) package: usize,
 }
 

@@ -68,7 +68,6 @@ pub(super) fn describe(source: &SourceLocation) -> String {
     }
 }
 
-/// What is locked instead of a source.
 pub(super) fn other_source(source: &SourceLocation, package: &CondaPackageData, lock: &LockFile) -> Option<String> {
     let Some(data) = package.as_source() else { return Some("an archive instead of its source".to_owned()) };
     let has = data.location.as_str();

@@ -5,7 +5,6 @@ use std::fmt;
 /// One thing in which a lock file differs from what the manifest wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
-    /// What differs.
     pub what: What,
     /// The platforms on which it does; empty if it has nothing to do with platforms.
     pub platforms: Vec<String>,
@@ -15,40 +14,29 @@ pub struct Difference {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum What {
-    /// The environment is not locked.
     NoEnvironment {
-        /// The environment.
         name: String,
     },
     /// An environment is locked that the manifest does not have.
     EnvironmentNotWanted {
-        /// The environment.
         name: String,
     },
     /// Other channels, or in another order.
     Channels {
-        /// What the manifest says.
         manifest: Vec<String>,
-        /// What was locked.
         lock: Vec<String>,
     },
     /// Other Python package indexes, or in another order.
     Indexes {
-        /// What the manifest says.
         manifest: Vec<String>,
-        /// What was locked.
         lock: Vec<String>,
     },
-    /// An option of the solver.
     Option {
         /// As it is called in the manifest.
         key: &'static str,
-        /// What the manifest says.
         manifest: String,
-        /// What was locked.
         lock: String,
     },
-    /// A platform of the environment is not locked.
     PlatformNotLocked {
         /// With what sets it apart, e.g. "`gpu` (__cuda=12)".
         platform: String,
@@ -101,7 +89,6 @@ pub enum What {
 pub enum RequiredBy {
     /// A feature of the manifest; `default` for the top-level tables.
     Feature(String),
-    /// A locked package.
     Package(String),
 }
 

@@ -1,6 +1,5 @@
 //! The packages that are compared.
 
-/// The locked packages of a platform.
 pub(super) struct Packages<'l> {
     pub(super) conda: Vec<&'l rattler_lock::CondaPackageData>,
     pub(super) pypi: Vec<&'l rattler_lock::PypiPackageData>,

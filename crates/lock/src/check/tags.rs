@@ -1,6 +1,5 @@
 //! Whether a wheel, by its file name, can be used: <https://packaging.python.org/specifications/platform-compatibility-tags>.
 
-/// What a wheel is to be used with.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct WheelTarget {
     /// Major and minor version of CPython.

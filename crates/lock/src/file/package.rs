@@ -12,7 +12,6 @@ use url::Url;
 use crate::{Error, Sha256, sha256::hex};
 use pixi_oci_net::redact;
 
-/// A package of a lock file.
 #[derive(Debug, Clone)]
 pub enum LockedPackage {
     /// A conda package archive. Its record can lack a sha256 where the manifest names it by URL or path, or the channel is
@@ -32,7 +31,6 @@ pub enum LockedPackage {
     PypiSource {
         /// The PEP 503 name.
         name: String,
-        /// The version, where the lock file has one.
         version: Option<String>,
         /// Where the source is, as the lock file has it.
         location: String,
@@ -45,7 +43,6 @@ pub enum LockedPackage {
     },
 }
 
-/// A wheel of a lock file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LockedWheel {
     /// The PEP 503 name, without `pypi:`.
@@ -79,7 +76,6 @@ pub enum WheelOrigin {
     Path(String),
 }
 
-/// Where a package archive is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ArchiveLocation {
     /// Somewhere in the network.
@@ -93,7 +89,6 @@ pub enum ArchiveLocation {
 /// Lock files do not say (any more) whether a directory is installed as editable; the manifest's `pypi-dependencies` do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PypiSourceKind {
-    /// A source archive.
     Sdist,
     /// A directory on this machine.
     Directory,

@@ -1,10 +1,9 @@
 //! The platforms of a lock file, and which of them is meant.
 
-use pixi_oci_workspace::TargetPlatform;
+use pixi_oci_workspace::{ManifestPlatform, TargetPlatform, VirtualPackage};
 use rattler_conda_types::Subdir;
 
 use crate::Error;
-use pixi_oci_workspace::{ManifestPlatform, VirtualPackage};
 
 /// A linux platform an environment is locked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,7 +12,6 @@ pub struct LockedPlatform {
     pub name: String,
     /// The name in the lock file, which can be an invented one (`p1`).
     pub lock_name: String,
-    /// The conda platform.
     pub subdir: Subdir,
     /// Every virtual package the lock file lists, as it is written there; empty before format 7.
     pub virtual_packages: Vec<String>,
@@ -37,7 +35,6 @@ pub struct LockedPlatform {
 pub enum PlatformWanted {
     /// Any platform of this architecture.
     Subdir(Subdir),
-    /// The platform of this name.
     Name(String),
 }
 

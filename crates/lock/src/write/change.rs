@@ -20,7 +20,6 @@ pub struct Change {
     pub after: Option<String>,
 }
 
-/// The changes, sorted.
 pub(super) fn between(before: Option<&LockFile>, after: &LockFile) -> Vec<Change> {
     let environments: BTreeSet<String> = before.into_iter().chain([after]).flat_map(LockFile::environments).collect();
     let mut changes = Vec::new();

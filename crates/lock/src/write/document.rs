@@ -18,7 +18,6 @@ pub(super) struct LockDocument {
     pub(super) environments: Vec<LockedEnvironment>,
 }
 
-/// An environment on a platform.
 pub(super) struct LockedEnvironment {
     pub(super) wanted: Wanted,
     pub(super) packages: Vec<LockedPackage>,

@@ -1,16 +1,14 @@
 //! What is solved together.
 
-use pixi_oci_workspace::ManifestPlatform;
+use pixi_oci_workspace::{ManifestPlatform, Requirement, Workspace};
 use rattler_conda_types::Subdir;
 
 use super::error::LockError;
 use crate::{Wanted, wanted, wanted_by_group};
-use pixi_oci_workspace::{Requirement, Workspace};
 
 /// The environments of a solve group that have a platform in common, or one environment, on that platform.
 #[derive(Debug, Clone)]
 pub(super) struct JointSolve {
-    /// What all of them want.
     pub(super) together: Wanted,
     /// What each wants, sorted by name.
     pub(super) members: Vec<Wanted>,
@@ -104,7 +102,6 @@ impl JointSolve {
     }
 }
 
-/// The platform's subdir as rattler has it.
 pub(super) fn subdir(platform: &ManifestPlatform) -> Result<Subdir, LockError> {
     platform.subdir.parse().map_err(|_| LockError::UnknownPlatform { platform: platform.subdir.clone() })
 }

@@ -42,7 +42,6 @@ pub struct CredentialFiles {
 /// Whom to trust.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tls {
-    /// Which certificates are roots of trust.
     pub roots: TlsRootCerts,
     /// Files, and directories of files, with certificates in PEM form that are the only roots, if there are any
     /// (`SSL_CERT_FILE`, `SSL_CERT_DIR`).
@@ -78,7 +77,6 @@ pub struct S3Environment {
 /// When to give up waiting for a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
-    /// For a connection.
     pub connect: Duration,
     /// For the next byte.
     pub silence: Duration,
@@ -123,7 +121,6 @@ impl std::fmt::Debug for S3Environment {
     }
 }
 
-/// Which certificates are roots of trust.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum TlsRootCerts {
     /// This machine's.
@@ -136,7 +133,6 @@ pub enum TlsRootCerts {
 /// An S3 bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct S3Bucket {
-    /// The service.
     pub endpoint_url: Url,
     pub region: String,
     /// Whether the bucket is a part of the path, and not of the host name.

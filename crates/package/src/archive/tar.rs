@@ -27,7 +27,6 @@ const FIRST_MTIME: u64 = 315_532_800;
 /// The last time that a plain tar header can hold, in the year 2242.
 const LAST_MTIME: u64 = 0o77_777_777_777;
 
-/// One checked entry.
 pub(crate) struct Entry<'a> {
     /// Where it is in the package.
     pub path: TreePath,
@@ -48,7 +47,6 @@ pub(crate) struct Entry<'a> {
 /// Looks at the entries, one after another.
 pub(crate) type Visitor<'a> = dyn FnMut(Entry<'_>) -> Result<ControlFlow<()>, Error> + 'a;
 
-/// What an entry is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Kind {
     File,

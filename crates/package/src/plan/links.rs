@@ -29,7 +29,6 @@ pub(super) struct Owner {
     pub link: Option<usize>,
 }
 
-/// Where a link leads.
 enum Leads {
     /// To a path of these components below the prefix.
     Below(Vec<String>),

@@ -7,29 +7,16 @@ use pixi_oci_image::{Architecture, LayerEntry};
 use pixi_oci_lock::{VirtualRequirement, minimum, requirements};
 use pixi_oci_package::TargetPrefix;
 use pixi_oci_platform::Links;
-use pixi_oci_registry::Events;
 use pixi_oci_store::{
     OciLayout,
-    base::{BaseEntry, BaseFiles, BaseImage, BaseOptions, BaseRef, count_layers, resolve_base, take_out},
+    base::{BaseConfig, BaseEntry, BaseFiles, BaseImage, BaseRef, count_layers, resolve_base, take_out},
 };
 
-use crate::{Error, image::settings::BaseSettings, report::BaseReport};
+use crate::{Error, report::BaseReport};
 use pixi_oci_project::{Event, Include, Project, Session, Target, virtual_packages};
 
 /// Of `/etc/passwd` and `/etc/group`.
 const MAX_USERS: u64 = 4 << 20;
-
-/// How the base image of a project is obtained.
-fn options<'a>(project: &Project, session: &'a Session, events: &'a Events) -> BaseOptions<'a> {
-    BaseOptions {
-        cache: &session.caches.dir,
-        offline: session.offline,
-        compression: project.configuration.compression,
-        registries: &session.registries,
-        skopeo: Path::new("skopeo"),
-        events,
-    }
-}
 
 /// A base image, or none.
 pub struct Base {
@@ -42,7 +29,6 @@ struct SelectedBase {
     /// What it is called in a registry.
     name: Option<String>,
     files: BaseFiles,
-    settings: BaseSettings,
 }
 
 impl Base {
@@ -50,7 +36,7 @@ impl Base {
     pub fn open(project: &Project, architecture: Architecture, session: &Session) -> Result<Self, Error> {
         let reference = BaseRef::parse(&project.configuration.base)?;
         let events = session.registry_events();
-        let options = options(project, session, &events);
+        let options = session.base_options(project.configuration.compression, &events);
         let recorded = project
             .inputs
             .provenance
@@ -68,21 +54,18 @@ impl Base {
         let name = matches!(reference, BaseRef::Registry(_)).then(|| reference.to_string());
         let layers: Vec<LayerEntry> = image.layers.iter().map(|layer| layer.entry.clone()).collect();
         let files = BaseFiles::read(&image, &session.caches.dir)?;
-        let settings = BaseSettings {
-            env: image.config.env.clone(),
-            user: image.config.user.clone(),
-            cmd: image.config.cmd.clone(),
-            volumes: image.config.volumes.clone(),
-            stop_signal: image.config.stop_signal.clone(),
-        };
-        Ok(Self { image: Some(SelectedBase { image, name, files, settings }), layers })
+        Ok(Self { image: Some(SelectedBase { image, name, files }), layers })
     }
 
     /// How many layers the base image of an architecture has; nothing of these is fetched.
     pub fn count_layers(project: &Project, architecture: Architecture, session: &Session) -> Result<usize, Error> {
         let reference = BaseRef::parse(&project.configuration.base)?;
         let events = session.registry_events();
-        Ok(session.run(count_layers(&reference, architecture, &options(project, session, &events)))??)
+        Ok(session.run(count_layers(
+            &reference,
+            architecture,
+            &session.base_options(project.configuration.compression, &events),
+        ))??)
     }
 
     /// The base image of a target, if the packages fit to it and to what the target is assumed to have.
@@ -118,24 +101,21 @@ impl Base {
         &self.layers
     }
 
-    /// Its history.
     pub fn history(&self) -> Vec<History> {
         self.image.as_ref().map(|found| found.image.history.clone()).unwrap_or_default()
     }
 
-    /// The CPU variant that it is for.
     pub fn variant(&self) -> Option<String> {
         self.image.as_ref().and_then(|found| found.image.variant.clone())
     }
 
-    /// What is in it.
     pub fn files(&self) -> Option<&BaseFiles> {
         self.image.as_ref().map(|found| &found.files)
     }
 
-    /// What the image inherits.
-    pub fn settings(&self) -> Option<&BaseSettings> {
-        self.image.as_ref().map(|found| &found.settings)
+    /// What the image inherits; not its entrypoint, which is a program of the base's.
+    pub fn settings(&self) -> Option<&BaseConfig> {
+        self.image.as_ref().map(|found| &found.image.config)
     }
 
     /// The standard annotations that name it.
@@ -148,7 +128,6 @@ impl Base {
         annotations.map(|(key, value)| (format!("org.opencontainers.image.base.{key}"), value)).collect()
     }
 
-    /// For the report.
     pub fn report(&self) -> Option<BaseReport> {
         let found = self.image.as_ref()?;
         Some(BaseReport {
@@ -268,12 +247,10 @@ impl Base {
         Ok(())
     }
 
-    /// Where it has a shell.
     pub fn sh(&self) -> Option<&'static str> {
         self.files()?.resolve("/bin/sh").map(|_| "/bin/sh")
     }
 
-    /// Where it has bash.
     pub fn bash(&self) -> Option<String> {
         let found = self.image.as_ref()?;
         ["/bin/bash", "/usr/bin/bash"].into_iter().find(|path| found.files.resolve(path).is_some()).map(str::to_string)

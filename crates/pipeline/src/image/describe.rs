@@ -96,7 +96,6 @@ pub fn other_layer(layer: &Layer, what: &str) -> OwnLayer {
     OwnLayer { entry: LayerEntry::new(layer, BTreeMap::new()), created_by: format!("pixi-oci: {what}"), comment: None }
 }
 
-/// What the report has of the wheels among packages.
 pub fn wheel_reports(packages: &[Arc<Package<'_>>]) -> Vec<WheelReport> {
     let report = |package: &Package<'_>| {
         let (PackageKind::Wheel(wheel), Some(archive)) = (&package.kind, &package.archive) else { return None };

@@ -1,8 +1,9 @@
 //! From configuration, packages and base image to the image's runtime settings, labels and annotations.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use pixi_oci_image::ImageSettings;
+use pixi_oci_store::base::BaseConfig;
 use pixi_oci_workspace::{OciConfig, Workspace};
 
 use pixi_oci_project::Configuration;
@@ -10,15 +11,12 @@ use pixi_oci_project::Configuration;
 /// What the standard annotations are made of (OCI image-spec, annotations.md).
 pub struct Provenance<'a> {
     pub workspace: &'a Workspace,
-    /// The environment's name.
     pub environment: &'a str,
     /// `[tool.pixi-oci]`.
     pub oci: &'a OciConfig,
     /// The release that is made, else the commit by its short name.
     pub version: Option<String>,
-    /// The release that is made.
     pub release: Option<String>,
-    /// The commit.
     pub revision: Option<String>,
     /// RFC 3339.
     pub created: &'a str,
@@ -57,7 +55,7 @@ pub fn standard_annotations(provenance: &Provenance<'_>) -> BTreeMap<String, Str
 pub struct ImageInput<'a> {
     pub configuration: &'a Configuration,
     /// What the base image's configuration says, if there is one.
-    pub base: Option<&'a BaseSettings>,
+    pub base: Option<&'a BaseConfig>,
     /// The activated environment.
     pub env: Vec<(String, String)>,
     /// The script that activates what variables cannot.
@@ -66,17 +64,6 @@ pub struct ImageInput<'a> {
     pub task: Option<Vec<String>>,
     /// Labels and annotations that follow from the workspace and the base.
     pub annotations: BTreeMap<String, String>,
-}
-
-/// What an image inherits from its base. Its entrypoint is not among it: that is a program of the base's.
-#[derive(Debug, Clone, Default)]
-pub struct BaseSettings {
-    pub env: Vec<(String, String)>,
-    pub user: Option<String>,
-    pub cmd: Option<Vec<String>>,
-    pub volumes: BTreeSet<String>,
-    /// `StopSignal`
-    pub stop_signal: Option<String>,
 }
 
 /// Puts the settings together; the configuration wins over what is inherited.

@@ -10,9 +10,9 @@ use pixi_oci_package::TargetPrefix;
 use pixi_oci_store::{OciLayout, StagedBlob};
 
 use crate::{
-    Error, layers::elf, layers::findings::Findings, layers::grouping::LayerPart, layers::key::LAYER_TIME,
-    layers::plan::LayerSource, layers::plan::PlannedLayer, package::Package, report::LayerKind, report::LayerOrigin,
-    stock::cache::LayerRecord, workshop::Workshop,
+    Error, layers::elf, layers::grouping::LayerPart, layers::key::LAYER_TIME, layers::plan::LayerSource,
+    layers::plan::PlannedLayer, package::Package, report::LayerKind, report::LayerOrigin, stock::cache::LayerRecord,
+    stock::table::Findings, workshop::Workshop,
 };
 use pixi_oci_project::Session;
 
@@ -26,9 +26,15 @@ pub struct PackageLayer {
 }
 
 impl PackageLayer {
+    /// A layer that was written just now.
+    fn made(layer: Layer, mut findings: Findings) -> Self {
+        findings.tar_size = layer.tar_size;
+        Self { layer, findings, origin: LayerOrigin::Made }
+    }
+
     /// A layer that exists.
     pub fn known(record: &LayerRecord, compression: Compression, origin: LayerOrigin) -> Self {
-        Self { layer: record.layer(compression), findings: record.findings(), origin }
+        Self { layer: record.layer(compression), findings: record.findings.clone(), origin }
     }
 
     /// A layer that was found, by its source; `None` for one that has to be made.
@@ -53,7 +59,7 @@ impl Workshop<'_> {
             writer.add_last(tree, &package.label)?;
             self.keep_facts(package)?;
         }
-        Ok(PackageLayer { layer: writer.finish(self.layout)?, findings, origin: LayerOrigin::Made })
+        Ok(PackageLayer::made(writer.finish(self.layout)?, findings))
     }
 
     /// Unpacks the package that `parts` are of, in their order, and gives the layer of each to `made`; there may be fewer, but
@@ -82,7 +88,7 @@ impl Workshop<'_> {
             let mut writer = self.writer()?;
             writer.add_last(tree, &package.label)?;
             let findings = if part.index == 1 { std::mem::take(&mut findings) } else { Findings::default() };
-            made(PackageLayer { layer: writer.finish(self.layout)?, findings, origin: LayerOrigin::Made });
+            made(PackageLayer::made(writer.finish(self.layout)?, findings));
         }
         Ok(())
     }
@@ -93,8 +99,8 @@ impl Workshop<'_> {
 
     /// What the whole archive showed.
     fn keep_facts(&self, package: &Package<'_>) -> Result<(), Error> {
-        if let (Some(archive), Some(facts)) = (&package.archive, package.complete_facts()?) {
-            self.stock.facts.put_conda(&archive.sha256, &facts);
+        if let (Some(key), Some(facts)) = (package.facts_key(None), package.complete_facts()?) {
+            self.stock.facts.put(&key, &facts);
         }
         Ok(())
     }

@@ -170,7 +170,7 @@ pub fn find_layers(layers: &mut Vec<PlannedLayer<'_>>, stock: &Stock<'_>) -> Res
     layers.retain(|layer| {
         let Some(part) = layer.part else { return true };
         if part.index == 1 {
-            parts = layer.source.record().and_then(|record| record.parts);
+            parts = layer.source.record().and_then(|record| record.findings.parts);
         }
         parts.is_none_or(|parts| part.index <= parts)
     });

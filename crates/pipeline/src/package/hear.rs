@@ -11,10 +11,7 @@ use pixi_oci_package::{Python, WheelFacts, read_info, read_info_part};
 use pixi_oci_wheel::{DirectUrl, WheelExpected, read_wheel, read_wheel_part};
 use rattler_conda_types::PackageRecord;
 
-use crate::{
-    Error, package::Archive, package::Facts, package::Link, package::Package, package::PackageKind, package::Placement,
-    stock::cache::wheel_key,
-};
+use crate::{Error, package::Archive, package::Facts, package::Package, package::PackageKind};
 use pixi_oci_project::{Heard, HeardArchive, HeardFacts, Session, Target};
 
 /// So many for each download that may run: these are small, and wait for answers.
@@ -77,10 +74,6 @@ pub fn hear(
 }
 
 /// Compares what is known of packages with what was heard of them.
-///
-/// # Errors
-///
-/// [`Error::Contradiction`]
 pub fn check_heard(packages: &[Package<'_>], heard: &Heard) -> Result<(), Error> {
     for package in packages {
         let (Some(archive), Some(said)) = (&package.archive, heard_of(package, heard)) else { continue };
@@ -110,7 +103,7 @@ pub fn check_archive(package: &Package<'_>, heard: &Heard) -> Result<(), Error> 
         }
         (PackageKind::Wheel(wheel), HeardFacts::Wheel(said)) => {
             let paths = |python| read_wheel(path, &wheel.expected())?.paths(python, wheel.direct_url.as_ref());
-            python(package).map(paths).transpose()?.is_none_or(|paths| paths == said.paths)
+            package.python().map(paths).transpose()?.is_none_or(|paths| paths == said.paths)
         }
         _ => true,
     };
@@ -122,22 +115,7 @@ pub fn check_archive(package: &Package<'_>, heard: &Heard) -> Result<(), Error> 
 
 /// What servers said of a package whose place is decided, if they were asked.
 pub fn heard_of(package: &Package<'_>, heard: &Heard) -> Option<HeardArchive> {
-    heard.get(&key(package, python(package))?)
-}
-
-fn python<'p>(package: &'p Package<'_>) -> Option<&'p Python> {
-    match &package.placement {
-        Some(Placement { link: Link::Wheel { python, .. }, .. }) => Some(python),
-        _ => None,
-    }
-}
-
-fn key(package: &Package<'_>, python: Option<&Python>) -> Option<String> {
-    let sha256 = package.sha256()?;
-    match &package.kind {
-        PackageKind::Conda(_) => Some(sha256.to_string()),
-        PackageKind::Wheel(wheel) => Some(wheel_key(&sha256, python?, wheel.direct_url.as_ref())),
-    }
+    heard.get(&package.facts_key(package.python())?)
 }
 
 /// What is asked of an archive.
@@ -165,7 +143,7 @@ impl Question {
                 WantedFacts::Wheel(Box::new((wheel.expected(), python?.clone(), wheel.direct_url.clone())))
             }
         };
-        Some(Self { item, key: key(package, python)?, kind })
+        Some(Self { item, key: package.facts_key(python)?, kind })
     }
 
     fn host(&self) -> String {

@@ -3,57 +3,40 @@
 use std::collections::BTreeMap;
 
 use pixi_oci_fetch::FetchItem;
-use pixi_oci_lock::{LockedPackage, Sha256};
+use pixi_oci_lock::LockedPackage;
 use pixi_oci_package::{CompleteFacts, Python, WheelFacts};
-use pixi_oci_wheel::DirectUrl;
 use rayon::prelude::*;
 
 use crate::{
     Error, fetch::fetch_archives, package::Archive, package::Facts, package::Package, package::PackageKind,
     package::source_wheel::SourceWheel, package::wheel::Wheel, stock::Stock, stock::cache::FactsCache,
-    stock::cache::KnownArchive, stock::cache::wheel_key, stock::previous::Previous,
+    stock::cache::KnownArchive, stock::previous::Previous,
 };
 use pixi_oci_project::{Session, Target};
 
-/// Looks up what is in packages: in a conda package by its sha256, in a wheel with the interpreter and its
-/// `direct_url.json`.
+/// Looks up what is in packages by their [keys](Package::facts_key).
 pub trait KnownPackages: Sync {
-    fn conda(&self, archive: &Sha256) -> Option<KnownArchive<CompleteFacts>>;
-    fn wheel(
-        &self,
-        archive: &Sha256,
-        python: &Python,
-        direct_url: Option<&DirectUrl>,
-    ) -> Option<KnownArchive<WheelFacts>>;
+    fn conda(&self, key: &str) -> Option<KnownArchive<CompleteFacts>>;
+    fn wheel(&self, key: &str) -> Option<KnownArchive<WheelFacts>>;
 }
 
 impl KnownPackages for FactsCache {
-    fn conda(&self, archive: &Sha256) -> Option<KnownArchive<CompleteFacts>> {
-        self.conda(archive)
+    fn conda(&self, key: &str) -> Option<KnownArchive<CompleteFacts>> {
+        self.get(key)
     }
 
-    fn wheel(
-        &self,
-        archive: &Sha256,
-        python: &Python,
-        direct_url: Option<&DirectUrl>,
-    ) -> Option<KnownArchive<WheelFacts>> {
-        self.wheel(archive, python, direct_url)
+    fn wheel(&self, key: &str) -> Option<KnownArchive<WheelFacts>> {
+        self.get(key)
     }
 }
 
 impl KnownPackages for Previous {
-    fn conda(&self, archive: &Sha256) -> Option<KnownArchive<CompleteFacts>> {
-        self.conda.get(&archive.to_string()).cloned()
+    fn conda(&self, key: &str) -> Option<KnownArchive<CompleteFacts>> {
+        self.conda.get(key).cloned()
     }
 
-    fn wheel(
-        &self,
-        archive: &Sha256,
-        python: &Python,
-        direct_url: Option<&DirectUrl>,
-    ) -> Option<KnownArchive<WheelFacts>> {
-        self.wheels.get(&wheel_key(archive, python, direct_url)).cloned()
+    fn wheel(&self, key: &str) -> Option<KnownArchive<WheelFacts>> {
+        self.wheels.get(key).cloned()
     }
 }
 
@@ -123,34 +106,26 @@ fn look_up(packages: &mut [Package<'_>], python: Option<&Python>, known: &dyn Kn
 }
 
 fn find(package: &Package<'_>, python: Option<&Python>, known: &dyn KnownPackages) -> Option<(Archive, Facts)> {
-    let sha256 = package.sha256()?;
-    match &package.kind {
+    let (sha256, key) = (package.sha256()?, package.facts_key(python)?);
+    let (size, facts) = match &package.kind {
         PackageKind::Conda(record) => {
-            let known = known.conda(&sha256)?;
-            let archive = Archive::known(sha256, known.size);
-            known.facts.facts.is_of(&record.package_record).then(|| (archive, known.facts.into()))
+            let known = known.conda(&key).filter(|known| known.facts.facts.is_of(&record.package_record))?;
+            (known.size, known.facts.into())
         }
         PackageKind::Wheel(wheel) => {
-            let known = known.wheel(&sha256, python?, wheel.direct_url.as_ref())?;
-            let archive = Archive::known(sha256, known.size);
-            known.facts.is_of(&wheel.file_name).then(|| (archive, Facts::Wheel(known.facts)))
+            let known = known.wheel(&key).filter(|known| known.facts.is_of(&wheel.file_name))?;
+            (known.size, Facts::Wheel(known.facts))
         }
-    }
+    };
+    Some((Archive::known(sha256, size), facts))
 }
 
 fn keep(package: &Package<'_>, python: Option<&Python>, cache: &FactsCache) -> Result<(), Error> {
-    let (Some(sha256), Some(archive)) = (package.sha256(), &package.archive) else { return Ok(()) };
-    match (&package.kind, &package.facts, python) {
-        (PackageKind::Conda(_), Some(Facts::Conda { .. }), _) => {
-            if let Some(known) = package.complete_facts()? {
-                cache.put_conda(&sha256, &known);
-            }
-        }
-        (PackageKind::Wheel(wheel), Some(Facts::Wheel(facts)), Some(python)) => {
-            let known = KnownArchive { size: archive.size, facts: facts.clone() };
-            cache.put_wheel(&sha256, python, wheel.direct_url.as_ref(), &known);
-        }
-        _ => {}
+    let (Some(key), Some(archive)) = (package.facts_key(python), &package.archive) else { return Ok(()) };
+    if let Some(Facts::Wheel(facts)) = &package.facts {
+        cache.put(&key, &KnownArchive { size: archive.size, facts });
+    } else if let Some(known) = package.complete_facts()? {
+        cache.put(&key, &known);
     }
     Ok(())
 }

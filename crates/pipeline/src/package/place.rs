@@ -13,7 +13,7 @@ use rayon::prelude::*;
 
 use crate::{
     Error, package::Facts, package::Link, package::Package, package::PackageKind, package::Placement,
-    report::WheelSource, stock::cache::FactsCache, stock::cache::KnownArchive,
+    report::WheelSource, stock::cache::FactsCache, stock::cache::KnownArchive, stock::cache::wheel_key,
 };
 use pixi_oci_project::Target;
 
@@ -160,8 +160,8 @@ fn read_wheel_facts(
         let info = read_wheel(path, &wheel.expected())?;
         let facts = WheelFacts { paths: info.paths(python, direct_url)?, file_name: info.file_name };
         if wheel.source == WheelSource::Lock {
-            let known = KnownArchive { size: archive.size, facts: facts.clone() };
-            cache.put_wheel(&archive.sha256, python, direct_url, &known);
+            let known = KnownArchive { size: archive.size, facts: &facts };
+            cache.put(&wheel_key(&archive.sha256, python, direct_url), &known);
         }
         package.facts = Some(Facts::Wheel(facts));
         Ok(())

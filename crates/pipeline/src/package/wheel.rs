@@ -7,11 +7,8 @@ use pixi_oci_net::canonical_url;
 use pixi_oci_wheel::{DirectUrl, WheelExpected};
 use url::Url;
 
-use crate::{
-    package::source_wheel::SourceWheel, package::source_wheel::WheelOrigin as WheelMaker, report::WheelSource,
-};
+use crate::{package::source_wheel::SourceWheel, report::WheelSource};
 
-/// The identity of a wheel.
 #[derive(Debug, Clone)]
 pub struct Wheel {
     /// The PEP 503 name.
@@ -30,7 +27,6 @@ pub struct Wheel {
 }
 
 impl Wheel {
-    /// A wheel of the lock file.
     pub fn locked(wheel: &LockedWheel, workdir: &str) -> Self {
         let url = match &wheel.origin {
             WheelOrigin::Path(path) => path.clone(),
@@ -54,18 +50,13 @@ impl Wheel {
     /// A wheel in place of a source.
     pub fn of_source(wheel: &SourceWheel, workdir: &str) -> Self {
         let place = |directory: &PathBuf| Url::from_file_path(in_image(workdir, &directory.to_string_lossy())).ok();
-        let source = match wheel.origin {
-            WheelMaker::Injected => WheelSource::Injected,
-            WheelMaker::Built => WheelSource::Built,
-            WheelMaker::Own => WheelSource::Own,
-        };
         let of_directory = || wheel.directory.as_ref().and_then(place).map(DirectUrl::directory);
         Self {
             name: wheel.name.clone(),
             version: wheel.version.clone(),
             file_name: wheel.file_name.clone(),
             locked: false,
-            source,
+            source: wheel.origin,
             url: None,
             direct_url: wheel.direct_url.clone().or_else(of_directory),
         }

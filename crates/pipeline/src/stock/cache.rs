@@ -5,7 +5,6 @@
 //! DIR/layers/2/blobs/ab/abcdef…          by digest: the layer itself, hard-linked with the layouts that have it
 //! DIR/facts/2/ab/abcdef….json            by the archive's sha256: which paths the package has
 //! DIR/facts/2-published/…                the same as published images said it, whose layers were taken
-//! DIR/pushed/2/ab/abcdef….json           by the registry's name: which blobs were sent to which of its repositories
 //! ```
 //!
 //! Everything is checked when it is read ([`pixi_oci_cachedir`]). Whatever is missing or damaged is not there, and made
@@ -16,13 +15,11 @@ use std::path::{Path, PathBuf};
 
 mod facts;
 mod layers;
-mod pushed;
 mod record;
 
 pub use facts::{FactsCache, wheel_key};
 pub use layers::LayerCache;
 pub use pixi_oci_formats::layer_table::KnownArchive;
-pub use pushed::Pushed;
 pub use record::LayerRecord;
 
 /// `DIR/ab/abcdef.json` for the hex digits `abcdef`.

@@ -19,6 +19,7 @@ use oci_read::{
     tar::Reader,
     unpack::unpack,
 };
+use pixi_oci_formats::layer_table::PLACE;
 use pixi_oci_image::Descriptor;
 use pixi_oci_layer::DiffId;
 use pixi_oci_package::{CompleteFacts, WheelFacts};
@@ -26,7 +27,6 @@ use pixi_oci_registry::{Error, ErrorKind, Registry, document::References};
 
 use crate::{
     layers::key::KEY_ANNOTATION, stock::cache::KnownArchive, stock::cache::LayerRecord, stock::table::LayerTable,
-    stock::table::PLACE, stock::table::record,
 };
 
 /// OCI image-spec, annotations.md: RFC 3339, which ours write in one form, so that texts are compared as times.
@@ -156,8 +156,9 @@ impl Previous {
         if known.len() != table.layers.len() || diff_ids.len() != layers.len() {
             return Ok(None);
         }
-        for ((index, key, layer), described) in known.into_iter().zip(&table.layers) {
-            let record = record(described, layer.digest, layer.size, diff_ids[index]);
+        for ((index, key, layer), described) in known.into_iter().zip(table.layers) {
+            let record =
+                LayerRecord { digest: layer.digest, size: layer.size, diff_id: diff_ids[index], findings: described };
             self.layers.insert(key.to_owned(), (record, layer.clone()));
         }
         self.conda.extend(table.conda);

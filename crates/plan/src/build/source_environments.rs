@@ -8,9 +8,10 @@ use pixi_oci_package::{PackageInfo, TargetPrefix, read_info};
 use pixi_oci_store::{OciLayout, publish};
 use pixi_oci_workspace::OciConfig;
 
+use super::installation::Installation;
 use crate::Error;
 use pixi_oci_pipeline::{
-    Base, Downloads, Installation, Package, SourceReport, Together, Workshop, fetch_archives, fetch_unknown, locked,
+    Base, Downloads, Package, SourceReport, Together, Workshop, fetch_archives, fetch_unknown, locked,
 };
 use pixi_oci_project::Target;
 use pixi_oci_sources::{Builds, Decided, Means, Need, Place};

@@ -6,7 +6,7 @@ use oci_read::limits;
 use pixi_oci_fetch::FetchItem;
 use pixi_oci_image::{Architecture, Index};
 use pixi_oci_layer::Digest;
-use pixi_oci_pipeline::{Downloads, ImagePlan, OnLayer, Output, PackageLayer, Published, Stock, Workshop, paired};
+use pixi_oci_pipeline::{Downloads, ImagePlan, OnLayer, PackageLayer, Published, Stock, Workshop, paired};
 use serde::Serialize;
 
 use super::{
@@ -14,7 +14,7 @@ use super::{
     divide::{Share, divide},
     rooms, shareable,
 };
-use crate::{Error, PlanError};
+use crate::{Error, PlanError, build::output::Output};
 
 /// An image with more could not be read: half of what documents may have, as descriptors say what is in their layers.
 const MAX_LAYERS: usize = limits::LAYERS / 2;

@@ -35,7 +35,6 @@ impl Problems {
     }
 }
 
-/// Everything that is there.
 #[derive(Default)]
 pub(super) struct ProductTree {
     pub(super) entries: BTreeMap<TreePath, Listed>,

@@ -30,10 +30,6 @@ enum Locked {
 
 /// Says how `found` differs from what the lock file in the directory `workspace` has for an environment on an
 /// architecture; nothing if it does not. With several platforms of one architecture, the most similar one counts.
-///
-/// # Errors
-///
-/// The lock file cannot be read, or has no such environment.
 pub fn lock_differences(
     workspace: &Path,
     environment: &str,

@@ -12,16 +12,13 @@ const SHOWN: usize = 20;
 /// A lock file that is not what the manifest says now.
 #[derive(Debug, thiserror::Error)]
 pub struct Stale {
-    /// The lock file.
     pub path: PathBuf,
     /// The environments for which it is not, the one that was asked for first, and in what it differs.
     pub environments: Vec<StaleEnvironment>,
 }
 
-/// An environment for which a lock file is stale.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StaleEnvironment {
-    /// The environment.
     pub name: String,
     /// In what it differs, not empty.
     pub differences: Vec<Difference>,

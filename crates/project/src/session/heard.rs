@@ -20,7 +20,6 @@ pub struct HeardArchive {
     pub host: String,
 }
 
-/// What is in an archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HeardFacts {
     Conda(PackageFacts),

@@ -25,7 +25,6 @@ impl Version {
         Release::parse(bare, scheme).map_or_else(|| Self::Dev(bare.to_owned()), Self::Release)
     }
 
-    /// The release, if it is one.
     pub fn release(&self) -> Option<&Release> {
         match self {
             Self::Release(release) => Some(release),
@@ -52,7 +51,6 @@ pub struct VersionInput<'a> {
     pub scheme: VersionScheme,
     /// `VERSION` of the environment; empty is none.
     pub said: Option<&'a str>,
-    /// The CI in which this runs.
     pub ci: Option<&'a CiContext>,
     /// What `git describe --tags` says, and the name of the branch of `HEAD`.
     pub described: Option<&'a str>,

@@ -60,7 +60,6 @@ impl FromStr for VersionScheme {
     }
 }
 
-/// A release of some scheme.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Release {
     text: String,

@@ -6,7 +6,8 @@ use pixi_oci_layer::Digest;
 use pixi_oci_registry::{Repository, RepositoryRef, push::MountFrom};
 use pixi_oci_store::base::BaseRef;
 
-use pixi_oci_pipeline::{BuildReport, ImageReport, LayerKind, Published, Pushed};
+use super::pushed::Pushed;
+use pixi_oci_pipeline::{BuildReport, ImageReport, LayerKind, Published};
 
 /// Base images, with their layers.
 pub type Bases = Vec<(String, Vec<Digest>)>;

@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 
 use pixi_oci_layer::Digest;
-use pixi_oci_pipeline::{Pushed, Remote};
+use pixi_oci_pipeline::Remote;
 use pixi_oci_plan::{DestinationPlan, EnvironmentPlan, PlanOptions, PlannedBlobs, plan};
 use pixi_oci_project::{Project, Session};
 
 use crate::{
     PublishError, PublishRequest,
     content::mount::Mountable,
+    content::pushed::Pushed,
     preflight::{RepositoryState, Wanted, preflight},
 };
 

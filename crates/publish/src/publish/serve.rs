@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
 use pixi_oci_layer::Digest;
-use pixi_oci_pipeline::{Published, Pushed};
+use pixi_oci_pipeline::Published;
 use pixi_oci_project::Session;
 use pixi_oci_registry::{
     Repository,
@@ -18,6 +18,7 @@ use crate::{
     content::{
         blobs,
         mount::{Bases, Mountable},
+        pushed::Pushed,
     },
     destination::{Connection, Destination},
     early::publish_started,

@@ -1,6 +1,5 @@
 //! How a registry says what it wants to see: `WWW-Authenticate` (RFC 9110 §11.6.1).
 
-/// What a registry wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Challenge {
     /// A name and a password with every request.
@@ -9,7 +8,6 @@ pub(crate) enum Challenge {
     Bearer {
         /// The token service's URL, as it was written.
         realm: String,
-        /// The registry's name there.
         service: Option<String>,
         /// What the token has to allow.
         scopes: Vec<String>,

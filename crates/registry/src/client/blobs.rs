@@ -67,7 +67,6 @@ pub enum Mount {
     No,
 }
 
-/// An upload that a registry has opened.
 #[derive(Debug)]
 pub struct Upload {
     pub(super) url: Url,

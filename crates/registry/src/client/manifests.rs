@@ -30,7 +30,6 @@ const MAX_PAGES: usize = 200;
 /// What a registry answered when a manifest was put there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Put {
-    /// It is there.
     Done,
     /// The registry misses a blob, or a manifest, that it names: it may have cleaned up in between.
     Incomplete,
@@ -188,10 +187,6 @@ impl Registry {
     }
 
     /// All tags of the repository; none when it is not there yet.
-    ///
-    /// # Errors
-    ///
-    /// The registry refuses, or never comes to an end.
     pub async fn tags(&self) -> Result<Vec<String>, Error> {
         let what = format!("the tags of {}", self.repository.path());
         let mut url = self.url(&format!("tags/list?n={TAGS_PER_PAGE}")).await?;
@@ -224,19 +219,11 @@ impl Registry {
     }
 
     /// Removes a manifest or image index with all its tags. `false` when it was not there.
-    ///
-    /// # Errors
-    ///
-    /// The registry does not allow it.
     pub async fn delete_manifest(&self, digest: &Digest) -> Result<bool, Error> {
         self.delete(&digest.to_string()).await
     }
 
     /// Removes a tag. `false` when it was not there. Not all registries can: many only delete by digest.
-    ///
-    /// # Errors
-    ///
-    /// The registry does not allow it.
     pub async fn delete_tag(&self, tag: &str) -> Result<bool, Error> {
         self.delete(tag).await
     }

@@ -28,10 +28,6 @@ pub fn is_referrers_tag(tag: &str) -> bool {
 
 impl Registry {
     /// After a manifest was put: sees that it is found by its subject, if it has one.
-    ///
-    /// # Errors
-    ///
-    /// The list cannot be read or written.
     pub async fn refer(&self, manifest: &Descriptor, bytes: &[u8]) -> Result<(), Error> {
         let Some((subject, common)) = self.subject(bytes)? else { return Ok(()) };
         if self.finds_referrers(&subject).await? {
@@ -48,10 +44,6 @@ impl Registry {
     }
 
     /// After a manifest was deleted: takes it from the list of its subject, and the list with it when it was the last.
-    ///
-    /// # Errors
-    ///
-    /// The list cannot be read or written.
     pub async fn unrefer(&self, manifest: &Digest, bytes: &[u8]) -> Result<(), Error> {
         let Some((subject, _)) = self.subject(bytes)? else { return Ok(()) };
         let (old, mut list) = self.list(&subject).await?;

@@ -36,7 +36,6 @@ pub(super) struct Request<'a> {
     pub(super) optional: bool,
 }
 
-/// What is sent.
 #[derive(Debug)]
 pub(super) enum Payload<'a> {
     None,

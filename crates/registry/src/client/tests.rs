@@ -1,6 +1,8 @@
 //! Registries that attack, named after the holes that others had. The registry is on this machine, so that tests can
 //! be sent to addresses of other kinds only.
 
+mod endless;
+
 use pixi_oci_image::{Descriptor, MediaType};
 use pixi_oci_test_registry::{Fault, Kind, Profile, Registry as Fake, Rule, fake::Auth, http::Response, sample};
 

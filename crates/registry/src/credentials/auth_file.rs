@@ -36,7 +36,6 @@ struct Login {
     identitytoken: String,
 }
 
-/// What a file has for a repository.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum StoredLogin {
     /// In the file itself.
@@ -45,7 +44,6 @@ pub(super) enum StoredLogin {
     Helper { name: String, server: String, only: bool },
 }
 
-/// What a helper prints.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct HelperAnswer {

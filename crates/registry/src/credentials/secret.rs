@@ -10,7 +10,6 @@ use std::{
 pub struct Secret(String);
 
 impl Secret {
-    /// Takes a secret.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }

@@ -11,7 +11,6 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 /// Addresses that mean something else on each machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Private {
-    /// This machine.
     Loopback,
     /// This network cable, and the metadata services of clouds.
     Link,

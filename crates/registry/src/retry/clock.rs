@@ -19,7 +19,6 @@ pub trait Clock: Send + Sync {
     fn random(&self) -> f64;
 }
 
-/// The machine's clock.
 #[derive(Debug)]
 pub struct SystemClock(std::time::Instant);
 

@@ -18,8 +18,7 @@ use super::{
 };
 use crate::{Decided, SourceError};
 use pixi_oci_pipeline::SourceWheel;
-use pixi_oci_project::Target;
-use pixi_oci_project::{BuildPlace, Event};
+use pixi_oci_project::{BuildPlace, Event, Target};
 
 /// Sources that are being built. It says what it needs, and is given it, until nothing is left:
 /// [`proceed`](Self::proceed) builds as far as it can.
@@ -46,7 +45,6 @@ pub(super) struct Job {
     pub(super) made: Vec<SourceWheel>,
 }
 
-/// What is known of a target.
 #[derive(Default)]
 pub(super) struct TargetFacts {
     /// The digest of its base image; `None` in it for `scratch`.
@@ -55,11 +53,9 @@ pub(super) struct TargetFacts {
     /// Pinned wheels that the environment gets besides its own packages.
     pub(super) pinned: Vec<LockedPackage>,
     pub(super) environment: Option<Environment>,
-    /// What uv was asked for.
     pub(super) asked: Vec<String>,
 }
 
-/// What a build runs in.
 pub(super) enum Environment {
     /// The identifier of its image.
     Container(String),
@@ -68,9 +64,6 @@ pub(super) enum Environment {
 
 impl<'a> Builds<'a> {
     /// Takes what is pending, and waits until no other process builds.
-    ///
-    /// # Errors
-    /// The cache of wheels cannot be used.
     pub fn open(decided: &'a mut Decided, means: &'a Means<'a>) -> Result<Self, SourceError> {
         let cache = WheelCache::open(&means.session.caches.dir).map_err(|source| SourceError::Io {
             action: "open",
@@ -93,9 +86,6 @@ impl<'a> Builds<'a> {
     }
 
     /// Builds until something is needed; with `None`, everything that was pending is built.
-    ///
-    /// # Errors
-    /// A source cannot be built.
     pub fn proceed(&mut self) -> Result<Option<Need>, SourceError> {
         while let Some(mut job) = self.jobs.pop() {
             let tar = match job.tar.take() {
@@ -126,9 +116,6 @@ impl<'a> Builds<'a> {
     }
 
     /// What a target's conda packages say about themselves.
-    ///
-    /// # Errors
-    /// What the Python is cannot be told.
     pub fn infos(&mut self, target: usize, infos: &[PackageInfo]) -> Result<(), SourceError> {
         let of = &self.means.tools.targets[target];
         let mut installed = Installed::of(of, infos);
@@ -147,9 +134,6 @@ impl<'a> Builds<'a> {
     }
 
     /// A target's locked packages are where they were to be written.
-    ///
-    /// # Errors
-    /// podman does not take the image.
     pub fn environment(&mut self, target: usize, place: Place) -> Result<(), SourceError> {
         let environment = match place {
             Place::Prefix { .. } => Environment::Host(Host::new(self.cache.host_directory(), self.alone)),

@@ -66,7 +66,6 @@ impl WheelCache {
         None
     }
 
-    /// A directory for a build.
     pub fn build_directory(&self) -> io::Result<TempDir> {
         tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(&self.directory)
     }

@@ -30,7 +30,6 @@ const MAX_LINE: u64 = 1 << 20;
 const MAX_WHEEL: u64 = 4 << 30;
 const POLL: Duration = Duration::from_millis(100);
 
-/// What to build.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Order {
@@ -134,7 +133,6 @@ pub fn build(mut command: Command, run: &Run<'_>, tar: &mut File) -> Result<Path
     }
 }
 
-/// The conversation with the driver.
 fn converse(child: &mut Child, run: &Run<'_>, tar: &mut File) -> Result<PathBuf, BuildError> {
     let io = |source| BuildError::Io { package: run.package.to_owned(), source };
     let closed = || io(io::Error::other("a pipe is missing"));

@@ -64,9 +64,6 @@ fn sha256<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Sha256, D::Error
 
 impl Pins {
     /// Reads the file of a directory; where there is none, nothing is pinned.
-    ///
-    /// # Errors
-    /// It cannot be read, or is something else.
     pub fn read(directory: &Path) -> Result<Self, SourceError> {
         let path = directory.join(FILE);
         let failed = |message: String| SourceError::Pins { path: path.clone(), message };
@@ -90,9 +87,6 @@ impl Pins {
     }
 
     /// The wheels for a target, the best one of each package; a package without one that fits is left out.
-    ///
-    /// # Errors
-    /// What the target's Python is cannot be told.
     pub fn wheels(&self, target: &Target) -> Result<Vec<LockedPackage>, SourceError> {
         let (Some(python), Some(markers)) = (target.python()?, markers_of(target)) else { return Ok(Vec::new()) };
         let (subdir, glibc) = (target.platform.subdir, target.glibc());

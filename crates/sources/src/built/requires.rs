@@ -71,7 +71,6 @@ impl Installed {
         wheels
     }
 
-    /// The version of the Python.
     pub fn python(&self) -> Option<String> {
         self.markers.as_ref().map(|markers| markers.python_full_version().to_string())
     }

@@ -43,7 +43,6 @@ const HARMLESS: [&str; 14] = [
 /// Ends of the names of files that are compiled, or were.
 const COMPILED: [&str; 12] = ["c", "cc", "cpp", "cu", "cxx", "dylib", "f", "f90", "pyd", "pyx", "rs", "so"];
 
-/// A package that the rule is for.
 pub struct Package {
     /// `my_app`
     pub name: String,
@@ -56,7 +55,6 @@ pub struct Package {
 }
 
 impl Package {
-    /// Finds the package of a project.
     pub fn find(name: &str, pyproject: &PyProject, listing: &Listing) -> Result<Self, NotStatic> {
         let (_, backend, files, settings, licenses) = backend(pyproject)?;
         if let Some(file) = files.iter().find(|file| listing.is_file(file)) {

@@ -14,17 +14,12 @@ pub struct BaseConfig {
     /// `Env`, in its order; what has no `=` or no name is left out.
     pub env: Vec<(String, String)>,
     pub user: Option<String>,
-    /// `Entrypoint`; for information, because it is a program of the base's.
-    pub entrypoint: Option<Vec<String>>,
     pub cmd: Option<Vec<String>>,
-    /// `WorkingDir`.
-    pub workdir: Option<String>,
     pub volumes: BTreeSet<String>,
     /// `StopSignal`.
     pub stop_signal: Option<String>,
 }
 
-/// An image configuration.
 #[derive(Debug)]
 pub(crate) struct Configuration {
     pub platform: Platform,
@@ -46,13 +41,10 @@ impl Configuration {
         let pair =
             |variable: &String| variable.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
         let text = |text: String| Some(text).filter(|text| !text.is_empty());
-        let list = |list: Vec<String>| Some(list).filter(|list| !list.is_empty());
         let config = BaseConfig {
             env: config.env.iter().filter_map(pair).filter(|(name, _)| !name.is_empty()).collect(),
             user: text(config.user),
-            entrypoint: list(config.entrypoint),
-            cmd: list(config.cmd),
-            workdir: text(config.working_dir),
+            cmd: Some(config.cmd).filter(|cmd| !cmd.is_empty()),
             volumes: config.volumes.into_keys().collect(),
             stop_signal: text(config.stop_signal),
         };
@@ -60,7 +52,6 @@ impl Configuration {
     }
 }
 
-/// As it is there.
 fn history(read: read::History) -> History {
     let mut entry = History::default();
     entry
@@ -85,8 +76,8 @@ mod tests {
         assert_eq!(parsed.platform.to_string(), "linux/arm64/v8");
         assert_eq!(parsed.config.env, [("A".into(), "1".into()), ("C".into(), "x=y".into())]);
         assert_eq!(parsed.config.volumes, BTreeSet::from(["/v".to_owned()]));
-        let BaseConfig { user, entrypoint, cmd, workdir, stop_signal, .. } = parsed.config;
-        assert_eq!((user, entrypoint, cmd, workdir, stop_signal), (None, None, None, None, None));
+        let BaseConfig { user, cmd, stop_signal, .. } = parsed.config;
+        assert_eq!((user, cmd, stop_signal), (None, None, None));
         let error = Configuration::parse("test", text.as_bytes(), 1).unwrap_err();
         assert!(error.to_string().contains("0 diff ids"), "{error}");
         Configuration::parse("test", b"{}", 0).unwrap();

@@ -17,14 +17,12 @@ use super::{
     tree::{self, NodeKind, Tree},
 };
 
-/// The files of a base image.
 #[derive(Debug)]
 pub struct BaseFiles {
     tree: Tree,
     architecture: Architecture,
 }
 
-/// What is at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BaseEntry {
     Directory,

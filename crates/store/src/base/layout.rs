@@ -8,10 +8,6 @@ use super::{BaseError, BaseImage, Problem};
 use crate::{OciLayout, publish};
 
 /// Writes a base image with its variables into an empty layout. Its layers are those of the image; its documents are new.
-///
-/// # Errors
-///
-/// The image has settings that no image may have; the disk fails.
 pub fn write_base(image: &BaseImage, layout: &OciLayout) -> Result<(), BaseError> {
     write(image, layout).map_err(|problem| problem.of(&image.reference))
 }

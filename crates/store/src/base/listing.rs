@@ -23,7 +23,6 @@ const ITEM: usize = 96;
 /// Raised when a change makes older listings wrong; they are then made again.
 const VERSION: u32 = 3;
 
-/// What is in a layer.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Listing {
     version: u32,

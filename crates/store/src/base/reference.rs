@@ -7,7 +7,6 @@ use pixi_oci_layer::Digest;
 
 use super::BaseError;
 
-/// Where a base image is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BaseRef {
     /// `scratch`: there is none.
@@ -24,11 +23,9 @@ pub enum BaseRef {
     Proxied(String),
 }
 
-/// Which image of an OCI layout.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LayoutImage {
     Only,
-    /// The one of this name.
     Tag(String),
     /// The one of this digest: an image manifest or image index.
     Digest(Digest),

@@ -13,7 +13,6 @@ use tokio::sync::OnceCell;
 use super::{BaseOptions, Problem, Store};
 use crate::destination::check_bytes;
 
-/// One base image in a registry.
 pub(super) struct BaseRegistry {
     /// The name as it was given, completed.
     name: String,
@@ -66,7 +65,6 @@ impl BaseRegistry {
         Ok(Entry::new(found.digest.to_string(), found.size))
     }
 
-    /// A manifest or index.
     pub(super) async fn manifest(&self, descriptor: &Descriptor) -> Result<Vec<u8>, Problem> {
         let bytes = self.document(&descriptor.digest).await?;
         check_bytes(descriptor, &bytes)?;
@@ -84,7 +82,6 @@ impl BaseRegistry {
         Ok(bytes)
     }
 
-    /// An image configuration.
     pub(super) async fn configuration(&self, descriptor: &Descriptor) -> Result<Vec<u8>, Problem> {
         if let Some(bytes) = self.store.document(&descriptor.digest) {
             return Ok(bytes);

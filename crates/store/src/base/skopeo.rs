@@ -21,9 +21,7 @@ use tempfile::NamedTempFile;
 use self::{program::Skopeo, proxy::Proxy};
 use super::{BaseOptions, Problem, document, document::checked, local::Local, store::Store};
 
-/// An image that skopeo reads.
 pub(crate) struct SkopeoImage {
-    /// Its own manifest.
     manifest: (Digest, Vec<u8>),
     /// Its layers as they are stored, if that is not as the manifest has them: `containers-storage:` unpacks them.
     stored: Option<Vec<Entry>>,

@@ -26,7 +26,6 @@ use super::{
 const MAX_FILES: usize = 1_000_000;
 const MAX_BYTES: u64 = 64 << 30;
 
-/// What was taken out of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TakenOut {
     /// Regular files.

@@ -7,7 +7,6 @@ use super::{
     listing::{Action, Attributes, Item},
 };
 
-/// What is known of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NodeKind {
     Directory(Option<Attributes>),
@@ -15,7 +14,6 @@ pub(crate) enum NodeKind {
     Link,
 }
 
-/// What is known of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct FileNode {
     pub glibc: Option<Glibc>,

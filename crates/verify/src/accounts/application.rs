@@ -8,7 +8,6 @@ use crate::report::{Rule, printable};
 
 const LABEL: &str = "the list of the project's files";
 
-/// Compares the layer with its list.
 pub(super) fn check(layer: &ReadLayer, found: &mut Comparison<'_>) {
     let Some(bytes) = layer.documents.get(PLACE.as_bytes()) else {
         let text = "lists the project's files, and is not there; images of older versions do not have it: build anew";

@@ -12,7 +12,6 @@ const MAX: usize = 50;
 /// Below this name in a layer's descriptor is what it depends on, the compressor included.
 const LAYER_KEY: &str = "dev.pixi-oci.layer-key";
 
-/// A value in a document that differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DocumentDifference {
@@ -24,7 +23,6 @@ pub struct DocumentDifference {
     pub again: Option<String>,
 }
 
-/// Where the documents of two images differ.
 pub fn compare(original: (&Path, &ImageReport), again: (&Path, &ImageReport)) -> io::Result<Vec<DocumentDifference>> {
     let mut found = Vec::new();
     let read = |dir: &Path, digest: &str| -> io::Result<Value> {

@@ -25,7 +25,6 @@ pub(crate) fn parse(
     Some(document)
 }
 
-/// Parses an image configuration.
 pub(crate) fn parse_config(bytes: &[u8], subject: &str, findings: &mut Findings) -> Option<ImageConfig> {
     let config = ImageConfig::parse(bytes).map_err(|error| refused(&error, subject, findings)).ok()?;
     if config.os.is_empty() || config.architecture.is_empty() {

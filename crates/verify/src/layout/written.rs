@@ -63,7 +63,6 @@ const CONFIG: Shape = Fields(&[
     ),
 ]);
 
-/// Which document it is.
 #[derive(Clone, Copy)]
 pub(crate) enum DocumentKind {
     Index,

@@ -13,7 +13,6 @@ use crate::{Error, Runs, verify_layout};
 
 /// What runs in the container first.
 const DRIVER: &str = include_str!("product.sh");
-/// Where the driver is there.
 const DRIVER_PLACE: &str = "/run/pixi-oci-product";
 /// The conda platforms that products have, and what OCI calls them.
 const PLATFORMS: [(&str, &str); 2] = [("linux-64", "linux/amd64"), ("linux-aarch64", "linux/arm64")];
@@ -21,13 +20,11 @@ const PLATFORMS: [(&str, &str); 2] = [("linux-64", "linux/amd64"), ("linux-aarch
 /// A product whose every byte was checked, and how it is to be bootstrapped.
 #[derive(Debug, Clone, Copy)]
 pub struct SoundProduct<'a> {
-    /// The product's directory.
     pub dir: &'a Path,
     /// The directory of the project in it.
     pub name: &'a str,
     /// The file name of the workspace manifest.
     pub workspace_manifest: &'a str,
-    /// Its conda platforms.
     pub platforms: &'a [String],
     /// The environment that the command runs in.
     pub environment: &'a str,

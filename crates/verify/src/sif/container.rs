@@ -4,7 +4,6 @@ use std::{fs::File, os::unix::fs::FileExt};
 
 use oci_read::limits::{SIF_DEFFILE, SIF_DESCRIPTORS};
 
-/// What is needed of a container.
 pub(super) struct FoundContainer {
     pub architecture: &'static str,
     deffile: Vec<u8>,

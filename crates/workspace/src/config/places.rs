@@ -15,7 +15,6 @@ pub struct ConfigPlaces {
     pub xdg_config_home: Option<PathBuf>,
     pub pixi_home: Option<PathBuf>,
     pub home: Option<PathBuf>,
-    /// The workspace's directory.
     pub workspace: Option<PathBuf>,
 }
 

@@ -12,9 +12,6 @@ use pixi_oci_net::{S3Bucket, TlsRootCerts, mask_user_info, redact};
 
 impl PixiConfig {
     /// Reads the text of a `config.toml`; `path` is where it is from.
-    ///
-    /// # Errors
-    /// It is not TOML, or a key of ours has a value of another type.
     pub fn parse(path: &Path, text: &str) -> Result<Self, ManifestError> {
         config(path, text)
     }

@@ -42,7 +42,6 @@ pub struct FeatureOptions {
     pub pypi: Option<PypiOptions>,
 }
 
-/// What the workspace declares for all environments.
 #[derive(Debug, Clone, Default)]
 pub struct Solving {
     /// The channels of every feature that names none itself.
@@ -86,9 +85,6 @@ impl<T> Deferred<T> {
     }
 
     /// What was read.
-    ///
-    /// # Errors
-    /// What was wrong.
     pub fn get(&self) -> Result<&T, Error> {
         self.0.as_ref().map_err(|error| Error::Manifest(error.clone()))
     }

@@ -20,7 +20,6 @@ pub struct Feature {
     pub targets: Vec<Target>,
     /// `[system-requirements]` as virtual packages.
     pub system_requirements: Vec<VirtualPackage>,
-    /// Channels and options.
     pub options: Deferred<FeatureOptions>,
 }
 
@@ -35,7 +34,6 @@ pub struct Target {
     pub env: Vec<(String, String)>,
     /// `tasks`, by name.
     pub tasks: BTreeMap<String, TaskManifest>,
-    /// What it requires.
     pub requirements: Deferred<Requirements>,
 }
 

@@ -12,7 +12,6 @@ use serde::{
 pub enum ImageTest {
     /// Lines for a shell; the first that fails ends it.
     Commands(Vec<String>),
-    /// A file of the workspace.
     Script(String),
     /// A pixi task that is a plain command.
     Task(String),

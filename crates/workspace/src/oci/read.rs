@@ -18,9 +18,6 @@ pub struct Problem {
 }
 
 /// Reads the table of a workspace that has these environments.
-///
-/// # Errors
-/// Anything in it that is unknown or wrong.
 pub fn read<'a>(table: &Item, environments: impl Iterator<Item = &'a str> + Clone) -> Result<OciConfig, Problem> {
     let value = table.clone().into_value().unwrap_or_else(|item| Value::from(item.type_name()));
     let config = OciConfig::deserialize(value.into_deserializer()).map_err(|error| explained(&error))?;

@@ -95,7 +95,6 @@ pub struct RegistryLogin {
 }
 
 impl RegistryLogin {
-    /// The variable of the environment that has the token.
     pub fn token_variable(&self) -> Option<&str> {
         self.token.as_deref()
     }

@@ -9,9 +9,6 @@ use crate::{Error, files};
 /// The manifest with other base images, by the present name of each; comments, order and white space stay.
 ///
 /// `default` is the base image of who configures none: where the table has no `base`, one is added for it.
-///
-/// # Errors
-/// The manifest cannot be read or is not what was read before.
 pub fn with_bases(manifest_path: &Path, default: &str, pins: &BTreeMap<String, String>) -> Result<String, Error> {
     let text = files::read_manifest(manifest_path)?;
     let mut document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| Error::NoWorkspace {

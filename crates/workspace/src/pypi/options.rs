@@ -13,7 +13,6 @@ pub const DEFAULT_PYPI_INDEX: &str = "https://pypi.org/simple";
 /// What `[pypi-options]` says; every part may be absent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PypiOptions {
-    /// The primary index.
     pub index_url: Option<Url>,
     /// More indexes, searched first to last.
     pub extra_index_urls: Vec<Url>,
@@ -35,17 +34,13 @@ pub struct PypiOptions {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FindLinks {
     Path(String),
-    /// A page.
     Url(Url),
 }
 
-/// Some packages.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Packages {
-    /// None of them.
     #[default]
     None,
-    /// All of them.
     All,
     /// Those with these PEP 503 names.
     Named(Vec<String>),

@@ -12,7 +12,6 @@ use crate::{
     toml::{Element, Section},
 };
 
-/// A Python requirement.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PypiRequirement {
     /// The PEP 503 name.
@@ -21,7 +20,6 @@ pub struct PypiRequirement {
     pub extras: Vec<String>,
     /// Where it applies; always true if nothing is said.
     pub marker: MarkerTree,
-    /// Where it comes from.
     pub source: PypiSource,
     /// The feature that declares it, `default` for the top-level tables and `[project] dependencies`.
     pub feature: String,
@@ -30,20 +28,17 @@ pub struct PypiRequirement {
 /// Where a Python package comes from.
 #[derive(Debug, Clone, PartialEq)]
 pub enum PypiSource {
-    /// An index.
     Registry {
         /// The versions that will do; empty for any.
         version: VersionSpecifiers,
         /// The one index it must come from.
         index: Option<Url>,
     },
-    /// A git repository.
     Git {
         /// The repository, without `git+`.
         url: Url,
         /// What is checked out; `None` for the default branch.
         reference: Option<GitReference>,
-        /// A directory in it.
         subdirectory: Option<String>,
     },
     /// A directory or archive on this machine.
@@ -53,10 +48,8 @@ pub enum PypiSource {
         /// Whether its files are to be used where they are.
         editable: bool,
     },
-    /// An archive.
     Url {
         url: Url,
-        /// A directory in it.
         subdirectory: Option<String>,
     },
 }

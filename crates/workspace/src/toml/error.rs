@@ -2,10 +2,8 @@
 
 use std::{fmt, ops::Range, path::PathBuf};
 
-/// What is wrong in a workspace manifest, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ManifestError {
-    /// The manifest.
     pub path: PathBuf,
     /// What is wrong, in one line without the position.
     pub message: String,

@@ -6,7 +6,6 @@ use toml_edit::{Item, Table, TableLike, Value};
 
 use crate::ManifestError;
 
-/// The manifest as it was read.
 #[derive(Debug)]
 pub(crate) struct ManifestText {
     pub(crate) path: PathBuf,
@@ -82,7 +81,6 @@ impl<'a> Section<'a> {
         self.manifest.error(span.or_else(|| self.span.clone()), message)
     }
 
-    /// An error at the key itself.
     pub(crate) fn error_at_key(&self, key: &str, message: impl Into<String>) -> ManifestError {
         self.manifest.error(self.key_span(key).or_else(|| self.span.clone()), message)
     }
@@ -189,7 +187,6 @@ impl<'a> Section<'a> {
         Ok(Some(array.iter().map(entry).collect()))
     }
 
-    /// A list of strings.
     pub(crate) fn strings(&self, key: &str) -> Result<Option<Vec<String>>, ManifestError> {
         let Some(entries) = self.list(key)? else { return Ok(None) };
         entries.iter().map(Element::string).collect::<Result<_, _>>().map(Some)

@@ -24,7 +24,6 @@ struct Limit {
     unpacked: u64,
 }
 
-/// One answer.
 pub(super) struct Counted {
     received: u64,
     limit: Limit,

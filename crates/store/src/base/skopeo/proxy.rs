@@ -76,7 +76,6 @@ impl Proxy {
         Ok((digest, bytes))
     }
 
-    /// The layers as they are stored.
     pub(super) async fn layers(&self) -> Result<Vec<Entry>, Problem> {
         let found = answer("its layers", self.patience, self.proxy.get_layer_info(&self.image)).await?;
         let layers = found.unwrap_or_default().into_iter();

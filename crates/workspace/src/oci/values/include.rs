@@ -43,7 +43,6 @@ impl<'de> Deserialize<'de> for Include {
     }
 }
 
-/// An include as a table.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct IncludeTable {

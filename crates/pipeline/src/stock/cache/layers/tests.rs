@@ -5,7 +5,7 @@ use pixi_oci_package::TargetPrefix;
 use tempfile::TempDir;
 
 use super::*;
-use crate::{layers::findings::Findings, layers::key::KeyPackage};
+use crate::{layers::key::KeyPackage, stock::table::Findings};
 
 struct World {
     directory: TempDir,

@@ -14,16 +14,14 @@ use std::{
 use pixi_oci_cachedir::Root;
 use pixi_oci_contents::{ActivationInput, ApplicationError, activate_script, without_missing_scripts, workspace_env};
 use pixi_oci_layer::{Content, ContentStore, File, FileTree, MemoryBudget, Mode, Node, TreePath};
-use pixi_oci_lock::{VirtualRequirement, requirements};
+use pixi_oci_lock::requirements;
 use pixi_oci_package::TargetPrefix;
 use pixi_oci_product::NewPrefix;
 use pixi_oci_workspace::Workspace;
 use rayon::prelude::*;
 
-use crate::{
-    Error, contents::activation_scripts, contents::has_path, layers::key::LAYER_TIME, package::Package,
-    package::place::place, stock::cache::FactsCache,
-};
+use crate::Error;
+use pixi_oci_pipeline::{FactsCache, LAYER_TIME, Package, activation_scripts, certificates, place};
 use pixi_oci_project::{Target, virtual_packages};
 
 /// Where an environment goes on this machine.
@@ -45,7 +43,7 @@ pub struct Installation<'a> {
 impl Installation<'_> {
     /// Writes everything, and gives the prefix.
     pub fn write(&self, mut packages: Vec<Package<'_>>) -> Result<PathBuf, Error> {
-        let Self { workspace, target, prefix, .. } = *self;
+        let Self { target, prefix, .. } = *self;
         let new = NewPrefix::create(Path::new(prefix.as_str()), prefix.tree_path(), LAYER_TIME)?;
         // The glibc of this machine is not asked: what does not run here says so itself.
         place(target, &mut packages, None, &FactsCache::open(&Root::new(new.scratch())))?;
@@ -63,21 +61,34 @@ impl Installation<'_> {
         new.add(&history(prefix)?)?;
         let written = new.finish()?;
         if let Some(path) = self.activate {
-            let needs = requirements(&target.packages);
-            let text = Activated {
-                workspace,
-                environment: self.environment,
-                target,
-                needs: &needs,
-                packages: &packages,
-                prefix,
-                project: &self.project.to_string_lossy(),
-                env_vars_d: &env_vars_d.into_inner().unwrap_or_else(PoisonError::into_inner),
-            }
-            .script()?;
+            let text = self.script(&packages, &env_vars_d.into_inner().unwrap_or_else(PoisonError::into_inner))?;
             fs_err::write(path, text).map_err(|source| Error::Io { action: "write", path: path.into(), source })?;
         }
         Ok(written)
+    }
+
+    /// `activate.sh`
+    fn script(&self, packages: &[Arc<Package<'_>>], env_vars_d: &BTreeMap<String, Vec<u8>>) -> Result<String, Error> {
+        let (workspace, target, prefix) = (self.workspace, self.target, self.prefix.as_str());
+        let project = self.project.to_string_lossy();
+        let mut activation = workspace.activation(self.environment, target.platform.target())?;
+        // They were told when the product was made.
+        without_missing_scripts(&workspace.root, &mut activation);
+        let needs = requirements(&target.packages);
+        let mut package_env = virtual_packages::cuda_env(&target.packages, &needs, &target.virtual_packages);
+        package_env.extend(certificates(packages, prefix));
+        let mut scripts = activation_scripts(packages, prefix);
+        scripts.extend(activation.scripts.iter().map(|path| format!("{project}/{path}")));
+        Ok(activate_script(&ActivationInput {
+            prefix,
+            base_env: &[],
+            package_env: &package_env,
+            env_vars_d,
+            workspace_env: &workspace_env(workspace, self.environment, &project)?,
+            scripts: &scripts,
+            manifest_env: &activation.env,
+            image_env: &workspace.oci.for_environment(self.environment).env,
+        })?)
     }
 }
 
@@ -96,7 +107,7 @@ fn write(
     for (path, node) in tree.iter() {
         let (Some(name), Node::File(file)) = (path.as_str().strip_prefix(&directory), node) else { continue };
         if name.ends_with(".json") {
-            let unreadable = |source| Error::Unreadable { package: package.label.clone(), source };
+            let unreadable = |source| pixi_oci_pipeline::Error::Unreadable { package: package.label.clone(), source };
             found.insert(name.to_owned(), file.content.to_vec().map_err(unreadable)?);
         }
     }
@@ -111,43 +122,4 @@ fn history(prefix: &TargetPrefix) -> Result<FileTree, Error> {
     let path = TreePath::new(&place).map_err(|source| ApplicationError::Destination { destination: place, source })?;
     tree.insert(path, Node::File(file)).map_err(ApplicationError::Tree)?;
     Ok(tree)
-}
-
-/// What `activate.sh` is made of.
-struct Activated<'a> {
-    workspace: &'a Workspace,
-    environment: &'a str,
-    target: &'a Target,
-    needs: &'a [VirtualRequirement],
-    packages: &'a [Arc<Package<'a>>],
-    prefix: &'a TargetPrefix,
-    project: &'a str,
-    env_vars_d: &'a BTreeMap<String, Vec<u8>>,
-}
-
-impl Activated<'_> {
-    fn script(&self) -> Result<String, Error> {
-        let prefix = self.prefix.as_str();
-        let mut activation = self.workspace.activation(self.environment, self.target.platform.target())?;
-        // They were told when the product was made.
-        without_missing_scripts(&self.workspace.root, &mut activation);
-        let mut package_env =
-            virtual_packages::cuda_env(&self.target.packages, self.needs, &self.target.virtual_packages);
-        let bundle = ["ssl/cert.pem", "ssl/cacert.pem"].into_iter().find(|path| has_path(self.packages, path));
-        if let Some(bundle) = bundle {
-            package_env.push(("SSL_CERT_FILE".into(), format!("{prefix}/{bundle}")));
-        }
-        let of_packages = activation_scripts(self.packages).into_iter().map(|path| format!("{prefix}/{path}"));
-        let of_workspace = activation.scripts.iter().map(|path| format!("{}/{path}", self.project));
-        Ok(activate_script(&ActivationInput {
-            prefix,
-            base_env: &[],
-            package_env: &package_env,
-            env_vars_d: self.env_vars_d,
-            workspace_env: &workspace_env(self.workspace, self.environment, self.project)?,
-            scripts: &of_packages.chain(of_workspace).collect::<Vec<_>>(),
-            manifest_env: &activation.env,
-            image_env: &self.workspace.oci.for_environment(self.environment).env,
-        })?)
-    }
 }

@@ -2,6 +2,8 @@
 //!
 //! Nothing is believed because of it: what a registry does not link is sent as if it had not been asked. So an entry that
 //! is wrong costs a request, and one that is lost, because two programs wrote at once, the sending of a blob.
+//!
+//! It is `pushed/2/ab/abcdef….json` in the directory of the caches, by the registry's name.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -117,7 +119,8 @@ impl Pushed {
 
     /// A registry's name may have a port and be longer than a file's.
     fn file(&self, repository: &Repository) -> PathBuf {
-        super::path_of(&self.directory, &Digest::of(repository.host().as_bytes()).hex())
+        let name = Digest::of(repository.host().as_bytes()).hex();
+        self.directory.join(&name[..2]).join(format!("{name}.json"))
     }
 }
 
