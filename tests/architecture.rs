@@ -43,7 +43,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("pixi-oci-cachedir", &[]),
-    ("pixi-oci-contents", &["formats", "layer", "net", "project", "workspace"]),
+    ("pixi-oci-contents", &["formats", "layer", "net", "project", "store", "workspace"]),
     ("pixi-oci-fetch", &["lock", "net"]),
     ("pixi-oci-formats", &["layer", "oci-read"]),
     ("pixi-oci-git", &[]),

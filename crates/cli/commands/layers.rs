@@ -14,6 +14,7 @@ use crate::{
     output::Output,
     output::progress::Progress,
     publication::{Publication, WorkspaceNeed, announce_one, failures},
+    result::print_report,
 };
 
 /// Make one machine's share of the layers that no image of --cache-from has, and keep them in a repository.
@@ -91,7 +92,6 @@ impl Sharded {
     }
 }
 
-/// Runs the command.
 pub fn run(args: LayersArgs, output: &Output) -> Result<ExitCode, CliError> {
     let dry_run = args.dry_run || !publishes(args.publish)?;
     let progress = Progress::new(output);
@@ -102,10 +102,7 @@ pub fn run(args: LayersArgs, output: &Output) -> Result<ExitCode, CliError> {
     }
     let report = report?;
     say(&report, output);
-    if args.json {
-        let text = serde_json::to_string_pretty(&report)?;
-        output.result(&text).map_err(|source| CliError::Io { action: "write to stdout".into(), source })?;
-    }
+    print_report(&report, args.json, String::new, output)?;
     let failed = report.destination.is_some_and(|destination| destination.failure.is_some());
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

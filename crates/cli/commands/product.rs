@@ -3,7 +3,6 @@
 mod from;
 
 use std::{
-    collections::BTreeSet,
     env,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -12,7 +11,7 @@ use std::{
 use clap::Args;
 use pixi_oci_airgap::{Digest, ProductReport, ProductRequest, product};
 use pixi_oci_plan::size;
-use pixi_oci_project::{Declared, Inputs, Project, Session};
+use pixi_oci_project::{Declared, Inputs, Project};
 use pixi_oci_workspace::{Include, OciConfig};
 
 use crate::{
@@ -110,7 +109,7 @@ pub fn run(mut args: ProductArgs, output: &Output) -> Result<ExitCode, CliError>
     let declared = Declared::new(workspace.into(), args.inputs(&selection)?)?;
     let progress = Progress::new(output);
     let session = session.with_events(progress.listener());
-    let result = projects(declared, &args.environments, &session)
+    let result = Project::open_named(declared, &args.environments, &session)
         .map_err(pixi_oci_airgap::Error::from)
         .and_then(|projects| product(projects, &args.request(workdir, image), &session));
     session.report_damage();
@@ -169,17 +168,6 @@ impl ProductArgs {
             image,
         }
     }
-}
-
-/// The environments, by name, each once; the configured one if none is named.
-fn projects(declared: Declared, names: &[String], session: &Session) -> Result<Vec<Project>, pixi_oci_plan::Error> {
-    let names: BTreeSet<&String> = names.iter().collect();
-    let mut names = names.into_iter();
-    let Some(first) = names.next() else { return Ok(vec![Project::open(declared, session)?]) };
-    let inputs = Inputs { environment: Some(first.clone()), ..declared.inputs.clone() };
-    let first = Project::open(Declared::new(declared.workspace, inputs)?, session)?;
-    let others = names.map(|name| first.environment(Some(name.clone()))).collect::<Result<Vec<_>, _>>()?;
-    Ok(std::iter::once(first).chain(others).collect())
 }
 
 /// For whoever comes later to see what was made.

@@ -4,6 +4,7 @@ mod dockerignore;
 mod error;
 mod ignored;
 mod paths;
+mod places;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,7 +18,7 @@ use pixi_oci_net::without_logins;
 use pixi_oci_platform::{Links, is_of_desktop, open, read};
 use pixi_oci_project::Include;
 
-pub use self::error::ApplicationError;
+pub use self::{error::ApplicationError, places::Below};
 use self::{
     ignored::{Ignored, special_ignore_file},
     paths::{inside, patterns, place, text},

@@ -17,7 +17,7 @@ pub use activation::{
     ActivatedEnv, ActivationError, ActivationInput, activate, activate_script, apptainer_script, entrypoint_script,
     without_missing_scripts, workspace_env,
 };
-pub use application::{Application, ApplicationError, ApplicationInput, application};
+pub use application::{Application, ApplicationError, ApplicationInput, Below, application};
 pub use environment::{ENTRYPOINT, EnvironmentError, EnvironmentInput, environment_tree, table_tree};
 pub use file_list::with_file_list;
 pub use secrets::{secret_content, secret_name};

@@ -1,7 +1,5 @@
 //! What the packages of an image have together: paths, activation scripts, and the table that the image carries of them.
 
-pub mod places;
-
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{

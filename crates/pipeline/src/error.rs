@@ -27,9 +27,6 @@ pub enum Error {
     Activation(#[from] pixi_oci_contents::ActivationError),
     #[error(transparent)]
     Environment(#[from] pixi_oci_contents::EnvironmentError),
-    /// A place in the image that is taken.
-    #[error(transparent)]
-    InTheWay(#[from] crate::contents::places::InTheWay),
     #[error(transparent)]
     Application(#[from] pixi_oci_contents::ApplicationError),
     /// A wheel for another target.

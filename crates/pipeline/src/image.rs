@@ -9,7 +9,7 @@ mod test_script;
 use std::collections::BTreeMap;
 
 use pixi_oci_contents::{
-    ActivatedEnv, ActivationInput, ApplicationError, ApplicationInput, ENTRYPOINT, EnvironmentInput, activate,
+    ActivatedEnv, ActivationInput, ApplicationError, ApplicationInput, Below, ENTRYPOINT, EnvironmentInput, activate,
     application, apptainer_script, entrypoint_script, environment_tree, with_file_list, without_missing_scripts,
     workspace_env,
 };
@@ -21,11 +21,10 @@ use pixi_oci_workspace::{Activation, TaskArgv};
 
 use crate::{
     Error, contents::activation_scripts, contents::certificates, contents::has_path, contents::layer_table,
-    contents::places::Below, fetch::Downloads, image::base::Base, image::describe::Described,
-    image::describe::wheel_reports, image::settings::ImageInput, image::settings::Provenance,
-    image::settings::image_settings, image::settings::standard_annotations, layers::PackageLayer,
-    layers::key::LAYER_TIME, layers::plan::ImagePlan, package::Package, report::ImageReport, report::LayerKind,
-    stock::table::Findings, workshop::Workshop,
+    fetch::Downloads, image::base::Base, image::describe::Described, image::describe::wheel_reports,
+    image::settings::ImageInput, image::settings::Provenance, image::settings::image_settings,
+    image::settings::standard_annotations, layers::PackageLayer, layers::key::LAYER_TIME, layers::plan::ImagePlan,
+    package::Package, report::ImageReport, report::LayerKind, stock::table::Findings, workshop::Workshop,
 };
 use pixi_oci_project::{ProvenanceInputs, RequestError, Target, version::scheme, virtual_packages};
 
@@ -92,9 +91,11 @@ impl Workshop<'_> {
         warnings.extend(env.warnings());
         let has_entrypoint = entrypoint.is_some();
         let environment = self.environment(&env, entrypoint, table.to_bytes(), base.is_scratch())?;
+        let in_layers = plan.packages.iter().filter(|package| !package.is_own()).map(|package| package.paths());
+        let in_layers: Vec<_> = in_layers.collect();
         let (environment_layer, below) = rayon::join(
             || self.write_tree(LayerKind::Environment, &environment, self.time()),
-            || Below::new(base.files(), configuration.prefix.tree_path(), &plan.packages, &environment),
+            || Below::new(base.files(), configuration.prefix.tree_path(), &in_layers, &environment),
         );
         let environment_layer = environment_layer?;
         let mut application = self.application(&assembly.activation, &mut warnings)?;

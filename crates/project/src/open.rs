@@ -1,6 +1,6 @@
 //! Opening a project: manifest, lock file and targets are read and checked, once.
 
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use pixi_oci_image::Architecture;
 use pixi_oci_layer::Digest;
@@ -38,6 +38,17 @@ impl Project {
         let first = Self::unchecked(declared, session)?;
         check(&first)?;
         first.every_environment()
+    }
+
+    /// Environments by name, each once; the configured one if none is named.
+    pub fn open_named(declared: Declared, names: &[String], session: &Session) -> Result<Vec<Self>, Error> {
+        let names: BTreeSet<&String> = names.iter().collect();
+        let mut names = names.into_iter();
+        let Some(first) = names.next() else { return Ok(vec![Self::open(declared, session)?]) };
+        let inputs = Inputs { environment: Some(first.clone()), ..declared.inputs.clone() };
+        let first = Self::open(Declared::new(declared.workspace, inputs)?, session)?;
+        let others = names.map(|name| first.environment(Some(name.clone()))).collect::<Result<Vec<_>, _>>()?;
+        Ok(std::iter::once(first).chain(others).collect())
     }
 
     /// The same of a project that is open: every environment of its lock file that has packages.

@@ -25,6 +25,8 @@ pub use leg::{Leg, Legs};
 pub use preflight::planned::plan_publication;
 pub use prune::{PruneReport, PrunedRepository, PrunedTag, prune};
 pub use publish::publish_images;
-pub use report::{DestinationReport, FailureReport, KeptTag, PublishReport, PublishedImage, PublishedTag, Status};
+pub use report::{
+    DestinationReport, FailureReport, KeptTag, PublishReport, PublishedImage, PublishedTag, Status, hints::hint,
+};
 pub use request::{PublishRequest, PublishSource, fleet::check_apart, settings::Settings};
 pub use since::{PublishedRef, images_since};

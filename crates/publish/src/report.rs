@@ -1,5 +1,6 @@
 //! What was published, for people and machines.
 
+pub mod hints;
 pub mod outcome;
 
 use pixi_oci_layer::Digest;

@@ -27,6 +27,10 @@ pub enum ApplicationError {
     Special { path: PathBuf },
     #[error("{}:{line}: {pattern:?} is not a pattern of an ignore file of Docker", path.display())]
     DockerIgnore { path: PathBuf, line: usize, pattern: String },
+    #[error(
+        "{path} cannot be put into the image: {other} is {what}; choose another destination in `include` or `directories`"
+    )]
+    InTheWay { path: String, other: String, what: &'static str },
     #[error("cannot read the workspace")]
     Read(#[from] std::io::Error),
     /// An ignore file or directory that cannot be read.

@@ -9,23 +9,11 @@
 //! of our layers has something in.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
 
 use pixi_oci_layer::{DirectoryAttributes, FileTree, Mode, Node, TreePath};
 use pixi_oci_store::base::{BaseEntry, BaseFiles};
 
-use crate::package::Package;
-
-/// Something is in the way of a file or directory of the application layer.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error(
-    "{path} cannot be put into the image: {other} is {what}; choose another destination in `include` or `directories`"
-)]
-pub struct InTheWay {
-    path: String,
-    other: String,
-    what: &'static str,
-}
+use crate::ApplicationError;
 
 /// What is below the application layer.
 pub struct Below<'a> {
@@ -40,26 +28,23 @@ pub struct Below<'a> {
 }
 
 impl<'a> Below<'a> {
-    /// The base image, the packages below `prefix`, and the environment layer.
+    /// The base image, the `paths` of each package below `prefix`, each with whether it is a directory, and the environment layer.
     pub fn new(
         base: Option<&'a BaseFiles>,
         prefix: &'a TreePath,
-        packages: &'a [Arc<Package<'_>>],
+        paths: &[&'a [(TreePath, bool)]],
         environment: &'a FileTree,
     ) -> Self {
-        let count = packages.iter().map(|package| package.paths().len()).sum();
-        let (mut of_packages, mut others) = (HashMap::with_capacity(count), HashMap::new());
-        for package in packages.iter().filter(|package| !package.is_own()) {
-            let mut known = None;
-            for (path, is_directory) in package.paths() {
-                // Neighbours are mostly in one directory.
-                let parent = path.as_str().rsplit_once('/').map(|(parent, _)| parent);
-                if parent != known {
-                    insert_above(&mut of_packages, path);
-                    known = parent;
-                }
-                of_packages.entry(path.as_str()).or_insert(*is_directory);
+        let mut of_packages = HashMap::with_capacity(paths.iter().map(|paths| paths.len()).sum());
+        let (mut others, mut known) = (HashMap::new(), None);
+        for (path, is_directory) in paths.iter().copied().flatten() {
+            // Neighbours are mostly in one directory.
+            let parent = path.as_str().rsplit_once('/').map(|(parent, _)| parent);
+            if parent != known {
+                insert_above(&mut of_packages, path);
+                known = parent;
             }
+            of_packages.entry(path.as_str()).or_insert(*is_directory);
         }
         if !of_packages.is_empty() {
             insert_above(&mut others, prefix);
@@ -84,7 +69,7 @@ impl<'a> Below<'a> {
     }
 
     /// The tree with every path where the base's links lead, and with the directories that would become others else.
-    pub fn settle(&self, tree: FileTree) -> Result<FileTree, crate::Error> {
+    pub fn settle(&self, tree: FileTree) -> Result<FileTree, ApplicationError> {
         let special: BTreeMap<String, DirectoryAttributes> =
             self.base.iter().flat_map(|base| base.special_directories()).collect();
         let mut settled = FileTree::new();
@@ -95,7 +80,7 @@ impl<'a> Below<'a> {
                 continue;
             }
             let real = TreePath::new(&real).map_err(|_| self.way(path, &real, "no path"))?;
-            settled.insert(real, node.clone()).map_err(pixi_oci_contents::ApplicationError::Tree)?;
+            settled.insert(real, node.clone())?;
         }
         self.keep_directories(special, &mut settled)?;
         Ok(settled)
@@ -106,7 +91,7 @@ impl<'a> Below<'a> {
         &self,
         special: BTreeMap<String, DirectoryAttributes>,
         tree: &mut FileTree,
-    ) -> Result<(), crate::Error> {
+    ) -> Result<(), ApplicationError> {
         let above: HashSet<String> =
             tree.iter().flat_map(|(path, _)| path.ancestors()).map(ToOwned::to_owned).collect();
         let mut kept: BTreeMap<TreePath, Node> = BTreeMap::new();
@@ -125,14 +110,14 @@ impl<'a> Below<'a> {
         }
         for (path, node) in kept {
             if tree.get(&path).is_none() {
-                tree.insert(path, node).map_err(pixi_oci_contents::ApplicationError::Tree)?;
+                tree.insert(path, node)?;
             }
         }
         Ok(())
     }
 
     /// The path without links of the base above it.
-    fn real(&self, path: &TreePath) -> Result<String, InTheWay> {
+    fn real(&self, path: &TreePath) -> Result<String, ApplicationError> {
         let mut real = String::new();
         for directory in path.parent().iter().flat_map(|parent| parent.components()) {
             let next = if real.is_empty() { directory.to_string() } else { format!("{real}/{directory}") };
@@ -152,7 +137,7 @@ impl<'a> Below<'a> {
     }
 
     /// Whether the node is a directory that is there already, under this name or through a link.
-    fn has_directory(&self, path: &TreePath, real: &str, node: &Node) -> Result<bool, InTheWay> {
+    fn has_directory(&self, path: &TreePath, real: &str, node: &Node) -> Result<bool, ApplicationError> {
         let is_directory = matches!(node, Node::Directory { .. });
         // A mount point is content with what is there.
         let as_it_is = matches!(node, Node::Directory { mode: Mode::DIRECTORY });
@@ -179,8 +164,8 @@ impl<'a> Below<'a> {
         }
     }
 
-    fn way(&self, path: &TreePath, other: &str, what: &'static str) -> InTheWay {
-        InTheWay { path: format!("/{path}"), other: format!("/{other}"), what }
+    fn way(&self, path: &TreePath, other: &str, what: &'static str) -> ApplicationError {
+        ApplicationError::InTheWay { path: format!("/{path}"), other: format!("/{other}"), what }
     }
 }
 
