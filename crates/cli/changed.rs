@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use pixi_oci_git::{Git, GitError};
+use pixi_oci_git::Git;
 use pixi_oci_platform::{Links, read};
 
 use crate::{error::CliError, version::directory};
@@ -11,10 +11,6 @@ use crate::{error::CliError, version::directory};
 const MAX_NAMING: u64 = 128 << 20;
 /// Files of a workspace that may name files outside of it.
 const NAMING: [&str; 3] = ["pixi.toml", "pyproject.toml", "pixi.lock"];
-
-/// Why a commit is not there although it exists.
-const SHALLOW: &str = "a shallow clone has too few commits (GitHub: `fetch-depth: 0` of actions/checkout, Woodpecker: \
-                       `partial: false` and `depth` of the clone)";
 
 /// Whether files of the workspace differ from where its branch left `since`, in commits or in the working tree.
 ///
@@ -36,24 +32,6 @@ pub fn has_changed(workspace: &Path, since: &str) -> Result<bool, CliError> {
     });
     // `:/` is the whole repository.
     let place = if reaches_out { ":/" } else { "." };
-    let failed = |reason| CliError::Since { workspace: workspace.to_owned(), since: since.to_owned(), reason };
-    let git = Git::at(directory);
-    output(&git, &["rev-parse", "--git-dir"]).map_err(failed)?;
-    let too_few = |reason: String| failed(format!("{reason}; {SHALLOW}"));
-    // `--end-of-options`: a name must not become an option.
-    let diff =
-        ["diff", "--name-only", "--no-ext-diff", "--ignore-submodules=dirty", "--merge-base", "--end-of-options"];
-    let changed = output(&git, &[&diff[..], &[since, "--", place]].concat()).map_err(too_few)?;
-    if !changed.is_empty() {
-        return Ok(true);
-    }
-    let new = output(&git, &["ls-files", "--others", "--exclude-standard", "--", place]).map_err(failed)?;
-    Ok(!new.is_empty())
-}
-
-/// What git prints, or the last line of its complaint that says something.
-fn output(git: &Git, arguments: &[&str]) -> Result<Vec<u8>, String> {
-    let said =
-        |error: GitError| error.said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it failed").to_owned();
-    git.output(arguments).map_err(said)
+    let changed = Git::at(directory).has_changed_since(since, place);
+    changed.map_err(|reason| CliError::Since { workspace: workspace.to_owned(), since: since.to_owned(), reason })
 }

@@ -74,12 +74,12 @@ impl Channels {
     }
 }
 
-/// A variable that is not empty.
-fn variable(name: &str) -> Option<String> {
+/// A variable that is set to something: CI systems set variables that they do not have to nothing.
+pub fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-fn path(name: &str) -> Option<PathBuf> {
+pub fn path(name: &str) -> Option<PathBuf> {
     env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 

@@ -2,11 +2,9 @@
 
 use std::{collections::BTreeSet, num::NonZeroU64, path::PathBuf, process::ExitCode};
 
-use pixi_oci_plan::size;
 use pixi_oci_project::{Declared, Inputs, Project, Session, VersionFacts};
 use pixi_oci_publish::{
-    DestinationReport, Legs, PublishError, PublishReport, PublishRequest, PublishSource, Settings, Status,
-    publish_images,
+    DestinationReport, Legs, PublishError, PublishReport, PublishRequest, PublishSource, Settings, publish_images,
 };
 use pixi_oci_registry::RepositoryRef;
 use pixi_oci_workspace::OciConfig;
@@ -150,39 +148,8 @@ pub fn announce(report: &PublishReport, output: &Output) {
     if report.dry_run {
         output.say("dry run: nothing is published without --publish or PUBLISH=1");
     }
-    report.destinations.iter().for_each(|destination| announce_one(destination, output));
+    report.destinations.iter().flat_map(DestinationReport::lines).for_each(|line| output.say(&line));
     failures(&report.destinations, output);
-}
-
-/// Says how it went at one repository, if it went well.
-pub fn announce_one(destination: &DestinationReport, output: &Output) {
-    let word = match destination.status {
-        Status::Published => "sent",
-        Status::WouldPublish | Status::NotChecked => "to send",
-        Status::Failed | Status::NotTried => return,
-    };
-    output.say(&format!(
-        "{}: {} blobs and {} manifests {word}, {}; {} blobs mounted, {} there",
-        destination.repository,
-        destination.uploaded.len(),
-        destination.manifests.len(),
-        size(destination.bytes),
-        destination.mounted.len(),
-        destination.present.len()
-    ));
-    if destination.status == Status::NotChecked {
-        let name = destination.repository.trim_start_matches("oras://");
-        let host = name.split('/').next().unwrap_or_default();
-        output.say(&format!("  not checked at {host}: no login (BLOCKER(empty-token) with --publish)"));
-    }
-    for tag in &destination.tags {
-        let before = match tag.previous {
-            Some(previous) if previous == tag.digest => " (unchanged)".to_owned(),
-            Some(previous) => format!(" (was {previous})"),
-            None => String::new(),
-        };
-        output.say(&format!("  {} {}{before}", tag.tag, tag.digest));
-    }
 }
 
 /// Says what went wrong.

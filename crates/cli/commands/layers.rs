@@ -13,7 +13,7 @@ use crate::{
     means::{LayerArgs, Means},
     output::Output,
     output::progress::Progress,
-    publication::{Publication, WorkspaceNeed, announce_one, failures},
+    publication::{Publication, WorkspaceNeed, failures},
     result::print_report,
 };
 
@@ -128,7 +128,7 @@ fn say(report: &LayersReport, output: &Output) {
         output.say("dry run: no layer is made without --publish or PUBLISH=1");
     }
     if let Some(destination) = &report.destination {
-        announce_one(destination, output);
+        destination.lines().iter().for_each(|line| output.say(line));
         failures(std::slice::from_ref(destination), output);
     }
 }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use pixi_oci_project::{Inputs, LockReport, PinReport, lock, pin_bases};
+use pixi_oci_project::{Inputs, PinReport, lock, pin_bases};
 use pixi_oci_workspace::VirtualPackage;
 
 use crate::{
@@ -73,7 +73,7 @@ pub fn run(args: LockArgs, output: &Output) -> Result<ExitCode, CliError> {
     session.report_damage();
     progress.finish();
     let report = result?;
-    let changes = changes(&report);
+    let changes: Vec<String> = report.changes.iter().map(ToString::to_string).collect();
     for line in changes.iter().take(LISTED) {
         output.say(line);
     }
@@ -101,18 +101,4 @@ fn pinned(report: &PinReport, json: bool, check: bool, output: &Output) -> Resul
         return Err(CliError::BaseChanged { path: report.manifest.clone() });
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// One line a package, in pixi's signs.
-fn changes(report: &LockReport) -> Vec<String> {
-    let line = |change: &pixi_oci_project::PackageChange| {
-        let place = format!("{} {}", change.environment, change.platform);
-        match (&change.before, &change.after) {
-            (Some(before), Some(after)) => format!("~ {} {before} -> {after} ({place})", change.package),
-            (None, Some(after)) => format!("+ {} {after} ({place})", change.package),
-            (Some(before), None) => format!("- {} {before} ({place})", change.package),
-            (None, None) => String::new(),
-        }
-    };
-    report.changes.iter().map(line).collect()
 }

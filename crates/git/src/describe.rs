@@ -12,6 +12,19 @@ pub struct Description {
     pub commit: String,
 }
 
+impl Description {
+    /// As `git describe --tags --dirty` writes it.
+    pub fn text(&self, dirty: bool) -> String {
+        let Self { tag, distance, commit } = self;
+        let mut text = tag.clone();
+        if *distance > 0 {
+            text.push_str(&format!("-{distance}-g{}", commit.get(..7).unwrap_or(commit)));
+        }
+        text.push_str(if dirty { "-dirty" } else { "" });
+        text
+    }
+}
+
 impl Git {
     /// The commit of the working tree, 40 or 64 hexadecimal digits.
     pub fn commit(&self) -> Option<String> {
@@ -45,5 +58,18 @@ impl Git {
         let (rest, commit) = line.rsplit_once("-g")?;
         let (tag, distance) = rest.rsplit_once('-')?;
         Some(Description { tag: tag.to_owned(), distance: distance.parse().ok()?, commit: commit.to_owned() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Description;
+
+    #[test]
+    fn descriptions_are_written_as_git_does() {
+        let described = |distance| Description { tag: "v1.2.0".into(), distance, commit: "0123456789".into() };
+        assert_eq!(described(0).text(false), "v1.2.0");
+        assert_eq!(described(0).text(true), "v1.2.0-dirty");
+        assert_eq!(described(3).text(true), "v1.2.0-3-g0123456-dirty");
     }
 }

@@ -4,6 +4,7 @@
 //! [`Git`] is the one way to run it. [`Git::tree`] says whether a working tree is that of its commit, [`Git::describe`] which
 //! tag it descends from, and [`Git::commit`] what it is. [`Git::fresh`] makes a repository that has nothing to hide.
 
+mod changes;
 mod describe;
 mod fresh;
 mod runner;

@@ -40,6 +40,19 @@ impl WorkTree {
 }
 
 impl Git {
+    /// Why the working tree is not that of its commit, or may not be.
+    pub fn unclean(&self) -> Option<String> {
+        match self.tree() {
+            Ok(WorkTree::Clean) => None,
+            Ok(WorkTree::Dirty { path }) => Some(format!("{} is not as it was committed", path.display())),
+            Ok(WorkTree::Unknown { path }) => Some(format!(
+                "only a filter of the repository, which is not run, knows whether {} is as it was committed",
+                path.display()
+            )),
+            Err(error) => Some(format!("it cannot be told whether the files are those of the commit: {error}")),
+        }
+    }
+
     /// Compares the tracked files, and those of submodules, with the commit. Files that git does not track do not count.
     pub fn tree(&self) -> Result<WorkTree, GitError> {
         if self.blind {

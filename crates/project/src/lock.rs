@@ -37,6 +37,19 @@ pub struct PackageChange {
     pub after: Option<String>,
 }
 
+impl std::fmt::Display for PackageChange {
+    /// In pixi's signs.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { environment, platform, package, before, after } = self;
+        match (before, after) {
+            (Some(before), Some(after)) => write!(f, "~ {package} {before} -> {after} ({environment} {platform})"),
+            (None, Some(after)) => write!(f, "+ {package} {after} ({environment} {platform})"),
+            (Some(before), None) => write!(f, "- {package} {before} ({environment} {platform})"),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
 /// Locks a workspace. Without `write` the new lock file is only compared with the present one.
 ///
 /// # Errors

@@ -2,6 +2,7 @@
 
 pub mod hints;
 pub mod outcome;
+mod text;
 
 use pixi_oci_layer::Digest;
 use pixi_oci_registry as registry;

@@ -13,7 +13,7 @@ use serde::Serialize;
 pub use documents::DocumentDifference;
 pub use layers::LayerComparison;
 
-use crate::{ImageReport, Report};
+use crate::{ImageReport, LayerReport, Report};
 
 /// How much two things are the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -55,6 +55,34 @@ pub struct ImageComparison {
     pub documents: Vec<DocumentDifference>,
     /// All layers of both, from the lowest.
     pub layers: Vec<LayerComparison>,
+}
+
+impl ImageComparison {
+    /// What differs, for people, a line each.
+    pub fn lines(&self) -> Vec<String> {
+        let platform = &self.platform;
+        if self.sameness == Sameness::Content {
+            return vec![format!(
+                "{platform} has the same files, compressed differently; say --compression as it was said then, or use the pixi-oci of then"
+            )];
+        }
+        let different = self.layers.iter().enumerate().filter(|(_, layer)| layer.sameness == Sameness::Different);
+        let layers = different.map(|(number, layer)| {
+            let digest = |report: &Option<LayerReport>| {
+                report.as_ref().map_or("there is none".into(), |report| report.digest.clone())
+            };
+            let what = layer.first_difference.as_ref().map(|path| format!("; {path}")).unwrap_or_default();
+            let (image, again) = (digest(&layer.image), digest(&layer.again));
+            let (number, content) = (number + 1, &layer.content);
+            format!("{platform} layer {number} ({content}): {image} in the image, {again} made again{what}")
+        });
+        let documents = self.documents.iter().map(|difference| {
+            let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".into());
+            let (image, again) = (value(&difference.image), value(&difference.again));
+            format!("{platform} {}: {image} in the image, {again} made again", difference.place)
+        });
+        layers.chain(documents).collect()
+    }
 }
 
 /// Why two layouts cannot be compared.

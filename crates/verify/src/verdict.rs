@@ -95,6 +95,20 @@ pub struct Run {
     pub stderr: Option<String>,
 }
 
+impl std::fmt::Display for Run {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let how = match self.outcome {
+            Outcome::Passed => "passed",
+            Outcome::Failed => "failed",
+            Outcome::NotRun => "not run",
+        };
+        let emulated = if self.emulated && self.outcome != Outcome::NotRun { " under QEMU" } else { "" };
+        let time = self.seconds.map(|seconds| format!(" in {seconds:.1} s")).unwrap_or_default();
+        let reason = self.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        write!(f, "{}: {how}{emulated}{time}{reason}", self.platform)
+    }
+}
+
 /// The programs that a verification depends on, with versions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -9,23 +9,26 @@ use std::{
 use pixi_oci_registry::{CredentialSources, HostCredentials, RegistryAccess, RegistryOptions, Secret, variable_suffix};
 use pixi_oci_workspace::RegistryLogin;
 
-use crate::{channels, error::CliError};
+use crate::{
+    channels::{path, proxies, variable},
+    error::CliError,
+};
 
 /// How registries are reached, and who we are there, as far as the environment says it.
 pub fn access() -> RegistryAccess {
     RegistryAccess {
         options: RegistryOptions {
             cert_dirs: cert_dirs(),
-            proxies: channels::proxies().unwrap_or_default(),
+            proxies: proxies().unwrap_or_default(),
             ..RegistryOptions::default()
         },
         credentials: CredentialSources {
             logins: Vec::new(),
-            token: text("REGISTRY_TOKEN").map(Secret::new),
-            user: text("REGISTRY_USER"),
+            token: variable("REGISTRY_TOKEN").map(Secret::new),
+            user: variable("REGISTRY_USER"),
             token_command: None,
             auth_files: auth_files(),
-            auth_config: text("DOCKER_AUTH_CONFIG").map(Secret::new),
+            auth_config: variable("DOCKER_AUTH_CONFIG").map(Secret::new),
             path: env::var_os("PATH"),
             ci: ci(),
         },
@@ -44,17 +47,18 @@ pub fn logins(
     for host in hosts {
         let own = configured.get(host);
         let name = variable_suffix(host);
-        let (mut source_name, mut token) = (format!("REGISTRY_TOKEN_{name}"), text(&format!("REGISTRY_TOKEN_{name}")));
+        let (mut source_name, mut token) =
+            (format!("REGISTRY_TOKEN_{name}"), variable(&format!("REGISTRY_TOKEN_{name}")));
         if token.is_some() && hosts.iter().any(|other| other != host && variable_suffix(other) == name) {
             return Err(CliError::Usage(format!(
                 "{source_name} means two registries; give them in [tool.pixi-oci.registries]"
             )));
         }
-        if let (None, Some(variable)) = (&token, own.and_then(|own| own.token_variable())) {
-            token = text(variable);
-            source_name = variable.to_owned();
+        if let (None, Some(own_variable)) = (&token, own.and_then(|own| own.token_variable())) {
+            token = variable(own_variable);
+            source_name = own_variable.to_owned();
         }
-        let user = text(&format!("REGISTRY_USER_{name}")).or_else(|| own.and_then(|own| own.username.clone()));
+        let user = variable(&format!("REGISTRY_USER_{name}")).or_else(|| own.and_then(|own| own.username.clone()));
         let Some(token) = token else { continue };
         let (user, password) = (user.unwrap_or_default(), Secret::new(token));
         logins.push(HostCredentials { host: host.clone(), user, password, source_name });
@@ -86,19 +90,19 @@ fn cert_dirs() -> Vec<PathBuf> {
 
 /// What GitHub, GitLab and Docker's examples put into the environment: each for its own host only.
 fn ci() -> Vec<HostCredentials> {
-    let entry = |host: Option<String>, user: Option<String>, variable: &str| {
+    let entry = |host: Option<String>, user: Option<String>, name: &str| {
         Some(HostCredentials {
             host: host?,
             user: user?,
-            password: Secret::new(text(variable)?),
-            source_name: variable.to_owned(),
+            password: Secret::new(variable(name)?),
+            source_name: name.to_owned(),
         })
     };
-    let actor = text("GITHUB_ACTOR").unwrap_or_else(|| "token".to_owned());
+    let actor = variable("GITHUB_ACTOR").unwrap_or_else(|| "token".to_owned());
     [
         entry(Some("ghcr.io".to_owned()), Some(actor), "GITHUB_TOKEN"),
-        entry(text("CI_REGISTRY"), text("CI_REGISTRY_USER"), "CI_REGISTRY_PASSWORD"),
-        entry(Some("docker.io".to_owned()), text("DOCKER_USERNAME"), "DOCKER_PASSWORD"),
+        entry(variable("CI_REGISTRY"), variable("CI_REGISTRY_USER"), "CI_REGISTRY_PASSWORD"),
+        entry(Some("docker.io".to_owned()), variable("DOCKER_USERNAME"), "DOCKER_PASSWORD"),
     ]
     .into_iter()
     .flatten()
@@ -111,13 +115,4 @@ fn config_home() -> Option<PathBuf> {
 
 fn in_home(rest: &str) -> Option<PathBuf> {
     path("HOME").map(|home| home.join(rest))
-}
-
-/// A variable that is set to something: CI systems set variables that they do not have to nothing.
-fn text(variable: &str) -> Option<String> {
-    env::var(variable).ok().filter(|text| !text.is_empty())
-}
-
-fn path(variable: &str) -> Option<PathBuf> {
-    env::var_os(variable).filter(|path| !path.is_empty()).map(PathBuf::from)
 }

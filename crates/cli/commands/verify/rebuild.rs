@@ -11,8 +11,7 @@ use pixi_oci_image::Architecture;
 use pixi_oci_pipeline::{BuildReport, RELEASE};
 use pixi_oci_project::{Declared, Inputs, LockUse, ProvenanceInputs, Recorded, RecordedBase};
 use pixi_oci_verify::{
-    Comparison, ImageComparison, Origin, Report, RunError, Sameness, Scratch, Verdict, compare, read_origin,
-    read_project, verify_layout,
+    Comparison, Origin, Report, RunError, Sameness, Scratch, Verdict, compare, read_origin, read_project, verify_layout,
 };
 use serde::Serialize;
 
@@ -100,7 +99,7 @@ pub fn run(args: &RebuildArgs, output: &Output) -> Result<ExitCode, CliError> {
     let wants = |platform: &str| architecture(platform).is_some_and(|architecture| wanted.contains(&architecture));
     let comparison = compare((&layout.dir, &report), (&again, &made), &wants)?;
     for image in &comparison.images {
-        differences(image, output);
+        image.lines().iter().for_each(|line| output.failure(line));
     }
     let summary = summary(&args.image, &comparison);
     let lock_file = Some(built.lock_file_digest.to_string());
@@ -194,39 +193,6 @@ fn made_with(provenance: &ProvenanceInputs, built: &BuildReport) -> MadeWith {
         created: provenance.epoch,
         revision: provenance.recorded.as_ref().and_then(|recorded| recorded.revision.clone()),
         bases: built.images.iter().filter_map(base).collect(),
-    }
-}
-
-/// Says what differs, a line each.
-fn differences(image: &ImageComparison, output: &Output) {
-    if image.sameness == Sameness::Content {
-        let text = "has the same files, compressed differently; say --compression as it was said then, or use the pixi-oci of then";
-        output.failure(&format!("{} {text}", image.platform));
-        return;
-    }
-    for (number, layer) in image.layers.iter().enumerate().filter(|(_, layer)| layer.sameness == Sameness::Different) {
-        let digest = |report: &Option<pixi_oci_verify::LayerReport>| {
-            report.as_ref().map_or("there is none".into(), |report| report.digest.clone())
-        };
-        let what = layer.first_difference.as_ref().map(|path| format!("; {path}")).unwrap_or_default();
-        output.failure(&format!(
-            "{} layer {} ({}): {} in the image, {} made again{what}",
-            image.platform,
-            number + 1,
-            layer.content,
-            digest(&layer.image),
-            digest(&layer.again),
-        ));
-    }
-    for difference in &image.documents {
-        let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".into());
-        output.failure(&format!(
-            "{} {}: {} in the image, {} made again",
-            image.platform,
-            difference.place,
-            value(&difference.image),
-            value(&difference.again)
-        ));
     }
 }
 

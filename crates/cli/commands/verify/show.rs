@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::ExitCode};
 
-use pixi_oci_verify::{Outcome, Run, Verdict};
+use pixi_oci_verify::{Outcome, Verdict};
 use serde::Serialize;
 
 use crate::{error::CliError, output::Output, result::print};
@@ -41,7 +41,7 @@ pub fn say<T: Serialize>(verdict: &Verdict<T>, summary: &str, output: &Output) -
 fn failures<T: Serialize>(verdict: &Verdict<T>, output: &Output) {
     for run in &verdict.runs {
         if run.outcome == Outcome::Failed {
-            output.failure(format!("{}\n{}", line(run), run.said).trim_end());
+            output.failure(format!("{run}\n{}", run.said).trim_end());
         }
     }
     if verdict.isolation.as_ref().is_some_and(|isolation| !isolation.rootless) {
@@ -50,7 +50,7 @@ fn failures<T: Serialize>(verdict: &Verdict<T>, output: &Output) {
 }
 
 fn lines<T: Serialize>(verdict: &Verdict<T>, summary: &str) -> Vec<String> {
-    [summary.to_owned()].into_iter().chain(verdict.runs.iter().map(line)).collect()
+    [summary.to_owned()].into_iter().chain(verdict.runs.iter().map(ToString::to_string)).collect()
 }
 
 fn exit_code<T: Serialize>(verdict: &Verdict<T>, output: &Output) -> ExitCode {
@@ -62,16 +62,4 @@ fn exit_code<T: Serialize>(verdict: &Verdict<T>, output: &Output) -> ExitCode {
             ExitCode::from(NOT_RUN)
         }
     }
-}
-
-fn line(run: &Run) -> String {
-    let how = match run.outcome {
-        Outcome::Passed => "passed",
-        Outcome::Failed => "failed",
-        Outcome::NotRun => "not run",
-    };
-    let emulated = if run.emulated && run.outcome != Outcome::NotRun { " under QEMU" } else { "" };
-    let time = run.seconds.map(|seconds| format!(" in {seconds:.1} s")).unwrap_or_default();
-    let reason = run.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-    format!("{}: {how}{emulated}{time}{reason}", run.platform)
 }
