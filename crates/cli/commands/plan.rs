@@ -1,12 +1,10 @@
 //! `pixi-oci plan`
 
-pub mod matrix;
-
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use pixi_oci_pipeline::Remote;
-use pixi_oci_plan::{EnvironmentPlan, PastRef, PlanOptions, Shard, plan, planned_cache_from, planned_images};
+use pixi_oci_plan::{EnvironmentPlan, PastRef, PlanOptions, Shard, matrix, plan, planned_cache_from, planned_images};
 use pixi_oci_project::{Declared, Heard, Project, Session};
 use pixi_oci_publish::{
     PublishRequest, PublishSource, PublishedRef, Settings, images_since, plan_layers, plan_publication,
@@ -43,7 +41,7 @@ pub struct PlanArgs {
     pub workspaces: Workspaces,
     /// Print the jobs of a CI instead: workspace, environment and architecture of every image.
     #[arg(long, value_enum, value_name = "CI", conflicts_with = "json")]
-    pub matrix: Option<matrix::System>,
+    pub matrix: Option<MatrixForm>,
     /// How many machines make layers, with --matrix layers.
     #[arg(long, value_name = "N", requires = "matrix", value_parser = shard_count)]
     pub shards: Option<usize>,
@@ -84,6 +82,18 @@ pub struct PlanArgs {
     pub layers: LayerArgs,
 }
 
+/// Whose words are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum MatrixForm {
+    /// One line of JSON for `strategy: matrix: ${{ fromJSON(…) }}` of GitHub, Gitea and Forgejo Actions.
+    Github,
+    /// A `matrix:` for a file of Woodpecker, which reads it before the pipeline runs.
+    Woodpecker,
+    /// Not the images but the layers that no image of --cache-from has, divided among --shards machines: one line of JSON for
+    /// the jobs that run `layers`.
+    Layers,
+}
+
 fn shard_count(text: &str) -> Result<usize, String> {
     let last: Shard = format!("{text}/{text}").parse().map_err(|_| "expected a number from 1 to 256".to_owned())?;
     Ok(last.of)
@@ -92,8 +102,8 @@ fn shard_count(text: &str) -> Result<usize, String> {
 /// Runs the command.
 pub fn run(args: PlanArgs, output: &Output) -> Result<ExitCode, CliError> {
     match (args.matrix, args.shards) {
-        (Some(matrix::System::Layers), Some(shards)) => return layers_jobs(args, shards, output),
-        (Some(matrix::System::Layers), None) => {
+        (Some(MatrixForm::Layers), Some(shards)) => return layers_jobs(args, shards, output),
+        (Some(MatrixForm::Layers), None) => {
             return Err(CliError::Usage("--matrix layers needs --shards, the number of machines".into()));
         }
         (_, Some(_)) => return Err(CliError::Usage("--shards is for --matrix layers".into())),
@@ -123,7 +133,7 @@ fn layers_jobs(args: PlanArgs, count: usize, output: &Output) -> Result<ExitCode
 }
 
 /// The jobs of all workspaces that need work.
-fn jobs(args: &PlanArgs, system: matrix::System, output: &Output) -> Result<ExitCode, CliError> {
+fn jobs(args: &PlanArgs, system: MatrixForm, output: &Output) -> Result<ExitCode, CliError> {
     let (mut jobs, heard) = (Vec::new(), Heard::default());
     let since = args.since.as_deref().map(Since::parse).transpose()?;
     for workspace in args.workspaces.all(&args.selection)? {
@@ -145,7 +155,8 @@ fn jobs(args: &PlanArgs, system: matrix::System, output: &Output) -> Result<Exit
         }
         jobs.extend(matrix::jobs(&workspace, &images));
     }
-    show(&matrix::text(system, &jobs)?, output)
+    let text = if system == MatrixForm::Woodpecker { matrix::woodpecker(&jobs) } else { matrix::one_line(&jobs) };
+    show(&text?, output)
 }
 
 /// Since what something may have changed.

@@ -31,6 +31,7 @@ pub use self::{
     error::{Error, PlanError},
     past::PastRef,
     report::layer::{LayerState, LikelyLayer, OtherLayer, PackagePlan, PlannedLayerReport},
+    report::matrix,
     report::{AgainstImage, DownloadPlan, EnvironmentPlan, Plan, Reason, Unpredicted},
     shards::{MadeLayer, MadeShard, Shard, ShardedProject, Share, make_shard, shards},
     since::unchanged_platforms,

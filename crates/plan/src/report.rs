@@ -1,6 +1,7 @@
 //! The answer, for people and machines.
 
 pub mod layer;
+pub mod matrix;
 
 use pixi_oci_layer::Digest;
 use serde::Serialize;

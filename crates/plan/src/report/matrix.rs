@@ -2,21 +2,12 @@
 
 use std::path::Path;
 
-use clap::ValueEnum;
-use pixi_oci_plan::{PlannedImage, Shard, Share};
 use serde::Serialize;
 
-/// Whose words are used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum System {
-    /// One line of JSON for `strategy: matrix: ${{ fromJSON(…) }}` of GitHub, Gitea and Forgejo Actions.
-    Github,
-    /// A `matrix:` for a file of Woodpecker, which reads it before the pipeline runs.
-    Woodpecker,
-    /// Not the images but the layers that no image of --cache-from has, divided among --shards machines: one line of JSON for
-    /// the jobs that run `layers`.
-    Layers,
-}
+use crate::{
+    PlannedImage,
+    shards::{Shard, Share},
+};
 
 /// One job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -83,30 +74,21 @@ pub fn one_line(jobs: &[impl Serialize]) -> Result<String, serde_json::Error> {
     serde_json::to_string(&serde_json::json!({ "include": jobs }))
 }
 
-/// The matrix as the CI reads it.
-///
-/// # Errors
-///
-/// Those of JSON.
-pub fn text(system: System, jobs: &[Job]) -> Result<String, serde_json::Error> {
-    match system {
-        System::Github | System::Layers => one_line(jobs),
-        System::Woodpecker => {
-            let mut text = String::from("matrix:\n  include:");
-            if jobs.is_empty() {
-                text.push_str(" []");
-            }
-            for job in jobs {
-                // A text of JSON is one of YAML.
-                let quoted = |text: &str| serde_json::to_string(text);
-                text.push_str(&format!(
-                    "\n    - WORKSPACE: {}\n      ENVIRONMENT: {}\n      ARCH: {}",
-                    quoted(&job.workspace)?,
-                    quoted(&job.environment)?,
-                    quoted(&job.arch)?
-                ));
-            }
-            Ok(text)
-        }
+/// Jobs in YAML, for a pipeline of Woodpecker.
+pub fn woodpecker(jobs: &[Job]) -> Result<String, serde_json::Error> {
+    let mut text = String::from("matrix:\n  include:");
+    if jobs.is_empty() {
+        text.push_str(" []");
     }
+    for job in jobs {
+        // A text of JSON is one of YAML.
+        let quoted = |text: &str| serde_json::to_string(text);
+        text.push_str(&format!(
+            "\n    - WORKSPACE: {}\n      ENVIRONMENT: {}\n      ARCH: {}",
+            quoted(&job.workspace)?,
+            quoted(&job.environment)?,
+            quoted(&job.arch)?
+        ));
+    }
+    Ok(text)
 }
