@@ -20,7 +20,6 @@ use pixi_oci_project::{Heard, Session};
 
 /// Layers of published images. Nothing is asked before it is needed.
 pub trait Remote: Sync {
-    /// What is published.
     fn previous(&self) -> Result<&Previous, Error>;
 
     /// Sees that layers are where the image will be, in `layout` or in the repositories that it goes to; gives those that

@@ -36,7 +36,6 @@ pub struct Changes {
     pub exact: bool,
 }
 
-/// A package that is another one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ChangedPackage {
@@ -54,11 +53,9 @@ pub struct ChangedPackage {
     pub exact: bool,
 }
 
-/// What is planned.
 pub struct Present<'a> {
     /// The image, if it is known.
     pub image: Option<&'a Image>,
-    /// The package layers.
     pub layers: &'a [PlannedLayerReport],
     /// The environment and application layers, if they are known.
     pub other: &'a [OtherLayer],
@@ -66,7 +63,6 @@ pub struct Present<'a> {
     pub base: Option<Vec<OtherLayer>>,
 }
 
-/// Compares what is planned with an image.
 pub fn changes(present: &Present<'_>, past: Option<&PastImage>) -> Changes {
     let before = past.map(packages_of).unwrap_or_default();
     let mut after: BTreeMap<&str, (&PackagePlan, BTreeSet<usize>)> = BTreeMap::new();
@@ -168,7 +164,6 @@ fn sum(layers: &[PlannedLayerReport], wanted: &[usize]) -> (u64, bool) {
     (wanted().map(|layer| layer.size.unwrap_or(layer.bytes)).sum(), wanted().all(|layer| layer.size.is_some()))
 }
 
-/// The layers of a base image.
 pub fn base_layers(base: &pixi_oci_pipeline::Base) -> Vec<OtherLayer> {
     let layers = base.layers().iter().map(|layer| &layer.descriptor);
     layers.map(|blob| OtherLayer { kind: LayerKind::Base, digest: blob.digest, size: blob.size }).collect()

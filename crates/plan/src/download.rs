@@ -17,7 +17,6 @@ pub struct Downloads<'a> {
     cache: Option<&'a ArchiveCache>,
     /// By what tells archives apart: the package, its archive's length, and whether it is needed for certain.
     archives: BTreeMap<String, (String, u64, bool)>,
-    /// Layers that are in a registry.
     layers: BTreeMap<Digest, u64>,
 }
 
@@ -59,7 +58,6 @@ impl<'a> Downloads<'a> {
         Ok(())
     }
 
-    /// All of it.
     pub fn plan(self) -> DownloadPlan {
         let mut packages: Vec<String> =
             self.archives.values().filter(|archive| archive.2).map(|archive| archive.0.clone()).collect();

@@ -16,7 +16,6 @@ pub enum Error {
     /// A source that should become a wheel.
     #[error(transparent)]
     Source(#[from] Box<SourceError>),
-    /// What a plan is compared with.
     #[error(transparent)]
     Plan(#[from] PlanError),
     #[error("interrupted")]

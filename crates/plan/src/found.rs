@@ -12,7 +12,6 @@ use crate::{
 /// One target, as far as it is known.
 #[derive(Default)]
 pub struct Seen {
-    /// The package layers.
     pub layers: Vec<PlannedLayerReport>,
     /// Packages whose contents are not known.
     pub unknown: Vec<String>,

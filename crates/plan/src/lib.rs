@@ -70,10 +70,6 @@ pub fn plan(
 
 /// What a build gives, as far as it follows from what this machine and `remote` know. No package is fetched; the base image is
 /// only if it is asked for.
-///
-/// # Errors
-///
-/// As [`plan`].
 pub fn preview(
     project: &Project,
     remote: Option<&dyn Remote>,
@@ -86,10 +82,6 @@ pub fn preview(
 }
 
 /// The published images that a plan takes layers from, if any are named.
-///
-/// # Errors
-///
-/// As [`cache_from`].
 pub fn planned_cache_from(project: &Project, session: &Session) -> Result<Option<pixi_oci_pipeline::Published>, Error> {
     if !session.offline {
         return cache_from(project, session);

@@ -69,11 +69,9 @@ pub struct Past {
     pub images: Vec<PastImage>,
 }
 
-/// One architecture's image.
 pub struct PastImage {
     /// `linux/amd64`
     pub platform: String,
-    /// Of the image manifest.
     pub digest: Digest,
     /// The manifest and configuration.
     pub documents: (Vec<u8>, Vec<u8>),
@@ -83,9 +81,7 @@ pub struct PastImage {
     pub archives: BTreeSet<String>,
 }
 
-/// One layer.
 pub struct PastLayer {
-    /// Of the blob.
     pub digest: Digest,
     /// Of a package layer: what it is found by.
     pub key: Option<String>,
@@ -98,7 +94,6 @@ struct Documents {
     digest: Digest,
     manifest: Vec<u8>,
     config: Vec<u8>,
-    /// The environment layer.
     environment: Option<(File, Descriptor)>,
 }
 

@@ -26,7 +26,6 @@ pub struct EnvironmentPlan {
     /// The image that the platforms' `changes` are since.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub against: Option<AgainstImage>,
-    /// What a build downloads.
     pub download: DownloadPlan,
     /// What a publication would send, to each repository that was asked.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -35,7 +34,6 @@ pub struct EnvironmentPlan {
     pub platforms: Vec<Plan>,
 }
 
-/// An image that a plan is compared with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AgainstImage {
@@ -49,13 +47,11 @@ pub struct AgainstImage {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Unpredicted {
-    /// What kind of reason it is.
     pub reason: Reason,
     /// In words, with what to do.
     pub message: String,
 }
 
-/// A kind of reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Reason {
@@ -65,7 +61,6 @@ pub enum Reason {
     Sources,
     /// Conda packages are locked without a sha256.
     NoHash,
-    /// Layers have to be made.
     LayersToBuild,
     /// The base image is named by a tag, which may move.
     BaseNotPinned,
@@ -75,7 +70,6 @@ pub enum Reason {
     SeveralOfOneArchitecture,
     /// No image can be made for any platform.
     NoImage,
-    /// A build would fail.
     BuildFails,
 }
 
@@ -101,7 +95,6 @@ pub struct DownloadPlan {
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Plan {
-    /// The platform's name.
     pub platform: String,
     /// The conda platform.
     pub subdir: String,

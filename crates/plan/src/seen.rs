@@ -29,7 +29,6 @@ pub fn without_wheel<'a>(packages: &'a [LockedPackage], wheels: &'a SourceWheels
     sources.map(LockedPackage::name).filter(|name| !wheels.contains_key(name))
 }
 
-/// One target to be looked at.
 pub struct Look<'a> {
     pub workshop: &'a Workshop<'a>,
     pub target: &'a Target,

@@ -57,10 +57,6 @@ pub struct ShardedProject {
 }
 
 /// What would be made by each of so many machines, of the layers that no image of `remote` has. No package is downloaded.
-///
-/// # Errors
-///
-/// As [`plan`](crate::plan).
 pub fn shards(projects: &[ShardedProject], remote: Option<&Published>, count: usize) -> Result<Vec<Share>, Error> {
     let rooms = rooms(projects, remote)?;
     let mut layers = Vec::new();

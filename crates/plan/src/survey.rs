@@ -22,7 +22,6 @@ use pixi_oci_pipeline::{Base, Remote, Stock, Workshop};
 use pixi_oci_project::{Need, Project, Session, Target, needs, platform};
 use pixi_oci_sources::{Decided, SourceError, SourceWheels, decide};
 
-/// What is looked at.
 pub struct Survey<'a> {
     pub project: &'a Project,
     /// Whether platforms without images are shown, too.

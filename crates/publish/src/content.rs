@@ -25,7 +25,6 @@ use pixi_oci_pipeline::BuildReport;
 use pixi_oci_plan::Error;
 use pixi_oci_plan::Staged;
 
-/// What is published.
 pub struct Payload<'a> {
     /// Documents and layers, without tags yet.
     pub plan: PushPlan,
@@ -33,9 +32,7 @@ pub struct Payload<'a> {
     pub root: Descriptor,
     /// The images that get a tag of their own.
     pub architectures: Vec<(Architecture, Digest)>,
-    /// For the report.
     pub images: Vec<PublishedImage>,
-    /// What was built.
     pub build: Option<BuildReport>,
     /// What is in the layout, unless the images are in the repositories only.
     pub stored: Option<StoredImages>,
@@ -183,7 +180,6 @@ pub fn blobs(plan: &PushPlan) -> Vec<Digest> {
     sizes(plan).into_keys().collect()
 }
 
-/// The bytes of some of the blobs.
 pub fn bytes_of(plan: &PushPlan, blobs: &[Digest]) -> u64 {
     let sizes = sizes(plan);
     blobs.iter().filter_map(|blob| sizes.get(blob)).sum()

@@ -140,7 +140,6 @@ fn others_login(request: &PublishRequest, repository: &Repository) -> Option<Str
     ))
 }
 
-/// A connection to a repository that answers.
 pub async fn connect(request: &PublishRequest, repository: &Repository, session: &Session) -> Result<Registry, Error> {
     let credentials = credentials(request, repository, session).find(repository).await?;
     connect_as(credentials, request, repository, session).await

@@ -11,10 +11,8 @@ use pixi_oci_store::{StoredError, base::how_to_pin};
 pub enum PublishError {
     #[error("nothing to build: this publication has no workspace")]
     NoProject,
-    /// The build failed.
     #[error(transparent)]
     Build(#[from] pixi_oci_plan::Error),
-    /// A repository's name.
     #[error(transparent)]
     Repository(#[from] ParseRepositoryError),
     #[error(

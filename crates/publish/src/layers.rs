@@ -43,10 +43,6 @@ pub struct LayersReport {
 }
 
 /// The shares of so many machines, of the layers that no image has which was named. Without a `request` images are read as for a build.
-///
-/// # Errors
-///
-/// As [`plan`](pixi_oci_plan::plan).
 pub fn plan_layers(
     request: Option<&PublishRequest>,
     projects: &[ShardedProject],

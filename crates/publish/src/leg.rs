@@ -19,7 +19,6 @@ use crate::{error::PublishError, tags::VersionScheme};
 
 pub use pixi_oci_formats::{Leg, leg::Publication};
 
-/// A leg as it is used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckedLeg {
     pub leg: Leg,
@@ -103,7 +102,6 @@ impl Legs {
         }
     }
 
-    /// The tags that were chosen.
     pub fn chosen_tags(&self) -> &[String] {
         &self.publication().chosen_tags
     }
@@ -114,10 +112,6 @@ impl Legs {
     }
 
     /// What is known of the version, which must be that of `now` where that says one.
-    ///
-    /// # Errors
-    ///
-    /// It is another one.
     pub fn facts(&self, now: &VersionFacts, scheme: VersionScheme) -> Result<VersionFacts, PublishError> {
         let publication = self.publication();
         let facts = VersionFacts {
@@ -147,7 +141,6 @@ impl CheckedLeg {
     }
 }
 
-/// Reads a file and checks what is in it.
 fn read(path: &Path) -> Result<CheckedLeg, PublishError> {
     let bad = |reason: String| PublishError::Leg { path: path.into(), reason };
     let mut bytes = Vec::new();

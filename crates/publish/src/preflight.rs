@@ -44,7 +44,6 @@ pub struct Wanted<'a> {
     pub index: Option<Digest>,
 }
 
-/// What a repository has.
 pub struct RepositoryState {
     pub repository: Repository,
     /// Or why it is not known.
@@ -53,9 +52,7 @@ pub struct RepositoryState {
     pub refusal: Option<String>,
 }
 
-/// What there is of what would be published.
 pub struct Holdings {
-    /// The blobs that are there.
     pub blobs: BTreeSet<Digest>,
     /// How many manifests, the index among them, are there.
     pub manifests: usize,
@@ -86,10 +83,6 @@ pub fn preflight<'a>(
 
 impl Preflight<'_> {
     /// Asks every repository what it has, but for what `published` saw there already.
-    ///
-    /// # Errors
-    ///
-    /// The run was cancelled.
     pub fn stock(
         &mut self,
         project: &Project,
@@ -176,7 +169,6 @@ async fn has(
     Ok(Holdings { blobs, manifests, tags: Some(new) })
 }
 
-/// Whether a tag names this.
 async fn names(registry: &Registry, existing: &[String], tag: &str, target: Option<Digest>) -> Result<bool, Error> {
     let Some(target) = target.filter(|_| existing.iter().any(|other| other == tag)) else { return Ok(false) };
     Ok(registry.head_manifest(tag).await?.is_some_and(|found| found.digest == target))

@@ -19,7 +19,6 @@ pub struct PruneReport {
     pub repositories: Vec<PrunedRepository>,
 }
 
-/// What was removed from one repository.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PrunedRepository {
@@ -27,7 +26,6 @@ pub struct PrunedRepository {
     pub repository: String,
     /// The tags of single images, by name.
     pub tags: Vec<PrunedTag>,
-    /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<FailureReport>,
 }
@@ -37,7 +35,6 @@ pub struct PrunedRepository {
 #[serde(rename_all = "camelCase")]
 pub struct PrunedTag {
     pub tag: String,
-    /// What it names.
     pub digest: Digest,
     /// Whether it was removed, or would be.
     pub removed: bool,

@@ -27,7 +27,6 @@ pub struct PublishReport {
     pub images: Vec<PublishedImage>,
     /// The repositories, in the order given.
     pub destinations: Vec<DestinationReport>,
-    /// What was built for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub build: Option<BuildReport>,
     /// For the job that joins the architectures, of a leg.
@@ -35,7 +34,6 @@ pub struct PublishReport {
     pub leg: Option<Leg>,
 }
 
-/// One architecture's image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PublishedImage {
@@ -51,7 +49,6 @@ pub struct PublishedImage {
     pub layers: Vec<Digest>,
 }
 
-/// What happened at one repository.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DestinationReport {
@@ -74,9 +71,7 @@ pub struct DestinationReport {
     pub manifests: Vec<Digest>,
     /// Bytes that were sent, or would be.
     pub bytes: u64,
-    /// HTTP requests for it.
     pub requests: u64,
-    /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<FailureReport>,
 }
@@ -97,18 +92,15 @@ pub enum Status {
     NotTried,
 }
 
-/// A tag and what it names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PublishedTag {
     pub tag: String,
-    /// What it names.
     pub digest: Digest,
     /// What it named before.
     pub previous: Option<Digest>,
 }
 
-/// A tag that stays where it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KeptTag {
@@ -116,7 +108,6 @@ pub struct KeptTag {
     pub reason: String,
 }
 
-/// Why it failed at a repository.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FailureReport {
@@ -128,7 +119,6 @@ pub struct FailureReport {
 }
 
 impl FailureReport {
-    /// Of a registry's error.
     pub(super) fn new(error: &registry::Error) -> Self {
         Self { blocker: error.name(), message: in_one_line(error) }
     }

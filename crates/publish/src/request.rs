@@ -14,14 +14,12 @@ use crate::{
     tags::{TagPlan, TagPlanInput, TagTarget, TagsThere, Version, tag_plan},
 };
 
-/// What to publish, and where.
 #[derive(Debug, Clone)]
 pub struct PublishRequest {
     pub source: PublishSource,
     pub settings: Settings,
     /// Tags of the command line, instead of the configured ones.
     pub tags: Vec<String>,
-    /// Where the version comes from.
     pub facts: VersionFacts,
     /// Whether layers are taken from what is published in the first repository already, if nothing else is named.
     pub takes_published: bool,
@@ -80,10 +78,6 @@ impl PublishRequest {
     }
 
     /// Whether the images can be published as the settings want them: without an index there is one.
-    ///
-    /// # Errors
-    ///
-    /// [`PublishError::NoIndex`].
     pub(crate) fn check_index(&self, architectures: &[Architecture]) -> Result<(), PublishError> {
         let is_joined = matches!(self.source, PublishSource::Leg | PublishSource::Legs(_));
         if self.settings.index || (architectures.len() == 1 && !is_joined) {
@@ -107,7 +101,6 @@ impl PublishRequest {
     }
 }
 
-/// What is published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PublishSource {
     /// The workspace's images, which are built first.

@@ -38,10 +38,6 @@ impl FromStr for PublishedRef {
 
 /// The images that a build makes and that are not published, but for the commit that they say they are of. What cannot be
 /// compared counts as another one, and a warning says why. No package is downloaded; the base image may be.
-///
-/// # Errors
-///
-/// Workspace or lock file cannot be read; it configures no repository.
 pub fn images_since(projects: &[Project], since: &PublishedRef, session: &Session) -> Result<Vec<PlannedImage>, Error> {
     let mut images = Vec::new();
     for project in projects {

@@ -12,7 +12,6 @@ use std::fmt;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-/// A package as the grouping sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SizedPackage {
     /// The conda name, or `pypi:` and the normalised name. Unique.
@@ -80,7 +79,6 @@ pub struct TooFewLayers {
 
 /// Below this, packages have no layer of their own: they would only multiply requests.
 const TINY: u64 = 64 * 1024;
-/// Buckets for tiny packages.
 const TINY_BUCKETS: usize = 4;
 /// A base of up to three layers, the environment layer and the application layer.
 const RESERVED: usize = 5;

@@ -30,7 +30,6 @@ use pixi_oci_project::Target;
 /// Which packages share a layer.
 struct Guess {
     python: Option<Python>,
-    /// The layers there may be.
     layers: usize,
     sized: Vec<SizedPackage>,
     /// For each of `sized`, where it is among all packages.

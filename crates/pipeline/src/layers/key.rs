@@ -24,10 +24,8 @@ pub const KEY_ANNOTATION: &str = "dev.pixi-oci.layer-key";
 /// The annotation of the descriptor of a layer that has a part of its package only: which one, and of how many at most.
 pub const PART_ANNOTATION: &str = "dev.pixi-oci.part";
 
-/// The version of the document.
 const VERSION: u32 = 1;
 
-/// The key of a package layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LayerKey(Digest);
 

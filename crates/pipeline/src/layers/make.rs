@@ -32,7 +32,6 @@ impl PackageLayer {
         Self { layer, findings, origin: LayerOrigin::Made }
     }
 
-    /// A layer that exists.
     pub fn known(record: &LayerRecord, compression: Compression, origin: LayerOrigin) -> Self {
         Self { layer: record.layer(compression), findings: record.findings.clone(), origin }
     }
@@ -49,7 +48,6 @@ impl PackageLayer {
 }
 
 impl Workshop<'_> {
-    /// Makes the layer of whole packages.
     pub fn make_one(&self, planned: &PlannedLayer<'_>, memory: &MemoryBudget) -> Result<PackageLayer, Error> {
         let mut writer = self.writer()?;
         let mut findings = Findings::default();

@@ -45,7 +45,6 @@ impl<'a> Batch<'a> {
         matches!((own, package(planned)), (Some(own), Some(other)) if Arc::ptr_eq(&own, &other))
     }
 
-    /// Its packages.
     pub fn packages(&self) -> impl Iterator<Item = &Arc<Package<'a>>> {
         self.layers.first().into_iter().flat_map(|planned| &planned.packages)
     }
@@ -182,7 +181,6 @@ impl<'m, 'a> Making<'m, 'a> {
         queue.done.insert(planned.key, layer);
     }
 
-    /// The next batch, once there is one.
     fn next(&self) -> Option<Batch<'a>> {
         let mut queue = self.queue();
         loop {

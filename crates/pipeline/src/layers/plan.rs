@@ -21,7 +21,6 @@ pub struct ImagePlan<'a> {
     pub warnings: Vec<String>,
 }
 
-/// A package layer.
 #[derive(Clone)]
 pub struct PlannedLayer<'a> {
     /// By name.
@@ -34,10 +33,8 @@ pub struct PlannedLayer<'a> {
     pub source: LayerSource,
 }
 
-/// Where a layer comes from.
 #[derive(Debug, Clone)]
 pub enum LayerSource {
-    /// It has to be made.
     Make,
     /// An earlier build on this machine made it.
     Cache(LayerRecord),
@@ -57,10 +54,6 @@ impl LayerSource {
 impl<'a> ImagePlan<'a> {
     /// Decides where every path goes, and which packages share a layer. Without a base image it is taken to have up to
     /// three layers, as most have.
-    ///
-    /// # Errors
-    ///
-    /// See [`place`]; too few layers are allowed.
     pub fn new(
         project: &Project,
         target: &'a Target,
@@ -74,10 +67,6 @@ impl<'a> ImagePlan<'a> {
     }
 
     /// The same above so many layers of a base image with this C library.
-    ///
-    /// # Errors
-    ///
-    /// As [`new`](Self::new).
     pub fn above(
         project: &Project,
         target: &'a Target,
@@ -112,10 +101,6 @@ impl<'a> ImagePlan<'a> {
     }
 
     /// Looks up which layers exist, without moving anything.
-    ///
-    /// # Errors
-    ///
-    /// The run is cancelled.
     pub fn find_layers(&mut self, stock: &Stock<'_>) -> Result<(), Error> {
         find_layers(&mut self.layers, stock)
     }
@@ -152,10 +137,6 @@ pub fn divide<'a>(
 
 /// Looks up which layers exist: in the cache, else in a registry, all of which are asked for at once. Those of parts that
 /// their packages turned out not to have are left out.
-///
-/// # Errors
-///
-/// The run is cancelled.
 pub fn find_layers(layers: &mut Vec<PlannedLayer<'_>>, stock: &Stock<'_>) -> Result<(), Error> {
     candidates(layers, stock)?;
     if let Some(remote) = stock.remote {
@@ -205,7 +186,6 @@ impl PlannedLayer<'_> {
         }
     }
 
-    /// The labels of its packages.
     pub fn labels(&self) -> Vec<String> {
         self.packages.iter().map(|package| package.label.clone()).collect()
     }

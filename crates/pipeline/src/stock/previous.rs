@@ -46,10 +46,6 @@ pub struct Previous {
 }
 
 /// Of several tags the one whose image says that it was created last; the first of equal ones.
-///
-/// # Errors
-///
-/// The registry does not answer.
 pub async fn newest<'a>(registry: &Registry, references: &'a [String]) -> Result<&'a str, Error> {
     let (mut best, mut newest) = (references.first().map(String::as_str).unwrap_or_default(), String::new());
     for reference in references.iter().filter(|_| references.len() > 1) {
@@ -86,10 +82,6 @@ fn is_share(tag: &str, of: &str) -> bool {
 }
 
 /// Reads what `reference` names; where it is a tag that is not there, what shares of layers are kept under it.
-///
-/// # Errors
-///
-/// As [`read_previous`].
 pub async fn read_kept(registry: &Registry, reference: &str, scratch: &Path) -> Result<Previous, Error> {
     let missing = match read_previous(registry, reference, scratch).await {
         Err(error) if error.kind() == ErrorKind::NotFound => error,
@@ -105,10 +97,6 @@ pub async fn read_kept(registry: &Registry, reference: &str, scratch: &Path) -> 
 }
 
 /// Reads what `reference`, a tag or digest, names. What is not one of our images has no layers for us.
-///
-/// # Errors
-///
-/// The registry does not answer, or sends something else than it says.
 pub async fn read_previous(registry: &Registry, reference: &str, scratch: &Path) -> Result<Previous, Error> {
     let mut previous = Previous::default();
     let (_, root) = registry.manifest(reference).await?;

@@ -40,7 +40,6 @@ pub struct RemoteRepository {
     /// The tag or digest of the image whose layers are looked at, or tags of which the newest image counts; none where layers
     /// only have to be.
     pub references: Vec<String>,
-    /// Where credentials are looked for.
     pub credentials: CredentialSources,
 }
 
@@ -54,7 +53,6 @@ pub struct RemoteOptions {
     pub may_mount: bool,
 }
 
-/// Published images.
 pub struct Published {
     session: Session,
     options: RemoteOptions,

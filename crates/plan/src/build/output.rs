@@ -38,10 +38,6 @@ impl Output {
     }
 
     /// Prepares what is made only to be looked at, in `directory`.
-    ///
-    /// # Errors
-    ///
-    /// The directory cannot be written to.
     pub fn scratch_in(directory: &Path) -> Result<Self, Error> {
         Self::at(DestinationRef::OciLayout { dir: directory.join("none"), tag: None })
     }
@@ -61,26 +57,17 @@ impl Output {
         Ok(Self { reference, staging, directory })
     }
 
-    /// The destination's name.
     pub fn reference(&self) -> &DestinationRef {
         &self.reference
     }
 
     /// Its path, absolute.
-    ///
-    /// # Errors
-    ///
-    /// The working directory is gone.
     pub fn absolute(&self) -> Result<PathBuf, Error> {
         let path = self.reference.path();
         std::path::absolute(path).map_err(|source| Error::Io { action: "find", path: path.into(), source })
     }
 
     /// Says before the work, and not after, that so many images have no place there.
-    ///
-    /// # Errors
-    ///
-    /// [`RequestError::OneImage`].
     pub fn check(&self, images: usize) -> Result<(), RequestError> {
         match &self.reference {
             DestinationRef::DockerArchive { .. } if images > 1 => {

@@ -4,7 +4,6 @@ use pixi_oci_layer::Digest;
 use pixi_oci_pipeline::LayerPart;
 use serde::Serialize;
 
-/// One package layer.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PlannedLayerReport {
@@ -29,11 +28,9 @@ pub struct PlannedLayerReport {
     pub packages: Vec<PackagePlan>,
 }
 
-/// What a layer is likely to be.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LikelyLayer {
-    /// What the layer is found by.
     pub key: String,
     /// Whether it has to be made.
     pub state: LayerState,
@@ -51,7 +48,6 @@ pub enum LayerState {
     Cached,
     /// A published image has it.
     Registry,
-    /// It has to be made.
     ToBuild,
     /// Its key is not known.
     Unknown,
@@ -62,20 +58,17 @@ pub enum LayerState {
 #[serde(rename_all = "camelCase")]
 pub struct OtherLayer {
     pub kind: pixi_oci_pipeline::LayerKind,
-    /// Of the blob.
     pub digest: Digest,
     /// The blob's length in bytes.
     pub size: u64,
 }
 
-/// One package.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PackagePlan {
     /// The conda name, or `pypi:` and the normalised name.
     pub name: String,
     pub version: String,
-    /// The build string of a conda package.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub build: Option<String>,
     /// The archive's length, if it is known.

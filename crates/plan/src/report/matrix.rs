@@ -66,10 +66,6 @@ pub fn layers_jobs(shares: &[Share]) -> Vec<LayersJob> {
 }
 
 /// Jobs in JSON, in one line, because `NAME=VALUE` in $GITHUB_OUTPUT ends with it.
-///
-/// # Errors
-///
-/// Those of JSON.
 pub fn one_line(jobs: &[impl Serialize]) -> Result<String, serde_json::Error> {
     serde_json::to_string(&serde_json::json!({ "include": jobs }))
 }

@@ -44,10 +44,6 @@ pub struct MadeLayer {
 
 /// Makes the layers of one of several shares; those that an image of `remote` has are in none. Each is given to `on_layer` as soon as
 /// it is there.
-///
-/// # Errors
-///
-/// As [`build`](crate::build).
 pub fn make_shard(
     projects: &[ShardedProject],
     remote: Option<&Published>,

@@ -32,7 +32,6 @@ pub struct Sifs {
 
 struct Sif {
     platform: Platform,
-    /// What it was made of.
     image: Descriptor,
     annotations: BTreeMap<String, String>,
     layer: Descriptor,

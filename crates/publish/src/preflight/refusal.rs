@@ -29,10 +29,6 @@ pub enum MissingBase {
 }
 
 /// Why the repository would refuse the build of `project` under the tags of `plan`, as far as that is known.
-///
-/// # Errors
-///
-/// The run was cancelled.
 pub fn refusal(
     request: &PublishRequest,
     project: &Project,

@@ -33,7 +33,6 @@ pub struct Settings {
     pub index: bool,
     /// What every configured tag ends with.
     pub suffix: String,
-    /// The configured token command.
     pub token_command: Option<Vec<String>>,
     /// The base image that is not pinned by its digest.
     pub unpinned_base: Option<String>,
@@ -43,10 +42,6 @@ pub struct Settings {
 
 impl Settings {
     /// What a workspace declares.
-    ///
-    /// # Errors
-    ///
-    /// A repository or tag is wrong, or there is none.
     pub fn of(declared: &Declared) -> Result<Self, PublishError> {
         let Declared { inputs, workspace, configuration } = declared;
         let oci = &configuration.oci;
@@ -70,10 +65,6 @@ impl Settings {
     }
 
     /// Settings of the command line alone, for what is published without a workspace.
-    ///
-    /// # Errors
-    ///
-    /// As [`of`](Self::of).
     pub fn without_workspace(inputs: &Inputs) -> Result<Self, PublishError> {
         let architectures = &inputs.architectures;
         let required = (!architectures.is_empty()).then(|| (architectures.clone(), "--arch"));
@@ -81,10 +72,6 @@ impl Settings {
     }
 
     /// Settings of a leg: its index needs the architectures that are configured, else those of the lock file.
-    ///
-    /// # Errors
-    ///
-    /// As [`of`](Self::of); the lock file cannot be read.
     pub fn for_leg(declared: &Declared, session: &Session) -> Result<Self, PublishError> {
         let required = match &declared.configuration.architectures[..] {
             [] => (declared.locked_architectures(session)?, "the lock file"),

@@ -16,7 +16,6 @@ pub struct PublishTarget {
     pub form: TargetForm,
 }
 
-/// In which form images are published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TargetForm {
     /// `docker://HOST/REPOSITORY`: as they are.
@@ -32,10 +31,6 @@ pub enum TargetForm {
 
 impl PublishTarget {
     /// Reads `[docker://]HOST/REPOSITORY` or `oras://HOST/REPOSITORY[:TAG]`.
-    ///
-    /// # Errors
-    ///
-    /// It is neither.
     pub fn parse(text: &str, sif_tag_prefix: &str) -> Result<Self, PublishError> {
         let is_sif = text.starts_with(SIF);
         let parsed = RepositoryRef::destination(text, if is_sif { SIF } else { IMAGE })?;

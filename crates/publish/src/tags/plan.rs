@@ -15,29 +15,22 @@ use super::{
     wanted::{OfRelease, TagError, TagPlanInput, WantedTag, implied_version, is_latest, wanted},
 };
 
-/// What a tag is put on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TagTarget {
-    /// The image of one architecture.
     Image(Architecture),
-    /// The image index.
     Index,
 }
 
-/// A tag that is to be put.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedTag {
-    /// Its name.
     pub tag: String,
     pub target: TagTarget,
     /// What may happen to one that is there.
     pub rule: TagRule,
 }
 
-/// A tag that stays where it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kept {
-    /// Its name.
     pub tag: String,
     pub reason: KeptReason,
 }
@@ -66,22 +59,16 @@ impl fmt::Display for KeptReason {
     }
 }
 
-/// The tags of one publication.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TagPlan {
     /// In the order in which they are put.
     pub tags: Vec<PlannedTag>,
     /// Tags that this version does not get.
     pub kept: Vec<Kept>,
-    /// The release that is published, if it is one.
     pub release: Option<Release>,
 }
 
 /// The tags of a publication.
-///
-/// # Errors
-///
-/// See [`TagError`].
 pub fn tag_plan(input: &TagPlanInput<'_>) -> Result<TagPlan, TagError> {
     let implied = implied_version(input);
     let input = &TagPlanInput { version: input.version.or(implied.as_ref()), ..input.clone() };

@@ -5,10 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use pixi_oci_image::Architecture;
 use pixi_oci_layer::Digest;
 
-/// A tag of a repository and what it is on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StagedTag {
-    /// Its name.
     pub tag: String,
     pub digest: Digest,
     /// The images of an image index; empty for an image.

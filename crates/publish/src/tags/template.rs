@@ -40,7 +40,6 @@ pub struct TemplateError {
     reason: String,
 }
 
-/// What a template is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TemplateKind {
     /// It contains the whole version.
@@ -119,7 +118,6 @@ impl TagTemplate {
         Ok(template)
     }
 
-    /// As it was written.
     pub fn as_str(&self) -> &str {
         &self.text
     }
@@ -204,7 +202,6 @@ impl TagTemplate {
     }
 }
 
-/// The release that has this tag.
 pub(super) fn release_of_tag(tag: &str, scheme: VersionScheme) -> Option<Release> {
     let text = tag.replace('_', "+");
     // An epoch's `!`, where a post-release's `-` is not meant.

@@ -28,7 +28,6 @@ impl TagsThere {
     }
 }
 
-/// What tags are made of.
 #[derive(Debug, Clone)]
 pub struct TagPlanInput<'a> {
     /// What is published, if anybody knows.

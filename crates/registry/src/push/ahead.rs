@@ -28,10 +28,8 @@ pub struct Ahead {
     pub failure: Option<Error>,
 }
 
-/// A layer that is sent ahead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AheadLayer {
-    /// What is sent.
     pub layer: PushLayer,
     /// Whether another repository may have it.
     pub may_be_linked: bool,

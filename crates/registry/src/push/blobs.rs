@@ -19,7 +19,6 @@ use crate::{
 /// So many blobs are on their way at once. More makes Gitea fail (gitea#21822, gitea#33646), and Docker takes three.
 pub(super) const PARALLEL: usize = 3;
 
-/// The blobs of a plan.
 pub(super) struct Blobs<'a> {
     layers: Vec<Blob<'a>>,
     configs: Vec<Blob<'a>>,

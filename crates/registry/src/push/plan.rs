@@ -35,7 +35,6 @@ pub struct PushPlan {
 /// A repository of the same registry from which blobs may be linked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MountFrom {
-    /// Its path in the registry.
     pub path: String,
     /// Which blobs it is known to have; it is not asked for others. `None`: it may have any.
     pub blobs: Option<BTreeSet<Digest>>,
@@ -48,12 +47,9 @@ impl From<&str> for MountFrom {
     }
 }
 
-/// An image of one architecture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PushImage {
-    /// The image manifest.
     pub manifest: Document,
-    /// The image configuration.
     pub config: Document,
     /// Bottom first.
     pub layers: Vec<PushLayer>,
@@ -64,14 +60,11 @@ pub struct PushImage {
 pub struct Document {
     /// Names `bytes`.
     pub descriptor: Descriptor,
-    /// The document.
     pub bytes: Vec<u8>,
 }
 
-/// A layer, and where its bytes are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PushLayer {
-    /// The compressed layer.
     pub descriptor: Descriptor,
     /// A file with the compressed layer; not needed for one that the repository has.
     pub source: Option<PathBuf>,
@@ -80,9 +73,7 @@ pub struct PushLayer {
 /// A name for one of the plan's manifests, or for its index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TagStep {
-    /// The name.
     pub tag: String,
-    /// What it is to name.
     pub target: Digest,
     /// What happens when it names something else.
     pub rule: TagRule,
@@ -118,7 +109,6 @@ pub struct PushReport {
     pub bytes: u64,
 }
 
-/// What became of a tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TagResult {
     pub tag: String,

@@ -85,10 +85,6 @@ impl LayerCache {
     }
 
     /// Puts the layer of this key, which was [found](Self::find), into `layout`, if it is still here.
-    ///
-    /// # Errors
-    ///
-    /// The layout cannot be written to.
     pub fn take(
         &self,
         key: &LayerKey,

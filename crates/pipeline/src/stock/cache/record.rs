@@ -13,7 +13,6 @@ pub struct LayerRecord {
     pub digest: Digest,
     /// Compressed length in bytes.
     pub size: u64,
-    /// Of the tar.
     pub diff_id: DiffId,
     #[serde(flatten)]
     pub findings: Findings,
