@@ -104,8 +104,11 @@ impl Staged<'_> {
 
     /// Keeps the caches to their sizes.
     pub fn trim(&self) -> Result<(), Error> {
-        self.session.archives()?.trim(self.session.caches.archives);
-        self.stock.trim();
+        let archives = self.session.archives()?;
+        std::thread::scope(|scope| {
+            scope.spawn(|| archives.trim(self.session.caches.archives));
+            self.stock.trim();
+        });
         self.session.report_damage();
         Ok(())
     }

@@ -100,7 +100,9 @@ pub(super) fn place(
 /// Whether a file or link of one package is where, or above where, another one has something. Gives the files and links that are in
 /// a directory of several packages: no others can be in the way of anything.
 fn is_contested<'a>(items: &'a [Vec<Item>], leaves: &mut HashSet<&'a str>) -> bool {
-    let mut directories: HashMap<&str, Owner> = HashMap::new();
+    let count: usize = items.iter().map(Vec::len).sum();
+    // Directories have several paths each.
+    let mut directories: HashMap<&str, Owner> = HashMap::with_capacity(count / 4);
     for (package, items) in items.iter().enumerate() {
         let mut known = None;
         for item in items {
@@ -113,6 +115,7 @@ fn is_contested<'a>(items: &'a [Vec<Item>], leaves: &mut HashSet<&'a str>) -> bo
             }
         }
     }
+    leaves.reserve(count);
     for items in items {
         let (mut known, mut is_shared) = (None, true);
         for item in items.iter().filter(|item| !item.what.is_directory()) {
