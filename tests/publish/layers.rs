@@ -214,3 +214,40 @@ fn what_cannot_be_a_share_is_refused_before_anything_is_made() {
     assert_eq!(machine.downloads(), Vec::<String>::new());
     assert_eq!(mutations(&registry.requests()), Vec::<&String>::new());
 }
+
+/// Those of docs/fleet.md, with the variables of the engine that each is for.
+#[test]
+fn the_commands_of_the_manual_work() {
+    let Some(registry) = docker() else { return };
+    let machine = Machine::new("tool");
+    let manual = include_str!("../../docs/fleet.md").replace("\\\n", " ").replace("\"$PIXI_OCI\"", "pixi-oci");
+    let manual = manual.replace("${{ matrix.shard }}", "1/4").replace("${{ github.run_id }}", "7");
+    let blocks = manual.split("\n```").skip(1).step_by(2).flat_map(str::lines);
+    let commands: Vec<&str> = blocks.filter_map(|line| Some(line.split_once("pixi-oci layers ")?.1)).collect();
+    assert_eq!(commands.len(), 5, "{commands:?}");
+    let mut tags = BTreeSet::new();
+    for command in commands {
+        let mut arguments = command.trim_end_matches("']").to_owned();
+        for host in ["ghcr.io/me", "git.example.org/me", "$CI_REGISTRY_IMAGE", "registry.example.org/lab"] {
+            arguments = arguments.replace(host, &registry.address);
+        }
+        let mut run = machine.sandbox.program("sh");
+        run.current_dir(machine.sandbox.path("ws")).env("PIXI_FROZEN", "true").envs([
+            ("SHARD", "1/4"),
+            ("CI_NODE_INDEX", "2"),
+            ("CI_NODE_TOTAL", "4"),
+            ("CI_PIPELINE_ID", "8"),
+            ("CI_PIPELINE_NUMBER", "9"),
+            ("SLURM_ARRAY_TASK_ID", "3"),
+            ("SLURM_ARRAY_TASK_COUNT", "4"),
+            ("SLURM_ARRAY_JOB_ID", "10"),
+            ("JOB_COMPLETION_INDEX", "3"),
+        ]);
+        run.args(["-c", &format!("exec {} layers --json {arguments}", crate::common::sandbox::BINARY)]);
+        let report = document(&Outcome::of(&mut run).success());
+        assert!(report["count"].as_u64() > Some(0), "{command}: {report:#}");
+        tags.insert(report["destination"]["tags"][0]["tag"].as_str().unwrap().to_owned());
+    }
+    let expected = ["latest-4-of-4", "run-10-3-of-4", "run-7-1-of-4", "run-8-2-of-4", "run-9-1-of-4"];
+    assert_eq!(tags.iter().map(String::as_str).collect::<Vec<_>>(), expected);
+}
