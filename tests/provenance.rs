@@ -62,6 +62,9 @@ fn one_commit_has_one_digest_wherever_it_is_built() {
     let trace = sandbox.path("trace");
     assert_eq!(build(&[("GIT_TRACE", trace.to_str().unwrap())]), on_a_branch);
     assert_eq!(fs::read_to_string(&trace).unwrap().matches("built-in: git status").count(), 1);
+    let mut by_its_file = sandbox.pixi_oci(&["build", "pixi.toml", "-o", "oci:../by-file:x"]);
+    let by_its_file = Outcome::of(by_its_file.current_dir(sandbox.path("ws"))).success().digest().to_owned();
+    assert_eq!(by_its_file, on_a_branch, "named by its manifest");
     git(&["remote", "add", "origin", "https://example.org/somebody/elses.git"]);
     assert_eq!(build(&[]), on_a_branch, "with a remote");
     git(&["checkout", "-q", "--detach"]);

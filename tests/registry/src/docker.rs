@@ -2,10 +2,14 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{Arc, Condvar, Mutex},
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -137,10 +141,25 @@ impl Docker {
         format!("docker://{}/{repository}", self.address)
     }
 
-    /// `METHOD TARGET STATUS` of each request so far, in the order of their ends. A request is in the log shortly
+    /// `METHOD TARGET STATUS` of each request so far, in the order of their ends. Over TLS a request is in the log shortly
     /// after it was answered: ask with [`Docker::requests_until`] where the last one matters.
     pub fn requests(&self) -> Vec<String> {
+        self.settle();
         self.access.0.lock().unwrap().clone()
+    }
+
+    /// Waits until the requests that ended are in the log: a request of ours comes after them, and is taken out again.
+    fn settle(&self) {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        if self.mode == Mode::Tls {
+            return;
+        }
+        let mark = format!("/v2/mark-{}-of-the-tests", COUNT.fetch_add(1, Ordering::Relaxed));
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        write!(stream, "GET {mark} HTTP/1.0\r\n\r\n").unwrap();
+        stream.read_to_end(&mut Vec::new()).unwrap();
+        self.requests_until(&mark);
+        self.access.0.lock().unwrap().retain(|line| !line.contains(&mark));
     }
 
     /// Waits for the log to have a line with `last`, and gives all lines.
