@@ -125,6 +125,20 @@ fn workspaces_have_the_layers_in_common_made_once() {
 }
 
 #[test]
+fn more_layers_than_one_image_may_have_need_more_shards() {
+    let Some(registry) = docker() else { return };
+    let machine = Machine::new("tool");
+    let channel = format!("{}/channel", machine.channel.address);
+    let many = (0..510).map(|n| package(&format!("many{n}"), [file(&format!("lib/{n}"), noise(n))]));
+    fs::remove_dir_all(machine.sandbox.path("ws")).unwrap();
+    let on = workspace(many).platforms(&["linux-64"]).channel(&channel).oci("max-layers = 600");
+    on.write(&machine.sandbox.path("ws"));
+    let run = |shard: &str| machine.run(&["layers", "ws", "--shard", shard, "--to", &registry.reference("layers")], "");
+    run("1/1").refused(1, &["510 layers", "500 at most", "more shards"]);
+    assert_eq!(document(&run("2/2").success())["count"], 255);
+}
+
+#[test]
 fn a_base_image_of_many_layers_counts_and_is_not_fetched() {
     let Some(registry) = docker() else { return };
     let machine = Machine::new("tool");

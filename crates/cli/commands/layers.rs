@@ -87,7 +87,7 @@ impl Sharded {
             all.extend(projects.into_iter().map(|project| ShardedProject { project, session: session.clone() }));
             first.get_or_insert(work);
         }
-        let first = first.ok_or_else(|| CliError::Usage("there is no workspace".into()))?;
+        let first = first.ok_or_else(|| CliError::Usage("name a workspace".into()))?;
         Ok((first, all))
     }
 }

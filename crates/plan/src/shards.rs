@@ -14,7 +14,7 @@ use pixi_oci_pipeline::{
     divide as divide_packages, fetch_unknown, find_archives, group, hear, locked, package_layers, recognise,
     with_wheels,
 };
-use pixi_oci_project::{Configuration, Project, Session, Target};
+use pixi_oci_project::{Project, Session, Target};
 use pixi_oci_sources::{Decided, decide};
 
 use self::divide::{ShareableLayer, divide};
@@ -22,7 +22,7 @@ pub use self::{
     divide::Share,
     make::{MadeLayer, MadeShard, make_shard},
 };
-use crate::{Error, build::output::Output};
+use crate::{Error, PlanError, build::output::Output};
 
 /// One machine of several: `2/4`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +66,18 @@ pub fn shards(projects: &[ShardedProject], remote: Option<&Published>, count: us
             layers.extend(others);
         }
     }
-    Ok(divide(&layers, count))
+    divided(&layers, count)
+}
+
+/// An image with more layers could not be read: half of what documents may have, as descriptors say what is in their layers.
+const MAX_LAYERS: usize = limits::LAYERS / 2;
+
+fn divided(layers: &[ShareableLayer], count: usize) -> Result<Vec<Share>, Error> {
+    let shares = divide(layers, count);
+    match shares.iter().map(|share| share.layers.len()).max() {
+        Some(layers) if layers > MAX_LAYERS => Err(PlanError::ShareTooLarge { layers, most: MAX_LAYERS }.into()),
+        _ => Ok(shares),
+    }
 }
 
 /// The layers of a plan, as they are divided.
@@ -196,12 +207,11 @@ impl Room<'_> {
         if unknown.is_empty() {
             return Ok(Vec::new());
         }
-        let Configuration { max_layers, .. } = self.project.configuration;
         let split_above = self.project.configuration.split_above();
         let sized =
             |package: &Package<'_>| SizedPackage::new(package.name.clone(), package.size().unwrap_or(0), split_above);
         let others: Vec<SizedPackage> = unknown.iter().map(sized).collect();
-        let most = package_layers(max_layers, below)?;
+        let most = package_layers(self.project.configuration.max_layers, below)?;
         plan.layers = divide_packages(&plan.packages, &others, most, self.project)?;
         let known: Vec<&Package<'_>> = plan.packages.iter().map(|package| &**package).filter(|p| !p.is_own()).collect();
         let all: Vec<&Package<'_>> = known.iter().copied().chain(&unknown).collect();

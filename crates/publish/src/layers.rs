@@ -108,14 +108,19 @@ pub fn publish_layers(
     let registry = &connection.registry;
     let remote = remote(Some(request), projects, session)?;
     let (sender, layers) = unbounded_channel();
+    let uploads = session.part();
     let (made, ahead) = std::thread::scope(|scope| {
-        let sending = scope.spawn(|| session.run(push_layers(layers, &[], registry, |_| ())));
+        let sending = scope.spawn(|| uploads.run(push_layers(layers, &[], registry, |_| ())));
         let made = make_shard(projects, remote.as_ref(), shard, &|here| {
             let layer = PushLayer { descriptor: here.descriptor.clone(), source: Some(here.file.to_owned()) };
             // It is not taken after a failure.
             let _ = sender.send(AheadLayer { layer, may_be_linked: false });
         });
         drop(sender);
+        if made.is_err() {
+            // What waits to be sent is for nothing.
+            uploads.stop();
+        }
         let ahead = sending.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         Ok::<_, PublishError>((made?, ahead?))
     })?;

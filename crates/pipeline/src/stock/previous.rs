@@ -91,7 +91,11 @@ pub async fn read_kept(registry: &Registry, reference: &str, scratch: &Path) -> 
     shares.retain(|tag| is_share(tag, reference));
     let mut all = Previous::default();
     for tag in shares.iter().take(limits::SHARES) {
-        all.extend(read_previous(registry, tag, scratch).await?);
+        match read_previous(registry, tag, scratch).await {
+            // It is gone by now; the others are not.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            read => all.extend(read?),
+        }
     }
     if shares.is_empty() { Err(missing) } else { Ok(all) }
 }

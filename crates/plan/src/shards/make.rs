@@ -2,22 +2,14 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use oci_read::limits;
 use pixi_oci_fetch::FetchItem;
 use pixi_oci_image::{Architecture, Index};
 use pixi_oci_layer::Digest;
 use pixi_oci_pipeline::{Downloads, ImagePlan, OnLayer, PackageLayer, Published, Stock, Workshop, paired};
 use serde::Serialize;
 
-use super::{
-    Room, Shard, ShardedProject, Unknown,
-    divide::{Share, divide},
-    rooms, shareable,
-};
-use crate::{Error, PlanError, build::output::Output};
-
-/// An image with more could not be read: half of what documents may have, as descriptors say what is in their layers.
-const MAX_LAYERS: usize = limits::LAYERS / 2;
+use super::{Room, Shard, ShardedProject, Unknown, divide::Share, divided, rooms, shareable};
+use crate::{Error, build::output::Output};
 
 /// The layers of a share, in images that hold them.
 pub struct MadeShard {
@@ -84,10 +76,7 @@ impl ShardWork {
             plans.extend(of_room.into_iter().map(|(plan, _)| (at, plan)));
         }
         let all: Vec<_> = plans.iter().flat_map(|(_, plan)| shareable(plan)).collect();
-        let share = divide(&all, shard.of).swap_remove(shard.index - 1);
-        if share.layers.len() > MAX_LAYERS {
-            return Err(PlanError::ShareTooLarge { layers: share.layers.len(), most: MAX_LAYERS }.into());
-        }
+        let share = divided(&all, shard.of)?.swap_remove(shard.index - 1);
         // A layer of several images is made for the first.
         let mut left = share.layers.clone();
         plans.iter_mut().for_each(|(_, plan)| plan.layers.retain(|planned| left.remove(&planned.key.to_string())));
