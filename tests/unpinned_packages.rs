@@ -102,6 +102,19 @@ fn a_wrong_md5_is_refused() {
     build(&sandbox).refused(1, &["local", "md5"]);
 }
 
+/// Some channels publish a wrong one; pixi does not look at it where there is a sha256.
+#[test]
+fn a_wrong_md5_beside_a_sha256_is_ignored() {
+    let sandbox = without(&[]);
+    let path = sandbox.path("ws/pixi.lock");
+    let text = fs::read_to_string(&path).unwrap();
+    let md5s: Vec<&str> = text.lines().filter_map(|line| line.trim().strip_prefix("md5: ")).collect();
+    assert_eq!(md5s.len(), 4, "of each architecture");
+    fs::write(path, md5s.iter().fold(text.clone(), |text, md5| text.replace(md5, &"0".repeat(32)))).unwrap();
+    build(&sandbox).success();
+    assert_eq!(in_image(&sandbox, "opt/pixi/env/share/local"), b"1");
+}
+
 #[test]
 fn pinned_packages_are_what_they_are_pinned_to() {
     let sandbox = without(&["sha256:", "md5:", "size:"]);

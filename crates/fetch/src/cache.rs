@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! DIR/archives/ab/abcdef….conda        the archive, complete and verified when it got this name
-//! DIR/archives/ab/abcdef….conda.note   size, times and inode it had when it was last hashed, and its md5
+//! DIR/archives/ab/abcdef….conda.note   size, times and inode it had when it was last hashed, and
+//!                                      its md5 if that was asked for
 //! DIR/archives/urls/12/123456…         the sha256 of what that URL gave, where the lock file has none; named by the
 //!                                      sha256 of the URL
 //! DIR/archives/tmp/…                   what is being written, each file locked by its writer
@@ -70,9 +71,12 @@ impl ArchiveCache {
     pub fn lookup(&self, item: &FetchItem) -> Result<Option<CachedArchive>, Error> {
         let Some(sha256) = item.sha256.or_else(|| self.given_by(item)) else { return Ok(None) };
         let path = self.path_of(item, &sha256);
-        let found = self.blobs.find(&path, &sha256.to_string(), hash);
+        let found = self.blobs.find(&path, &sha256.to_string(), |file| hash(file, item));
         let Some(known) = found.map_err(|source| item.io_error("read", &path, source))? else { return Ok(None) };
         item.check_size(known.size)?;
+        if item.md5.is_some() && known.extra.is_empty() {
+            return Ok(None); // it was fetched for a lock file that has its sha256
+        }
         item.check_md5(&known.extra)?;
         Ok(Some(CachedArchive { path, sha256, size: known.size }))
     }
@@ -89,8 +93,8 @@ impl ArchiveCache {
         let _ = self.root.when_free(directory, || trim_below(directory, limit));
     }
 
-    pub(crate) fn incoming(&self) -> io::Result<Incoming> {
-        Ok(Incoming { file: staged_file(&self.tmp(), "")?, hashers: Hashers::default(), size: 0 })
+    pub(crate) fn incoming(&self, item: &FetchItem) -> io::Result<Incoming> {
+        Ok(Incoming { file: staged_file(&self.tmp(), "")?, hashers: Hashers::of(item), size: 0 })
     }
 
     /// Gives an archive its name, if it is the one that is expected.
@@ -154,27 +158,40 @@ impl Incoming {
     }
 }
 
-/// Both hashes that lock files have.
-#[derive(Debug, Default)]
+/// The hashes that are needed.
+#[derive(Debug)]
 struct Hashers {
     sha256: rattler_digest::Sha256,
-    md5: rattler_digest::Md5,
+    md5: Option<rattler_digest::Md5>,
 }
 
 impl Hashers {
-    fn update(&mut self, bytes: &[u8]) {
-        self.sha256.update(bytes);
-        self.md5.update(bytes);
+    fn of(item: &FetchItem) -> Self {
+        Self {
+            sha256: rattler_digest::Sha256::default(),
+            md5: item.md5.as_ref().map(|_| rattler_digest::Md5::default()),
+        }
     }
 
+    fn update(&mut self, bytes: &[u8]) {
+        self.sha256.update(bytes);
+        if let Some(md5) = &mut self.md5 {
+            md5.update(bytes);
+        }
+    }
+
+    /// The sha256, and the md5 or nothing.
     fn finish(self) -> (Sha256, String) {
-        (Sha256::from_bytes(self.sha256.finalize().into()), hex(&self.md5.finalize()))
+        (
+            Sha256::from_bytes(self.sha256.finalize().into()),
+            self.md5.map(|md5| hex(&md5.finalize())).unwrap_or_default(),
+        )
     }
 }
 
-/// The sha256 of an archive, and its md5.
-fn hash(file: &mut dyn Read) -> io::Result<(String, String)> {
-    let mut hashers = Hashers::default();
+/// The sha256 of an archive, and the md5 if the item needs it.
+fn hash(file: &mut dyn Read, item: &FetchItem) -> io::Result<(String, String)> {
+    let mut hashers = Hashers::of(item);
     let mut buffer = vec![0; 1 << 16];
     loop {
         match file.read(&mut buffer) {

@@ -72,7 +72,7 @@ async fn copy(cache: &ArchiveCache, item: &FetchItem, path: PathBuf) -> Result<C
         let copy = || {
             let mut file = open(&path, Links::Follow).map_err(error("read"))?;
             let length = file.metadata().map_err(error("read"))?.len();
-            let mut incoming = cache.incoming().map_err(error("make a file in the cache for"))?;
+            let mut incoming = cache.incoming(&item).map_err(error("make a file in the cache for"))?;
             let mut buffer = vec![0; 1 << 16];
             // One byte more than there may be is enough to see that there are too many.
             while incoming.size() <= item.size.unwrap_or(MAX_ARCHIVE) {

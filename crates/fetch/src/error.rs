@@ -70,7 +70,7 @@ pub enum Error {
     )]
     Sha256Mismatch { package: String, location: String, actual: Sha256, expected: Sha256 },
 
-    /// An archive has the sha256 that the lock file says, and another md5.
+    /// An archive has another md5 than the lock file says, which has no sha256 of it.
     #[error(
         "package {package}: md5 of {location} is {actual}, the lock file says {expected}; run `pixi lock` to renew the lock file"
     )]

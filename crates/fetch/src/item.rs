@@ -15,7 +15,8 @@ pub struct FetchItem {
     /// What it must be. Without it (packages that are named by URL or path can lack it) the hash is found out, and
     /// what was once fetched from a URL is what later fetches give.
     pub sha256: Option<Sha256>,
-    /// Its md5, 32 lower-case hex digits, if the lock file says so.
+    /// Its md5, 32 lower-case hex digits, if the lock file has that and no sha256. Beside one pixi does not look at it either:
+    /// channels are known that publish a wrong one.
     pub md5: Option<String>,
     /// How long it must be, if the lock file says so.
     pub size: Option<u64>,
@@ -85,7 +86,9 @@ impl FetchItem {
             LockedPackage::Wheel(wheel) => wheel.md5.clone(),
             _ => None,
         };
-        Some(Self { name: package.name(), location, sha256: package.sha256(), md5, size: package.size() })
+        let sha256 = package.sha256();
+        let md5 = md5.filter(|_| sha256.is_none());
+        Some(Self { name: package.name(), location, sha256, md5, size: package.size() })
     }
 
     /// Items of one identity are one archive.
@@ -111,7 +114,7 @@ impl FetchItem {
         }
     }
 
-    /// A lock file may have both hashes; if they speak of different archives, one of them was tampered with.
+    /// Whether an archive with this md5 can be it.
     pub(crate) fn check_md5(&self, actual: &str) -> Result<(), Error> {
         match &self.md5 {
             Some(expected) if expected != actual => Err(Error::Md5Mismatch {

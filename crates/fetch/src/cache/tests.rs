@@ -15,10 +15,14 @@ fn item(content: &[u8], size: Option<u64>) -> FetchItem {
     }
 }
 
-fn fill(cache: &ArchiveCache, content: &[u8]) -> CachedArchive {
-    let mut incoming = cache.incoming().unwrap();
+fn accepted(cache: &ArchiveCache, content: &[u8], item: &FetchItem) -> Result<CachedArchive, Error> {
+    let mut incoming = cache.incoming(item).unwrap();
     incoming.write(content).unwrap();
-    cache.accept(incoming, &item(content, Some(content.len() as u64))).unwrap()
+    cache.accept(incoming, item)
+}
+
+fn fill(cache: &ArchiveCache, content: &[u8]) -> CachedArchive {
+    accepted(cache, content, &item(content, Some(content.len() as u64))).unwrap()
 }
 
 #[test]
@@ -44,11 +48,7 @@ fn a_url_without_a_hash_is_remembered_by_what_it_gave() {
     let cache = ArchiveCache::open(&Root::new(directory.path())).unwrap();
     let url = |url: &str| ArchiveLocation::Url(url.parse().unwrap());
     let item = |location| FetchItem { sha256: None, location, ..item(b"", None) };
-    let fetch = |location| {
-        let mut incoming = cache.incoming().unwrap();
-        incoming.write(b"wheel").unwrap();
-        cache.accept(incoming, &item(location)).unwrap()
-    };
+    let fetch = |location| accepted(&cache, b"wheel", &item(location)).unwrap();
     let remote = url("https://user:secret@h.example/w-1-py3-none-any.whl?token=secret");
     assert_eq!(cache.lookup(&item(remote.clone())).unwrap(), None);
     let archive = fetch(remote.clone());
@@ -66,11 +66,33 @@ fn a_url_without_a_hash_is_remembered_by_what_it_gave() {
 fn nothing_wrong_gets_a_name() {
     let directory = tempfile::tempdir().unwrap();
     let cache = ArchiveCache::open(&Root::new(directory.path())).unwrap();
-    let mut incoming = cache.incoming().unwrap();
-    incoming.write(b"y").unwrap();
-    assert!(matches!(cache.accept(incoming, &item(b"x", None)), Err(Error::Sha256Mismatch { .. })));
+    assert!(matches!(accepted(&cache, b"y", &item(b"x", None)), Err(Error::Sha256Mismatch { .. })));
     assert_eq!(cache.lookup(&item(b"x", None)).unwrap(), None);
     assert_eq!(std::fs::read_dir(cache.tmp()).unwrap().count(), 0);
+}
+
+/// Without a sha256 the md5 counts, also of an archive that another lock file had the sha256 of.
+#[test]
+fn an_md5_is_looked_at_where_there_is_no_sha256() {
+    const OF_X: &str = "9dd4e461268c8034f5c8564e155c67a6";
+    let directory = tempfile::tempdir().unwrap();
+    let cache = ArchiveCache::open(&Root::new(directory.path())).unwrap();
+    let location = ArchiveLocation::Url("https://h.example/p-1-0.conda".parse().unwrap());
+    let by_md5 =
+        |md5: &str| FetchItem { sha256: None, md5: Some(md5.into()), location: location.clone(), ..item(b"", None) };
+    let unnamed = FetchItem { md5: None, ..by_md5("") };
+    fill(&cache, b"x");
+    accepted(&cache, b"x", &unnamed).unwrap();
+    assert!(cache.lookup(&unnamed).unwrap().is_some());
+    // Its md5 was not asked for when it came.
+    assert_eq!(cache.lookup(&by_md5(OF_X)).unwrap(), None);
+    let wrong = "0".repeat(32);
+    assert!(
+        matches!(accepted(&cache, b"x", &by_md5(&wrong)), Err(Error::Md5Mismatch { actual, .. }) if actual == OF_X)
+    );
+    accepted(&cache, b"x", &by_md5(OF_X)).unwrap();
+    assert!(cache.lookup(&by_md5(OF_X)).unwrap().is_some());
+    assert!(matches!(cache.lookup(&by_md5(&wrong)), Err(Error::Md5Mismatch { .. })));
 }
 
 #[test]
@@ -106,7 +128,7 @@ fn abandoned_files_are_removed_and_others_are_not() {
     let cache = ArchiveCache::open(&Root::new(directory.path())).unwrap();
     let abandoned = cache.tmp().join("abandoned");
     std::fs::write(&abandoned, b"half").unwrap();
-    let incoming = cache.incoming().unwrap();
+    let incoming = cache.incoming(&item(b"x", None)).unwrap();
     ArchiveCache::open(&Root::new(directory.path())).unwrap();
     assert!(!abandoned.exists());
     assert!(incoming.file.path().exists());

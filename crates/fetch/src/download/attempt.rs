@@ -101,8 +101,8 @@ impl Download<'_> {
     }
 
     async fn new_file(&self) -> Result<Incoming, Failure> {
-        let cache = self.cache.clone();
-        let made = blocking(move || cache.incoming()).await;
+        let (cache, item) = (self.cache.clone(), self.item.clone());
+        let made = blocking(move || cache.incoming(&item)).await;
         made.map_err(|source| self.item.io_error("make a file in the cache", self.cache.directory(), source).into())
     }
 }
