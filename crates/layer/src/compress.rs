@@ -5,6 +5,7 @@
 //! can be compressed in parallel, and how many threads did it cannot be seen.
 
 use std::{
+    cell::Cell,
     fmt,
     io::{self, Read},
     str::FromStr,
@@ -95,9 +96,7 @@ impl fmt::Display for Compression {
 /// Compresses each piece by itself, on all threads of the current rayon pool; results in the order of the pieces.
 pub(crate) fn compress_pieces(pieces: &[Vec<u8>], compression: Compression) -> io::Result<Vec<Vec<u8>>> {
     match compression {
-        Compression::Gzip { level } => {
-            pieces.par_iter().map_init(|| gzip_compressor(level), |compressor, piece| gzip(compressor, piece)).collect()
-        }
+        Compression::Gzip { level } => pieces.par_iter().map(|piece| gzip(level, piece)).collect(),
         Compression::Zstd { level } => {
             pieces.par_iter().map(|piece| zstd::bulk::compress(piece, level.into())).collect()
         }
@@ -127,18 +126,32 @@ pub fn compress(mut source: impl Read, sink: &mut dyn io::Write, compression: Co
     }
 }
 
-fn gzip_compressor(level: u8) -> libdeflater::Compressor {
-    // The level was checked when the `Compression` was parsed; an impossible one falls back to the default.
-    let level = libdeflater::CompressionLvl::new(level.into()).unwrap_or_default();
-    libdeflater::Compressor::new(level)
+/// A compressor and the room for what it makes.
+struct Gzip {
+    level: u8,
+    compressor: libdeflater::Compressor,
+    out: Vec<u8>,
 }
 
-fn gzip(compressor: &mut libdeflater::Compressor, piece: &[u8]) -> io::Result<Vec<u8>> {
-    let mut out = vec![0; compressor.gzip_compress_bound(piece.len())];
-    let len = compressor.gzip_compress(piece, &mut out).map_err(|e| io::Error::other(format!("libdeflate: {e}")))?;
-    out.truncate(len);
-    out.shrink_to_fit();
-    Ok(out)
+thread_local! {
+    /// Each has more than a megabyte, which costs as much as hashing does if every piece gets its own.
+    static GZIP: Cell<Option<Gzip>> = const { Cell::new(None) };
+}
+
+fn gzip(level: u8, piece: &[u8]) -> io::Result<Vec<u8>> {
+    let mut gzip = GZIP.take().filter(|kept| kept.level == level).unwrap_or_else(|| {
+        // The level was checked when the `Compression` was parsed; an impossible one falls back to the default.
+        let checked = libdeflater::CompressionLvl::new(level.into()).unwrap_or_default();
+        Gzip { level, compressor: libdeflater::Compressor::new(checked), out: Vec::new() }
+    });
+    let most = gzip.compressor.gzip_compress_bound(piece.len());
+    if gzip.out.len() < most {
+        gzip.out.resize(most, 0);
+    }
+    let length = gzip.compressor.gzip_compress(piece, &mut gzip.out);
+    let done = length.map(|length| gzip.out[..length].to_vec());
+    GZIP.set(Some(gzip));
+    done.map_err(|error| io::Error::other(format!("libdeflate: {error}")))
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
 
-use memmap2::MmapMut;
+use memmap2::{MmapMut, MmapOptions};
 use pixi_oci_platform::{Links, open};
 
 /// The bytes of one file, wherever they are. Clones share them.
@@ -230,7 +230,8 @@ impl ContentStore {
         if let Some(lease) = usize::try_from(len).ok().and_then(|len| self.lease(len)) {
             let mut bytes = match len as usize {
                 small @ ..OWN_PAGES => Bytes::Heap(vec![0; small]),
-                large => Bytes::Pages(MmapMut::map_anon(large)?),
+                // All of it is written at once: a fault for each page would cost as much as hashing does.
+                large => Bytes::Pages(MmapOptions::new().len(large).populate().map_anon()?),
             };
             let place = match &mut bytes {
                 Bytes::Heap(bytes) => &mut bytes[..],

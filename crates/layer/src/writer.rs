@@ -209,6 +209,8 @@ struct Pieces<W: Write> {
     tar_size: u64,
     current: Vec<u8>,
     full: Vec<Vec<u8>>,
+    /// The memory of pieces that were written.
+    spare: Vec<Vec<u8>>,
 }
 
 impl<W: Write> Pieces<W> {
@@ -220,6 +222,7 @@ impl<W: Write> Pieces<W> {
             tar_size: 0,
             current: Vec::new(),
             full: Vec::new(),
+            spare: Vec::new(),
         }
     }
 
@@ -242,7 +245,10 @@ impl<W: Write> Pieces<W> {
             || compress_pieces(pieces, compression),
             || pieces.iter().for_each(|piece| sha256.update(piece)),
         );
-        self.full.clear();
+        self.spare.extend(self.full.drain(..).map(|mut piece| {
+            piece.clear();
+            piece
+        }));
         compressed?.iter().try_for_each(|piece| self.sink.write_all(piece))
     }
 
@@ -259,6 +265,7 @@ impl<W: Write> Write for Pieces<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let piece = self.compression.piece();
         if self.current.capacity() == 0 {
+            self.current = self.spare.pop().unwrap_or_default();
             // Small layers are many: they must not pay for a whole piece.
             self.current.reserve(bytes.len().clamp(8 * 1024, piece));
         }
