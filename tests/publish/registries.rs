@@ -1,6 +1,12 @@
 //! What arrives at registries, and how often.
 
-use std::{process::Command, sync::mpsc, time::Duration};
+use std::{
+    collections::HashMap,
+    net::TcpListener,
+    process::Command,
+    sync::{Arc, Condvar, Mutex, mpsc},
+    time::{Duration, Instant},
+};
 
 use pixi_oci_test_registry::{
     Kind, Point, Profile, Registry, checker, client,
@@ -9,7 +15,7 @@ use pixi_oci_test_registry::{
 use serde_json::Value;
 
 use super::*;
-use crate::common::sandbox::has;
+use crate::common::{channel_server::read_request, front::hand_on, sandbox::has};
 
 #[test]
 fn a_dry_run_is_the_default_and_writes_nothing() {
@@ -278,4 +284,56 @@ fn registries_are_served_at_the_same_time_and_reported_in_order() {
         assert_eq!(registry.tag("app", "1.0.0-dev.1").as_deref(), report["digest"].as_str());
         assert_eq!(registry.broken_tags(), [""; 0]);
     }
+}
+
+/// What of each of several registries is asked before it is known what is published, and how often it was.
+const QUESTIONS: [&str; 3] =
+    ["GET /v2/app/tags/list", "GET /v2/app/manifests/latest", "HEAD /v2/app/manifests/1.1.0-amd64"];
+type Asked = Arc<(Mutex<HashMap<&'static str, usize>>, Condvar)>;
+
+/// Three names of a registry. A question is answered when it was asked of all.
+fn fronts(server: &str, asked: &Asked) -> Vec<String> {
+    let front = |_| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (asked, server) = (asked.clone(), server.to_owned());
+        std::thread::spawn(move || {
+            for mut socket in listener.incoming().flatten() {
+                let (asked, server) = (asked.clone(), server.clone());
+                std::thread::spawn(move || {
+                    let request = read_request(&mut socket)?;
+                    let question = format!("{} {}", request.method, request.target);
+                    if let Some(question) = QUESTIONS.iter().find(|known| question.starts_with(**known)) {
+                        let (counts, changed) = &*asked;
+                        let mut counts = counts.lock().unwrap();
+                        *counts.entry(question).or_default() += 1;
+                        changed.notify_all();
+                        let most = Duration::from_secs(20);
+                        drop(changed.wait_timeout_while(counts, most, |counts| counts[question] < 3).unwrap());
+                    }
+                    hand_on(&mut socket, &request, &request.target, &server, &[])
+                });
+            }
+        });
+        address
+    };
+    (0..3).map(front).collect()
+}
+
+/// Each question goes to all registries at the same time: what one takes for its answer is not added to what the others take.
+#[test]
+fn registries_are_asked_at_the_same_time() {
+    let Some(registry) = docker() else { return };
+    let sandbox = sandbox();
+    publish(&sandbox, "1.0.0", &["--to", &registry.reference("app"), "--publish"]).success();
+    let asked = Asked::default();
+    let to: Vec<String> =
+        fronts(&registry.address, &asked).iter().map(|front| format!("docker://{front}/app")).collect();
+    let arguments: Vec<&str> = to.iter().flat_map(|to| ["--to", to]).chain(["--publish"]).collect();
+    let begun = Instant::now();
+    publish(&sandbox, "1.1.0", &arguments).success();
+    // Where they are asked one after the other, the first waits for twenty seconds.
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    let counts = asked.0.lock().unwrap();
+    assert!(QUESTIONS.iter().all(|question| counts[question] >= 3), "{counts:?}");
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use futures_util::future::join_all;
 use oci_read::document::Document;
 use pixi_oci_pipeline::RELEASE;
 use pixi_oci_project::Session;
@@ -81,51 +82,65 @@ pub async fn look_up(
     }
 }
 
-/// Asks every registry whether it is there, what tags it has, and before a publication whether it takes uploads.
+/// Asks all registries at the same time whether they are there, what tags they have, and before a publication whether they take
+/// uploads.
 pub fn open(
     request: &PublishRequest,
     legs: &[CheckedLeg],
     session: &Session,
 ) -> Result<Vec<Destination>, PublishError> {
+    let all = request.settings.targets.iter().map(|target| open_one(request, legs, target, session));
     let mut destinations = Vec::new();
-    for target in &request.settings.targets {
-        let repository = &target.repository;
-        let mut is_anonymous = false;
-        let sources = credentials(request, repository, session);
-        let opened = session.run(async {
-            let credentials = sources.find(repository).await?;
-            is_anonymous = credentials == Credentials::Anonymous;
-            let registry = connect_as(credentials, request, repository, session).await?;
-            join::check(legs, &registry, repository).await?;
-            let known = TagsThere { tags: registry.tags().await?, ..TagsThere::default() };
-            if !request.dry_run {
-                // A build that may not be uploaded is not begun.
-                registry.probe_upload().await?;
-            }
-            Ok(Connection { known, registry })
-        })?;
-        let others = others_login(request, repository);
-        let opened = opened.map_err(|error: Error| match &others {
-            Some(variables) if error.kind() == ErrorKind::EmptyToken => error.with_hint(variables),
-            _ => error,
-        });
-        let is_denied = opened.as_ref().is_err_and(|error: &Error| error.kind() == ErrorKind::AuthDenied);
-        let needs_login = request.dry_run && is_anonymous && is_denied;
-        // Many registries let everybody read.
-        let is_readable = match &opened {
-            Ok(open) if request.dry_run => session.run(open.registry.wants_login())?,
-            _ => false,
-        };
-        let has_program = others.is_none() && request.settings.token_command.is_some();
-        if (is_readable && !has_program) || (needs_login && others.is_some()) {
-            let how =
-                others.as_deref().unwrap_or("set REGISTRY_TOKEN, or log in with `podman login` or `docker login`");
-            let host = repository.host();
-            session.warn(format!("no login for {host} (BLOCKER(empty-token) with --publish); {how}"));
+    for (destination, warning) in session.run(join_all(all))? {
+        if let Some(warning) = warning {
+            session.warn(warning);
         }
-        destinations.push(Destination { target: target.clone(), state: opened, needs_login, plan: None });
+        destinations.push(destination);
     }
     Ok(destinations)
+}
+
+/// One of them, and what is to be said of it.
+async fn open_one(
+    request: &PublishRequest,
+    legs: &[CheckedLeg],
+    target: &PublishTarget,
+    session: &Session,
+) -> (Destination, Option<String>) {
+    let repository = &target.repository;
+    let mut is_anonymous = false;
+    let opened = async {
+        let credentials = credentials(request, repository, session).find(repository).await?;
+        is_anonymous = credentials == Credentials::Anonymous;
+        let registry = connect_as(credentials, request, repository, session).await?;
+        join::check(legs, &registry, repository).await?;
+        let known = TagsThere { tags: registry.tags().await?, ..TagsThere::default() };
+        if !request.dry_run {
+            // A build that may not be uploaded is not begun.
+            registry.probe_upload().await?;
+        }
+        Ok(Connection { known, registry })
+    };
+    let opened: Result<Connection, Error> = opened.await;
+    let others = others_login(request, repository);
+    let state = opened.map_err(|error| match &others {
+        Some(variables) if error.kind() == ErrorKind::EmptyToken => error.with_hint(variables),
+        _ => error,
+    });
+    let is_denied = state.as_ref().is_err_and(|error| error.kind() == ErrorKind::AuthDenied);
+    let needs_login = request.dry_run && is_anonymous && is_denied;
+    // Many registries let everybody read.
+    let is_readable = match &state {
+        Ok(open) if request.dry_run => open.registry.wants_login().await,
+        _ => false,
+    };
+    let has_program = others.is_none() && request.settings.token_command.is_some();
+    let is_warned = (is_readable && !has_program) || (needs_login && others.is_some());
+    let warning = is_warned.then(|| {
+        let how = others.as_deref().unwrap_or("set REGISTRY_TOKEN, or log in with `podman login` or `docker login`");
+        format!("no login for {} (BLOCKER(empty-token) with --publish); {how}", repository.host())
+    });
+    (Destination { target: target.clone(), state, needs_login, plan: None }, warning)
 }
 
 /// How to log in at a registry that the token of the first one is not for.

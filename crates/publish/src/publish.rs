@@ -5,6 +5,7 @@ mod serve;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::tags::{TagPlan, TagsThere, Version};
+use futures_util::future::join_all;
 use pixi_oci_image::Architecture;
 use pixi_oci_lock::LockedPackage;
 
@@ -144,17 +145,18 @@ fn look_up_all(
     destinations: &mut [Destination],
     session: &Session,
 ) -> Result<(), PublishError> {
+    let asked = destinations.iter_mut().map(|Destination { target, state, .. }| async move {
+        let Ok(open) = state else { return };
+        let tags = |known: &TagsThere| request.tags(&target.form, version, architectures, known);
+        match look_up(&open.registry, &target.form, open.known.clone(), tags).await {
+            Ok(known) => open.known = known,
+            Err(error) => *state = Err(error),
+        }
+    });
+    session.run(join_all(asked))?;
     for Destination { target, state, .. } in destinations {
         let Ok(open) = state else { continue };
         let (repository, form) = (&target.repository, &target.form);
-        let tags = |known: &TagsThere| request.tags(form, version, architectures, known);
-        match session.run(look_up(&open.registry, form, open.known.clone(), tags))? {
-            Ok(known) => open.known = known,
-            Err(error) => {
-                *state = Err(error);
-                continue;
-            }
-        }
         let plan = request.tags(form, version, architectures, &open.known)?;
         for kept in &plan.kept {
             session.warn(format!("{repository}:{} stays where it is: {}", kept.tag, kept.reason));

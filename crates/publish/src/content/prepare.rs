@@ -1,5 +1,6 @@
 //! What each repository gets, and under which tags, once everything is made.
 
+use futures_util::future::join_all;
 use pixi_oci_project::Session;
 use pixi_oci_registry::{
     Error, ErrorKind,
@@ -24,8 +25,7 @@ pub fn prepare(
     destinations: &mut [Destination],
     session: &Session,
 ) -> Result<(), PublishError> {
-    let is_single = destinations.len() == 1;
-    for destination in destinations {
+    for destination in destinations.iter_mut() {
         let known = destination.state.as_ref().map(|open| open.known.clone()).unwrap_or_default();
         let form = &destination.target.form;
         let (plan, tags) = match sifs.filter(|_| destination.target.is_sif()) {
@@ -41,13 +41,17 @@ pub fn prepare(
                 (sif_plan(request, sifs, &tags, destination, session)?, tags)
             }
         };
-        if let Some(open) = destination.state.as_ref().ok().filter(|_| !is_single)
-            && let Err(error) = session.run(check_tags(&plan, &open.registry))?
-        {
-            destination.state = Err(error);
-        }
         let plan = PushPlan { check_blobs: request.check_blobs, dry_run: request.dry_run, ..plan };
         destination.plan = Some((plan, tags));
+    }
+    if destinations.len() > 1 {
+        let asked = destinations.iter_mut().map(|Destination { state, plan, .. }| async move {
+            let (Ok(open), Some((plan, _))) = (&state, plan) else { return };
+            if let Err(error) = check_tags(plan, &open.registry).await {
+                *state = Err(error);
+            }
+        });
+        session.run(join_all(asked))?;
     }
     Ok(())
 }
