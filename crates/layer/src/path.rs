@@ -29,15 +29,20 @@ impl TreePath {
     /// Checks `path` and makes it a `TreePath`. It may have line breaks and other control characters in it, as paths on Linux
     /// may: texts have to escape it.
     pub fn new(path: &str) -> Result<Self, PathError> {
-        for component in path.as_bytes().split(|byte| *byte == b'/') {
-            match component {
-                b"" => return Err(PathError::Empty(path.into())),
-                b"." | b".." => return Err(PathError::Dots(path.into())),
-                c if c.starts_with(b".wh.") => return Err(PathError::Whiteout(path.into())),
-                _ => {}
+        let (mut start, mut has_nul) = (0, false);
+        let bytes = path.as_bytes();
+        for end in 0..=bytes.len() {
+            match bytes.get(end) {
+                None | Some(b'/') => match &bytes[start..end] {
+                    b"" => return Err(PathError::Empty(path.into())),
+                    b"." | b".." => return Err(PathError::Dots(path.into())),
+                    c if c.starts_with(b".wh.") => return Err(PathError::Whiteout(path.into())),
+                    _ => start = end + 1,
+                },
+                Some(byte) => has_nul |= *byte == 0,
             }
         }
-        if path.contains('\0') {
+        if has_nul {
             return Err(PathError::Control(path.into()));
         }
         Ok(Self(path.into()))
@@ -128,7 +133,21 @@ impl serde::Serialize for TreePath {
 
 impl<'de> serde::Deserialize<'de> for TreePath {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::new(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+        deserializer.deserialize_str(Text)
+    }
+}
+
+struct Text;
+
+impl serde::de::Visitor<'_> for Text {
+    type Value = TreePath;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a path inside an image")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<TreePath, E> {
+        TreePath::new(text).map_err(E::custom)
     }
 }
 

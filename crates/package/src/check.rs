@@ -92,8 +92,11 @@ impl Checker {
     }
 }
 
-fn above(path: &str) -> Option<&str> {
-    path.rsplit_once('/').map(|(above, _)| above)
+/// The directory that a path is in.
+pub(crate) fn above(path: &str) -> Option<&str> {
+    // Names are short: `rsplit_once` takes longer.
+    let end = path.bytes().rposition(|byte| byte == b'/')?;
+    path.get(..end)
 }
 
 /// Refuses paths, given in their order, that cannot all be in one tree.

@@ -3,14 +3,17 @@
 //! Facts are small and the same whoever reads them out of the archive, so they can be kept in a cache and carried by an
 //! image: with them, all decisions between packages can be made while most archives are somewhere else.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use pixi_oci_layer::TreePath;
 use rattler_conda_types::{
     PackageRecord,
     package::{EntryPoint, PathType},
 };
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{self, Visitor},
+};
 
 use crate::{
     archive::Archive,
@@ -40,7 +43,7 @@ pub struct PackageFacts {
 
 /// Facts with the targets of all symbolic links, which are only known when the whole archive was read.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "Stored<String>")]
+#[serde(try_from = "Stored<Listed, String>")]
 pub struct CompleteFacts {
     /// Everything but the targets.
     pub facts: PackageFacts,
@@ -121,21 +124,44 @@ impl PackageInfo {
 /// The form in files: JSON, which says of each path once what it is.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Stored<Text: Ord> {
+#[serde(bound(deserialize = "Path: Deserialize<'de>, Text: Deserialize<'de>"))]
+struct Stored<Path: Ord, Text> {
     file_name: Text,
     #[serde(default, skip_serializing_if = "is_false")]
     noarch_python: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    files: Vec<Text>,
+    files: Vec<Path>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    directories: Vec<Text>,
+    directories: Vec<Path>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    links: BTreeMap<Text, Text>,
+    links: BTreeMap<Path, Text>,
     /// `COMMAND = MODULE:FUNCTION`
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     entry_points: Vec<EntryPoint>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    link_scripts: Vec<Text>,
+    link_scripts: Vec<Path>,
+}
+
+/// A path from outside, checked as the lists of an archive are.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Listed(TreePath);
+
+impl<'de> Deserialize<'de> for Listed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = Listed;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a path of a package")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Listed, E> {
+                normalise(text).map(Listed).map_err(|refusal| E::custom(format!("{}: {refusal}", escape(text))))
+            }
+        }
+        deserializer.deserialize_str(Text)
+    }
 }
 
 fn is_false(value: &bool) -> bool {
@@ -148,7 +174,7 @@ impl Serialize for CompleteFacts {
         let of = |wanted: PathType| {
             facts.paths.iter().filter(move |(_, kind)| *kind == wanted).map(|(path, _)| path.as_str()).collect()
         };
-        let stored: Stored<&str> = Stored {
+        let stored: Stored<&str, &str> = Stored {
             noarch_python: facts.is_noarch_python,
             files: of(PathType::HardLink),
             directories: of(PathType::Directory),
@@ -161,33 +187,24 @@ impl Serialize for CompleteFacts {
     }
 }
 
-/// What came from outside is checked as the lists of an archive are.
-impl TryFrom<Stored<String>> for CompleteFacts {
+impl TryFrom<Stored<Listed, String>> for CompleteFacts {
     type Error = Error;
 
-    fn try_from(stored: Stored<String>) -> Result<Self, Error> {
+    fn try_from(stored: Stored<Listed, String>) -> Result<Self, Error> {
         let name = escape(&stored.file_name);
-        let checked = |path: &str| normalise(path).map_err(|refusal| Error::path(&name, path, refusal));
-        let mut links = Links::new();
-        for (path, target) in stored.links {
-            links.insert(checked(&path)?, target);
-        }
-        let mut paths: Vec<(TreePath, PathType)> =
-            links.keys().map(|path| (path.clone(), PathType::SoftLink)).collect();
-        for (texts, kind) in [(&stored.files, PathType::HardLink), (&stored.directories, PathType::Directory)] {
-            for text in texts {
-                paths.push((checked(text)?, kind));
-            }
-        }
+        let links: Links = stored.links.into_iter().map(|(Listed(path), target)| (path, target)).collect();
+        let mut paths = Vec::with_capacity(links.len() + stored.files.len() + stored.directories.len());
+        paths.extend(links.keys().map(|path| (path.clone(), PathType::SoftLink)));
+        paths.extend(stored.files.into_iter().map(|Listed(path)| (path, PathType::HardLink)));
+        paths.extend(stored.directories.into_iter().map(|Listed(path)| (path, PathType::Directory)));
         paths.sort_by(|a, b| a.0.cmp(&b.0));
         check_tree(&name, paths.iter().map(|(path, kind)| (path, *kind)))?;
-        let link_scripts = stored.link_scripts.iter().map(|path| checked(path)).collect::<Result<_, _>>()?;
         Ok(Self {
             facts: PackageFacts {
                 is_noarch_python: stored.noarch_python,
                 paths,
                 entry_points: stored.entry_points,
-                link_scripts,
+                link_scripts: stored.link_scripts.into_iter().map(|Listed(path)| path).collect(),
                 file_name: name,
             },
             links,

@@ -41,7 +41,10 @@ pub fn normalise(path: &str) -> Result<TreePath, Refusal> {
 }
 
 fn unreserved(path: TreePath) -> Result<TreePath, Refusal> {
-    match RESERVED.into_iter().find(|reserved| path.components().next() == Some(reserved)) {
+    let is_in = |directory: &str| {
+        path.as_str().strip_prefix(directory).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    match RESERVED.into_iter().find(|reserved| is_in(reserved)) {
         Some(reserved) => Err(Refusal::Reserved(reserved)),
         None => Ok(path),
     }

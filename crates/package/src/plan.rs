@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use pixi_oci_layer::TreePath;
 use rattler_conda_types::Subdir;
+use rayon::prelude::*;
 
 use self::{
     clobber::Placed,
@@ -53,15 +54,16 @@ pub fn link_plan(
 ) -> Result<Vec<LinkPlan>, Error> {
     let ranks = clobber::ranks(packages)?;
     let python = find_python(packages)?;
-    let mut items =
-        packages.iter().map(|package| own_items(package, python.as_ref())).collect::<Result<Vec<_>, _>>()?;
+    let items: Vec<_> = packages.par_iter().map(|package| own_items(package, python.as_ref())).collect();
+    // The first error is always the same one.
+    let mut items = items.into_iter().collect::<Result<Vec<_>, _>>()?;
 
     LinkMap::resolve(packages, &ranks, &mut items, outside_links, links_of)?;
-    for (package, items) in packages.iter().zip(&mut items) {
-        one_place_each(package, items)?;
-    }
+    let checks: Vec<_> =
+        packages.par_iter().zip(&mut items).map(|(package, items)| one_place_each(package, items)).collect();
+    checks.into_iter().collect::<Result<(), _>>()?;
     let placed = clobber::place(packages, &ranks, &items)?;
-    let plans = packages.iter().zip(items).zip(placed);
+    let plans = packages.par_iter().zip(items).zip(placed);
     Ok(plans.map(|((package, items), placed)| plan(package, subdir, python.as_ref(), items, placed)).collect())
 }
 
@@ -169,7 +171,7 @@ fn plan(
 ) -> LinkPlan {
     let mut plan = LinkPlan {
         subdir,
-        paths: Vec::new(),
+        paths: Vec::with_capacity(items.len()),
         entry_points: Vec::new(),
         python: python.filter(|_| package.facts.is_noarch_python).cloned(),
         changes: Vec::new(),

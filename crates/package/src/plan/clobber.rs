@@ -1,13 +1,20 @@
 //! Who keeps a path that several packages have.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, hash_map::Entry};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hasher, RandomState},
+};
 
 use path_resolver::PathResolver;
 use pixi_oci_layer::TreePath;
 use rattler_conda_types::PackageRecord;
+use rayon::prelude::*;
 
 use super::{item::Item, model::PlanInput};
-use crate::error::{Error, escape};
+use crate::{
+    check::above,
+    error::{Error, escape},
+};
 
 /// Where rattler puts the losers (`install/clobber_registry.rs`).
 const CLOBBERS: &str = "__clobbers__";
@@ -59,10 +66,8 @@ pub(super) fn place(
     let mut losers: BTreeMap<usize, HashSet<String>> = BTreeMap::new();
     let mut leaves: HashSet<&str> = HashSet::new();
     let mut resolver = PathResolver::new();
-    let contested = is_contested(items, &mut leaves);
-    if contested {
-        leaves.clear();
-    }
+    // Where nothing is contested, no file or link is in the way of a directory, either.
+    let contested = is_contested(items);
     for package in by_priority.iter().filter(|_| contested) {
         let paths: Vec<_> = leaves_of(*package).map(|item| item.resolved.as_str()).collect();
         let name = packages[*package].record.name.as_normalized();
@@ -97,66 +102,123 @@ pub(super) fn place(
     Ok(placed)
 }
 
-/// Whether a file or link of one package is where, or above where, another one has something. Gives the files and links that are in
-/// a directory of several packages: no others can be in the way of anything.
-fn is_contested<'a>(items: &'a [Vec<Item>], leaves: &mut HashSet<&'a str>) -> bool {
-    let count: usize = items.iter().map(Vec::len).sum();
-    // Directories have several paths each.
-    let mut directories: HashMap<&str, Owner> = HashMap::with_capacity(count / 4);
-    for (package, items) in items.iter().enumerate() {
-        let mut known = None;
+/// Whether a file or link of one package is where, or above where, another one has something. Paths are compared by their hashes: two
+/// that have the same one by chance only cost the time to look closer.
+fn is_contested(items: &[Vec<Item>]) -> bool {
+    let state = RandomState::new();
+    let hashed: Vec<Hashed> = items.par_iter().map(|items| Hashed::new(items, &state)).collect();
+    // Which package has something in a directory, or is it; `None` where several do.
+    let mut directories: HashMap<u64, Option<usize>, BuildHasherDefault<Itself>> = HashMap::default();
+    directories.reserve(hashed.iter().map(|hashed| hashed.directories.len()).sum());
+    for (package, hashed) in hashed.iter().enumerate() {
+        for directory in &hashed.directories {
+            let owner = directories.entry(*directory).or_insert(Some(package));
+            *owner = owner.filter(|owner| *owner == package);
+        }
+    }
+    // No others can be in the way of anything.
+    let is_shared = |directory: Option<u64>| directory.is_none_or(|at| directories.get(&at) == Some(&None));
+    let mut leaves: HashSet<u64, BuildHasherDefault<Itself>> = HashSet::default();
+    leaves.reserve(hashed.iter().map(|hashed| hashed.leaves.len()).sum());
+    let neighbours = hashed.iter().flat_map(|hashed| hashed.leaves.chunk_by(|one, other| one.0 == other.0));
+    let shared = neighbours.filter(|leaves| is_shared(leaves[0].0)).flatten();
+    for (_, leaf) in shared {
+        if !leaves.insert(*leaf) || directories.contains_key(leaf) {
+            return true;
+        }
+    }
+    false
+}
+
+/// Of one package, by the hashes of their paths.
+struct Hashed {
+    /// Directories that it has something in, or is.
+    directories: Vec<u64>,
+    /// Files and links, each with the directory that it is in.
+    leaves: Vec<(Option<u64>, u64)>,
+}
+
+impl Hashed {
+    fn new(items: &[Item], state: &RandomState) -> Self {
+        let mut hashed = Self { directories: Vec::new(), leaves: Vec::with_capacity(items.len()) };
+        // The directory before, with the hashes of all that it is in: most of them are above the next one, too.
+        let mut known = PathHash { path: "", parts: Vec::new(), state };
+        let mut at = None;
         for item in items {
             let path = item.resolved.as_str();
-            let at = if item.what.is_directory() { Some(path) } else { above(path) };
-            // Neighbours are mostly in one directory.
-            if at != known {
-                own(&mut directories, package, at);
-                known = at;
+            let directory = if item.what.is_directory() { Some(path) } else { above(path) };
+            at = match directory {
+                Some(directory) if at.is_some() && directory == known.path => at,
+                Some(directory) => Some(known.follow(directory, &mut hashed.directories)),
+                None => None,
+            };
+            if !item.what.is_directory() {
+                hashed.leaves.push((at, known.of(directory, path)));
             }
         }
-    }
-    leaves.reserve(count);
-    for items in items {
-        let (mut known, mut is_shared) = (None, true);
-        for item in items.iter().filter(|item| !item.what.is_directory()) {
-            let path = item.resolved.as_str();
-            let parent = above(path);
-            if parent != known {
-                is_shared = parent.is_none_or(|parent| directories.get(parent) == Some(&Owner::Several));
-                known = parent;
-            }
-            if is_shared && !leaves.insert(path) {
-                return true;
-            }
-        }
-    }
-    directories.keys().any(|directory| leaves.contains(directory))
-}
-
-/// Which packages have something in a directory, or are it.
-#[derive(PartialEq, Eq)]
-enum Owner {
-    One(usize),
-    Several,
-}
-
-/// Notes that a package has a directory, and with it those above. Where that is known, it is known of those above it, too: what
-/// several have is in what several have.
-fn own<'a>(directories: &mut HashMap<&'a str, Owner>, package: usize, mut at: Option<&'a str>) {
-    while let Some(directory) = at {
-        match directories.entry(directory) {
-            Entry::Vacant(entry) => drop(entry.insert(Owner::One(package))),
-            Entry::Occupied(mut entry) => match entry.get() {
-                Owner::One(owner) if *owner != package => drop(entry.insert(Owner::Several)),
-                _ => return,
-            },
-        }
-        at = above(directory);
+        hashed
     }
 }
 
-fn above(path: &str) -> Option<&str> {
-    path.rsplit_once('/').map(|(above, _)| above)
+/// What is hashed already is its own hash.
+#[derive(Default)]
+struct Itself(u64);
+
+impl Hasher for Itself {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// A path, with what is hashed of it up to the end of each of its parts.
+struct PathHash<'a> {
+    path: &'a str,
+    parts: Vec<(usize, DefaultHasher)>,
+    state: &'a RandomState,
+}
+
+impl<'a> PathHash<'a> {
+    /// Becomes another path, and gives its hash. Those of it and of the directories above it that are not the same as before are added
+    /// to `new`.
+    fn follow(&mut self, path: &'a str, new: &mut Vec<u64>) -> u64 {
+        let (one, other) = (self.path.as_bytes(), path.as_bytes());
+        let same = (0..one.len().min(other.len())).take_while(|at| one[*at] == other[*at]).count();
+        let ends = |end: usize| other.get(end).is_none_or(|byte| *byte == b'/');
+        while self.parts.pop_if(|(end, _)| *end > same || !ends(*end)).is_some() {}
+        let (mut start, mut hasher) = match self.parts.last() {
+            Some((end, hasher)) => (end + 1, hasher.clone()),
+            None => (0, self.state.build_hasher()),
+        };
+        self.path = path;
+        while start <= other.len() {
+            let end = other[start..].iter().position(|byte| *byte == b'/').map_or(other.len(), |len| start + len);
+            hasher.write(&other[start..end]);
+            hasher.write_u8(b'/');
+            new.push(hasher.finish());
+            self.parts.push((end, hasher.clone()));
+            start = end + 1;
+        }
+        hasher.finish()
+    }
+
+    /// The hash of what is in a directory: this path, or the root.
+    fn of(&self, directory: Option<&str>, path: &str) -> u64 {
+        let (start, mut hasher) = match (directory, self.parts.last()) {
+            (Some(directory), Some((_, hasher))) => (directory.len() + 1, hasher.clone()),
+            _ => (0, self.state.build_hasher()),
+        };
+        hasher.write(&path.as_bytes()[start..]);
+        hasher.write_u8(b'/');
+        hasher.finish()
+    }
 }
 
 #[cfg(test)]
@@ -187,8 +249,7 @@ mod tests {
                 let items = [ours, theirs].map(|of_package| of_package.map(item).into());
                 let meets = |one: (&str, bool), two: (&str, bool)| !one.1 && (is_below(two.0, one.0) || one.0 == two.0);
                 let met = ours.iter().any(|one| theirs.iter().any(|two| meets(*one, *two) || meets(*two, *one)));
-                let mut leaves = HashSet::new();
-                assert_eq!(is_contested(&items, &mut leaves), met, "{ours:?} {theirs:?}");
+                assert_eq!(is_contested(&items), met, "{ours:?} {theirs:?}");
                 (contested, free) = if met { (contested + 1, free) } else { (contested, free + 1) };
             }
         }

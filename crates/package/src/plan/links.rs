@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet, btree_map::Entry};
 
 use pixi_oci_layer::TreePath;
+use rayon::prelude::*;
 
 use super::{
     item::{Item, goes_through},
@@ -59,7 +60,9 @@ impl<'a> LinkMap<'a> {
     ) -> Result<(), Error> {
         let links = items.iter().flatten().filter(|item| item.what.link().is_some()).map(|item| item.own.as_str());
         let links: HashSet<&str> = links.chain(outside.keys().map(TreePath::as_str)).collect();
-        if !items.iter().any(|items| goes_through(items, |item| &item.own, |path| links.contains(path))) {
+        if links.is_empty()
+            || !items.par_iter().any(|items| goes_through(items, |item| &item.own, |path| links.contains(path)))
+        {
             return Ok(());
         }
         let mut map = Self { packages, owners: owners(ranks, items), outside, targets: BTreeMap::new(), links_of };
