@@ -33,12 +33,12 @@ pub enum EnvironmentError {
 }
 
 /// Makes the layer's tree.
-pub fn environment_tree(input: &EnvironmentInput<'_>) -> Result<FileTree, EnvironmentError> {
+pub fn environment_tree(mut input: EnvironmentInput<'_>) -> Result<FileTree, EnvironmentError> {
     let path = |text: &str| {
         TreePath::new(text.trim_matches('/'))
             .map_err(|source| EnvironmentError::Path { workdir: input.workdir.into(), source })
     };
-    let mut tree = table_tree(input.table.clone())?;
+    let mut tree = table_tree(std::mem::take(&mut input.table))?;
     // `conda run` and mamba take a directory without it for no environment.
     tree.insert(path(&format!("{}/conda-meta/history", input.prefix))?, file("", Mode::FILE))?;
     tree.insert(path("/.singularity.d/env/91-pixi-oci.sh")?, file(&input.apptainer, Mode::EXECUTABLE))?;
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn the_whole_layer() {
-        let tree = environment_tree(&EnvironmentInput {
+        let tree = environment_tree(EnvironmentInput {
             prefix: &TreePath::new("opt/pixi/env").unwrap(),
             workdir: "/app",
             environment: "prod",

@@ -27,7 +27,7 @@ pub use dump::dump;
 pub use path::{PathError, TreePath, too_long};
 pub use split::split;
 pub use tree::{DirectoryAttributes, File, FileTree, Mode, Node, TreeError};
-pub use writer::{Error, Layer, LayerWriter};
+pub use writer::{Error, Layer, LayerWriter, diff_id};
 
 /// The version of the rules by which a tree becomes tar bytes. Changing any byte for the same tree raises it.
 pub const LAYER_FORMAT_VERSION: u32 = 1;

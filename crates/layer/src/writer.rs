@@ -80,8 +80,11 @@ pub enum Error {
 const ROOT: (u32, u32) = (0, 0);
 
 /// Writes one layer. Trees keep the order in which they are added; inside a tree the order is that of paths.
-pub struct LayerWriter<W: Write> {
-    out: Pieces<W>,
+pub struct LayerWriter<W: Write>(Tar<Pieces<W>>);
+
+/// The tar of trees, as it is before it is compressed.
+struct Tar<W: Write> {
+    out: W,
     mtime: i64,
     seen: HashMap<Box<str>, Seen>,
 }
@@ -96,11 +99,43 @@ enum Seen {
 impl<W: Write> LayerWriter<W> {
     /// A layer that goes to `sink`; nodes without a time get `mtime` (seconds since 1970).
     pub fn new(sink: W, compression: Compression, mtime: i64) -> Self {
-        Self { out: Pieces::new(sink, compression), mtime, seen: HashMap::new() }
+        Self(Tar::new(Pieces::new(sink, compression), mtime))
     }
 
     /// Adds all nodes of `tree` with the directories above them that the layer has not had yet.
     pub fn add(&mut self, tree: &FileTree) -> Result<(), Error> {
+        self.0.add(tree)
+    }
+
+    /// As [`add`](Self::add), for who needs the tree no more: the memory of each content is free as soon as it is written.
+    pub fn add_last(&mut self, tree: FileTree) -> Result<(), Error> {
+        for (path, node) in tree {
+            self.0.add_parents(&path)?;
+            self.0.add_node(&path, &node)?;
+        }
+        Ok(())
+    }
+
+    /// Ends the tar and gives the layer's identity and the sink (not flushed).
+    pub fn finish(self) -> Result<(Layer, W), Error> {
+        Ok(self.0.finish()?.finish()?)
+    }
+}
+
+/// What the [`Layer::diff_id`] of a layer of this tree alone is.
+pub fn diff_id(tree: &FileTree, mtime: i64) -> Result<DiffId, Error> {
+    let mut tar = Tar::new(DigestWriter::new(io::sink()), mtime);
+    tar.add(tree)?;
+    let (digest, ..) = tar.finish()?.finish();
+    Ok(DiffId(digest))
+}
+
+impl<W: Write> Tar<W> {
+    fn new(out: W, mtime: i64) -> Self {
+        Self { out, mtime, seen: HashMap::new() }
+    }
+
+    fn add(&mut self, tree: &FileTree) -> Result<(), Error> {
         for (path, node) in tree.iter() {
             self.add_parents(path)?;
             self.add_node(path, node)?;
@@ -108,19 +143,9 @@ impl<W: Write> LayerWriter<W> {
         Ok(())
     }
 
-    /// As [`add`](Self::add), for who needs the tree no more: the memory of each content is free as soon as it is written.
-    pub fn add_last(&mut self, tree: FileTree) -> Result<(), Error> {
-        for (path, node) in tree {
-            self.add_parents(&path)?;
-            self.add_node(&path, &node)?;
-        }
-        Ok(())
-    }
-
-    /// Ends the tar and gives the layer's identity and the sink (not flushed).
-    pub fn finish(mut self) -> Result<(Layer, W), Error> {
+    fn finish(mut self) -> Result<W, Error> {
         self.out.write_all(&tar::END)?;
-        Ok(self.out.finish()?)
+        Ok(self.out)
     }
 
     fn add_parents(&mut self, path: &TreePath) -> Result<(), Error> {

@@ -91,13 +91,9 @@ impl Workshop<'_> {
         warnings.extend(env.warnings());
         let has_entrypoint = entrypoint.is_some();
         let environment = self.environment(&env, entrypoint, table.to_bytes(), base.is_scratch())?;
+        let environment_layer = self.environment_layer(&environment, self.time())?;
         let in_layers = plan.packages.iter().filter(|package| !package.is_own()).map(|package| package.paths());
-        let in_layers: Vec<_> = in_layers.collect();
-        let (environment_layer, below) = rayon::join(
-            || self.write_tree(LayerKind::Environment, &environment, self.time()),
-            || Below::new(base.files(), configuration.prefix.tree_path(), &in_layers, &environment),
-        );
-        let environment_layer = environment_layer?;
+        let below = Below::new(base.files(), configuration.prefix.tree_path(), in_layers.collect(), &environment);
         let mut application = self.application(&assembly.activation, &mut warnings)?;
         application.merge(own).map_err(ApplicationError::Tree)?;
         self.add_test(plan, base, &mut application)?;
@@ -264,7 +260,7 @@ impl Workshop<'_> {
         table: Vec<u8>,
         scratch: bool,
     ) -> Result<FileTree, Error> {
-        Ok(environment_tree(&EnvironmentInput {
+        Ok(environment_tree(EnvironmentInput {
             prefix: self.project.configuration.prefix.tree_path(),
             workdir: &self.project.configuration.workdir,
             environment: &self.project.configuration.environment,

@@ -8,7 +8,10 @@
 //! application layer, which is the last one, repeats the directories of the base that have others than most and that any
 //! of our layers has something in.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    cell::OnceCell,
+    collections::{BTreeMap, HashMap, HashSet},
+};
 
 use pixi_oci_layer::{DirectoryAttributes, FileTree, Mode, Node, TreePath};
 use pixi_oci_store::base::{BaseEntry, BaseFiles};
@@ -19,8 +22,10 @@ use crate::ApplicationError;
 pub struct Below<'a> {
     base: Option<&'a BaseFiles>,
     prefix: &'a TreePath,
-    /// Whether a path below the prefix is a directory of the packages, implied ones included.
-    packages: HashMap<&'a str, bool>,
+    paths: Vec<&'a [(TreePath, bool)]>,
+    /// Whether a path below the prefix is a directory of the packages, implied ones included. Most applications have nothing there,
+    /// and need not know.
+    packages: OnceCell<HashMap<&'a str, bool>>,
     /// The same of other paths, and of those of the environment layer.
     others: HashMap<&'a str, bool>,
     /// The directories of the environment layer that are there for themselves.
@@ -32,21 +37,11 @@ impl<'a> Below<'a> {
     pub fn new(
         base: Option<&'a BaseFiles>,
         prefix: &'a TreePath,
-        paths: &[&'a [(TreePath, bool)]],
+        paths: Vec<&'a [(TreePath, bool)]>,
         environment: &'a FileTree,
     ) -> Self {
-        let mut of_packages = HashMap::with_capacity(paths.iter().map(|paths| paths.len()).sum());
-        let (mut others, mut known) = (HashMap::new(), None);
-        for (path, is_directory) in paths.iter().copied().flatten() {
-            // Neighbours are mostly in one directory.
-            let parent = path.as_str().rsplit_once('/').map(|(parent, _)| parent);
-            if parent != known {
-                insert_above(&mut of_packages, path);
-                known = parent;
-            }
-            of_packages.entry(path.as_str()).or_insert(*is_directory);
-        }
-        if !of_packages.is_empty() {
+        let mut others = HashMap::new();
+        if paths.iter().any(|paths| !paths.is_empty()) {
             insert_above(&mut others, prefix);
             others.insert(prefix.as_str(), true);
         }
@@ -58,13 +53,30 @@ impl<'a> Below<'a> {
                 directories.insert(path.clone(), *mode);
             }
         }
-        Self { base, prefix, packages: of_packages, others, environment: directories }
+        Self { base, prefix, paths, packages: OnceCell::new(), others, environment: directories }
+    }
+
+    fn packages(&self) -> &HashMap<&'a str, bool> {
+        self.packages.get_or_init(|| {
+            let mut packages = HashMap::with_capacity(self.paths.iter().map(|paths| paths.len()).sum());
+            let mut known = None;
+            for (path, is_directory) in self.paths.iter().copied().flatten() {
+                // Neighbours are mostly in one directory.
+                let parent = path.as_str().rsplit_once('/').map(|(parent, _)| parent);
+                if parent != known {
+                    insert_above(&mut packages, path);
+                    known = parent;
+                }
+                packages.entry(path.as_str()).or_insert(*is_directory);
+            }
+            packages
+        })
     }
 
     /// Whether a path of our own layers is a directory.
     fn ours(&self, path: &str) -> Option<bool> {
         let below = path.strip_prefix(self.prefix.as_str()).and_then(|rest| rest.strip_prefix('/'));
-        let found = [below.and_then(|path| self.packages.get(path)), self.others.get(path)];
+        let found = [below.and_then(|path| self.packages().get(path)), self.others.get(path)];
         found.into_iter().flatten().copied().reduce(|one, other| one || other)
     }
 

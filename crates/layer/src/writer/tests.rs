@@ -86,6 +86,21 @@ fn writes_parents_sorted_nodes_and_both_digests() {
 }
 
 #[test]
+fn the_diff_id_of_a_tree_is_known_without_compressing_it() {
+    let large = vec![7; 3 << 20];
+    let tree = tree([
+        ("a/b", file(&large, Some(7))),
+        ("a/c", file(b"", None)),
+        ("d", Node::Directory { mode: Mode::DIRECTORY }),
+    ]);
+    for compression in ["gzip", "zstd"] {
+        let (layer, _) = write(compression.parse().unwrap(), std::slice::from_ref(&tree)).unwrap();
+        assert_eq!(diff_id(&tree, TIME).unwrap(), layer.diff_id);
+        assert_ne!(diff_id(&tree, TIME + 1).unwrap(), layer.diff_id);
+    }
+}
+
+#[test]
 fn long_names_and_targets_come_back_whole() {
     for (directory, len) in [("", 99), ("", 100), ("", 101), ("", 254), ("d".repeat(200).as_str(), 99)] {
         let name = "ä".repeat(len / 2) + &"x".repeat(len % 2);

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use pixi_oci_layer::{Compression, Digest, LAYER_FORMAT_VERSION};
+use pixi_oci_layer::{Compression, DiffId, Digest, LAYER_FORMAT_VERSION};
 use pixi_oci_package::{Change, PACKAGE_TREE_VERSION, Python, TargetPrefix};
 use serde::Serialize;
 
@@ -91,6 +91,11 @@ impl LayerKey {
         };
         // It has nothing that cannot be written: no map with keys that are no text, no number that is none.
         Self(Digest::of(&serde_json::to_vec(&document).unwrap_or_default()))
+    }
+
+    /// The key of the layer that a tar becomes. It is kept on this machine, and no image has it.
+    pub fn of_tar(tar: DiffId, compression: Compression) -> Self {
+        Self(Digest::of(format!("tar {tar}, {}, {LAYER_FORMAT_VERSION}", compression.identity()).as_bytes()))
     }
 
     /// Its 64 hex digits.

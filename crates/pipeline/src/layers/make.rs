@@ -5,14 +5,14 @@ use std::{
     sync::Arc,
 };
 
-use pixi_oci_layer::{Compression, ContentStore, FileTree, Layer, LayerWriter, MemoryBudget, Node, split};
+use pixi_oci_layer::{Compression, ContentStore, FileTree, Layer, LayerWriter, MemoryBudget, Node, diff_id, split};
 use pixi_oci_package::TargetPrefix;
 use pixi_oci_store::{OciLayout, StagedBlob};
 
 use crate::{
-    Error, layers::elf, layers::grouping::LayerPart, layers::key::LAYER_TIME, layers::plan::LayerSource,
-    layers::plan::PlannedLayer, package::Package, report::LayerKind, report::LayerOrigin, stock::cache::LayerRecord,
-    stock::table::Findings, workshop::Workshop,
+    Error, layers::elf, layers::grouping::LayerPart, layers::key::LAYER_TIME, layers::key::LayerKey,
+    layers::plan::LayerSource, layers::plan::PlannedLayer, package::Package, report::LayerKind, report::LayerOrigin,
+    stock::cache::LayerRecord, stock::table::Findings, workshop::Workshop,
 };
 use pixi_oci_project::Session;
 
@@ -128,6 +128,26 @@ impl Workshop<'_> {
             findings.outside_links = outside_links;
         }
         Ok(all)
+    }
+
+    /// The layer of a tree of which most is in the table of packages, and which compresses long: where its tar was compressed before,
+    /// that is not done again.
+    pub fn environment_layer(&self, tree: &FileTree, time: i64) -> Result<Layer, Error> {
+        let (kind, compression) = (LayerKind::Environment, self.project.configuration.compression);
+        let Some(cache) = &self.stock.layers else { return self.write_tree(kind, tree, time) };
+        let tar = diff_id(tree, time)?;
+        let key = LayerKey::of_tar(tar, compression);
+        if let Some(record) = cache.find(&key).filter(|record| record.diff_id == tar)
+            && cache.take(&key, &record, compression, self.layout)?
+        {
+            let layer = record.layer(compression);
+            self.hand_on(kind, None, &layer);
+            return Ok(layer);
+        }
+        let layer = self.write_tree(kind, tree, time)?;
+        let findings = Findings { tar_size: layer.tar_size, ..Findings::default() };
+        cache.put(&key, &LayerRecord::new(&layer, &findings), &self.layout.blob_path(&layer.digest), false);
+        Ok(layer)
     }
 
     /// Writes a tree that is no package's: the environment or application layer.

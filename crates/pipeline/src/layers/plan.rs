@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use pixi_oci_image::Descriptor;
+use rayon::prelude::*;
 
 use crate::{
     Error, image::base::Base, layers::grouping::LayerPart, layers::grouping::SizedPackage, layers::grouping::group,
@@ -160,11 +161,11 @@ pub fn find_layers(layers: &mut Vec<PlannedLayer<'_>>, stock: &Stock<'_>) -> Res
 
 /// Notes which layers the cache or the published images say they have. Neither is proof.
 pub fn candidates(layers: &mut [PlannedLayer<'_>], stock: &Stock<'_>) -> Result<(), Error> {
-    for layer in layers.iter_mut() {
+    layers.par_iter_mut().for_each(|layer| {
         if let Some(record) = stock.layers.as_ref().and_then(|cache| cache.find(&layer.key)) {
             layer.source = LayerSource::Cache(record);
         }
-    }
+    });
     let Some(remote) = stock.remote.filter(|_| layers.iter().any(|layer| layer.source.record().is_none())) else {
         return Ok(());
     };
