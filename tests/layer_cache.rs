@@ -1,6 +1,6 @@
 //! Layers of earlier builds are taken, and nothing else changes by that.
 
-use std::{collections::BTreeMap, fs};
+use std::{collections::BTreeMap, fs, os::unix::fs::MetadataExt};
 
 use serde_json::Value;
 
@@ -71,6 +71,61 @@ fn a_rebuild_with_nothing_changed_touches_no_archive() {
     // What the image says of its packages is the same, too.
     let warnings = |report: &Value| report["images"][0]["warnings"].clone();
     assert_eq!(warnings(&report(&again)), warnings(&first));
+}
+
+/// What it needs is where it belongs: no file is linked, moved or written again, and the environment layer is not compressed again.
+#[test]
+fn a_build_without_changes_leaves_layers_where_they_are() {
+    let sandbox = Sandbox::new();
+    workspace(odd::packages()).pypi(wheels()).write(&sandbox.path("ws"));
+    let first = report(&build(&sandbox, "oci:out", "1GB").success());
+    let identities = || -> BTreeMap<String, (u64, u64, i64, i64)> {
+        let blobs = walk(&sandbox.path("../cache/pixi-oci/layers/2/blobs")).into_iter();
+        let blobs = blobs.filter(|file| file.extension().is_none());
+        blobs
+            .map(|file| {
+                let found = fs::metadata(&file).unwrap();
+                let name = file.file_name().unwrap().to_str().unwrap().to_owned();
+                (name, (found.ino(), found.nlink(), found.ctime(), found.ctime_nsec()))
+            })
+            .collect()
+    };
+    let before = identities();
+    let again = build(&sandbox, "oci:out", "1GB").success();
+    assert_eq!((report(&again)["digest"].clone(), identities()), (first["digest"].clone(), before.clone()));
+    sandbox.run(&["verify", "image", "oci:out"]).success();
+
+    let layers = first["images"][0]["layers"].as_array().unwrap();
+    let digest = |kind: &str| {
+        let layer = layers.iter().find(|layer| layer["kind"] == kind).unwrap();
+        layer["digest"].as_str().unwrap().replace("sha256:", "")
+    };
+    assert!(before.contains_key(&digest("environment")) && !before.contains_key(&digest("application")));
+    build(&sandbox, "oci:other", "1GB").success();
+    assert_eq!(identities()[&digest("environment")].1, 3, "the cache and two layouts have it");
+}
+
+/// Another time is in every entry of the environment layer.
+#[test]
+fn an_environment_layer_is_taken_for_the_same_tar_only() {
+    let sandbox = Sandbox::new();
+    workspace(odd::packages()).write(&sandbox.path("ws"));
+    let at = |epoch: &str, arguments: &[&str], size: &str| {
+        let mut command = sandbox.pixi_oci(&[&["build", "ws", "-o", "oci:out", "--json"], arguments].concat());
+        command.env("PIXI_OCI_LAYER_CACHE_SIZE", size).env("SOURCE_DATE_EPOCH", epoch);
+        report(&Outcome::of(&mut command).success())["digest"].as_str().unwrap().to_owned()
+    };
+    let mut digests = Vec::new();
+    for (epoch, arguments) in
+        [("1700000000", &[][..]), ("1700000001", &[]), ("1700000000", &["--compression", "zstd"]), ("1700000000", &[])]
+    {
+        digests.push(at(epoch, arguments, "1GB"));
+        assert_eq!(digests.last(), Some(&at(epoch, arguments, "0")), "{epoch} {arguments:?}");
+    }
+    assert_eq!(digests[0], digests[3]);
+    digests.sort();
+    digests.dedup();
+    assert_eq!(digests.len(), 3);
 }
 
 #[test]

@@ -10,6 +10,9 @@
 //! `index.json` is synced to the disk, blobs are not: a machine that loses power can lose a blob, which the next build
 //! sees by its size and writes again, and an fsync of every layer would cost each build more than the compression.
 
+mod beside;
+mod names;
+
 use std::{
     fs::{self, File},
     io::{self, Read, Write},
@@ -20,14 +23,14 @@ use oci_read::document::is_layout;
 use pixi_oci_cachedir::{is_at, lock, staged_file, sweep_files};
 use pixi_oci_image::Descriptor;
 use pixi_oci_layer::Digest;
-use pixi_oci_platform::open_lock;
-use pixi_oci_registry::document::{MAX_DOCUMENT, References};
+use pixi_oci_platform::{Links, open_lock, read};
+use pixi_oci_registry::document::References;
 use tempfile::NamedTempFile;
 
+use self::beside::Beside;
 use crate::{
     BlobSource, Destination, Error,
     destination::{check_bytes, check_length, copy_checked, open_source},
-    layout_index::LayoutIndex,
     target::check_layout_name,
 };
 
@@ -40,6 +43,7 @@ const STAGING_PREFIX: &str = ".pixi-oci-";
 #[derive(Debug)]
 pub struct OciLayout {
     dir: PathBuf,
+    beside: Option<Beside>,
 }
 
 /// A blob that is being written in a layout's file system. It has no name there yet and is removed when dropped.
@@ -78,7 +82,7 @@ impl OciLayout {
         fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
         // In this order: whoever makes a layout makes the marker first, so a half-made one has it.
         let foreign = fs::read_dir(dir).map_err(Error::io("read", dir))?.next().is_some();
-        let layout = Self { dir: dir.to_owned() };
+        let layout = Self { dir: dir.to_owned(), beside: None };
         let marker = layout.marker_path();
         if foreign && !fs::symlink_metadata(&marker).is_ok_and(|metadata| metadata.is_file()) {
             return Err(Error::NotALayout { path: dir.to_owned() });
@@ -102,13 +106,25 @@ impl OciLayout {
         Ok(layout)
     }
 
+    /// The same, made to be moved to the layout in another directory, which need not exist: files that are in that one already stay
+    /// there when they are [linked](Self::link).
+    #[must_use]
+    pub fn beside(self, dir: &Path) -> Self {
+        Self { beside: Some(Beside::new(blobs_in(dir))), ..self }
+    }
+
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
     /// Where a blob is, or would be.
     pub fn blob_path(&self, digest: &Digest) -> PathBuf {
-        self.blobs_dir().join(digest.hex())
+        self.place_beside(digest).unwrap_or_else(|| self.blobs_dir().join(digest.hex()))
+    }
+
+    /// Where a blob is that was left in the layout that this one will be moved to.
+    pub fn place_beside(&self, digest: &Digest) -> Option<PathBuf> {
+        self.beside.as_ref()?.path(digest)
     }
 
     /// A new file in the layout's file system, for a layer that is being made; [`adopt`](Self::adopt) gives it its name
@@ -139,6 +155,9 @@ impl OciLayout {
         let found = fs::metadata(file).map_err(Error::io("read", file))?.len();
         check_length(file, found, blob.digest, blob.size)?;
         let path = self.blob_path(&blob.digest);
+        if path == file {
+            return Ok(true);
+        }
         match fs::rename(file, &path) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices => Ok(false),
@@ -154,7 +173,7 @@ impl OciLayout {
     ///
     /// [`Error::Content`] for other bytes or another size; [`Error::Io`].
     pub fn link(&self, file: &Path, blob: &Descriptor) -> Result<bool, Error> {
-        if self.has_blob(blob)? {
+        if self.has_blob(blob)? || self.beside.as_ref().is_some_and(|beside| beside.take(file, blob)) {
             return Ok(true);
         }
         let path = self.blob_path(&blob.digest);
@@ -189,7 +208,7 @@ impl OciLayout {
     }
 
     fn blobs_dir(&self) -> PathBuf {
-        self.dir.join("blobs").join("sha256")
+        blobs_in(&self.dir)
     }
 
     fn marker_path(&self) -> PathBuf {
@@ -219,10 +238,15 @@ impl OciLayout {
 
     fn store(&self, descriptor: &Descriptor, source: BlobSource<'_>) -> Result<(), Error> {
         let path = self.blob_path(&descriptor.digest);
+        if let BlobSource::Bytes(bytes) = source {
+            check_bytes(descriptor, bytes)?;
+            if read(&path, Links::Refuse, descriptor.size).is_ok_and(|there| there == bytes) {
+                return Ok(());
+            }
+        }
         let mut staged = self.staging()?;
         match source {
             BlobSource::Bytes(bytes) => {
-                check_bytes(descriptor, bytes)?;
                 staged.write_all(bytes).map_err(Error::io("write", &path))?;
             }
             BlobSource::File(file) => {
@@ -230,31 +254,6 @@ impl OciLayout {
             }
         }
         self.rename(staged.0, &path)
-    }
-
-    fn read_index(&self) -> Result<LayoutIndex, Error> {
-        let path = self.dir.join("index.json");
-        let mut bytes = Vec::new();
-        match open_source(&path) {
-            Ok(file) => file.take(MAX_DOCUMENT + 1).read_to_end(&mut bytes).map_err(Error::io("read", &path))?,
-            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(LayoutIndex::new()),
-            Err(error) => return Err(error),
-        };
-        let bad = |reason| Error::Document { what: path.display().to_string(), kind: "an image index", reason };
-        if bytes.len() as u64 > MAX_DOCUMENT {
-            return Err(bad(format!("it is larger than {MAX_DOCUMENT} bytes")));
-        }
-        LayoutIndex::parse(&bytes).map_err(bad)
-    }
-
-    /// Replaces `index.json`; the caller holds the lock.
-    fn write_index(&self, index: &LayoutIndex) -> Result<(), Error> {
-        let path = self.dir.join("index.json");
-        let mut staged = self.staging()?;
-        staged.write_all(&index.to_bytes()).map_err(Error::io("write", &path))?;
-        staged.0.as_file().sync_all().map_err(Error::io("write", &path))?;
-        self.rename(staged.0, &path)?;
-        File::open(&self.dir).and_then(|dir| dir.sync_all()).map_err(Error::io("write", &self.dir))
     }
 
     fn check_references(&self, document: &Descriptor, bytes: &[u8]) -> Result<(), Error> {
@@ -270,6 +269,10 @@ impl OciLayout {
         }
         Ok(())
     }
+}
+
+fn blobs_in(dir: &Path) -> PathBuf {
+    dir.join("blobs").join("sha256")
 }
 
 impl Destination for OciLayout {
@@ -295,8 +298,6 @@ impl Destination for OciLayout {
         name.map_or(Ok(()), check_layout_name)?;
         let _lock = self.lock()?;
         self.put_manifest(root, bytes)?;
-        let mut index = self.read_index()?;
-        index.set_root(root, name);
-        self.write_index(&index)
+        self.name_root(root, name)
     }
 }

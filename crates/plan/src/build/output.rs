@@ -53,7 +53,10 @@ impl Output {
         let failed = |source| Error::Io { action: "make a temporary directory in", path: parent.into(), source };
         fs_err::create_dir_all(parent).map_err(failed)?;
         let directory = StagedDirectory::new(parent, PREFIX).map_err(failed)?;
-        let staging = OciLayout::open(&directory.path().join(LAYOUT))?;
+        let mut staging = OciLayout::open(&directory.path().join(LAYOUT))?;
+        if let DestinationRef::OciLayout { dir, .. } = &reference {
+            staging = staging.beside(dir);
+        }
         Ok(Self { reference, staging, directory })
     }
 

@@ -30,6 +30,45 @@ fn a_staged_blob_is_adopted_without_a_copy() {
 }
 
 #[test]
+fn the_very_same_file_stays_where_everything_will_be_moved_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let other = OciLayout::open(&at("other")).unwrap();
+    let layout = || OciLayout::open(&at("new")).unwrap().beside(other.dir());
+    let blob = Descriptor::of(MediaType::ImageLayerGzip, b"layer");
+    fs::write(at("cached"), "layer").unwrap();
+    let links = || std::os::unix::fs::MetadataExt::nlink(&fs::metadata(at("cached")).unwrap());
+
+    // A file like it, which somebody may change, is none that the caller vouches for; nor is a symbolic link to it.
+    let there = other.blob_path(&blob.digest);
+    for foreign in [&(|| fs::write(&there, "layer").unwrap()) as &dyn Fn(), &|| {
+        std::os::unix::fs::symlink(at("cached"), &there).unwrap();
+    }] {
+        foreign();
+        let layout = layout();
+        assert!(layout.link(&at("cached"), &blob).unwrap() && layout.place_beside(&blob.digest).is_none());
+        assert_eq!((links(), layout.blob_path(&blob.digest).starts_with(at("new"))), (2, true));
+        fs::remove_file(layout.blob_path(&blob.digest)).unwrap();
+        fs::remove_file(&there).unwrap();
+    }
+
+    fs::hard_link(at("cached"), &there).unwrap();
+    let layout = layout();
+    assert!(!layout.has_blob(&blob).unwrap(), "what is there counts only when it is linked");
+    for _ in 0..2 {
+        assert!(layout.link(&at("cached"), &blob).unwrap() && layout.has_blob(&blob).unwrap());
+    }
+    assert_eq!((links(), layout.blob_path(&blob.digest)), (2, there.clone()));
+    assert_eq!(layout.place_beside(&blob.digest), Some(there.clone()));
+    // Moving it is nothing to do.
+    assert!(other.adopt_file(&there, &blob).unwrap() && there.exists());
+    // Of another length it is not the blob.
+    fs::write(at("cached"), "long layer").unwrap();
+    let long = OciLayout::open(&at("new")).unwrap().beside(other.dir());
+    assert!(matches!(long.link(&at("cached"), &blob), Err(Error::Content { .. })));
+}
+
+#[test]
 fn files_have_ordinary_permissions() {
     let dir = tempfile::tempdir().unwrap();
     let layout = OciLayout::open(dir.path()).unwrap();

@@ -105,7 +105,9 @@ impl LayerCache {
             }
             Err(error) => return Err(error),
         }
-        self.was_linked(blob);
+        if layout.place_beside(&record.digest).is_none() {
+            self.was_linked(blob);
+        }
         // The record has the time of this use, which decides how long it stays. A cache of somebody else cannot be told.
         let _ = touch(&self.record(key));
         Ok(true)
