@@ -48,6 +48,7 @@ impl Root {
         bytes.push(b'\n');
         bytes.extend(body);
         file.write_all(&bytes)?;
+        self.grows();
         file.persist(path).map(drop).map_err(|error| error.error)
     }
 
@@ -78,7 +79,9 @@ mod tests {
         let root = Root::new(directory.path());
         let path = root.join("a/b.json");
         assert_eq!(root.read::<Vec<u32>>(&path, 100), None);
+        assert!(!root.grew());
         root.write(&path, &[1, 2]).unwrap();
+        assert!(root.clone().grew() && !Root::new(directory.path()).grew());
         assert_eq!(root.read(&path, 100), Some(vec![1, 2]));
         let whole = fs::read(&path).unwrap();
         assert_eq!(root.take_damaged(), [] as [&Path; 0]);

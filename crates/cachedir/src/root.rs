@@ -6,7 +6,10 @@ use std::{
     io,
     ops::Deref,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use pixi_oci_platform::open_lock;
@@ -24,6 +27,8 @@ struct State {
     /// What was hashed by this process, with `check_all`.
     checked: Mutex<BTreeSet<PathBuf>>,
     damaged: Mutex<Vec<PathBuf>>,
+    /// Whether this process put something into a cache.
+    grew: AtomicBool,
 }
 
 /// While it exists, nothing is trimmed from a part of the cache.
@@ -53,6 +58,15 @@ impl Root {
     /// The files that were found damaged since the last call.
     pub fn take_damaged(&self) -> Vec<PathBuf> {
         std::mem::take(&mut lock(&self.state.damaged))
+    }
+
+    /// Whether something was put into a cache: else there is nothing to trim, which takes a look at every file.
+    pub fn grew(&self) -> bool {
+        self.state.grew.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn grows(&self) {
+        self.state.grew.store(true, Ordering::Relaxed);
     }
 
     /// Whether what was noted of a blob does not count. Once for each, because it is hashed then.

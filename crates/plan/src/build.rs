@@ -102,13 +102,15 @@ impl Staged<'_> {
         Ok(BuildReport { digest, ..self.report })
     }
 
-    /// Keeps the caches to their sizes.
+    /// Keeps the caches to their sizes, if something was put into them.
     pub fn trim(&self) -> Result<(), Error> {
-        let archives = self.session.archives()?;
-        std::thread::scope(|scope| {
-            scope.spawn(|| archives.trim(self.session.caches.archives));
-            self.stock.trim();
-        });
+        if self.session.caches.dir.grew() {
+            let archives = self.session.archives()?;
+            std::thread::scope(|scope| {
+                scope.spawn(|| archives.trim(self.session.caches.archives));
+                self.stock.trim();
+            });
+        }
         self.session.report_damage();
         Ok(())
     }
