@@ -9,7 +9,7 @@ use std::{
     path::Path,
 };
 
-use pixi_oci_net::{Client, ClientSettings};
+use pixi_oci_net::ClientSettings;
 use pixi_oci_plan::build;
 use pixi_oci_project::{Caches, Containers, Declared, Inputs, LockUse, Project, Resources, Session};
 use pixi_oci_registry::RegistryAccess;
@@ -178,11 +178,11 @@ impl Built {
 /// What the command line makes for a build without an argument, but for the resources.
 pub(crate) fn session(sandbox: &Sandbox, threads: usize, memory: usize) -> Session {
     let few = NonZeroUsize::MIN;
-    let client = Client::new(&ClientSettings::default()).unwrap();
     let caches =
         Caches { dir: pixi_oci_cachedir::Root::new(sandbox.path("../cache/pixi-oci")), layers: 0, archives: u64::MAX };
     let resources = Resources { downloads: few, solves: few, threads, memory, containers: Containers::default() };
-    let mut session = Session::new(client, RegistryAccess::default(), caches, resources, Default::default());
+    let mut session =
+        Session::new(ClientSettings::default(), RegistryAccess::default(), caches, resources, Default::default());
     session.offline = true;
     session
 }

@@ -4,7 +4,6 @@ use std::{env, num::NonZeroUsize, path::PathBuf};
 
 use clap::Args;
 use pixi_oci_cachedir::Root;
-use pixi_oci_net::Client;
 use pixi_oci_project::{Caches, Resources, Session};
 use pixi_oci_registry::{RegistryAccess, RepositoryRef};
 use pixi_oci_workspace::Workspace;
@@ -70,20 +69,11 @@ impl Means {
             memory: MEMORY,
             containers: crate::surroundings::containers(),
         };
-        let client = Client::new(&channels.client)?;
-        let mut session = Session::new(client, registries, caches, resources, crate::interrupt::flag());
-        session.offline = channels.client.offline;
+        let offline = channels.client.offline;
+        let mut session = Session::new(channels.client, registries, caches, resources, crate::interrupt::flag());
+        session.offline = offline;
         Ok(session)
     }
-}
-
-/// Both at the same time: certificates are read while git is asked, which takes as long.
-pub fn both<A: Send, B>(one: impl FnOnce() -> A + Send, other: impl FnOnce() -> B) -> (A, B) {
-    std::thread::scope(|scope| {
-        let one = scope.spawn(one);
-        let other = other();
-        (one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), other)
-    })
 }
 
 /// Where the cache is.

@@ -12,7 +12,7 @@ use pixi_oci_workspace::OciConfig;
 use crate::{
     args::{ImageArgs, PublishingArgs, Selection, registries::logins},
     error::CliError,
-    means::{LayerArgs, Means, both},
+    means::{LayerArgs, Means},
     output::Output,
     output::blockers,
     output::progress::Progress,
@@ -53,15 +53,11 @@ impl Publication {
         };
         let (image, layers) = image.unzip();
         let cache_from = layers.map(|layers| layers.cache_from.as_slice()).unwrap_or_default();
-        let (session, inputs) = both(
-            || means.session(workspace.as_ref(), registry.access(), layers),
-            || selection.inputs(image, cache_from),
-        );
-        let mut session = session?;
+        let mut session = means.session(workspace.as_ref(), registry.access(), layers)?;
         if session.offline {
             return Err(CliError::Usage("a registry cannot be reached offline; leave out --offline".into()));
         }
-        let mut inputs = inputs?;
+        let mut inputs = selection.inputs(image, cache_from)?;
         inputs.overrides.repositories = (!registry.to.is_empty()).then(|| registry.to.clone());
         if let WorkspaceNeed::OfLegs(legs) = need {
             inputs.overrides = inputs.overrides.over(legs.configuration());

@@ -12,7 +12,7 @@ use pixi_oci_project::{Declared, Project, Session};
 use crate::{
     args::{ImageArgs, RegistryArgs, Selection},
     error::CliError,
-    means::{LayerArgs, Means, both},
+    means::{LayerArgs, Means},
     output::Output,
     output::progress::Progress,
     result::print_report,
@@ -54,11 +54,8 @@ pub struct BuildArgs {
 
 pub fn run(args: BuildArgs, output: &Output) -> Result<ExitCode, CliError> {
     let workspace = args.selection.open()?;
-    let (session, inputs) = both(
-        || args.means.session(Some(&workspace), args.registry.access(), Some(&args.layers)),
-        || args.selection.inputs(Some(&args.image), &args.layers.cache_from),
-    );
-    let (session, inputs) = (session?, inputs?);
+    let session = args.means.session(Some(&workspace), args.registry.access(), Some(&args.layers))?;
+    let inputs = args.selection.inputs(Some(&args.image), &args.layers.cache_from)?;
     let declared = Declared::new(workspace.into(), inputs)?;
     if let Some(name) = &args.load {
         return load_image(name, args.json, declared, &session, output);

@@ -53,7 +53,7 @@ fn fetch(
         retry: RetryPolicy::default(),
         on_event: &forward,
     };
-    Ok(session.run(cache.fetch(items, &options, &session.client))??)
+    Ok(session.run(cache.fetch(items, &options, session.client()?))??)
 }
 
 /// Archives on their way while other work is done: each is fetched once, however often it is wanted. Dropping it ends what is left.

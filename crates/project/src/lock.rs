@@ -109,7 +109,7 @@ fn solve(workspace: &Workspace, inputs: &Inputs, session: &Session) -> Result<Ne
             session.emit(Event::Solving { environment, platform })
         },
     };
-    let locked = session.run(pixi_oci_lock::lock(workspace, &session.client, options))?;
+    let locked = session.run(pixi_oci_lock::lock(workspace, session.client()?, options))?;
     // Without the list, all of it is fetched again.
     let _ = sealed.seal();
     locked.map_err(|error| if error.is_interrupted() { Error::Interrupted } else { error.into() })

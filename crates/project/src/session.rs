@@ -16,7 +16,7 @@ use std::{
 use pixi_oci_cachedir::Root;
 use pixi_oci_fetch::ArchiveCache;
 use pixi_oci_layer::Compression;
-use pixi_oci_net::Client;
+use pixi_oci_net::{Client, ClientSettings};
 use pixi_oci_registry::{Events, RegistryAccess, Repository};
 use pixi_oci_store::base::BaseOptions;
 use tokio::runtime::Runtime;
@@ -33,8 +33,8 @@ pub type OnEvent = Arc<dyn Fn(Event) + Send + Sync>;
 /// The network, the caches, the machine's resources, events and cancellation of one run.
 #[derive(Clone)]
 pub struct Session {
-    /// Reaches the hosts that packages come from.
-    pub client: Client,
+    /// Reaches the hosts that packages come from; made when there is something to fetch.
+    client: Arc<(ClientSettings, OnceLock<Client>)>,
     /// How registries are reached, and the credentials there.
     pub registries: RegistryAccess,
     pub caches: Caches,
@@ -86,14 +86,14 @@ pub struct Containers {
 impl Session {
     /// A session that reports to nobody yet.
     pub fn new(
-        client: Client,
+        client: ClientSettings,
         registries: RegistryAccess,
         caches: Caches,
         resources: Resources,
         cancelled: Arc<AtomicBool>,
     ) -> Self {
         Self {
-            client,
+            client: Arc::new((client, OnceLock::new())),
             registries,
             caches,
             offline: false,
@@ -167,6 +167,21 @@ impl Session {
     pub fn upload_events(&self, repository: &Repository) -> Events {
         let (on_event, repository) = (self.on_event.clone(), Arc::<str>::from(repository.to_string()));
         Arc::new(move |event| on_event(Event::Upload { repository: repository.clone(), event }))
+    }
+
+    /// Reaches the hosts that packages come from.
+    ///
+    /// # Errors
+    ///
+    /// A file of logins or certificates cannot be used. They are read at the first call: that takes longer than a build in which nothing
+    /// is fetched.
+    pub fn client(&self) -> Result<&Client, Error> {
+        let (settings, client) = &*self.client;
+        if let Some(client) = client.get() {
+            return Ok(client);
+        }
+        let made = Client::new(settings)?;
+        Ok(client.get_or_init(|| made))
     }
 
     pub fn archives(&self) -> Result<ArchiveCache, Error> {

@@ -80,6 +80,7 @@ from_pipeline!(
     pixi_oci_layer::Error,
     pixi_oci_package::Error,
     pixi_oci_pipeline::Error,
+    pixi_oci_project::Error,
     pixi_oci_workspace::Error,
 );
 

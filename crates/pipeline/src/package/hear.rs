@@ -32,6 +32,10 @@ pub fn hear(
     let unknown = packages.iter().enumerate().filter(|(_, package)| package.is_unknown());
     let questions: Vec<(usize, Question)> =
         unknown.filter_map(|(at, package)| Some((at, Question::about(package, python.as_ref())?))).collect();
+    if questions.is_empty() {
+        return Ok(Vec::new());
+    }
+    let client = session.client()?;
     // Of hosts where nothing answers no more is asked.
     let gone: &Mutex<BTreeSet<String>> = &Mutex::default();
     let is_gone = |host: &str| gone.lock().is_ok_and(|gone| gone.contains(host));
@@ -43,7 +47,7 @@ pub fn hear(
         if is_gone(&host) {
             return None;
         }
-        match question.ask(&session.client, scratch).await {
+        match question.ask(client, scratch).await {
             Ok(heard) => {
                 session.heard.put(key, heard.clone());
                 Some((at, heard))

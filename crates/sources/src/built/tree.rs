@@ -122,9 +122,10 @@ fn archive_tree(
         on_event: &|_| {},
     };
     let cache = ArchiveCache::open(&means.session.caches.dir)?;
+    let client = means.session.client()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let failed = |error| BuildError::Io { package: source.name.clone(), source: error };
-    let archives = runtime.map_err(failed)?.block_on(cache.fetch(&[item], &options, &means.session.client))?;
+    let archives = runtime.map_err(failed)?.block_on(cache.fetch(&[item], &options, client))?;
     let name = match location {
         ArchiveLocation::Path(path) => path.file_name().map(|name| name.to_string_lossy().into_owned()),
         ArchiveLocation::Url(url) => url.path_segments().and_then(|mut parts| parts.next_back()).map(str::to_owned),
