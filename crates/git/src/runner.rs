@@ -33,6 +33,8 @@ const SETTINGS: [&str; 6] = [
     "safe.directory=*",
     "protocol.allow=never",
 ];
+/// As git says it.
+const NO_REPOSITORY: &str = "fatal: not a git repository (or any of the parent directories): .git";
 /// The protocols that are spoken where something is fetched.
 const PROTOCOLS: [&str; 3] = ["https", "ssh", "file"];
 
@@ -130,8 +132,12 @@ impl Git {
 
     fn read(&self, arguments: &[&str]) -> Result<Vec<u8>, GitError> {
         let failed = |said: String| self.failed(arguments, said);
-        if let Some(odd) = (!self.fetches).then(|| not_a_file(&self.directory)).flatten() {
-            return Err(failed(format!("{} is neither a file nor a directory", odd.display())));
+        if !self.fetches {
+            // git would look for it, too, and takes longer.
+            let repository = repository(&self.directory).ok_or_else(|| failed(NO_REPOSITORY.into()))?;
+            if let Some(odd) = not_a_file(&repository) {
+                return Err(failed(format!("{} is neither a file nor a directory", odd.display())));
+            }
         }
         let mut child =
             self.command(arguments).spawn().map_err(|error| failed(format!("it cannot be run: {error}")))?;
@@ -183,14 +189,21 @@ impl Git {
     }
 }
 
-/// What git would open and wait for, such as a named pipe, in the repository that a directory is of.
-fn not_a_file(directory: &Path) -> Option<PathBuf> {
-    let absolute = std::path::absolute(directory).ok()?;
-    let repository =
-        absolute.ancestors().map(|above| above.join(".git")).find(|path| path.symlink_metadata().is_ok())?;
+/// The `.git` of the working tree that a directory is in.
+fn repository(directory: &Path) -> Option<PathBuf> {
+    directory
+        .canonicalize()
+        .ok()?
+        .ancestors()
+        .map(|above| above.join(".git"))
+        .find(|path| path.symlink_metadata().is_ok())
+}
+
+/// What git would open and wait for in a repository, such as a named pipe.
+fn not_a_file(repository: &Path) -> Option<PathBuf> {
     let inside = ["HEAD", "commondir", "config", "config.worktree", "index", "packed-refs", "shallow", "info/exclude"];
     let read = inside.map(|name| repository.join(name));
-    std::iter::once(repository)
+    std::iter::once(repository.to_owned())
         .chain(read)
         .find(|path| path.metadata().is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir()))
 }

@@ -88,7 +88,23 @@ fn a_tree_is_clean_or_names_what_is_not() {
     repository.git(&["reset", "--quiet", "--hard"]);
     fs::remove_file(repository.path("ws/file")).unwrap();
     assert_eq!(repository.tree(), WorkTree::Dirty { path: "file".into() });
-    assert!(Git::at(repository.scratch.path()).tree().is_err());
+    let outside = Git::at(repository.scratch.path()).tree().unwrap_err();
+    let git = Command::new("git")
+        .arg("rev-parse")
+        .current_dir(repository.scratch.path())
+        .env("LC_ALL", "C")
+        .output()
+        .unwrap();
+    assert_eq!(
+        outside.said,
+        String::from_utf8(git.stderr).unwrap().trim(),
+        "it is said without asking git, and in its words"
+    );
+    // A workspace may be reached through a link.
+    let link = repository.path("link");
+    std::os::unix::fs::symlink(repository.path("ws"), &link).unwrap();
+    assert_eq!(Git::at(&link).commit(), Git::at(&repository.path("ws")).commit());
+    assert!(Git::at(&link).commit().is_some());
 }
 
 #[test]
