@@ -25,7 +25,7 @@ pub enum Links {
 ///
 /// Anything else than a regular file, with [`io::ErrorKind::InvalidInput`].
 pub fn open(path: &Path, links: Links) -> io::Result<File> {
-    open_with(OpenOptions::new().read(true), path, links)
+    open_with(OpenOptions::new().read(true), path, links).map(|(file, _)| file)
 }
 
 /// Opens a file that is only locked, and makes it if there is none. Never follows a link.
@@ -35,7 +35,7 @@ pub fn open(path: &Path, links: Links) -> io::Result<File> {
 /// Anything else than a regular file.
 pub fn open_lock(path: &Path) -> io::Result<File> {
     // For writing, because NFS gives an exclusive lock on nothing else.
-    match open_with(OpenOptions::new().read(true).write(true).create(true), path, Links::Refuse) {
+    match open_with(OpenOptions::new().read(true).write(true).create(true), path, Links::Refuse).map(|(file, _)| file) {
         // A directory of others, where locks still say who uses it.
         Err(error) if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) => {
             open(path, Links::Refuse)
@@ -50,8 +50,12 @@ pub fn open_lock(path: &Path) -> io::Result<File> {
 ///
 /// Anything else than a regular file; more than `limit` bytes, with [`io::ErrorKind::InvalidData`].
 pub fn read(path: &Path, links: Links, limit: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    open(path, links)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    let (file, len) = open_with(OpenOptions::new().read(true), path, links)?;
+    let most = limit.saturating_add(1);
+    // One byte more, in which the end is found.
+    let expected = len.saturating_add(1).min(most);
+    let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or_default());
+    file.take(most).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
         return Err(io::Error::new(io::ErrorKind::InvalidData, format!("larger than {limit} bytes")));
     }
@@ -64,7 +68,8 @@ pub fn read_text(path: &Path, links: Links, limit: u64) -> io::Result<String> {
     text.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.utf8_error()))
 }
 
-fn open_with(options: &mut OpenOptions, path: &Path, links: Links) -> io::Result<File> {
+/// The file, and its length.
+fn open_with(options: &mut OpenOptions, path: &Path, links: Links) -> io::Result<(File, u64)> {
     let flags = match links {
         Links::Follow => libc::O_NONBLOCK,
         Links::Refuse => libc::O_NONBLOCK | libc::O_NOFOLLOW,
@@ -78,10 +83,11 @@ fn open_with(options: &mut OpenOptions, path: &Path, links: Links) -> io::Result
         Err(error) if error.raw_os_error() == Some(libc::ENXIO) => return Err(special("not a regular file")),
         result => result?,
     };
-    if !file.metadata()?.is_file() {
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
         return Err(special("not a regular file"));
     }
-    Ok(file)
+    Ok((file, metadata.len()))
 }
 
 #[cfg(test)]
