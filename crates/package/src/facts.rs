@@ -43,7 +43,7 @@ pub struct PackageFacts {
 
 /// Facts with the targets of all symbolic links, which are only known when the whole archive was read.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "Stored<Listed, String>")]
+#[serde(try_from = "Stored<StoredPath, String>")]
 pub struct CompleteFacts {
     /// Everything but the targets.
     pub facts: PackageFacts,
@@ -144,20 +144,20 @@ struct Stored<Path: Ord, Text> {
 
 /// A path from outside, checked as the lists of an archive are.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Listed(TreePath);
+struct StoredPath(TreePath);
 
-impl<'de> Deserialize<'de> for Listed {
+impl<'de> Deserialize<'de> for StoredPath {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Text;
         impl Visitor<'_> for Text {
-            type Value = Listed;
+            type Value = StoredPath;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a path of a package")
             }
 
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Listed, E> {
-                normalise(text).map(Listed).map_err(|refusal| E::custom(format!("{}: {refusal}", escape(text))))
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<StoredPath, E> {
+                normalise(text).map(StoredPath).map_err(|refusal| E::custom(format!("{}: {refusal}", escape(text))))
             }
         }
         deserializer.deserialize_str(Text)
@@ -187,16 +187,16 @@ impl Serialize for CompleteFacts {
     }
 }
 
-impl TryFrom<Stored<Listed, String>> for CompleteFacts {
+impl TryFrom<Stored<StoredPath, String>> for CompleteFacts {
     type Error = Error;
 
-    fn try_from(stored: Stored<Listed, String>) -> Result<Self, Error> {
+    fn try_from(stored: Stored<StoredPath, String>) -> Result<Self, Error> {
         let name = escape(&stored.file_name);
-        let links: Links = stored.links.into_iter().map(|(Listed(path), target)| (path, target)).collect();
+        let links: Links = stored.links.into_iter().map(|(StoredPath(path), target)| (path, target)).collect();
         let mut paths = Vec::with_capacity(links.len() + stored.files.len() + stored.directories.len());
         paths.extend(links.keys().map(|path| (path.clone(), PathType::SoftLink)));
-        paths.extend(stored.files.into_iter().map(|Listed(path)| (path, PathType::HardLink)));
-        paths.extend(stored.directories.into_iter().map(|Listed(path)| (path, PathType::Directory)));
+        paths.extend(stored.files.into_iter().map(|StoredPath(path)| (path, PathType::HardLink)));
+        paths.extend(stored.directories.into_iter().map(|StoredPath(path)| (path, PathType::Directory)));
         paths.sort_by(|a, b| a.0.cmp(&b.0));
         check_tree(&name, paths.iter().map(|(path, kind)| (path, *kind)))?;
         Ok(Self {
@@ -204,7 +204,7 @@ impl TryFrom<Stored<Listed, String>> for CompleteFacts {
                 is_noarch_python: stored.noarch_python,
                 paths,
                 entry_points: stored.entry_points,
-                link_scripts: stored.link_scripts.into_iter().map(|Listed(path)| path).collect(),
+                link_scripts: stored.link_scripts.into_iter().map(|StoredPath(path)| path).collect(),
                 file_name: name,
             },
             links,
