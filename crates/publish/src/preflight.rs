@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::tags::{TagPlan, TagTarget, TagsThere, Version};
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, future::join_all, stream};
 use pixi_oci_image::{Architecture, Descriptor};
 use pixi_oci_layer::Digest;
 use pixi_oci_registry::{Arrival, Error, Registry, Repository};
@@ -89,10 +89,10 @@ impl Preflight<'_> {
         wanted: &Wanted<'_>,
         published: Option<&Published>,
     ) -> Result<Vec<RepositoryState>, PublishError> {
-        let mut stocks = Vec::new();
+        let mut asked = Vec::new();
         for destination in &self.destinations {
-            let mut refusal = None;
-            let has: Result<Holdings, String> = match &destination.state {
+            let (mut refusal, repository) = (None, destination.target.repository.clone());
+            let answers = match &destination.state {
                 Err(_) if destination.needs_login => Err("no login (BLOCKER(empty-token) with --publish)".to_owned()),
                 Err(error) => Err(in_one_line(error)),
                 Ok(open) => {
@@ -104,20 +104,27 @@ impl Preflight<'_> {
                     let known = self.session.run(look_up(&open.registry, form, open.known.clone(), plan))?;
                     let tags = plan(&known.unwrap_or_default()).ok();
                     if let Some(tags) = &tags {
-                        let to = &destination.target.repository;
+                        let missing = MissingBase::Leave;
                         let refused =
-                            refusal::refusal(self.request, project, tags, to, open, MissingBase::Leave, self.session)?;
+                            refusal::refusal(self.request, project, tags, &repository, open, missing, self.session)?;
                         refusal = refused.as_ref().map(blocker);
                     }
-                    let seen = published.map(|published| published.arrived(open.registry.repository()));
-                    let seen = seen.unwrap_or_default();
-                    let has: Result<_, Error> = self.session.run(has(open, wanted, tags.as_ref(), &seen))?;
-                    has.map_err(|error| in_one_line(&error))
+                    let seen = published.map(|published| published.arrived(&repository)).unwrap_or_default();
+                    Ok((open, tags, seen))
                 }
             };
-            stocks.push(RepositoryState { repository: destination.target.repository.clone(), has, refusal });
+            asked.push(async move {
+                let has = match answers {
+                    Ok((open, tags, seen)) => {
+                        has(open, wanted, tags.as_ref(), &seen).await.map_err(|error| in_one_line(&error))
+                    }
+                    Err(error) => Err(error),
+                };
+                RepositoryState { repository, has, refusal }
+            });
         }
-        Ok(stocks)
+        // A question for each blob: not one repository after the other.
+        Ok(self.session.run(join_all(asked))?)
     }
 }
 
