@@ -167,4 +167,28 @@ mod tests {
         }
         assert_eq!(Compression::default().identity(), "libdeflate 1.26.1 gzip:6");
     }
+
+    #[test]
+    fn a_name_alone_has_the_level_that_is_usual() {
+        assert_eq!("gzip".parse(), Ok(Compression::Gzip { level: 6 }));
+        assert_eq!("zstd".parse(), Ok(Compression::Zstd { level: 3 }));
+        for text in ["gzip:1", "gzip:12", "zstd:19"] {
+            assert_eq!(text.parse::<Compression>().unwrap().to_string(), text);
+        }
+        for text in ["gzip:0", "gzip:13", "zstd:20", "gzip:", "xz", ""] {
+            assert!(text.parse::<Compression>().is_err(), "{text}");
+        }
+    }
+
+    /// A thread keeps its compressor, which has one level.
+    #[test]
+    fn each_level_has_its_own_bytes_on_one_thread() {
+        let piece: Vec<u8> = (0..200_000_u32).flat_map(|n| (n / 3).to_le_bytes()).collect();
+        let all = [1, 12, 1, 6, 12].map(|level| (level, gzip(level, &piece).unwrap()));
+        for (level, bytes) in &all {
+            let alone = std::thread::scope(|scope| scope.spawn(|| gzip(*level, &piece).unwrap()).join().unwrap());
+            assert!(*bytes == alone, "level {level}");
+        }
+        assert!(all[0].1.len() > all[1].1.len());
+    }
 }

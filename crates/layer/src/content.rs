@@ -327,6 +327,17 @@ mod tests {
     }
 
     #[test]
+    fn what_was_spooled_is_read_from_where_it_is_to_its_end() {
+        let mut store = ContentStore::new(&MemoryBudget::new(0), &std::env::temp_dir());
+        let long: Vec<u8> = (0..600_000_u32).map(|at| (at % 251) as u8).collect();
+        let mut put = |bytes: &[u8]| store.put(&mut &*bytes, bytes.len() as u64).unwrap();
+        let contents = [put(b"before"), put(&long), put(b"after")];
+        assert!(contents[1].to_vec().unwrap() == long);
+        assert_eq!(contents[2].to_vec().unwrap(), b"after");
+        assert!(contents[1].prefix(300_000).unwrap() == long[..300_000]);
+    }
+
+    #[test]
     fn a_short_reader_and_a_changed_file_are_errors() {
         let mut store = ContentStore::new(&MemoryBudget::new(10), &std::env::temp_dir());
         assert_eq!(store.put(&mut &b"abc"[..], 4).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
@@ -335,5 +346,8 @@ mod tests {
         fs::write(file.path(), "abc").unwrap();
         let content = Content::from_file(file.path().into(), 2);
         assert!(content.to_vec().unwrap_err().to_string().contains("changed"));
+        assert_eq!(content.path(), Some(file.path()));
+        let (kept, none) = (Content::from_bytes(*b"abc"), Content::from_bytes([]));
+        assert!(kept.path().is_none() && !kept.is_empty() && none.is_empty());
     }
 }
