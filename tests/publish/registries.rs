@@ -337,3 +337,18 @@ fn registries_are_asked_at_the_same_time() {
     let counts = asked.0.lock().unwrap();
     assert!(QUESTIONS.iter().all(|question| counts[question] >= 3), "{counts:?}");
 }
+
+/// Without TLS nobody is trusted, so that a machine without certificates can do it.
+#[test]
+fn a_registry_without_tls_needs_no_certificates() {
+    let (sandbox, registry) = (Sandbox::new(), Registry::start(Profile::plain()));
+    workspace([package("tool", [file("bin/tool", "1")])]).write(&sandbox.path("ws"));
+    sandbox.build("ws", "oci:out:v1");
+    let none = sandbox.path("none");
+    std::fs::create_dir(&none).unwrap();
+    let to = registry.reference("app");
+    let mut publish = sandbox.pixi_oci(&["publish", "--publish", "--from", "oci:out:v1", "--to", &to, "--tag", "t"]);
+    publish.env("SSL_CERT_FILE", none.join("pem")).env("SSL_CERT_DIR", &none);
+    Outcome::of(&mut publish).success();
+    assert!(registry.tag("app", "t").is_some());
+}

@@ -174,7 +174,10 @@ impl Http {
                 builder = builder.identity(identity);
             }
         }
-        builder.tls_certs_merge(authorities).build().map_err(|error| {
+        // The system's certificates take long to read, and are needed for TLS only, be it with a proxy.
+        let is_plain = url.scheme() == "http" && self.proxies.for_url(url).is_none();
+        let builder = if is_plain { builder.tls_certs_only(authorities) } else { builder.tls_certs_merge(authorities) };
+        builder.build().map_err(|error| {
             Error::setting("the system's certificates", chain(&error))
                 .with_hint("install them (apt install ca-certificates)")
         })
