@@ -1,4 +1,5 @@
-//! What the two kinds of archive have in common: blobs are collected, and one sorted tar is written at the end.
+//! What archives and SIFs have in common: blobs are collected, and the files are written at the end. Of archives it is one
+//! sorted tar.
 
 use std::{
     collections::BTreeMap,
@@ -15,16 +16,57 @@ use pixi_oci_registry::document::References;
 use tempfile::NamedTempFile;
 
 use crate::{
-    BlobSource, Error,
+    BlobSource, Destination, Error,
     destination::{check_bytes, check_length, copy_checked, open_source},
 };
 
 /// The time of every entry: 1970-01-01, as the archive is no older or younger than its content.
 const MTIME: u64 = 0;
 
+/// What is written, or replaced, when a root is put; until then it is only collected.
+pub(crate) struct Collecting<F> {
+    blobs: Collection,
+    /// Takes a root and its name, as [`Destination::put_root`].
+    put_root: F,
+}
+
+impl<F> Collecting<F>
+where
+    F: Fn(&Collection, &Descriptor, &[u8], Option<&str>) -> Result<(), Error> + Send + Sync,
+{
+    /// One that will be written to `path`.
+    pub(crate) fn new(path: PathBuf, put_root: F) -> Self {
+        Self { blobs: Collection { path, blobs: Mutex::default() }, put_root }
+    }
+}
+
+impl<F> Destination for Collecting<F>
+where
+    F: Fn(&Collection, &Descriptor, &[u8], Option<&str>) -> Result<(), Error> + Send + Sync,
+{
+    fn has_blob(&self, blob: &Descriptor) -> Result<bool, Error> {
+        Ok(self.blobs.has(blob))
+    }
+
+    fn put_blob(&self, blob: &Descriptor, source: BlobSource<'_>) -> Result<(), Error> {
+        self.blobs.put(blob, source)
+    }
+
+    fn put_manifest(&self, manifest: &Descriptor, bytes: &[u8]) -> Result<(), Error> {
+        self.blobs.put_document(manifest, bytes).map(drop)
+    }
+
+    fn put_root(&self, root: &Descriptor, bytes: &[u8], name: Option<&str>) -> Result<(), Error> {
+        (self.put_root)(&self.blobs, root, bytes, name)
+    }
+}
+
 /// Blobs and documents by digest. Files are kept open, so that their owner may rename or remove them.
-#[derive(Debug, Default)]
-pub(crate) struct Collection(Mutex<BTreeMap<Digest, Collected>>);
+pub(crate) struct Collection {
+    /// Where it will be written.
+    pub(crate) path: PathBuf,
+    blobs: Mutex<BTreeMap<Digest, Collected>>,
+}
 
 #[derive(Debug, Clone)]
 struct Collected {
@@ -66,7 +108,7 @@ impl ArchiveEntry {
 
 impl Collection {
     fn blobs(&self) -> MutexGuard<'_, BTreeMap<Digest, Collected>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.blobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn has(&self, blob: &Descriptor) -> bool {
@@ -91,25 +133,20 @@ impl Collection {
         Ok(())
     }
 
-    /// Takes a manifest or index whose blobs are all here; `archive` is for the error.
-    pub(crate) fn put_document(
-        &self,
-        document: &Descriptor,
-        bytes: &[u8],
-        archive: &Path,
-    ) -> Result<References, Error> {
+    /// Takes a manifest or index whose blobs are all here.
+    pub(crate) fn put_document(&self, document: &Descriptor, bytes: &[u8]) -> Result<References, Error> {
         let references = References::parse(document, bytes)?;
         if let Some(missing) = references.all().find(|blob| !self.has(blob)) {
-            return Err(self.missing(document, missing, archive));
+            return Err(self.missing(document, missing));
         }
         self.put(document, BlobSource::Bytes(bytes))?;
         Ok(references)
     }
 
-    fn references(&self, document: &Descriptor, archive: &Path) -> Result<References, Error> {
+    fn references(&self, document: &Descriptor) -> Result<References, Error> {
         match self.blobs().get(&document.digest) {
             Some(Collected { content: EntryContent::Bytes(bytes), .. }) => Ok(References::parse(document, bytes)?),
-            _ => Err(self.missing(document, document, archive)),
+            _ => Err(self.missing(document, document)),
         }
     }
 
@@ -140,13 +177,12 @@ impl Collection {
         &self,
         root: &Descriptor,
         bytes: &[u8],
-        archive: &Path,
     ) -> Result<Vec<(Descriptor, Descriptor, Vec<Descriptor>)>, Error> {
-        let manifests = match self.put_document(root, bytes, archive)? {
+        let manifests = match self.put_document(root, bytes)? {
             References::Manifest { config, layers } => return Ok(vec![(root.clone(), config, layers)]),
             References::Index(manifests) => manifests,
         };
-        let image = |manifest: Descriptor| match self.references(&manifest, archive)? {
+        let image = |manifest: Descriptor| match self.references(&manifest)? {
             References::Manifest { config, layers } => Ok((manifest, config, layers)),
             References::Index(_) => {
                 let (kind, reason) = ("an index of image manifests", "it names another index".into());
@@ -156,12 +192,12 @@ impl Collection {
         manifests.into_iter().map(image).collect()
     }
 
-    fn missing(&self, document: &Descriptor, blob: &Descriptor, archive: &Path) -> Error {
+    fn missing(&self, document: &Descriptor, blob: &Descriptor) -> Error {
         Error::MissingBlob {
             manifest: document.digest,
             blob: blob.digest,
             size: blob.size,
-            destination: archive.display().to_string(),
+            destination: self.path.display().to_string(),
         }
     }
 }

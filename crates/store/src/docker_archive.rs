@@ -7,7 +7,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Mutex, PoisonError},
 };
 
@@ -16,56 +16,31 @@ use pixi_oci_layer::Digest;
 use serde_json::json;
 
 use crate::{
-    BlobSource, Destination, Error, archive,
-    archive::{ArchiveEntry, Collection},
-    target::docker_name,
+    Destination, Error,
+    archive::{self, ArchiveEntry, Collecting},
+    image_name::docker_name,
 };
 
-/// The archive of one build. The file is written, or replaced, when a root is put.
-#[derive(Debug)]
-pub struct DockerArchive {
-    path: PathBuf,
-    blobs: Collection,
-    roots: Mutex<Roots>,
-}
-
 /// The image and its names.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Roots {
     image: Option<Digest>,
     names: BTreeSet<String>,
 }
 
-impl DockerArchive {
-    /// An archive that will be written to `path`.
-    pub fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), blobs: Collection::default(), roots: Mutex::default() }
-    }
-}
-
-impl Destination for DockerArchive {
-    fn has_blob(&self, blob: &Descriptor) -> Result<bool, Error> {
-        Ok(self.blobs.has(blob))
-    }
-
-    fn put_blob(&self, blob: &Descriptor, source: BlobSource<'_>) -> Result<(), Error> {
-        self.blobs.put(blob, source)
-    }
-
-    fn put_manifest(&self, manifest: &Descriptor, bytes: &[u8]) -> Result<(), Error> {
-        self.blobs.put_document(manifest, bytes, &self.path).map(drop)
-    }
-
-    fn put_root(&self, root: &Descriptor, bytes: &[u8], name: Option<&str>) -> Result<(), Error> {
+/// The archive of one build, to be written to `path`.
+pub(crate) fn docker_archive(path: PathBuf) -> impl Destination {
+    let roots = Mutex::new(Roots::default());
+    Collecting::new(path, move |blobs, root, bytes, name| {
         let name = name.map(docker_name).transpose()?;
-        let images = self.blobs.put_root(root, bytes, &self.path)?;
+        let images = blobs.put_root(root, bytes)?;
         let [(_, config, layers)] = &images[..] else {
-            return Err(Error::OneImage { path: self.path.clone(), count: images.len() });
+            return Err(Error::OneImage { path: blobs.path.clone(), count: images.len() });
         };
 
-        let mut roots = self.roots.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut roots = roots.lock().unwrap_or_else(PoisonError::into_inner);
         if roots.image.is_some_and(|image| image != config.digest) {
-            return Err(Error::OneImage { path: self.path.clone(), count: 2 });
+            return Err(Error::OneImage { path: blobs.path.clone(), count: 2 });
         }
         roots.image = Some(config.digest);
         roots.names.extend(name);
@@ -75,10 +50,10 @@ impl Destination for DockerArchive {
             .collect();
         let layers: Vec<String> = layers.iter().map(layer_name).collect();
         let manifest = json!([{ "Config": config_name(config), "RepoTags": roots.names, "Layers": layers }]);
-        let mut entries = self.blobs.entries(|blob| names.get(&blob.digest).cloned());
+        let mut entries = blobs.entries(|blob| names.get(&blob.digest).cloned());
         entries.push(ArchiveEntry::bytes("manifest.json", canonical(manifest)));
-        archive::write(&self.path, entries)
-    }
+        archive::write(&blobs.path, entries)
+    })
 }
 
 fn config_name(config: &Descriptor) -> String {

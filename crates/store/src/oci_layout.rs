@@ -31,7 +31,7 @@ use self::beside::Beside;
 use crate::{
     BlobSource, Destination, Error,
     destination::{check_bytes, check_length, copy_checked, open_source},
-    target::check_layout_name,
+    image_name::check_layout_name,
 };
 
 /// The content of the file `oci-layout`.
@@ -44,32 +44,6 @@ const STAGING_PREFIX: &str = ".pixi-oci-";
 pub struct OciLayout {
     dir: PathBuf,
     beside: Option<Beside>,
-}
-
-/// A blob that is being written in a layout's file system. It has no name there yet and is removed when dropped.
-#[derive(Debug)]
-pub struct StagedBlob(NamedTempFile);
-
-impl StagedBlob {
-    /// The file, for who writes it from its begin.
-    pub fn file(&mut self) -> &mut File {
-        self.0.as_file_mut()
-    }
-
-    /// Where the bytes are until they are adopted.
-    pub fn path(&self) -> &Path {
-        self.0.path()
-    }
-}
-
-impl Write for StagedBlob {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
-    }
 }
 
 impl OciLayout {
@@ -128,9 +102,9 @@ impl OciLayout {
     }
 
     /// A new file in the layout's file system, for a layer that is being made; [`adopt`](Self::adopt) gives it its name
-    /// without copying it.
-    pub fn staging(&self) -> Result<StagedBlob, Error> {
-        staged_file(&self.dir, STAGING_PREFIX).map(StagedBlob).map_err(Error::io("create a file in", &self.dir))
+    /// without copying it. Until then it is removed when dropped.
+    pub fn staging(&self) -> Result<NamedTempFile, Error> {
+        staged_file(&self.dir, STAGING_PREFIX).map_err(Error::io("create a file in", &self.dir))
     }
 
     /// Makes a staged file the blob `digest`. The digest is the one that was computed while the file was written; here
@@ -139,10 +113,10 @@ impl OciLayout {
     /// # Errors
     ///
     /// [`Error::Content`] for another size; [`Error::Io`].
-    pub fn adopt(&self, blob: StagedBlob, digest: &Digest, size: u64) -> Result<(), Error> {
-        let found = blob.0.as_file().metadata().map_err(Error::io("read", blob.path()))?.len();
+    pub fn adopt(&self, blob: NamedTempFile, digest: &Digest, size: u64) -> Result<(), Error> {
+        let found = blob.as_file().metadata().map_err(Error::io("read", blob.path()))?.len();
         check_length(blob.path(), found, *digest, size)?;
-        self.rename(blob.0, &self.blob_path(digest))
+        self.rename(blob, &self.blob_path(digest))
     }
 
     /// Makes a finished file the blob `digest` by renaming it, if it is in the same file system; says whether it was. The
@@ -253,7 +227,7 @@ impl OciLayout {
                 copy_checked(descriptor, &mut open_source(file)?, file, &mut staged, &path)?;
             }
         }
-        self.rename(staged.0, &path)
+        self.rename(staged, &path)
     }
 
     fn check_references(&self, document: &Descriptor, bytes: &[u8]) -> Result<(), Error> {

@@ -71,7 +71,7 @@ pub async fn pull(
     for blob in blobs {
         let mut staged = layout.staging()?;
         let what = format!("{} of {repository}", blob.digest);
-        registry.fetch_blob(&blob, staged.file()).await.map_err(failed(what))?;
+        registry.fetch_blob(&blob, staged.as_file_mut()).await.map_err(failed(what))?;
         layout.adopt(staged, &blob.digest, blob.size)?;
     }
     // From the last to the first, so that nothing names what is not there.

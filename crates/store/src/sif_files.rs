@@ -15,43 +15,46 @@ use pixi_oci_image::{Descriptor, MediaType};
 use pixi_oci_registry::push::{PushImage, PushLayer};
 use pixi_oci_sif::{Layer, LayeredImage, RunCache};
 
-use crate::{BlobSource, Destination, Error, archive, archive::Collection, destination::open_source};
+use crate::{
+    Destination, Error,
+    archive::{self, Collecting, Collection},
+    destination::open_source,
+};
 
-/// The SIF files of one build. They are written, or replaced, when a root is put.
-#[derive(Debug)]
-pub struct SifFiles {
-    path: PathBuf,
-    runs: Option<RunCache>,
-    blobs: Collection,
+/// The SIF files of one build. An image will be written to `path`, and images of several architectures beside it:
+/// `tool-amd64.sif` for `tool.sif`. `runs` are what was compressed for earlier ones.
+pub(crate) fn sif_files(path: PathBuf, runs: Option<RunCache>) -> impl Destination {
+    Collecting::new(path, move |blobs, root, bytes, name| {
+        if let Some(name) = name {
+            let (name, reason) = (name.to_owned(), "a SIF has no names in it");
+            return Err(Error::Name { name, destination: "a SIF", reason });
+        }
+        let images = blobs.put_root(root, bytes)?.into_iter().map(|image| found(blobs, image));
+        let images = images.collect::<Result<Vec<_>, _>>()?;
+        let written = images.iter().map(|image| {
+            let path = image.place(&blobs.path, images.len());
+            image.write(&path, runs.as_ref()).map(|staged| (staged, path))
+        });
+        // All are whole before the first one gets its name.
+        for (staged, path) in written.collect::<Result<Vec<_>, Error>>()? {
+            staged.persist(&path).map_err(|error| Error::io("write", &path)(error.error))?;
+        }
+        Ok(())
+    })
 }
 
-impl SifFiles {
-    /// An image will be written to `path`, and images of several architectures beside it: `tool-amd64.sif` for `tool.sif`.
-    /// `runs` are what was compressed for earlier ones.
-    pub fn new(path: &Path, runs: Option<RunCache>) -> Self {
-        Self { path: path.to_owned(), runs, blobs: Collection::default() }
-    }
-
-    fn image(&self, (manifest, config, layers): (Descriptor, Descriptor, Vec<Descriptor>)) -> Result<Found, Error> {
-        let missing = |blob: &Descriptor| Error::NoSource { digest: blob.digest };
-        let config = self.blobs.document(&config).ok_or_else(|| missing(&config))?;
-        let with_file = |layer: Descriptor| {
-            let file = self.blobs.file(&layer).ok_or_else(|| missing(&layer))?;
-            Ok((layer, file))
-        };
-        let layers = layers.into_iter().map(with_file).collect::<Result<_, Error>>()?;
-        Ok(Found { manifest, config, layers })
-    }
-
-    /// Where an image goes, if it is one of so many.
-    fn place(&self, image: &Found, images: usize) -> PathBuf {
-        if images == 1 {
-            return self.path.clone();
-        }
-        let architecture = ImageConfig::parse(&image.config).map(|config| config.architecture).unwrap_or_default();
-        let stem = self.path.file_stem().unwrap_or_default().to_string_lossy();
-        self.path.with_file_name(format!("{stem}-{architecture}.sif"))
-    }
+fn found(
+    blobs: &Collection,
+    (manifest, config, layers): (Descriptor, Descriptor, Vec<Descriptor>),
+) -> Result<Found, Error> {
+    let missing = |blob: &Descriptor| Error::NoSource { digest: blob.digest };
+    let config = blobs.document(&config).ok_or_else(|| missing(&config))?;
+    let with_file = |layer: Descriptor| {
+        let file = blobs.file(&layer).ok_or_else(|| missing(&layer))?;
+        Ok((layer, file))
+    };
+    let layers = layers.into_iter().map(with_file).collect::<Result<_, Error>>()?;
+    Ok(Found { manifest, config, layers })
 }
 
 /// A SIF in a file that is removed when this is dropped.
@@ -98,6 +101,16 @@ struct Found {
 }
 
 impl Found {
+    /// Where it goes, if it is one of so many that are to be at `path`.
+    fn place(&self, path: &Path, images: usize) -> PathBuf {
+        if images == 1 {
+            return path.to_owned();
+        }
+        let architecture = ImageConfig::parse(&self.config).map(|config| config.architecture).unwrap_or_default();
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        path.with_file_name(format!("{stem}-{architecture}.sif"))
+    }
+
     fn write(&self, path: &Path, runs: Option<&RunCache>) -> Result<tempfile::NamedTempFile, Error> {
         let staged = archive::staged(path)?;
         let layer = |(blob, file): &'_ (Descriptor, Arc<File>)| Layer {
@@ -115,37 +128,5 @@ impl Found {
         let executable = Permissions::from_mode(mode | (mode & 0o444) >> 2);
         staged.as_file().set_permissions(executable).map_err(Error::io("write", path))?;
         Ok(staged)
-    }
-}
-
-impl Destination for SifFiles {
-    fn has_blob(&self, blob: &Descriptor) -> Result<bool, Error> {
-        Ok(self.blobs.has(blob))
-    }
-
-    fn put_blob(&self, blob: &Descriptor, source: BlobSource<'_>) -> Result<(), Error> {
-        self.blobs.put(blob, source)
-    }
-
-    fn put_manifest(&self, manifest: &Descriptor, bytes: &[u8]) -> Result<(), Error> {
-        self.blobs.put_document(manifest, bytes, &self.path).map(drop)
-    }
-
-    fn put_root(&self, root: &Descriptor, bytes: &[u8], name: Option<&str>) -> Result<(), Error> {
-        if let Some(name) = name {
-            let (name, reason) = (name.to_owned(), "a SIF has no names in it");
-            return Err(Error::Name { name, destination: "a SIF", reason });
-        }
-        let images = self.blobs.put_root(root, bytes, &self.path)?.into_iter().map(|image| self.image(image));
-        let images = images.collect::<Result<Vec<_>, _>>()?;
-        let written = images.iter().map(|image| {
-            let path = self.place(image, images.len());
-            image.write(&path, self.runs.as_ref()).map(|staged| (staged, path))
-        });
-        // All are whole before the first one gets its name.
-        for (staged, path) in written.collect::<Result<Vec<_>, Error>>()? {
-            staged.persist(&path).map_err(|error| Error::io("write", &path)(error.error))?;
-        }
-        Ok(())
     }
 }

@@ -7,7 +7,8 @@ use std::{
 
 use pixi_oci_layer::{Compression, ContentStore, FileTree, Layer, LayerWriter, MemoryBudget, Node, diff_id, split};
 use pixi_oci_package::TargetPrefix;
-use pixi_oci_store::{OciLayout, StagedBlob};
+use pixi_oci_store::OciLayout;
+use tempfile::NamedTempFile;
 
 use crate::{
     Error, layers::elf, layers::grouping::LayerPart, layers::key::LAYER_TIME, layers::key::LayerKey,
@@ -197,7 +198,7 @@ impl<'a> BlobWriter<'a> {
 
 /// Large layers take minutes to write: every write checks for cancellation.
 struct Cancellable<'a> {
-    blob: StagedBlob,
+    blob: NamedTempFile,
     session: &'a Session,
 }
 

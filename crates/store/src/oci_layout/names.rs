@@ -48,8 +48,8 @@ impl OciLayout {
         let path = self.dir.join("index.json");
         let mut staged = self.staging()?;
         staged.write_all(bytes).map_err(Error::io("write", &path))?;
-        staged.0.as_file().sync_all().map_err(Error::io("write", &path))?;
-        self.rename(staged.0, &path)?;
+        staged.as_file().sync_all().map_err(Error::io("write", &path))?;
+        self.rename(staged, &path)?;
         File::open(&self.dir).and_then(|dir| dir.sync_all()).map_err(Error::io("write", &self.dir))
     }
 }

@@ -15,7 +15,9 @@ use super::{
     fixture::{Fixture, fixture},
     memory::{Memory, State},
 };
-use crate::{BlobSource, Destination, DockerArchive, Error, OciArchive, OciLayout, publish};
+use crate::{
+    BlobSource, Destination, Error, OciLayout, docker_archive::docker_archive, oci_archive::oci_archive, publish,
+};
 
 /// What a stranger sees: the names, and all bytes that they lead to or that lie there.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -46,11 +48,11 @@ fn subjects() -> [Subject; 4] {
             (Box::new(layout), Box::new(move || look_layout(&read_dir(&path))))
         }),
         subject("oci-archive", |path| {
-            let (archive, path) = (OciArchive::new(path), path.to_owned());
+            let (archive, path) = (oci_archive(path.to_owned()), path.to_owned());
             (Box::new(archive), Box::new(move || look_layout(&read_tar(&path))))
         }),
         subject("docker-archive", |path| {
-            let (archive, path) = (DockerArchive::new(path), path.to_owned());
+            let (archive, path) = (docker_archive(path.to_owned()), path.to_owned());
             (Box::new(archive), Box::new(move || look_docker(&read_tar(&path))))
         }),
         subject("memory", |_| {

@@ -19,7 +19,7 @@ impl Published {
                 if !registry.has_blob(blob).await? {
                     return Ok(false);
                 }
-                registry.fetch_blob(blob, staged.file()).await.map(|()| true)
+                registry.fetch_blob(blob, staged.as_file_mut()).await.map(|()| true)
             };
             match fetched.await {
                 Ok(true) => {
