@@ -1,6 +1,6 @@
 //! Containers by rootless podman: no network, a storage of their own, nothing left behind.
 //!
-//! [`Podman`] is how the program is called, with the user's own settings and storage. A [`Session`] is podman with
+//! [`Podman`] is how the program is called. A [`Session`] is podman with
 //! everything that it writes in one directory, which goes away with the session, also if this process is killed.
 //! [`Session::run`] runs one [`Container`], and [`Session::conversation`] one that is talked to. What podman needs of a machine and does not find there is a [`Requirement`].
 

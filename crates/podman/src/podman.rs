@@ -28,11 +28,6 @@ pub struct Podman {
 }
 
 impl Podman {
-    /// podman with the settings and the storage of the user.
-    pub fn of_user() -> Self {
-        Self::new("podman".into())
-    }
-
     pub(crate) fn new(program: PathBuf) -> Self {
         Self { program, arguments: Vec::new(), environment: None, account: None, group: None }
     }

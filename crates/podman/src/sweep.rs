@@ -85,7 +85,7 @@ mod tests {
             let made = tempfile::Builder::new().prefix(prefix).tempdir_in(SHORT_SCRATCH).unwrap();
             let directory = tempfile::Builder::new().prefix(PREFIX).tempdir_in(scratch.path()).unwrap().keep();
             std::os::unix::fs::symlink(made.path(), directory.join("runroot")).unwrap();
-            remove(&directory, &Podman::of_user());
+            remove(&directory, &Podman::new("podman".into()));
             assert!(!directory.exists());
             let left = made.path().exists();
             let _ = made.close();

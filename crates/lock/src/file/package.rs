@@ -1,6 +1,7 @@
 //! The packages of a lock file, with their locations made absolute.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashSet},
     path::{Component, Path, PathBuf},
 };
@@ -300,24 +301,7 @@ pub(crate) fn normalize(path: &Path) -> PathBuf {
 
 /// Decodes `%2B` and the like; what is no valid escape, or not UTF-8, stays as it is.
 pub(crate) fn percent_decode(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut rest = bytes;
-    while let Some((&byte, tail)) = rest.split_first() {
-        let digits = tail.get(..2).filter(|hex| hex.iter().all(u8::is_ascii_hexdigit));
-        let escape = digits.and_then(|hex| std::str::from_utf8(hex).ok());
-        match escape.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(value) if byte == b'%' => {
-                decoded.push(value);
-                rest = &tail[2..];
-            }
-            _ => {
-                decoded.push(byte);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8(decoded).unwrap_or_else(|_| text.to_owned())
+    percent_encoding::percent_decode_str(text).decode_utf8().map_or_else(|_| text.to_owned(), Cow::into_owned)
 }
 
 #[cfg(test)]
