@@ -97,13 +97,13 @@ async fn prune_one(
         // By digest, which every registry that deletes at all can do; that takes all tags of the image with it.
         if reason.is_none() && !request.dry_run && !gone.contains(&staged.digest) {
             let (_, bytes) = registry.manifest(&staged.digest.to_string()).await?;
-            registry.delete_manifest(&staged.digest).await?;
+            registry.delete(&staged.digest.to_string()).await?;
             registry.unrefer(&staged.digest, &bytes).await?;
             gone.push(staged.digest);
         }
         // go-containerregistry's keeps the names of what is gone.
         if reason.is_none() && !request.dry_run && registry.head_manifest(&tag).await?.is_some() {
-            registry.delete_tag(&tag).await?;
+            registry.delete(&tag).await?;
         }
         pruned.push(PrunedTag { tag, digest: staged.digest, removed: reason.is_none(), reason });
     }

@@ -218,17 +218,9 @@ impl Registry {
         Err(self.answer(&what, "its pages go in a circle"))
     }
 
-    /// Removes a manifest or image index with all its tags. `false` when it was not there.
-    pub async fn delete_manifest(&self, digest: &Digest) -> Result<bool, Error> {
-        self.delete(&digest.to_string()).await
-    }
-
-    /// Removes a tag. `false` when it was not there. Not all registries can: many only delete by digest.
-    pub async fn delete_tag(&self, tag: &str) -> Result<bool, Error> {
-        self.delete(tag).await
-    }
-
-    async fn delete(&self, reference: &str) -> Result<bool, Error> {
+    /// Removes a manifest or image index with all its tags, or a tag. `false` when it was not there. Not all registries can
+    /// remove a tag: many only delete by digest.
+    pub async fn delete(&self, reference: &str) -> Result<bool, Error> {
         let what = format!("the deletion of {}", self.named(reference));
         let reply =
             self.call(&self.request(Method::DELETE, self.url(&format!("manifests/{reference}")).await?, &what)).await?;

@@ -50,7 +50,7 @@ impl Registry {
         let (Some(old), Some(at)) = (old, list.position(manifest)) else { return Ok(()) };
         list.manifests.remove(at);
         if list.manifests.is_empty() {
-            self.delete_manifest(&old).await.map(drop)
+            self.delete(&old.to_string()).await.map(drop)
         } else {
             self.put_list(&subject, list).await
         }
@@ -166,11 +166,11 @@ mod tests {
         }
         assert_eq!(listed(), [expected(&one, "one"), expected(&two, "two")]);
         // What was deleted by others does not stand in the way.
-        run(client.delete_manifest(&one.0.digest)).unwrap();
+        run(client.delete(&one.0.digest.to_string())).unwrap();
         run(client.refer(&three.0, &three.1)).unwrap();
         assert_eq!(listed(), [expected(&two, "two"), expected(&three, "three")]);
         for (descriptor, bytes) in [&two, &three] {
-            run(client.delete_manifest(&descriptor.digest)).unwrap();
+            run(client.delete(&descriptor.digest.to_string())).unwrap();
             run(client.unrefer(&descriptor.digest, bytes)).unwrap();
         }
         assert_eq!(run(client.head_manifest(&tag)).unwrap(), None);

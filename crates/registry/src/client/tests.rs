@@ -136,9 +136,8 @@ fn pages_of_tags_are_followed_and_deletion_says_whether_there_was_something() {
         let mut tags = registry.tags().await.unwrap();
         tags.sort();
         assert_eq!(tags, ["a", "b", "c"]);
-        let index = image.digest().parse().unwrap();
-        assert!(registry.delete_manifest(&index).await.unwrap());
-        assert!(!registry.delete_manifest(&index).await.unwrap());
+        assert!(registry.delete(image.digest()).await.unwrap());
+        assert!(!registry.delete(image.digest()).await.unwrap());
         assert_eq!(registry.head_manifest("a").await.unwrap(), None);
     });
     let nothing = Setup { access: Access::Pull, credentials: Credentials::Anonymous, ..Setup::default() };
