@@ -76,8 +76,8 @@ impl Auth {
                 if let Some(token) = state.tokens.get(scopes).filter(|token| now < token.until) {
                     return sensitive(&format!("Bearer {}", token.text.expose()), client).map(Some);
                 }
-                let url = self.realm(client, &realm, &mut state).await?;
-                let token = self.fetch(client, &url, service.as_deref(), scopes).await?;
+                let realm = self.realm(client, &realm, &mut state).await?;
+                let token = self.fetch(&TokenRequest { client, realm, service: service.as_deref(), scopes }).await?;
                 let header = sensitive(&format!("Bearer {}", token.text.expose()), client)?;
                 state.tokens.insert(scopes.to_vec(), token);
                 Ok(Some(header))
@@ -194,44 +194,24 @@ impl Auth {
         Ok(url)
     }
 
-    async fn fetch(
-        &self,
-        client: &Client,
-        realm: &Url,
-        service: Option<&str>,
-        scopes: &[String],
-    ) -> Result<Token, Error> {
-        let mut attempts = Attempts::default();
-        loop {
-            let failure = match self.fetch_once(client, realm, service, scopes).await {
-                Ok(token) => return Ok(token),
-                Err(failure) => failure,
-            };
-            attempts.wait(&client.host(), "a token", failure, client.patience()).await?;
-        }
+    async fn fetch(&self, asked: &TokenRequest<'_>) -> Result<Token, Error> {
+        asked.client.retry(Attempts::default(), "a token", async || self.fetch_once(asked).await).await
     }
 
-    async fn fetch_once(
-        &self,
-        client: &Client,
-        realm: &Url,
-        service: Option<&str>,
-        scopes: &[String],
-    ) -> Result<Token, Failure> {
+    async fn fetch_once(&self, asked: &TokenRequest<'_>) -> Result<Token, Failure> {
+        let client = asked.client;
         let response = match &self.credentials {
             Credentials::IdentityToken(token) => {
-                let response = self.exchange(client, realm, service, scopes, token).await?;
+                let response = asked.exchange(token).await?;
                 // Gitea knows only GET.
                 if matches!(response.status(), StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) {
-                    self.get(client, realm, service, scopes, Some(basic("<token>", token, client)?)).await?
+                    asked.get(Some(basic("<token>", token, client)?)).await?
                 } else {
                     response
                 }
             }
-            Credentials::Basic { user, password } => {
-                self.get(client, realm, service, scopes, Some(basic(user, password, client)?)).await?
-            }
-            Credentials::Anonymous => self.get(client, realm, service, scopes, None).await?,
+            Credentials::Basic { user, password } => asked.get(Some(basic(user, password, client)?)).await?,
+            Credentials::Anonymous => asked.get(None).await?,
         };
         let (status, headers) = (response.status(), response.headers().clone());
         let body = client.limit_document(read_body(response, MAX_BODY)).await?;
@@ -240,7 +220,7 @@ impl Auth {
             if let Some(transient) = retry::after_status(status, &headers, &error) {
                 return Err(Failure::Transient(transient));
             }
-            let what = format!("a token for {}", scopes.join(" "));
+            let what = format!("a token for {}", asked.scopes.join(" "));
             return Err(match status.as_u16() {
                 401 | 403 => self.denied(client, &what, error.text()).into(),
                 _ => Error::new(ErrorKind::Refused, client.host(), what, error.with_status(status)).into(),
@@ -263,42 +243,38 @@ impl Auth {
     fn no_token(&self, client: &Client) -> Error {
         Error::new(ErrorKind::Answer, client.host(), "a request for a token", "the token service sends no token")
     }
+}
 
-    async fn get(
-        &self,
-        client: &Client,
-        realm: &Url,
-        service: Option<&str>,
-        scopes: &[String],
-        authorization: Option<HeaderValue>,
-    ) -> Result<reqwest::Response, Failure> {
-        let mut url = realm.clone();
+/// What a token service is asked for.
+struct TokenRequest<'a> {
+    client: &'a Client,
+    realm: Url,
+    service: Option<&'a str>,
+    scopes: &'a [String],
+}
+
+impl TokenRequest<'_> {
+    async fn get(&self, authorization: Option<HeaderValue>) -> Result<reqwest::Response, Failure> {
+        let mut url = self.realm.clone();
         url.query_pairs_mut()
-            .extend_pairs(service.map(|service| ("service", service)))
-            .extend_pairs(scopes.iter().map(|scope| ("scope", scope)));
+            .extend_pairs(self.service.map(|service| ("service", service)))
+            .extend_pairs(self.scopes.iter().map(|scope| ("scope", scope)));
         let mut request = reqwest::Request::new(Method::GET, url);
         request.headers_mut().extend(authorization.map(|value| (reqwest::header::AUTHORIZATION, value)));
-        client.execute(request).await
+        self.client.execute(request).await
     }
 
     /// OAuth2's exchange of a refresh token for an access token, as Docker's registries do it.
-    async fn exchange(
-        &self,
-        client: &Client,
-        realm: &Url,
-        service: Option<&str>,
-        scopes: &[String],
-        token: &Secret,
-    ) -> Result<reqwest::Response, Failure> {
+    async fn exchange(&self, token: &Secret) -> Result<reqwest::Response, Failure> {
         let mut form = url::form_urlencoded::Serializer::new(String::new());
         form.append_pair("grant_type", "refresh_token").append_pair("refresh_token", token.expose());
-        form.append_pair("client_id", "pixi-oci").append_pair("scope", &scopes.join(" "));
-        form.extend_pairs(service.map(|service| ("service", service)));
-        let mut request = reqwest::Request::new(Method::POST, realm.clone());
+        form.append_pair("client_id", "pixi-oci").append_pair("scope", &self.scopes.join(" "));
+        form.extend_pairs(self.service.map(|service| ("service", service)));
+        let mut request = reqwest::Request::new(Method::POST, self.realm.clone());
         let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
         request.headers_mut().insert("content-type", kind);
         *request.body_mut() = Some(form.finish().into());
-        client.execute(request).await
+        self.client.execute(request).await
     }
 }
 

@@ -20,7 +20,7 @@ use crate::{
     error_body::{ErrorBody, sanitise},
     event::{Event, Events},
     http::{Http, chain, guarded},
-    retry::{Clock, Failure, RetryBudget},
+    retry::{Attempts, Clock, Failure, RetryBudget},
 };
 
 /// Tokens and error messages.
@@ -56,6 +56,21 @@ impl Client {
     /// What waiting between attempts needs.
     pub(crate) fn patience(&self) -> (&dyn Clock, &RetryBudget, &Events) {
         (&*self.clock, &self.budget, &self.events)
+    }
+
+    /// Attempts `what` until it works, or another attempt would not.
+    pub(crate) async fn retry<T>(
+        &self,
+        mut attempts: Attempts,
+        what: &str,
+        mut attempt: impl AsyncFnMut() -> Result<T, Failure>,
+    ) -> Result<T, Error> {
+        loop {
+            match attempt().await {
+                Ok(done) => return Ok(done),
+                Err(failure) => attempts.wait(&self.host(), what, failure, self.patience()).await?,
+            }
+        }
     }
 
     /// Sends a small request and waits for the head of the answer.

@@ -168,23 +168,20 @@ impl Registry {
     /// [`ErrorKind::DigestMismatch`] when the registry sends something else.
     pub async fn fetch_blob(&self, blob: &Descriptor, sink: &mut impl Sink) -> Result<(), Error> {
         let what = format!("blob {} of {}", blob.digest, self.repository);
-        let mut attempts = Attempts::default();
-        loop {
+        let attempt = async || {
             sink.restart(blob.size).map_err(|source| Error::write(&what, source))?;
             let mut sink = DigestWriter::new(&mut *sink);
             let received = |received| self.say(Event::Received { blob: blob.digest, received, size: blob.size });
-            let failure = match self.fetch_once(blob, &mut sink, &what, received).await {
-                Ok(()) => match sink.finish() {
-                    (_, size, _) if size < blob.size => Failure::transient(format!("it ends after {size} bytes")),
-                    (digest, ..) if digest == blob.digest => return Ok(()),
-                    (digest, ..) => {
-                        return Err(Error::mismatch(what, blob.digest, format_args!("the registry sends {digest}")));
-                    }
-                },
-                Err(failure) => failure,
-            };
-            self.wait(&mut attempts, &what, failure).await?;
-        }
+            self.fetch_once(blob, &mut sink, &what, received).await?;
+            match sink.finish() {
+                (_, size, _) if size < blob.size => Err(Failure::transient(format!("it ends after {size} bytes"))),
+                (digest, ..) if digest == blob.digest => Ok(()),
+                (digest, ..) => {
+                    Err(Error::mismatch(&what, blob.digest, format_args!("the registry sends {digest}")).into())
+                }
+            }
+        };
+        self.client.retry(Attempts::default(), &what, attempt).await
     }
 
     /// Fetches a blob that is a document: an image configuration.

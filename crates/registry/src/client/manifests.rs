@@ -106,20 +106,15 @@ impl Registry {
     /// A whole answer of at most the size of a document; without bytes if it is an error. An answer that breaks off is
     /// asked for again.
     async fn document(&self, request: &Request<'_>) -> Result<(Reply, Vec<u8>), Error> {
-        let mut attempts = Attempts::default();
-        loop {
-            let failure = match self.send(request).await {
-                Ok(mut reply) => match reply.response.take().filter(|_| reply.status.is_success()) {
-                    Some(response) => match self.client.limit_document(read_body(response, MAX_DOCUMENT)).await {
-                        Ok(bytes) => return Ok((reply, bytes)),
-                        Err(failure) => failure,
-                    },
-                    None => return Ok((reply, Vec::new())),
-                },
-                Err(failure) => failure,
+        let whole = async || {
+            let mut reply = self.send(request).await?;
+            let bytes = match reply.response.take().filter(|_| reply.status.is_success()) {
+                Some(response) => self.client.limit_document(read_body(response, MAX_DOCUMENT)).await?,
+                None => Vec::new(),
             };
-            self.wait(&mut attempts, request.what, failure).await?;
-        }
+            Ok((reply, bytes))
+        };
+        self.client.retry(Attempts::default(), request.what, whole).await
     }
 
     /// Stores a manifest or image index under its digest.

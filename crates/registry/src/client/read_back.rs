@@ -27,30 +27,29 @@ impl Registry {
             return self.has_blob(blob).await;
         }
         let what = format!("blob {} of {}", blob.digest, self.repository);
-        let mut attempts = Attempts::default();
-        loop {
+        let attempt = async || {
             let mut bytes = Vec::new();
-            let failure = match self.fetch_once(blob, &mut bytes, &what, |_| ()).await {
-                Ok(()) if bytes.len() as u64 == blob.size => {
-                    let found = Digest::of(&bytes);
-                    if found == blob.digest {
-                        return Ok(true);
+            match self.fetch_once(blob, &mut bytes, &what, |_| ()).await {
+                Ok(()) if bytes.len() as u64 == blob.size => match Digest::of(&bytes) {
+                    found if found == blob.digest => Ok(true),
+                    found => {
+                        let found = format!("the registry confirmed it and sends {found}");
+                        Err(Error::mismatch(&what, blob.digest, found).into())
                     }
-                    let found = format!("the registry confirmed it and sends {found}");
-                    return Err(Error::mismatch(what, blob.digest, found));
-                }
+                },
                 // The connection broke, or there is less: then it says so.
                 Ok(()) => match self.has_blob(blob).await? {
-                    true => Failure::transient(format!("it ends after {} bytes", bytes.len())),
-                    false => return Ok(false),
+                    true => Err(Failure::transient(format!("it ends after {} bytes", bytes.len()))),
+                    false => Ok(false),
                 },
-                Err(Failure::Final(error)) if error.kind() == ErrorKind::NotFound => return Ok(false),
-                Err(Failure::Final(error)) if error.kind() == ErrorKind::DigestMismatch => return Err(error),
+                Err(Failure::Final(error)) if error.kind() == ErrorKind::NotFound => Ok(false),
                 // Who may send and not read: what it says has to do.
-                Err(Failure::Final(_)) => return self.has_blob(blob).await,
-                Err(failure) => failure,
-            };
-            self.wait(&mut attempts, &what, failure).await?;
-        }
+                Err(Failure::Final(error)) if error.kind() != ErrorKind::DigestMismatch => {
+                    Ok(self.has_blob(blob).await?)
+                }
+                Err(failure) => Err(failure),
+            }
+        };
+        self.client.retry(Attempts::default(), &what, attempt).await
     }
 }

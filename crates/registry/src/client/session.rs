@@ -73,12 +73,8 @@ impl Registry {
     /// [`ErrorKind::RegistryDown`](crate::ErrorKind::RegistryDown), [`ErrorKind::NotARegistry`](crate::ErrorKind::NotARegistry), and [`ErrorKind::EmptyToken`](crate::ErrorKind::EmptyToken) when it wants credentials for
     /// publishing and there are none.
     pub async fn ping(&self) -> Result<(), Error> {
-        let contact = self.reached.get_or_try_init(|| async {
-            let mut attempts = Attempts::at_most(PING_ATTEMPTS);
-            loop {
-                let Err(failure) = self.contact().await else { return Ok(()) };
-                attempts.wait(&self.client.host(), "/v2/", failure, self.client.patience()).await?;
-            }
+        let contact = self.reached.get_or_try_init(|| {
+            self.client.retry(Attempts::at_most(PING_ATTEMPTS), "/v2/", async || self.contact().await)
         });
         contact.await.map(drop)
     }
@@ -160,13 +156,7 @@ impl Registry {
 
     /// Sends a request until there is an answer that another attempt would not change.
     pub(super) async fn call(&self, request: &Request<'_>) -> Result<Reply, Error> {
-        let mut attempts = Attempts::default();
-        loop {
-            match self.send(request).await {
-                Ok(reply) => return Ok(reply),
-                Err(failure) => self.wait(&mut attempts, request.what, failure).await?,
-            }
-        }
+        self.client.retry(Attempts::default(), request.what, async || self.send(request).await).await
     }
 
     /// Waits before another attempt, if there is to be one.

@@ -54,13 +54,7 @@ impl Registry {
     /// The registry refuses: [`ErrorKind::AuthDenied`], [`ErrorKind::NoRepository`], [`ErrorKind::Quota`].
     pub async fn probe_upload(&self) -> Result<(), Error> {
         let what = format!("an upload to {}", self.repository.path());
-        let mut attempts = Attempts::default();
-        let upload = loop {
-            match self.open_upload(&what).await {
-                Ok(upload) => break upload,
-                Err(failure) => self.wait(&mut attempts, &what, failure).await?,
-            }
-        };
+        let upload = self.client.retry(Attempts::default(), &what, async || self.open_upload(&what).await).await?;
         // What is left open ends by itself; registries that cannot cancel say so.
         let mut cancel = self.request(Method::DELETE, upload.url, &what);
         cancel.optional = true;
