@@ -16,7 +16,7 @@ use super::{
 };
 
 const TAG: &str = "1.0.0-dev.1";
-/// As many as `crates/build/src/remote.rs` allows.
+/// As many as `crates/pipeline/src/stock/remote.rs` allows.
 const PARALLEL: usize = 3;
 
 /// A registry with the image of a machine that has forgotten everything.

@@ -3,8 +3,9 @@
 use std::{collections::BTreeSet, fs};
 
 use pixi_oci_test_registry::{
-    checker,
+    Fault, Kind, Profile, Registry, Rule, checker,
     docker::{PASSWORD, USER},
+    http::Response,
 };
 use serde_json::{Value, json};
 
@@ -161,6 +162,25 @@ fn a_base_image_of_many_layers_counts_and_is_not_fetched() {
     let requests = registry.requests()[before..].to_vec();
     let read = requests.iter().filter(|line| line.starts_with("GET ") && line.contains("/base/blobs/")).count();
     assert_eq!(read, 1, "the configuration: {requests:#?}");
+}
+
+#[test]
+fn a_share_that_vanishes_while_it_is_read_does_not_hide_the_others() {
+    let registry = Registry::start(Profile::distribution_3_1());
+    let (machine, kept) = (Machine::new("tool"), registry.reference("layers"));
+    let share = |shard: &str| {
+        let command = ["layers", "ws", "--arch", "amd64", "--shard", shard, "--to", &kept, "--publish"];
+        keys(&document(&machine.run(&command, "").success())).len()
+    };
+    let [gone, there] = ["1/2", "2/2"].map(share);
+    assert!(gone > 0 && there > 0);
+    // It is still listed.
+    let not_found = Fault::Answer(Response::error(404, "MANIFEST_UNKNOWN"));
+    registry.rules([Rule { target: "latest-1-of-2".into(), ..Rule::always(Kind::ManifestGet, not_found) }]);
+    forget(&machine);
+    let build = ["build", "ws", "--arch", "amd64", "-o", "oci:out", "--cache-from", &kept];
+    let report = document(&machine.run(&build, "").success());
+    assert_eq!((origins(&report, "made"), origins(&report, "registry")), (gone, there));
 }
 
 #[test]
