@@ -85,15 +85,19 @@ impl StagedDirectory {
 }
 
 impl Drop for StagedDirectory {
-    /// The lock goes last, so that what a kill leaves can be told from what is in the making.
     fn drop(&mut self) {
-        let Ok(entries) = fs::read_dir(self.directory.path()) else { return };
-        for entry in entries.flatten().filter(|entry| entry.file_name() != LOCK) {
-            let _ = match entry.file_type() {
-                Ok(kind) if kind.is_dir() => fs::remove_dir_all(entry.path()),
-                _ => fs::remove_file(entry.path()),
-            };
-        }
+        remove_content(self.directory.path());
+    }
+}
+
+/// The lock goes last, so that what a kill leaves can be told from what is in the making: also a kill of who removes it.
+fn remove_content(directory: &Path) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for entry in entries.flatten().filter(|entry| entry.file_name() != LOCK) {
+        let _ = match entry.file_type() {
+            Ok(kind) if kind.is_dir() => fs::remove_dir_all(entry.path()),
+            _ => fs::remove_file(entry.path()),
+        };
     }
 }
 
@@ -104,7 +108,10 @@ pub fn sweep_directories(parent: &Path, prefix: &str) {
         if begins(&entry, prefix) && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             match open(&entry.path().join(LOCK), Links::Refuse) {
                 // Removed under its lock, so that an owner who gets the lock sees that it is gone.
-                Ok(lock) if lock.try_lock().is_ok() => drop(fs::remove_dir_all(entry.path())),
+                Ok(lock) if lock.try_lock().is_ok() => {
+                    remove_content(&entry.path());
+                    let _ = fs::remove_dir_all(entry.path());
+                }
                 Ok(_) => {}
                 // Killed before it had a lock, or just being made: nothing is in it.
                 Err(_) => drop(fs::remove_dir(entry.path())),
@@ -186,7 +193,14 @@ mod tests {
             path
         });
         fs::create_dir(dead.join("below")).unwrap();
+        fs::write(dead.join("below/file"), "").unwrap();
+        fs::write(dead.join("file"), "").unwrap();
         fs::write(dead.join(LOCK), "").unwrap();
+        // A sweep that is killed between these leaves what the next one can remove.
+        remove_content(&dead);
+        let left: Vec<_> = fs::read_dir(&dead).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, [LOCK]);
+        fs::write(dead.join("file"), "").unwrap();
         // Killed before it had a lock, and before it had anything else.
         fs::write(young.join(LOCK), "").unwrap();
         // Somebody else's, where everybody may write.
