@@ -4,7 +4,7 @@
 //! free is nobody's.
 
 use std::{
-    fs::File,
+    fs::{DirEntry, File},
     io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -54,15 +54,34 @@ pub(crate) fn remove(directory: &Path, podman: &Podman) {
     if let Some(runroot) = runroot_of(directory) {
         let _ = std::fs::remove_dir_all(runroot);
     }
-    if std::fs::remove_dir_all(directory).is_ok() {
-        return;
+    remove_content(directory);
+    let left: Vec<PathBuf> = content(directory).map(|entry| entry.path()).collect();
+    if !left.is_empty() {
+        let quiet = |command: &mut Command| {
+            let _ = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        };
+        quiet(podman.command().args(["unshare", "rm", "-rf"]).args(left));
+        quiet(Command::new("umount").arg(directory.join("storage/overlay")));
+        remove_content(directory);
     }
-    let quiet = |command: &mut Command| {
-        let _ = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    };
-    quiet(podman.command().args(["unshare", "rm", "-rf"]).arg(directory));
-    quiet(Command::new("umount").arg(directory.join("storage/overlay")));
-    let _ = std::fs::remove_dir_all(directory);
+    // The lock goes last: without it nobody would try again.
+    if content(directory).next().is_none() {
+        let _ = std::fs::remove_dir_all(directory);
+    }
+}
+
+/// What is in a directory beside its lock.
+fn content(directory: &Path) -> impl Iterator<Item = DirEntry> {
+    std::fs::read_dir(directory).into_iter().flatten().flatten().filter(|entry| entry.file_name() != LOCK)
+}
+
+fn remove_content(directory: &Path) {
+    for entry in content(directory) {
+        let _ = match entry.file_type() {
+            Ok(kind) if kind.is_dir() => std::fs::remove_dir_all(entry.path()),
+            _ => std::fs::remove_file(entry.path()),
+        };
+    }
 }
 
 /// The run root of a session that is in another directory, and belongs to the same user.
@@ -94,6 +113,19 @@ mod tests {
         assert!(!make(RUNROOT));
         // Whatever else a link names stays.
         assert!(make("another-"));
+    }
+
+    #[test]
+    fn the_lock_goes_last() {
+        let directory = tempfile::tempdir().unwrap();
+        drop(hold(directory.path()).unwrap());
+        std::fs::create_dir_all(directory.path().join("storage/overlay")).unwrap();
+        std::os::unix::fs::symlink("/nowhere", directory.path().join("runroot")).unwrap();
+        // Who is killed here has left what is still abandoned.
+        remove_content(directory.path());
+        assert!(is_free(directory.path()) && content(directory.path()).next().is_none());
+        remove(directory.path(), &Podman::new("podman".into()));
+        assert!(!directory.path().exists());
     }
 
     #[test]
