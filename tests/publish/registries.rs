@@ -338,7 +338,7 @@ fn registries_are_asked_at_the_same_time() {
     assert!(QUESTIONS.iter().all(|question| counts[question] >= 3), "{counts:?}");
 }
 
-/// Without TLS nobody is trusted, so that a machine without certificates can do it.
+/// Without TLS no certificate is looked at, so that a machine without any can do it.
 #[test]
 fn a_registry_without_tls_needs_no_certificates() {
     let (sandbox, registry) = (Sandbox::new(), Registry::start(Profile::plain()));

@@ -20,5 +20,5 @@ pub use blobs::{Blobs, Identity, KnownBlob, hex, sha256_of};
 pub use parts::CacheDirectory;
 pub use root::{Held, Root};
 pub use sealed::Sealed;
-pub use staging::{StagedDirectory, is_at, lock, staged_file, sweep_directories, sweep_files};
+pub use staging::{LOCK, StagedDirectory, is_at, lock, remove_content, staged_file, sweep_directories, sweep_files};
 pub use trim::{FileSet, files_below, trim, trim_below};

@@ -8,14 +8,14 @@ use std::{
     fs::{self, File, OpenOptions, Permissions, TryLockError},
     io,
     os::unix::fs::{MetadataExt, PermissionsExt},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use pixi_oci_platform::{Links, open, open_lock};
 use tempfile::{NamedTempFile, TempDir};
 
 /// Locked by who makes the directory that it is in. Comes first and goes last.
-const LOCK: &str = "lock";
+pub const LOCK: &str = "lock";
 
 /// Creates a file in `directory` whose name starts with `prefix`. It is removed when it is dropped.
 pub fn staged_file(directory: &Path, prefix: &str) -> io::Result<NamedTempFile> {
@@ -85,20 +85,24 @@ impl StagedDirectory {
 }
 
 impl Drop for StagedDirectory {
+    /// The lock goes last, so that what a kill leaves can be told from what is in the making.
     fn drop(&mut self) {
         remove_content(self.directory.path());
     }
 }
 
-/// The lock goes last, so that what a kill leaves can be told from what is in the making: also a kill of who removes it.
-fn remove_content(directory: &Path) {
-    let Ok(entries) = fs::read_dir(directory) else { return };
-    for entry in entries.flatten().filter(|entry| entry.file_name() != LOCK) {
-        let _ = match entry.file_type() {
+/// Removes what is in a directory but its [`LOCK`], which goes last: also who is killed at that leaves a directory that can be told from
+/// those in the making. Gives what could not be removed.
+pub fn remove_content(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let left = entries.filter(|entry| entry.file_name() != LOCK).filter(|entry| {
+        let removed = match entry.file_type() {
             Ok(kind) if kind.is_dir() => fs::remove_dir_all(entry.path()),
             _ => fs::remove_file(entry.path()),
         };
-    }
+        removed.is_err()
+    });
+    left.map(|entry| entry.path()).collect()
 }
 
 /// Removes what killed processes left in `parent`. What cannot be removed is somebody else's, or gone.
@@ -197,7 +201,7 @@ mod tests {
         fs::write(dead.join("file"), "").unwrap();
         fs::write(dead.join(LOCK), "").unwrap();
         // A sweep that is killed between these leaves what the next one can remove.
-        remove_content(&dead);
+        assert_eq!(remove_content(&dead), Vec::<PathBuf>::new());
         let left: Vec<_> = fs::read_dir(&dead).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left, [LOCK]);
         fs::write(dead.join("file"), "").unwrap();

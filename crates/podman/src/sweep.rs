@@ -4,13 +4,14 @@
 //! free is nobody's.
 
 use std::{
-    fs::{DirEntry, File},
+    fs::File,
     io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
+use pixi_oci_cachedir::{LOCK, remove_content};
 use pixi_oci_platform::{Links, open, open_lock};
 
 use crate::Podman;
@@ -21,7 +22,6 @@ pub(crate) const PREFIX: &str = "pixi-oci-run-";
 pub(crate) const RUNROOT: &str = "pixi-oci-r-";
 /// Where there is room for a run root with a short path.
 pub(crate) const SHORT_SCRATCH: &str = "/tmp";
-const LOCK: &str = "lock";
 
 /// Marks a directory as in use, as long as the file is open.
 pub(crate) fn hold(directory: &Path) -> io::Result<File> {
@@ -54,33 +54,18 @@ pub(crate) fn remove(directory: &Path, podman: &Podman) {
     if let Some(runroot) = runroot_of(directory) {
         let _ = std::fs::remove_dir_all(runroot);
     }
-    remove_content(directory);
-    let left: Vec<PathBuf> = content(directory).map(|entry| entry.path()).collect();
+    let mut left = remove_content(directory);
     if !left.is_empty() {
         let quiet = |command: &mut Command| {
             let _ = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
         };
-        quiet(podman.command().args(["unshare", "rm", "-rf"]).args(left));
+        quiet(podman.command().args(["unshare", "rm", "-rf"]).args(&left));
         quiet(Command::new("umount").arg(directory.join("storage/overlay")));
-        remove_content(directory);
+        left = remove_content(directory);
     }
-    // The lock goes last: without it nobody would try again.
-    if content(directory).next().is_none() {
+    // The lock goes last: a directory without it is not taken for a session's, and would stay.
+    if left.is_empty() {
         let _ = std::fs::remove_dir_all(directory);
-    }
-}
-
-/// What is in a directory beside its lock.
-fn content(directory: &Path) -> impl Iterator<Item = DirEntry> {
-    std::fs::read_dir(directory).into_iter().flatten().flatten().filter(|entry| entry.file_name() != LOCK)
-}
-
-fn remove_content(directory: &Path) {
-    for entry in content(directory) {
-        let _ = match entry.file_type() {
-            Ok(kind) if kind.is_dir() => std::fs::remove_dir_all(entry.path()),
-            _ => std::fs::remove_file(entry.path()),
-        };
     }
 }
 
@@ -122,8 +107,8 @@ mod tests {
         std::fs::create_dir_all(directory.path().join("storage/overlay")).unwrap();
         std::os::unix::fs::symlink("/nowhere", directory.path().join("runroot")).unwrap();
         // Who is killed here has left what is still abandoned.
-        remove_content(directory.path());
-        assert!(is_free(directory.path()) && content(directory.path()).next().is_none());
+        assert_eq!(remove_content(directory.path()), Vec::<PathBuf>::new());
+        assert!(is_free(directory.path()));
         remove(directory.path(), &Podman::new("podman".into()));
         assert!(!directory.path().exists());
     }

@@ -26,7 +26,7 @@ impl Beside {
         Self { blobs, taken: Mutex::default() }
     }
 
-    /// Takes the blob, if `file` is the very same file as it, and not only one like it: whoever vouches for the one does for the other.
+    /// Takes the blob, if `file` is the very same file as it, and not only one like it: what is known of the one is known of the other.
     pub fn take(&self, file: &Path, blob: &Descriptor) -> bool {
         let identity = |path: &Path| {
             let metadata = fs::symlink_metadata(path).ok().filter(Metadata::is_file)?;

@@ -39,7 +39,7 @@ fn the_very_same_file_stays_where_everything_will_be_moved_to() {
     fs::write(at("cached"), "layer").unwrap();
     let links = || std::os::unix::fs::MetadataExt::nlink(&fs::metadata(at("cached")).unwrap());
 
-    // A file like it, which somebody may change, is none that the caller vouches for; nor is a symbolic link to it.
+    // A copy of it, which may be changed, is not what the caller knows; nor is a symbolic link to it.
     let there = other.blob_path(&blob.digest);
     for foreign in [&(|| fs::write(&there, "layer").unwrap()) as &dyn Fn(), &|| {
         std::os::unix::fs::symlink(at("cached"), &there).unwrap();
