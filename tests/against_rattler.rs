@@ -3,105 +3,27 @@
 //!
 //! Packages made in code, and with `PIXI_OCI_REAL_CHANNEL=DIR` (of tests/real/make-channel) its workspaces, too.
 
+use pixi_oci_test_installer::{Prefix, Seen, file};
 use pixi_oci_test_need::From;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    os::unix::fs::{MetadataExt, PermissionsExt},
-    path::Path,
-};
+use std::{collections::BTreeSet, fs, path::Path};
 
-use rattler::{
-    install::{Installer, LinkOptions},
-    package_cache::PackageCache,
-};
 use rattler_conda_types::{RepoDataRecord, Subdir};
 use rattler_lock::{LockFile, LockedPackage, UrlOrPath};
-use serde_json::Value;
-use tempfile::TempDir;
 use url::Url;
 
 use crate::common::{
     image::{self, Kind, Tree},
     odd,
     packages::PREFIX,
-    sandbox::{Sandbox, sha256},
+    sandbox::Sandbox,
     workspace::workspace,
 };
 
 /// The time of everything that has none of its own: 2020-01-01.
 const CONSTANT_TIME: i64 = 1_577_836_800;
 
-#[derive(Debug, PartialEq, Eq)]
-enum Seen {
-    Directory,
-    Link { target: String },
-    Record { what: Value },
-    File { digest: String, text: Option<String>, executable: bool, mtime: i64 },
-}
-
-fn file(path: &str, bytes: &[u8], mode: u32, mtime: i64) -> Seen {
-    if path.starts_with("conda-meta/") && path.ends_with(".json") {
-        return Seen::Record { what: normalised(bytes) };
-    }
-    // Short texts are shown when they differ.
-    let text = std::str::from_utf8(bytes).ok().filter(|text| text.len() < 2000).map(str::to_owned);
-    Seen::File { digest: sha256(bytes), text, executable: mode & 0o111 != 0, mtime }
-}
-
-/// A record without what differs for a reason: the build machine's paths, the channel's name for itself, and what was
-/// asked for; lists sorted.
-fn normalised(json: &[u8]) -> Value {
-    let mut record: Value = serde_json::from_slice(json).unwrap();
-    for key in [
-        "link",
-        "extracted_package_dir",
-        "package_tarball_full_path",
-        "md5",
-        "requested_spec",
-        "requested_specs",
-        "url",
-        "channel",
-        // Of the archive itself, where lock files leave them out.
-        "arch",
-        "platform",
-        "license",
-        "license_family",
-        "timestamp",
-    ] {
-        record.as_object_mut().unwrap().remove(key);
-    }
-    for list in ["/files", "/paths_data/paths"] {
-        record.pointer_mut(list).unwrap().as_array_mut().unwrap().sort_by_key(Value::to_string);
-    }
-    record
-}
-
-/// What rattler wrote.
-fn installed(root: &Path) -> BTreeMap<String, Seen> {
-    fn visit(root: &Path, directory: &Path, seen: &mut BTreeMap<String, Seen>) {
-        for entry in fs::read_dir(directory).unwrap() {
-            let path = entry.unwrap().path();
-            let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
-            let meta = fs::symlink_metadata(&path).unwrap();
-            let found = if meta.is_dir() {
-                visit(root, &path, seen);
-                Seen::Directory
-            } else if meta.is_symlink() {
-                Seen::Link { target: fs::read_link(&path).unwrap().to_str().unwrap().into() }
-            } else {
-                file(&name, &fs::read(&path).unwrap(), meta.permissions().mode(), meta.mtime())
-            };
-            seen.insert(name, found);
-        }
-    }
-    let mut seen = BTreeMap::new();
-    visit(root, root, &mut seen);
-    seen
-}
-
 /// What is in the image, with the modes and times checked that are normalised.
-fn built(tree: &Tree) -> BTreeMap<String, Seen> {
+fn built(tree: &Tree) -> Prefix {
     let prefix = format!("{}/", &PREFIX[1..]);
     let below = tree.iter().filter_map(|(path, entry)| Some((path.strip_prefix(&prefix)?, entry)));
     below
@@ -116,7 +38,7 @@ fn built(tree: &Tree) -> BTreeMap<String, Seen> {
                 Kind::Link(target) => Seen::Link { target: target.clone() },
                 Kind::File(bytes) => {
                     assert!(matches!(entry.mode, 0o755 | 0o644), "{path} has mode {:o}", entry.mode);
-                    file(path, bytes, entry.mode, mtime)
+                    file(path, bytes.to_vec(), entry.mode & 0o111 != 0, Some(mtime))
                 }
                 Kind::HardLink(_) => unreachable!("trees have files instead"),
             };
@@ -152,25 +74,23 @@ fn records(workspace: &Path, environment: &str, subdir: Subdir) -> Vec<RepoDataR
         .collect()
 }
 
-fn install(records: Vec<RepoDataRecord>, subdir: Subdir) -> BTreeMap<String, Seen> {
-    let directory = TempDir::new().unwrap();
-    let prefix = directory.path().join("prefix");
+fn install(records: Vec<RepoDataRecord>, subdir: Subdir) -> Prefix {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let installer = Installer::new()
-        .with_package_cache(PackageCache::new(directory.path().join("cache")))
-        .with_target_platform(subdir)
-        .with_alternative_target_prefix(PREFIX)
-        .with_link_options(LinkOptions {
-            allow_symbolic_links: Some(true),
-            allow_hard_links: Some(false),
-            allow_ref_links: Some(false),
-        });
-    runtime.block_on(installer.install(&prefix, records)).unwrap();
-    installed(&prefix)
+    runtime.block_on(pixi_oci_test_installer::install(records, subdir, PREFIX)).unwrap()
+}
+
+/// Records have what the archive says, where lock files leave it out, and the channel by its own name.
+fn without_what_lock_files_leave_out(seen: &mut Prefix) {
+    for seen in seen.values_mut() {
+        let Seen::Record { what } = seen else { continue };
+        for key in ["url", "channel", "arch", "platform", "license", "license_family", "timestamp"] {
+            what.as_object_mut().unwrap().remove(key);
+        }
+    }
 }
 
 /// Entry points: rattler gives them the time of the installation.
-fn entry_points(seen: &BTreeMap<String, Seen>) -> BTreeSet<String> {
+fn entry_points(seen: &Prefix) -> BTreeSet<String> {
     let records = seen.values().filter_map(|seen| if let Seen::Record { what } = seen { Some(what) } else { None });
     let paths = records.flat_map(|record| record["paths_data"]["paths"].as_array().unwrap());
     let scripts = paths.filter(|path| path["path_type"] == "unix_python_entry_point");
@@ -193,21 +113,14 @@ fn compare(sandbox: &Sandbox, workspace: &Path, environment: &str, base: &str) -
             else {
                 panic!("{path}");
             };
-            assert_eq!(*ours, CONSTANT_TIME, "{path}");
-            *theirs = CONSTANT_TIME;
+            assert_eq!(*ours, Some(CONSTANT_TIME), "{path}");
+            *theirs = *ours;
         }
-        assert!(theirs.remove("CACHEDIR.TAG").is_some() && theirs.remove("conda-meta/history").is_some());
         let history = ours.remove("conda-meta/history");
-        assert!(matches!(history, Some(Seen::File { text: Some(text), .. }) if text.is_empty()));
-        // Directories of losers that won in the end are left behind, or not, as the packages happened to be linked.
-        for side in [&mut ours, &mut theirs] {
-            side.retain(|path, seen| *seen != Seen::Directory || !path.starts_with("__clobbers__"));
-        }
-        let paths: BTreeSet<_> = ours.keys().chain(theirs.keys()).cloned().collect();
-        for path in &paths {
-            assert_eq!(ours.get(path), theirs.get(path), "{platform} {path}: ours, theirs");
-        }
-        compared += paths.len();
+        assert!(matches!(history, Some(Seen::File { content, .. }) if content.0.is_empty()));
+        without_what_lock_files_leave_out(&mut ours);
+        without_what_lock_files_leave_out(&mut theirs);
+        compared += pixi_oci_test_installer::compare(ours, theirs, platform);
     }
     compared
 }

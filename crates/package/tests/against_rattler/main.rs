@@ -9,81 +9,13 @@
 
 mod random;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    os::unix::fs::{MetadataExt, PermissionsExt},
-    path::Path,
-};
-
 use pixi_oci_layer::{FileTree, Node};
+use pixi_oci_test_installer::{self as installer, Prefix, Seen};
 use pixi_oci_testkit::packages::{self as common, *};
-use rattler::{
-    install::{Installer, LinkOptions},
-    package_cache::PackageCache,
-};
 use rattler_conda_types::Subdir;
 use serde_json::Value;
 use tar::EntryType;
 use tempfile::TempDir;
-
-#[derive(Debug, PartialEq, Eq)]
-enum Seen {
-    Directory,
-    Link { target: String },
-    File { content: String, executable: bool, mtime: Option<i64> },
-}
-
-type Prefix = BTreeMap<String, Seen>;
-
-fn file(path: &str, bytes: &[u8], executable: bool, mtime: Option<i64>) -> Seen {
-    let content = if path.starts_with("conda-meta/") && path.ends_with(".json") {
-        normalised(bytes)
-    } else {
-        String::from_utf8_lossy(bytes).into_owned()
-    };
-    Seen::File { content, executable, mtime: mtime.filter(|_| !path.starts_with("conda-meta/")) }
-}
-
-/// A record without what differs for a reason.
-fn normalised(json: &[u8]) -> String {
-    let mut record: Value = serde_json::from_slice(json).unwrap();
-    let object = record.as_object_mut().unwrap();
-    for key in
-        ["link", "extracted_package_dir", "package_tarball_full_path", "md5", "requested_spec", "requested_specs"]
-    {
-        object.remove(key);
-    }
-    for list in ["/files", "/paths_data/paths"] {
-        record.pointer_mut(list).unwrap().as_array_mut().unwrap().sort_by_key(Value::to_string);
-    }
-    format!("{record:#}")
-}
-
-fn installed(root: &Path) -> Prefix {
-    fn visit(root: &Path, directory: &Path, seen: &mut Prefix) {
-        for entry in fs::read_dir(directory).unwrap() {
-            let path = entry.unwrap().path();
-            let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
-            let meta = fs::symlink_metadata(&path).unwrap();
-            let found = if meta.is_dir() {
-                visit(root, &path, seen);
-                Seen::Directory
-            } else if meta.is_symlink() {
-                Seen::Link { target: fs::read_link(&path).unwrap().to_str().unwrap().into() }
-            } else {
-                let executable = meta.permissions().mode() & 0o111 != 0;
-                file(&name, &fs::read(&path).unwrap(), executable, Some(meta.mtime()))
-            };
-            if !matches!(&*name, "conda-meta/history" | "CACHEDIR.TAG") {
-                seen.insert(name, found);
-            }
-        }
-    }
-    let mut seen = Prefix::new();
-    visit(root, root, &mut seen);
-    seen
-}
 
 fn ours(tree: &FileTree) -> Prefix {
     let mut seen = Prefix::new();
@@ -103,7 +35,7 @@ fn ours(tree: &FileTree) -> Prefix {
         let found = match node {
             Node::Directory { .. } => Seen::Directory,
             Node::Symlink { target, .. } => Seen::Link { target: target.clone() },
-            Node::File(f) => file(&name, &f.content.to_vec().unwrap(), f.mode.bits() & 0o111 != 0, f.mtime),
+            Node::File(f) => installer::file(&name, f.content.to_vec().unwrap(), f.mode.bits() & 0o111 != 0, f.mtime),
             Node::HardLink { .. } | Node::Inherited(_) => panic!("no package has {node:?}"),
         };
         seen.insert(name, found);
@@ -112,20 +44,7 @@ fn ours(tree: &FileTree) -> Prefix {
 }
 
 async fn install(built: &[Built], subdir: Subdir) -> Result<Prefix, String> {
-    let directory = TempDir::new().unwrap();
-    Installer::new()
-        .with_package_cache(PackageCache::new(directory.path().join("cache")))
-        .with_target_platform(subdir)
-        .with_alternative_target_prefix(PREFIX)
-        .with_link_options(LinkOptions {
-            allow_symbolic_links: Some(true),
-            allow_hard_links: Some(false),
-            allow_ref_links: Some(false),
-        })
-        .install(directory.path().join("prefix"), built.iter().map(Built::repodata_record))
-        .await
-        .map_err(|e| format!("{:?}", e))?;
-    Ok(installed(&directory.path().join("prefix")))
+    installer::install(built.iter().map(Built::repodata_record).collect(), subdir, PREFIX).await
 }
 
 /// rattler's threads sometimes meet at a path that is a file of one package and a directory of another; then it fails.
@@ -166,13 +85,7 @@ async fn compare_one(packages: &[Package], subdir: Subdir, format: Format, what:
             *mtime = None;
         }
     }
-    // Directories of losers that won in the end are left behind, or not, as the packages happened to be linked.
-    theirs.retain(|path, seen| *seen != Seen::Directory || !path.starts_with("__clobbers__"));
-    ours.retain(|path, seen| *seen != Seen::Directory || !path.starts_with("__clobbers__"));
-    let paths: BTreeSet<_> = ours.keys().chain(theirs.keys()).cloned().collect();
-    for path in paths {
-        assert_eq!(ours.get(&path), theirs.get(&path), "{what} {subdir} {format:?} {path}");
-    }
+    installer::compare(ours, theirs, &format!("{what} {subdir} {format:?}"));
     true
 }
 
