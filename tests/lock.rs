@@ -338,6 +338,8 @@ fn a_build_without_a_lock_file_makes_it() {
         let mut command = sandbox.pixi_oci(&["build", "ws", said, "-o", "oci:new"]);
         Outcome::of(command.env_remove("PIXI_FROZEN")).refused(1, &["there is no lock file"]);
     }
+    let mut command = sandbox.pixi_oci(&["build", "ws", "-o", "oci:new"]);
+    Outcome::of(command.env_remove("PIXI_FROZEN").env("PIXI_LOCKED", "true")).refused(1, &["there is no lock file"]);
     assert!(!sandbox.path("ws/pixi.lock").exists());
     // The sandbox says PIXI_FROZEN.
     let unset = |arguments: &[&str]| Outcome::of(sandbox.pixi_oci(arguments).env_remove("PIXI_FROZEN")).success();

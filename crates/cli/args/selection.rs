@@ -98,7 +98,8 @@ pub fn architecture(text: &str) -> Result<Architecture, String> {
 /// How the lock file is used.
 #[derive(Debug, Clone, Default, Args)]
 pub struct LockFileArgs {
-    /// Fail if the lock file is not what the manifest says now. This is the default; it takes back PIXI_FROZEN.
+    /// Fail also if there is no lock file, instead of making it. One that is not what the manifest says now is an error in
+    /// any case but --frozen. PIXI_LOCKED=true says the same.
     #[arg(long, conflicts_with = "frozen")]
     locked: bool,
     /// Use the lock file as it is, without comparing it with the manifest. PIXI_FROZEN=true says the same.
@@ -110,23 +111,18 @@ pub struct LockFileArgs {
 const FALSE: [&str; 6] = ["", "0", "false", "no", "off", "n"];
 
 impl LockFileArgs {
+    /// `--locked` and `--frozen`, else pixi's PIXI_LOCKED and PIXI_FROZEN.
     fn lock_use(&self) -> Result<LockUse, CliError> {
-        Ok(match (self.frozen()?, self.locked) {
-            (true, _) => LockUse::Frozen,
-            (_, true) => LockUse::Locked,
-            _ => LockUse::Create,
-        })
-    }
-
-    /// Whether the lock file is used as it is: `--locked` and `--frozen` over pixi's PIXI_LOCKED and PIXI_FROZEN.
-    fn frozen(&self) -> Result<bool, CliError> {
-        if self.locked || self.frozen {
-            return Ok(self.frozen);
-        }
         let said = |name: &str| std::env::var(name).is_ok_and(|value| !FALSE.contains(&value.to_lowercase().as_str()));
-        match (said("PIXI_LOCKED"), said("PIXI_FROZEN")) {
+        let (locked, frozen) = match (self.locked, self.frozen) {
+            (false, false) => (said("PIXI_LOCKED"), said("PIXI_FROZEN")),
+            flags => flags,
+        };
+        match (locked, frozen) {
             (true, true) => Err(CliError::Usage("PIXI_LOCKED and PIXI_FROZEN contradict each other; unset one".into())),
-            (_, frozen) => Ok(frozen),
+            (true, false) => Ok(LockUse::Locked),
+            (false, true) => Ok(LockUse::Frozen),
+            (false, false) => Ok(LockUse::Create),
         }
     }
 }
