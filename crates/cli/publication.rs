@@ -66,6 +66,7 @@ impl Publication {
         let oci = declared.as_ref().map_or(&inputs.overrides, |declared| &declared.configuration.oci);
         let bytes = |megabytes: NonZeroU64| megabytes.get().saturating_mul(1_000_000);
         session.registries.options.chunk_size = oci.chunk_size.map(bytes);
+        session.registries.options.check_blobs = oci.check_blobs.unwrap_or(false);
         session.registries.credentials.logins = logins(&hosts(oci), &oci.registries)?;
         Ok(Self { path: selection.workspace.path(), inputs, declared, session, login: registry.login })
     }
@@ -85,7 +86,6 @@ impl Publication {
             facts,
             takes_published: false,
             login: self.login,
-            check_blobs: false,
             dry_run: true,
         };
         let PublishSource::Legs(legs) = source else { return Ok(request(source, settings, facts)) };

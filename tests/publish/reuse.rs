@@ -289,7 +289,7 @@ fn nothing_changed_costs_a_request_for_each_tag_and_architecture_and_four_more()
         assert_eq!(destination["uploaded"], Value::Array(Vec::new()));
         let blobs = |report: &Value, list: &str| report["destinations"][0][list].as_array().unwrap().len();
         assert_eq!(blobs(&again, "present"), blobs(&first, "uploaded") + blobs(&first, "present"));
-        let careful = json(&machine.run(&[&publish[..], &["--check-blobs"]].concat(), version).success());
+        let careful = json(&machine.run(&[&publish[..], &["--set", "check-blobs=true"]].concat(), version).success());
         let asked = registry.log().iter().filter(|entry| entry.kind == Kind::BlobHead).count();
         assert_eq!(asked, blobs(&careful, "present"));
     }

@@ -232,7 +232,6 @@ fn publication(declared: &Declared, args: &PlanArgs) -> Result<PublishRequest, C
         facts: declared.inputs.provenance.version.clone(),
         takes_published: !args.no_cache_from,
         login: args.registry.login,
-        check_blobs: false,
         dry_run: true,
     })
 }

@@ -51,9 +51,6 @@ pub struct PublishArgs {
     /// there already are taken otherwise, but for a release.
     #[arg(long, conflicts_with = "cache_from")]
     pub no_cache_from: bool,
-    /// Ask for every blob, also of images that a repository has already: for registries that lose some.
-    #[arg(long)]
-    pub check_blobs: bool,
     /// Print the result as one JSON document: every digest and tag of every repository.
     #[arg(long)]
     pub json: bool,
@@ -115,7 +112,6 @@ impl PublishArgs {
         Ok(PublishRequest {
             tags: self.tag.clone(),
             takes_published: !self.no_cache_from,
-            check_blobs: self.check_blobs,
             dry_run,
             ..work.request(source)?
         })

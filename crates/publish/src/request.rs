@@ -25,8 +25,6 @@ pub struct PublishRequest {
     pub takes_published: bool,
     /// Whether a dry run, too, runs the token command of the workspace.
     pub login: bool,
-    /// Whether every blob is asked for, also those of images that a repository has already.
-    pub check_blobs: bool,
     /// Only report what would be done: nothing is written to a registry.
     pub dry_run: bool,
 }

@@ -38,6 +38,7 @@ pub struct Registry {
     repository: Repository,
     access: Access,
     chunk_size: Option<u64>,
+    pub(crate) check_blobs: bool,
     client: Client,
     auth: Auth,
     reached: OnceCell<()>,
@@ -62,6 +63,7 @@ impl Registry {
             repository: repository.clone(),
             access,
             chunk_size: options.chunk_size,
+            check_blobs: options.check_blobs,
             client: Client {
                 http: Http::new(repository, options)?,
                 clock: Arc::new(SystemClock::default()),

@@ -26,6 +26,9 @@ pub struct RegistryOptions {
     /// For registries behind a proxy that limits the size of a request: upload in pieces of so many bytes. By default,
     /// a blob is one request, which is the only form that every registry takes.
     pub chunk_size: Option<u64>,
+    /// For registries that lose blobs: ask for every one. Else those that a manifest names which is there already are
+    /// believed to be there, too.
+    pub check_blobs: bool,
 }
 
 impl Default for RegistryOptions {
@@ -39,6 +42,7 @@ impl Default for RegistryOptions {
             progress_timeout: Duration::from_secs(60),
             retry_budget: Duration::from_secs(300),
             chunk_size: None,
+            check_blobs: false,
         }
     }
 }

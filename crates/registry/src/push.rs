@@ -49,7 +49,7 @@ pub async fn push(plan: &PushPlan, registry: &Registry) -> Result<PushReport, Er
     let mut report = PushReport { tags: present_tags(plan, &steps, registry).await?, ..PushReport::default() };
     check::children(plan, registry).await?;
     let there = documents_there(plan, &report.tags, registry).await?;
-    let is_believed = |image: &&PushImage| !plan.check_blobs && there.contains(&image.manifest.descriptor.digest);
+    let is_believed = |image: &&PushImage| !registry.check_blobs && there.contains(&image.manifest.descriptor.digest);
     let (believed, asked): (Vec<&PushImage>, Vec<&PushImage>) = plan.images.iter().partition(is_believed);
     let blobs = blobs::Blobs::of(asked);
     blobs.transfer(plan, registry, &mut report).await?;

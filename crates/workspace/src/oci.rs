@@ -96,6 +96,8 @@ pub struct OciConfig {
     pub token_command: Option<Vec<String>>,
     /// Upload in pieces of this many MB.
     pub chunk_size: Option<NonZeroU64>,
+    /// Whether every blob is asked for, also those of images that a repository has already.
+    pub check_blobs: Option<bool>,
     /// Logins of registries, by host.
     pub registries: BTreeMap<String, RegistryLogin>,
     /// What differs per environment.
@@ -167,6 +169,7 @@ impl OciConfig {
             virtual_packages: self.virtual_packages.or(below.virtual_packages),
             token_command: self.token_command.or(below.token_command),
             chunk_size: self.chunk_size.or(below.chunk_size),
+            check_blobs: self.check_blobs.or(below.check_blobs),
             registries,
             environments: below.environments,
         }

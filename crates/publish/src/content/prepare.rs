@@ -41,7 +41,7 @@ pub fn prepare(
                 (sif_plan(request, sifs, &tags, destination, session)?, tags)
             }
         };
-        let plan = PushPlan { check_blobs: request.check_blobs, dry_run: request.dry_run, ..plan };
+        let plan = PushPlan { dry_run: request.dry_run, ..plan };
         destination.plan = Some((plan, tags));
     }
     if destinations.len() > 1 {

@@ -26,8 +26,6 @@ pub struct PushPlan {
     pub arrived: BTreeMap<Digest, Arrival>,
     /// Blobs that the repository was seen to have while the image was made, and how they came.
     pub seen: BTreeMap<Digest, Arrival>,
-    /// Ask for every blob. Else those that a manifest names which is there already are believed to be there, too.
-    pub check_blobs: bool,
     /// Only find out what would be done: nothing is written.
     pub dry_run: bool,
 }
@@ -184,7 +182,6 @@ impl PushPlan {
             mount_from: Vec::new(),
             arrived: BTreeMap::new(),
             seen: BTreeMap::new(),
-            check_blobs: false,
             dry_run: false,
         }
     }

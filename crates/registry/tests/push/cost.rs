@@ -11,7 +11,7 @@ async fn a_second_push_asks_little_and_sends_no_blob() {
     for profile in [Profile::plain(), Profile::distribution_2_8(), Profile::gitea()] {
         let name = profile.name;
         let registry = start(profile);
-        let setup = setup(&registry);
+        let mut setup = setup(&registry);
         setup.push(&registry.address, &release.plan).await.unwrap();
         registry.clear_log();
         let report = setup.push(&registry.address, &release.plan).await.unwrap();
@@ -27,10 +27,10 @@ async fn a_second_push_asks_little_and_sends_no_blob() {
         assert_eq!(report.requests, requests as u64, "{name}: the report counts what the registry counts");
 
         registry.clear_log();
-        let check = PushPlan { check_blobs: true, ..release.plan.clone() };
-        setup.push(&registry.address, &check).await.unwrap();
+        setup.options.check_blobs = true;
+        setup.push(&registry.address, &release.plan).await.unwrap();
         let asked = registry.log().iter().filter(|entry| entry.kind == Kind::BlobHead).count();
-        assert_eq!(asked, blobs, "{name}: --check-blobs asks for every blob once");
+        assert_eq!(asked, blobs, "{name}: `check-blobs` asks for every blob once");
     }
 }
 

@@ -53,6 +53,7 @@ fn every_key() {
         token-command = ["pass", "token"]
         base-glibc = "2.36"
         chunk-size = 90
+        check-blobs = true
         index = false
         registries = { "docker.io" = { username = "me", token = "env:HUB" } }
         "#,
@@ -84,7 +85,7 @@ fn every_key() {
     assert_eq!(config.split_above, NonZeroU32::new(512));
     assert_eq!(config.virtual_packages.unwrap()[0].to_string(), "__cuda=12.6");
     assert_eq!(config.token_command, strings(&["pass", "token"]));
-    assert_eq!(config.index, Some(false));
+    assert_eq!((config.index, config.check_blobs), (Some(false), Some(true)));
     assert_eq!((config.base_glibc, config.chunk_size), (Some((2, 36)), NonZeroU64::new(90)));
     assert_eq!(config.registries["docker.io"].token_variable(), Some("HUB"));
     assert_eq!(read(""), OciConfig::default());
