@@ -135,6 +135,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("pixi-oci-squashfs", &[]),
     ("pixi-oci-store", &["image", "layer", "net", "oci-read", "registry", "sif"]),
     // A dependency of tests only, and itself independent of what it judges.
+    ("pixi-oci-test-installer", &[]),
     ("pixi-oci-test-need", &[]),
     ("pixi-oci-test-registry", &["test-need"]),
     ("pixi-oci-testkit", &["layer", "package", "wheel"]),
