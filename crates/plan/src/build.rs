@@ -17,7 +17,6 @@ use pixi_oci_cachedir::Held;
 use pixi_oci_fetch::FetchItem;
 use pixi_oci_image::{Image, Index, LayerEntry};
 use pixi_oci_layer::Digest;
-use pixi_oci_registry::RepositoryRef;
 use pixi_oci_store::base::hold_bases;
 use pixi_oci_store::{Destination, RunCache};
 
@@ -51,17 +50,11 @@ pub fn cache_from(project: &Project, session: &Session) -> Result<Option<Publish
     let credentials = session.registries.credentials.for_reading();
     let from = from.iter().map(|from| RemoteRepository {
         repository: from.repository.clone(),
-        references: vec![reference(from)],
+        references: vec![from.reference()],
         credentials: credentials.clone(),
     });
     let options = RemoteOptions { from: from.collect(), to: Vec::new(), may_mount: false };
     Ok(Some(Published::new(options, session.clone())))
-}
-
-/// The tag or digest that a reference names.
-pub fn reference(from: &RepositoryRef) -> String {
-    let digest = from.digest.map(|digest| digest.to_string());
-    digest.or_else(|| from.tag.clone()).unwrap_or_else(|| "latest".into())
 }
 
 /// Images that are built, and not visible anywhere yet.

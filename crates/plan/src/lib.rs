@@ -26,7 +26,7 @@ pub use self::{
     blobs::{DestinationPlan, PlannedBlobs},
     build::installation::Installation,
     build::source_environments::build_sources,
-    build::{Staged, build, cache_from, reference, sif_runs, stage},
+    build::{Staged, build, cache_from, sif_runs, stage},
     changes::{ChangedPackage, Changes},
     error::{Error, PlanError},
     past::PastRef,

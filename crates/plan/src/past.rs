@@ -15,14 +15,13 @@ use oci_read::{
 use pixi_oci_image::Descriptor;
 use pixi_oci_layer::Digest;
 use pixi_oci_platform::{Links, open};
-use pixi_oci_registry::{Access, Registry, RepositoryRef, no_events};
+use pixi_oci_registry::{Registry, RepositoryRef, no_events};
 use pixi_oci_store::{
     base::{BaseRef, LayoutImage},
     platform_in, read_stored,
 };
 
-use crate::error::PlanError;
-use crate::{build::reference, error::Error};
+use crate::error::{Error, PlanError};
 use pixi_oci_pipeline::{KEY_ANNOTATION, PACKAGES_ANNOTATION, documents, environment, own_layers, table};
 use pixi_oci_project::Session;
 
@@ -150,12 +149,8 @@ fn layout(dir: &Path, image: &LayoutImage) -> Result<(Digest, Vec<Documents>), E
 
 async fn registry(named: &RepositoryRef, session: &Session, scratch: &Path) -> Result<(Digest, Vec<Documents>), Error> {
     let failed = |source| PlanError::Registry { reference: named.to_string(), source: Box::new(source) };
-    let connect = async {
-        let credentials = session.registries.credentials.for_reading().find(&named.repository).await?;
-        Registry::connect(&named.repository, Access::Pull, &session.registries.options, credentials, no_events())
-    };
-    let registry = connect.await.map_err(failed)?;
-    let (root, bytes) = registry.manifest(&reference(named)).await.map_err(failed)?;
+    let registry = Registry::for_reading(&named.repository, &session.registries, no_events()).await.map_err(failed)?;
+    let (root, bytes) = registry.manifest(&named.reference()).await.map_err(failed)?;
     let mut manifests = Vec::new();
     match Document::parse("", &bytes) {
         Ok(Document::Index(index)) => {

@@ -2,7 +2,7 @@
 
 use pixi_oci_image::Architecture;
 use pixi_oci_pipeline::{Believed, Published, RemoteOptions, RemoteRepository};
-use pixi_oci_plan::{LayerState, PlannedLayerReport, preview, reference};
+use pixi_oci_plan::{LayerState, PlannedLayerReport, preview};
 use pixi_oci_project::{Event, Project, Session};
 use pixi_oci_registry::{Repository, RepositoryRef, is_referrers_tag};
 
@@ -42,7 +42,7 @@ pub fn remote(
 
 /// The images that were named, with the credentials of the publication.
 pub fn named_images(request: &PublishRequest, named: &[RepositoryRef], session: &Session) -> Vec<RemoteRepository> {
-    named.iter().map(|from| repository(request, &from.repository, vec![reference(from)], session)).collect()
+    named.iter().map(|from| repository(request, &from.repository, vec![from.reference()], session)).collect()
 }
 
 /// Says what a release, which is made anew, could take from what is published.

@@ -27,7 +27,7 @@ use crate::{
     error::Error,
     event::{Event, Events},
     http::Http,
-    options::{Access, RegistryOptions},
+    options::{Access, RegistryAccess, RegistryOptions},
     repository::Repository,
     retry::{Clock, RetryBudget, SystemClock},
 };
@@ -78,6 +78,16 @@ impl Registry {
             auth: Auth::new(credentials, access),
             reached: OnceCell::new(),
         })
+    }
+
+    /// Prepares reading, with no credentials that are meant for publishing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Registry::connect`] and [`CredentialSources::find`](crate::CredentialSources::find).
+    pub async fn for_reading(repository: &Repository, access: &RegistryAccess, events: Events) -> Result<Self, Error> {
+        let credentials = access.credentials.for_reading().find(repository).await?;
+        Self::connect(repository, Access::Pull, &access.options, credentials, events)
     }
 
     /// With another clock: for tests that wait for nothing.

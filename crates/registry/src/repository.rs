@@ -147,6 +147,12 @@ impl RepositoryRef {
         }
         Ok(parsed)
     }
+
+    /// The digest or tag by which a registry is asked (OCI distribution-spec, "Pulling manifests").
+    pub fn reference(&self) -> String {
+        let digest = self.digest.map(|digest| digest.to_string());
+        digest.or_else(|| self.tag.clone()).unwrap_or_else(|| "latest".into())
+    }
 }
 
 impl fmt::Display for RepositoryRef {

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use pixi_oci_image::{Descriptor, MediaType};
 use pixi_oci_layer::Digest;
 use pixi_oci_registry as registry;
-use pixi_oci_registry::{Access, Events, Registry, RegistryAccess, RepositoryRef, document::References};
+use pixi_oci_registry::{Events, Registry, RegistryAccess, RepositoryRef, document::References};
 
 use crate::{BlobSource, Destination, Error, OciLayout};
 
@@ -34,16 +34,9 @@ pub async fn pull(
 ) -> Result<Digest, PullError> {
     let failed = |what: String| move |source| PullError::Registry { what, source: Box::new(source) };
     let repository = &reference.repository;
-    let connect = async {
-        let credentials = access.credentials.for_reading().find(repository).await?;
-        Registry::connect(repository, Access::Pull, &access.options, credentials, events.clone())
-    };
-    let registry = connect.await.map_err(failed(format!("access to {}", repository.host())))?;
-    let name = match &reference.digest {
-        Some(digest) => digest.to_string(),
-        None => reference.tag.clone().unwrap_or_else(|| "latest".to_owned()),
-    };
-    let (root, bytes) = registry.manifest(&name).await.map_err(failed(reference.to_string()))?;
+    let registry = Registry::for_reading(repository, access, events.clone()).await;
+    let registry = registry.map_err(failed(format!("access to {}", repository.host())))?;
+    let (root, bytes) = registry.manifest(&reference.reference()).await.map_err(failed(reference.to_string()))?;
     let digest = root.digest;
     // In the order of their discovery: what names something comes before it.
     let mut documents = vec![(root, bytes)];

@@ -6,7 +6,7 @@ use oci_spec::distribution::Reference;
 use pixi_oci_image::Descriptor;
 use pixi_oci_layer::Digest;
 use pixi_oci_registry as registry;
-use pixi_oci_registry::{Access, ErrorKind, Events, RegistryAccess, RepositoryRef};
+use pixi_oci_registry::{ErrorKind, Events, RegistryAccess, RepositoryRef};
 use tempfile::NamedTempFile;
 use tokio::sync::OnceCell;
 
@@ -52,8 +52,7 @@ impl BaseRegistry {
             let size = self.document(&digest).await?.len() as u64;
             return Ok(Entry::new(digest.to_string(), size));
         }
-        let tag = self.reference.tag.as_deref().unwrap_or("latest");
-        let asked = self.client().await?.manifest(tag).await;
+        let asked = self.client().await?.manifest(&self.reference.reference()).await;
         let (found, bytes) = asked.map_err(|source| match source.kind() {
             ErrorKind::RegistryDown if self.store.resolved(&self.name).is_some() => {
                 Problem::Known { name: self.name.clone(), source: Box::new(source) }
@@ -103,20 +102,10 @@ impl BaseRegistry {
         if self.offline {
             return Err(Problem::Offline);
         }
-        let connected = self.client.get_or_try_init(|| async {
-            let repository = &self.reference.repository;
-            let credentials = self.access.credentials.for_reading().find(repository).await?;
-            registry::Registry::connect(
-                repository,
-                Access::Pull,
-                &self.access.options,
-                credentials,
-                self.events.clone(),
-            )
-        });
-        connected
-            .await
-            .map_err(|source| self.problem(format!("access to {}", self.reference.repository.host()), source))
+        let repository = &self.reference.repository;
+        let connect = || registry::Registry::for_reading(repository, &self.access, self.events.clone());
+        let connected = self.client.get_or_try_init(connect).await;
+        connected.map_err(|source| self.problem(format!("access to {}", repository.host()), source))
     }
 
     fn problem(&self, what: String, source: registry::Error) -> Problem {
