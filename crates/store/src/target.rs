@@ -3,7 +3,6 @@
 use std::{
     fmt,
     path::{Path, PathBuf},
-    str::FromStr,
 };
 
 use pixi_oci_sif::RunCache;
@@ -149,14 +148,6 @@ fn with_ending(path: PathBuf) -> PathBuf {
     let mut name = path.into_os_string();
     name.push(".sif");
     name.into()
-}
-
-impl FromStr for DestinationRef {
-    type Err = ParseDestinationError;
-
-    fn from_str(text: &str) -> Result<Self, ParseDestinationError> {
-        Self::parse(text)
-    }
 }
 
 impl fmt::Display for DestinationRef {

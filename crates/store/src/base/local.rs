@@ -21,27 +21,13 @@ use crate::{
     destination::{check_bytes, copy_checked, open_source},
 };
 
-/// An image in the form of `dir:`; it is removed when this is dropped.
-#[derive(Debug)]
-pub(crate) struct Copied(StagedDirectory);
-
-impl Copied {
-    pub(crate) fn new(directory: StagedDirectory) -> Self {
-        Self(directory)
-    }
-
-    pub(crate) fn dir(&self) -> PathBuf {
-        self.0.path().join("image")
-    }
-}
-
 /// A directory with blobs whose file names are the hex digits of their digests.
 #[derive(Debug)]
 pub(crate) struct Local {
     blobs: PathBuf,
     roots: Vec<Entry>,
     /// What skopeo made is removed when it is no longer needed.
-    _copied: Option<Copied>,
+    _copied: Option<StagedDirectory>,
 }
 
 impl Local {
@@ -66,9 +52,8 @@ impl Local {
         Ok(Self { blobs, roots, _copied: None })
     }
 
-    /// Takes over what skopeo has copied.
-    pub(crate) fn copied(copied: Copied) -> Result<Self, Problem> {
-        let blobs = copied.dir();
+    /// Takes over what skopeo has copied, an image in the form of `dir:`.
+    pub(crate) fn copied(blobs: PathBuf, copied: StagedDirectory) -> Result<Self, Problem> {
         let path = blobs.join("manifest.json");
         let manifest = read_at_most(&path, DOCUMENT).map_err(Error::io("read", &path))?;
         let digest = pixi_oci_layer::Digest::of(&manifest);

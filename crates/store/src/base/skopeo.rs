@@ -79,7 +79,7 @@ impl SkopeoImage {
     }
 
     async fn copied(skopeo: &Skopeo<'_>, patience: Duration, store: &Store) -> Result<Self, Problem> {
-        let local = Local::copied(skopeo.copy(store).await?)?;
+        let local = skopeo.copy(store).await?;
         let [root] = &local.roots()[..] else { unreachable!("a directory that skopeo makes has one image") };
         let (digest, bytes) = (checked(root)?.digest, local.document(root)?);
         let mut image = Self { manifest: (digest, bytes), stored: None, blobs: Through::Copied(local) };

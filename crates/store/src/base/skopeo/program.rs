@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::{
     Error,
-    base::{Problem, local::Copied, store::Store},
+    base::{Problem, local::Local, store::Store},
 };
 
 /// How much of skopeo's complaint an error repeats, in characters.
@@ -36,16 +36,17 @@ impl Skopeo<'_> {
     }
 
     /// Copies the image, with every byte that its place has.
-    pub(super) async fn copy(&self, store: &Store) -> Result<Copied, Problem> {
-        let copied = Copied::new(store.staging_directory()?);
-        fs::create_dir(copied.dir()).map_err(Error::io("create", &copied.dir()))?;
+    pub(super) async fn copy(&self, store: &Store) -> Result<Local, Problem> {
+        let staged = store.staging_directory()?;
+        let image = staged.path().join("image");
+        fs::create_dir(&image).map_err(Error::io("create", &image))?;
         let mut to = OsString::from("dir:");
-        to.push(copied.dir());
+        to.push(&image);
         let mut command = self.command();
         command.args(["copy", "--quiet", "--"]).args([OsStr::new(self.reference), &to]);
         let mut command = tokio::process::Command::from(command);
         let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await.map_err(|error| self.no(error))?;
-        if output.status.success() { Ok(copied) } else { Err(failure(output.status, &output.stderr)) }
+        if output.status.success() { Local::copied(image, staged) } else { Err(failure(output.status, &output.stderr)) }
     }
 
     /// The manifest or index that the name means, as it is.
