@@ -29,4 +29,4 @@ use solve::{Repodata, SolveInput, conda_subset};
 pub use virtual_requirement::{VirtualRequirement, minimum, requirements};
 use wanted::wanted_by_group;
 pub use wanted::{Wanted, wanted};
-pub use write::{Change, LockError, LockEvent, LockOptions, NewLock, lock};
+pub use write::{LockError, LockEvent, LockOptions, NewLock, PackageChange, lock};

@@ -15,7 +15,7 @@ mod error;
 mod previous;
 mod problem;
 
-pub use change::Change;
+pub use change::PackageChange;
 pub use error::LockError;
 
 use std::{num::NonZeroUsize, path::Path};
@@ -71,7 +71,7 @@ pub struct NewLock {
     /// The whole file, in the newest format.
     pub text: String,
     /// What is different in the packages from the present lock file.
-    pub changes: Vec<Change>,
+    pub changes: Vec<PackageChange>,
     /// Whether the text is another one than that of the present lock file.
     pub is_changed: bool,
 }

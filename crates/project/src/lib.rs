@@ -20,7 +20,7 @@ pub use error::Error;
 pub use event::Event;
 pub use inputs::{BuildPlace, Inputs, LockUse, ProvenanceInputs, RequestError, SourceInputs};
 pub use lock::{
-    LockReport, PackageChange,
+    LockReport,
     image_lock::{ImagePackage, lock_differences},
     lock,
     locked::{Stale, StaleEnvironment},

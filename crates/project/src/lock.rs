@@ -6,7 +6,7 @@ pub mod locked;
 use std::path::PathBuf;
 
 use pixi_oci_cachedir::{Root, Sealed};
-use pixi_oci_lock::{Change, LockEvent, LockFile, LockOptions, NewLock};
+use pixi_oci_lock::{LockEvent, LockFile, LockOptions, NewLock, PackageChange};
 use pixi_oci_workspace::Workspace;
 use serde::Serialize;
 
@@ -22,34 +22,6 @@ pub struct LockReport {
     pub changes: Vec<PackageChange>,
 }
 
-/// A package that is another one than before, came or went.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct PackageChange {
-    pub environment: String,
-    /// The platform, by the manifest's name.
-    pub platform: String,
-    /// The conda name, or `pypi:` and the Python one.
-    pub package: String,
-    /// Version and build before; none if it was not there.
-    pub before: Option<String>,
-    /// Version and build now; none if it is gone.
-    pub after: Option<String>,
-}
-
-impl std::fmt::Display for PackageChange {
-    /// In pixi's signs.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { environment, platform, package, before, after } = self;
-        match (before, after) {
-            (Some(before), Some(after)) => write!(f, "~ {package} {before} -> {after} ({environment} {platform})"),
-            (None, Some(after)) => write!(f, "+ {package} {after} ({environment} {platform})"),
-            (Some(before), None) => write!(f, "- {package} {before} ({environment} {platform})"),
-            (None, None) => Ok(()),
-        }
-    }
-}
-
 /// Locks a workspace. Without `write` the new lock file is only compared with the present one.
 ///
 /// # Errors
@@ -61,12 +33,7 @@ pub fn lock(workspace: &Workspace, inputs: &Inputs, write: bool, session: &Sessi
     if written {
         new.write(&workspace.lock_path())?;
     }
-    Ok(LockReport {
-        lock_file: workspace.lock_path(),
-        changed: new.is_changed,
-        written,
-        changes: new.changes.into_iter().map(PackageChange::from).collect(),
-    })
+    Ok(LockReport { lock_file: workspace.lock_path(), changed: new.is_changed, written, changes: new.changes })
 }
 
 /// The workspace's lock file; if there is none and the inputs allow it, a new one.
@@ -113,11 +80,4 @@ fn solve(workspace: &Workspace, inputs: &Inputs, session: &Session) -> Result<Ne
     // Without the list, all of it is fetched again.
     let _ = sealed.seal();
     locked.map_err(|error| if error.is_interrupted() { Error::Interrupted } else { error.into() })
-}
-
-impl From<Change> for PackageChange {
-    fn from(change: Change) -> Self {
-        let Change { environment, platform, package, before, after } = change;
-        Self { environment, platform, package, before, after }
-    }
 }

@@ -1,14 +1,19 @@
 //! What a new lock file changes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use rattler_lock::LockedPackage;
+use serde::Serialize;
 
 use crate::{LockFile, LockedPlatform};
 
 /// A package that is another one than before, came or went.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Change {
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PackageChange {
     pub environment: String,
     /// The platform, by the manifest's name.
     pub platform: String,
@@ -20,7 +25,20 @@ pub struct Change {
     pub after: Option<String>,
 }
 
-pub(super) fn between(before: Option<&LockFile>, after: &LockFile) -> Vec<Change> {
+impl fmt::Display for PackageChange {
+    /// In pixi's signs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { environment, platform, package, before, after } = self;
+        match (before, after) {
+            (Some(before), Some(after)) => write!(f, "~ {package} {before} -> {after} ({environment} {platform})"),
+            (None, Some(after)) => write!(f, "+ {package} {after} ({environment} {platform})"),
+            (Some(before), None) => write!(f, "- {package} {before} ({environment} {platform})"),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+pub(super) fn between(before: Option<&LockFile>, after: &LockFile) -> Vec<PackageChange> {
     let environments: BTreeSet<String> = before.into_iter().chain([after]).flat_map(LockFile::environments).collect();
     let mut changes = Vec::new();
     for environment in environments {
@@ -30,7 +48,7 @@ pub(super) fn between(before: Option<&LockFile>, after: &LockFile) -> Vec<Change
         for key in keys {
             let (before, after) = (old.get(key), new.get(key));
             if before != after {
-                changes.push(Change {
+                changes.push(PackageChange {
                     environment: environment.clone(),
                     platform: key.0.clone(),
                     package: key.1.clone(),
