@@ -169,17 +169,12 @@ pub fn sha256_of(file: &mut dyn Read) -> io::Result<(String, String)> {
     let mut buffer = vec![0; 1 << 18];
     loop {
         match file.read(&mut buffer) {
-            Ok(0) => return Ok((hex(&hash.finalize()), String::new())),
+            Ok(0) => return Ok((hex::encode(hash.finalize()), String::new())),
             Ok(read) => hash.update(&buffer[..read]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
     }
-}
-
-/// In hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 pub(crate) fn note_path(path: &Path) -> PathBuf {

@@ -10,7 +10,7 @@ use pixi_oci_platform::{Links, read};
 use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 
-use crate::{Root, hex, staged_file};
+use crate::{Root, staged_file};
 
 /// How the names of documents in the making begin.
 const PREFIX: &str = ".new-";
@@ -65,7 +65,7 @@ impl Root {
         hash.update(name.as_os_str().as_encoded_bytes());
         hash.update(b"\n");
         hash.update(body);
-        hex(&hash.finalize())
+        hex::encode(hash.finalize())
     }
 }
 

@@ -20,7 +20,7 @@ use std::{
 };
 
 use pixi_oci_cachedir::{Blobs, Held, Root, staged_file, sweep_files, trim_below};
-use pixi_oci_lock::{ArchiveLocation, Sha256, hex};
+use pixi_oci_lock::{ArchiveLocation, Sha256};
 use rattler_digest::digest::Digest as _;
 use tempfile::NamedTempFile;
 
@@ -137,7 +137,7 @@ impl ArchiveCache {
         if item.location.local_path().is_some() {
             return None;
         }
-        let hex = hex(&rattler_digest::Sha256::digest(url.as_str()));
+        let hex = hex::encode(rattler_digest::Sha256::digest(url.as_str()));
         Some(self.blobs.directory().join("urls").join(&hex[..2]).join(hex))
     }
 
@@ -184,7 +184,7 @@ impl Hashers {
     fn finish(self) -> (Sha256, String) {
         (
             Sha256::from_bytes(self.sha256.finalize().into()),
-            self.md5.map(|md5| hex(&md5.finalize())).unwrap_or_default(),
+            self.md5.map(|md5| hex::encode(md5.finalize())).unwrap_or_default(),
         )
     }
 }

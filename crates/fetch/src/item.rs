@@ -2,7 +2,7 @@
 
 use std::{io, num::NonZeroUsize, path::Path};
 
-use pixi_oci_lock::{ArchiveLocation, LockedPackage, Sha256, hex};
+use pixi_oci_lock::{ArchiveLocation, LockedPackage, Sha256};
 use pixi_oci_net::{RetryPolicy, redact};
 
 use crate::{CachedArchive, Error};
@@ -82,7 +82,7 @@ impl FetchItem {
             LockedPackage::CondaSource { .. } | LockedPackage::PypiSource { .. } => return None,
         };
         let md5 = match package {
-            LockedPackage::Conda(record) => record.package_record.md5.as_ref().map(|md5| hex(md5)),
+            LockedPackage::Conda(record) => record.package_record.md5.as_ref().map(hex::encode),
             LockedPackage::Wheel(wheel) => wheel.md5.clone(),
             _ => None,
         };

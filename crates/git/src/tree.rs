@@ -145,6 +145,5 @@ fn hash(path: &Path) -> Option<(String, u64)> {
             }
         }
     }
-    let digest = hasher.finalize();
-    Some((digest.iter().map(|byte| format!("{byte:02x}")).collect(), size))
+    Some((hex::encode(hasher.finalize()), size))
 }

@@ -35,7 +35,7 @@ impl Digest {
 
     /// The 64 hex digits without `sha256:`; a file name in an OCI layout's `blobs/sha256`.
     pub fn hex(&self) -> String {
-        self.0.iter().map(|b| format!("{b:02x}")).collect()
+        hex::encode(self.0)
     }
 }
 
@@ -45,15 +45,9 @@ impl FromStr for Digest {
     /// Strict, because a digest becomes a file name: anything but 64 lower-case hex digits is refused.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let bad = || ParseDigestError(text.chars().take(100).collect());
-        let hex = text.strip_prefix("sha256:").ok_or_else(bad)?;
-        if hex.len() != 64 || !hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
-            return Err(bad());
-        }
+        let digits = text.strip_prefix("sha256:").filter(|digits| !digits.contains(|c: char| c.is_ascii_uppercase()));
         let mut bytes = [0; 32];
-        for (byte, pair) in bytes.iter_mut().zip(hex.as_bytes().chunks(2)) {
-            let digit = |d: u8| if d <= b'9' { d - b'0' } else { d - b'a' + 10 };
-            *byte = digit(pair[0]) << 4 | digit(pair[1]);
-        }
+        hex::decode_to_slice(digits.ok_or_else(bad)?, &mut bytes).map_err(|_| bad())?;
         Ok(Self(bytes))
     }
 }

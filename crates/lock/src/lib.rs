@@ -23,7 +23,7 @@ pub use error::Error;
 pub use file::{
     ArchiveLocation, LockFile, LockedPackage, LockedPlatform, LockedWheel, PlatformWanted, PypiSourceKind, WheelOrigin,
 };
-pub use sha256::{ParseSha256Error, Sha256, hex};
+pub use sha256::{ParseSha256Error, Sha256};
 pub use solve::SolveError;
 use solve::{Repodata, SolveInput, conda_subset};
 pub use virtual_requirement::{VirtualRequirement, minimum, requirements};

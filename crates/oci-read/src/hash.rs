@@ -53,8 +53,3 @@ impl<R: Read> Read for HashReader<R> {
         Ok(n)
     }
 }
-
-/// Lower-case hex digits.
-pub fn hex(bytes: impl AsRef<[u8]>) -> String {
-    bytes.as_ref().iter().map(|b| format!("{b:02x}")).collect()
-}

@@ -14,5 +14,5 @@ pub mod tar;
 pub mod tree;
 pub mod unpack;
 
-pub use hash::{HashReader, hex};
+pub use hash::HashReader;
 pub use limits::Budget;

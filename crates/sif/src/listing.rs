@@ -9,7 +9,6 @@ use std::{
 use oci_read::{
     Budget, HashReader,
     document::ImageConfig,
-    hex,
     tar::{self, Kind},
     unpack::{Unpacked, unpack},
 };
@@ -59,10 +58,10 @@ fn read_one(layer: &Layer, diff_id: &str, budget: &Arc<Budget>) -> io::Result<La
     io::copy(&mut blob, &mut io::sink())?;
     let (blob, _) = blob.finish();
     let bad = |what: &str| Err(io::Error::new(io::ErrorKind::InvalidData, what.to_owned()));
-    if format!("sha256:{}", hex(blob)) != layer.digest.to_string() {
+    if format!("sha256:{}", hex::encode(blob)) != layer.digest.to_string() {
         return bad("its bytes are not those of its digest");
     }
-    if format!("sha256:{}", hex(sha256)) != diff_id {
+    if format!("sha256:{}", hex::encode(sha256)) != diff_id {
         return bad("its tar is not that of its diff id");
     }
     Ok(listing)

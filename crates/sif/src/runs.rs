@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use pixi_oci_cachedir::{Blobs, FileSet, Held, Root, files_below, hex, sha256_of, staged_file, sweep_files, trim};
+use pixi_oci_cachedir::{Blobs, FileSet, Held, Root, files_below, sha256_of, staged_file, sweep_files, trim};
 use pixi_oci_layer::Digest;
 use pixi_oci_platform::{Links, open};
 use pixi_oci_squashfs::{Compressor, ContentRun};
@@ -46,7 +46,7 @@ impl RunKey {
         let mut hash = Sha256::new();
         hash.update(format!("{layer} {compressor:?}\n"));
         entries.iter().for_each(|entry| hash.update(entry.to_le_bytes()));
-        Self(hex(&hash.finalize()))
+        Self(hex::encode(hash.finalize()))
     }
 }
 
@@ -86,7 +86,7 @@ impl RunCache {
         let RunCopy { file, hash, _held, .. } = copy;
         let Some(file) = file.and_then(|file| file.into_inner().ok()) else { return };
         let stored = self.blobs.put(file, &self.blob(key), "");
-        let record = StoredRun { sha256: hex(&hash.finalize()), run: run.clone() };
+        let record = StoredRun { sha256: hex::encode(hash.finalize()), run: run.clone() };
         let _ = stored.and_then(|()| self.root.write(&self.record(key), &record));
     }
 

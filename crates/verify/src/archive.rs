@@ -13,7 +13,7 @@ use fs_err::{File, OpenOptions};
 use oci_read::{
     HashReader,
     document::{BASE_DIGEST, ImageConfig, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST},
-    hex, json as strict,
+    json as strict,
     limits::{ARCHIVE_FILES, DOCUMENT, LAYERS},
     tar::{self, Kind},
     unpack::Packing,
@@ -198,7 +198,7 @@ fn unpack_docker(reader: tar::Reader<impl Read>, to: &Path) -> io::Result<()> {
 }
 
 fn document(to: &Path, media_type: &str, bytes: &[u8]) -> io::Result<Value> {
-    let digest = hex(Sha256::digest(bytes));
+    let digest = hex::encode(Sha256::digest(bytes));
     fs_err::write(to.join("blobs/sha256").join(&digest), bytes)?;
     Ok(json!({ "mediaType": media_type, "digest": format!("sha256:{digest}"), "size": bytes.len() }))
 }
@@ -215,7 +215,7 @@ fn layer(file: &Path, to: &Path) -> io::Result<Value> {
     let mut hash = HashReader::new(open(file, Links::Follow)?);
     io::copy(&mut hash, &mut io::sink())?;
     let (digest, size) = hash.finish();
-    let digest = hex(digest);
+    let digest = hex::encode(digest);
     match fs_err::hard_link(file, to.join("blobs/sha256").join(&digest)) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}

@@ -11,7 +11,6 @@ use std::{
 use oci_read::{
     Budget,
     document::{Descriptor, Key},
-    hex,
     limits::{FILE, VERIFY_ENTRIES},
     tar::{self, Ending, Kind},
     unpack::{Packing, Unpacked, unpack},
@@ -130,7 +129,7 @@ fn read_layer(
     let report = LayerReport {
         digest: digest.clone(),
         size: descriptor.size,
-        diff_id: format!("sha256:{}", hex(diff_id)),
+        diff_id: format!("sha256:{}", hex::encode(diff_id)),
         tar_size,
         entries: entries.len(),
     };

@@ -4,7 +4,6 @@ use std::{collections::BTreeMap, io, path::Path};
 
 use oci_read::{
     document::{Descriptor, Document, ImageConfig, Manifest},
-    hex,
     limits::{DOCUMENT, FILE},
     tar::{Kind, Reader},
     unpack::Unpacked,
@@ -35,7 +34,7 @@ pub struct Project {
 impl Project {
     /// The digest of the lock file, if there is one.
     pub fn lock_file(&self) -> Option<String> {
-        self.files.get(LOCK_FILE).map(|bytes| format!("sha256:{}", hex(Sha256::digest(bytes))))
+        self.files.get(LOCK_FILE).map(|bytes| format!("sha256:{}", hex::encode(Sha256::digest(bytes))))
     }
 }
 

@@ -9,7 +9,7 @@ mod tables;
 
 use std::{collections::BTreeMap, fs::File, io, path::Path};
 
-use oci_read::{HashReader, hex};
+use oci_read::HashReader;
 use pixi_oci_platform::{Links, open};
 use serde::Serialize;
 
@@ -64,7 +64,9 @@ impl SifEntry {
     fn describe(&self) -> String {
         match &self.kind {
             SifEntryKind::Directory => format!("a directory with mode {:04o}", self.mode),
-            SifEntryKind::File(sha256) => format!("a file with mode {:04o} and sha256:{}", self.mode, hex(sha256)),
+            SifEntryKind::File(sha256) => {
+                format!("a file with mode {:04o} and sha256:{}", self.mode, hex::encode(sha256))
+            }
             SifEntryKind::Symlink(target) => format!("a link to {}", printable(target)),
             SifEntryKind::Special => "a device, pipe or socket".into(),
         }
@@ -115,7 +117,7 @@ impl From<io::Error> for Reason {
 fn digest(file: &File) -> io::Result<String> {
     let mut hash = HashReader::new(file);
     io::copy(&mut hash, &mut io::sink())?;
-    Ok(format!("sha256:{}", hex(hash.finish().0)))
+    Ok(format!("sha256:{}", hex::encode(hash.finish().0)))
 }
 
 fn examine(

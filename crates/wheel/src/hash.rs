@@ -62,8 +62,7 @@ fn compare(recorded: &str, hash: &[u8]) -> Recorded {
     if recorded.trim_end_matches('=') == URL_SAFE_NO_PAD.encode(hash) {
         return Recorded::Right;
     }
-    let hexadecimal: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-    if recorded.eq_ignore_ascii_case(&hexadecimal) { Recorded::Hexadecimal } else { Recorded::Wrong }
+    if recorded.eq_ignore_ascii_case(&hex::encode(hash)) { Recorded::Hexadecimal } else { Recorded::Wrong }
 }
 
 /// The hash that is written for new files.

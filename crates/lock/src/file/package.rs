@@ -10,7 +10,7 @@ use rattler_conda_types::RepoDataRecord;
 use rattler_lock::{CondaBinaryData, CondaPackageData, PypiDistributionData, PypiPackageData, UrlOrPath};
 use url::Url;
 
-use crate::{Error, Sha256, sha256::hex};
+use crate::{Error, Sha256};
 use pixi_oci_net::redact;
 
 #[derive(Debug, Clone)]
@@ -258,7 +258,7 @@ fn distribution(directory: &Path, data: &PypiDistributionData) -> Result<LockedP
         origin,
         file_name,
         sha256,
-        md5: md5.map(|md5| hex(md5)),
+        md5: md5.map(hex::encode),
         requires_python: data.requires_python.as_ref().map(ToString::to_string),
         index_url: data.index_url.clone(),
     })))

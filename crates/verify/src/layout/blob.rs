@@ -9,7 +9,6 @@ use std::{
 use oci_read::{
     HashReader,
     document::{Descriptor, sha256},
-    hex,
     limits::DOCUMENT,
 };
 use pixi_oci_platform::Links;
@@ -31,7 +30,7 @@ pub(crate) fn read_document(dir: &Path, descriptor: &Descriptor, findings: &mut 
         findings.error(Rule::MissingBlob, &descriptor.digest, error.to_string());
         return None;
     }
-    same_digest(descriptor, hex(Sha256::digest(&bytes)), findings).then_some(bytes)
+    same_digest(descriptor, hex::encode(Sha256::digest(&bytes)), findings).then_some(bytes)
 }
 
 /// Whether the blob is there with the length and digest of `descriptor`; says so if it is not.
@@ -39,7 +38,7 @@ pub(crate) fn check(dir: &Path, descriptor: &Descriptor, findings: &mut Findings
     let Some(mut file) = open(dir, descriptor, findings) else { return false };
     let mut hash = HashReader::new(&mut file);
     match io::copy(&mut hash, &mut io::sink()) {
-        Ok(_) => same_digest(descriptor, hex(hash.finish().0), findings),
+        Ok(_) => same_digest(descriptor, hex::encode(hash.finish().0), findings),
         Err(error) => {
             findings.error(Rule::MissingBlob, &descriptor.digest, error.to_string());
             false
