@@ -110,17 +110,20 @@ impl From<pixi_oci_project::Error> for Error {
     }
 }
 
-macro_rules! from_project {
-    ($($error:ty),* $(,)?) => {$(
-        impl From<$error> for Error {
+/// What a crate below says in its own words, in the words of the crates between.
+#[macro_export]
+macro_rules! from_below {
+    ($own:ty, by $below:ty: $($error:ty),* $(,)?) => {$(
+        impl From<$error> for $own {
             fn from(error: $error) -> Self {
-                Self::from(pixi_oci_project::Error::from(error))
+                Self::from(<$below>::from(error))
             }
         }
     )*};
 }
 
-from_project!(
+from_below!(
+    Error, by pixi_oci_project::Error:
     pixi_oci_fetch::Error,
     pixi_oci_lock::Error,
     pixi_oci_package::PrefixError,

@@ -55,17 +55,8 @@ impl From<SourceError> for Error {
     }
 }
 
-macro_rules! from_pipeline {
-    ($($error:ty),* $(,)?) => {$(
-        impl From<$error> for Error {
-            fn from(error: $error) -> Self {
-                Self::from(pixi_oci_pipeline::Error::from(error))
-            }
-        }
-    )*};
-}
-
-from_pipeline!(
+pixi_oci_pipeline::from_below!(
+    Error, by pixi_oci_pipeline::Error:
     pixi_oci_contents::ActivationError,
     pixi_oci_contents::ApplicationError,
     pixi_oci_fetch::Error,

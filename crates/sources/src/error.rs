@@ -65,24 +65,12 @@ pub enum SourceError {
     Interrupted,
 }
 
-macro_rules! from_pipeline {
-    ($($error:ty),* $(,)?) => {$(
-        impl From<$error> for SourceError {
-            fn from(error: $error) -> Self {
-                Self::Pipeline(Box::new(error.into()))
-            }
-        }
-    )*};
+/// All that is below the pipeline becomes its error.
+impl<E: Into<pixi_oci_pipeline::Error>> From<E> for SourceError {
+    fn from(error: E) -> Self {
+        Self::Pipeline(Box::new(error.into()))
+    }
 }
-
-from_pipeline!(
-    pixi_oci_fetch::Error,
-    pixi_oci_layer::Error,
-    pixi_oci_package::Error,
-    pixi_oci_pipeline::Error,
-    pixi_oci_project::Error,
-    pixi_oci_workspace::Error,
-);
 
 impl From<BuildError> for SourceError {
     fn from(error: BuildError) -> Self {
