@@ -3,12 +3,13 @@
 use std::{io, path::PathBuf};
 
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Report};
+use pixi_oci_platform::is_harmful;
 use pixi_oci_publish::PublishError;
 use pixi_oci_workspace::ManifestError;
 
 use crate::{
     output::blockers,
-    output::text::{chain, harmful, printable},
+    output::text::{chain, printable},
     output::{Output, Shape},
 };
 
@@ -138,8 +139,9 @@ fn drawn(error: &ManifestError, color: bool) -> String {
         diagnostic = diagnostic.with_help(printable(hint));
     }
     // Of the same length, so that the label stays in its place.
+    let is_shown = |c| !is_harmful(c) || matches!(c, '\n' | '\t');
     let text: String =
-        error.text.chars().map(|c| if harmful(c) { "?".repeat(c.len_utf8()) } else { c.to_string() }).collect();
+        error.text.chars().map(|c| if is_shown(c) { c.to_string() } else { "?".repeat(c.len_utf8()) }).collect();
     let source = NamedSource::new(printable(&error.path.display().to_string()), text);
     let report = Report::new(diagnostic).with_source_code(source);
     let theme = if color { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };

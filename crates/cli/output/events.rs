@@ -6,7 +6,7 @@
 use pixi_oci_registry::Arrival;
 use serde::Serialize;
 
-use crate::output::text::harmful;
+use pixi_oci_platform::is_harmful;
 
 /// The version of everything here.
 pub const VERSION: u32 = 1;
@@ -62,7 +62,7 @@ struct Stamped<'a, E> {
 pub fn text(event: &impl Serialize, ms: u64) -> String {
     let Ok(json) = serde_json::to_string(&Stamped { event, ms }) else { return String::new() };
     // JSON leaves characters alone that move text about on a terminal. They are in its strings only.
-    json.chars().map(|c| if harmful(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() }).collect()
+    json.chars().map(|c| if is_harmful(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() }).collect()
 }
 
 #[cfg(test)]
@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn nothing_in_it_moves_the_cursor_and_it_is_json_all_the_same() {
         let written = text(&Line::Warning { text: "\u{1b}[2J\u{9b}1m\u{202e}\u{7f}ü\n" }, 0);
-        assert!(!written.chars().any(harmful) && !written.contains('\n') && written.contains('ü'), "{written}");
+        assert!(!written.chars().any(is_harmful) && !written.contains('\n') && written.contains('ü'), "{written}");
         let read: serde_json::Value = serde_json::from_str(&written).unwrap();
         assert_eq!(read["text"], "\u{1b}[2J\u{9b}1m\u{202e}\u{7f}ü\n");
     }

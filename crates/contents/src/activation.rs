@@ -15,8 +15,8 @@ use pixi_oci_workspace::{Activation, Workspace};
 use serde::de::{Deserializer as _, MapAccess, Visitor};
 
 use self::expand::{Variable, expand, is_of_run_time, only_variables};
+pub(crate) use self::script::assignment;
 pub use self::script::{Restored, activate_script, apptainer_script, entrypoint_script};
-pub(crate) use self::script::{assignment, quote};
 
 /// What is known of an environment when its layers are written.
 #[derive(Debug, Clone)]

@@ -2,7 +2,9 @@
 
 use pixi_oci_workspace::TaskArgv;
 
-use crate::activation::{assignment, quote};
+use pixi_oci_platform::quote;
+
+use crate::activation::assignment;
 
 /// Where it is in the image.
 pub const TEST: &str = "/.singularity.d/test";

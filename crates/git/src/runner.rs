@@ -7,6 +7,8 @@ use std::{
     process::{Command, Stdio},
 };
 
+use pixi_oci_platform::stripped;
+
 /// More output is not read: lists of the files of a repository.
 const MAX_OUTPUT: u64 = 256 << 20;
 const MAX_COMPLAINT: u64 = 64 << 10;
@@ -163,8 +165,7 @@ impl Git {
             return Err(failed(format!("it printed more than {MAX_OUTPUT} bytes, or its output broke off")));
         }
         if !status.success() {
-            let said = String::from_utf8_lossy(&said);
-            let said: String = said.chars().filter(|c| *c == '\n' || !c.is_control()).take(2000).collect();
+            let said: String = stripped(&said).chars().take(2000).collect();
             return Err(failed(if said.trim().is_empty() { status.to_string() } else { said.trim().to_owned() }));
         }
         Ok(output)

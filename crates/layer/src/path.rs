@@ -50,7 +50,11 @@ impl TreePath {
 
     /// The path, if it can stand in a list of lines or on a terminal as it is.
     pub fn printable(self) -> Result<Self, PathError> {
-        if self.0.chars().any(is_control) { Err(PathError::Control(self.to_string())) } else { Ok(self) }
+        if self.0.chars().any(pixi_oci_platform::is_harmful) {
+            Err(PathError::Control(self.to_string()))
+        } else {
+            Ok(self)
+        }
     }
 
     /// The path as text, without a leading or trailing slash.
@@ -106,11 +110,6 @@ pub fn too_long(path: &str) -> Option<String> {
         () if name > MAX_NAME => Some(format!("a path with a name of {name} bytes; at most {MAX_NAME} are accepted")),
         () => None,
     }
-}
-
-/// C0, C1 and DEL, and the bidirectional overrides of CVE-2021-42574.
-fn is_control(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 impl fmt::Display for TreePath {

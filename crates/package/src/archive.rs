@@ -13,14 +13,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use pixi_oci_platform::{Links, open};
+use pixi_oci_platform::{Links, escape, open};
 use rattler_conda_types::PackageRecord;
 
 use self::limit::{Limit, Limited};
 pub(crate) use self::tar::{Entry, Kind, Visitor};
 use crate::{
     check::{Checker, max_paths},
-    error::{Error, escape},
+    error::Error,
     zip::{Style, Zip},
 };
 

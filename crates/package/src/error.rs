@@ -8,6 +8,7 @@
 use std::io;
 
 use pixi_oci_layer::PathError;
+use pixi_oci_platform::escape;
 
 /// `PATH_MAX` of Linux: no longer path or link target can have been unpacked by anybody.
 pub(crate) const MAX_PATH: usize = 4096;
@@ -214,27 +215,12 @@ impl Error {
     }
 }
 
-/// `text` with everything that a terminal would act on escaped.
-pub fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        // What `Debug` would escape, but for quotes and backslashes, which are harmless.
-        if matches!(c, '"' | '\'' | '\\') {
-            escaped.push(c);
-        } else {
-            escaped.extend(c.escape_debug());
-        }
-    }
-    escaped
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn errors_carry_no_terminal_escapes() {
-        assert_eq!(escape("a\u{1b}[31m \"b\"\n\u{9b}\u{202e}é"), "a\\u{1b}[31m \"b\"\\n\\u{9b}\\u{202e}é");
         let error = Error::path("p.conda", "a\u{1b}\u{202e}\u{9b}", Refusal::HardLink("\u{2066}\n".into()));
         assert!(!error.to_string().chars().any(|c| c.is_control() || ('\u{2000}'..'\u{2070}').contains(&c)), "{error}");
     }

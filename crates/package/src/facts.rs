@@ -6,6 +6,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use pixi_oci_layer::TreePath;
+use pixi_oci_platform::escape;
 use rattler_conda_types::{
     PackageRecord,
     package::{EntryPoint, PathType},
@@ -15,13 +16,7 @@ use serde::{
     de::{self, Visitor},
 };
 
-use crate::{
-    archive::Archive,
-    check::check_tree,
-    error::{Error, escape},
-    info::PackageInfo,
-    path::normalise,
-};
+use crate::{archive::Archive, check::check_tree, error::Error, info::PackageInfo, path::normalise};
 
 /// Symbolic links and their targets, by path.
 pub type Links = BTreeMap<TreePath, String>;

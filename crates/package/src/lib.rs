@@ -36,7 +36,7 @@ mod zip;
 
 pub use check::Checker;
 pub use corrections::{Corrections, Faults};
-pub use error::{Error, Refusal, escape};
+pub use error::{Error, Refusal};
 pub use facts::{CompleteFacts, Links, PackageFacts, WheelFacts, WheelPath};
 pub use info::{ListedPath, PackageInfo, missing_info, read_info, read_info_part, read_links};
 pub use path::normalise;

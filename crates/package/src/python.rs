@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use pixi_oci_layer::TreePath;
+use pixi_oci_platform::escape;
 use rattler::install::PythonInfo;
 use rattler_conda_types::{PackageRecord, Subdir};
 use serde::Serialize;
 
 use crate::{
-    error::{Error, Refusal, escape},
+    error::{Error, Refusal},
     path::normalise,
 };
 

@@ -6,10 +6,11 @@
 use std::{collections::BTreeMap, ops::ControlFlow, path::Path};
 
 use pixi_oci_layer::{Content, ContentStore, File, FileTree, Mode, Node, TreePath};
+use pixi_oci_platform::escape;
 
 use crate::{
     archive::{Archive, Entry, Kind, Part},
-    error::{Error, Refusal, escape},
+    error::{Error, Refusal},
 };
 
 /// The files of a source archive (`.tar.gz`, `.tar.bz2`), without the directory that everything in it is in. `file_name`

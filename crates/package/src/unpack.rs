@@ -6,10 +6,11 @@
 use std::{io::Read, ops::ControlFlow, path::Path};
 
 use pixi_oci_layer::TreePath;
+use pixi_oci_platform::escape;
 
 use crate::{
     archive::{Archive, Kind, Part},
-    error::{Error, escape},
+    error::Error,
 };
 
 /// One entry of an archive.

@@ -16,7 +16,7 @@ use pixi_oci_contents::{
 use pixi_oci_image::{AssembleInput, Image, Platform, assemble, rfc3339};
 use pixi_oci_layer::{FileTree, TreePath};
 use pixi_oci_lock::{VirtualRequirement, requirements};
-use pixi_oci_package::escape;
+use pixi_oci_platform::escape;
 use pixi_oci_workspace::{Activation, TaskArgv};
 
 use crate::{

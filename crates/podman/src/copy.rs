@@ -6,6 +6,8 @@ use std::{
     process::{Command, Stdio},
 };
 
+use pixi_oci_platform::stripped;
+
 /// Why a directory could not be had from a container.
 #[derive(Debug, thiserror::Error)]
 pub enum ContainerError {
@@ -37,8 +39,7 @@ pub fn take_from_container(engine: &OsStr, container: &str, directory: &str, to:
     if output.status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    Err(failed(said.trim().chars().filter(|c| !c.is_control()).take(1000).collect()))
+    Err(failed(stripped(&output.stderr).trim().chars().take(1000).collect()))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What podman says about itself.
 
+use pixi_oci_platform::stripped;
 use serde_json::Value;
 
 /// What podman says about itself and its machine.
@@ -19,7 +20,7 @@ impl Info {
     pub(crate) fn read(text: &str) -> Option<Self> {
         let info: Value = serde_json::from_str(text).ok()?;
         let host = &info["host"];
-        let said = |value: &Value| value.as_str().map(|text| crate::printable(text.as_bytes()));
+        let said = |value: &Value| value.as_str().map(stripped);
         let rootless = host["security"]["rootless"].as_bool()?;
         let ranges = host["idMappings"]["uidmap"].as_array();
         let sizes = ranges.into_iter().flatten().filter_map(|range| range["size"].as_u64());

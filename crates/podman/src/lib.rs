@@ -24,7 +24,7 @@ pub use copy::{ContainerError, take_from_container};
 pub use error::{Error, Requirement};
 pub use info::Info;
 pub use load::{find_container_engine, load};
-pub use log::{Log, printable, tail};
+pub use log::{Log, tail};
 pub use machine::{Runs, runs};
 pub use pixi_oci_platform::Account;
 use podman::HARDENING;

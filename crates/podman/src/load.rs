@@ -6,9 +6,9 @@ use std::{
     process::{Command, Stdio},
 };
 
-use pixi_oci_platform::find_program;
+use pixi_oci_platform::{find_program, stripped};
 
-use crate::{Error, log::printable};
+use crate::Error;
 
 /// How much of an engine's complaint an error repeats, in characters.
 const MAX_OUTPUT: usize = 2000;
@@ -31,7 +31,7 @@ pub fn load(program: &Path, archive: &Path) -> Result<String, Error> {
         .output()
         .map_err(Error::io(format!("run {}", program.display())))?;
     if !output.status.success() {
-        let said = printable(&output.stderr);
+        let said = stripped(&output.stderr);
         let said = said.trim();
         let tail = said.chars().count().saturating_sub(MAX_OUTPUT);
         return Err(Error::Load {
@@ -41,7 +41,7 @@ pub fn load(program: &Path, archive: &Path) -> Result<String, Error> {
             output: said.chars().skip(tail).collect(),
         });
     }
-    Ok(printable(&output.stdout).trim().to_owned())
+    Ok(stripped(&output.stdout).trim().to_owned())
 }
 
 #[cfg(test)]

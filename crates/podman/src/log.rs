@@ -7,6 +7,8 @@ use std::{
     thread::JoinHandle,
 };
 
+use pixi_oci_platform::stripped;
+
 use crate::Error;
 
 /// As much of a stream is kept; a program that talks for ever must not fill the disk.
@@ -66,15 +68,9 @@ fn end_of(mut stream: impl Read, mut file: Option<File>) -> String {
             kept.drain(..kept.len() - MAX_SAID);
         }
     }
-    let text = printable(&kept[kept.len().saturating_sub(MAX_SAID)..]);
+    let text = stripped(&kept[kept.len().saturating_sub(MAX_SAID)..]);
     let lines: Vec<&str> = text.trim().lines().collect();
     lines[lines.len().saturating_sub(MAX_LINES)..].join("\n")
-}
-
-/// Text without what a terminal would act on.
-pub fn printable(bytes: &[u8]) -> String {
-    let harmful = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    String::from_utf8_lossy(bytes).chars().filter(|c| *c == '\n' || !harmful(*c)).collect()
 }
 
 #[cfg(test)]

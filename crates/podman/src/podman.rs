@@ -7,7 +7,9 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::{Account, Error, printable};
+use pixi_oci_platform::stripped;
+
+use crate::{Account, Error};
 
 /// What every container of ours is denied: the network, images from elsewhere, and all rights but those of its user.
 pub const HARDENING: [&str; 8] =
@@ -78,8 +80,8 @@ impl Podman {
         let output = self.command().args(arguments).current_dir(directory).output();
         let output = output.map_err(|error| failed(format!("it cannot be run: {error}")))?;
         if !output.status.success() {
-            return Err(failed(printable(&output.stderr).trim().to_owned()));
+            return Err(failed(stripped(&output.stderr).trim().to_owned()));
         }
-        Ok(printable(&output.stdout))
+        Ok(stripped(&output.stdout))
     }
 }

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use pixi_oci_platform::find_program;
+use pixi_oci_platform::{find_program, stripped};
 
 use crate::{
     Account, Error, HARDENING, Info, Podman, Requirement,
@@ -270,11 +270,11 @@ fn choose_runtime(podman: &mut Podman, directory: &Path, path: &OsStr) -> Result
         match output {
             Ok(output) if output.status.code() == Some(127) => {
                 let version = std::process::Command::new(&program).arg("--version").output();
-                let version = version.map(|output| crate::printable(&output.stdout)).unwrap_or_default();
+                let version = version.map(|output| stripped(&output.stdout)).unwrap_or_default();
                 *podman = with;
                 return Ok(version.lines().next().filter(|line| !line.is_empty()).unwrap_or(name).to_owned());
             }
-            Ok(output) => said.push(format!("{name}: {}", last_line(&crate::printable(&output.stderr)))),
+            Ok(output) => said.push(format!("{name}: {}", last_line(&stripped(&output.stderr)))),
             Err(error) => said.push(format!("{name}: {error}")),
         }
     }

@@ -1,5 +1,7 @@
 //! The scripts of a product, which are the same for all but for a few words.
 
+use pixi_oci_platform::quote;
+
 use crate::{Error, Product, ProductManifest, writer::path};
 
 const ENVS: &str = include_str!("scripts/envs.sh");
@@ -35,9 +37,4 @@ pub(crate) fn write_scripts(product: &Product, manifest: &ProductManifest) -> Re
         product.bytes(&path(&name)?, executable, text.as_bytes())?;
     }
     Ok(())
-}
-
-/// In single quotes, where only the single quote itself needs help (POSIX shell, 2.2.2).
-fn quote(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
 }

@@ -1,5 +1,6 @@
 //! What registries answer when they refuse, made safe to repeat.
 
+use pixi_oci_platform::is_harmful;
 use reqwest::StatusCode;
 use serde::Deserialize;
 
@@ -8,18 +9,11 @@ use crate::credentials::Secrets;
 /// How much of a registry's words an error repeats, in characters.
 const MAX_TEXT: usize = 500;
 
-/// As [`sanitise`], for what has no secrets in it: the words of our own libraries.
-pub(crate) fn printable(text: &str) -> String {
-    sanitise(text, &Secrets::default())
-}
-
 /// Text from outside on one line, without what a terminal would obey (CVE-2023-40030) or show in another order
 /// (CVE-2021-42574), without secrets, and not longer than a reader bears.
 pub(crate) fn sanitise(text: &str, secrets: &Secrets) -> String {
-    let visible = |c: &char| {
-        !c.is_control()
-            && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
+    let visible =
+        |c: &char| !is_harmful(*c) && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
     let spaced = text.chars().map(|c| if matches!(c, '\n' | '\r' | '\t') { ' ' } else { c });
     let text = secrets.mask(spaced.filter(visible).collect::<String>().trim());
     text.chars().take(MAX_TEXT).collect()

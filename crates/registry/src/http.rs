@@ -16,7 +16,9 @@ use reqwest::{Certificate, Client, Identity, Proxy, Url, redirect};
 
 use self::guard::{GuardedResolver, Private};
 use crate::{
+    credentials::Secrets,
     error::{Error, ErrorKind},
+    error_body::sanitise,
     options::RegistryOptions,
     repository::Repository,
 };
@@ -267,7 +269,7 @@ pub(crate) fn chain(error: &reqwest::Error) -> String {
     if text.is_empty() && error.is_timeout() {
         return "it takes too long".into();
     }
-    crate::error_body::printable(if text.is_empty() { "the connection failed" } else { &text })
+    sanitise(if text.is_empty() { "the connection failed" } else { &text }, &Secrets::default())
 }
 
 /// What the guard said, if it was the guard that ended the connection.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use oci_read::document::ImageConfig;
 use pixi_oci_image::canonical;
+use pixi_oci_platform::quote;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -156,7 +157,7 @@ pub(crate) fn files(image: &LayeredImage<'_>, config: &ImageConfig, layers: &[La
 /// Apptainer runs a script with the line of `eval` by its own interpreter. Other scripts take `SINGULARITY_OCI_RUN` for
 /// text of a shell, in which arguments with quotes become something else; here it only repeats the arguments.
 pub(crate) fn runscript(entrypoint: &[String], cmd: &[String]) -> String {
-    let words = |words: &[String]| words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
+    let words = |words: &[String]| words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ");
     let mut text = String::from("#!/bin/sh\n# Written by pixi-oci: the image's entrypoint and command.\n");
     if !cmd.is_empty() {
         text.push_str(&format!("if [ $# -eq 0 ]; then set -- {}; fi\n", words(cmd)));
@@ -167,8 +168,4 @@ pub(crate) fn runscript(entrypoint: &[String], cmd: &[String]) -> String {
     text.push_str("if [ $# -eq 0 ]; then echo 'the image has no command; say what to run' >&2; exit 1; fi\n");
     text.push_str("SINGULARITY_OCI_RUN='-- \"$@\"'\neval \"set ${SINGULARITY_OCI_RUN}\"\nexec \"$@\"\n");
     text
-}
-
-fn quoted(word: &str) -> String {
-    format!("'{}'", word.replace('\'', "'\\''"))
 }

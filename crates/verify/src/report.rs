@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use pixi_oci_platform::escape;
 use serde::Serialize;
 
 /// All that was computed, and all that was found wrong or strange.
@@ -293,18 +294,9 @@ impl Findings {
 /// Text of others, made safe for a terminal and short.
 pub(crate) fn printable(bytes: &[u8]) -> String {
     const MAX: usize = 300;
-    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(MAX)]);
-    let mut out: String = text.chars().flat_map(escape).collect();
+    let mut out = escape(&String::from_utf8_lossy(&bytes[..bytes.len().min(MAX)]));
     if bytes.len() > MAX {
         out.push('…');
     }
     out
-}
-
-/// Escapes control characters and those that reorder text (CVE-2021-42574).
-fn escape(c: char) -> impl Iterator<Item = char> {
-    let unsafe_to_print = c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let (plain, escaped) = if unsafe_to_print { (None, Some(c.escape_default())) } else { (Some(c), None) };
-    plain.into_iter().chain(escaped.into_iter().flatten())
 }

@@ -3,7 +3,8 @@
 use std::{ops::Range, path::Path};
 
 use pixi_oci_layer::TreePath;
-use pixi_oci_package::{Error, Member, Style, Zip, escape};
+use pixi_oci_package::{Error, Member, Style, Zip};
+use pixi_oci_platform::escape;
 
 use crate::{
     entry_points::{EntryPoints, WheelScript},

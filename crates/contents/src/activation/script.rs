@@ -1,5 +1,7 @@
 //! Scripts that activate: the entrypoint of an image, Apptainer's, and `activate.sh` for a machine.
 
+use pixi_oci_platform::quote;
+
 use super::{
     ActivatedEnv, ActivationError, ActivationInput, DEFAULT_PATH, env_vars_d,
     expand::{between_quotes, only_variables},
@@ -138,9 +140,4 @@ pub fn is_shell_name(name: &str) -> bool {
     !name.is_empty()
         && !name.starts_with(|c: char| c.is_ascii_digit())
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-}
-
-/// In single quotes, where only the single quote itself needs help (POSIX shell, 2.2.2).
-pub fn quote(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
 }

@@ -1,9 +1,6 @@
 //! What needs no shell to be checked.
 
-use super::{
-    script::{is_shell_name, quote},
-    *,
-};
+use super::{script::is_shell_name, *};
 
 fn pair(name: &str, value: &str) -> (String, String) {
     (name.into(), value.into())
@@ -68,7 +65,6 @@ fn the_images_own_variables_must_be_known() {
 
 #[test]
 fn scripts_quote_everything() {
-    assert_eq!(quote("it's $X"), r"'it'\''s $X'");
     let env = ActivatedEnv { all: vec![pair("A", "it's $X"), pair("a.b", "1")], ..ActivatedEnv::default() };
     assert_eq!(
         apptainer_script(&env).lines().skip(2).collect::<Vec<_>>(),

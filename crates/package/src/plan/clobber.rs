@@ -7,14 +7,12 @@ use std::{
 
 use path_resolver::PathResolver;
 use pixi_oci_layer::TreePath;
+use pixi_oci_platform::escape;
 use rattler_conda_types::PackageRecord;
 use rayon::prelude::*;
 
 use super::{item::Item, model::PlanInput};
-use crate::{
-    check::above,
-    error::{Error, escape},
-};
+use crate::{check::above, error::Error};
 
 /// Where rattler puts the losers (`install/clobber_registry.rs`).
 const CLOBBERS: &str = "__clobbers__";

@@ -8,6 +8,7 @@ use std::{
 
 use memmap2::Mmap;
 use pixi_oci_layer::{Content, ContentStore, TreePath};
+use pixi_oci_platform::escape;
 use rattler::install::link::{
     OffsetReplaceError, copy_and_replace_placeholders, copy_and_replace_placeholders_with_offsets,
 };
@@ -20,7 +21,7 @@ use tempfile::{SpooledData, spooled_tempfile_in};
 
 use crate::{
     archive::Archive,
-    error::{Error, Refusal, escape},
+    error::{Error, Refusal},
     prefix::TargetPrefix,
 };
 

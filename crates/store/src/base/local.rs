@@ -8,6 +8,7 @@ use oci_read::{
 };
 use pixi_oci_cachedir::StagedDirectory;
 use pixi_oci_image::Descriptor;
+use pixi_oci_platform::escape;
 use tempfile::NamedTempFile;
 
 use super::{
@@ -114,7 +115,7 @@ fn named(entries: Vec<Entry>, name: Option<&str>) -> Result<Vec<Entry>, Problem>
     };
     if !found {
         let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-        return Err(Problem::NoSuchImage { names: names.chars().filter(|c| !c.is_control()).take(500).collect() });
+        return Err(Problem::NoSuchImage { names: escape(&names).chars().take(500).collect() });
     }
     Ok(entries.into_iter().filter(|entry| name.is_none() || entry.name() == name).collect())
 }

@@ -8,6 +8,7 @@ use oci_read::{
 };
 use pixi_oci_image::Architecture;
 use pixi_oci_layer::Digest;
+use pixi_oci_platform::escape;
 
 use super::{
     Problem, Source,
@@ -74,7 +75,7 @@ pub(crate) async fn select(source: &Source, architecture: Architecture) -> Resul
     if available.is_empty() {
         available.push("no machine".to_owned());
     }
-    let available = available.join(", ").chars().filter(|c| !c.is_control()).take(500).collect();
+    let available = escape(&available.join(", ")).chars().take(500).collect();
     Err(Problem::NoArchitecture { wanted: architecture, available })
 }
 

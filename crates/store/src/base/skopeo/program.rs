@@ -10,6 +10,7 @@ use std::{
 
 use oci_read::limits::DOCUMENT;
 use pixi_oci_image::Architecture;
+use pixi_oci_platform::stripped;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::{
@@ -93,7 +94,7 @@ async fn read(pipe: Option<impl AsyncRead + Unpin>) -> io::Result<Vec<u8>> {
 }
 
 fn failure(status: ExitStatus, stderr: &[u8]) -> Problem {
-    let output = printable(&String::from_utf8_lossy(stderr));
+    let output = end(&stripped(stderr));
     if is_policy(&output) { Problem::Policy { said: output } } else { Problem::Skopeo { status, output } }
 }
 
@@ -111,8 +112,8 @@ pub(super) fn is_policy(said: &str) -> bool {
 }
 
 /// The end of what skopeo says.
-pub(super) fn printable(said: &str) -> String {
-    let said: String = said.trim().chars().filter(|c| *c == '\n' || !c.is_control()).collect();
+pub(super) fn end(said: &str) -> String {
+    let said = said.trim();
     let tail = said.chars().count().saturating_sub(MAX_OUTPUT);
     said.chars().skip(tail).collect()
 }

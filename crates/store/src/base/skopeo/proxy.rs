@@ -15,11 +15,11 @@ use oci_read::{document::Descriptor as Entry, limits::DOCUMENT};
 use pixi_oci_image::Descriptor;
 use pixi_oci_layer::{Digest, DigestWriter};
 use pixi_oci_net::LeastRate;
-use pixi_oci_platform::Leash;
+use pixi_oci_platform::{Leash, stripped};
 use pixi_oci_registry::{Event, Events};
 use tokio::{io::AsyncReadExt, sync::Mutex, time::timeout};
 
-use super::program::{ANSWER, Skopeo, is_policy, no_answer, printable};
+use super::program::{ANSWER, Skopeo, end, is_policy, no_answer};
 use crate::{Error, base::Problem, destination::check};
 
 /// What skopeo has in memory at once: a manifest of [`DOCUMENT`] many times, and no other part of an image as a whole.
@@ -173,6 +173,6 @@ fn refusal(what: &str, error: ProxyError) -> Problem {
         ProxyError::SerDe(error) => format!("it ended, or its answer cannot be read: {error}"),
         error => error.to_string(),
     };
-    let said = printable(&said);
+    let said = end(&stripped(said));
     if is_policy(&said) { Problem::Policy { said } } else { Problem::Proxy { what: what.to_owned(), said } }
 }
