@@ -94,6 +94,18 @@ fn only_what_changed_since_a_commit_needs_work() {
     git(&sandbox, &["add", "services/api"]);
     git(&sandbox, &["commit", "--quiet", "--message", "uses lib"]);
     assert_eq!(names(&sandbox, &["--since", "HEAD"]).len(), 2, "readme is new");
+    // Nothing that is written there by default counts, not even in a neighbour; what else is in `dist` does.
+    fs::remove_file(sandbox.path("readme")).unwrap();
+    for ours in ["dist/oci", "dist/airgap/product", "dist/.pixi-oci-build-killed/layout"] {
+        for workspace in ["services/api", "services/worker"].map(|name| sandbox.path(&format!("{name}/{ours}"))) {
+            fs::create_dir_all(&workspace).unwrap();
+            fs::write(workspace.join("file"), "1").unwrap();
+        }
+    }
+    assert!(names(&sandbox, &["--since", "HEAD"]).is_empty());
+    fs::write(sandbox.path("services/worker/dist/tool.whl"), "1").unwrap();
+    assert_eq!(names(&sandbox, &["--since", "HEAD"]).len(), 3);
+    fs::remove_file(sandbox.path("services/worker/dist/tool.whl")).unwrap();
     // What forges send where there is nothing before.
     assert_eq!(names(&sandbox, &["--since", ""]).len(), 3);
     assert_eq!(names(&sandbox, &["--since", "0000000000000000000000000000000000000000"]).len(), 3);

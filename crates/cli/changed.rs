@@ -4,6 +4,7 @@ use std::path::Path;
 
 use pixi_oci_git::Git;
 use pixi_oci_platform::{Links, read};
+use pixi_oci_project::OUTPUTS;
 
 use crate::{error::CliError, version::directory};
 
@@ -32,6 +33,8 @@ pub fn has_changed(workspace: &Path, since: &str) -> Result<bool, CliError> {
     });
     // `:/` is the whole repository.
     let place = if reaches_out { ":/" } else { "." };
-    let changed = Git::at(directory).has_changed_since(since, place);
+    // Also what is in the making.
+    let ours = [OUTPUTS[0], OUTPUTS[1], ".pixi-oci-*"];
+    let changed = Git::at(directory).has_changed_since(since, place, &ours);
     changed.map_err(|reason| CliError::Since { workspace: workspace.to_owned(), since: since.to_owned(), reason })
 }

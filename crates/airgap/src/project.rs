@@ -10,7 +10,7 @@ use pixi_oci_workspace::Workspace;
 use super::Environment;
 use crate::Error;
 use pixi_oci_contents::{Application, ApplicationError, ApplicationInput, application, without_missing_scripts};
-use pixi_oci_project::Include;
+use pixi_oci_project::{Include, OUTPUTS};
 
 pub(super) struct Files<'a> {
     pub workspace: &'a Workspace,
@@ -172,14 +172,15 @@ impl Files<'_> {
             .iter()
             .flat_map(|e| e.project.configuration.oci.exclude.clone().unwrap_or_default())
             .collect();
+        let root = &self.workspace.root;
         Ok(application(&ApplicationInput {
-            root: &self.workspace.root,
+            root,
             workdir: self.name,
             always: &[self.workspace.manifest_file_name(), "pixi.lock".into()],
             include,
             exclude: &exclude,
             directories: &[],
-            outputs: &[self.workdir.to_path_buf(), self.workspace.root.join("dist/oci")],
+            outputs: &[self.workdir.to_path_buf(), root.join(OUTPUTS[0]), root.join(OUTPUTS[1])],
         })?)
     }
 }

@@ -11,7 +11,7 @@ use std::{
 use clap::Args;
 use pixi_oci_airgap::{Digest, ProductReport, ProductRequest, product};
 use pixi_oci_plan::size;
-use pixi_oci_project::{Declared, Inputs, Project};
+use pixi_oci_project::{Declared, Inputs, OUTPUTS, Project};
 use pixi_oci_workspace::{Include, OciConfig};
 
 use crate::{
@@ -105,7 +105,7 @@ pub fn run(mut args: ProductArgs, output: &Output) -> Result<ExitCode, CliError>
     let selection = args.selection();
     let workspace = selection.open()?;
     let session = args.means.session(Some(&workspace), args.registry.access(), None)?;
-    let workdir = args.workdir.clone().unwrap_or_else(|| workspace.root.join("dist/airgap"));
+    let workdir = args.workdir.clone().unwrap_or_else(|| workspace.root.join(OUTPUTS[1]));
     let declared = Declared::new(workspace.into(), args.inputs(&selection)?)?;
     let progress = Progress::new(output);
     let session = session.with_events(progress.listener());

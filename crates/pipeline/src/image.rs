@@ -6,7 +6,7 @@ mod layers_image;
 pub mod settings;
 mod test_script;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use pixi_oci_contents::{
     ActivatedEnv, ActivationInput, ApplicationError, ApplicationInput, Below, ENTRYPOINT, EnvironmentInput, activate,
@@ -26,7 +26,7 @@ use crate::{
     image::settings::standard_annotations, layers::PackageLayer, layers::key::LAYER_TIME, layers::plan::ImagePlan,
     package::Package, report::ImageReport, report::LayerKind, stock::table::Findings, workshop::Workshop,
 };
-use pixi_oci_project::{ProvenanceInputs, RequestError, Target, version::scheme, virtual_packages};
+use pixi_oci_project::{OUTPUTS, ProvenanceInputs, RequestError, Target, version::scheme, virtual_packages};
 
 /// What is known of one image when its package layers are there.
 struct Assembly<'p, 'a> {
@@ -285,10 +285,12 @@ impl Workshop<'_> {
     fn application(&self, activation: &Activation, warnings: &mut Vec<String>) -> Result<FileTree, Error> {
         let mut always = vec![self.project.workspace.manifest_file_name(), "pixi.lock".to_string()];
         always.extend(activation.scripts.iter().cloned());
-        let mut outputs = vec![self.output.to_path_buf(), self.project.workspace.root.join("dist/oci")];
+        let root = &self.project.workspace.root;
+        let mut outputs: Vec<PathBuf> = OUTPUTS.iter().map(|output| root.join(output)).collect();
+        outputs.push(self.output.to_path_buf());
         outputs.extend(self.project.inputs.provenance.recorded.iter().filter_map(|recorded| recorded.place.clone()));
         let application = application(&ApplicationInput {
-            root: &self.project.workspace.root,
+            root,
             workdir: &self.project.configuration.workdir,
             always: &always,
             include: &self.include(),
@@ -304,7 +306,7 @@ impl Workshop<'_> {
         for path in application.cleaned.keys() {
             warnings.push(format!(
                 "{}: the logins in its URLs are left out of the image; `pixi auth login HOST` keeps them out of the file, too",
-                path.strip_prefix(&self.project.workspace.root).unwrap_or(path).display()
+                path.strip_prefix(root).unwrap_or(path).display()
             ));
         }
         Ok(application.tree)

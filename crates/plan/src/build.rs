@@ -26,7 +26,7 @@ use pixi_oci_pipeline::{
     Base, BuildReport, Downloads, ImageReport, OnLayer, Package, Published, Remote, RemoteOptions, RemoteRepository,
     Stock, Together, Workshop, fetch_unknown, locked, recognise, with_wheels,
 };
-use pixi_oci_project::{Event, Project, Session, Target};
+use pixi_oci_project::{Event, OUTPUTS, Project, Session, Target};
 use pixi_oci_sources::{Decided, decide};
 
 /// Builds a project into `output`, `oci:dist/oci` in the workspace if `None`, and gives the report of it. Nothing is visible
@@ -124,7 +124,7 @@ pub fn stage<'a>(
     on_layer: OnLayer<'_>,
     session: &Session,
 ) -> Result<Staged<'a>, Error> {
-    let default = || format!("oci:{}", project.workspace.root.join("dist/oci").display());
+    let default = || format!("oci:{}", project.workspace.root.join(OUTPUTS[0]).display());
     let output = Output::open(&output.map_or_else(default, str::to_owned))?;
     output.check(project.targets.len())?;
     let mut sources = decide(project, output.scratch())?;

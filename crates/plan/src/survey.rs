@@ -19,7 +19,7 @@ use crate::{
     seen::{Look, without_wheel},
 };
 use pixi_oci_pipeline::{Base, Remote, Stock, Workshop};
-use pixi_oci_project::{Need, Project, Session, Target, needs, platform};
+use pixi_oci_project::{Need, OUTPUTS, Project, Session, Target, needs, platform};
 use pixi_oci_sources::{Decided, SourceError, SourceWheels, decide};
 
 pub struct Survey<'a> {
@@ -66,7 +66,7 @@ pub fn survey(survey: &Survey<'_>) -> Result<(EnvironmentPlan, PlannedBlobs), Er
         project,
         session: &quiet,
         stock: &stock,
-        output: &project.workspace.root.join("dist/oci"),
+        output: &project.workspace.root.join(OUTPUTS[0]),
         layout: output.staging(),
         scratch: output.scratch(),
         on_layer: &|_| (),

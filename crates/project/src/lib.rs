@@ -36,3 +36,6 @@ pub use session::{
 pub use target::{Target, platform, virtual_packages};
 pub use task::image_task;
 pub use version::VersionFacts;
+
+/// Where images and products go unless it is said, below the workspace. What is there is no file of the workspace.
+pub const OUTPUTS: [&str; 2] = ["dist/oci", "dist/airgap"];
