@@ -2,13 +2,12 @@
 
 use std::{
     ffi::OsStr,
-    io::Read,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
 
+use pixi_oci_cachedir::sha256_of;
 use pixi_oci_platform::{Links, open};
-use sha2::{Digest, Sha256};
 
 use crate::{Git, GitError};
 
@@ -131,19 +130,7 @@ fn lfs_pointer(bytes: &[u8]) -> Option<(String, u64)> {
 
 /// Hash and length of a file, which is not followed if it is a link.
 fn hash(path: &Path) -> Option<(String, u64)> {
-    if !fs_err::symlink_metadata(path).ok()?.is_file() {
-        return None;
-    }
     let mut file = open(path, Links::Refuse).ok()?;
-    let (mut hasher, mut size, mut buffer) = (Sha256::new(), 0, vec![0; 256 << 10]);
-    loop {
-        match file.read(&mut buffer).ok()? {
-            0 => break,
-            read => {
-                hasher.update(&buffer[..read]);
-                size += read as u64;
-            }
-        }
-    }
-    Some((hex::encode(hasher.finalize()), size))
+    let size = file.metadata().ok()?.len();
+    Some((sha256_of(&mut file).ok()?.0, size))
 }
