@@ -48,17 +48,7 @@ impl Files<'_> {
         let (needed, missing) = self.needed();
         warnings.extend(missing);
         let application = self.application(&needed)?;
-        for (path, what) in &application.left_out {
-            warnings.push(format!(
-                "{path} is left out: its name means {what}; name it in `include` if it is meant to be there"
-            ));
-        }
-        for path in application.cleaned.keys() {
-            warnings.push(format!(
-                "{}: the logins in its URLs are left out; `pixi auth login HOST` keeps them out of the file, too",
-                path.strip_prefix(&self.workspace.root).unwrap_or(path).display()
-            ));
-        }
+        warnings.extend(application.warnings(&self.workspace.root));
         write_tree(product, &application.tree)
     }
 

@@ -1,5 +1,6 @@
 //! The application layer: manifest, lock file, activation scripts, the chosen files and mount points.
 
+mod collected;
 mod dockerignore;
 mod error;
 mod ignored;
@@ -13,12 +14,12 @@ use std::{
 };
 
 use globset::GlobSet;
-use pixi_oci_layer::{Content, File, FileTree, Mode, Node, TreePath};
+use pixi_oci_layer::{Content, File, Mode, Node, TreePath};
 use pixi_oci_net::without_logins;
 use pixi_oci_platform::{Links, is_of_desktop, open, read};
 use pixi_oci_project::Include;
 
-pub use self::{error::ApplicationError, places::Below};
+pub use self::{collected::Application, error::ApplicationError, places::Below};
 use self::{
     ignored::{Ignored, special_ignore_file},
     paths::{inside, patterns, place, text},
@@ -42,17 +43,6 @@ pub struct ApplicationInput<'a> {
     pub directories: &'a [String],
     /// What this build writes: never part of an image.
     pub outputs: &'a [PathBuf],
-}
-
-/// The layer's tree, and what was left out of it.
-#[derive(Debug, Default)]
-pub struct Application {
-    /// Paths from the image's root.
-    pub tree: FileTree,
-    /// Paths below the workspace's root that look like secrets, and what they look like.
-    pub left_out: BTreeMap<String, &'static str>,
-    /// Files that are in the tree without the logins that URLs in them have, and what the tree has in their place.
-    pub cleaned: BTreeMap<PathBuf, Content>,
 }
 
 /// Collects the files. Those of directories and patterns go through the ignore files of the workspace (`.gitignore`,

@@ -298,17 +298,7 @@ impl Workshop<'_> {
             directories: self.project.configuration.oci.directories.as_deref().unwrap_or_default(),
             outputs: &outputs,
         })?;
-        for (path, what) in &application.left_out {
-            warnings.push(format!(
-                "{path} is left out: its name means {what}; name it in `include` if it is meant to be there"
-            ));
-        }
-        for path in application.cleaned.keys() {
-            warnings.push(format!(
-                "{}: the logins in its URLs are left out of the image; `pixi auth login HOST` keeps them out of the file, too",
-                path.strip_prefix(root).unwrap_or(path).display()
-            ));
-        }
+        warnings.extend(application.warnings(root));
         Ok(application.tree)
     }
 
