@@ -1,12 +1,6 @@
 //! An image that was built before, as far as one can compare with it: its documents, and what its environment layer says.
 
-use std::{
-    collections::BTreeSet,
-    fmt,
-    fs::File,
-    path::{Path, PathBuf},
-    str::FromStr,
-};
+use std::{collections::BTreeSet, fmt, fs::File, path::Path, str::FromStr};
 
 use oci_read::{
     document::{Document, same_except},
@@ -107,20 +101,13 @@ pub fn read_past(from: &PastRef, session: &Session) -> Result<Past, Error> {
         PastRef::Registry(_) if session.offline => {
             return Err(PlanError::Offline { reference: from.to_string() }.into());
         }
-        PastRef::Registry(reference) => session.run(registry(reference, session, &scratch(session)?))??,
+        PastRef::Registry(reference) => session.run(registry(reference, session, &session.caches.previous()?))??,
     };
     let images: Vec<PastImage> = documents.into_iter().filter_map(image).collect();
     if !images.iter().flat_map(|image| &image.layers).any(|layer| layer.key.is_some()) {
         return Err(PlanError::NotOurs { reference: from.to_string() }.into());
     }
     Ok(Past { reference: from.to_string(), digest, images })
-}
-
-/// A directory for temporary files.
-fn scratch(session: &Session) -> Result<PathBuf, Error> {
-    let path = session.caches.dir.join("previous");
-    fs_err::create_dir_all(&path).map_err(|source| Error::Io { action: "create", path: path.clone(), source })?;
-    Ok(path)
 }
 
 fn layout(dir: &Path, image: &LayoutImage) -> Result<(Digest, Vec<Documents>), Error> {

@@ -61,6 +61,15 @@ pub struct Caches {
     pub archives: u64,
 }
 
+impl Caches {
+    /// A directory for files of published images that are read; it is made.
+    pub fn previous(&self) -> Result<PathBuf, Error> {
+        let path = self.dir.join("previous");
+        fs_err::create_dir_all(&path).map_err(|source| Error::Io { action: "create", path: path.clone(), source })?;
+        Ok(path)
+    }
+}
+
 /// How much of the machine a run may use.
 #[derive(Debug, Clone)]
 pub struct Resources {

@@ -12,7 +12,7 @@ mod link;
 use std::{
     collections::{BTreeMap, BTreeSet},
     future::ready,
-    path::PathBuf,
+    path::Path,
     sync::{
         Mutex, OnceLock,
         atomic::{AtomicBool, Ordering},
@@ -89,17 +89,13 @@ impl Published {
         }
     }
 
-    fn scratch(&self) -> PathBuf {
-        self.session.caches.dir.join("previous")
-    }
-
     async fn connect(&self, remote: &RemoteRepository, access: Access) -> Result<Registry, RegistryError> {
         let credentials = remote.credentials.find(&remote.repository).await?;
         let options = &self.session.registries.options;
         Registry::connect(&remote.repository, access, options, credentials, self.session.registry_events())
     }
 
-    async fn read(&self) -> Previous {
+    async fn read(&self, scratch: &Path) -> Previous {
         let mut all = Previous::default();
         let mut sources = Vec::new();
         for remote in &self.options.from {
@@ -109,7 +105,7 @@ impl Published {
             let read: Result<_, RegistryError> = async {
                 let registry = self.connect(remote, Access::Pull).await?;
                 let reference = newest(&registry, &remote.references).await?;
-                let previous = read_kept(&registry, reference, &self.scratch()).await?;
+                let previous = read_kept(&registry, reference, scratch).await?;
                 if !previous.layers.is_empty() {
                     let image = named(&remote.repository, reference);
                     self.session.emit(Event::LayersFrom { image });
@@ -188,13 +184,7 @@ impl Remote for Published {
         if let Some(previous) = self.previous.get() {
             return Ok(previous);
         }
-        let scratch = self.scratch();
-        fs_err::create_dir_all(&scratch).map_err(|source| Error::Io {
-            action: "create",
-            path: scratch.clone(),
-            source,
-        })?;
-        let read = self.session.run(self.read())?;
+        let read = self.session.run(self.read(&self.session.caches.previous()?))?;
         Ok(self.previous.get_or_init(|| read))
     }
 
