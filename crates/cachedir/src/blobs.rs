@@ -88,7 +88,7 @@ impl Blobs {
 
     /// Where the blob is, or would be.
     pub fn path(&self, hex: &str, extension: &str) -> PathBuf {
-        self.directory.join(hex.get(..2).unwrap_or_default()).join(format!("{hex}{extension}"))
+        sharded(&self.directory, hex, extension)
     }
 
     /// The blob at a path, if it is there. It is hashed by `hash`, which gives the SHA-256 and what else is to be noted, unless
@@ -161,6 +161,11 @@ impl Blobs {
         let path = note_path(path);
         self.root.read_quietly(&path, MAX_NOTE)
     }
+}
+
+/// `DIRECTORY/ab/abcdef…` and an ending, for the hexadecimal digits `abcdef…`: no directory gets too many entries.
+pub fn sharded(directory: &Path, hex: &str, ending: &str) -> PathBuf {
+    directory.join(hex.get(..2).unwrap_or_default()).join(format!("{hex}{ending}"))
 }
 
 /// The SHA-256 of a stream in hexadecimal digits, and nothing else to note.

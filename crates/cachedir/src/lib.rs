@@ -16,7 +16,7 @@ mod sealed;
 mod staging;
 mod trim;
 
-pub use blobs::{Blobs, Identity, KnownBlob, sha256_of};
+pub use blobs::{Blobs, Identity, KnownBlob, sha256_of, sharded};
 pub use parts::CacheDirectory;
 pub use root::{Held, Root};
 pub use sealed::Sealed;

@@ -19,7 +19,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use pixi_oci_cachedir::{Blobs, Held, Root, staged_file, sweep_files, trim_below};
+use pixi_oci_cachedir::{Blobs, Held, Root, sharded, staged_file, sweep_files, trim_below};
 use pixi_oci_lock::{ArchiveLocation, Sha256};
 use rattler_digest::digest::Digest as _;
 use tempfile::NamedTempFile;
@@ -138,7 +138,7 @@ impl ArchiveCache {
             return None;
         }
         let hex = hex::encode(rattler_digest::Sha256::digest(url.as_str()));
-        Some(self.blobs.directory().join("urls").join(&hex[..2]).join(hex))
+        Some(sharded(&self.blobs.directory().join("urls"), &hex, ""))
     }
 
     fn path_of(&self, item: &FetchItem, sha256: &Sha256) -> PathBuf {

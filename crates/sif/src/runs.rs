@@ -4,10 +4,10 @@
 use std::{
     fs,
     io::{self, BufWriter, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
-use pixi_oci_cachedir::{Blobs, FileSet, Held, Root, files_below, sha256_of, staged_file, sweep_files, trim};
+use pixi_oci_cachedir::{Blobs, FileSet, Held, Root, files_below, sha256_of, sharded, staged_file, sweep_files, trim};
 use pixi_oci_layer::Digest;
 use pixi_oci_platform::{Links, open};
 use pixi_oci_squashfs::{Compressor, ContentRun};
@@ -97,8 +97,9 @@ impl RunCache {
             sweep_files(&self.directory, PREFIX)?;
             let mut sets = FileSet::all_below(self.blobs.directory())?;
             for set in &mut sets {
-                let name = set.paths.first().and_then(|path| path.file_name()).map(PathBuf::from);
-                set.paths.extend(name.map(|name| self.record_named(&name)));
+                let name = set.paths.first().and_then(|path| path.file_name()).map(|name| name.to_string_lossy());
+                let record = name.map(|name| self.record_named(&name));
+                set.paths.extend(record);
             }
             trim(sets, self.limit)?;
             for record in files_below(&self.directory.join("records"))? {
@@ -116,12 +117,11 @@ impl RunCache {
     }
 
     fn record(&self, key: &RunKey) -> PathBuf {
-        self.record_named(Path::new(&key.0))
+        self.record_named(&key.0)
     }
 
-    fn record_named(&self, name: &Path) -> PathBuf {
-        let prefix: String = name.to_string_lossy().chars().take(2).collect();
-        self.directory.join("records").join(prefix).join(name)
+    fn record_named(&self, name: &str) -> PathBuf {
+        sharded(&self.directory.join("records"), name, "")
     }
 }
 

@@ -11,8 +11,6 @@
 //! again; nothing in the cache can make a build fail, only slower. So a full disk or a read-only cache costs time and no
 //! more.
 
-use std::path::{Path, PathBuf};
-
 mod facts;
 mod layers;
 mod record;
@@ -21,8 +19,3 @@ pub use facts::{FactsCache, wheel_key};
 pub use layers::LayerCache;
 pub use pixi_oci_formats::layer_table::KnownArchive;
 pub use record::LayerRecord;
-
-/// `DIR/ab/abcdef.json` for the hex digits `abcdef`.
-fn path_of(directory: &Path, hex: &str) -> PathBuf {
-    directory.join(hex.get(..2).unwrap_or_default()).join(format!("{hex}.json"))
-}

@@ -10,7 +10,7 @@ use std::{
     path::PathBuf,
 };
 
-use pixi_oci_cachedir::Root;
+use pixi_oci_cachedir::{Root, sharded};
 use pixi_oci_layer::Digest;
 use pixi_oci_registry::{Repository, push::MountFrom};
 use serde::{Deserialize, Serialize};
@@ -119,8 +119,7 @@ impl Pushed {
 
     /// A registry's name may have a port and be longer than a file's.
     fn file(&self, repository: &Repository) -> PathBuf {
-        let name = Digest::of(repository.host().as_bytes()).hex();
-        self.directory.join(&name[..2]).join(format!("{name}.json"))
+        sharded(&self.directory, &Digest::of(repository.host().as_bytes()).hex(), ".json")
     }
 }
 

@@ -8,14 +8,13 @@ use oci_read::{
 };
 use pixi_oci_cachedir::StagedDirectory;
 use pixi_oci_image::Descriptor;
-use pixi_oci_platform::escape;
+use pixi_oci_platform::{Links, escape, read};
 use tempfile::NamedTempFile;
 
 use super::{
     Problem,
     document::{self, checked},
     reference::LayoutImage,
-    store::read_at_most,
 };
 use crate::{
     Error,
@@ -35,7 +34,7 @@ impl Local {
     /// Opens an OCI layout (OCI image-spec, image-layout.md).
     pub(crate) fn layout(dir: &Path, image: &LayoutImage) -> Result<Self, Problem> {
         let marker = dir.join("oci-layout");
-        let version = read_at_most(&marker, 1024).map_err(Error::io("read", &marker))?;
+        let version = read(&marker, Links::Follow, 1024).map_err(Error::io("read", &marker))?;
         if !oci_read::document::is_layout(&version) {
             let reason = "it does not say imageLayoutVersion 1.0.0";
             return Err(Problem::document(marker.display(), "the marker of an OCI layout", reason));
@@ -56,7 +55,7 @@ impl Local {
     /// Takes over what skopeo has copied, an image in the form of `dir:`.
     pub(crate) fn copied(blobs: PathBuf, copied: StagedDirectory) -> Result<Self, Problem> {
         let path = blobs.join("manifest.json");
-        let manifest = read_at_most(&path, DOCUMENT).map_err(Error::io("read", &path))?;
+        let manifest = read(&path, Links::Follow, DOCUMENT).map_err(Error::io("read", &path))?;
         let digest = pixi_oci_layer::Digest::of(&manifest);
         // skopeo names the manifest differently from all other blobs.
         let by_digest = blobs.join(digest.hex());
@@ -73,7 +72,7 @@ impl Local {
     pub(crate) fn document(&self, entry: &Entry) -> Result<Vec<u8>, Problem> {
         let blob = checked(entry)?;
         let path = self.blobs.join(blob.digest.hex());
-        let bytes = read_at_most(&path, DOCUMENT).map_err(Error::io("read", &path))?;
+        let bytes = read(&path, Links::Follow, DOCUMENT).map_err(Error::io("read", &path))?;
         check_bytes(&blob, &bytes)?;
         Ok(bytes)
     }
@@ -97,7 +96,7 @@ impl Local {
 
 fn entries(dir: &Path) -> Result<Vec<Entry>, Problem> {
     let path = dir.join("index.json");
-    let bytes = read_at_most(&path, DOCUMENT).map_err(Error::io("read", &path))?;
+    let bytes = read(&path, Links::Follow, DOCUMENT).map_err(Error::io("read", &path))?;
     match document::parse(path.display(), "", &bytes)? {
         Document::Index(index) => Ok(index.manifests),
         Document::Manifest(_) => Err(Problem::document(path.display(), "an image index", "it is an image manifest")),

@@ -15,9 +15,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use pixi_oci_cachedir::{Blobs, Held, Root, StagedDirectory, sha256_of, staged_file, sweep_directories, sweep_files};
+use pixi_oci_cachedir::{
+    Blobs, Held, Root, StagedDirectory, sha256_of, sharded, staged_file, sweep_directories, sweep_files,
+};
 use pixi_oci_image::Descriptor;
 use pixi_oci_layer::Digest;
+use pixi_oci_platform::{Links, read};
 use pixi_oci_registry::document::MAX_DOCUMENT;
 use serde::{Serialize, de::DeserializeOwned};
 use tempfile::NamedTempFile;
@@ -78,7 +81,7 @@ impl Store {
     /// A document that is here. A damaged one is removed, so that it is fetched again.
     pub(crate) fn document(&self, digest: &Digest) -> Option<Vec<u8>> {
         let path = self.blob_path(digest);
-        let bytes = read_at_most(&path, MAX_DOCUMENT);
+        let bytes = read(&path, Links::Follow, MAX_DOCUMENT);
         match bytes {
             Ok(bytes) if Digest::of(&bytes) == *digest => {
                 // Its time is that of the last use.
@@ -143,7 +146,7 @@ impl Store {
     }
 
     fn record_path(&self, part: &str, hex: &str, suffix: &str) -> PathBuf {
-        self.dir.join(part).join(hex.get(..2).unwrap_or_default()).join(format!("{hex}{suffix}.json"))
+        sharded(&self.dir.join(part), hex, &format!("{suffix}.json"))
     }
 
     fn record<T: DeserializeOwned>(&self, path: &Path) -> Option<T> {
@@ -169,9 +172,4 @@ pub fn hold_bases(root: &Root) -> Held {
     // What is left over costs room only.
     let _ = root.trim_part("base", LIMIT);
     root.hold(&root.join(PLACE))
-}
-
-/// The bytes of a regular file that is not larger than `max`.
-pub(crate) fn read_at_most(path: &Path, max: u64) -> io::Result<Vec<u8>> {
-    pixi_oci_platform::read(path, pixi_oci_platform::Links::Follow, max)
 }

@@ -2,15 +2,13 @@
 
 use std::path::PathBuf;
 
-use pixi_oci_cachedir::{Root, trim_below};
+use pixi_oci_cachedir::{Root, sharded, trim_below};
 use pixi_oci_layer::Digest;
 use pixi_oci_lock::Sha256;
 use pixi_oci_package::Python;
 use pixi_oci_platform::touch;
 use pixi_oci_wheel::DirectUrl;
 use serde::{Serialize, de::DeserializeOwned};
-
-use super::path_of;
 
 /// Raised when the form changes; what was written before is then read out of the archives again.
 const VERSION: &str = "2";
@@ -40,7 +38,7 @@ impl FactsCache {
 
     /// What is known of the package with this [key](crate::package::Package::facts_key).
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
-        let path = path_of(&self.directory, key);
+        let path = sharded(&self.directory, key, ".json");
         let known = self.root.read(&path, MAX_BYTES)?;
         // Its time is that of its last use, which decides how long it stays. A cache of somebody else cannot be told.
         let _ = touch(&path);
@@ -55,7 +53,7 @@ impl FactsCache {
     /// Keeps what is known of a package, if that is possible.
     pub fn put(&self, key: &str, known: &impl Serialize) {
         // A cache that cannot be written only costs time.
-        let _ = self.root.write(&path_of(&self.directory, key), known);
+        let _ = self.root.write(&sharded(&self.directory, key, ".json"), known);
     }
 }
 
@@ -82,8 +80,11 @@ mod tests {
         let known = KnownArchive { size: 10, facts };
         cache.put(&key, &known);
         assert_eq!(cache.get(&key), Some(known));
-        std::fs::write(path_of(&cache.directory, &key), r#"{"size":10,"facts":{"fileName":"a","files":["../a"]}}"#)
-            .unwrap();
+        std::fs::write(
+            sharded(&cache.directory, &key, ".json"),
+            r#"{"size":10,"facts":{"fileName":"a","files":["../a"]}}"#,
+        )
+        .unwrap();
         assert_eq!(cache.get::<KnownArchive<CompleteFacts>>(&key), None);
     }
 

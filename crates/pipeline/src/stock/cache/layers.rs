@@ -12,7 +12,7 @@ use std::{
     time::SystemTime,
 };
 
-use pixi_oci_cachedir::{Blobs, Root, files_below, sha256_of};
+use pixi_oci_cachedir::{Blobs, Root, files_below, sha256_of, sharded};
 use pixi_oci_image::LayerEntry;
 use pixi_oci_layer::{Compression, Digest};
 use pixi_oci_platform::touch;
@@ -193,7 +193,7 @@ impl LayerCache {
     }
 
     fn record(&self, key: &LayerKey) -> PathBuf {
-        super::path_of(&self.directory.join("records"), &key.hex())
+        sharded(&self.directory.join("records"), &key.hex(), ".json")
     }
 
     fn blob(&self, digest: &Digest) -> PathBuf {
