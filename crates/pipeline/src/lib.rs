@@ -38,7 +38,9 @@ pub use stock::{
     LayerHere, OnLayer, Remote, Stock,
     believed::Believed,
     cache::FactsCache,
-    previous::{Previous, documents, environment, package_layers as own_layers, share_tag, table},
+    previous::{
+        ImageDocuments, Previous, documents, environment, package_layers as own_layers, read_images, share_tag, table,
+    },
     remote::{Published, RemoteOptions, RemoteRepository},
 };
 pub use together::Together;

@@ -1,11 +1,8 @@
 //! An image that was built before, as far as one can compare with it: its documents, and what its environment layer says.
 
-use std::{collections::BTreeSet, fmt, fs::File, path::Path, str::FromStr};
+use std::{collections::BTreeSet, fmt, path::Path, str::FromStr};
 
-use oci_read::{
-    document::{Document, same_except},
-    limits,
-};
+use oci_read::document::same_except;
 use pixi_oci_image::Descriptor;
 use pixi_oci_layer::Digest;
 use pixi_oci_platform::{Links, open};
@@ -16,7 +13,9 @@ use pixi_oci_store::{
 };
 
 use crate::error::{Error, PlanError};
-use pixi_oci_pipeline::{KEY_ANNOTATION, PACKAGES_ANNOTATION, documents, environment, own_layers, table};
+use pixi_oci_pipeline::{
+    ImageDocuments, KEY_ANNOTATION, PACKAGES_ANNOTATION, documents, environment, own_layers, read_images, table,
+};
 use pixi_oci_project::Session;
 
 /// An image that a plan is compared with.
@@ -82,38 +81,29 @@ pub struct PastLayer {
     pub packages: Vec<String>,
 }
 
-/// An image's documents, as they were read.
-struct Documents {
-    digest: Digest,
-    manifest: Vec<u8>,
-    config: Vec<u8>,
-    environment: Option<(File, Descriptor)>,
-}
-
 /// Reads the image that `from` names. Of a registry's layers only the environment layers are fetched.
 ///
 /// # Errors
 ///
 /// It cannot be read, or was not made by pixi-oci.
 pub fn read_past(from: &PastRef, session: &Session) -> Result<Past, Error> {
-    let (digest, documents) = match from {
+    let (digest, images) = match from {
         PastRef::Layout(dir, image) => layout(dir, image)?,
         PastRef::Registry(_) if session.offline => {
             return Err(PlanError::Offline { reference: from.to_string() }.into());
         }
         PastRef::Registry(reference) => session.run(registry(reference, session, &session.caches.previous()?))??,
     };
-    let images: Vec<PastImage> = documents.into_iter().filter_map(image).collect();
     if !images.iter().flat_map(|image| &image.layers).any(|layer| layer.key.is_some()) {
         return Err(PlanError::NotOurs { reference: from.to_string() }.into());
     }
     Ok(Past { reference: from.to_string(), digest, images })
 }
 
-fn layout(dir: &Path, image: &LayoutImage) -> Result<(Digest, Vec<Documents>), Error> {
-    let stored = read_stored(dir, image).map_err(PlanError::from)?;
+fn layout(dir: &Path, named: &LayoutImage) -> Result<(Digest, Vec<PastImage>), Error> {
+    let stored = read_stored(dir, named).map_err(PlanError::from)?;
     let digest = stored.root.descriptor.digest;
-    let documents = stored.images.into_iter().map(|stored| {
+    let images = stored.images.into_iter().map(|stored| {
         let (manifest, config) = (stored.image.manifest, stored.image.config);
         let wanted = environment_of(&manifest.bytes);
         let path = wanted.as_ref().and_then(|wanted| {
@@ -124,43 +114,23 @@ fn layout(dir: &Path, image: &LayoutImage) -> Result<(Digest, Vec<Documents>), E
             open(&path, Links::Follow).map_err(|source| Error::Io { action: "read", path: path.clone(), source })
         });
         let file = file.transpose()?;
-        Ok(Documents {
+        Ok(image(ImageDocuments {
             digest: manifest.descriptor.digest,
             manifest: manifest.bytes,
             config: config.bytes,
             environment: file.and_then(|file| Some((file, wanted?))),
-        })
+        }))
     });
-    Ok((digest, documents.collect::<Result<_, Error>>()?))
+    Ok((digest, images.filter_map(Result::transpose).collect::<Result<_, Error>>()?))
 }
 
-async fn registry(named: &RepositoryRef, session: &Session, scratch: &Path) -> Result<(Digest, Vec<Documents>), Error> {
+async fn registry(named: &RepositoryRef, session: &Session, scratch: &Path) -> Result<(Digest, Vec<PastImage>), Error> {
     let failed = |source| PlanError::Registry { reference: named.to_string(), source: Box::new(source) };
     let registry = Registry::for_reading(&named.repository, &session.registries, no_events()).await.map_err(failed)?;
-    let (root, bytes) = registry.manifest(&named.reference()).await.map_err(failed)?;
-    let mut manifests = Vec::new();
-    match Document::parse("", &bytes) {
-        Ok(Document::Index(index)) => {
-            for child in index.manifests.iter().take(limits::IMAGES) {
-                manifests.push(registry.manifest(&child.digest).await.map_err(failed)?);
-            }
-        }
-        _ => manifests.push((root.clone(), bytes)),
-    }
-    let mut documents = Vec::new();
-    for (descriptor, manifest) in manifests {
-        let Some((config, _)) = pixi_oci_pipeline::documents(&manifest) else { continue };
-        let config = registry.fetch_document(&config).await.map_err(failed)?;
-        let mut environment = None;
-        if let Some(wanted) = environment_of(&manifest) {
-            let io = |source| Error::Io { action: "make a file in", path: scratch.into(), source };
-            let mut file = tempfile::tempfile_in(scratch).map_err(io)?;
-            registry.fetch_blob(&wanted, &mut file).await.map_err(failed)?;
-            environment = Some((file, wanted));
-        }
-        documents.push(Documents { digest: descriptor.digest, manifest, config, environment });
-    }
-    Ok((root.digest, documents))
+    let mut images = Vec::new();
+    let on_image = |found: Option<ImageDocuments>| images.extend(found.and_then(image));
+    let digest = read_images(&registry, &named.reference(), scratch, on_image).await.map_err(failed)?;
+    Ok((digest, images))
 }
 
 fn environment_of(manifest: &[u8]) -> Option<Descriptor> {
@@ -169,7 +139,7 @@ fn environment_of(manifest: &[u8]) -> Option<Descriptor> {
 }
 
 /// What can be compared; `None` for what is no image of a machine we know.
-fn image(read: Documents) -> Option<PastImage> {
+fn image(read: ImageDocuments) -> Option<PastImage> {
     let (_, layers) = documents(&read.manifest)?;
     let platform = format!("linux/{}", platform_in(&read.config)?.architecture);
     let table = read.environment.and_then(|(mut file, layer)| table(&mut file, layer.size));

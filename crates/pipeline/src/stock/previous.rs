@@ -21,7 +21,7 @@ use oci_read::{
 };
 use pixi_oci_formats::layer_table::PLACE;
 use pixi_oci_image::Descriptor;
-use pixi_oci_layer::DiffId;
+use pixi_oci_layer::{DiffId, Digest};
 use pixi_oci_package::{CompleteFacts, WheelFacts};
 use pixi_oci_registry::{Error, ErrorKind, Registry, document::References};
 
@@ -101,19 +101,58 @@ pub async fn read_kept(registry: &Registry, reference: &str, scratch: &Path) -> 
 }
 
 /// Reads what `reference`, a tag or digest, names. What is not one of our images has no layers for us.
-pub async fn read_previous(registry: &Registry, reference: &str, scratch: &Path) -> Result<Previous, Error> {
+async fn read_previous(registry: &Registry, reference: &str, scratch: &Path) -> Result<Previous, Error> {
     let mut previous = Previous::default();
-    let (_, root) = registry.manifest(reference).await?;
-    match Document::parse("", &root) {
+    read_images(registry, reference, scratch, |image| {
+        let is_read = image.and_then(|image| previous.add(image));
+        previous.is_partial |= is_read.is_none();
+    })
+    .await?;
+    Ok(previous)
+}
+
+/// An image's documents, as they were read, and its environment layer in a file.
+pub struct ImageDocuments {
+    pub digest: Digest,
+    pub manifest: Vec<u8>,
+    pub config: Vec<u8>,
+    pub environment: Option<(File, Descriptor)>,
+}
+
+/// Reads the images of an index, or the one that `reference` names, one after the other; `None` stands for what is no image.
+/// Of layers only the environment layers are fetched. Gives the digest of what is named.
+pub async fn read_images(
+    registry: &Registry,
+    reference: &str,
+    scratch: &Path,
+    mut on_image: impl FnMut(Option<ImageDocuments>),
+) -> Result<Digest, Error> {
+    let root = registry.manifest(reference).await?;
+    let digest = root.0.digest;
+    match Document::parse("", &root.1) {
         Ok(Document::Index(index)) => {
             for child in index.manifests.iter().take(limits::IMAGES) {
-                let (_, manifest) = registry.manifest(&child.digest).await?;
-                previous.image(registry, &manifest, scratch).await?;
+                on_image(read_image(registry, registry.manifest(&child.digest).await?, scratch).await?);
             }
         }
-        _ => previous.image(registry, &root, scratch).await?,
+        _ => on_image(read_image(registry, root, scratch).await?),
     }
-    Ok(previous)
+    Ok(digest)
+}
+
+type Found = (Descriptor, Vec<u8>);
+
+async fn read_image(registry: &Registry, found: Found, scratch: &Path) -> Result<Option<ImageDocuments>, Error> {
+    let (Descriptor { digest, .. }, manifest) = found;
+    let Some((config, layers)) = documents(&manifest) else { return Ok(None) };
+    let config = registry.fetch_document(&config).await?;
+    let mut fetched = None;
+    if let Some(layer) = environment(&layers) {
+        let mut file = tempfile::tempfile_in(scratch).map_err(|source| Error::read(scratch, source))?;
+        registry.fetch_blob(layer, &mut file).await?;
+        fetched = Some((file, layer.clone()));
+    }
+    Ok(Some(ImageDocuments { digest, manifest, config, environment: fetched }))
 }
 
 impl Previous {
@@ -125,37 +164,28 @@ impl Previous {
         self.wheels.extend(other.wheels);
     }
 
-    async fn image(&mut self, registry: &Registry, manifest: &[u8], scratch: &Path) -> Result<(), Error> {
-        let is_read = self.read_image(registry, manifest, scratch).await?;
-        self.is_partial |= is_read.is_none();
-        Ok(())
-    }
-
-    async fn read_image(&mut self, registry: &Registry, manifest: &[u8], scratch: &Path) -> Result<Option<()>, Error> {
-        let Some((config, layers)) = documents(manifest) else { return Ok(None) };
-        let keys: Vec<Option<&str>> =
-            layers.iter().map(|layer| layer.annotations.get(KEY_ANNOTATION).map(String::as_str)).collect();
-        let Some(environment) = environment(&layers) else { return Ok(None) };
-        let config = ImageConfig::parse(&registry.fetch_document(&config).await?).unwrap_or_default();
+    /// Adds what one of our images has.
+    fn add(&mut self, image: ImageDocuments) -> Option<()> {
+        let (_, layers) = documents(&image.manifest)?;
+        let config = ImageConfig::parse(&image.config).unwrap_or_default();
         let diff_ids = config.rootfs.diff_ids.iter().map(|text| text.parse().ok().map(DiffId));
         let diff_ids: Vec<DiffId> = diff_ids.collect::<Option<_>>().unwrap_or_default();
-        let write = |source| Error::read(scratch, source);
-        let mut file = tempfile::tempfile_in(scratch).map_err(write)?;
-        registry.fetch_blob(environment, &mut file).await?;
-        let Some(table) = table(&mut file, environment.size) else { return Ok(None) };
+        let (mut file, environment) = image.environment?;
+        let table = table(&mut file, environment.size)?;
         let own = package_layers(&layers);
-        let known: Vec<_> = own.filter_map(|i| Some((i, keys[i]?, &layers[i]))).collect();
+        let known: Vec<_> =
+            own.filter_map(|i| Some((i, layers[i].annotations.get(KEY_ANNOTATION)?, &layers[i]))).collect();
         if known.len() != table.layers.len() || diff_ids.len() != layers.len() {
-            return Ok(None);
+            return None;
         }
         for ((index, key, layer), described) in known.into_iter().zip(table.layers) {
             let record =
                 LayerRecord { digest: layer.digest, size: layer.size, diff_id: diff_ids[index], findings: described };
-            self.layers.insert(key.to_owned(), (record, layer.clone()));
+            self.layers.insert(key.clone(), (record, layer.clone()));
         }
         self.conda.extend(table.conda);
         self.wheels.extend(table.wheels);
-        Ok(Some(()))
+        Some(())
     }
 }
 
