@@ -1,7 +1,5 @@
 //! Why a product cannot be made or installed.
 
-use std::{io, path::PathBuf};
-
 /// Every error names the thing and the reason; most say what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -10,8 +8,6 @@ pub enum Error {
     Plan(pixi_oci_plan::Error),
     #[error(transparent)]
     Request(#[from] crate::ProductRequestError),
-    #[error("cannot {action} {}", path.display())]
-    Io { action: &'static str, path: PathBuf, source: io::Error },
 }
 
 /// All that a plan can say, and what is below it.

@@ -14,7 +14,7 @@ use pixi_oci_lock::{LockFile, LockedPackage, PlatformWanted, Sha256};
 use pixi_oci_package::TargetPrefix;
 use pixi_oci_pipeline::{Package, SourceWheel, WheelSource, locked, with_wheels};
 use pixi_oci_plan::Installation;
-use pixi_oci_platform::{Links, open};
+use pixi_oci_platform::{Links, cannot, open};
 use pixi_oci_product::{PackageEntry, ProductEnvironment, ProductManifest, read_manifest};
 use pixi_oci_project::{Target, platform};
 use pixi_oci_workspace::Workspace;
@@ -50,9 +50,7 @@ pub fn install_product(request: &InstallRequest<'_>) -> Result<PathBuf, Error> {
     let environment = find(&manifest, request)?;
     let root = request.product.join(&manifest.name);
     let workspace = Workspace::open(&root.join(&manifest.workspace_manifest))?;
-    let absolute = |path: &Path| {
-        std::path::absolute(path).map_err(|source| Error::Io { action: "find", path: path.into(), source })
-    };
+    let absolute = |path: &Path| std::path::absolute(path).map_err(cannot("find", path));
     let (to, project) = (absolute(&request.prefix)?, absolute(request.project.as_deref().unwrap_or(&root))?);
     let prefix = TargetPrefix::new(&to.to_string_lossy())?;
     let target = target(&workspace, environment)?;
@@ -145,7 +143,7 @@ fn archive(product: &Path, entry: &PackageEntry) -> Result<CachedArchive, Error>
         std::io::copy(&mut open(&path, Links::Refuse)?, &mut writer)?;
         Ok(writer.finish())
     };
-    let (actual, size, _) = read().map_err(|source| Error::Io { action: "read", path: path.clone(), source })?;
+    let (actual, size, _) = read().map_err(cannot("read", &path))?;
     if actual != entry.digest {
         return Err(pixi_oci_product::Error::Changed { path, actual, expected: entry.digest }.into());
     }

@@ -8,6 +8,7 @@ mod request;
 mod sources;
 mod write;
 
+use pixi_oci_platform::cannot;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
@@ -47,11 +48,7 @@ struct PackedEnvironment<'a> {
 /// Makes the product of environments of a workspace, at least one, and gives the report of it. A product that was there is
 /// there until the new one takes its place.
 pub fn product(projects: Vec<Project>, request: &ProductRequest, session: &Session) -> Result<ProductReport, Error> {
-    let workdir = std::path::absolute(&request.workdir).map_err(|source| Error::Io {
-        action: "find",
-        path: request.workdir.clone(),
-        source,
-    })?;
+    let workdir = std::path::absolute(&request.workdir).map_err(cannot("find", &request.workdir))?;
     let staging = Staging::beside(&workdir.join("product"))?;
     let cache = session.archives()?;
     let held = cache.hold();
@@ -143,7 +140,7 @@ pub fn product(projects: Vec<Project>, request: &ProductRequest, session: &Sessi
 
 fn environment(project: Project, scratch: &Path, session: &Session) -> Result<Environment, Error> {
     request::check_name(&project.configuration.environment)?;
-    fs_err::create_dir_all(scratch).map_err(|source| Error::Io { action: "make", path: scratch.into(), source })?;
+    fs_err::create_dir_all(scratch).map_err(cannot("make", scratch))?;
     let sources = decide(&project, scratch)?;
     sources.warnings.iter().for_each(|text| session.warn(text.as_str()));
     Ok(Environment { project, sources })

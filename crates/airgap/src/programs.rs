@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use pixi_oci_layer::Digest;
 use pixi_oci_lock::LockedPackage;
 use pixi_oci_package::{UnpackedKind, unpack};
-use pixi_oci_platform::{Links, open};
+use pixi_oci_platform::{FileError, Links, open};
 use pixi_oci_product::{BIN, Product, ProductFile, check_program};
 
 use super::{Environment, PackedEnvironment, ProductRequest, ProductRequestError, project::place};
@@ -81,7 +81,7 @@ impl Programs {
         let mut written = WrittenPrograms { files: Vec::new(), pixi: None };
         for (platform, path) in &self.installers {
             let at = place(&format!("{BIN}/{platform}/pixi-oci"))?;
-            let read = |source| Error::Io { action: "read", path: path.into(), source };
+            let read = |source| FileError { action: "read", path: path.into(), source };
             let mut file = open(path, Links::Follow).map_err(read)?;
             let digest = product.file(&at, 0o755, None, &mut file)?;
             written.files.push(program(at.to_string(), digest));

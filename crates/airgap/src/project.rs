@@ -1,5 +1,6 @@
 //! The project's own files and its resources: the ones that an application layer would have, and nothing that is secret.
 
+use pixi_oci_platform::cannot;
 use std::{collections::BTreeSet, path::Path};
 
 use pixi_oci_layer::{FileTree, Node, TreePath};
@@ -61,15 +62,11 @@ impl Files<'_> {
         let from = staging.path().join(self.name);
         let to = self.workdir.join("project").join(self.name);
         let copied = Staging::beside(&to)?;
-        fs_err::rename(&from, copied.path()).map_err(|source| Error::Io {
-            action: "write",
-            path: to.clone(),
-            source,
-        })?;
+        fs_err::rename(&from, copied.path()).map_err(cannot("write", &to))?;
         copied.replace()?;
         for directory in ["resources", "pixi-cache", "out"] {
             let path = self.workdir.join(directory);
-            fs_err::create_dir_all(&path).map_err(|source| Error::Io { action: "make", path, source })?;
+            fs_err::create_dir_all(&path).map_err(cannot("make", path))?;
         }
         Ok(())
     }

@@ -1,6 +1,8 @@
 //! Why a build fails.
 
-use std::{io, path::PathBuf};
+use std::io;
+
+use pixi_oci_platform::FileError;
 
 /// Every error names the thing and the reason; most say what to do.
 #[derive(Debug, thiserror::Error)]
@@ -83,8 +85,8 @@ pub enum Error {
     NoTestShell,
     #[error("interrupted")]
     Interrupted,
-    #[error("cannot {action} {}", path.display())]
-    Io { action: &'static str, path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Io(#[from] FileError),
     /// What was found of a package that goes over several layers contradicts the package.
     #[error(
         "{package} goes over {made} layers, but the layers that were found say {found}: they were changed after they were made; make all anew with --no-cache-from and another --cache-dir"
@@ -104,7 +106,7 @@ impl From<pixi_oci_project::Error> for Error {
     fn from(error: pixi_oci_project::Error) -> Self {
         match error {
             pixi_oci_project::Error::Interrupted => Self::Interrupted,
-            pixi_oci_project::Error::Io { action, path, source } => Self::Io { action, path, source },
+            pixi_oci_project::Error::Io(error) => Self::Io(error),
             error => Self::Project(error),
         }
     }

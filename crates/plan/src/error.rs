@@ -1,7 +1,6 @@
 //! Why a build or plan fails.
 
-use std::{io, path::PathBuf};
-
+use pixi_oci_platform::FileError;
 use pixi_oci_sources::SourceError;
 use pixi_oci_workspace::ManifestError;
 
@@ -20,8 +19,8 @@ pub enum Error {
     Plan(#[from] PlanError),
     #[error("interrupted")]
     Interrupted,
-    #[error("cannot {action} {}", path.display())]
-    Io { action: &'static str, path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Io(#[from] FileError),
 }
 
 impl Error {
@@ -38,7 +37,7 @@ impl From<pixi_oci_pipeline::Error> for Error {
     fn from(error: pixi_oci_pipeline::Error) -> Self {
         match error {
             pixi_oci_pipeline::Error::Interrupted => Self::Interrupted,
-            pixi_oci_pipeline::Error::Io { action, path, source } => Self::Io { action, path, source },
+            pixi_oci_pipeline::Error::Io(error) => Self::Io(error),
             error => Self::Pipeline(error),
         }
     }
@@ -48,7 +47,6 @@ impl From<SourceError> for Error {
     fn from(error: SourceError) -> Self {
         match error {
             SourceError::Interrupted => Self::Interrupted,
-            SourceError::Io { action, path, source } => Self::Io { action, path, source },
             SourceError::Pipeline(error) => Self::from(*error),
             error => Self::Source(Box::new(error)),
         }

@@ -26,7 +26,7 @@ pub struct Seen {
 /// What would make a build fail is no error of the plan's.
 pub fn fails(error: impl Into<Error>) -> Result<Unpredicted, Error> {
     let error = error.into();
-    if matches!(error, Error::Interrupted | Error::Io { .. }) {
+    if matches!(error, Error::Interrupted | Error::Io(_)) {
         return Err(error);
     }
     let message = format!("a build would fail: {}", in_one_line(&error));

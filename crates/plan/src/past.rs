@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt, path::Path, str::FromStr};
 use oci_read::document::same_except;
 use pixi_oci_image::Descriptor;
 use pixi_oci_layer::Digest;
-use pixi_oci_platform::{Links, open};
+use pixi_oci_platform::{Links, cannot, open};
 use pixi_oci_registry::{Registry, RepositoryRef, no_events};
 use pixi_oci_store::{
     base::{BaseRef, LayoutImage},
@@ -110,9 +110,7 @@ fn layout(dir: &Path, named: &LayoutImage) -> Result<(Digest, Vec<PastImage>), E
             let layer = stored.image.layers.iter().find(|layer| layer.descriptor.digest == wanted.digest);
             layer.and_then(|layer| layer.source.clone())
         });
-        let file = path.map(|path| {
-            open(&path, Links::Follow).map_err(|source| Error::Io { action: "read", path: path.clone(), source })
-        });
+        let file = path.map(|path| open(&path, Links::Follow).map_err(cannot("read", &path)));
         let file = file.transpose()?;
         Ok(image(ImageDocuments {
             digest: manifest.descriptor.digest,

@@ -4,6 +4,7 @@ use pixi_oci_fetch::ArchiveCache;
 use pixi_oci_image::Index;
 use pixi_oci_layer::Digest;
 use pixi_oci_lock::{LockedPackage, LockedPlatform, requirements};
+use pixi_oci_platform::cannot;
 
 use crate::Error;
 use crate::{
@@ -119,7 +120,7 @@ pub fn survey(survey: &Survey<'_>) -> Result<(EnvironmentPlan, PlannedBlobs), Er
 }
 
 fn temporary() -> Result<tempfile::TempDir, Error> {
-    tempfile::tempdir().map_err(|source| Error::Io { action: "make", path: "a temporary directory".into(), source })
+    Ok(tempfile::tempdir().map_err(cannot("make", "a temporary directory"))?)
 }
 
 fn downloads(cache: Option<&ArchiveCache>, found: &[Surveyed<'_>]) -> Result<DownloadPlan, Error> {

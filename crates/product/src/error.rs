@@ -3,6 +3,7 @@
 use std::{io, path::PathBuf};
 
 use pixi_oci_layer::{Digest, PathError};
+use pixi_oci_platform::{FileError, cannot};
 
 /// Every error names the file or package.
 #[derive(Debug, thiserror::Error)]
@@ -32,14 +33,14 @@ pub enum Error {
     /// A directory that is no environment of ours is in the place of a prefix.
     #[error("{} is there and is not an environment; choose another --prefix or remove it", path.display())]
     InTheWay { path: PathBuf },
-    #[error("cannot {action} {}", path.display())]
-    Io { action: &'static str, path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Io(#[from] FileError),
 }
 
 impl Error {
     /// For `map_err`.
     pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
-        let path = path.into();
-        move |source| Self::Io { action, path, source }
+        let failure = cannot(action, path);
+        move |source| Self::Io(failure(source))
     }
 }

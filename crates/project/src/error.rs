@@ -1,7 +1,6 @@
 //! Why a project cannot be opened.
 
-use std::{io, path::PathBuf};
-
+use pixi_oci_platform::FileError;
 use pixi_oci_workspace::ManifestError;
 
 use crate::{RequestError, Stale};
@@ -38,8 +37,8 @@ pub enum Error {
     VirtualPackage(#[from] Box<crate::target::virtual_packages::TooOld>),
     #[error("interrupted")]
     Interrupted,
-    #[error("cannot {action} {}", path.display())]
-    Io { action: &'static str, path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Io(#[from] FileError),
 }
 
 impl From<pixi_oci_lock::Error> for Error {

@@ -5,8 +5,9 @@ pub mod locked;
 
 use std::path::PathBuf;
 
-use pixi_oci_cachedir::{Root, Sealed};
+use pixi_oci_cachedir::Sealed;
 use pixi_oci_lock::{LockEvent, LockFile, LockOptions, NewLock, PackageChange};
+use pixi_oci_platform::cannot;
 use pixi_oci_workspace::Workspace;
 use serde::Serialize;
 
@@ -52,16 +53,12 @@ pub fn lock_file(declared: &Declared, session: &Session) -> Result<LockFile, Err
 const MAX_REPODATA: u64 = 2 << 30;
 const REPODATA: &str = "repodata";
 
-fn unusable(cache: &Root, source: std::io::Error) -> Error {
-    Error::Io { action: "use the cache", path: cache.to_path_buf(), source }
-}
-
 fn solve(workspace: &Workspace, inputs: &Inputs, session: &Session) -> Result<NewLock, Error> {
     let cache = &session.caches.dir;
     // What is left over costs room only.
     let _ = cache.trim_part(REPODATA, MAX_REPODATA);
     let sealed = Sealed::new(cache, REPODATA);
-    sealed.check().map_err(|source| unusable(cache, source))?;
+    sealed.check().map_err(cannot("use the cache", cache.to_path_buf()))?;
     let _held = cache.hold(&cache.join(REPODATA));
     let interrupted = || session.check().is_err();
     let options = LockOptions {

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use pixi_oci_image::Architecture;
 use pixi_oci_layer::Digest;
-use pixi_oci_platform::{Links, read};
+use pixi_oci_platform::{Links, cannot, read};
 
 use crate::{
     Declared, Error, Inputs, Project, Session,
@@ -101,10 +101,6 @@ impl Project {
 }
 
 fn digest_of(path: &Path) -> Result<Digest, Error> {
-    let bytes = read(path, Links::Follow, MAX_LOCK_FILE).map_err(|source| Error::Io {
-        action: "read",
-        path: path.into(),
-        source,
-    })?;
+    let bytes = read(path, Links::Follow, MAX_LOCK_FILE).map_err(cannot("read", path))?;
     Ok(Digest::of(&bytes))
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use pixi_oci_layer::Compression;
-use pixi_oci_platform::{Links, read_text};
+use pixi_oci_platform::{Links, cannot, read_text};
 use pixi_oci_store::base::{BaseRef, present_digest, with_digest};
 use pixi_oci_workspace::{Workspace, with_bases, write_manifest};
 use serde::Serialize;
@@ -46,11 +46,8 @@ pub fn pin_bases(workspace: &Workspace, write: bool, session: &Session) -> Resul
         }
     }
     let text = with_bases(&workspace.manifest_path, DEFAULT_BASE, &bases)?;
-    let present = read_text(&workspace.manifest_path, Links::Follow, MAX_MANIFEST).map_err(|source| Error::Io {
-        action: "read",
-        path: workspace.manifest_path.clone(),
-        source,
-    })?;
+    let present = read_text(&workspace.manifest_path, Links::Follow, MAX_MANIFEST)
+        .map_err(cannot("read", &workspace.manifest_path))?;
     let changed = text != present;
     if changed && write {
         write_manifest(&workspace.manifest_path, &text)?;

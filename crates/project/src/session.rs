@@ -2,6 +2,7 @@
 
 pub mod heard;
 
+use pixi_oci_platform::cannot;
 use std::{
     ffi::OsString,
     num::NonZeroUsize,
@@ -65,7 +66,7 @@ impl Caches {
     /// A directory for files of published images that are read; it is made.
     pub fn previous(&self) -> Result<PathBuf, Error> {
         let path = self.dir.join("previous");
-        fs_err::create_dir_all(&path).map_err(|source| Error::Io { action: "create", path: path.clone(), source })?;
+        fs_err::create_dir_all(&path).map_err(cannot("create", &path))?;
         Ok(path)
     }
 }
@@ -231,8 +232,7 @@ impl Session {
             return Ok(runtime);
         }
         let made = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-        let made =
-            made.map_err(|source| Error::Io { action: "start threads for", path: "the network".into(), source })?;
+        let made = made.map_err(cannot("start threads for", "the network"))?;
         Ok(self.runtime.get_or_init(|| made))
     }
 }

@@ -1,6 +1,6 @@
 //! Why a source cannot become a wheel.
 
-use std::{io, path::PathBuf};
+use std::path::PathBuf;
 
 use super::BuildError;
 
@@ -59,8 +59,6 @@ pub enum SourceError {
     /// A package, a wheel, the manifest, or an archive that is not there.
     #[error(transparent)]
     Pipeline(Box<pixi_oci_pipeline::Error>),
-    #[error("cannot {action} {}", path.display())]
-    Io { action: &'static str, path: PathBuf, source: io::Error },
     #[error("interrupted")]
     Interrupted,
 }

@@ -1,5 +1,6 @@
 //! Wheels that were built elsewhere: `--wheel FILE` and `wheels = [...]`.
 
+use pixi_oci_platform::cannot;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
@@ -79,7 +80,7 @@ impl Injected {
             return Ok(known.clone());
         }
         let copied = fs_err::create_dir_all(scratch.join("injected")).and_then(|()| fs_err::copy(&wheel.path, &path));
-        copied.map_err(|source| SourceError::Io { action: "copy", path: wheel.path.clone(), source })?;
+        copied.map_err(cannot("copy", &wheel.path))?;
         Ok(SourceWheel::read(&path, &wheel.name, &wheel.version.to_string(), WheelSource::Injected, None)?)
     }
 }

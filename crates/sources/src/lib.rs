@@ -26,7 +26,7 @@ use std::{
 };
 
 use pixi_oci_lock::{ArchiveLocation, LockedPackage, PypiSourceKind, Sha256};
-use pixi_oci_platform::{Links, read_text};
+use pixi_oci_platform::{Links, cannot, read_text};
 
 pub use self::{
     built::{BuildError, Builds, Means, Need, Pending, PendingKind, Place},
@@ -232,11 +232,7 @@ impl<'a> OwnSources<'a> {
         let Ok(real) = fs_err::canonicalize(directory) else {
             return Ok(Err(Some("there is no such directory".into())));
         };
-        let real_root = fs_err::canonicalize(root).map_err(|source| SourceError::Io {
-            action: "find",
-            path: root.into(),
-            source,
-        })?;
+        let real_root = fs_err::canonicalize(root).map_err(cannot("find", root))?;
         let Ok(below) = real.strip_prefix(&real_root) else {
             if source.kind != SourceKind::Conda && self.is_editable(source)? {
                 let directory = source.location.to_owned();
@@ -251,11 +247,7 @@ impl<'a> OwnSources<'a> {
         }
         let name = (source.kind != SourceKind::Conda).then(|| source.python_name());
         let scratch = self.scratch.join("own");
-        fs_err::create_dir_all(&scratch).map_err(|source| SourceError::Io {
-            action: "make",
-            path: scratch.clone(),
-            source,
-        })?;
+        fs_err::create_dir_all(&scratch).map_err(cannot("make", &scratch))?;
         let made = match own_wheel(&real, &real_root, (name, source.version), &scratch)? {
             Ok(made) => made,
             Err(reason) => return Ok(Err(Some(reason.to_string()))),

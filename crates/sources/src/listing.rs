@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{SourceError, not_static::NotStatic};
-use pixi_oci_platform::{Links, is_of_desktop, read};
+use pixi_oci_platform::{FileError, Links, is_of_desktop, read};
 
 /// A project with more files is not one that somebody wrote; and the walk ends somewhere.
 const MAX_FILES: usize = 100_000;
@@ -55,7 +55,7 @@ impl Listing {
     }
 
     fn walk(&mut self, directory: &Path, prefix: &str) -> Result<(), SourceError> {
-        let failed = |source| SourceError::Io { action: "read", path: directory.into(), source };
+        let failed = |source| FileError { action: "read", path: directory.into(), source };
         // An OCI layout: images that were built before.
         if !prefix.is_empty() && directory.join("oci-layout").is_file() {
             return Ok(());

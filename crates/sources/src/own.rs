@@ -15,7 +15,7 @@ use std::{
 
 use pep508_rs::{PackageName, pep440_rs::Version};
 use pixi_oci_layer::TreePath;
-use pixi_oci_platform::{Links, read};
+use pixi_oci_platform::{FileError, Links, read};
 use pixi_oci_wheel::{NewWheelFile, pack_wheel};
 
 use self::rule::Package;
@@ -72,7 +72,7 @@ pub fn own_wheel(
         }
     }
     let path = scratch.join(format!("{}-py3-none-any.whl", plan.stem));
-    let failed = |source| SourceError::Io { action: "write", path: path.clone(), source };
+    let failed = |source| FileError { action: "write", path: path.clone(), source };
     let file = fs_err::File::create(&path).map_err(failed)?;
     pack_wheel(BufWriter::new(file), &dist_info, &files).map_err(failed)?;
     Ok(Ok(OwnWheel { path, name: plan.name, version: plan.version, left_out }))
@@ -129,7 +129,7 @@ fn secret(path: &str) -> Option<&'static str> {
 
 fn content(listing: &Listing, path: &str, workspace: &Path, budget: &mut u64) -> Result<NewWheelFile, SourceError> {
     let file = listing.root.join(path);
-    let failed = |source| SourceError::Io { action: "read", path: file.clone(), source };
+    let failed = |source| FileError { action: "read", path: file.clone(), source };
     let real = fs_err::canonicalize(&file).map_err(failed)?;
     if !real.starts_with(fs_err::canonicalize(workspace).map_err(failed)?) {
         return Err(SourceError::OutsideLink { path: file });

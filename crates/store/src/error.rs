@@ -3,18 +3,14 @@
 use std::{io, path::PathBuf};
 
 use pixi_oci_layer::Digest;
+use pixi_oci_platform::{FileError, cannot};
 
 /// Why an image could not be put at its destination. The destination then still has what it had before.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file or directory could not be read or written.
-    #[error("cannot {action} {}", path.display())]
-    Io {
-        /// What was tried, as an infinitive.
-        action: &'static str,
-        path: PathBuf,
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] FileError),
     /// Bytes are not those that their descriptor names.
     #[error("{what} should be {expected} with {expected_size} bytes, but {found}")]
     Content { what: String, expected: Digest, expected_size: u64, found: String },
@@ -54,7 +50,7 @@ impl From<pixi_oci_registry::document::DocumentError> for Error {
 impl Error {
     /// For `map_err`: gives an I/O error its action and path.
     pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
-        let path = path.into();
-        move |source| Self::Io { action, path, source }
+        let failure = cannot(action, path);
+        move |source| Self::Io(failure(source))
     }
 }

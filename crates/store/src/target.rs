@@ -196,7 +196,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         for transport in ["oci-archive", "docker-archive"] {
             let target = DestinationRef::parse(&format!("{transport}:{}", dir.path().display())).unwrap();
-            assert!(matches!(target.open(None).err(), Some(Error::Io { .. })));
+            assert!(matches!(target.open(None).err(), Some(Error::Io(_))));
         }
     }
 

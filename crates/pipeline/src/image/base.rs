@@ -6,7 +6,7 @@ use oci_spec::image::History;
 use pixi_oci_image::{Architecture, LayerEntry};
 use pixi_oci_lock::{VirtualRequirement, minimum, requirements};
 use pixi_oci_package::TargetPrefix;
-use pixi_oci_platform::Links;
+use pixi_oci_platform::{FileError, Links};
 use pixi_oci_store::{
     OciLayout,
     base::{BaseConfig, BaseEntry, BaseFiles, BaseImage, BaseRef, count_layers, resolve_base, take_out},
@@ -179,7 +179,7 @@ impl Base {
             let wrong = asked.iter().find(|(name, _)| !matches!(*name, "root" | "nobody"));
             return wrong.map_or(Ok(()), |(name, file)| Err(unknown(name, file)));
         };
-        let io = |source| Error::Io { action: "write", path: cache.into(), source };
+        let io = |source| FileError { action: "write", path: cache.into(), source };
         fs_err::create_dir_all(cache).map_err(io)?;
         let etc = tempfile::tempdir_in(cache).map_err(io)?;
         // An image without the directory knows nobody.

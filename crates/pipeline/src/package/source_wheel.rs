@@ -7,7 +7,7 @@ use std::{
 
 use pixi_oci_layer::DigestWriter;
 use pixi_oci_lock::Sha256;
-use pixi_oci_platform::{Links, open};
+use pixi_oci_platform::{Links, cannot, open};
 use pixi_oci_wheel::{DirectUrl, WheelExpected, read_wheel};
 
 use crate::{Error, report::WheelSource};
@@ -46,7 +46,7 @@ impl SourceWheel {
         let expected =
             WheelExpected { name: name.to_owned(), version: version.to_owned(), file_name: file_name.clone() };
         read_wheel(path, &expected)?;
-        let (sha256, size) = hash(path).map_err(|source| Error::Io { action: "read", path: path.into(), source })?;
+        let (sha256, size) = hash(path).map_err(cannot("read", path))?;
         Ok(Self {
             name: name.to_owned(),
             version: version.to_owned(),

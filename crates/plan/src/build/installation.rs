@@ -2,6 +2,7 @@
 //!
 //! The product's archives are read with the same code and the same checks as for an image, so the prefix has the image's bytes.
 
+use pixi_oci_platform::cannot;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -62,7 +63,7 @@ impl Installation<'_> {
         let written = new.finish()?;
         if let Some(path) = self.activate {
             let text = self.script(&packages, &env_vars_d.into_inner().unwrap_or_else(PoisonError::into_inner))?;
-            fs_err::write(path, text).map_err(|source| Error::Io { action: "write", path: path.into(), source })?;
+            fs_err::write(path, text).map_err(cannot("write", path))?;
         }
         Ok(written)
     }

@@ -3,6 +3,7 @@
 //! Everything is made in a directory beside the destination, in its file system, and moved there when it is whole. So a
 //! build that fails leaves the destination as it was, without a blob more.
 
+use pixi_oci_platform::{FileError, cannot};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -50,7 +51,7 @@ impl Output {
             OciLayout::open(dir)?;
         }
         let parent = reference.path().parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let failed = |source| Error::Io { action: "make a temporary directory in", path: parent.into(), source };
+        let failed = |source| FileError { action: "make a temporary directory in", path: parent.into(), source };
         fs_err::create_dir_all(parent).map_err(failed)?;
         let directory = StagedDirectory::new(parent, PREFIX).map_err(failed)?;
         let mut staging = OciLayout::open(&directory.path().join(LAYOUT))?;
@@ -67,7 +68,7 @@ impl Output {
     /// Its path, absolute.
     pub fn absolute(&self) -> Result<PathBuf, Error> {
         let path = self.reference.path();
-        std::path::absolute(path).map_err(|source| Error::Io { action: "find", path: path.into(), source })
+        Ok(std::path::absolute(path).map_err(cannot("find", path))?)
     }
 
     /// Says before the work, and not after, that so many images have no place there.

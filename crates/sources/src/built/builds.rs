@@ -1,5 +1,6 @@
 //! The builds of all sources, one after the other.
 
+use pixi_oci_platform::cannot;
 use std::{collections::BTreeMap, sync::atomic::Ordering};
 
 use pixi_oci_lock::LockedPackage;
@@ -65,11 +66,8 @@ pub(super) enum Environment {
 impl<'a> Builds<'a> {
     /// Takes what is pending, and waits until no other process builds.
     pub fn open(decided: &'a mut Decided, means: &'a Means<'a>) -> Result<Self, SourceError> {
-        let cache = WheelCache::open(&means.session.caches.dir).map_err(|source| SourceError::Io {
-            action: "open",
-            path: means.session.caches.dir.join("wheels"),
-            source,
-        })?;
+        let cache = WheelCache::open(&means.session.caches.dir)
+            .map_err(cannot("open", means.session.caches.dir.join("wheels")))?;
         let place = means.project.inputs.sources.build.unwrap_or(BuildPlace::Container);
         let alone = place == BuildPlace::Host && Host::can_be_alone();
         let jobs = std::mem::take(&mut decided.pending).into_iter().rev().map(|source| {
@@ -155,11 +153,7 @@ impl<'a> Builds<'a> {
         }
         if self.place == BuildPlace::Host {
             let directory = self.cache.host_directory();
-            std::fs::create_dir(&directory).map_err(|source| SourceError::Io {
-                action: "make",
-                path: directory.clone(),
-                source,
-            })?;
+            std::fs::create_dir(&directory).map_err(cannot("make", &directory))?;
             self.means.session.emit(Event::Warning(format!(
                 "sources are built on this machine, {}; they can read what you can",
                 network(self.alone)
@@ -168,7 +162,7 @@ impl<'a> Builds<'a> {
         }
         let scratch = self.means.scratch;
         let made = tempfile::Builder::new().prefix("environment-").tempdir_in(scratch);
-        let made = made.map_err(|source| SourceError::Io { action: "write to", path: scratch.into(), source })?;
+        let made = made.map_err(cannot("write to", scratch))?;
         self.podman()?;
         let architecture = self.means.tools.targets[index].architecture.to_string();
         let directory = made.path().join(Podman::directory(&architecture));

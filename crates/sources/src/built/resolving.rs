@@ -1,6 +1,7 @@
 //! What to do when a build requires what its environment does not have.
 
 use pixi_oci_lock::wanted;
+use pixi_oci_platform::cannot;
 use pixi_oci_workspace::write_atomically;
 
 use super::{
@@ -48,7 +49,7 @@ impl Builds<'_> {
         let path = project.workspace.root.join(FILE);
         let pins = Pins::parse(text).map_err(|message| refused(&format!("uv wrote {message}")))?;
         if pins.text != self.pins.text {
-            write_atomically(&path, &pins.text).map_err(|source| SourceError::Io { action: "write", path, source })?;
+            write_atomically(&path, &pins.text).map_err(cannot("write", path))?;
             session.warn(format!("pinned in {FILE}, for {package}: {}; commit that file", requirements.join(", ")));
         }
         self.pins = pins;

@@ -57,10 +57,7 @@ fn taken(image: &BaseImage, directory: &str, to: &Path) -> Result<TakenOut, Prob
     let Some(root) = root.filter(|root| tree.node(*root).is_directory()) else {
         return Err(Problem::NoDirectory { path: directory.to_owned() });
     };
-    let write = |path: &Path| {
-        let path = path.to_owned();
-        move |source| Problem::Data(crate::Error::Io { action: "write", path, source })
-    };
+    let write = |path: &Path| crate::Error::io("write", path.to_owned());
     let (mut wanted, mut links): (BTreeMap<Origin, Vec<String>>, Vec<(String, String)>) = Default::default();
     let mut files = 0;
     for (path, id) in tree.below(root) {

@@ -6,6 +6,7 @@ use std::{
 };
 
 use pixi_oci_image::Descriptor;
+use pixi_oci_platform::FileError;
 use pixi_oci_registry::document::MAX_DOCUMENT;
 
 use super::OciLayout;
@@ -30,7 +31,7 @@ impl OciLayout {
         let mut bytes = Vec::new();
         match open_source(&path) {
             Ok(file) => file.take(MAX_DOCUMENT + 1).read_to_end(&mut bytes).map_err(Error::io("read", &path))?,
-            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(Error::Io(FileError { source, .. })) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
         if bytes.len() as u64 > MAX_DOCUMENT {
