@@ -18,7 +18,7 @@ use oci_read::{
     tar::{self, Kind},
     unpack::Packing,
 };
-use pixi_oci_platform::{Links, open};
+use pixi_oci_platform::{Links, open, read};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -143,9 +143,7 @@ impl Spool {
     }
 
     fn document(&self, name: &str) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        open(self.find(name)?, Links::Refuse)?.take(DOCUMENT + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > DOCUMENT { Err(bad("a document is too long")) } else { Ok(bytes) }
+        read(self.find(name)?, Links::Refuse, DOCUMENT)
     }
 }
 

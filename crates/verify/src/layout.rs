@@ -20,10 +20,7 @@ use oci_read::{
     limits::{DOCUMENT, DOCUMENTS, INDEX_DEPTH, MANIFESTS},
 };
 
-use self::{
-    image::{Image, base_layers},
-    written::DocumentKind,
-};
+use self::image::{Image, base_layers};
 use crate::{
     Error, Root,
     places::ENTRYPOINT,
@@ -156,7 +153,7 @@ impl Walk<'_> {
             self.descriptor(child, &descriptor.digest, depth + 1);
         }
         if self.images[before..].iter().any(Image::is_ours) {
-            written::check(DocumentKind::Index, &bytes, &descriptor.digest, self.findings);
+            written::check(&written::INDEX, &bytes, &descriptor.digest, self.findings);
         }
     }
 
@@ -193,8 +190,8 @@ impl Walk<'_> {
             layers: manifest.layers,
         };
         if image.is_ours() {
-            written::check(DocumentKind::Manifest, &bytes, &image.digest, self.findings);
-            written::check(DocumentKind::Config, &config_bytes, &image.config_digest, self.findings);
+            written::check(&written::MANIFEST, &bytes, &image.digest, self.findings);
+            written::check(&written::CONFIG, &config_bytes, &image.config_digest, self.findings);
             written::settings(&image.config, ENTRYPOINT, &image.config_digest, self.findings);
         }
         image.base(self.findings);

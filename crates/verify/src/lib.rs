@@ -95,8 +95,8 @@ pub fn verify_layout(dir: &Path, tag: Option<&str>) -> Result<Report, Error> {
     let mut findings = Findings::default();
     let layout::LayoutContent { roots, images } = layout::read_images(dir, tag, &mut findings)?;
     let layers = layer::read_layers(dir, &images, &mut findings);
-    let mut stacker = tree::Stacker::new();
-    let mut reports: Vec<_> = images.iter().map(|image| image.report(&layers, &mut stacker, &mut findings)).collect();
+    let mut steps = oci_read::limits::STEPS;
+    let mut reports: Vec<_> = images.iter().map(|image| image.report(&layers, &mut steps, &mut findings)).collect();
     // Of what is damaged, nothing is read.
     if !findings.has_errors() {
         for (image, report) in images.iter().zip(&mut reports) {

@@ -7,12 +7,12 @@ use crate::{
     layout::image::Image,
     purpose::Purpose,
     report::{Findings, Rule, printable},
-    tree::Stacker,
+    tree::stack,
 };
 
 impl Image {
     /// Compares the image with what its layers really are, and says what they are.
-    pub fn report(&self, layers: &Layers, stacker: &mut Stacker, findings: &mut Findings) -> ImageReport {
+    pub fn report(&self, layers: &Layers, steps: &mut u64, findings: &mut Findings) -> ImageReport {
         let read: Vec<_> = self.layers.iter().map(|descriptor| layers.get(&descriptor.key())).collect();
         for (layer, diff_id) in read.iter().zip(&self.config.rootfs.diff_ids) {
             if let Some(layer) = layer
@@ -27,7 +27,7 @@ impl Image {
                 findings.error(Rule::DiffId, &layer.report.digest, text);
             }
         }
-        stacker.check(&self.digest, &read, self.base_layers, findings);
+        stack(&self.digest, &read, self.base_layers, steps, findings);
         ImageReport {
             manifest: self.digest.clone(),
             config: self.config_digest.clone(),

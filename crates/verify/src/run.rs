@@ -143,20 +143,20 @@ impl<'a> Runner<'a> {
         let info = self.session.info();
         Runs {
             runs,
-            tools: Tools {
+            tools: Some(Tools {
                 pixi_oci: self.options.version.to_owned(),
                 podman: info.version.clone(),
                 runtime: self.session.runtime().to_owned(),
                 kernel: info.kernel.clone(),
-            },
-            isolation: Isolation {
+            }),
+            isolation: Some(Isolation {
                 rootless: info.rootless,
                 network: "none",
                 user,
                 read_only_root: true,
                 capabilities: Vec::new(),
                 no_new_privileges: true,
-            },
+            }),
         }
     }
 }

@@ -1,7 +1,6 @@
 //! The layers of one image on top of one another: what each entry meets below it.
 
 use oci_read::{
-    limits,
     tar::Kind,
     tree::{self, Id, Node, Tree, TreeError, Whiteout},
 };
@@ -11,32 +10,27 @@ use crate::{
     report::{Findings, Rule, Severity},
 };
 
-/// Checks images, for as long as that takes a bounded time. A thousand images may share a layer of a million entries.
-pub(crate) struct Stacker {
-    steps: u64,
-}
-
-impl Stacker {
-    pub fn new() -> Self {
-        Self { steps: limits::STEPS }
-    }
-
-    /// Stacks an image's layers, from the lowest to the highest. `None` is a layer that could not be read;
-    /// `base_layers` of them are not ours.
-    pub fn check(&mut self, image: &str, layers: &[Option<&ReadLayer>], base_layers: usize, findings: &mut Findings) {
-        let mut tree = Tree::with_steps(0, self.steps);
-        for (number, layer) in (0_u32..).zip(layers) {
-            // Without a layer, what is missing from those above cannot be told.
-            let Some(layer) = layer else { break };
-            let ours = number as usize >= base_layers;
-            let mut stack = Stack { tree: &mut tree, number, ours, digest: &layer.report.digest, findings };
-            if let Err(error) = stack.layer(&layer.entries) {
-                findings.error(Rule::Tar, image, format!("its layers are not compared further: {error}"));
-                break;
-            }
+/// Stacks an image's layers, from the lowest to the highest, as long as there are `steps` left: a thousand images may share a
+/// layer of a million entries. `None` is a layer that could not be read; `base_layers` of them are not ours.
+pub(crate) fn stack(
+    image: &str,
+    layers: &[Option<&ReadLayer>],
+    base_layers: usize,
+    steps: &mut u64,
+    findings: &mut Findings,
+) {
+    let mut tree = Tree::with_steps(0, *steps);
+    for (number, layer) in (0_u32..).zip(layers) {
+        // Without a layer, what is missing from those above cannot be told.
+        let Some(layer) = layer else { break };
+        let ours = number as usize >= base_layers;
+        let mut stack = Stack { tree: &mut tree, number, ours, digest: &layer.report.digest, findings };
+        if let Err(error) = stack.layer(&layer.entries) {
+            findings.error(Rule::Tar, image, format!("its layers are not compared further: {error}"));
+            break;
         }
-        self.steps = tree.steps();
     }
+    *steps = tree.steps();
 }
 
 /// A layer on the tree of those below it. The value of a node is the layer that put it there.

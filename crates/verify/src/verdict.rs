@@ -2,7 +2,6 @@
 
 use serde::Serialize;
 
-/// How something went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
@@ -25,37 +24,30 @@ pub struct Verdict<T: Serialize> {
     /// What was recomputed without running anything.
     #[serde(flatten)]
     pub structure: T,
-    /// One for each architecture; none if nothing was to be run, or the structure is wrong.
-    pub runs: Vec<Run>,
-    /// What the runs were made with; absent if there were none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tools: Option<Tools>,
-    /// What the containers were denied; absent if there were none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub isolation: Option<Isolation>,
+    #[serde(flatten)]
+    pub ran: Runs,
 }
 
 impl<T: Serialize> Verdict<T> {
     pub fn new(subject: String, lock_file: Option<String>, structure: T, sound: bool, runs: Option<Runs>) -> Self {
         let of_structure = if sound { Outcome::Passed } else { Outcome::Failed };
-        let (runs, tools, isolation) = match runs {
-            Some(made) => (made.runs, Some(made.tools), Some(made.isolation)),
-            None => (Vec::new(), None, None),
-        };
-        let worst = runs.iter().map(|run| run.outcome).chain([of_structure]).max();
-        Self { verdict: worst.unwrap_or(of_structure), subject, lock_file, structure, runs, tools, isolation }
+        let ran = runs.unwrap_or_default();
+        let verdict = ran.runs.iter().map(|run| run.outcome).fold(of_structure, Outcome::max);
+        Self { verdict, subject, lock_file, structure, ran }
     }
 }
 
 /// All runs, and how they were made.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Runs {
-    /// One for each architecture.
+    /// One for each architecture; none if nothing was to be run, or the structure is wrong.
     pub runs: Vec<Run>,
     /// What they were made with.
-    pub tools: Tools,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tools: Option<Tools>,
     /// What the containers were denied.
-    pub isolation: Isolation,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub isolation: Option<Isolation>,
 }
 
 /// What was run on one architecture, or why not.
@@ -67,7 +59,6 @@ pub struct Run {
     /// The digest of the image manifest of the image that ran.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub manifest: Option<String>,
-    /// How it went.
     pub outcome: Outcome,
     /// Why it did not pass.
     #[serde(skip_serializing_if = "Option::is_none")]

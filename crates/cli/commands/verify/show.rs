@@ -39,18 +39,18 @@ pub fn say<T: Serialize>(verdict: &Verdict<T>, summary: &str, output: &Output) -
 }
 
 fn failures<T: Serialize>(verdict: &Verdict<T>, output: &Output) {
-    for run in &verdict.runs {
+    for run in &verdict.ran.runs {
         if run.outcome == Outcome::Failed {
             output.failure(format!("{run}\n{}", run.said).trim_end());
         }
     }
-    if verdict.isolation.as_ref().is_some_and(|isolation| !isolation.rootless) {
+    if verdict.ran.isolation.as_ref().is_some_and(|isolation| !isolation.rootless) {
         output.warning("the containers were root's: not rootless; --as-user NAME makes them so");
     }
 }
 
 fn lines<T: Serialize>(verdict: &Verdict<T>, summary: &str) -> Vec<String> {
-    [summary.to_owned()].into_iter().chain(verdict.runs.iter().map(ToString::to_string)).collect()
+    [summary.to_owned()].into_iter().chain(verdict.ran.runs.iter().map(ToString::to_string)).collect()
 }
 
 fn exit_code<T: Serialize>(verdict: &Verdict<T>, output: &Output) -> ExitCode {

@@ -6,22 +6,30 @@ use std::collections::{BTreeSet, HashMap};
 use super::{Facts, Purpose, ReadLayer};
 use crate::places::ENV_VARS_D;
 
-/// Between the lines on shell and origin and the activation, and after it.
-const FRAMES: [(&str, &str); 3] = [
-    (
-        "pixi_oci_directory=$PWD\npixi_oci_variables=$(\n{\n",
-        "trap - DEBUG ERR RETURN\n} </dev/null >&2\n\
-         builtin export -p && builtin export -pf && builtin echo '# activated'\nexec >&2\n)\n\
-         case $?:$pixi_oci_variables in\n0:*'# activated')\n  \
-         for pixi_oci_name in $(compgen -e); do unset -v \"$pixi_oci_name\"; done 2>/dev/null\n  \
-         eval \"$pixi_oci_variables\" 2>/dev/null\n  PWD=$pixi_oci_directory\n  unset -v OLDPWD\n  ;;\n\
-         0:*) echo 'pixi-oci: an activation script ended the shell: what scripts set is lost' >&2 ;;\n\
-         *)\n  echo 'pixi-oci: the environment could not be activated' >&2\n  exit 1\n  ;;\nesac\nexec \"$@\"\n",
-    ),
-    // Those of earlier images.
-    ("pixi_oci_command=(\"$@\")\n", "exec \"${pixi_oci_command[@]}\"\n"),
-    ("", "exec \"$@\"\n"),
-];
+/// Between the lines on shell and origin and the activation.
+const BEGIN: &str = "pixi_oci_directory=$PWD\npixi_oci_variables=$(\n{\n";
+/// After the activation.
+const END: &str = "\
+trap - DEBUG ERR RETURN
+} </dev/null >&2
+builtin export -p && builtin export -pf && builtin echo '# activated'
+exec >&2
+)
+case $?:$pixi_oci_variables in
+0:*'# activated')
+  for pixi_oci_name in $(compgen -e); do unset -v \"$pixi_oci_name\"; done 2>/dev/null
+  eval \"$pixi_oci_variables\" 2>/dev/null
+  PWD=$pixi_oci_directory
+  unset -v OLDPWD
+  ;;
+0:*) echo 'pixi-oci: an activation script ended the shell: what scripts set is lost' >&2 ;;
+*)
+  echo 'pixi-oci: the environment could not be activated' >&2
+  exit 1
+  ;;
+esac
+exec \"$@\"
+";
 
 /// Variables that may be set, each with its values, as they are written.
 pub(super) struct Variables(HashMap<String, BTreeSet<String>>);
@@ -92,11 +100,9 @@ pub(super) fn check(facts: &Facts<'_>, variables: &Variables, script: &[u8]) -> 
     }
     let head = "# Written by pixi-oci: activates the environment, then becomes the command.\n";
     let rest = rest.strip_prefix(head).ok_or_else(|| line(rest))?;
-    // The last one begins every script.
-    let (begin, end) = FRAMES.iter().find(|(begin, _)| rest.starts_with(begin)).unwrap_or(&FRAMES[2]);
-    let mut body = &rest[begin.len()..];
-    while body != *end {
-        let wrong = || body.lines().find(|line| end.lines().all(|own| own != *line)).unwrap_or(body);
+    let mut body = rest.strip_prefix(BEGIN).ok_or_else(|| line(rest))?;
+    while body != END {
+        let wrong = || body.lines().find(|line| END.lines().all(|own| own != *line)).unwrap_or(body);
         body = statement(facts, variables, body).ok_or_else(|| wrong().to_owned())?;
     }
     Ok(())
@@ -165,7 +171,7 @@ fn quoted(text: &str) -> Option<(String, &str)> {
     }
 }
 
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     !name.is_empty()
         && !name.starts_with(|c: char| c.is_ascii_digit())
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')

@@ -92,8 +92,7 @@ pub(super) fn check(
             found.entry(Rule::Changed, entry, &text);
         }
     }
-    // Earlier images have none.
-    for path in rules.keys().filter(|path| !path.ends_with(TASK_CACHE)) {
+    for path in rules.keys() {
         found.path(Rule::Removed, path.as_bytes(), "is always generated, and not there");
     }
     if let Some(script) = layer.documents.get(ENTRYPOINT.as_bytes())
@@ -113,9 +112,7 @@ fn apptainer(facts: &Facts<'_>) -> String {
 
 fn export(variable: &str) -> Option<String> {
     let (name, value) = variable.split_once('=')?;
-    let is_name =
-        !name.starts_with(|c: char| c.is_ascii_digit()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    is_name.then(|| format!("export {name}={}\n", quote(value)))
+    entrypoint::is_name(name).then(|| format!("export {name}={}\n", quote(value)))
 }
 
 fn quote(text: &str) -> String {

@@ -1,5 +1,7 @@
 //! Paths and digests as records write them.
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+
 /// 64 hex digits.
 pub(super) fn from_hex(text: &str) -> Option<[u8; 32]> {
     let mut bytes = [0; 32];
@@ -8,28 +10,7 @@ pub(super) fn from_hex(text: &str) -> Option<[u8; 32]> {
 
 /// 43 digits of base64 as in URLs, without padding (PEP 427).
 pub(super) fn from_base64(text: &str) -> Option<[u8; 32]> {
-    let mut bytes = Vec::with_capacity(33);
-    let (mut bits, mut number) = (0u32, 0u32);
-    for byte in text.trim_end_matches('=').bytes() {
-        let digit = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'-' => 62,
-            b'_' => 63,
-            _ => return None,
-        };
-        number = (number << 6 | u32::from(digit)) & 0xffff;
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            bytes.push((number >> bits & 0xff) as u8);
-        }
-        if bytes.len() > 32 {
-            return None;
-        }
-    }
-    bytes.try_into().ok()
+    URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).ok()?.try_into().ok()
 }
 
 /// `path` below `directory`, without `.` and `..`; `None` if it leaves the image's root or is absolute.

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::report::{Findings, Rule, printable};
 
 /// What a value may be.
-enum Shape {
+pub(crate) enum Shape {
     /// An object with these fields and no others.
     Fields(&'static [(&'static str, Shape)]),
     List(&'static Shape),
@@ -28,9 +28,9 @@ const CHILD: Shape = Fields(&[
     ("annotations", Any),
     ("platform", Fields(&[("architecture", Any), ("os", Any), ("variant", Any)])),
 ]);
-const INDEX: Shape =
+pub(crate) const INDEX: Shape =
     Fields(&[("schemaVersion", Any), ("mediaType", Any), ("manifests", List(&CHILD)), ("annotations", Any)]);
-const MANIFEST: Shape = Fields(&[
+pub(crate) const MANIFEST: Shape = Fields(&[
     ("schemaVersion", Any),
     ("mediaType", Any),
     ("config", DESCRIPTOR),
@@ -40,7 +40,7 @@ const MANIFEST: Shape = Fields(&[
 /// The history of a base image is taken over.
 const HISTORY: Shape =
     Fields(&[("created", Any), ("created_by", Any), ("comment", Any), ("author", Any), ("empty_layer", Any)]);
-const CONFIG: Shape = Fields(&[
+pub(crate) const CONFIG: Shape = Fields(&[
     ("created", Any),
     ("architecture", Any),
     ("os", Any),
@@ -63,30 +63,16 @@ const CONFIG: Shape = Fields(&[
     ),
 ]);
 
-#[derive(Clone, Copy)]
-pub(crate) enum DocumentKind {
-    Index,
-    Manifest,
-    Config,
-}
-
 /// Compares a document of an image of ours with what is written.
-pub(crate) fn check(kind: DocumentKind, bytes: &[u8], subject: &str, findings: &mut Findings) {
+pub(crate) fn check(shape: &Shape, bytes: &[u8], subject: &str, findings: &mut Findings) {
     let Ok(value) = json::parse::<Value>(bytes) else { return };
-    let shape = match kind {
-        DocumentKind::Index => INDEX,
-        DocumentKind::Manifest => MANIFEST,
-        DocumentKind::Config => CONFIG,
-    };
     let mut foreign = Vec::new();
-    compare("", &value, &shape, &mut foreign);
+    compare("", &value, shape, &mut foreign);
     for place in foreign {
         let text = format!("has the field {}, which pixi-oci does not write", printable(place.as_bytes()));
         findings.error(Rule::ForeignField, subject, text);
     }
-    let mut own = String::new();
-    canonical(&value, &mut own);
-    if own.as_bytes() != bytes {
+    if canonical(value).as_bytes() != bytes {
         findings.notice(Rule::NotCompared, subject, "was written anew by another tool");
     }
 }
@@ -108,31 +94,9 @@ fn compare(place: &str, value: &Value, shape: &Shape, foreign: &mut Vec<String>)
 }
 
 /// One line, keys sorted.
-pub(crate) fn canonical(value: &Value, out: &mut String) {
-    let mut separate = "";
-    match value {
-        Value::Object(object) => {
-            let mut entries: Vec<_> = object.iter().collect();
-            entries.sort_by_key(|(key, _)| key.as_str());
-            out.push('{');
-            for (key, value) in entries {
-                out.push_str(std::mem::replace(&mut separate, ","));
-                out.push_str(&Value::from(key.as_str()).to_string());
-                out.push(':');
-                canonical(value, out);
-            }
-            out.push('}');
-        }
-        Value::Array(list) => {
-            out.push('[');
-            for value in list {
-                out.push_str(std::mem::replace(&mut separate, ","));
-                canonical(value, out);
-            }
-            out.push(']');
-        }
-        scalar => out.push_str(&scalar.to_string()),
-    }
+pub(crate) fn canonical(mut value: Value) -> String {
+    value.sort_all_objects();
+    value.to_string()
 }
 
 /// Says which settings nothing in the image can be compared with. `entrypoint` is the one that the environment layer has.

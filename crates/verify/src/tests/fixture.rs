@@ -44,9 +44,7 @@ impl Layout {
     }
 
     pub fn put_json(&self, media_type: &str, value: &Value) -> Value {
-        let mut text = String::new();
-        crate::layout::written::canonical(value, &mut text);
-        self.put(media_type, text.as_bytes())
+        self.put(media_type, crate::layout::written::canonical(value.clone()).as_bytes())
     }
 
     /// An image for linux/amd64 of these tars; `change` may damage its documents first.
