@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::report::layer::{OtherLayer, PlannedLayerReport};
 
 /// What would be sent to a repository.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DestinationPlan {
     /// `HOST/REPOSITORY`

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use futures_util::future::join_all;
 use oci_read::document::Document;
 use pixi_oci_pipeline::RELEASE;
-use pixi_oci_project::Session;
 use pixi_oci_registry::{
     Access, CredentialSources, Credentials, Error, ErrorKind, Registry, Repository, push::PushPlan, variable_suffix,
 };
@@ -14,7 +13,7 @@ use crate::{
     error::PublishError,
     leg::{CheckedLeg, join},
     request::{
-        PublishRequest,
+        PublishRequest, Publishing,
         target::{PublishTarget, TargetForm},
     },
     tags::{TagPlan, TagsThere, to_look_up},
@@ -84,16 +83,12 @@ pub async fn look_up(
 
 /// Asks all registries at the same time whether they are there, what tags they have, and before a publication whether they take
 /// uploads.
-pub fn open(
-    request: &PublishRequest,
-    legs: &[CheckedLeg],
-    session: &Session,
-) -> Result<Vec<Destination>, PublishError> {
-    let all = request.settings.targets.iter().map(|target| open_one(request, legs, target, session));
+pub fn open(run: &Publishing<'_>, legs: &[CheckedLeg]) -> Result<Vec<Destination>, PublishError> {
+    let all = run.request.settings.targets.iter().map(|target| open_one(run, legs, target));
     let mut destinations = Vec::new();
-    for (destination, warning) in session.run(join_all(all))? {
+    for (destination, warning) in run.session.run(join_all(all))? {
         if let Some(warning) = warning {
-            session.warn(warning);
+            run.session.warn(warning);
         }
         destinations.push(destination);
     }
@@ -101,18 +96,13 @@ pub fn open(
 }
 
 /// One of them, and what is to be said of it.
-async fn open_one(
-    request: &PublishRequest,
-    legs: &[CheckedLeg],
-    target: &PublishTarget,
-    session: &Session,
-) -> (Destination, Option<String>) {
-    let repository = &target.repository;
+async fn open_one(run: &Publishing<'_>, legs: &[CheckedLeg], target: &PublishTarget) -> (Destination, Option<String>) {
+    let (request, repository) = (run.request, &target.repository);
     let mut is_anonymous = false;
     let opened = async {
-        let credentials = credentials(request, repository, session).find(repository).await?;
+        let credentials = credentials(run, repository).find(repository).await?;
         is_anonymous = credentials == Credentials::Anonymous;
-        let registry = connect_as(credentials, request, repository, session).await?;
+        let registry = connect_as(credentials, run, repository).await?;
         join::check(legs, &registry, repository).await?;
         let known = TagsThere { tags: registry.tags().await?, ..TagsThere::default() };
         if !request.dry_run {
@@ -155,18 +145,17 @@ fn others_login(request: &PublishRequest, repository: &Repository) -> Option<Str
     ))
 }
 
-pub async fn connect(request: &PublishRequest, repository: &Repository, session: &Session) -> Result<Registry, Error> {
-    let credentials = credentials(request, repository, session).find(repository).await?;
-    connect_as(credentials, request, repository, session).await
+pub async fn connect(run: &Publishing<'_>, repository: &Repository) -> Result<Registry, Error> {
+    connect_as(credentials(run, repository).find(repository).await?, run, repository).await
 }
 
 async fn connect_as(
     credentials: Credentials,
-    request: &PublishRequest,
+    run: &Publishing<'_>,
     repository: &Repository,
-    session: &Session,
 ) -> Result<Registry, Error> {
-    let access = if request.dry_run { Access::Pull } else { Access::Push };
+    let session = run.session;
+    let access = if run.request.dry_run { Access::Pull } else { Access::Push };
     let options = &session.registries.options;
     let registry = Registry::connect(repository, access, options, credentials, session.upload_events(repository))?;
     registry.ping().await?;
@@ -174,13 +163,13 @@ async fn connect_as(
 }
 
 /// A token is for one registry: the first one. The others find theirs by their host.
-pub fn credentials(request: &PublishRequest, repository: &Repository, session: &Session) -> CredentialSources {
-    let settings = &request.settings;
-    let mut sources = session.registries.credentials.clone();
+pub fn credentials(run: &Publishing<'_>, repository: &Repository) -> CredentialSources {
+    let request = run.request;
+    let mut sources = run.session.registries.credentials.clone();
     // A manifest's program is run where a token is needed, and never for a change that is not merged: whoever proposes the change
     // writes the manifest.
     let runs = (!request.dry_run || request.login) && request.facts.unmerged().is_none();
-    sources.token_command = settings.token_command.clone().filter(|_| runs);
+    sources.token_command = request.settings.token_command.clone().filter(|_| runs);
     if others_login(request, repository).is_some() {
         sources.token = None;
         sources.token_command = None;

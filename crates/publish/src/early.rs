@@ -22,8 +22,7 @@ use tokio::sync::{
 use crate::{
     content::{mount, pushed::Pushed, sizes},
     destination::Destination,
-    request::PublishRequest,
-    request::PublishSource,
+    request::Publishing,
 };
 use pixi_oci_pipeline::{LayerHere, LayerKind, LayerOrigin, OnLayer, Published};
 use pixi_oci_plan::Error;
@@ -48,21 +47,20 @@ struct Early<'a> {
 impl<'a> EarlyUploads<'a> {
     /// The repositories that may get them. `tags` are those that the first destination gets for images of all architectures.
     pub fn find(
-        request: &PublishRequest,
+        run: &Publishing<'_>,
         project: Option<&Project>,
         tags: &TagPlan,
         destinations: &'a [Destination],
         remote: Option<&Published>,
-        session: &Session,
     ) -> Self {
         let mut all = Self(Vec::new());
-        let builds = matches!(request.source, PublishSource::Workspace | PublishSource::Leg);
+        let request = run.request;
         let is_sif = destinations.first().is_none_or(|first| first.target.is_sif());
         let open = || destinations.iter().filter_map(|to| Some((&to.target, to.state.as_ref().ok()?)));
-        if !builds || request.dry_run || is_sif || open().any(|(_, open)| has_fixed(tags, &open.known.tags)) {
+        if !request.builds() || request.dry_run || is_sif || open().any(|(_, open)| has_fixed(tags, &open.known.tags)) {
             return all;
         }
-        let sent = Pushed::open(&session.caches.dir);
+        let sent = Pushed::open(&run.session.caches.dir);
         let base = project.and_then(|project| BaseRef::parse(&project.configuration.base).ok());
         for (target, open) in open().filter(|(target, _)| !target.is_sif()) {
             let repository = &target.repository;

@@ -15,7 +15,7 @@ use crate::{
     destination::{Destination, open},
     error::PublishError,
     report::{DestinationReport, outcome},
-    request::PublishRequest,
+    request::{PublishRequest, Publishing},
     tags::TagPlan,
 };
 
@@ -61,7 +61,7 @@ fn remote(
     let Some(ShardedProject { project, .. }) = projects.first() else { return Ok(None) };
     let named = &project.inputs.cache_from;
     let Some(request) = request.filter(|_| !named.is_empty()) else { return Ok(cache_from(project, session)?) };
-    let from = named_images(request, named, session);
+    let from = named_images(&Publishing::new(request, session), named);
     Ok(Some(Published::new(RemoteOptions { from, to: Vec::new(), may_mount: false }, session.clone())))
 }
 
@@ -76,9 +76,7 @@ pub fn publish_layers(
     shard: Shard,
     session: &Session,
 ) -> Result<LayersReport, PublishError> {
-    if let (false, Some((system, change))) = (request.dry_run, request.facts.unmerged()) {
-        return Err(PublishError::PullRequest { system, change: change.to_owned() });
-    }
+    request.check_merged()?;
     let [target] = &request.settings.targets[..] else { return Err(PublishError::LayersPlace) };
     if target.is_sif() {
         return Err(PublishError::LayersPlace);
@@ -86,7 +84,7 @@ pub fn publish_layers(
     let of = request.tags.first().map_or(DEFAULT_TAG, String::as_str);
     let tag = share_tag(of, shard.index, shard.of);
     check_tag(&tag).map_err(|reason| PublishError::LayersTag { tag: tag.clone(), reason })?;
-    let mut destinations = open(request, &[], session)?;
+    let mut destinations = open(&Publishing::new(request, session), &[])?;
     if destinations.iter().any(Destination::blocks) {
         return Err(PublishError::Blocked(outcome::blocked(destinations)));
     }

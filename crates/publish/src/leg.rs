@@ -56,7 +56,7 @@ impl Legs {
         for path in paths {
             let checked = read(path.as_ref())?;
             if let Some(first) = legs.first()
-                && let Some((what, here, there)) = checked.publication().difference(first.publication())
+                && let Some((what, here, there)) = checked.leg.publication.difference(&first.leg.publication)
             {
                 return Err(checked.mismatch(format!("its {what}: {here}; in {}: {there}", first.path.display())));
             }
@@ -88,7 +88,7 @@ impl Legs {
     }
 
     pub(super) fn publication(&self) -> &Publication {
-        self.first().publication()
+        &self.first().leg.publication
     }
 
     /// What the workspace said when they were published: below the command line, over a configuration of now.
@@ -132,10 +132,6 @@ impl Legs {
 }
 
 impl CheckedLeg {
-    fn publication(&self) -> &Publication {
-        &self.leg.publication
-    }
-
     fn mismatch(&self, reason: String) -> PublishError {
         PublishError::LegMismatch { path: self.path.clone(), reason }
     }

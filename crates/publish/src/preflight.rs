@@ -8,7 +8,7 @@ use std::{
     future::ready,
 };
 
-use crate::tags::{TagPlan, TagTarget, TagsThere, Version};
+use crate::tags::{TagPlan, TagTarget, TagsThere};
 use futures_util::{StreamExt, TryStreamExt, future::join_all, stream};
 use pixi_oci_image::{Architecture, Descriptor};
 use pixi_oci_layer::Digest;
@@ -19,7 +19,7 @@ use crate::{
     destination::{Connection, Destination, look_up, open},
     error::PublishError,
     preflight::refusal::MissingBase,
-    request::{PublishRequest, target::TargetForm},
+    request::{PublishRequest, Publishing, target::TargetForm},
 };
 use pixi_oci_pipeline::{Published, in_one_line};
 use pixi_oci_project::{Project, Session};
@@ -29,9 +29,7 @@ const PARALLEL: usize = 3;
 
 /// Repositories that were asked whether they are there.
 pub struct Preflight<'a> {
-    request: &'a PublishRequest,
-    session: &'a Session,
-    version: Option<Version>,
+    run: Publishing<'a>,
     destinations: Vec<Destination>,
 }
 
@@ -71,14 +69,14 @@ pub fn preflight<'a>(
     project: &Project,
     session: &'a Session,
 ) -> Result<(Preflight<'a>, Option<Published>), PublishError> {
-    let version = request.facts.version(request.settings.scheme);
-    let mut destinations = open(request, &[], session)?;
+    let run = Publishing::new(request, session);
+    let mut destinations = open(&run, &[])?;
     // What SIFs take is known when they are made.
     destinations.retain(|destination| !destination.target.is_sif());
     // Without a version it is not known which tags are put.
-    let tags = request.tags(&TargetForm::Image, version.as_ref(), &Architecture::ALL, &TagsThere::default()).ok();
-    let remote = remote(request, Some(project), version.as_ref(), tags.as_ref(), &destinations, session);
-    Ok((Preflight { request, session, version, destinations }, remote))
+    let tags = run.tags(&TargetForm::Image, &Architecture::ALL, &TagsThere::default()).ok();
+    let remote = remote(&run, Some(project), tags.as_ref(), &destinations);
+    Ok((Preflight { run, destinations }, remote))
 }
 
 impl Preflight<'_> {
@@ -89,7 +87,7 @@ impl Preflight<'_> {
         wanted: &Wanted<'_>,
         published: Option<&Published>,
     ) -> Result<Vec<RepositoryState>, PublishError> {
-        let mut asked = Vec::new();
+        let (run, mut asked) = (&self.run, Vec::new());
         for destination in &self.destinations {
             let (mut refusal, repository) = (None, destination.target.repository.clone());
             let answers = match &destination.state {
@@ -99,14 +97,11 @@ impl Preflight<'_> {
                     let architectures: Vec<_> = wanted.images.iter().map(|(architecture, _)| *architecture).collect();
                     // Without a version nobody knows the tags.
                     let form = &destination.target.form;
-                    let plan =
-                        |known: &TagsThere| self.request.tags(form, self.version.as_ref(), &architectures, known);
-                    let known = self.session.run(look_up(&open.registry, form, open.known.clone(), plan))?;
+                    let plan = |known: &TagsThere| run.tags(form, &architectures, known);
+                    let known = run.session.run(look_up(&open.registry, form, open.known.clone(), plan))?;
                     let tags = plan(&known.unwrap_or_default()).ok();
                     if let Some(tags) = &tags {
-                        let missing = MissingBase::Leave;
-                        let refused =
-                            refusal::refusal(self.request, project, tags, &repository, open, missing, self.session)?;
+                        let refused = refusal::refusal(run, project, tags, &repository, open, MissingBase::Leave)?;
                         refusal = refused.as_ref().map(blocker);
                     }
                     let seen = published.map(|published| published.arrived(&repository)).unwrap_or_default();
@@ -124,7 +119,7 @@ impl Preflight<'_> {
             });
         }
         // A question for each blob: not one repository after the other.
-        Ok(self.session.run(join_all(asked))?)
+        Ok(run.session.run(join_all(asked))?)
     }
 }
 

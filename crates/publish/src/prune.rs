@@ -6,7 +6,9 @@ use pixi_oci_layer::Digest;
 use pixi_oci_registry::{Error, ErrorKind, Registry, Repository, is_referrers_tag};
 use serde::Serialize;
 
-use crate::{destination::connect, error::PublishError, report::FailureReport, request::PublishRequest};
+use crate::{
+    destination::connect, error::PublishError, report::FailureReport, request::PublishRequest, request::Publishing,
+};
 use pixi_oci_project::Session;
 
 /// What was removed, or would be.
@@ -50,9 +52,8 @@ pub struct PrunedTag {
 ///
 /// The configuration. What fails at one repository is in the report.
 pub fn prune(request: &PublishRequest, session: &Session) -> Result<PruneReport, PublishError> {
-    if let (false, Some((system, change))) = (request.dry_run, request.facts.unmerged()) {
-        return Err(PublishError::PullRequest { system, change: change.to_owned() });
-    }
+    request.check_merged()?;
+    let run = Publishing::new(request, session);
     let mut repositories = Vec::new();
     let mut all: Vec<&Repository> = Vec::new();
     for target in &request.settings.targets {
@@ -63,7 +64,7 @@ pub fn prune(request: &PublishRequest, session: &Session) -> Result<PruneReport,
     for repository in all {
         let mut pruned = PrunedRepository { repository: repository.to_string(), tags: Vec::new(), failure: None };
         let outcome = session.run(async {
-            let registry = connect(request, repository, session).await?;
+            let registry = connect(&run, repository).await?;
             prune_one(request, &registry, repository, &mut pruned.tags).await
         })?;
         pruned.failure = outcome.err().map(|error| FailureReport::new(&error));

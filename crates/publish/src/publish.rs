@@ -20,7 +20,7 @@ use crate::{
     publish::serve::Serving,
     report::PublishReport,
     report::outcome::blocked,
-    request::{PublishRequest, PublishSource, fleet::check_forms_apart, target::PublishTarget},
+    request::{PublishRequest, PublishSource, Publishing, fleet::check_forms_apart, target::PublishTarget},
 };
 use pixi_oci_pipeline::{OnLayer, Remote, is_unpinned};
 use pixi_oci_plan::stage;
@@ -39,18 +39,16 @@ pub fn publish_images(
     project: Option<&Project>,
     session: &Session,
 ) -> Result<PublishReport, PublishError> {
-    if let (false, Some((system, change))) = (request.dry_run, request.facts.unmerged()) {
-        return Err(PublishError::PullRequest { system, change: change.to_owned() });
-    }
+    request.check_merged()?;
     let legs = match &request.source {
         PublishSource::Legs(legs) => legs.all(),
         _ => &[],
     };
-    let version = request.facts.version(request.settings.scheme);
+    let run = &Publishing::new(request, session);
     // What can be known without asking anybody is said before anything is done.
     let mut first = Vec::new();
     for target in &request.settings.targets {
-        let tags = request.tags(&target.form, version.as_ref(), &Architecture::ALL, &TagsThere::default())?;
+        let tags = run.tags(&target.form, &Architecture::ALL, &TagsThere::default())?;
         first.push((target, tags));
     }
     check_forms_apart(&first)?;
@@ -70,8 +68,8 @@ pub fn publish_images(
         request.check_index(built.as_deref().unwrap_or_default())?;
     }
     let expected: Vec<Architecture> = built.unwrap_or_else(|| Architecture::ALL.to_vec());
-    let mut destinations = open(request, legs, session)?;
-    look_up_all(request, version.as_ref(), &expected, project, &mut destinations, session)?;
+    let mut destinations = open(run, legs)?;
+    look_up_all(run, &expected, project, &mut destinations)?;
     if destinations.iter().any(Destination::blocks) {
         // Nobody has to wait for a build that cannot be published.
         return Err(PublishError::Blocked(blocked(destinations)));
@@ -79,11 +77,11 @@ pub fn publish_images(
     // Of the first destination; only images have layers that can be taken or sent ahead.
     let all_tags = first.into_iter().next().map(|(_, tags)| tags).unwrap_or_default();
     if let Some(project) = project {
-        say_what_is_there(request, project, version.as_ref(), &all_tags, &destinations, session)?;
+        say_what_is_there(run, project, &all_tags, &destinations)?;
     }
-    let remote = remote(request, project, version.as_ref(), Some(&all_tags), &destinations, session);
+    let remote = remote(run, project, Some(&all_tags), &destinations);
     let layers = remote.as_ref().map(|remote| remote as &dyn Remote);
-    let early = EarlyUploads::find(request, project, &all_tags, &destinations, remote.as_ref(), session);
+    let early = EarlyUploads::find(run, project, &all_tags, &destinations, remote.as_ref());
     let mut ahead = BTreeMap::new();
     let content = content(request, legs, || {
         let project = project.ok_or(PublishError::NoProject)?;
@@ -93,10 +91,10 @@ pub fn publish_images(
         Ok(staged)
     })?;
     let sifs = request.has(true).then(|| Sifs::make(&content, session)).transpose()?;
-    prepare(request, version.as_ref(), &content, sifs.as_ref(), &mut destinations, session)?;
+    prepare(run, &content, sifs.as_ref(), &mut destinations)?;
     let mut report = PublishReport {
         dry_run: request.dry_run,
-        version: version.as_ref().map(Version::to_string),
+        version: run.version.as_ref().map(Version::to_string),
         digest: content.root.digest,
         media_type: content.root.media_type.to_string(),
         images: content.images.clone(),
@@ -110,23 +108,20 @@ pub fn publish_images(
         return Ok(report);
     }
     let serving = Serving {
-        request,
-        version: version.as_ref(),
+        run,
         remote: remote.as_ref(),
         bases: &mount::bases(content.build.as_ref()),
         sent: &Pushed::open(&session.caches.dir),
-        session,
     };
     report.destinations = serving.serve(destinations, ahead)?;
-    report.leg = leg(request, &report, &content);
+    report.leg = leg(run, &report, &content);
     report.build = content.build;
     Ok(report)
 }
 
 /// Files that were changed never take the name of a release or of a commit.
 fn check_tree(request: &PublishRequest, target: &PublishTarget, tags: &TagPlan) -> Result<(), PublishError> {
-    let builds = matches!(request.source, PublishSource::Workspace | PublishSource::Leg);
-    let Some(reason) = request.facts.unclean.clone().filter(|_| builds) else { return Ok(()) };
+    let Some(reason) = request.facts.unclean.clone().filter(|_| request.builds()) else { return Ok(()) };
     let release = tags.release.as_ref().map(|release| format!("version {release} is a release"));
     let commit = format!("{}sha-", target.form.prefix());
     let tag = tags.tags.iter().map(|planned| &planned.tag).find(|tag| tag.starts_with(&commit));
@@ -138,31 +133,29 @@ fn check_tree(request: &PublishRequest, target: &PublishTarget, tags: &TagPlan) 
 
 /// Finds out what the repositories say to the tags, before anything is built: which stay where they are, and which refuse.
 fn look_up_all(
-    request: &PublishRequest,
-    version: Option<&Version>,
+    run: &Publishing<'_>,
     architectures: &[Architecture],
     project: Option<&Project>,
     destinations: &mut [Destination],
-    session: &Session,
 ) -> Result<(), PublishError> {
     let asked = destinations.iter_mut().map(|Destination { target, state, .. }| async move {
         let Ok(open) = state else { return };
-        let tags = |known: &TagsThere| request.tags(&target.form, version, architectures, known);
+        let tags = |known: &TagsThere| run.tags(&target.form, architectures, known);
         match look_up(&open.registry, &target.form, open.known.clone(), tags).await {
             Ok(known) => open.known = known,
             Err(error) => *state = Err(error),
         }
     });
-    session.run(join_all(asked))?;
+    run.session.run(join_all(asked))?;
     for Destination { target, state, .. } in destinations {
         let Ok(open) = state else { continue };
         let (repository, form) = (&target.repository, &target.form);
-        let plan = request.tags(form, version, architectures, &open.known)?;
+        let plan = run.tags(form, architectures, &open.known)?;
         for kept in &plan.kept {
-            session.warn(format!("{repository}:{} stays where it is: {}", kept.tag, kept.reason));
+            run.session.warn(format!("{repository}:{} stays where it is: {}", kept.tag, kept.reason));
         }
         let Some(project) = project.filter(|_| !target.is_sif()) else { continue };
-        if let Some(error) = refusal(request, project, &plan, repository, open, MissingBase::Fetch, session)? {
+        if let Some(error) = refusal(run, project, &plan, repository, open, MissingBase::Fetch)? {
             *state = Err(error);
         }
     }
@@ -171,8 +164,7 @@ fn look_up_all(
 
 /// A release is what it is for ever, and so must be what it is made of.
 fn check_release(request: &PublishRequest, project: Option<&Project>, tags: &TagPlan) -> Result<(), PublishError> {
-    let builds = matches!(request.source, PublishSource::Workspace | PublishSource::Leg);
-    let release = tags.release.as_ref().filter(|_| builds);
+    let release = tags.release.as_ref().filter(|_| request.builds());
     let Some(version) = release.map(ToString::to_string) else { return Ok(()) };
     if let Some(base) = &request.settings.unpinned_base {
         return Err(PublishError::UnpinnedBase { version, base: base.clone() });

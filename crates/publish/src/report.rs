@@ -49,7 +49,7 @@ pub struct PublishedImage {
     pub layers: Vec<Digest>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DestinationReport {
     /// `HOST/REPOSITORY`, or `oras://HOST/REPOSITORY` for SIFs.
@@ -77,7 +77,7 @@ pub struct DestinationReport {
 }
 
 /// How it ended at a repository.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Status {
     /// Everything is there.
@@ -89,6 +89,7 @@ pub enum Status {
     /// It failed; of the tags none names anything incomplete.
     Failed,
     /// Another one blocked before anything was published.
+    #[default]
     NotTried,
 }
 

@@ -5,7 +5,7 @@ pub mod settings;
 pub mod target;
 
 use pixi_oci_image::Architecture;
-use pixi_oci_project::VersionFacts;
+use pixi_oci_project::{Session, VersionFacts};
 
 use crate::{
     error::PublishError,
@@ -29,17 +29,28 @@ pub struct PublishRequest {
     pub dry_run: bool,
 }
 
-impl PublishRequest {
+/// A request on its way.
+pub struct Publishing<'a> {
+    pub request: &'a PublishRequest,
+    /// What the request's facts say, if they say one.
+    pub version: Option<Version>,
+    pub session: &'a Session,
+}
+
+impl<'a> Publishing<'a> {
+    pub fn new(request: &'a PublishRequest, session: &'a Session) -> Self {
+        Self { request, version: request.facts.version(request.settings.scheme), session }
+    }
+
     /// The tags that a repository gets that has some already. Images of these architectures get tags of their own.
-    pub(crate) fn tags(
+    pub fn tags(
         &self,
         form: &TargetForm,
-        version: Option<&Version>,
         architectures: &[Architecture],
         known: &TagsThere,
     ) -> Result<TagPlan, PublishError> {
         let known = known.below(form.prefix());
-        let input = self.tag_input(version, architectures, &known);
+        let input = self.tag_input(architectures, &known);
         let plan = match form {
             TargetForm::Sif { tag: Some(tag), .. } => {
                 tag_plan(&TagPlanInput { explicit: std::slice::from_ref(tag), ..input })
@@ -49,30 +60,43 @@ impl PublishRequest {
         Ok(plan?.with_prefix(form.prefix()))
     }
 
-    /// Whether images, or SIFs, are published anywhere.
-    pub(crate) fn has(&self, sifs: bool) -> bool {
-        self.settings.targets.iter().any(|target| target.is_sif() == sifs)
-    }
-
     /// What these tags follow from.
-    pub(crate) fn tag_input<'a>(
-        &'a self,
-        version: Option<&'a Version>,
-        architectures: &'a [Architecture],
-        known: &'a TagsThere,
-    ) -> TagPlanInput<'a> {
+    pub fn tag_input<'i>(&'i self, architectures: &'i [Architecture], known: &'i TagsThere) -> TagPlanInput<'i> {
+        let request = self.request;
         TagPlanInput {
-            version,
-            scheme: self.settings.scheme,
-            sha: self.facts.commit(),
-            templates: &self.settings.templates,
-            suffix: &self.settings.suffix,
-            explicit: &self.tags,
+            version: self.version.as_ref(),
+            scheme: request.settings.scheme,
+            sha: request.facts.commit(),
+            templates: &request.settings.templates,
+            suffix: &request.settings.suffix,
+            explicit: &request.tags,
             existing: &known.tags,
             versions: &known.versions,
             // An image that has the tags itself needs none of its own.
-            architectures: if self.settings.index { architectures } else { &[] },
+            architectures: if request.settings.index { architectures } else { &[] },
         }
+    }
+}
+
+impl PublishRequest {
+    /// Nothing is published for a change that is not merged.
+    pub(crate) fn check_merged(&self) -> Result<(), PublishError> {
+        match self.facts.unmerged() {
+            Some((system, change)) if !self.dry_run => {
+                Err(PublishError::PullRequest { system, change: change.to_owned() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the workspace's images are built for it.
+    pub(crate) fn builds(&self) -> bool {
+        matches!(self.source, PublishSource::Workspace | PublishSource::Leg)
+    }
+
+    /// Whether images, or SIFs, are published anywhere.
+    pub(crate) fn has(&self, sifs: bool) -> bool {
+        self.settings.targets.iter().any(|target| target.is_sif() == sifs)
     }
 
     /// Whether the images can be published as the settings want them: without an index there is one.

@@ -1,7 +1,6 @@
 //! What each repository gets, and under which tags, once everything is made.
 
 use futures_util::future::join_all;
-use pixi_oci_project::Session;
 use pixi_oci_registry::{
     Error, ErrorKind,
     push::{PushPlan, check_tags},
@@ -11,34 +10,33 @@ use super::{Payload, sif::Sifs, tag_steps};
 use crate::{
     destination::{Connection, Destination},
     error::PublishError,
-    request::{PublishRequest, PublishSource},
-    tags::{TagPlan, Version},
+    request::{PublishSource, Publishing},
+    tags::TagPlan,
 };
 
 /// Plans what every destination gets. With several, a tag that must not be put blocks now; a single
 /// one is asked by the push itself, before anything is sent.
 pub fn prepare(
-    request: &PublishRequest,
-    version: Option<&Version>,
+    run: &Publishing<'_>,
     content: &Payload<'_>,
     sifs: Option<&Sifs>,
     destinations: &mut [Destination],
-    session: &Session,
 ) -> Result<(), PublishError> {
+    let Publishing { request, session, .. } = run;
     for destination in destinations.iter_mut() {
         let known = destination.state.as_ref().map(|open| open.known.clone()).unwrap_or_default();
         let form = &destination.target.form;
         let (plan, tags) = match sifs.filter(|_| destination.target.is_sif()) {
             None => {
                 let architectures: Vec<_> = content.architectures.iter().map(|(a, _)| *a).collect();
-                let tags = request.tags(form, version, &architectures, &known)?;
+                let tags = run.tags(form, &architectures, &known)?;
                 let root = Some(content.root.digest).filter(|_| request.source != PublishSource::Leg);
                 let steps = tag_steps(&tags, root, &content.architectures);
                 (PushPlan { tags: steps, ..content.plan.clone() }, tags)
             }
             Some(sifs) => {
-                let tags = request.tags(form, version, &sifs.architectures(), &known)?;
-                (sif_plan(request, sifs, &tags, destination, session)?, tags)
+                let tags = run.tags(form, &sifs.architectures(), &known)?;
+                (sif_plan(run, sifs, &tags, destination)?, tags)
             }
         };
         let plan = PushPlan { dry_run: request.dry_run, ..plan };
@@ -58,12 +56,12 @@ pub fn prepare(
 
 /// A SIF names its image where that is in the same repository. A release that is there stays as it is, whichever it was then.
 fn sif_plan(
-    request: &PublishRequest,
+    run: &Publishing<'_>,
     sifs: &Sifs,
     tags: &TagPlan,
     destination: &Destination,
-    session: &Session,
 ) -> Result<PushPlan, PublishError> {
+    let Publishing { request, session, .. } = run;
     let repository = &destination.target.repository;
     let gets_images = request.settings.targets.iter().any(|other| !other.is_sif() && other.repository == *repository);
     let Ok(Connection { registry, .. }) = &destination.state else { return sifs.plan(tags, gets_images) };

@@ -67,25 +67,18 @@ fn destination(
     stock: RepositoryState,
     linked: &BTreeSet<Digest>,
 ) -> DestinationPlan {
-    let nothing = DestinationPlan {
-        repository: stock.repository.to_string(),
-        blobs: 0,
-        bytes: 0,
-        exact: false,
-        linked: 0,
-        present: 0,
-        manifests: 0,
-        tags: None,
-        refusal: stock.refusal,
-        failure: None,
-    };
+    let (repository, refusal) = (stock.repository.to_string(), stock.refusal);
     let has = match stock.has {
         Ok(has) => has,
-        Err(failure) => return DestinationPlan { failure: Some(failure), ..nothing },
+        Err(failure) => {
+            return DestinationPlan { repository, refusal, failure: Some(failure), ..Default::default() };
+        }
     };
     let absent = blobs.known.iter().filter(|(digest, _)| !has.blobs.contains(*digest));
     let (linked, sent): (Vec<_>, Vec<_>) = absent.partition(|(digest, _)| linked.contains(*digest));
     DestinationPlan {
+        repository,
+        refusal,
         blobs: sent.len() + blobs.to_build.len(),
         bytes: sent.iter().map(|(_, size)| **size).chain(blobs.to_build.values().copied()).sum(),
         exact: blobs.to_build.is_empty() && !blobs.is_incomplete,
@@ -93,6 +86,6 @@ fn destination(
         present: has.blobs.len(),
         manifests: manifests.saturating_sub(has.manifests),
         tags: has.tags,
-        ..nothing
+        failure: None,
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     baseline::{read_only, repository},
     destination::Connection,
     error::PublishError,
-    request::{PublishRequest, PublishSource},
+    request::{PublishRequest, PublishSource, Publishing},
     tags::{PlannedTag, TagPlan, TagTarget},
 };
 
@@ -30,14 +30,14 @@ pub enum MissingBase {
 
 /// Why the repository would refuse the build of `project` under the tags of `plan`, as far as that is known.
 pub fn refusal(
-    request: &PublishRequest,
+    run: &Publishing<'_>,
     project: &Project,
     plan: &TagPlan,
     to: &Repository,
     open: &Connection,
     base: MissingBase,
-    session: &Session,
 ) -> Result<Option<Error>, PublishError> {
+    let Publishing { request, session, .. } = run;
     let Some(taken) = taken(request, plan, &open.known.tags) else { return Ok(None) };
     // Who cannot be asked now is asked again when the image is there.
     let Ok(Some(present)) = session.run(open.registry.head_manifest(&taken.tag))? else { return Ok(None) };
@@ -51,7 +51,7 @@ pub fn refusal(
     if let Some(digest) = here.and_then(|preview| digest(&preview, target)) {
         return if digest == present.digest { Ok(None) } else { refuse(digest.to_string()) };
     }
-    let published = read_only(repository(request, to, vec![present.digest.to_string()], session), session);
+    let published = read_only(repository(run, to, vec![present.digest.to_string()]), session);
     let image = Believed(&published);
     let previous = image.previous().map_err(pixi_oci_plan::Error::from)?;
     if previous.is_partial || previous.layers.is_empty() {

@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use futures_util::future::join_all;
 use pixi_oci_layer::Digest;
 use pixi_oci_pipeline::Published;
-use pixi_oci_project::Session;
 use pixi_oci_registry::{
     Repository,
     push::{Ahead, PushPlan, push},
@@ -28,20 +27,18 @@ use crate::{
         DestinationReport,
         outcome::{destination_report, unchecked},
     },
-    request::{PublishRequest, target::PublishTarget},
-    tags::{TagPlan, TagsThere, Version},
+    request::{Publishing, target::PublishTarget},
+    tags::{TagPlan, TagsThere},
 };
 
 /// What all pushes of a run need.
 pub struct Serving<'a> {
-    pub request: &'a PublishRequest,
-    pub version: Option<&'a Version>,
+    pub run: &'a Publishing<'a>,
     /// The images whose layers were taken.
     pub remote: Option<&'a Published>,
     /// The base images, with their layers.
     pub bases: &'a Bases,
     pub sent: &'a Pushed,
-    pub session: &'a Session,
 }
 
 impl Serving<'_> {
@@ -62,7 +59,7 @@ impl Serving<'_> {
             hosts.entry(repository.host().to_owned()).or_default().push((place, destination, ahead));
         }
         let all = join_all(hosts.into_values().map(|of_host| self.serve_host(of_host)));
-        let mut reports: Vec<(usize, DestinationReport)> = self.session.run(all)?.into_iter().flatten().collect();
+        let mut reports: Vec<(usize, DestinationReport)> = self.run.session.run(all)?.into_iter().flatten().collect();
         reports.sort_by_key(|(place, _)| *place);
         Ok(reports.into_iter().map(|(_, report)| report).collect())
     }
@@ -92,7 +89,7 @@ impl Serving<'_> {
     ) -> DestinationReport {
         let (repository, blobs) = (&target.repository, blobs(&plan));
         let Ahead { arrived, failure } = ahead.unwrap_or_else(|| {
-            self.session.emit(publish_started(repository, &plan));
+            self.run.session.emit(publish_started(repository, &plan));
             Ahead::default()
         });
         plan.arrived = arrived;
@@ -104,17 +101,17 @@ impl Serving<'_> {
                 return Err(error);
             }
             let pushed = push(&plan, &open.registry).await?;
-            let planned = |known: &TagsThere| self.request.tags(&target.form, self.version, &[], known);
+            let planned = |known: &TagsThere| self.run.tags(&target.form, &[], known);
             tags.kept.extend(settle(&plan, &pushed, &open.registry, &target.form, planned).await?);
             Ok(pushed)
         };
         let pushed = pushed.await;
         if pushed.is_ok() {
-            if !self.request.dry_run {
+            if !self.run.request.dry_run {
                 self.sent.put(repository, &blobs);
             }
             served.push((repository.clone(), blobs));
         }
-        destination_report(self.request, target, &plan, &tags, pushed)
+        destination_report(self.run.request, target, &plan, &tags, pushed)
     }
 }

@@ -25,20 +25,7 @@ pub fn blocked(destinations: Vec<Destination>) -> Vec<DestinationReport> {
 }
 
 fn empty(target: &PublishTarget, status: Status) -> DestinationReport {
-    DestinationReport {
-        repository: target.to_string(),
-        reference: None,
-        status,
-        tags: Vec::new(),
-        kept: Vec::new(),
-        uploaded: Vec::new(),
-        mounted: Vec::new(),
-        present: Vec::new(),
-        manifests: Vec::new(),
-        bytes: 0,
-        requests: 0,
-        failure: None,
-    }
+    DestinationReport { repository: target.to_string(), status, ..Default::default() }
 }
 
 /// What would be sent to a repository that has nothing: what it has is not known.
