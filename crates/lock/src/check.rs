@@ -20,7 +20,8 @@ mod pypi;
 mod pypi_location;
 mod tags;
 
-pub use difference::{Difference, RequiredBy, What};
+pub use difference::Difference;
+pub use markers::marker_environment;
 
 use options::declared_platform;
 use packages::Packages;
@@ -47,14 +48,16 @@ pub fn differences(
     let mut found = Vec::new();
     let declared = workspace.environment_platforms(environment)?;
     let Some(locked) = lock.inner(environment) else {
-        Difference::add(&mut found, What::NoEnvironment { name: environment.to_owned() }, None);
+        let text = format!("environment `{environment}` is in the manifest and not in the lock");
+        Difference::add(&mut found, text, None);
         return Ok(found);
     };
     if let Some(any) = declared.first().or(workspace.platforms.first()) {
         options::compare(&wanted(workspace, environment, any)?, lock, locked, &mut found);
     }
     for name in lock.environments().into_iter().filter(|name| !workspace.environments.contains_key(name)) {
-        Difference::add(&mut found, What::EnvironmentNotWanted { name }, None);
+        let text = format!("environment `{name}` is in the lock and not in the manifest");
+        found.push(Difference { text, platforms: Vec::new(), is_of_the_file: true });
     }
     let all = lock.all_platforms(environment);
     options::compare_platforms(workspace, lock, environment, &declared, &all, &mut found)?;
@@ -69,8 +72,8 @@ pub fn differences(
             None => Vec::new(),
         };
         let mut of_pypi = Vec::new();
-        let for_python = pypi::compare(&wanted, lock, &packages, &group, &mut |what| of_pypi.push(what));
-        let mut report = |what| Difference::add(&mut found, what, Some(&declared.name));
+        let for_python = pypi::compare(&wanted, lock, &packages, &group, &mut |text| of_pypi.push(text));
+        let mut report = |text| Difference::add(&mut found, text, Some(&declared.name));
         let only_for_python = conda::compare(&wanted, lock, &packages, &for_python, now, &mut report);
         of_pypi.into_iter().for_each(&mut report);
         for package in only_for_python {
@@ -80,8 +83,7 @@ pub fn differences(
                 is_required |= requires_conda(workspace, lock, other, platform, &package)?;
             }
             if !is_required {
-                let message = "is locked as a conda package, and only Python packages require it".to_owned();
-                report(What::Package { package, message });
+                report(format!("{package} is locked as a conda package, and only Python packages require it"));
             }
         }
     }

@@ -18,7 +18,7 @@ mod virtual_requirement;
 mod wanted;
 mod write;
 
-pub use check::{Difference, RequiredBy, What, differences};
+pub use check::{Difference, differences, marker_environment};
 pub use error::Error;
 pub use file::{
     ArchiveLocation, LockFile, LockedPackage, LockedPlatform, LockedWheel, PlatformWanted, PypiSourceKind, WheelOrigin,
@@ -29,4 +29,4 @@ use solve::{Repodata, SolveInput, conda_subset};
 pub use virtual_requirement::{VirtualRequirement, minimum, requirements};
 use wanted::wanted_by_group;
 pub use wanted::{Wanted, wanted};
-pub use write::{LockError, LockEvent, LockOptions, NewLock, PackageChange, lock};
+pub use write::{LockError, LockOptions, NewLock, PackageChange, lock};

@@ -59,17 +59,7 @@ pub fn wanted(workspace: &Workspace, environment: &str, platform: &ManifestPlatf
     let features = workspace.features_of(environment)?;
     let manifest = workspace.environment(environment)?;
     manifest.features_exist.get()?;
-    let group = manifest.solve_group.clone();
-    let shared = match &group {
-        Some(group) => features_of_group(workspace, group)?,
-        None => features.clone(),
-    };
-    let mut wanted = compose(workspace, environment, &features, platform)?;
-    wanted.options.channels = channels(workspace, &shared)?;
-    wanted.options.pypi_options = pypi_options(environment, workspace, &shared)?;
-    wanted.options.exclude_newer = exclude_newer(workspace, &wanted.options.channels)?;
-    wanted.solve_group = group;
-    Ok(wanted)
+    compose(workspace, environment, &features, manifest.solve_group.clone(), platform)
 }
 
 /// What all environments of a solve group want together on a platform. Environments that are not for the platform do
@@ -81,13 +71,7 @@ pub fn wanted_by_group(workspace: &Workspace, group: &str, platform: &ManifestPl
             add_new(&mut features, workspace.features_of(environment)?);
         }
     }
-    let mut wanted = compose(workspace, group, &features, platform)?;
-    let all = features_of_group(workspace, group)?;
-    wanted.options.channels = channels(workspace, &all)?;
-    wanted.options.pypi_options = pypi_options(group, workspace, &all)?;
-    wanted.options.exclude_newer = exclude_newer(workspace, &wanted.options.channels)?;
-    wanted.solve_group = Some(group.to_owned());
-    Ok(wanted)
+    compose(workspace, group, &features, Some(group.to_owned()), platform)
 }
 
 fn features_of_group<'w>(workspace: &'w Workspace, group: &str) -> Result<Vec<&'w Feature>, Error> {
@@ -106,11 +90,12 @@ fn add_new<'w>(features: &mut Vec<&'w Feature>, more: Vec<&'w Feature>) {
     }
 }
 
-/// Everything but what solve groups share.
+/// What features want together. Where they are of a solve group, all of its features have a say in where packages come from.
 fn compose(
     workspace: &Workspace,
     name: &str,
     features: &[&Feature],
+    solve_group: Option<String>,
     platform: &ManifestPlatform,
 ) -> Result<Wanted, Error> {
     let mut wanted = Wanted {
@@ -121,7 +106,7 @@ fn compose(
         pypi: Vec::new(),
         dev: Vec::new(),
         options: SolveRules::default(),
-        solve_group: None,
+        solve_group,
         virtual_packages: virtual_packages(features, platform),
     };
     let (mut priority, mut strategy) = (None, None);
@@ -142,8 +127,18 @@ fn compose(
         wanted.pypi.extend(parts.pypi);
         wanted.dev.extend(parts.dev);
     }
-    wanted.options.channel_priority = priority.unwrap_or_default();
-    wanted.options.solve_strategy = strategy.unwrap_or_default();
+    let shared = match &wanted.solve_group {
+        Some(group) => features_of_group(workspace, group)?,
+        None => features.to_vec(),
+    };
+    let channels = channels(workspace, &shared)?;
+    wanted.options = SolveRules {
+        exclude_newer: exclude_newer(workspace, &channels)?,
+        pypi_options: pypi_options(name, workspace, &shared)?,
+        channel_priority: priority.unwrap_or_default(),
+        solve_strategy: strategy.unwrap_or_default(),
+        channels,
+    };
     Ok(wanted)
 }
 

@@ -27,9 +27,9 @@ use rattler_solve::TimestampPolicy;
 use url::Url;
 
 use crate::{LockFile, Repodata, SolveInput, Wanted, conda_subset};
-use document::{LockDocument, LockedEnvironment};
+use document::LockedEnvironment;
 use pixi_oci_net::Client;
-use pixi_oci_workspace::{ExcludeNewer, Requirement, VirtualPackage, Workspace};
+use pixi_oci_workspace::{ExcludeNewer, Requirement, VirtualPackage, Workspace, write_atomically};
 use previous::Previous;
 use problem::JointSolve;
 
@@ -50,19 +50,8 @@ pub struct LockOptions<'a> {
     pub now: jiff::Timestamp,
     /// Asked now and then; if it says so, the work ends.
     pub interrupted: &'a (dyn Fn() -> bool + Send + Sync),
-    /// Told what is done.
-    pub on_event: &'a (dyn Fn(LockEvent) + Send + Sync),
-}
-
-/// What happens while a workspace is locked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LockEvent {
-    /// A problem is going to be solved.
-    Solving {
-        /// The environment or solve group.
-        environment: String,
-        platform: String,
-    },
+    /// Told the environment or solve group, and the platform, that is going to be solved.
+    pub on_solving: &'a (dyn Fn(&str, &str) + Send + Sync),
 }
 
 /// A lock file that may be written.
@@ -84,17 +73,17 @@ pub struct NewLock {
 pub async fn lock(workspace: &Workspace, client: &Client, options: LockOptions<'_>) -> Result<NewLock, LockError> {
     let repodata = Repodata::new(client, &options.cache_dir.join("repodata"), options.offline, options.downloads);
     let work = Work { workspace, previous: previous::read(workspace)?, repodata, options };
-    let mut document = LockDocument::default();
+    let mut environments = Vec::new();
     let mut solved = stream::iter(problem::problems(workspace)?)
         .map(|problem| async {
             let packages = work.packages(&problem).await?;
             Ok::<_, LockError>(problem.members.into_iter().zip(packages))
         })
         .buffered(options.solves.get());
-    while let Some(environments) = solved.try_next().await? {
-        document.environments.extend(environments.map(|(wanted, packages)| LockedEnvironment { wanted, packages }));
+    while let Some(members) = solved.try_next().await? {
+        environments.extend(members.map(|(wanted, packages)| LockedEnvironment { wanted, packages }));
     }
-    let text = document.render(workspace)?;
+    let text = document::render(&environments, workspace)?;
     let before = work.previous.as_ref().map(|previous| previous.text.as_str());
     let new = LockFile::parse(&workspace.lock_path(), &text)?.with_platform_names(&workspace.platforms);
     Ok(NewLock {
@@ -129,7 +118,7 @@ impl Work<'_> {
 impl NewLock {
     /// Writes the file, so that there is always the whole old or the whole new one.
     pub fn write(&self, path: &Path) -> Result<(), LockError> {
-        document::write(path, &self.text)
+        write_atomically(path, &self.text).map_err(|source| LockError::Write { path: path.to_owned(), source })
     }
 }
 
@@ -140,12 +129,12 @@ async fn solve(problem: &JointSolve, work: &Work<'_>) -> Result<Vec<RepoDataReco
         return Ok(Vec::new());
     }
     let (environment, platform) = (problem.name(), wanted.platform.name.clone());
-    (options.on_event)(LockEvent::Solving { environment: environment.clone(), platform: platform.clone() });
+    (options.on_solving)(&environment, &platform);
     let input = SolveInput {
         specs: wanted.conda.iter().map(Requirement::match_spec).collect(),
         constraints: wanted.constraints.iter().map(Requirement::match_spec).collect(),
         channels: wanted.options.channels.iter().filter_map(|channel| parse_channel(&channel.url)).collect(),
-        subdir: problem.subdir()?,
+        subdir: problem::subdir(&wanted.platform)?,
         virtual_packages: VirtualPackage::over(&wanted.virtual_packages, options.assumed),
         channel_priority: wanted.options.channel_priority,
         strategy: wanted.options.solve_strategy,

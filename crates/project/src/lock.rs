@@ -6,7 +6,7 @@ pub mod locked;
 use std::path::PathBuf;
 
 use pixi_oci_cachedir::Sealed;
-use pixi_oci_lock::{LockEvent, LockFile, LockOptions, NewLock, PackageChange};
+use pixi_oci_lock::{LockFile, LockOptions, NewLock, PackageChange};
 use pixi_oci_platform::cannot;
 use pixi_oci_workspace::Workspace;
 use serde::Serialize;
@@ -69,8 +69,8 @@ fn solve(workspace: &Workspace, inputs: &Inputs, session: &Session) -> Result<Ne
         solves: session.resources.solves,
         now: inputs.now,
         interrupted: &interrupted,
-        on_event: &|LockEvent::Solving { environment, platform }| {
-            session.emit(Event::Solving { environment, platform })
+        on_solving: &|environment, platform| {
+            session.emit(Event::Solving { environment: environment.to_owned(), platform: platform.to_owned() })
         },
     };
     let locked = session.run(pixi_oci_lock::lock(workspace, session.client()?, options))?;

@@ -10,7 +10,7 @@ use rattler_lock::CondaPackageData;
 
 use super::{
     conda_match::{describe, described, other_source, unlike, version_and_build},
-    difference::{RequiredBy, What},
+    difference::{not_required, required},
     packages::Packages,
 };
 use crate::{LockFile, Wanted};
@@ -26,19 +26,15 @@ struct LockedRecords<'l> {
 /// A requirement on the way.
 struct Asked {
     spec: MatchSpec,
-    by: RequiredBy,
+    /// Who asks: `feature x`, `package y`.
+    by: String,
 }
 
-/// How a locked package answers a requirement.
+/// How a locked package, or else the target, answers a requirement.
 enum Answer {
-    /// This one fulfils it.
-    Package(usize),
-    /// This one has the name, but is not what is required.
-    Wrong(usize, String),
-    /// The target has it.
-    Virtual,
-    /// The target has another version of it.
-    WrongVirtual(String),
+    Fulfilled(Option<usize>),
+    /// It has the name, but is not what is required.
+    Wrong(Option<usize>, String),
     /// There is nothing of that name.
     Missing,
 }
@@ -60,7 +56,7 @@ pub(super) fn compare(
     packages: &Packages<'_>,
     for_python: &HashSet<usize>,
     now: jiff::Timestamp,
-    report: &mut impl FnMut(What),
+    report: &mut impl FnMut(String),
 ) -> Vec<String> {
     let locked = LockedRecords::of(wanted, lock, packages);
     let mut walk = Walk::default();
@@ -76,8 +72,8 @@ pub(super) fn compare(
     }
     walk.finish(&locked, report);
     for constraint in &wanted.constraints {
-        let by = RequiredBy::Feature(constraint.feature.clone());
-        check_constraint(constraint.match_spec(), by, &locked, report);
+        let by = format!("feature {}", constraint.feature);
+        check_constraint(constraint.match_spec(), &by, &locked, report);
     }
     check_constrains(&locked, report);
     check_age(wanted, &locked, now, report);
@@ -117,8 +113,8 @@ struct Walk {
 
 impl Walk {
     /// Asks for what the manifest requires.
-    fn require(&mut self, requirement: &Requirement, locked: &LockedRecords<'_>, report: &mut impl FnMut(What)) {
-        let by = RequiredBy::Feature(requirement.feature.clone());
+    fn require(&mut self, requirement: &Requirement, locked: &LockedRecords<'_>, report: &mut impl FnMut(String)) {
+        let by = format!("feature {}", requirement.feature);
         let spec = requirement.match_spec();
         if spec.condition.as_ref().is_some_and(|condition| !is_met(condition, locked)) {
             return;
@@ -127,7 +123,7 @@ impl Walk {
         let Some(source) = &requirement.source else {
             match found.filter(|&index| locked.packages[index].as_source().is_some()) {
                 Some(index) => {
-                    report(required(&spec, by, Some("its source instead of an archive".to_owned())));
+                    report(required(shown(&spec), &by, Some("its source instead of an archive".to_owned())));
                     self.visit(index, spec.extras.as_deref(), locked, report);
                 }
                 None => self.asked.push(Asked { spec, by }),
@@ -138,11 +134,11 @@ impl Walk {
         match found {
             Some(index) => {
                 if let Some(has) = other_source(source, locked.packages[index], locked.lock) {
-                    report(What::Required { requirement, by, locked: Some(has) });
+                    report(required(requirement, &by, Some(has)));
                 }
                 self.visit(index, spec.extras.as_deref(), locked, report);
             }
-            None => report(What::Required { requirement, by, locked: None }),
+            None => report(required(requirement, &by, None)),
         }
     }
 
@@ -152,7 +148,7 @@ impl Walk {
         index: usize,
         extras: Option<&[String]>,
         locked: &LockedRecords<'_>,
-        report: &mut impl FnMut(What),
+        report: &mut impl FnMut(String),
     ) {
         let package = locked.packages[index];
         let mut dependencies: Vec<&String> = Vec::new();
@@ -169,12 +165,12 @@ impl Walk {
             match parse(text) {
                 Ok(spec) if spec.condition.as_ref().is_some_and(|condition| !is_met(condition, locked)) => {}
                 Ok(spec) => {
-                    let by = RequiredBy::Package(package.name().as_normalized().to_owned());
+                    let by = format!("package {}", package.name().as_normalized());
                     self.asked.push(Asked { spec, by });
                 }
                 Err(message) => {
-                    let message = format!("has the dependency `{text}`, which cannot be understood: {message}");
-                    report(What::Package { package: described(package), message });
+                    let package = described(package);
+                    report(format!("{package} has the dependency `{text}`, which cannot be understood: {message}"));
                 }
             }
         }
@@ -182,28 +178,26 @@ impl Walk {
 
     /// Answers everything that is asked for. A package that is not what is required is gone into all the same, so that
     /// one difference is not followed by all that it would need.
-    fn finish(&mut self, locked: &LockedRecords<'_>, report: &mut impl FnMut(What)) {
+    fn finish(&mut self, locked: &LockedRecords<'_>, report: &mut impl FnMut(String)) {
         while let Some(Asked { spec, by }) = self.asked.pop() {
-            match answer(&spec, locked) {
-                Answer::Package(index) => self.visit(index, spec.extras.as_deref(), locked, report),
-                Answer::Virtual => {}
-                Answer::Wrong(index, has) => {
-                    report(required(&spec, by, Some(has)));
-                    self.visit(index, spec.extras.as_deref(), locked, report);
+            let package = match answer(&spec, locked) {
+                Answer::Fulfilled(package) => package,
+                Answer::Wrong(package, has) => {
+                    report(required(shown(&spec), &by, Some(has)));
+                    package
                 }
-                Answer::WrongVirtual(has) => report(required(&spec, by, Some(has))),
-                Answer::Missing => report(required(&spec, by, None)),
-            }
+                Answer::Missing => {
+                    report(required(shown(&spec), &by, None));
+                    None
+                }
+            };
+            package.iter().for_each(|&index| self.visit(index, spec.extras.as_deref(), locked, report));
         }
     }
 }
 
-fn required(spec: &MatchSpec, by: RequiredBy, locked: Option<String>) -> What {
-    What::Required { requirement: redact_spec(spec), by, locked }
-}
-
 /// A match spec as pixi manifests write it: `numpy >=2`.
-fn redact_spec(spec: &MatchSpec) -> String {
+fn shown(spec: &MatchSpec) -> String {
     let mut spec = spec.clone();
     if let Some(url) = spec.url.take() {
         return format!("{} from {}", spec.name, redact(url.as_str()));
@@ -219,17 +213,17 @@ fn parse(text: &str) -> Result<MatchSpec, String> {
 fn answer(spec: &MatchSpec, locked: &LockedRecords<'_>) -> Answer {
     let Some(name) = spec.name.as_exact() else {
         let found = locked.packages.iter().position(|package| unlike(spec, package, locked.lock).is_none());
-        return found.map_or(Answer::Missing, Answer::Package);
+        return found.map_or(Answer::Missing, |index| Answer::Fulfilled(Some(index)));
     };
     if let Some(&index) = locked.by_name.get(name.as_normalized()) {
         return match unlike(spec, locked.packages[index], locked.lock) {
-            None => Answer::Package(index),
-            Some(has) => Answer::Wrong(index, has),
+            None => Answer::Fulfilled(Some(index)),
+            Some(has) => Answer::Wrong(Some(index), has),
         };
     }
     match locked.virtual_packages.iter().find(|package| package.name == *name) {
-        Some(package) if spec.matches(package) => Answer::Virtual,
-        Some(package) => Answer::WrongVirtual(package.version.to_string()),
+        Some(package) if spec.matches(package) => Answer::Fulfilled(None),
+        Some(package) => Answer::Wrong(None, package.version.to_string()),
         None => Answer::Missing,
     }
 }
@@ -246,7 +240,7 @@ fn is_met(condition: &MatchSpecCondition, locked: &LockedRecords<'_>) -> bool {
     }
 }
 
-fn check_constraint(spec: MatchSpec, by: RequiredBy, locked: &LockedRecords<'_>, report: &mut impl FnMut(What)) {
+fn check_constraint(spec: MatchSpec, by: &str, locked: &LockedRecords<'_>, report: &mut impl FnMut(String)) {
     let Some(name) = spec.name.as_exact() else { return };
     let Some(&index) = locked.by_name.get(name.as_normalized()) else { return };
     // What is built from source is the manifest's own choice.
@@ -254,27 +248,27 @@ fn check_constraint(spec: MatchSpec, by: RequiredBy, locked: &LockedRecords<'_>,
         && !spec.matches(&binary.package_record)
     {
         let has = version_and_build(&spec, &binary.package_record);
-        report(What::Constrained { constraint: redact_spec(&spec), by, locked: has });
+        report(format!("{by} allows only {}, the lock has {has}", shown(&spec)));
     }
 }
 
 /// `constrains` of the locked packages.
-fn check_constrains(locked: &LockedRecords<'_>, report: &mut impl FnMut(What)) {
+fn check_constrains(locked: &LockedRecords<'_>, report: &mut impl FnMut(String)) {
     for package in &locked.packages {
         let Some(record) = package.record() else { continue };
         for text in &record.constrains {
             // What cannot be understood constrained no solver either.
             let Ok(spec) = parse(text) else { continue };
             if spec.condition.as_ref().is_none_or(|condition| is_met(condition, locked)) {
-                let by = RequiredBy::Package(package.name().as_normalized().to_owned());
-                check_constraint(spec, by, locked, report);
+                let by = format!("package {}", package.name().as_normalized());
+                check_constraint(spec, &by, locked, report);
             }
         }
     }
 }
 
 /// `exclude-newer`.
-fn check_age(wanted: &Wanted, locked: &LockedRecords<'_>, now: jiff::Timestamp, report: &mut impl FnMut(What)) {
+fn check_age(wanted: &Wanted, locked: &LockedRecords<'_>, now: jiff::Timestamp, report: &mut impl FnMut(String)) {
     if wanted.options.exclude_newer.is_empty() {
         return;
     }
@@ -286,7 +280,7 @@ fn check_age(wanted: &Wanted, locked: &LockedRecords<'_>, now: jiff::Timestamp, 
         if let (Some(cutoff), Some(time)) = (cutoff.map(|cutoff| cutoff.resolve(now)), record.timestamp.as_ref())
             && time.jiff_timestamp() > cutoff
         {
-            report(What::TooNew { package: described(package), cutoff: cutoff.to_string() });
+            report(format!("{} is newer than exclude-newer allows ({cutoff})", described(package)));
         }
     }
 }
@@ -296,7 +290,7 @@ fn check_unused(
     wanted: &Wanted,
     locked: &LockedRecords<'_>,
     visited: &HashSet<(usize, Option<String>)>,
-    report: &mut impl FnMut(What),
+    report: &mut impl FnMut(String),
 ) {
     let unknown = |package: &&CondaPackageData| package.as_source().is_some() && package.record().is_none();
     if !wanted.dev.is_empty() || locked.packages.iter().any(unknown) {
@@ -304,7 +298,7 @@ fn check_unused(
     }
     for (index, package) in locked.packages.iter().enumerate() {
         if !visited.contains(&(index, None)) {
-            report(What::NotRequired { package: described(package) });
+            report(not_required(&described(package)));
         }
     }
 }

@@ -4,7 +4,7 @@ use pep508_rs::{MarkerEnvironment, MarkerEnvironmentBuilder};
 use rattler_conda_types::PackageRecord;
 
 /// `None` if the platform has no Python, or none that markers could be evaluated for.
-pub(crate) fn environment(subdir: &str, python: &PackageRecord) -> Option<MarkerEnvironment> {
+pub fn marker_environment(subdir: &str, python: &PackageRecord) -> Option<MarkerEnvironment> {
     let (sys_platform, platform_system, os_name) = match subdir.split('-').next()? {
         "linux" => ("linux", "Linux", "posix"),
         "osx" => ("darwin", "Darwin", "posix"),

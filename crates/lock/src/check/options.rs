@@ -2,7 +2,7 @@
 
 use rattler_solve::{ChannelPriority, SolveStrategy};
 
-use super::difference::{Difference, What};
+use super::difference::Difference;
 use crate::{LockFile, LockedPlatform, Wanted, wanted};
 use pixi_oci_net::redact;
 use pixi_oci_workspace::{Error, FindLinks, ManifestChannel, ManifestPlatform, VirtualPackage, Workspace};
@@ -14,12 +14,12 @@ pub(super) fn compare(
     locked: rattler_lock::Environment<'_>,
     found: &mut Vec<Difference>,
 ) {
-    let mut add = |what| Difference::add(found, what, None);
+    let mut add = |text| Difference::add(found, text, None);
     let manifest: Vec<_> = wanted.options.channels.iter().map(|channel| channel.url.clone()).collect();
     let of_lock = |name: &str| ManifestChannel::base_url(name, lock.directory()).unwrap_or_else(|_| name.to_owned());
     let channels: Vec<_> = locked.channels().iter().map(|channel| of_lock(&channel.url)).collect();
     if manifest != channels {
-        add(What::Channels { manifest: shown(&manifest), lock: shown(&channels) });
+        add(format!("the channels are {}, the lock was made with {}", shown(&manifest), shown(&channels)));
     }
 
     let options = locked.solve_options();
@@ -31,7 +31,7 @@ pub(super) fn compare(
     let mode = wanted.options.pypi_options.prerelease_mode.as_deref().unwrap_or("if-necessary-or-explicit");
     for (key, manifest, lock) in pairs.into_iter().chain([("prerelease-mode", mode, locked_mode)]) {
         if manifest != lock {
-            add(What::Option { key, manifest: manifest.to_owned(), lock: lock.to_owned() });
+            add(format!("{key} is {manifest}, the lock was made with {lock}"));
         }
     }
 
@@ -45,7 +45,7 @@ fn compare_indexes(
     wanted: &Wanted,
     lock: &LockFile,
     locked: rattler_lock::Environment<'_>,
-    add: &mut impl FnMut(What),
+    add: &mut impl FnMut(String),
 ) {
     let links = wanted.options.pypi_options.find_links.iter().map(|link| match link {
         FindLinks::Path(path) => path.clone(),
@@ -66,7 +66,8 @@ fn compare_indexes(
         None => Vec::new(),
     };
     if manifest != indexes {
-        add(What::Indexes { manifest: shown(&manifest), lock: shown(&indexes) });
+        let (manifest, indexes) = (shown(&manifest), shown(&indexes));
+        add(format!("the Python package indexes are {manifest}, the lock was made with {indexes}"));
     }
 }
 
@@ -94,7 +95,7 @@ pub(super) fn compare_platforms(
             None if wanted.conda.is_empty() && wanted.pypi.is_empty() && wanted.dev.is_empty() => {}
             None => {
                 let platform = described(&platform.name, &expected);
-                Difference::add(found, What::PlatformNotLocked { platform }, None);
+                Difference::add(found, format!("platform {platform} is in the manifest and not in the lock"), None);
             }
         }
     }
@@ -103,7 +104,7 @@ pub(super) fn compare_platforms(
         if lock.version() >= 7 || !declared.iter().any(|d| d.subdir == platform.subdir.as_str()) {
             // Of a platform that the manifest does not have, the lock file's name may be an invented one.
             let platform = described(platform.subdir.as_str(), &platform.extras);
-            Difference::add(found, What::PlatformNotWanted { platform }, None);
+            Difference::add(found, format!("platform {platform} is in the lock and not in the manifest"), None);
         }
     }
     Ok(())
@@ -137,8 +138,9 @@ fn described(name: &str, own: &[VirtualPackage]) -> String {
     format!("{name} with {}", own.join(", "))
 }
 
-fn shown(urls: &[String]) -> Vec<String> {
-    urls.iter().map(|url| redact(url.trim_end_matches('/'))).collect()
+fn shown(urls: &[String]) -> String {
+    let urls: Vec<_> = urls.iter().map(|url| redact(url.trim_end_matches('/'))).collect();
+    if urls.is_empty() { "none".to_owned() } else { urls.join(", ") }
 }
 
 fn strategy(strategy: SolveStrategy) -> &'static str {

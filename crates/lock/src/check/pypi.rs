@@ -8,8 +8,9 @@ use rattler_lock::{PypiPackageData, UrlOrPath};
 
 use super::{
     conda::{Provided, provided},
-    difference::{RequiredBy, What},
-    local, markers,
+    difference::{not_required, required},
+    local,
+    markers::marker_environment,
     packages::Packages,
     pypi_location::{Requirer, unlike},
     tags,
@@ -24,7 +25,8 @@ use pixi_oci_workspace::{FindLinks, PypiRequirement, PypiSource};
 /// A requirement on the way.
 struct Asked {
     requirement: PypiRequirement,
-    by: RequiredBy,
+    /// Who asks: `feature x`, `package y`.
+    by: String,
     origin: Requirer,
 }
 
@@ -35,25 +37,24 @@ pub(super) fn compare(
     lock: &LockFile,
     packages: &Packages<'_>,
     group: &[PypiRequirement],
-    report: &mut impl FnMut(What),
+    report: &mut impl FnMut(String),
 ) -> HashSet<usize> {
     let mut conda_used = HashSet::new();
     let python = python(packages);
-    let environment = python.and_then(|python| markers::environment(&wanted.platform.subdir, python));
+    let environment = python.and_then(|python| marker_environment(&wanted.platform.subdir, python));
     let applies = |requirement: &PypiRequirement, extras: &[ExtraName]| {
         environment.as_ref().is_none_or(|environment| requirement.marker.evaluate(environment, extras))
     };
     let mut asked: Vec<Asked> = Vec::new();
     for requirement in &wanted.pypi {
         if applies(requirement, &extra_names(&requirement.extras)) {
-            let by = RequiredBy::Feature(requirement.feature.clone());
+            let by = format!("feature {}", requirement.feature);
             asked.push(Asked { requirement: requirement.clone(), by, origin: Requirer::Manifest });
         }
     }
     let Some(environment) = environment else {
         if !asked.is_empty() {
-            let by = RequiredBy::Feature(asked[0].requirement.feature.clone());
-            report(What::Required { requirement: "python for Python packages".to_owned(), by, locked: None });
+            report(required("python for Python packages", &asked[0].by, None));
         }
         return conda_used;
     };
@@ -82,16 +83,16 @@ pub(super) fn compare(
                 Some(provided) => {
                     conda_used.insert(provided.package);
                     if !is_overridden && let Some(has) = unlike_conda(&requirement.source, provided) {
-                        report(required(&requirement, by, Some(has)));
+                        report(required(text(&requirement), &by, Some(has)));
                     }
                 }
-                None => report(required(&requirement, by, None)),
+                None => report(required(text(&requirement), &by, None)),
             }
             continue;
         };
         let package = packages.pypi[index];
         if !is_overridden && let Some(has) = unlike(&requirement.source, package, origin, lock, &indexes) {
-            report(required(&requirement, by, Some(has)));
+            report(required(text(&requirement), &by, Some(has)));
         }
         let mut extras = requirement.extras.clone();
         extras.sort();
@@ -103,15 +104,13 @@ pub(super) fn compare(
             let converted = match PypiRequirement::parse(&dependency.to_string(), "") {
                 Ok(converted) => converted,
                 Err(message) => {
-                    report(What::Package {
-                        package: described(package),
-                        message: format!("has a requirement that cannot be understood: {message}"),
-                    });
+                    let package = described(package);
+                    report(format!("{package} has a requirement that cannot be understood: {message}"));
                     continue;
                 }
             };
             if converted.marker.evaluate(&environment, &extras) {
-                let by = RequiredBy::Package(name.clone());
+                let by = format!("package {name}");
                 let origin = if is_local(package) { Requirer::Manifest } else { Requirer::Package };
                 let origin =
                     if matches!(converted.source, PypiSource::Registry { .. }) { Requirer::Package } else { origin };
@@ -123,7 +122,7 @@ pub(super) fn compare(
     let seen: HashSet<usize> = visited.iter().map(|(index, _)| *index).collect();
     for (index, package) in packages.pypi.iter().enumerate() {
         if !seen.contains(&index) {
-            report(What::NotRequired { package: described(package) });
+            report(not_required(&described(package)));
             continue;
         }
         direct.check(package, report);
@@ -135,10 +134,6 @@ pub(super) fn compare(
 fn python<'l>(packages: &Packages<'l>) -> Option<&'l PackageRecord> {
     let python = packages.conda.iter().find(|package| package.name().as_normalized() == "python")?;
     python.record()
-}
-
-fn required(requirement: &PypiRequirement, by: RequiredBy, locked: Option<String>) -> What {
-    What::Required { requirement: text(requirement), by, locked }
 }
 
 /// The requirement as a person would write it.
@@ -214,7 +209,7 @@ impl Direct {
     }
 
     /// The manifest wants it from an index, nobody from elsewhere, and it is locked from elsewhere.
-    fn check(&self, package: &PypiPackageData, report: &mut impl FnMut(What)) {
+    fn check(&self, package: &PypiPackageData, report: &mut impl FnMut(String)) {
         let name = package.name().to_string();
         let location = package.location().inner();
         let is_direct = match location {
@@ -225,8 +220,7 @@ impl Direct {
             && is_direct
             && !self.direct.contains(&name)
         {
-            let by = RequiredBy::Feature(feature.clone());
-            report(required(requirement, by, Some(redact(location.as_str()))));
+            report(required(text(requirement), &format!("feature {feature}"), Some(redact(location.as_str()))));
         }
     }
 }
@@ -238,9 +232,9 @@ fn check_package(
     lock: &LockFile,
     environment: &MarkerEnvironment,
     python: Option<&PackageRecord>,
-    report: &mut impl FnMut(What),
+    report: &mut impl FnMut(String),
 ) {
-    let mut say = |message: String| report(What::Package { package: described(package), message });
+    let mut say = |message: String| report(format!("{} {message}", described(package)));
     let has = &environment.python_full_version().version;
     if let Some(requires) = package.requires_python()
         && !lower_bounds_allow(requires, has)

@@ -1,7 +1,6 @@
 //! The lock file as it is written: the newest format, by `rattler_lock`, as pixi writes it.
 
 use pixi_oci_net::redact_text;
-use std::path::Path;
 
 use rattler_lock::{
     FindLinksUrlOrPath, LockedPackage, PlatformData, PlatformName, PypiIndexes, PypiPrereleaseMode, SolveOptions,
@@ -10,14 +9,9 @@ use rattler_lock::{
 
 use super::{error::LockError, problem::subdir};
 use crate::Wanted;
-use pixi_oci_workspace::{FindLinks, ManifestPlatform, PypiOptions, VirtualPackage, Workspace, write_atomically};
+use pixi_oci_workspace::{FindLinks, ManifestPlatform, PypiOptions, VirtualPackage, Workspace};
 
-/// All environments on all their platforms.
-#[derive(Default)]
-pub(super) struct LockDocument {
-    pub(super) environments: Vec<LockedEnvironment>,
-}
-
+/// An environment on one of its platforms.
 pub(super) struct LockedEnvironment {
     pub(super) wanted: Wanted,
     pub(super) packages: Vec<LockedPackage>,
@@ -30,53 +24,52 @@ struct Row {
     name: String,
 }
 
-impl LockDocument {
-    pub(super) fn render(&self, workspace: &Workspace) -> Result<String, LockError> {
-        let rows = self.rows(workspace);
-        let platforms = rows.iter().map(platform_data).collect::<Result<Vec<_>, _>>()?;
-        let mut builder = rattler_lock::LockFile::builder().with_platforms(platforms).map_err(impossible)?;
-        for LockedEnvironment { wanted, packages } in &self.environments {
-            let environment = wanted.environment.as_str();
-            let Some(row) = rows.iter().find(|row| row.is_for(wanted)) else { continue };
-            builder.set_channels(environment, wanted.options.channels.iter().map(|channel| channel.url.as_str()));
-            builder.set_options(
-                environment,
-                SolveOptions {
-                    strategy: wanted.options.solve_strategy,
-                    channel_priority: wanted.options.channel_priority,
-                    pypi_prerelease_mode: prerelease_mode(&wanted.options.pypi_options),
-                },
-            );
-            builder.add_environment_platform(environment, &row.name).map_err(impossible)?;
-            for package in packages {
-                builder.add_package(environment, &row.name, as_written(package)).map_err(impossible)?;
-            }
-            if packages.iter().any(|package| package.as_pypi().is_some()) {
-                builder.set_pypi_indexes(environment, indexes(&wanted.options.pypi_options));
-            }
+/// All environments on all their platforms as the text of a lock file.
+pub(super) fn render(environments: &[LockedEnvironment], workspace: &Workspace) -> Result<String, LockError> {
+    let rows = rows(environments, workspace);
+    let platforms = rows.iter().map(platform_data).collect::<Result<Vec<_>, _>>()?;
+    let mut builder = rattler_lock::LockFile::builder().with_platforms(platforms).map_err(impossible)?;
+    for LockedEnvironment { wanted, packages } in environments {
+        let environment = wanted.environment.as_str();
+        let Some(row) = rows.iter().find(|row| row.is_for(wanted)) else { continue };
+        builder.set_channels(environment, wanted.options.channels.iter().map(|channel| channel.url.as_str()));
+        builder.set_options(
+            environment,
+            SolveOptions {
+                strategy: wanted.options.solve_strategy,
+                channel_priority: wanted.options.channel_priority,
+                pypi_prerelease_mode: prerelease_mode(&wanted.options.pypi_options),
+            },
+        );
+        builder.add_environment_platform(environment, &row.name).map_err(impossible)?;
+        for package in packages {
+            builder.add_package(environment, &row.name, as_written(package)).map_err(impossible)?;
         }
-        builder.finish().render_to_string().map_err(impossible)
+        if packages.iter().any(|package| package.as_pypi().is_some()) {
+            builder.set_pypi_indexes(environment, indexes(&wanted.options.pypi_options));
+        }
     }
+    builder.finish().render_to_string().map_err(impossible)
+}
 
-    /// A platform with the virtual packages that every platform of its subdir has is called as its subdir; others are
-    /// `p1`, `p2`, … in the manifest's order. Pixi finds them again by what they are.
-    fn rows(&self, workspace: &Workspace) -> Vec<Row> {
-        let mut rows: Vec<Row> = Vec::new();
-        for platform in &workspace.platforms {
-            for LockedEnvironment { wanted, .. } in &self.environments {
-                if wanted.platform != *platform || rows.iter().any(|row| row.is_for(wanted)) {
-                    continue;
-                }
-                let virtual_packages = wanted.virtual_packages.clone();
-                let defaults = VirtualPackage::defaults(&platform.subdir);
-                let is_plain = platform.name == platform.subdir && virtual_packages == defaults;
-                let aliases = rows.iter().filter(|row| row.name != row.platform.subdir).count();
-                let name = if is_plain { platform.subdir.clone() } else { format!("p{}", aliases + 1) };
-                rows.push(Row { platform: platform.clone(), virtual_packages, name });
+/// A platform with the virtual packages that every platform of its subdir has is called as its subdir; others are
+/// `p1`, `p2`, … in the manifest's order. Pixi finds them again by what they are.
+fn rows(environments: &[LockedEnvironment], workspace: &Workspace) -> Vec<Row> {
+    let mut rows: Vec<Row> = Vec::new();
+    for platform in &workspace.platforms {
+        for LockedEnvironment { wanted, .. } in environments {
+            if wanted.platform != *platform || rows.iter().any(|row| row.is_for(wanted)) {
+                continue;
             }
+            let virtual_packages = wanted.virtual_packages.clone();
+            let defaults = VirtualPackage::defaults(&platform.subdir);
+            let is_plain = platform.name == platform.subdir && virtual_packages == defaults;
+            let aliases = rows.iter().filter(|row| row.name != row.platform.subdir).count();
+            let name = if is_plain { platform.subdir.clone() } else { format!("p{}", aliases + 1) };
+            rows.push(Row { platform: platform.clone(), virtual_packages, name });
         }
-        rows
     }
+    rows
 }
 
 /// A wheel that a requirement names, or a file, is from no index; who reads a lock file supposes the first one.
@@ -135,9 +128,4 @@ fn indexes(options: &PypiOptions) -> PypiIndexes {
 
 fn impossible(error: impl std::fmt::Display) -> LockError {
     LockError::Document { message: redact_text(&error.to_string()) }
-}
-
-/// Writes the file, so that there is always the whole old or the whole new one.
-pub(super) fn write(path: &Path, text: &str) -> Result<(), LockError> {
-    write_atomically(path, text).map_err(|source| LockError::Write { path: path.to_owned(), source })
 }

@@ -81,11 +81,6 @@ impl JointSolve {
         self.members.iter().map(|member| member.environment.as_str()).collect::<Vec<_>>().join("`, `")
     }
 
-    /// The conda platform.
-    pub(super) fn subdir(&self) -> Result<Subdir, LockError> {
-        subdir(&self.together.platform)
-    }
-
     /// Whether it is of a kind that can be solved here.
     pub(super) fn check(&self) -> Result<(), LockError> {
         let is_source = |requirement: &&Requirement| requirement.source.is_some();

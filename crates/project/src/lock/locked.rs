@@ -84,7 +84,7 @@ pub fn check(project: &Project) -> Result<(), Error> {
         match differences(workspace, lock, name, &platforms, &assumed, project.inputs.now) {
             Ok(mut differences) => {
                 // That is said once.
-                differences.retain(|difference| name == asked || !difference.is_of_the_file());
+                differences.retain(|difference| name == asked || !difference.is_of_the_file);
                 if !differences.is_empty() {
                     environments.push(StaleEnvironment { name: name.to_owned(), differences });
                 }

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use pep508_rs::{MarkerEnvironment, MarkerEnvironmentBuilder, Requirement, VersionOrUrl, pep440_rs::Version};
-use pixi_oci_lock::LockedPackage;
+use pep508_rs::{MarkerEnvironment, Requirement, VersionOrUrl, pep440_rs::Version};
+use pixi_oci_lock::{LockedPackage, marker_environment};
 use pixi_oci_package::PackageInfo;
-use rattler_conda_types::Subdir;
 
 use super::BuildError;
 use pixi_oci_project::Target;
@@ -122,48 +121,5 @@ pub fn markers_of(target: &Target) -> Option<MarkerEnvironment> {
         LockedPackage::Conda(record) if record.package_record.name.as_normalized() == "python" => Some(record),
         _ => None,
     });
-    conda.and_then(|record| markers(&record.package_record.version.to_string(), target.platform.subdir))
-}
-
-fn markers(python: &str, subdir: Subdir) -> Option<MarkerEnvironment> {
-    let short: Vec<&str> = python.splitn(3, '.').take(2).collect();
-    let short = short.join(".");
-    let builder = MarkerEnvironmentBuilder {
-        implementation_name: "cpython",
-        implementation_version: python,
-        os_name: "posix",
-        platform_machine: if subdir == Subdir::LinuxAarch64 { "aarch64" } else { "x86_64" },
-        platform_python_implementation: "CPython",
-        platform_release: "",
-        platform_system: "Linux",
-        platform_version: "",
-        python_full_version: python,
-        python_version: &short,
-        sys_platform: "linux",
-    };
-    builder.try_into().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_missing_is_named_with_what_is_there() {
-        let installed = Installed {
-            distributions: [("setuptools".to_owned(), "75.1.0".parse().unwrap())].into(),
-            pinned: BTreeMap::new(),
-            markers: markers("3.11.2", Subdir::Linux64),
-        };
-        let check = |requires: &[&str]| {
-            let requires: Vec<String> = requires.iter().map(|text| (*text).to_owned()).collect();
-            installed.check("pypi:x", &requires)
-        };
-        check(&["Setuptools>=61", "tomli; python_version < '3.11'"]).unwrap();
-        let error = check(&["setuptools>=80", "wheel", "cython~=3.0"]).unwrap_err().to_string();
-        for words in ["`setuptools>=80` (it has 75.1.0)", "`wheel`", "cython", "pypi:x"] {
-            assert!(error.contains(words), "{error}");
-        }
-        assert!(check(&["!"]).is_err() && check(&["setuptools @ https://h.example/s.tar.gz"]).is_err());
-    }
+    conda.and_then(|record| marker_environment(target.platform.subdir.as_str(), &record.package_record))
 }
