@@ -26,7 +26,6 @@ use self::{
 };
 use crate::secrets::{secret_in, secret_name};
 
-/// What goes into the application layer.
 #[derive(Debug, Clone)]
 pub struct ApplicationInput<'a> {
     /// The workspace's root on this machine.
@@ -35,7 +34,6 @@ pub struct ApplicationInput<'a> {
     pub workdir: &'a str,
     /// Paths below the root that are always there: manifest, lock file, activation scripts.
     pub always: &'a [String],
-    /// The chosen files.
     pub include: &'a [Include],
     /// Patterns of paths below the root that are left out of directories.
     pub exclude: &'a [String],

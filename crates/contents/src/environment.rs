@@ -2,20 +2,17 @@
 
 use pixi_oci_layer::{Content, File, FileTree, Mode, Node, PathError, TreeError, TreePath};
 
-/// What the environment layer is made of.
 pub struct EnvironmentInput<'a> {
     /// Where packages live, without the leading slash.
     pub prefix: &'a TreePath,
     /// The working directory, absolute.
     pub workdir: &'a str,
     pub environment: &'a str,
-    /// The script for Apptainer.
     pub apptainer: String,
     /// The entrypoint, if there are activation scripts.
     pub entrypoint: Option<String>,
     /// The [table of package layers](pixi_oci_formats::layer_table).
     pub table: Vec<u8>,
-    /// Whether there is no base image.
     pub scratch: bool,
 }
 
@@ -25,14 +22,12 @@ pub const ENTRYPOINT: &str = "/opt/pixi/entrypoint";
 /// Why the layer cannot be made: a working directory that is no path, or in the way of the prefix.
 #[derive(Debug, thiserror::Error)]
 pub enum EnvironmentError {
-    /// The working directory or the environment's name cannot be a path.
     #[error("the working directory {workdir} or the environment's name cannot be a path in the image")]
     Path { workdir: String, source: PathError },
     #[error("the working directory and the prefix are in each other's way")]
     Tree(#[from] TreeError),
 }
 
-/// Makes the layer's tree.
 pub fn environment_tree(mut input: EnvironmentInput<'_>) -> Result<FileTree, EnvironmentError> {
     let path = |text: &str| {
         TreePath::new(text.trim_matches('/'))

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use pixi_oci_workspace::{listed, meant};
 
-/// Why a lock file, or a package of it, cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The manifest, or a file that cannot be read.
@@ -22,11 +21,9 @@ pub enum Error {
     #[error("{}: lock file version {version} is newer than this pixi-oci reads (7); update pixi-oci, or lock with an older pixi", path.display())]
     LockFileTooNew { path: PathBuf, version: u64 },
 
-    /// The lock file cannot be parsed, or contradicts itself.
     #[error("{}: {message}; run `pixi lock` to renew it", path.display())]
     LockFile { path: PathBuf, message: String },
 
-    /// One package of the lock file cannot be used.
     #[error("{}: package {package}: {message}", path.display())]
     LockedPackage {
         path: PathBuf,
@@ -35,7 +32,6 @@ pub enum Error {
         message: String,
     },
 
-    /// The environment is not locked for the platform that was asked for.
     #[error(
         "environment `{environment}` is not locked for {wanted}; {}{}",
         meant(wanted.split('`').nth(1).unwrap_or_default(), available),
@@ -48,7 +44,6 @@ pub enum Error {
         available: Vec<String>,
     },
 
-    /// Several platforms of one architecture could be meant.
     #[error(
         "environment `{environment}` is locked for several platforms of {subdir}: {}; choose one with `--platform NAME`",
         candidates.join(", ")
@@ -61,7 +56,6 @@ pub enum Error {
         candidates: Vec<String>,
     },
 
-    /// A platform for which no image can be made.
     #[error("platform `{platform}` ({subdir}) is not supported: images can be made for linux-64 and linux-aarch64")]
     UnsupportedPlatform { platform: String, subdir: String },
 }

@@ -144,7 +144,6 @@ impl LockFile {
         self.inner.version() as u64
     }
 
-    /// The names of the locked environments, sorted.
     pub fn environments(&self) -> Vec<String> {
         let mut names: Vec<_> = self.inner.environments().map(|(name, _)| name.to_owned()).collect();
         names.sort();
@@ -192,7 +191,6 @@ impl LockFile {
         platform::select(environment, &self.platforms(environment)?, named.as_ref().unwrap_or(wanted), assumed)
     }
 
-    /// Whether an environment has a package on any platform.
     pub fn has_packages(&self, environment: &str) -> bool {
         let Some(locked) = self.inner.environment(environment) else { return false };
         locked.packages_by_platform().any(|(_, mut packages)| packages.next().is_some())

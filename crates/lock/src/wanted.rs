@@ -18,7 +18,6 @@ use pixi_oci_workspace::{
 /// What an environment (or solve group) wants on a platform.
 #[derive(Debug, Clone)]
 pub struct Wanted {
-    /// The environment or solve group.
     pub environment: String,
     pub platform: ManifestPlatform,
     /// Conda packages, in the order of the features. A package can be there several times: all of it holds.
@@ -41,11 +40,8 @@ pub struct Wanted {
 pub struct SolveRules {
     /// The channels, highest priority first, none twice. Of a solve group: of all its environments.
     pub channels: Vec<ManifestChannel>,
-    /// How much the order of the channels matters.
     pub channel_priority: ChannelPriority,
-    /// Which versions are preferred.
     pub solve_strategy: SolveStrategy,
-    /// What is too new to be used.
     pub exclude_newer: ExcludeNewer,
     /// Indexes and the like. Of a solve group: of all its environments.
     pub pypi_options: PypiOptions,

@@ -42,9 +42,7 @@ pub struct LockOptions<'a> {
     pub offline: bool,
     /// What targets are said to have besides what the manifest declares. It is solved with, and not written down.
     pub assumed: &'a [VirtualPackage],
-    /// So many requests at a time.
     pub downloads: NonZeroUsize,
-    /// So many problems at a time.
     pub solves: NonZeroUsize,
     /// The present, for `exclude-newer = "7d"`.
     pub now: jiff::Timestamp,

@@ -31,25 +31,20 @@ pub enum Error {
     Environment(#[from] pixi_oci_contents::EnvironmentError),
     #[error(transparent)]
     Application(#[from] pixi_oci_contents::ApplicationError),
-    /// A wheel for another target.
     #[error(transparent)]
     Tags(#[from] pixi_oci_wheel::TagError),
-    /// Wheels without an interpreter.
     #[error(
         "environment for {platform}: these wheels need `python`, which is not among its conda packages: {wheels}; run `pixi add python`"
     )]
     NoPython { platform: String, wheels: String },
-    /// A package's address that cannot be recorded.
     #[error("{package}: {url:?} is no address of a package")]
     Url { package: String, url: String },
-    /// Content of a package that could not be read back.
     #[error("{package}: cannot read the unpacked files back; is there room for temporary files?")]
     Unreadable { package: String, source: io::Error },
     #[error(
         "{package} needs {requirement}, but base image {base} has glibc {found}; choose a newer base with --base, or set `base-glibc` if the base has another libc than it seems"
     )]
     BaseTooOld { package: String, requirement: String, base: String, found: String },
-    /// A path of ours that is no directory in the base image.
     #[error(
         "base image {base} has {path}, which is not a directory; choose another `prefix` or `workdir`, or another base"
     )]
@@ -60,7 +55,6 @@ pub enum Error {
          a base without it"
     )]
     BasePrefixInUse { base: String, path: String },
-    /// Programs need an interpreter that is not in the image.
     #[error(
         "{program} is run by {interpreter}, which no package and no base image has; use a base image with glibc, such as docker.io/library/ubuntu:24.04"
     )]
@@ -73,12 +67,10 @@ pub enum Error {
         /// `passwd` or `group`.
         file: &'static str,
     },
-    /// Something only a shell can do, and no shell.
     #[error(
         "activation needs a shell for {needs}, but neither the environment's packages nor the base image have bash; add `bash` to the dependencies, or, for a variable, say its value in `env` of [tool.pixi-oci]"
     )]
     NoShell { needs: String },
-    /// `test` is a list of commands, and nothing can run them.
     #[error(
         "`test` needs a shell, but neither the base image has /bin/sh nor the environment's packages have bash; add `bash` to the dependencies, or give a program of your own: test = {{ script = \"FILE\" }}"
     )]

@@ -142,7 +142,6 @@ impl Workshop<'_> {
         Ok((image, report))
     }
 
-    /// The annotations of the index, and of each image.
     pub fn annotations(&self) -> Result<BTreeMap<String, String>, Error> {
         let ProvenanceInputs { version, recorded, .. } = &self.project.inputs.provenance;
         let oci = &self.project.configuration.oci;

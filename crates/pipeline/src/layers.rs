@@ -159,7 +159,6 @@ impl Workshop<'_> {
         }
     }
 
-    /// A layer that an earlier build on this machine made.
     fn cached(&self, planned: &PlannedLayer<'_>, record: &LayerRecord) -> Result<Option<PackageLayer>, Error> {
         let Some(cache) = &self.stock.layers else { return Ok(None) };
         let compression = self.project.configuration.compression;
@@ -239,7 +238,6 @@ impl Workshop<'_> {
         }
     }
 
-    /// Puts the layers of a base image into the layout.
     pub fn put_base(&self, base: &Base) -> Result<(), Error> {
         base.put_layers(self.layout)?;
         for LayerEntry { descriptor, .. } in base.layers() {

@@ -54,7 +54,6 @@ pub enum PackageKind<'a> {
 #[derive(Debug, Clone)]
 pub struct Archive {
     pub sha256: Sha256,
-    /// Its length in bytes.
     pub size: u64,
     /// Set once it is on this machine.
     path: OnceLock<PathBuf>,
@@ -70,14 +69,12 @@ pub enum Facts {
     Wheel(WheelFacts),
 }
 
-/// Where a package's paths go.
 pub struct Placement {
     /// Its paths below the prefix, and whether each is a directory of its own.
     pub paths: Vec<(TreePath, bool)>,
     pub link: Link,
 }
 
-/// How the paths get there.
 pub enum Link {
     Conda(LinkPlan),
     Wheel {
@@ -97,7 +94,6 @@ impl Archive {
         Self { sha256, size, path: path.into() }
     }
 
-    /// Its file, if it is on this machine.
     pub fn path(&self) -> Option<&Path> {
         self.path.get().map(PathBuf::as_path)
     }
@@ -146,7 +142,6 @@ impl<'a> Package<'a> {
         }
     }
 
-    /// Makes it unknown.
     pub fn forget(&mut self) {
         self.archive = None;
         self.facts = None;
@@ -307,7 +302,6 @@ pub fn is_unpinned(package: &LockedPackage) -> bool {
     matches!(package, LockedPackage::Conda(_)) && package.sha256().is_none()
 }
 
-/// `NAME VERSION BUILD`
 pub fn conda_label(record: &RepoDataRecord) -> String {
     let package = &record.package_record;
     format!("{} {} {}", package.name.as_normalized(), package.version, package.build)

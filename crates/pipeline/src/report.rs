@@ -14,9 +14,7 @@ pub struct BuildReport {
     /// Of the image index, or of the image manifest where the destination holds one image only.
     pub digest: Digest,
     pub environment: String,
-    /// SHA-256 of `pixi.lock`.
     pub lock_file_digest: Digest,
-    /// One for each architecture.
     pub images: Vec<ImageReport>,
     /// The wheels that stand for locked sources.
     pub sources: Vec<SourceReport>,
@@ -33,10 +31,8 @@ pub struct SourceReport {
     pub package: String,
     /// The conda platform that it is for, as the lock file names it.
     pub conda_platform: String,
-    /// The wheel's file name.
     pub wheel: String,
     pub sha256: String,
-    /// Who made it.
     pub origin: WheelSource,
 }
 
@@ -67,7 +63,6 @@ pub struct ImageReport {
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WheelReport {
-    /// The PEP 503 name.
     pub name: String,
     pub version: String,
     pub file_name: String,
@@ -75,7 +70,6 @@ pub struct WheelReport {
     pub url: Option<String>,
     /// Of the file, as 64 hex digits.
     pub sha256: String,
-    /// Its length in bytes.
     pub size: u64,
     /// Whether the lock file has this sha256; else it is what was found.
     pub locked: bool,
@@ -106,11 +100,9 @@ impl WheelSource {
     }
 }
 
-/// The base image that was used.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BaseReport {
-    /// As configured.
     pub reference: String,
     /// Of the manifest that was used.
     pub digest: Digest,
@@ -125,7 +117,6 @@ pub struct LayerReport {
     /// Of the compressed blob.
     pub digest: Digest,
     pub diff_id: DiffId,
-    /// Compressed bytes.
     pub size: u64,
     /// Of package layers: `NAME VERSION BUILD`, by name.
     pub packages: Vec<String>,
@@ -142,9 +133,7 @@ pub struct LayerReport {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum LayerOrigin {
-    /// This build made it of packages.
     Made,
-    /// An earlier build on this machine made it.
     Cache,
     /// A published image has it.
     Registry,

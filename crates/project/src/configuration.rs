@@ -9,7 +9,6 @@ use pixi_oci_workspace::{CompressionAlgorithm, OciConfig, VirtualPackage, Worksp
 
 use crate::{Error, inputs::Inputs, inputs::RequestError};
 
-/// What a build is configured to do.
 #[derive(Debug, Clone)]
 pub struct Configuration {
     pub environment: String,
@@ -21,11 +20,8 @@ pub struct Configuration {
     pub prefix: TargetPrefix,
     /// The working directory, absolute.
     pub workdir: String,
-    /// gzip or zstd.
     pub compression: Compression,
-    /// The most layers an image may have.
     pub max_layers: usize,
-    /// Files for the application layer.
     pub include: Vec<Include>,
     pub virtual_packages: Vec<VirtualPackage>,
     /// Everything else, as it is.
@@ -58,7 +54,6 @@ const DEFAULT_WORKDIR: &str = "/app";
 const DEFAULT_MAX_LAYERS: u32 = 100;
 const DEFAULT_SPLIT_ABOVE: u32 = 256;
 
-/// Puts the sources together.
 pub fn configuration(inputs: &Inputs, workspace: &Workspace) -> Result<Configuration, Error> {
     let environment = inputs.environment.clone().or(workspace.oci.environment.clone()).unwrap_or("default".into());
     workspace.environment(&environment)?;

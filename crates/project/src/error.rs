@@ -12,13 +12,10 @@ pub enum Error {
     Workspace(#[from] pixi_oci_workspace::Error),
     #[error(transparent)]
     LockFile(pixi_oci_lock::Error),
-    /// There is no new lock file.
     #[error(transparent)]
     Lock(#[from] pixi_oci_lock::LockError),
-    /// The archive cache.
     #[error(transparent)]
     Fetch(#[from] pixi_oci_fetch::Error),
-    /// The HTTP client.
     #[error(transparent)]
     Net(#[from] pixi_oci_net::Error),
     #[error(transparent)]

@@ -14,7 +14,6 @@ use serde::{Serialize, Serializer};
 pub enum Event {
     /// Archives are going to be fetched or found in the cache.
     FetchStarted {
-        /// How many archives.
         archives: usize,
         /// The sum of their lengths, as far as the lock file has them.
         bytes: u64,
@@ -22,7 +21,6 @@ pub enum Event {
     /// Some bytes of an archive arrived. The lines have sums.
     #[serde(skip)]
     FetchProgress {
-        /// How many.
         bytes: u64,
     },
     /// An archive is in the cache.
@@ -43,7 +41,6 @@ pub enum Event {
     SourceFinished {
         package: String,
         platform: String,
-        /// The wheel's file name.
         wheel: String,
     },
     /// A published image was read whose layers are taken where they fit.
@@ -65,11 +62,9 @@ pub enum Event {
     /// The layers of one platform are going to be written.
     LayersStarted {
         platform: String,
-        /// How many layers.
         layers: usize,
         /// The sum of the archives' lengths.
         bytes: u64,
-        /// How many layers are there already.
         reused: usize,
         /// The sum of their archives' lengths.
         reused_bytes: u64,
@@ -77,7 +72,6 @@ pub enum Event {
     /// A package layer was written.
     LayerFinished {
         platform: String,
-        /// The compressed layer.
         digest: Digest,
         size: u64,
         /// The lengths of the archives in it.
@@ -88,7 +82,6 @@ pub enum Event {
     PackagesStarted {
         environment: String,
         platform: String,
-        /// How many packages.
         packages: usize,
         /// The sum of their archives' lengths.
         bytes: u64,
@@ -96,12 +89,10 @@ pub enum Event {
     PackageWritten {
         /// Its name, version and build.
         package: String,
-        /// Its archive's length.
         bytes: u64,
     },
     /// There is no lock file, and one is going to be made.
     Locking {
-        /// The lock file.
         path: PathBuf,
     },
     /// Packages are going to be chosen, for a lock file.
@@ -123,7 +114,6 @@ pub enum Event {
         repository: String,
         /// Whether nothing is sent.
         dry_run: bool,
-        /// How many blobs.
         blobs: usize,
         /// The sum of the blobs, those that are there included.
         bytes: u64,

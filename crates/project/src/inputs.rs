@@ -38,7 +38,6 @@ pub enum LockUse {
     Create,
     /// It has to be there and up to date.
     Locked,
-    /// It is used as it is.
     Frozen,
 }
 
@@ -72,7 +71,6 @@ pub struct ProvenanceInputs {
     pub recorded: Option<Recorded>,
 }
 
-/// Why a request cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
     #[error("{text:?} is no architecture that images can be made for; there are amd64 and arm64")]

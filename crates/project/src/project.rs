@@ -31,7 +31,6 @@ pub struct Project {
 }
 
 impl Declared {
-    /// Puts manifest and inputs together.
     pub fn new(workspace: Arc<Workspace>, inputs: Inputs) -> Result<Self, Error> {
         let configuration = configuration(&inputs, &workspace)?;
         Ok(Self { inputs, workspace, configuration })

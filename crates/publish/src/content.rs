@@ -30,7 +30,6 @@ pub struct Payload<'a> {
     pub plan: PushPlan,
     /// What the tags of the version name.
     pub root: Descriptor,
-    /// The images that get a tag of their own.
     pub architectures: Vec<(Architecture, Digest)>,
     pub images: Vec<PublishedImage>,
     pub build: Option<BuildReport>,
@@ -175,7 +174,6 @@ fn first_of_each(images: impl Iterator<Item = (Architecture, Digest)>) -> Vec<(A
     images.filter(|(architecture, _)| seen.insert(*architecture)).collect()
 }
 
-/// All blobs, each once.
 pub fn blobs(plan: &PushPlan) -> Vec<Digest> {
     sizes(plan).into_keys().collect()
 }
@@ -185,7 +183,6 @@ pub fn bytes_of(plan: &PushPlan, blobs: &[Digest]) -> u64 {
     blobs.iter().filter_map(|blob| sizes.get(blob)).sum()
 }
 
-/// The sizes of all blobs, each once.
 pub fn sizes(plan: &PushPlan) -> BTreeMap<Digest, u64> {
     let images = plan.images.iter();
     let blobs =

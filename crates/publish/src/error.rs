@@ -23,18 +23,14 @@ pub enum PublishError {
         "there is no repository to publish to; give one with --to docker://HOST/REPOSITORY or oras://HOST/REPOSITORY, or `repositories` in [tool.pixi-oci]"
     )]
     NoRepository,
-    /// A configured tag.
     #[error(transparent)]
     Template(#[from] TemplateError),
-    /// There are no tags, or forbidden ones.
     #[error(transparent)]
     Tag(#[from] TagError),
-    /// A layout that cannot be published.
     #[error(transparent)]
     Stored(#[from] StoredError),
     #[error("{text:?} is no OCI layout: write oci:DIR, oci:DIR:TAG or oci:DIR@DIGEST")]
     NoLayout { text: String },
-    /// This runs for a change that is not merged yet.
     #[error(
         "{system} runs this for the pull request {change}, and those publish nothing; leave out --publish and PUBLISH"
     )]
@@ -63,7 +59,6 @@ pub enum PublishError {
         /// `--arch`, `arch` or the lock file.
         required_by: &'static str,
     },
-    /// Results of jobs that do not belong together.
     #[error("{} does not belong to the others: {reason}", path.display())]
     LegMismatch { path: PathBuf, reason: String },
     #[error("there is no leg; give the files that `publish --leg-file` wrote")]
@@ -75,7 +70,6 @@ pub enum PublishError {
     /// Registries block, so that nothing was built and nothing published.
     #[error("nothing was published: not every repository can be published to")]
     Blocked(Vec<super::DestinationReport>),
-    /// Two workspaces of one run have a tag in common.
     #[error(
         "{} and {} would both put the tag {tag} in {repository}; give each repositories of its own, or `tags` of its own",
         first.display(), second.display()
@@ -87,7 +81,6 @@ pub enum PublishError {
         repository: String,
         tag: String,
     },
-    /// Two destinations of one run have a tag of one repository in common.
     #[error(
         "images and SIFs would both have the tag {tag} in {repository}; set `sif-tag-prefix`, or give oras:// another tag or \
          repository"

@@ -36,7 +36,6 @@ pub struct LayersReport {
     pub count: usize,
     /// The sum of the lengths of their packages' archives.
     pub bytes: u64,
-    /// The layers, once they are made.
     pub layers: Vec<MadeLayer>,
     /// What was sent; `None` where nothing had to be.
     pub destination: Option<DestinationReport>,

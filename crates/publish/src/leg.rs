@@ -32,7 +32,6 @@ pub struct CheckedLeg {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Legs(Vec<CheckedLeg>);
 
-/// Describes an image.
 pub(super) fn new_leg(platform: &Platform, manifest: &Descriptor, publication: Publication) -> Leg {
     Leg {
         format: VERSION,

@@ -17,7 +17,6 @@ use pixi_oci_project::Session;
 pub struct PruneReport {
     /// Whether nothing was removed, and this is what would be.
     pub dry_run: bool,
-    /// In the order given.
     pub repositories: Vec<PrunedRepository>,
 }
 
@@ -32,15 +31,12 @@ pub struct PrunedRepository {
     pub failure: Option<FailureReport>,
 }
 
-/// A tag of a single image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PrunedTag {
     pub tag: String,
     pub digest: Digest,
-    /// Whether it was removed, or would be.
     pub removed: bool,
-    /// Why it stays.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }

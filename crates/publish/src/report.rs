@@ -21,11 +21,8 @@ pub struct PublishReport {
     pub version: Option<String>,
     /// Of the image index, or of the image where there is no index.
     pub digest: Digest,
-    /// Of what `digest` names.
     pub media_type: String,
-    /// The images, by architecture.
     pub images: Vec<PublishedImage>,
-    /// The repositories, in the order given.
     pub destinations: Vec<DestinationReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub build: Option<BuildReport>,
@@ -59,7 +56,6 @@ pub struct DestinationReport {
     pub status: Status,
     /// The tags, in the order in which they were put.
     pub tags: Vec<PublishedTag>,
-    /// Tags that stay where they are.
     pub kept: Vec<KeptTag>,
     /// Blobs that were sent, or would be.
     pub uploaded: Vec<Digest>,
@@ -76,13 +72,10 @@ pub struct DestinationReport {
     pub failure: Option<FailureReport>,
 }
 
-/// How it ended at a repository.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Status {
-    /// Everything is there.
     Published,
-    /// Everything would be.
     WouldPublish,
     /// There is no login, so that a dry run could not ask what it has.
     NotChecked,
@@ -98,7 +91,6 @@ pub enum Status {
 pub struct PublishedTag {
     pub tag: String,
     pub digest: Digest,
-    /// What it named before.
     pub previous: Option<Digest>,
 }
 
@@ -115,7 +107,6 @@ pub struct FailureReport {
     /// The name of the refusal, as docs/publishing.md lists them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub blocker: Option<&'static str>,
-    /// What went wrong, in one line.
     pub message: String,
 }
 

@@ -58,7 +58,6 @@ pub struct Means<'a> {
     /// The environment that builds run in: that of the project, or the one that `build-environment` names.
     pub tools: &'a Project,
     pub session: &'a Session,
-    /// A directory for temporary files.
     pub scratch: &'a Path,
 }
 

@@ -22,19 +22,16 @@ pub enum SourceError {
          not have it; remove `editable = true`, move it into the workspace, or give a wheel of it with `--wheel FILE`"
     )]
     EditableOutside { package: String, directory: String },
-    /// Pins of build requirements that cannot be read.
     #[error("{}: {message}; `--build-sdists=resolve` makes it anew where there is none", path.display())]
     Pins { path: PathBuf, message: String },
     #[error("{}: this is no wheel: its name is not of the form NAME-VERSION[-BUILD]-PYTHON-ABI-PLATFORM.whl", path.display())]
     NoWheel { path: PathBuf },
-    /// A pattern of `wheels` that nothing matches.
     #[error("`wheels` in [tool.pixi-oci]: nothing in {} matches {pattern:?}", workspace.display())]
     NoMatch { pattern: String, workspace: PathBuf },
     #[error("{}: no source of that name is locked for what is built, so the wheel would not be used; {}", path.display(), sources_there_are(sources))]
     Unused { path: PathBuf, sources: Vec<String> },
     #[error("{}: version {locked} of {package} is locked; give a wheel of that version, or run `pixi lock`", path.display())]
     Version { path: PathBuf, package: String, locked: String },
-    /// No wheel of a package that was given is for a platform.
     #[error("{package}: no wheel that was given is for {platform}: {reasons}; give one with `--wheel FILE`")]
     NoneFits { package: String, platform: String, reasons: String },
     #[error("{}: the wheel is for none of the platforms that are built: {reason}", path.display())]
@@ -53,7 +50,6 @@ pub enum SourceError {
     OutsideLink { path: PathBuf },
     #[error("{} holds a secret: {rule}; it would become part of the installed package", path.display())]
     Secret { path: PathBuf, rule: &'static str },
-    /// A source that could not be built.
     #[error(transparent)]
     Build(#[from] Box<BuildError>),
     /// A package, a wheel, the manifest, or an archive that is not there.
@@ -79,7 +75,6 @@ impl From<BuildError> for SourceError {
     }
 }
 
-/// A source that nobody decided about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Undecided {
     /// `pypi:NAME`, or the conda name.

@@ -36,14 +36,12 @@ use self::{injected::Injected, own::own_wheel};
 use pixi_oci_pipeline::{SourceWheel, WheelSource};
 use pixi_oci_project::{Project, Target};
 
-/// Where the wheels of sources come from.
 #[derive(Debug, Default)]
 pub struct Decided {
     /// By the name of the target's platform, then by [`LockedPackage::name`].
     wheels: BTreeMap<String, SourceWheels>,
     /// What has to be built first: [`Builds`].
     pub pending: Vec<Pending>,
-    /// Package code that was run.
     pub executed: Vec<String>,
     /// What the user should know.
     pub warnings: Vec<String>,

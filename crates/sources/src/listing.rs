@@ -33,7 +33,6 @@ const NEVER: [&str; 13] = [
 pub struct SourceFile {
     /// Whether its owner may execute it.
     pub executable: bool,
-    /// Its length in bytes.
     pub len: u64,
     /// A link to a directory. Backends disagree on whether to follow it.
     pub linked_directory: bool,
@@ -111,7 +110,6 @@ impl Listing {
         self.files.range(start..).map(|(path, _)| path.as_str()).take_while(move |path| path.starts_with(&prefix))
     }
 
-    /// The text of a small file.
     pub fn text(&self, path: &str) -> Result<String, NotStatic> {
         const MAX: u64 = 4 << 20;
         let Some(found) = self.get(path).filter(|found| !found.linked_directory) else {

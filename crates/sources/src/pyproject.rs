@@ -84,7 +84,6 @@ pub enum License {
     Table { file: Option<String>, text: Option<String> },
 }
 
-/// An author or maintainer.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Person {

@@ -33,7 +33,6 @@ pub enum ArchiveKind {
     Docker,
 }
 
-/// Why an archive cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("{} is no archive of images that can be verified", file.display())]
 pub struct ArchiveError {

@@ -15,7 +15,6 @@ pub use layers::LayerComparison;
 
 use crate::{ImageReport, LayerReport, Report};
 
-/// How much two things are the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Sameness {
@@ -39,7 +38,6 @@ pub struct Comparison {
     pub images: Vec<ImageComparison>,
 }
 
-/// An image and what was made again.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ImageComparison {
@@ -47,9 +45,7 @@ pub struct ImageComparison {
     pub platform: String,
     /// The worst of layers and documents.
     pub sameness: Sameness,
-    /// The digests of the two image manifests.
     pub manifest: [String; 2],
-    /// The digests of the two image configurations.
     pub config: [String; 2],
     /// Where configuration and manifest differ in more than what follows from the layers; at most 50.
     pub documents: Vec<DocumentDifference>,
@@ -85,7 +81,6 @@ impl ImageComparison {
     }
 }
 
-/// Why two layouts cannot be compared.
 #[derive(Debug, thiserror::Error)]
 pub enum ComparisonError {
     #[error("nothing was made again for {platform}; the workspace gives {made}")]
@@ -94,7 +89,6 @@ pub enum ComparisonError {
     Read(#[from] io::Error),
 }
 
-/// A layout and its report.
 pub type Verified<'a> = (&'a Path, &'a Report);
 
 /// Compares the images of `original` for which `wants` their platform with those of `again`. All of both reports is

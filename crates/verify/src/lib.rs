@@ -70,10 +70,8 @@ pub enum Error {
     #[error("{} is not an OCI layout: {reason}", dir.display())]
     BadIndex {
         dir: PathBuf,
-        /// What is wrong with `oci-layout` or `index.json`.
         reason: String,
     },
-    /// No entry of `index.json` has the name.
     #[error("no image named {tag:?} in {}; it has {}", dir.display(), list(known))]
     UnknownTag { dir: PathBuf, tag: String, known: Vec<String> },
     #[error("{} has no images: its index.json is empty", dir.display())]

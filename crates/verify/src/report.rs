@@ -40,7 +40,6 @@ impl Report {
         }));
     }
 
-    /// The findings that say that something is wrong.
     pub fn errors(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(|finding| finding.severity == Severity::Error)
     }
@@ -117,7 +116,6 @@ pub struct LayerReport {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Finding {
-    /// How bad it is.
     pub severity: Severity,
     pub rule: Rule,
     /// The blob's digest, or the file of the layout.
@@ -129,7 +127,6 @@ pub struct Finding {
     pub detail: String,
 }
 
-/// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Severity {

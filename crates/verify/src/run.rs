@@ -23,7 +23,6 @@ use crate::{Isolation, Outcome, Run, Runs, Tools};
 
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// podman cannot be used, or failed.
     #[error(transparent)]
     Podman(#[from] pixi_oci_podman::Error),
     #[error("there is nothing for {wanted} in it; it has {available}")]
@@ -68,7 +67,6 @@ pub struct RunOptions<'a> {
     /// A directory for logs, if they are kept.
     pub out: Option<&'a Path>,
     pub version: &'a str,
-    /// Whether to give up.
     pub interrupted: &'a AtomicBool,
 }
 
@@ -161,7 +159,6 @@ impl<'a> Runner<'a> {
     }
 }
 
-/// Why a container did not pass.
 fn reason(ended: &Ended) -> Option<String> {
     let text = match ended.code {
         0 => return None,

@@ -33,7 +33,6 @@ pub struct SifReport {
     pub entries: usize,
     /// Whether they were compared with those of the OCI image.
     pub compared: bool,
-    /// What is wrong or strange.
     pub findings: Vec<Finding>,
 }
 

@@ -42,10 +42,8 @@ impl<T: Serialize> Verdict<T> {
 pub struct Runs {
     /// One for each architecture; none if nothing was to be run, or the structure is wrong.
     pub runs: Vec<Run>,
-    /// What they were made with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tools: Option<Tools>,
-    /// What the containers were denied.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub isolation: Option<Isolation>,
 }
@@ -60,10 +58,8 @@ pub struct Run {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub manifest: Option<String>,
     pub outcome: Outcome,
-    /// Why it did not pass.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Whether QEMU ran it.
     pub emulated: bool,
     /// What ran in the container, with its arguments; empty for the image's own command.
     pub command: Vec<String>,
@@ -104,12 +100,9 @@ impl std::fmt::Display for Run {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Tools {
-    /// This program.
     pub pixi_oci: String,
     pub podman: String,
-    /// The program that starts containers.
     pub runtime: String,
-    /// Linux.
     pub kernel: String,
 }
 
@@ -119,13 +112,9 @@ pub struct Tools {
 pub struct Isolation {
     /// Whether a container that breaks out is an ordinary user.
     pub rootless: bool,
-    /// `none`
     pub network: &'static str,
-    /// The user and group in the container.
     pub user: String,
-    /// Whether the root file system is read-only.
     pub read_only_root: bool,
     pub capabilities: Vec<String>,
-    /// Whether programs can gain rights.
     pub no_new_privileges: bool,
 }

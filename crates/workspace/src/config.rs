@@ -30,17 +30,13 @@ pub struct PixiConfig {
     /// `mirrors`: URL prefixes, each ending in a slash, and what is asked in their place.
     pub mirrors: BTreeMap<Url, Vec<Url>>,
     pub proxy: ProxyConfig,
-    /// `s3-options`, by bucket.
     pub s3: BTreeMap<String, S3Bucket>,
-    /// `concurrency.downloads`
     pub concurrent_downloads: Option<NonZeroUsize>,
-    /// `concurrency.solves`
     pub concurrent_solves: Option<NonZeroUsize>,
     pub pypi: PypiConfig,
     pub repodata: RepodataConfig,
 }
 
-/// `proxy-config`
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProxyConfig {
     pub http: Option<Url>,
@@ -58,7 +54,6 @@ pub struct PypiConfig {
     pub allow_insecure_host: Vec<String>,
 }
 
-/// `repodata-config`
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RepodataConfig {
     /// For channels that are not in `per_channel`.

@@ -90,7 +90,6 @@ impl Workspace {
         Ok(editable)
     }
 
-    /// The environments of a solve group, by name.
     pub fn solve_group(&self, group: &str) -> Vec<&str> {
         let members = self.environments.iter().filter(|(_, e)| e.solve_group.as_deref() == Some(group));
         members.map(|(name, _)| name.as_str()).collect()

@@ -4,7 +4,6 @@ use std::{io, path::PathBuf};
 
 use crate::toml::{ManifestError, listed, meant};
 
-/// Why a workspace's files cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The workspace manifest is not valid TOML, or says something that cannot be meant.
@@ -16,33 +15,27 @@ pub enum Error {
 
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
-        /// What was tried, e.g. `read`.
         action: &'static str,
         path: PathBuf,
         source: io::Error,
     },
 
-    /// A document is bigger than any honest one.
     #[error("{} is bigger than {limit} bytes, too big for a workspace manifest or lock file", path.display())]
     TooBig { path: PathBuf, limit: u64 },
 
     #[error("{} is not the file itself but a Git LFS pointer; run `git lfs pull`", path.display())]
     LfsPointer { path: PathBuf },
 
-    /// An environment that neither manifest nor lock file has.
     #[error("{} has no environment `{name}`; {}{}", path.display(), meant(name, known), listed("it has", known))]
     UnknownEnvironment {
         path: PathBuf,
         name: String,
-        /// The environments there are, sorted.
         known: Vec<String>,
     },
 
-    /// The features of an environment do not go together.
     #[error("{}: environment `{environment}`: {message}", path.display())]
     Environment { path: PathBuf, environment: String, message: String },
 
-    /// A task that cannot become an image's command.
     #[error(
         "task `{task}` of environment `{environment}` {message}; write the command as `cmd = [\"program\", \"argument\"]` in [tool.pixi-oci] instead"
     )]

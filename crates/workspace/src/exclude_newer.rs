@@ -44,7 +44,6 @@ impl Cutoff {
         })
     }
 
-    /// The moment, if it is `now`.
     pub fn resolve(&self, now: Timestamp) -> Timestamp {
         match self {
             Self::At(time) => *time,
@@ -54,7 +53,6 @@ impl Cutoff {
 }
 
 impl ExcludeNewer {
-    /// Whether nothing is excluded.
     pub fn is_empty(&self) -> bool {
         self.cutoff.is_none() && self.channels.is_empty() && self.packages.is_empty() && self.pypi_packages.is_empty()
     }

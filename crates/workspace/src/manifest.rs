@@ -31,7 +31,6 @@ pub struct Workspace {
     pub root: PathBuf,
     /// The manifest, absolute.
     pub manifest_path: PathBuf,
-    /// What it says of itself.
     pub about: About,
     /// The channels, names or URLs as written, highest priority first as listed.
     pub channels: Vec<String>,
@@ -44,7 +43,6 @@ pub struct Workspace {
     pub solving: Deferred<Solving>,
     /// `s3-options` of the workspace, by bucket; they win over those of pixi's configuration.
     pub s3: BTreeMap<String, S3Bucket>,
-    /// `[tool.pixi-oci]`.
     pub oci: OciConfig,
 }
 

@@ -100,7 +100,6 @@ pub struct OciConfig {
     pub check_blobs: Option<bool>,
     /// Logins of registries, by host.
     pub registries: BTreeMap<String, RegistryLogin>,
-    /// What differs per environment.
     pub environments: BTreeMap<String, OciConfig>,
 }
 

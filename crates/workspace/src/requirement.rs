@@ -24,7 +24,6 @@ pub struct Requirement {
     pub feature: String,
 }
 
-/// Where the source of a package is, as written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SourceLocation {
     /// A directory or file; relative to the workspace's root.
@@ -49,7 +48,6 @@ pub enum GitReference {
 
 #[derive(Clone, Copy)]
 pub(crate) struct Context<'a> {
-    /// The feature they belong to.
     pub(crate) feature: &'a str,
     pub(crate) root: &'a Path,
     /// `[workspace.dependencies]`, which `{ workspace = true }` refers to.

@@ -27,7 +27,6 @@ enum Command {
 /// A task that needs no shell, ready to be an image's command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskArgv {
-    /// The program and its arguments; never empty.
     pub argv: Vec<String>,
     /// The task's own variables, in the manifest's order. Values are as written: `$NAME` is not expanded.
     pub env: Vec<(String, String)>,

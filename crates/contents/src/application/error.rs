@@ -4,13 +4,10 @@ use std::path::PathBuf;
 
 use pixi_oci_layer::{PathError, TreeError};
 
-/// Why the application layer cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplicationError {
-    /// `include` names something that is not there.
     #[error("include {include:?}: nothing in {root} matches it")]
     NoMatch { include: String, root: PathBuf },
-    /// `include` or a script leaves the workspace.
     #[error("{path:?} is outside of the workspace; only files of the workspace can be put into an image")]
     Outside { path: String },
     #[error("{pattern:?} is not a pattern of paths")]
@@ -33,7 +30,6 @@ pub enum ApplicationError {
     InTheWay { path: String, other: String, what: &'static str },
     #[error("cannot read the workspace")]
     Read(#[from] std::io::Error),
-    /// An ignore file or directory that cannot be read.
     #[error("cannot walk through the workspace")]
     Walk(#[from] ignore::Error),
 }

@@ -23,7 +23,6 @@ struct LockedRecords<'l> {
     lock: &'l LockFile,
 }
 
-/// A requirement on the way.
 struct Asked {
     spec: MatchSpec,
     /// Who asks: `feature x`, `package y`.
@@ -35,15 +34,12 @@ enum Answer {
     Fulfilled(Option<usize>),
     /// It has the name, but is not what is required.
     Wrong(Option<usize>, String),
-    /// There is nothing of that name.
     Missing,
 }
 
 /// The names of the Python packages that a conda package brings, for [`super::pypi`].
 pub(super) struct Provided {
-    /// The PEP 503 name.
     pub(crate) name: String,
-    /// The Python version of the package.
     pub(crate) version: String,
     pub(crate) package: usize,
 }
@@ -252,7 +248,6 @@ fn check_constraint(spec: MatchSpec, by: &str, locked: &LockedRecords<'_>, repor
     }
 }
 
-/// `constrains` of the locked packages.
 fn check_constrains(locked: &LockedRecords<'_>, report: &mut impl FnMut(String)) {
     for package in &locked.packages {
         let Some(record) = package.record() else { continue };
@@ -267,7 +262,6 @@ fn check_constrains(locked: &LockedRecords<'_>, report: &mut impl FnMut(String))
     }
 }
 
-/// `exclude-newer`.
 fn check_age(wanted: &Wanted, locked: &LockedRecords<'_>, now: jiff::Timestamp, report: &mut impl FnMut(String)) {
     if wanted.options.exclude_newer.is_empty() {
         return;

@@ -22,7 +22,6 @@ use crate::{
 use pixi_oci_net::redact;
 use pixi_oci_workspace::{FindLinks, PypiRequirement, PypiSource};
 
-/// A requirement on the way.
 struct Asked {
     requirement: PypiRequirement,
     /// Who asks: `feature x`, `package y`.
@@ -136,7 +135,6 @@ fn python<'l>(packages: &Packages<'l>) -> Option<&'l PackageRecord> {
     python.record()
 }
 
-/// The requirement as a person would write it.
 fn text(requirement: &PypiRequirement) -> String {
     let mut text = requirement.name.clone();
     if !requirement.extras.is_empty() {

@@ -20,7 +20,6 @@ pub enum LockedPackage {
     Conda(Box<RepoDataRecord>),
     /// A conda package that would have to be built from source.
     CondaSource {
-        /// The conda name.
         name: String,
         /// Where the source is, as the lock file has it.
         location: String,
@@ -79,7 +78,6 @@ pub enum WheelOrigin {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ArchiveLocation {
-    /// Somewhere in the network.
     Url(Url),
     /// On this machine; absolute.
     Path(PathBuf),
@@ -91,9 +89,7 @@ pub enum ArchiveLocation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PypiSourceKind {
     Sdist,
-    /// A directory on this machine.
     Directory,
-    /// A commit of a git repository.
     Git,
 }
 

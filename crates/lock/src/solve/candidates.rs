@@ -21,7 +21,6 @@ pub struct Repodata {
 
 /// Shards read from disk at a time, far below the usual limit of open files.
 const CONCURRENT_READS: usize = 100;
-/// How many names an error suggests.
 const SUGGESTIONS: usize = 3;
 
 impl Repodata {

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-/// Why no set of packages was found for one platform.
 #[derive(Debug, thiserror::Error)]
 pub enum SolveError {
     #[error("{}", unknown(name, channels, similar))]
@@ -13,7 +12,6 @@ pub enum SolveError {
         similar: Vec<String>,
     },
 
-    /// A required package of which no channel has such a version.
     #[error("no version of {name} matches `{spec}`; the channels have {}", newest(versions))]
     NoSuchVersion { name: String, spec: String, versions: Vec<String> },
 
@@ -25,7 +23,6 @@ pub enum SolveError {
     Repodata {
         /// The channels that were asked, redacted.
         channels: Vec<String>,
-        /// What happened, redacted.
         message: String,
         /// What to do, beginning with `; `.
         hint: Option<&'static str>,
@@ -38,7 +35,6 @@ pub enum SolveError {
     Interrupted,
 }
 
-/// How many versions an error lists.
 const VERSIONS: usize = 8;
 
 fn unknown(name: &str, channels: &[String], similar: &[String]) -> impl fmt::Display {

@@ -12,7 +12,6 @@ pub struct SolveInput {
     pub specs: Vec<MatchSpec>,
     /// What must hold of a package if it is chosen for another reason.
     pub constraints: Vec<MatchSpec>,
-    /// The channels, highest priority first.
     pub channels: Vec<Channel>,
     /// The conda platform; `noarch` is always looked at, too.
     pub subdir: Subdir,
@@ -20,7 +19,6 @@ pub struct SolveInput {
     pub virtual_packages: Vec<VirtualPackage>,
     /// Whether a channel hides the packages of later ones.
     pub channel_priority: ChannelPriority,
-    /// Highest or lowest versions.
     pub strategy: SolveStrategy,
     /// Packages of after some time do not exist.
     pub exclude_newer: Option<ExcludeNewer>,

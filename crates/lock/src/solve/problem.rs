@@ -13,7 +13,6 @@ use pixi_oci_workspace::VirtualPackage;
 /// How often somebody who wants the work to end is listened to.
 const LISTEN: Duration = Duration::from_millis(100);
 
-/// Chooses from the candidates.
 pub(super) async fn solve(
     input: &SolveInput,
     candidates: Vec<RepoData>,

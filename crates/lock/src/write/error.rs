@@ -11,7 +11,6 @@ pub enum LockError {
     #[error(transparent)]
     Inputs(#[from] Error),
 
-    /// No packages were found for one environment on one platform.
     #[error("cannot lock environment `{environment}` for {platform}")]
     Solve {
         /// The environment, or the solve group with its environments.
@@ -45,7 +44,6 @@ pub enum LockError {
 }
 
 impl LockError {
-    /// Whether the caller wanted it to end.
     pub fn is_interrupted(&self) -> bool {
         match self {
             Self::Solve { source, .. } => matches!(**source, SolveError::Interrupted),

@@ -8,7 +8,6 @@ use super::{error::LockError, problem::JointSolve};
 use crate::{Error, LockFile, LockedPlatform, Wanted, differences};
 use pixi_oci_workspace::{VirtualPackage, Workspace, read_text};
 
-/// The present lock file.
 pub(super) struct Previous {
     pub(super) lock: LockFile,
     pub(super) text: String,

@@ -26,7 +26,6 @@ pub struct Base {
 
 struct SelectedBase {
     image: BaseImage,
-    /// What it is called in a registry.
     name: Option<String>,
     files: BaseFiles,
 }
@@ -83,7 +82,6 @@ impl Base {
         Ok(base)
     }
 
-    /// Puts its layers into `layout`.
     pub fn put_layers(&self, layout: &OciLayout) -> Result<(), Error> {
         for layer in self.image.iter().flat_map(|found| &found.image.layers) {
             layout.link_checked(&layer.path, &layer.entry.descriptor)?;
@@ -91,7 +89,6 @@ impl Base {
         Ok(())
     }
 
-    /// Whether there is none.
     pub fn is_scratch(&self) -> bool {
         self.image.is_none()
     }

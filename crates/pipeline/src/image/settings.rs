@@ -12,7 +12,6 @@ use pixi_oci_project::Configuration;
 pub struct Provenance<'a> {
     pub workspace: &'a Workspace,
     pub environment: &'a str,
-    /// `[tool.pixi-oci]`.
     pub oci: &'a OciConfig,
     /// The release that is made, else the commit by its short name.
     pub version: Option<String>,
@@ -56,11 +55,9 @@ pub struct ImageInput<'a> {
     pub configuration: &'a Configuration,
     /// What the base image's configuration says, if there is one.
     pub base: Option<&'a BaseConfig>,
-    /// The activated environment.
     pub env: Vec<(String, String)>,
     /// The script that activates what variables cannot.
     pub entrypoint: Option<&'a str>,
-    /// The command of the configured task.
     pub task: Option<Vec<String>>,
     /// Labels and annotations that follow from the workspace and the base.
     pub annotations: BTreeMap<String, String>,

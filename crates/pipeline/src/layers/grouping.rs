@@ -16,7 +16,6 @@ use sha2::{Digest as _, Sha256};
 pub struct SizedPackage {
     /// The conda name, or `pypi:` and the normalised name. Unique.
     pub name: String,
-    /// The length of the compressed archive in bytes.
     pub size: u64,
     /// Over how many layers it goes at most, if there is room; 1 for most.
     pub parts: usize,
@@ -50,7 +49,6 @@ impl fmt::Display for LayerPart {
 pub struct LayerGroup {
     /// Indices into the packages given, in the order of their names.
     pub packages: Vec<usize>,
-    /// The sum of the archives' lengths.
     pub size: u64,
     /// Over how many layers its one package goes; 1 for most.
     pub parts: usize,

@@ -37,9 +37,7 @@ pub struct PlannedLayer<'a> {
 #[derive(Debug, Clone)]
 pub enum LayerSource {
     Make,
-    /// An earlier build on this machine made it.
     Cache(LayerRecord),
-    /// A published image has it.
     Registry(LayerRecord, Descriptor),
 }
 
@@ -179,7 +177,6 @@ pub fn candidates(layers: &mut [PlannedLayer<'_>], stock: &Stock<'_>) -> Result<
 }
 
 impl PlannedLayer<'_> {
-    /// The descriptor of a published layer.
     pub fn blob(&self) -> Option<&Descriptor> {
         match &self.source {
             LayerSource::Registry(_, blob) => Some(blob),

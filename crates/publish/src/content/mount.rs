@@ -9,16 +9,13 @@ use pixi_oci_store::base::BaseRef;
 use super::pushed::Pushed;
 use pixi_oci_pipeline::{BuildReport, ImageReport, LayerKind, Published};
 
-/// Base images, with their layers.
 pub type Bases = Vec<(String, Vec<Digest>)>;
 
 /// What is known of the blobs of a publication and of where they are.
 pub struct Mountable<'a> {
     /// Repositories that are served by now, with what they got.
     pub served: &'a [(Repository, Vec<Digest>)],
-    /// The images whose layers are taken.
     pub remote: Option<&'a Published>,
-    /// The base images, with their layers.
     pub bases: &'a [(String, Vec<Digest>)],
     /// What this machine has sent before.
     pub sent: &'a Pushed,

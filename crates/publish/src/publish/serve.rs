@@ -34,9 +34,7 @@ use crate::{
 /// What all pushes of a run need.
 pub struct Serving<'a> {
     pub run: &'a Publishing<'a>,
-    /// The images whose layers were taken.
     pub remote: Option<&'a Published>,
-    /// The base images, with their layers.
     pub bases: &'a Bases,
     pub sent: &'a Pushed,
 }

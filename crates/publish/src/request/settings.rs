@@ -16,18 +16,15 @@ const DEFAULT_TAGS: [&str; 3] = ["{version}", "sha-{sha}", "latest"];
 
 const DEFAULT_SIF_TAG_PREFIX: &str = "sif-";
 
-/// How a workspace is published.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The workspace; none where a layout or legs are published without one.
     pub workspace: Option<PathBuf>,
     /// Where to, without repetition: images first, because SIFs belong to them.
     pub targets: Vec<PublishTarget>,
-    /// What the tags of SIFs begin with.
     pub sif_tag_prefix: String,
     /// The configured tags, or the default ones.
     pub templates: Vec<TagTemplate>,
-    /// How versions are written.
     pub scheme: VersionScheme,
     /// Whether the tags name an image index; else they name the one image.
     pub index: bool,
@@ -41,7 +38,6 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// What a workspace declares.
     pub fn of(declared: &Declared) -> Result<Self, PublishError> {
         let Declared { inputs, workspace, configuration } = declared;
         let oci = &configuration.oci;

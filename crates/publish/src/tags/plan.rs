@@ -25,7 +25,6 @@ pub enum TagTarget {
 pub struct PlannedTag {
     pub tag: String,
     pub target: TagTarget,
-    /// What may happen to one that is there.
     pub rule: TagRule,
 }
 
@@ -35,7 +34,6 @@ pub struct Kept {
     pub reason: KeptReason,
 }
 
-/// Why a tag stays where it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeptReason {
     /// This release is newer, and there already, under this tag.
@@ -63,12 +61,10 @@ impl fmt::Display for KeptReason {
 pub struct TagPlan {
     /// In the order in which they are put.
     pub tags: Vec<PlannedTag>,
-    /// Tags that this version does not get.
     pub kept: Vec<Kept>,
     pub release: Option<Release>,
 }
 
-/// The tags of a publication.
 pub fn tag_plan(input: &TagPlanInput<'_>) -> Result<TagPlan, TagError> {
     let implied = implied_version(input);
     let input = &TagPlanInput { version: input.version.or(implied.as_ref()), ..input.clone() };

@@ -24,7 +24,6 @@ pub enum Prune {
     NeededBy(String),
     /// Removing the image would remove this tag as well: most registries remove images and not tags.
     SharedWith(String),
-    /// It is another tool's.
     Foreign,
 }
 

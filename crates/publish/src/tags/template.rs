@@ -32,7 +32,6 @@ enum Placeholder {
     Branch,
 }
 
-/// A configured tag that is none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`tags`: {text:?} {reason}")]
 pub struct TemplateError {
@@ -42,11 +41,9 @@ pub struct TemplateError {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TemplateKind {
-    /// It contains the whole version.
     Version,
     /// It contains a part of the version, or is a plain text such as `latest`: it belongs to the newest release.
     Newest,
-    /// It contains the commit.
     Sha,
     /// It belongs to branches: it contains their name, or is `TEXT@BRANCH`.
     Branch,

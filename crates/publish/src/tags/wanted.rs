@@ -32,17 +32,14 @@ impl TagsThere {
 pub struct TagPlanInput<'a> {
     /// What is published, if anybody knows.
     pub version: Option<&'a Version>,
-    /// How versions are written.
     pub scheme: VersionScheme,
     /// The commit, at least seven hexadecimal digits.
     pub sha: Option<&'a str>,
-    /// The configured tags.
     pub templates: &'a [TagTemplate],
     /// What every configured tag ends with: tells the environments of a workspace apart in one repository.
     pub suffix: &'a str,
     /// Tags of the command line: they are put instead of the configured ones.
     pub explicit: &'a [String],
-    /// The repository's tags.
     pub existing: &'a [String],
     /// The versions of which some of these tags are, as their indexes say.
     pub versions: &'a BTreeMap<String, String>,
@@ -50,17 +47,14 @@ pub struct TagPlanInput<'a> {
     pub architectures: &'a [Architecture],
 }
 
-/// Why there are no tags.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TagError {
-    /// A release's tag was asked for, and this is no release, or another one.
     #[error("tag {tag:?} is for {what}, but what is published is {version}")]
     DevTag { tag: String, what: &'static str, version: String },
     #[error("{tag:?} cannot be a tag: letters, digits, `_`, `.` and `-`, at most 128, not beginning with `.` or `-`")]
     NotATag { tag: String },
     #[error("tag {tag:?} is that of version {other}, and {version} would have the same; choose another version")]
     SameTag { tag: String, other: String, version: String },
-    /// Neither version nor commit nor tag is known.
     #[error(
         "no tag results for {version}; say which version it is with VERSION=1.2.3 in the environment, or a tag with --tag"
     )]

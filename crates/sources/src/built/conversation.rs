@@ -22,7 +22,6 @@ use serde::{Deserialize, Serialize};
 
 use super::BuildError;
 
-/// What runs at the other end.
 pub const DRIVER: &str = include_str!("driver.py");
 /// The longest line of an answer: names of requirements.
 const MAX_LINE: u64 = 1 << 20;
@@ -41,7 +40,6 @@ pub struct Order {
     pub backend: String,
     /// Directories of the project where the backend is.
     pub backend_path: Vec<String>,
-    /// Further variables.
     pub environment: BTreeMap<String, String>,
 }
 
@@ -56,20 +54,15 @@ struct Made {
     bytes: u64,
 }
 
-/// How a build is run.
 pub struct Run<'a> {
-    /// The package, for errors.
     pub package: &'a str,
     /// The interpreter's path where it runs.
     pub python: &'a str,
-    /// The value of `SOURCE_DATE_EPOCH`.
     pub epoch: i64,
-    /// Whether to give up.
     pub interrupted: &'a AtomicBool,
     /// Whether the build leads a process group of its own, which ends with it.
     pub group: bool,
     pub order: &'a Order,
-    /// Where the wheel goes.
     pub directory: &'a Path,
     pub check: Check<'a>,
 }

@@ -49,7 +49,6 @@ pub enum BuildError {
         missing.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
     )]
     Requires { package: String, missing: Vec<Missing> },
-    /// uv found nothing.
     #[error(
         "{FILE}: uv could not resolve what builds need ({}): {said}; add it to the dependencies, or to those of another \
          environment that `build-environment` in [tool.pixi-oci] names, and run `pixi lock`",
@@ -66,7 +65,6 @@ pub enum BuildError {
         url: String,
         said: String,
     },
-    /// The build did not begin.
     #[error(
         "{package}: could not start the container of its build ({status}); `podman run` as this user says more, or give a wheel with \
          `--wheel FILE`. It said:\n{said}"

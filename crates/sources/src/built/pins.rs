@@ -19,7 +19,6 @@ pub const FILE: &str = "pixi-oci-build.lock";
 /// A package with wheels for everything has some 50 of them, of 300 bytes each.
 pub const MAX_BYTES: u64 = 4 << 20;
 
-/// The file's packages.
 #[derive(Debug, Clone, Default)]
 pub struct Pins {
     /// As it stands in the file; empty where there is none.

@@ -9,7 +9,6 @@ use pixi_oci_package::PackageInfo;
 use super::BuildError;
 use pixi_oci_project::Target;
 
-/// A requirement that the environment does not fulfil.
 #[derive(Debug, Clone)]
 pub struct Missing {
     pub requirement: String,

@@ -30,9 +30,7 @@ pub struct SourceTar {
     pub path: PathBuf,
     /// Of the tar: the identity of the source.
     pub diff_id: String,
-    /// What the driver is told.
     pub order: Order,
-    /// `build-system.requires`
     pub requires: Vec<String>,
     /// The version that the build is told, where the project leaves it to git.
     pub told: Option<String>,
@@ -46,7 +44,6 @@ struct OnlyBuildSystem {
 
 const MAX_PYPROJECT: u64 = 4 << 20;
 
-/// Gets the files of a source.
 pub fn source_tar(source: &Pending, means: &Means<'_>) -> Result<SourceTar, SourceError> {
     let package = source.name.as_str();
     let failed = |error| BuildError::Io { package: package.to_owned(), source: error };

@@ -86,7 +86,6 @@ impl Builds<'_> {
         Ok(Ok(wheel))
     }
 
-    /// Builds a wheel in a directory of the cache.
     fn build(
         &mut self,
         source: &Pending,
@@ -136,7 +135,6 @@ impl Builds<'_> {
         Ok(Ok((directory, path)))
     }
 
-    /// Keeps a wheel that was built, and says so.
     fn keep(
         &mut self,
         key: &str,

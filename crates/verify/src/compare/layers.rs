@@ -12,7 +12,6 @@ use serde::Serialize;
 use super::Sameness;
 use crate::{ImageReport, LayerReport, peek, report::printable};
 
-/// A layer and what was made again.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LayerComparison {

@@ -8,7 +8,6 @@ use oci_read::limits::SQUASHFS_TABLE;
 /// A metadata block before compression.
 const METADATA: usize = 8192;
 
-/// How blocks are compressed.
 #[derive(Clone, Copy)]
 pub(super) enum Compression {
     Zlib,

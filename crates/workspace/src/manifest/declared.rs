@@ -34,11 +34,8 @@ pub struct FeatureOptions {
     pub platforms: Option<Vec<ManifestPlatform>>,
     /// Its channels instead of the workspace's.
     pub channels: Option<Vec<ManifestChannel>>,
-    /// How much the order of the channels matters.
     pub channel_priority: Option<ChannelPriority>,
-    /// Which versions are preferred.
     pub solve_strategy: Option<SolveStrategy>,
-    /// Indexes and the like.
     pub pypi: Option<PypiOptions>,
 }
 

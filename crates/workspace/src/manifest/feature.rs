@@ -32,17 +32,14 @@ pub struct Target {
     pub scripts: Option<Vec<String>>,
     /// `activation.env`, in the manifest's order.
     pub env: Vec<(String, String)>,
-    /// `tasks`, by name.
     pub tasks: BTreeMap<String, TaskManifest>,
     pub requirements: Deferred<Requirements>,
 }
 
-/// An entry of `[environments]`.
 #[derive(Debug, Clone, Default)]
 pub struct EnvironmentManifest {
     /// The features it lists, without the default one.
     pub features: Vec<String>,
-    /// Whether the default feature is left out.
     pub no_default_feature: bool,
     /// Environments of one group share their versions.
     pub solve_group: Option<String>,

@@ -47,7 +47,6 @@ pub enum Packages {
 }
 
 impl Packages {
-    /// Whether a PEP 503 name is among them.
     pub fn contains(&self, name: &str) -> bool {
         match self {
             Self::None => false,

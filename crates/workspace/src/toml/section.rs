@@ -93,7 +93,6 @@ impl<'a> Section<'a> {
         if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) }
     }
 
-    /// The table under `key`.
     pub(crate) fn section(&self, key: &str) -> Result<Option<Section<'a>>, ManifestError> {
         match self.entry(key)? {
             None => Ok(None),
@@ -102,7 +101,6 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// All tables under this one, in the manifest's order.
     pub(crate) fn sections(&self) -> Result<Vec<(&'a str, Section<'a>)>, ManifestError> {
         let mut all = Vec::new();
         for key in self.keys() {
@@ -226,7 +224,6 @@ impl<'a> Leaf<'a> {
         self.value
     }
 
-    /// The value as it is written in the manifest.
     pub(crate) fn written(&self) -> &'a str {
         self.value.span().and_then(|span| self.manifest.text.get(span)).unwrap_or_default()
     }
