@@ -37,7 +37,10 @@ pub enum Event {
         architecture: Architecture,
     },
     /// A source is going to be built, which runs its code.
-    SourceStarted { package: String, platform: String },
+    SourceStarted {
+        package: String,
+        platform: String,
+    },
     SourceFinished {
         package: String,
         platform: String,
@@ -123,7 +126,10 @@ pub enum Event {
     Registry(pixi_oci_registry::Event),
     /// Something happened at a repository that is published to; layers may go to several at once.
     #[serde(skip)]
-    Upload { repository: Arc<str>, event: pixi_oci_registry::Event },
+    Upload {
+        repository: Arc<str>,
+        event: pixi_oci_registry::Event,
+    },
     /// Something the user should know, though the build goes on.
     #[serde(skip)]
     Warning(String),

@@ -68,10 +68,7 @@ pub enum Error {
     },
     /// The layout's own index cannot be understood, so nothing can be found from it.
     #[error("{} is not an OCI layout: {reason}", dir.display())]
-    BadIndex {
-        dir: PathBuf,
-        reason: String,
-    },
+    BadIndex { dir: PathBuf, reason: String },
     #[error("no image named {tag:?} in {}; it has {}", dir.display(), list(known))]
     UnknownTag { dir: PathBuf, tag: String, known: Vec<String> },
     #[error("{} has no images: its index.json is empty", dir.display())]

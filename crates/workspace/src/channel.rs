@@ -36,8 +36,7 @@ impl ManifestChannel {
             Element::Table(table) => {
                 let name = table.string("channel")?;
                 let name = name.ok_or_else(|| table.error("a channel's table needs `channel`"))?;
-                let cutoff = table.string("exclude-newer")?.map(|text| Cutoff::parse(&text)).transpose();
-                let cutoff = cutoff.map_err(|message| table.error_at("exclude-newer", message))?;
+                let cutoff = table.parsed("exclude-newer", Cutoff::parse)?;
                 (name, table.integer("priority")?, cutoff)
             }
         };

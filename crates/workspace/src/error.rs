@@ -14,11 +14,7 @@ pub enum Error {
     NoWorkspace { path: PathBuf, message: String },
 
     #[error("cannot {action} {}: {source}", path.display())]
-    Io {
-        action: &'static str,
-        path: PathBuf,
-        source: io::Error,
-    },
+    Io { action: &'static str, path: PathBuf, source: io::Error },
 
     #[error("{} is bigger than {limit} bytes, too big for a workspace manifest or lock file", path.display())]
     TooBig { path: PathBuf, limit: u64 },
@@ -27,11 +23,7 @@ pub enum Error {
     LfsPointer { path: PathBuf },
 
     #[error("{} has no environment `{name}`; {}{}", path.display(), meant(name, known), listed("it has", known))]
-    UnknownEnvironment {
-        path: PathBuf,
-        name: String,
-        known: Vec<String>,
-    },
+    UnknownEnvironment { path: PathBuf, name: String, known: Vec<String> },
 
     #[error("{}: environment `{environment}`: {message}", path.display())]
     Environment { path: PathBuf, environment: String, message: String },

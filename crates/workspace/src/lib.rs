@@ -37,7 +37,7 @@ pub use oci::{
 };
 pub use platform::{ManifestPlatform, TargetPlatform, VirtualPackage};
 pub use pypi::{
-    DEFAULT_PYPI_INDEX, FindLinks, Packages, PypiOptions, PypiRequirement, PypiSource, PythonProject, normalized,
+    DEFAULT_PYPI_INDEX, FindLinks, Packages, PypiOptions, PypiRequirement, PypiSource, normalized, requires_dist,
 };
 pub use requirement::{GitReference, Requirement, SourceLocation};
 pub use task::{TaskArgv, TaskManifest, split_plain};

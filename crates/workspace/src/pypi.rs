@@ -4,6 +4,7 @@ mod options;
 mod project;
 mod requirement;
 
+pub(crate) use options::url;
 pub use options::{DEFAULT_PYPI_INDEX, FindLinks, Packages, PypiOptions, normalized};
-pub use project::PythonProject;
+pub use project::requires_dist;
 pub use requirement::{PypiRequirement, PypiSource};

@@ -10,6 +10,7 @@ use url::Url;
 
 use crate::{
     ManifestError,
+    pypi::url,
     toml::{Element, Section},
 };
 
@@ -128,9 +129,7 @@ impl Fields<'_> {
     }
 
     fn parsed<T>(&self, key: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, ManifestError> {
-        let Some(section) = self.with(key) else { return Ok(None) };
-        let Some(text) = section.string(key)? else { return Ok(None) };
-        parse(&text).map(Some).map_err(|message| section.error_at(key, message))
+        self.with(key).map_or(Ok(None), |section| section.parsed(key, parse))
     }
 
     fn text(&self, key: &str) -> Result<Option<String>, ManifestError> {
@@ -176,7 +175,7 @@ impl Fields<'_> {
     }
 
     fn source(&self, context: Context<'_>) -> Result<Option<Source>, ManifestError> {
-        let url = self.parsed("url", |text| Url::parse(text).map_err(|e| format!("`{text}` is not a URL: {e}")))?;
+        let url = self.parsed("url", url)?;
         let (path, git) = (self.text("path")?, self.text("git")?);
         let is_archive = |name: &str| name.ends_with(".conda") || name.ends_with(".tar.bz2");
         match (url, path, git) {
@@ -267,12 +266,9 @@ fn condition(entry: &Element<'_>, depth: usize) -> Result<MatchSpecCondition, Ma
     }
     let name = table.string("package")?.ok_or_else(|| table.error("`when` needs `all`, `any` or `package`"))?;
     let name = PackageName::try_from(name.as_str()).map_err(|e| table.error_at("package", e.to_string()))?;
-    let text = |key: &str| table.string(key);
-    let version = text("version")?.map(|text| version(&text)).transpose();
-    let build = text("build")?.map(|text| matcher(&text)).transpose();
     let spec = NamelessMatchSpec {
-        version: version.map_err(|message| table.error_at("version", message))?,
-        build: build.map_err(|message| table.error_at("build", message))?,
+        version: table.parsed("version", version)?,
+        build: table.parsed("build", matcher)?,
         ..Default::default()
     };
     Ok(MatchSpecCondition::MatchSpec(Box::new(MatchSpec::from_nameless(spec, PackageNameMatcher::Exact(name)))))

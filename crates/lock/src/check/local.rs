@@ -5,8 +5,6 @@ use std::{collections::BTreeSet, path::Path};
 use pep508_rs::{Requirement, VerbatimUrl};
 use rattler_lock::PypiSourceData;
 
-use pixi_oci_workspace::PythonProject;
-
 /// Compares what a project's `pyproject.toml` says statically with what was locked of it. What it computes when it is
 /// built nobody can know without building it.
 pub(super) fn compare(locked: &PypiSourceData, directory: &Path, say: &mut impl FnMut(String)) {
@@ -14,9 +12,9 @@ pub(super) fn compare(locked: &PypiSourceData, directory: &Path, say: &mut impl 
         say(format!("is locked from {}, which does not exist", directory.display()));
         return;
     }
-    let file = directory.join("pyproject.toml");
-    let Ok(Some(project)) = PythonProject::read(&file) else { return };
-    let current: BTreeSet<String> = project.requires_dist.iter().map(canonical).collect();
+    let current = pixi_oci_workspace::requires_dist(&directory.join("pyproject.toml"));
+    let Ok(Some(current)) = current else { return };
+    let current: BTreeSet<String> = current.iter().map(canonical).collect();
     let known: BTreeSet<String> = locked.requires_dist.iter().map(canonical).collect();
     let differ = |from: &BTreeSet<String>, other: &BTreeSet<String>| {
         from.difference(other).cloned().collect::<Vec<_>>().join(", ")

@@ -112,20 +112,15 @@ impl Release {
         self.parts.get(index).map(String::as_str)
     }
 
-    /// How many numbers it has.
-    pub fn len(&self) -> usize {
+    /// How many there are, one at least.
+    pub fn numbers(&self) -> usize {
         self.parts.len()
-    }
-
-    /// Never: a release has a number.
-    pub fn is_empty(&self) -> bool {
-        self.parts.is_empty()
     }
 
     /// By epoch, numbers and post-release. What is left out counts as 0, so that two texts can be one release.
     pub fn order(&self, other: &Self) -> Ordering {
         let numbers = |release: &Self, index: usize| release.part(index).and_then(number).unwrap_or(0);
-        let most = self.len().max(other.len());
+        let most = self.numbers().max(other.numbers());
         let by_numbers = || {
             let pairs = (0..most).map(|index| numbers(self, index).cmp(&numbers(other, index)));
             pairs.fold(Ordering::Equal, Ordering::then)

@@ -176,5 +176,5 @@ fn newer(input: &TagPlanInput<'_>, numbers: usize) -> Option<(Release, String)> 
     let known = input.existing.iter().filter_map(|tag| Some((read(tag)?, tag.clone())));
     let newer = known.filter(|(other, _)| other.order(release).is_gt() && other.is_of_line(release, numbers));
     // An alias counts as what it begins with, so that of equal ones the whole release is named.
-    newer.max_by(|(a, _), (b, _)| a.order(b).then(a.len().cmp(&b.len())))
+    newer.max_by(|(a, _), (b, _)| a.order(b).then(a.numbers().cmp(&b.numbers())))
 }

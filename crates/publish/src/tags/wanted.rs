@@ -134,9 +134,10 @@ fn on_branch(template: &TagTemplate, version: &Version) -> bool {
 pub(super) fn implied_version(input: &TagPlanInput<'_>) -> Option<Version> {
     let releases = input.explicit.iter().filter_map(|tag| release_of_tag(tag, input.scheme));
     let releases: Vec<Release> = releases.collect();
-    let longest = releases.iter().max_by_key(|release| release.len())?;
-    let fits =
-        |other: &Release| other == longest || (other.len() < longest.len() && longest.is_of_line(other, other.len()));
+    let longest = releases.iter().max_by_key(|release| release.numbers())?;
+    let fits = |other: &Release| {
+        other == longest || (other.numbers() < longest.numbers() && longest.is_of_line(other, other.numbers()))
+    };
     releases.iter().all(fits).then(|| Version::Release(longest.clone()))
 }
 
@@ -168,7 +169,7 @@ fn explicit_one(input: &TagPlanInput<'_>, tag: &str) -> Result<WantedTag, TagErr
     if is_numbers(tag) || release_of_tag(tag, input.scheme).is_some() {
         let parts: Vec<&str> = tag.split('.').collect();
         let begins = |release: &&Release| {
-            parts.len() < release.len()
+            parts.len() < release.numbers()
                 && parts.iter().enumerate().all(|(index, part)| release.part(index) == Some(*part))
         };
         return match release.filter(begins) {

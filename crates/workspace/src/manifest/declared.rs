@@ -51,14 +51,10 @@ pub struct Solving {
 
 impl Solving {
     pub(crate) fn read(top: &Section<'_>, workspace: &Section<'_>, root: &Path) -> Result<Self, ManifestError> {
-        let cutoff = |section: &Section<'_>, key: &str| -> Result<Option<Cutoff>, ManifestError> {
-            let Some(text) = section.string(key)? else { return Ok(None) };
-            Cutoff::parse(&text).map(Some).map_err(|message| section.error_at(key, message))
-        };
         let by_package = |key: &str| -> Result<Vec<(String, Cutoff)>, ManifestError> {
             // `exclude-newer` at the top is a table of packages; in `[workspace]` it is one cutoff.
             let Some(section) = top.section(key)? else { return Ok(Vec::new()) };
-            let named = |name: &str| Ok(cutoff(&section, name)?.map(|cutoff| (name.to_owned(), cutoff)));
+            let named = |name: &str| Ok(section.parsed(name, Cutoff::parse)?.map(|cutoff| (name.to_owned(), cutoff)));
             section.keys().filter_map(|name| named(name).transpose()).collect()
         };
         platform::check(workspace, &[])?;
@@ -67,7 +63,7 @@ impl Solving {
             channels: ManifestChannel::read_list(workspace, root)?.unwrap_or_default(),
             pypi_options: PypiOptions::read(workspace)?.unwrap_or_default(),
             exclude_newer: ExcludeNewer {
-                cutoff: cutoff(workspace, "exclude-newer")?,
+                cutoff: workspace.parsed("exclude-newer", Cutoff::parse)?,
                 channels: Vec::new(),
                 packages: by_package("exclude-newer")?.into_iter().map(|(n, c)| (n.to_lowercase(), c)).collect(),
                 pypi_packages: pypi_packages.into_iter().map(|(name, c)| (normalized(&name), c)).collect(),

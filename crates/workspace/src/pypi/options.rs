@@ -75,20 +75,17 @@ impl PypiOptions {
         let mut find_links = Vec::new();
         for entry in table.list("find-links")?.unwrap_or_default() {
             let Element::Table(link) = &entry else { return Err(entry.error("`find-links` must be tables")) };
-            find_links.push(match (url(link, "url")?, link.string("path")?) {
+            find_links.push(match (link.parsed("url", url)?, link.string("path")?) {
                 (Some(url), None) => FindLinks::Url(url),
                 (None, Some(path)) => FindLinks::Path(path),
                 _ => return Err(link.error("an entry of `find-links` needs either `url` or `path`")),
             });
         }
         let extra = table.list("extra-index-urls")?.unwrap_or_default();
-        let extra = extra.iter().map(|entry| {
-            let text = entry.string()?;
-            Url::parse(&text).map_err(|e| entry.error(format!("`{text}` is not a URL: {e}")))
-        });
+        let extra = extra.iter().map(|entry| url(&entry.string()?).map_err(|message| entry.error(message)));
         let overrides = table.section("dependency-overrides")?;
         Ok(Some(Self {
-            index_url: url(&table, "index-url")?,
+            index_url: table.parsed("index-url", url)?,
             extra_index_urls: extra.collect::<Result<_, _>>()?,
             find_links,
             index_strategy: table.string("index-strategy")?,
@@ -137,9 +134,8 @@ impl PypiOptions {
     }
 }
 
-fn url(table: &Section<'_>, key: &str) -> Result<Option<Url>, ManifestError> {
-    let Some(text) = table.string(key)? else { return Ok(None) };
-    Url::parse(&text).map(Some).map_err(|e| table.error_at(key, format!("`{text}` is not a URL: {e}")))
+pub(crate) fn url(text: &str) -> Result<Url, String> {
+    Url::parse(text).map_err(|e| format!("`{text}` is not a URL: {e}"))
 }
 
 fn packages(table: &Section<'_>, key: &str) -> Result<Packages, ManifestError> {

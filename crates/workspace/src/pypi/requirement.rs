@@ -84,12 +84,10 @@ impl PypiRequirement {
             }
         };
         let extras = own.strings("extras")?.unwrap_or_default().iter().map(|extra| normalized(extra)).collect();
-        let marker = match own.string("env-markers")? {
-            Some(text) => MarkerTree::from_str(&text)
-                .map_err(|e| own.error_at("env-markers", format!("`{text}` is not a marker: {}", one_line(&e))))?,
-            None => MarkerTree::TRUE,
-        };
-        Ok(requirement(source(&own)?, extras, marker))
+        let marker = own.parsed("env-markers", |text| {
+            MarkerTree::from_str(text).map_err(|e| format!("`{text}` is not a marker: {}", one_line(&e)))
+        })?;
+        Ok(requirement(source(&own)?, extras, marker.unwrap_or(MarkerTree::TRUE)))
     }
 
     /// Reads a requirement of `pyproject.toml`, e.g. `requests[socks] >=2; python_version < "3.12"`.
@@ -117,17 +115,12 @@ impl PypiRequirement {
 }
 
 fn source(table: &Section<'_>) -> Result<PypiSource, ManifestError> {
-    let url = |key: &str| -> Result<Option<Url>, ManifestError> {
-        let Some(text) = table.string(key)? else { return Ok(None) };
-        Url::parse(text.strip_prefix("git+").unwrap_or(&text))
-            .map(Some)
-            .map_err(|e| table.error_at(key, format!("`{text}` is not a URL: {e}")))
+    let plain = |text: &str| {
+        Url::parse(text.strip_prefix("git+").unwrap_or(text)).map_err(|e| format!("`{text}` is not a URL: {e}"))
     };
+    let url = |key: &str| table.parsed(key, plain);
     let (direct, git, path) = (url("url")?, url("git")?, table.string("path")?);
-    let version = match table.string("version")? {
-        Some(text) => Some(version(&text).map_err(|message| table.error_at("version", message))?),
-        None => None,
-    };
+    let version = table.parsed("version", version)?;
     if version.is_some() && (direct.is_some() || git.is_some() || path.is_some()) {
         return Err(table.error_at_key("version", "`version` cannot be used with `url`, `git` or `path`"));
     }

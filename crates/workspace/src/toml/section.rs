@@ -142,6 +142,16 @@ impl<'a> Section<'a> {
         self.leaf(key, "a string")?.map(|leaf| leaf.string()).transpose()
     }
 
+    /// The string under `key` as `parse` reads it; what that says of it is an error there.
+    pub(crate) fn parsed<T>(
+        &self,
+        key: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Result<Option<T>, ManifestError> {
+        let Some(text) = self.string(key)? else { return Ok(None) };
+        parse(&text).map(Some).map_err(|message| self.error_at(key, message))
+    }
+
     pub(crate) fn boolean(&self, key: &str) -> Result<Option<bool>, ManifestError> {
         let Some(leaf) = self.leaf(key, "true or false")? else { return Ok(None) };
         leaf.value.as_bool().map(Some).ok_or_else(|| leaf.wanted("true or false"))
