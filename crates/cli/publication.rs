@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, num::NonZeroU64, path::PathBuf, process::ExitCode};
 
-use pixi_oci_project::{Declared, Inputs, Project, Session, VersionFacts};
+use pixi_oci_project::{Declared, Error, Inputs, Project, Session, VersionFacts};
 use pixi_oci_publish::{
     DestinationReport, Legs, PublishError, PublishReport, PublishRequest, PublishSource, Settings, publish_images,
 };
@@ -53,10 +53,7 @@ impl Publication {
         };
         let (image, layers) = image.unzip();
         let cache_from = layers.map(|layers| layers.cache_from.as_slice()).unwrap_or_default();
-        let mut session = means.session(workspace.as_ref(), registry.access(), layers)?;
-        if session.offline {
-            return Err(CliError::Usage("a registry cannot be reached offline; leave out --offline".into()));
-        }
+        let mut session = means.session(workspace.as_ref(), registry.registry.access(), layers)?;
         let mut inputs = selection.inputs(image, cache_from)?;
         inputs.overrides.repositories = (!registry.to.is_empty()).then(|| registry.to.clone());
         if let WorkspaceNeed::OfLegs(legs) = need {
@@ -69,6 +66,24 @@ impl Publication {
         session.registries.options.check_blobs = oci.check_blobs.unwrap_or(false);
         session.registries.credentials.logins = logins(&hosts(oci), &oci.registries)?;
         Ok(Self { path: selection.workspace.path(), inputs, declared, session, login: registry.login })
+    }
+
+    /// For what asks registries.
+    pub fn online(self) -> Result<Self, CliError> {
+        if self.session.offline {
+            return Err(CliError::Usage("a registry cannot be reached offline; leave out --offline".into()));
+        }
+        Ok(self)
+    }
+
+    /// The environments of the workspace: `all` of the lock file, or the one that was named; if `unnamed` was, see
+    /// [`Project::or_every_environment`].
+    pub fn environments(&self, all: bool, unnamed: bool, session: &Session) -> Result<Vec<Project>, Error> {
+        let Some(declared) = self.declared.clone() else { return Ok(Vec::new()) };
+        if all {
+            return Project::open_all(declared, session);
+        }
+        Project::open(declared, session)?.or_every_environment(unnamed)
     }
 
     /// A dry run of a publication.

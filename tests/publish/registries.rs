@@ -250,12 +250,18 @@ fn logins_of_single_registries() {
     let login = format!("registries.\"{}\" = {{ username = \"{USER}\", token = \"env:SECOND\" }}\n", second.address);
     std::fs::write(sandbox.path("ws/pixi.toml"), format!("{manifest}{login}")).unwrap();
     let name = first.address.replace(['.', ':'], "_").to_uppercase();
-    let arguments = ["--publish", "--to", &first.reference("app"), "--to", &second.reference("app")];
-    let mut command = sandbox.pixi_oci(&[&["publish", "ws"][..], &arguments].concat());
-    command.env("VERSION", "1.0.0").env("REGISTRY_TOKEN", "canary-of-another");
-    command.env(format!("REGISTRY_USER_{name}"), USER).env(format!("REGISTRY_TOKEN_{name}"), PASSWORD);
-    let outcome = Outcome::of(command.env("SECOND", PASSWORD)).success();
+    let run = |command: &str| {
+        let arguments = ["ws", "--publish", "--to", &first.reference("app"), "--to", &second.reference("app")];
+        let mut command = sandbox.pixi_oci(&[&[command][..], &arguments].concat());
+        command.env("VERSION", "1.0.0").env("REGISTRY_TOKEN", "canary-of-another");
+        command.env(format!("REGISTRY_USER_{name}"), USER).env(format!("REGISTRY_TOKEN_{name}"), PASSWORD);
+        Outcome::of(command.env("SECOND", PASSWORD)).success()
+    };
+    let outcome = run("publish");
     assert_eq!(outcome.stdout.lines().count(), 2, "{outcome:#?}");
+    let planned = run("plan");
+    assert_eq!(planned.stdout.matches("to send to").count(), 2, "{planned:#?}");
+    assert!(!planned.stdout.contains("app: not known"), "{planned:#?}");
 }
 
 /// The first registry does not answer before the other one has everything.

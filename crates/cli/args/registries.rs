@@ -47,13 +47,6 @@ pub struct PublishingArgs {
     pub registry: RegistryArgs,
 }
 
-impl PublishingArgs {
-    /// What the environment says, and the arguments over it.
-    pub fn access(&self) -> RegistryAccess {
-        self.registry.access()
-    }
-}
-
 /// Whether to publish: the flag, or the variable `PUBLISH`. What is neither yes nor no is a mistake that must not
 /// publish, and must not look like a dry run either.
 pub fn publishes(flag: bool) -> Result<bool, CliError> {

@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use clap::Args;
 use pixi_oci_plan::{Shard, ShardedProject, size};
-use pixi_oci_project::Project;
 use pixi_oci_publish::{LayersReport, PublishError, PublishRequest, PublishSource, publish_layers};
 
 use crate::{
@@ -74,16 +73,12 @@ impl Sharded {
         let (mut first, mut all, mut heard) = (None, Vec::new(), None);
         for workspace in self.workspaces.all(&self.selection)? {
             let (selection, image) = (self.selection.of(&workspace), Some((&self.image, &self.layers)));
-            let work = Publication::new(&selection, image, &self.means, &self.registry, &WorkspaceNeed::Always)?;
+            let work =
+                Publication::new(&selection, image, &self.means, &self.registry, &WorkspaceNeed::Always)?.online()?;
             let mut session = work.session.with_events(progress.listener());
             // What servers said of an archive is asked once for all workspaces.
             session.heard = heard.get_or_insert(session.heard).clone();
-            let Some(declared) = work.declared.clone() else { continue };
-            let projects = if self.all {
-                Project::open_all(declared, &session)?
-            } else {
-                Project::open(declared, &session)?.or_every_environment(self.selection.environment.is_none())?
-            };
+            let projects = work.environments(self.all, self.selection.environment.is_none(), &session)?;
             all.extend(projects.into_iter().map(|project| ShardedProject { project, session: session.clone() }));
             first.get_or_insert(work);
         }

@@ -5,10 +5,8 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::{Args, ValueEnum};
 use pixi_oci_pipeline::Remote;
 use pixi_oci_plan::{EnvironmentPlan, PastRef, PlanOptions, Shard, matrix, plan, planned_cache_from, planned_images};
-use pixi_oci_project::{Declared, Heard, Project, Session};
-use pixi_oci_publish::{
-    PublishRequest, PublishSource, PublishedRef, Settings, images_since, plan_layers, plan_publication,
-};
+use pixi_oci_project::{Heard, Project, Session};
+use pixi_oci_publish::{PublishRequest, PublishSource, PublishedRef, images_since, plan_layers, plan_publication};
 
 use crate::{
     args::{ImageArgs, PublishingArgs, Selection, Workspaces},
@@ -18,6 +16,8 @@ use crate::{
     means::{LayerArgs, Means},
     output::Output,
     output::progress::Progress,
+    publication::{Publication, WorkspaceNeed},
+    result::print,
 };
 
 /// Show what a build would do: layers and their packages, what is there already, what would be downloaded, and the digest.
@@ -115,7 +115,7 @@ pub fn run(args: PlanArgs, output: &Output) -> Result<ExitCode, CliError> {
     }
     let plans = plans(&args, output)?;
     let text = if args.json { serde_json::to_string_pretty(&plans)? } else { pixi_oci_plan::text(&plans) };
-    show(&text, output)
+    print(text.trim_end(), output)
 }
 
 /// The jobs that make layers.
@@ -129,7 +129,7 @@ fn layers_jobs(args: PlanArgs, count: usize, output: &Output) -> Result<ExitCode
         Ok(plan_layers(request.as_ref(), &projects, count, &session)?)
     });
     progress.finish();
-    show(&matrix::one_line(&matrix::layers_jobs(&shares?))?, output)
+    print(matrix::one_line(&matrix::layers_jobs(&shares?))?.trim_end(), output)
 }
 
 /// The jobs of all workspaces that need work.
@@ -156,7 +156,7 @@ fn jobs(args: &PlanArgs, system: MatrixForm, output: &Output) -> Result<ExitCode
         jobs.extend(matrix::jobs(&workspace, &images));
     }
     let text = if system == MatrixForm::Woodpecker { matrix::woodpecker(&jobs) } else { matrix::one_line(&jobs) };
-    show(&text?, output)
+    print(text?.trim_end(), output)
 }
 
 /// Since what something may have changed.
@@ -173,11 +173,6 @@ impl Since {
         }
         Ok(Self::Commit(text.to_owned()))
     }
-}
-
-fn show(text: &str, output: &Output) -> Result<ExitCode, CliError> {
-    output.result(text.trim_end()).map_err(|source| CliError::Io { action: "write to stdout".into(), source })?;
-    Ok(ExitCode::SUCCESS)
 }
 
 fn plans(args: &PlanArgs, output: &Output) -> Result<Vec<EnvironmentPlan>, CliError> {
@@ -199,39 +194,20 @@ fn ask<T>(
     output: &Output,
     question: impl FnOnce(&[Project], &Session, Option<&PublishRequest>) -> Result<T, CliError>,
 ) -> Result<T, CliError> {
-    let workspace = selection.open()?;
-    let session = args.means.session(Some(&workspace), args.registry.access(), Some(&args.layers))?;
-    let mut inputs = selection.inputs(Some(&args.image), &args.layers.cache_from)?;
-    inputs.overrides.repositories = (!args.registry.to.is_empty()).then(|| args.registry.to.clone());
-    let declared = Declared::new(workspace.into(), inputs)?;
-    let asks = !args.tag.is_empty() || !args.registry.to.is_empty();
-    if asks && session.offline {
-        return Err(CliError::Usage("a registry cannot be reached offline; leave out --offline".into()));
+    let image = Some((&args.image, &args.layers));
+    let mut work = Publication::new(selection, image, &args.means, &args.registry, &WorkspaceNeed::Always)?;
+    let mut push = None;
+    if !args.tag.is_empty() || !args.registry.to.is_empty() {
+        work = work.online()?;
+        let request = work.request(PublishSource::Workspace)?;
+        push = Some(PublishRequest { tags: args.tag.clone(), takes_published: !args.no_cache_from, ..request });
     }
-    let push = asks.then(|| publication(&declared, args)).transpose()?;
     let progress = Progress::new(output);
-    let session = session.with_events(progress.listener());
-    let projects = if args.all {
-        Project::open_all(declared, &session)
-    } else {
-        Project::open(declared, &session)
-            .and_then(|project| project.or_every_environment(args.matrix.is_some() && selection.environment.is_none()))
-    };
+    let session = work.session.with_events(progress.listener());
+    let unnamed = args.matrix.is_some() && selection.environment.is_none();
+    let projects = work.environments(args.all, unnamed, &session);
     let answer = projects.map_err(CliError::from).and_then(|projects| question(&projects, &session, push.as_ref()));
     session.report_damage();
     progress.finish();
     answer
-}
-
-/// The dry run of a publication of the same build.
-fn publication(declared: &Declared, args: &PlanArgs) -> Result<PublishRequest, CliError> {
-    Ok(PublishRequest {
-        source: PublishSource::Workspace,
-        settings: Settings::of(declared)?,
-        tags: args.tag.clone(),
-        facts: declared.inputs.provenance.version.clone(),
-        takes_published: !args.no_cache_from,
-        login: args.registry.login,
-        dry_run: true,
-    })
 }

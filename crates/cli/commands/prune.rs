@@ -55,7 +55,8 @@ pub fn run(args: PruneArgs, output: &Output) -> Result<ExitCode, CliError> {
         ..Selection::default()
     };
     // What is in the repositories is all that counts.
-    let work = Publication::new(&selection, None, &args.means, &args.registry, &WorkspaceNeed::WithoutDestination)?;
+    let work = Publication::new(&selection, None, &args.means, &args.registry, &WorkspaceNeed::WithoutDestination)?
+        .online()?;
     let progress = Progress::new(output);
     let request = work.request(PublishSource::Workspace)?;
     let request = PublishRequest { tags: args.tag.clone(), dry_run: !args.delete, ..request };

@@ -85,7 +85,8 @@ pub fn run(args: PublishArgs, output: &Output) -> Result<ExitCode, CliError> {
         &args.means,
         &args.registry,
         if args.from.is_some() { &WorkspaceNeed::WithoutDestination } else { &WorkspaceNeed::Always },
-    )?;
+    )?
+    .online()?;
     let request = args.request(&work, source, dry_run)?;
     let report = work.publish(&request, output)?;
     if let (Some(path), Some(leg)) = (&args.leg_file, &report.leg) {
@@ -100,7 +101,8 @@ fn fleet(args: &PublishArgs, dry_run: bool) -> Result<Vec<(Publication, PublishR
     }
     let open = |workspace: &PathBuf| {
         let (selection, image) = (args.selection.of(workspace), Some((&args.image, &args.layers)));
-        let work = Publication::new(&selection, image, &args.means, &args.registry, &WorkspaceNeed::Always)?;
+        let work =
+            Publication::new(&selection, image, &args.means, &args.registry, &WorkspaceNeed::Always)?.online()?;
         let request = args.request(&work, PublishSource::Workspace, dry_run)?;
         Ok((work, request))
     };
