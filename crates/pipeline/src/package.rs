@@ -30,6 +30,7 @@ use crate::{
 
 /// A conda package or wheel of a target. Conda packages come first in a list of them, then wheels in the order in which
 /// they are installed over one another.
+#[derive(Clone)]
 pub struct Package<'a> {
     /// The conda name, or `pypi:NAME`.
     pub name: String,
@@ -46,6 +47,7 @@ pub struct Package<'a> {
     pub placement: Option<Placement>,
 }
 
+#[derive(Clone)]
 pub enum PackageKind<'a> {
     Conda(&'a RepoDataRecord),
     Wheel(Box<Wheel>),
@@ -69,12 +71,14 @@ pub enum Facts {
     Wheel(WheelFacts),
 }
 
+#[derive(Clone)]
 pub struct Placement {
     /// Its paths below the prefix, and whether each is a directory of its own.
     pub paths: Vec<(TreePath, bool)>,
     pub link: Link,
 }
 
+#[derive(Clone)]
 pub enum Link {
     Conda(LinkPlan),
     Wheel {
@@ -118,28 +122,18 @@ impl From<CompleteFacts> for Facts {
 
 impl<'a> Package<'a> {
     pub fn conda(record: &'a RepoDataRecord, locked: &'a LockedPackage) -> Self {
-        Self {
-            name: record.package_record.name.as_normalized().to_owned(),
-            label: conda_label(record),
-            kind: PackageKind::Conda(record),
-            locked: Some(locked),
-            archive: None,
-            facts: None,
-            placement: None,
-        }
+        let name = record.package_record.name.as_normalized().to_owned();
+        Self::new(name, conda_label(record), PackageKind::Conda(record), Some(locked))
     }
 
     pub fn wheel(wheel: Wheel, locked: Option<&'a LockedPackage>) -> Self {
         let name = wheel.package_name();
-        Self {
-            label: format!("{name} {}", wheel.version),
-            name,
-            kind: PackageKind::Wheel(wheel.into()),
-            locked,
-            archive: None,
-            facts: None,
-            placement: None,
-        }
+        let label = format!("{name} {}", wheel.version);
+        Self::new(name, label, PackageKind::Wheel(wheel.into()), locked)
+    }
+
+    fn new(name: String, label: String, kind: PackageKind<'a>, locked: Option<&'a LockedPackage>) -> Self {
+        Self { name, label, kind, locked, archive: None, facts: None, placement: None }
     }
 
     pub fn forget(&mut self) {

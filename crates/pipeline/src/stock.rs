@@ -77,14 +77,7 @@ impl<'a> Stock<'a> {
 
     /// Nothing but what is on this machine.
     pub fn facts_only(session: &Session) -> Self {
-        Self {
-            facts: FactsCache::open(&session.caches.dir),
-            published_facts: None,
-            keeps_published: false,
-            layers: None,
-            remote: None,
-            heard: session.heard.clone(),
-        }
+        Self { layers: None, ..Self::new(session, None, false) }
     }
 
     /// Keeps the caches to their sizes.

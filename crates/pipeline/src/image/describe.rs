@@ -34,25 +34,19 @@ impl Described<'_> {
 
     /// For people and machines, with the base's layers.
     pub fn reports(&self, base: &[LayerEntry]) -> Vec<LayerReport> {
-        let own = |kind, layer: &Layer| LayerReport {
+        let report = |kind, digest, diff_id, size| LayerReport {
             kind,
-            digest: layer.digest,
-            diff_id: layer.diff_id,
-            size: layer.size,
+            digest,
+            diff_id,
+            size,
             packages: Vec::new(),
             part: None,
             key: None,
             origin: None,
         };
-        let base = base.iter().map(|entry| LayerReport {
-            kind: LayerKind::Base,
-            digest: entry.descriptor.digest,
-            diff_id: entry.diff_id,
-            size: entry.descriptor.size,
-            packages: Vec::new(),
-            part: None,
-            key: None,
-            origin: None,
+        let own = |kind, layer: &Layer| report(kind, layer.digest, layer.diff_id, layer.size);
+        let base = base.iter().map(|LayerEntry { descriptor, diff_id, .. }| {
+            report(LayerKind::Base, descriptor.digest, *diff_id, descriptor.size)
         });
         let packages = self.packages().map(|(planned, made)| LayerReport {
             packages: planned.labels(),

@@ -14,32 +14,6 @@ use crate::{
 };
 use pixi_oci_project::{Session, Target};
 
-/// Looks up what is in packages by their [keys](Package::facts_key).
-pub trait KnownPackages: Sync {
-    fn conda(&self, key: &str) -> Option<KnownArchive<CompleteFacts>>;
-    fn wheel(&self, key: &str) -> Option<KnownArchive<WheelFacts>>;
-}
-
-impl KnownPackages for FactsCache {
-    fn conda(&self, key: &str) -> Option<KnownArchive<CompleteFacts>> {
-        self.get(key)
-    }
-
-    fn wheel(&self, key: &str) -> Option<KnownArchive<WheelFacts>> {
-        self.get(key)
-    }
-}
-
-impl KnownPackages for Previous {
-    fn conda(&self, key: &str) -> Option<KnownArchive<CompleteFacts>> {
-        self.conda.get(key).cloned()
-    }
-
-    fn wheel(&self, key: &str) -> Option<KnownArchive<WheelFacts>> {
-        self.wheels.get(key).cloned()
-    }
-}
-
 /// The packages that are locked as archives, of which nothing is known yet.
 pub fn locked<'a>(packages: &'a [LockedPackage], workdir: &str) -> Vec<Package<'a>> {
     let mut packages: Vec<Package<'a>> = packages
@@ -79,13 +53,13 @@ fn in_order(packages: &mut [Package<'_>]) {
 /// Fills in what is known on this machine, else in published images.
 pub fn recognise(target: &Target, packages: &mut [Package<'_>], stock: &Stock<'_>) -> Result<(), Error> {
     let python = target.python()?;
-    look_up(packages, python.as_ref(), &stock.facts);
-    if let Some(published) = &stock.published_facts {
-        look_up(packages, python.as_ref(), published);
+    for cache in [&stock.facts].into_iter().chain(&stock.published_facts) {
+        look_up(packages, python.as_ref(), |key| cache.get(key), |key| cache.get(key));
     }
     let Some(remote) = stock.remote.filter(|_| packages.iter().any(Package::is_unknown)) else { return Ok(()) };
     let unknown: Vec<String> = packages.iter().filter(|p| p.is_unknown()).map(|p| p.name.clone()).collect();
-    look_up(packages, python.as_ref(), remote.previous()?);
+    let Previous { conda, wheels, .. } = remote.previous()?;
+    look_up(packages, python.as_ref(), |key| conda.get(key).cloned(), |key| wheels.get(key).cloned());
     if let Some(cache) = stock.published_facts.as_ref().filter(|_| stock.keeps_published) {
         for package in packages.iter().filter(|package| unknown.contains(&package.name)) {
             keep(package, python.as_ref(), cache)?;
@@ -94,30 +68,35 @@ pub fn recognise(target: &Target, packages: &mut [Package<'_>], stock: &Stock<'_
     Ok(())
 }
 
-fn look_up(packages: &mut [Package<'_>], python: Option<&Python>, known: &dyn KnownPackages) {
+/// Looks up what is in packages by their [keys](Package::facts_key).
+fn look_up(
+    packages: &mut [Package<'_>],
+    python: Option<&Python>,
+    conda: impl Fn(&str) -> Option<KnownArchive<CompleteFacts>> + Sync,
+    wheels: impl Fn(&str) -> Option<KnownArchive<WheelFacts>> + Sync,
+) {
+    let find = |package: &Package<'_>| {
+        let (sha256, key) = (package.sha256()?, package.facts_key(python)?);
+        let (size, facts) = match &package.kind {
+            PackageKind::Conda(record) => {
+                let known = conda(&key).filter(|known| known.facts.facts.is_of(&record.package_record))?;
+                (known.size, known.facts.into())
+            }
+            PackageKind::Wheel(wheel) => {
+                let known = wheels(&key).filter(|known| known.facts.is_of(&wheel.file_name))?;
+                (known.size, Facts::Wheel(known.facts))
+            }
+        };
+        Some((Archive::known(sha256, size), facts))
+    };
     packages.par_iter_mut().filter(|package| package.is_unknown()).for_each(|package| {
-        let Some((archive, facts)) = find(package, python, known) else { return };
+        let Some((archive, facts)) = find(package) else { return };
         // A lock file with another length is not to be trusted in the rest, either: let the archive decide.
         if package.size().is_none_or(|locked| locked == archive.size) {
             package.archive = Some(archive);
             package.facts = Some(facts);
         }
     });
-}
-
-fn find(package: &Package<'_>, python: Option<&Python>, known: &dyn KnownPackages) -> Option<(Archive, Facts)> {
-    let (sha256, key) = (package.sha256()?, package.facts_key(python)?);
-    let (size, facts) = match &package.kind {
-        PackageKind::Conda(record) => {
-            let known = known.conda(&key).filter(|known| known.facts.facts.is_of(&record.package_record))?;
-            (known.size, known.facts.into())
-        }
-        PackageKind::Wheel(wheel) => {
-            let known = known.wheel(&key).filter(|known| known.facts.is_of(&wheel.file_name))?;
-            (known.size, Facts::Wheel(known.facts))
-        }
-    };
-    Some((Archive::known(sha256, size), facts))
 }
 
 fn keep(package: &Package<'_>, python: Option<&Python>, cache: &FactsCache) -> Result<(), Error> {

@@ -118,15 +118,7 @@ pub fn place_alone<'a>(package: &Package<'a>, target: &Target, python: Option<&P
     let is_directory = |index: usize| facts.paths[index].1 == PathType::Directory;
     let paths = plan.paths.iter().map(|planned| (planned.path.clone(), is_directory(planned.index)));
     let paths = paths.chain(plan.entry_points.iter().map(|planned| (planned.path.clone(), false))).collect();
-    Some(Package {
-        name: package.name.clone(),
-        label: package.label.clone(),
-        kind: PackageKind::Conda(record),
-        locked: package.locked,
-        archive: package.archive.clone(),
-        facts: package.facts.clone(),
-        placement: Some(Placement { paths, link: Link::Conda(plan) }),
-    })
+    Some(Package { placement: Some(Placement { paths, link: Link::Conda(plan) }), ..package.clone() })
 }
 
 /// Reads the paths of wheels, after a check that they are for the target. Where its C library is not known, the lock file
