@@ -18,10 +18,6 @@ const NAMING: [&str; 3] = ["pixi.toml", "pyproject.toml", "pixi.lock"];
 /// A workspace that names something outside of it, in the repository, with `../`, counts as changed as soon as anything
 /// in the repository has: what it names may itself name more. An empty `since`, and the zeros that forges send for a
 /// new branch, mean that nothing is known: everything counts as changed.
-///
-/// # Errors
-///
-/// The directory is in no git repository, or the commit is not there, as in a shallow clone.
 pub fn has_changed(workspace: &Path, since: &str) -> Result<bool, CliError> {
     if since.bytes().all(|byte| byte == b'0') {
         return Ok(true);

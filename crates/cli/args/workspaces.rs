@@ -29,10 +29,6 @@ impl Workspaces {
     }
 
     /// All of them, in the order given, those of patterns by name, each once.
-    ///
-    /// # Errors
-    ///
-    /// A pattern that is none, or that no workspace fits.
     pub fn all(&self, selection: &Selection) -> Result<Vec<PathBuf>, CliError> {
         let mut all: Vec<PathBuf> = Vec::new();
         // Without patterns there is always one: the current directory.

@@ -34,9 +34,6 @@ use pixi_oci_workspace::{Error, VirtualPackage, Workspace};
 ///
 /// `assumed` is what the caller says that targets have: a lock file is solved with it, and does not tell of it. `now` is
 /// for `exclude-newer` with a duration.
-///
-/// # Errors
-/// The manifest cannot be composed: what it says is wrong, or contradicts itself.
 pub fn differences(
     workspace: &Workspace,
     lock: &LockFile,

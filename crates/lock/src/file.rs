@@ -67,9 +67,6 @@ impl LockFile {
     }
 
     /// Reads a lock file.
-    ///
-    /// # Errors
-    /// None there; too old or too new a format; not a lock file.
     pub fn read(path: &Path) -> Result<Self, Error> {
         Self::read_at_most(path, MAX_LOCK_FILE)
     }
@@ -198,9 +195,6 @@ impl LockFile {
 
     /// The packages of an environment on one of its platforms, in the lock file's order: conda archives, conda sources,
     /// Python packages, each by location. (Pixi writes them so, and `rattler_lock` sorts them so if somebody did not.)
-    ///
-    /// # Errors
-    /// Two packages of one name; a conda package without sha256; a location that cannot be understood.
     pub fn packages(&self, environment: &str, platform: &LockedPlatform) -> Result<Vec<LockedPackage>, Error> {
         let locked = self.environment(environment)?;
         let row = self.inner.platform(&platform.lock_name).and_then(|row| locked.packages(row));

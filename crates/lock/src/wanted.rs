@@ -48,9 +48,6 @@ pub struct SolveRules {
 }
 
 /// What an environment wants on a platform.
-///
-/// # Errors
-/// There is no such environment; what its features declare is wrong, or contradicts itself.
 pub fn wanted(workspace: &Workspace, environment: &str, platform: &ManifestPlatform) -> Result<Wanted, Error> {
     let features = workspace.features_of(environment)?;
     let manifest = workspace.environment(environment)?;

@@ -64,10 +64,6 @@ pub struct NewLock {
 }
 
 /// Locks a workspace. Nothing is written.
-///
-/// # Errors
-/// The manifest cannot be composed, or the present lock file not read; no solution; a kind of dependency that only pixi
-/// can lock.
 pub async fn lock(workspace: &Workspace, client: &Client, options: LockOptions<'_>) -> Result<NewLock, LockError> {
     let repodata = Repodata::new(client, &options.cache_dir.join("repodata"), options.offline, options.downloads);
     let work = Work { workspace, previous: previous::read(workspace)?, repodata, options };

@@ -101,12 +101,8 @@ impl Downloads {
         self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
     }
 
-    /// Waits until at least one of the archives is here, and gives those that are by their places in `items`.
-    ///
-    /// # Errors
-    ///
-    /// The run ends, perhaps because of an archive: [`Together::failure`] says it. An archive has another length than the
-    /// lock file says.
+    /// Waits until at least one of the archives is here, and gives those that are by their places in `items`. An error may
+    /// be that of another archive: [`Together::failure`] says it.
     pub fn next<'i>(
         &self,
         items: impl IntoIterator<Item = &'i FetchItem>,

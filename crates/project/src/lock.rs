@@ -23,11 +23,8 @@ pub struct LockReport {
     pub changes: Vec<PackageChange>,
 }
 
-/// Locks a workspace. Without `write` the new lock file is only compared with the present one.
-///
-/// # Errors
-///
-/// See [`Error`]. The present lock file is then as it was.
+/// Locks a workspace. Without `write` the new lock file is only compared with the present one. An error leaves
+/// that as it was.
 pub fn lock(workspace: &Workspace, inputs: &Inputs, write: bool, session: &Session) -> Result<LockReport, Error> {
     let new = solve(workspace, inputs, session)?;
     let written = write && new.is_changed;

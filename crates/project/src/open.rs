@@ -25,10 +25,6 @@ impl Declared {
 
 impl Project {
     /// Reads everything that a build of one environment depends on, and checks it.
-    ///
-    /// # Errors
-    ///
-    /// A file cannot be read; the lock file is stale; the environment has no linux platform.
     pub fn open(declared: Declared, session: &Session) -> Result<Self, Error> {
         Self::unchecked(declared, session)?.resolved()
     }
@@ -58,10 +54,6 @@ impl Project {
     }
 
     /// This one; or every environment, where none was chosen (`is_open`) and a workspace has everything in named ones.
-    ///
-    /// # Errors
-    ///
-    /// As [`every_environment`](Self::every_environment).
     pub fn or_every_environment(self, is_open: bool) -> Result<Vec<Self>, Error> {
         if is_open && !self.has_packages() { self.every_environment() } else { Ok(vec![self]) }
     }

@@ -28,10 +28,6 @@ pub struct PinReport {
 
 /// Pins every base image of the configuration: the common one, which is our default if none is configured, and those of
 /// environments. The rest of the manifest stays as it is written.
-///
-/// # Errors
-///
-/// See [`Error`]. The manifest is then as it was.
 pub fn pin_bases(workspace: &Workspace, write: bool, session: &Session) -> Result<PinReport, Error> {
     let common = workspace.oci.base.as_deref().unwrap_or(DEFAULT_BASE);
     let own = workspace.oci.environments.values().filter_map(|environment| environment.base.as_deref());

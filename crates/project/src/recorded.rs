@@ -34,11 +34,8 @@ pub struct RecordedBase {
 }
 
 impl Recorded {
-    /// The base image that the configured name meant for this architecture, if that can be another one today.
-    ///
-    /// # Errors
-    ///
-    /// The image was made on a base image of another name.
+    /// The base image that the configured name meant for this architecture, if that can be another one today. An image that
+    /// was made on a base image of another name is an error.
     pub fn base(&self, configured: &BaseRef, architecture: Architecture) -> Result<Option<String>, Error> {
         let may_move = matches!(configured, BaseRef::Registry(_)) && !configured.is_pinned();
         let Some(base) = self.bases.get(&architecture).filter(|_| may_move) else { return Ok(None) };

@@ -179,12 +179,8 @@ impl Session {
         Arc::new(move |event| on_event(Event::Upload { repository: repository.clone(), event }))
     }
 
-    /// Reaches the hosts that packages come from.
-    ///
-    /// # Errors
-    ///
-    /// A file of logins or certificates cannot be used. They are read at the first call: that takes longer than a build in which nothing
-    /// is fetched.
+    /// Reaches the hosts that packages come from. Logins and certificates are read at the first call: that takes longer
+    /// than a build in which nothing is fetched.
     pub fn client(&self) -> Result<&Client, Error> {
         let (settings, client) = &*self.client;
         if let Some(client) = client.get() {

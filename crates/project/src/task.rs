@@ -9,10 +9,6 @@ use pixi_oci_workspace::{TaskArgv, Workspace};
 use crate::{Error, target::platform};
 
 /// A task of the workspace in a directory as a plain command, for an environment on an architecture.
-///
-/// # Errors
-///
-/// There is no such task, or it is no plain command; the manifest cannot be read.
 pub fn image_task(
     workspace: &Path,
     environment: &str,

@@ -84,10 +84,6 @@ impl<'a> EarlyUploads<'a> {
 
     /// Runs `build`, and sends the layers that it gives away; all of them are there in the end, or one could not be sent to a
     /// repository.
-    ///
-    /// # Errors
-    ///
-    /// Those of the build, which end the sending, and interruptions.
     pub fn upload_while<'b>(
         &self,
         session: &Session,

@@ -64,11 +64,8 @@ fn remote(
     Ok(Some(Published::new(RemoteOptions { from, to: Vec::new(), may_mount: false }, session.clone())))
 }
 
-/// Makes one share of the layers that no image has which was named, and sends them to the repository of `request` as they come.
-///
-/// # Errors
-///
-/// Nothing is made that cannot be sent: see [`PublishError`].
+/// Makes one share of the layers that no image has which was named, and sends them to the repository of `request` as they
+/// come. Nothing is made that cannot be sent.
 pub fn publish_layers(
     request: &PublishRequest,
     projects: &[ShardedProject],

@@ -46,10 +46,6 @@ pub(super) fn new_leg(platform: &Platform, manifest: &Descriptor, publication: P
 
 impl Legs {
     /// Reads files. The same leg twice counts once.
-    ///
-    /// # Errors
-    ///
-    /// A file is no leg; two do not belong together.
     pub fn read<P: AsRef<Path>>(paths: &[P]) -> Result<Self, PublishError> {
         let mut legs: Vec<CheckedLeg> = Vec::new();
         for path in paths {

@@ -60,10 +60,7 @@ pub struct Holdings {
 }
 
 /// Asks the repositories of `request`, a dry run. The second is what layers are taken from, by the rules of a publication.
-///
-/// # Errors
-///
-/// No repository is configured. One that does not answer is no error.
+/// One that does not answer is no error.
 pub fn preflight<'a>(
     request: &'a PublishRequest,
     project: &Project,

@@ -42,11 +42,7 @@ pub struct PrunedTag {
 }
 
 /// Removes the images of single architectures, with their tags `TAG-ARCH`, that no index under a tag names any more.
-/// `request.tags` are the TAGs; all if empty.
-///
-/// # Errors
-///
-/// The configuration. What fails at one repository is in the report.
+/// `request.tags` are the TAGs; all if empty. What fails at one repository is in the report.
 pub fn prune(request: &PublishRequest, session: &Session) -> Result<PruneReport, PublishError> {
     request.check_merged()?;
     let run = Publishing::new(request, session);

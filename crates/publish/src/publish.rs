@@ -28,12 +28,8 @@ use pixi_oci_project::{Project, Session};
 
 /// Builds or reads what `request` says, and publishes it to all repositories.
 ///
-/// Every registry is asked first. If one blocks, nothing is published, and the report says which. Then they are served,
-/// and one that fails does not keep the others from being served.
-///
-/// # Errors
-///
-/// See [`PublishError`]: nothing was published then. What fails at one repository is in the report.
+/// Every registry is asked first. If one blocks, nothing is published, and the report says which. Then they are served, and
+/// one that fails does not keep the others from being served. An error is before all that.
 pub fn publish_images(
     request: &PublishRequest,
     project: Option<&Project>,

@@ -84,12 +84,8 @@ enum SourceKind {
     Conda,
 }
 
-/// Decides about the sources of all targets.
-///
-/// # Errors
-///
-/// [`SourceError::Undecided`] lists all sources for which nothing was decided; the others name one source or wheel.
-/// `scratch` is a directory for wheels that are made, which lives as long as the build.
+/// Decides about the sources of all targets. `scratch` is a directory for wheels that are made, which lives as long as the
+/// build.
 pub fn decide(project: &Project, scratch: &Path) -> Result<Decided, SourceError> {
     let locked = locked(&project.targets);
     let mut decided = Decided::default();

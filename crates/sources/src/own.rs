@@ -35,11 +35,9 @@ pub struct OwnWheel {
 /// More than this is not source code.
 const MAX_BYTES: u64 = 512 << 20;
 
-/// Makes the wheel of the project in `directory` in `scratch`. Its PEP 503 name must be `name`, if there is one; `locked` is
-/// the version that the lock file has. Files may be links, but not out of `workspace`.
-///
-/// # Errors
-/// The inner one says why the backend is needed; the outer one is a failure: files that cannot be read, a secret.
+/// Makes the wheel of the project in `directory` in `scratch`. Its PEP 503 name must be `name`, if there is one; `locked`
+/// is the version that the lock file has. Files may be links, but not out of `workspace`. The inner error says why the
+/// backend is needed; the outer one is a failure: files that cannot be read, a secret.
 pub fn own_wheel(
     directory: &Path,
     workspace: &Path,

@@ -41,10 +41,6 @@ pub struct ArchiveError {
 }
 
 /// Unpacks the archive in `file` into the empty directory `to`, which is an OCI layout then.
-///
-/// # Errors
-///
-/// It cannot be read or is damaged, or has files that no image has twice; the disk is full.
 pub fn unpack_archive(kind: ArchiveKind, file: &Path, to: &Path) -> Result<(), ArchiveError> {
     let unpack = || -> io::Result<()> {
         let reader = tar::Reader::new(BufReader::with_capacity(1 << 16, open(file, Links::Follow)?));

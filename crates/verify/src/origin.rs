@@ -20,10 +20,6 @@ impl Origin {
 }
 
 /// Reads what an image says that [`verify_layout`](crate::verify_layout) found sound.
-///
-/// # Errors
-///
-/// The layout is not any more what it was when it was verified.
 pub fn read_origin(dir: &Path, image: &ImageReport) -> io::Result<Origin> {
     let annotations = peek::manifest(dir, &image.manifest)?.common.annotations;
     Ok(Origin { created: peek::config(dir, &image.config)?.created, annotations })

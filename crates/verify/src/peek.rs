@@ -41,10 +41,6 @@ impl Project {
 /// Reads manifest and lock file of the project in an image that [`verify_layout`](crate::verify_layout) found sound.
 ///
 /// They are looked for in the layers above the base, the topmost first. An image of others may have none.
-///
-/// # Errors
-///
-/// The layout is not any more what it was when it was verified.
 pub fn read_project(dir: &Path, image: &ImageReport) -> io::Result<Project> {
     let manifest = manifest(dir, &image.manifest)?;
     let settings = config(dir, &image.config)?.config;

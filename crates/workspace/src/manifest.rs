@@ -48,10 +48,6 @@ pub struct Workspace {
 
 impl Workspace {
     /// Opens the workspace of a directory or manifest.
-    ///
-    /// # Errors
-    /// No manifest there; not TOML; a key that is needed here has another type than pixi gives it; anything
-    /// unknown or wrong in `[tool.pixi-oci]`.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let manifest_path = files::manifest(path)?;
         let text = files::read_manifest(&manifest_path)?;

@@ -35,10 +35,8 @@ pub fn access() -> RegistryAccess {
     }
 }
 
-/// The logins of single registries: `REGISTRY_USER_<HOST>` and `REGISTRY_TOKEN_<HOST>`, over what `[tool.pixi-oci.registries]` says.
-///
-/// # Errors
-/// A variable that means two registries.
+/// The logins of single registries: `REGISTRY_USER_<HOST>` and `REGISTRY_TOKEN_<HOST>`, over what
+/// `[tool.pixi-oci.registries]` says. A variable that means two of them is an error.
 pub fn logins(
     hosts: &BTreeSet<String>,
     configured: &BTreeMap<String, RegistryLogin>,

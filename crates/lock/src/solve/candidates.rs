@@ -42,9 +42,6 @@ impl Repodata {
     /// Chooses packages. The answer is sorted by name.
     ///
     /// `interrupted` is asked now and then, and ends the work.
-    ///
-    /// # Errors
-    /// A package or version that no channel has; requirements that contradict one another; channels that cannot be read.
     pub async fn solve(
         &self,
         input: &SolveInput,

@@ -95,11 +95,8 @@ impl<'m, 'a> Making<'m, 'a> {
         Self { make, on_made, memory, queue: Mutex::default(), changed: Condvar::new() }
     }
 
-    /// Makes what `feed` adds, on so many threads; gives what it gives, and the layers.
-    ///
-    /// # Errors
-    ///
-    /// Those of `feed`, and of layers that are wanted: the first one ends all.
+    /// Makes what `feed` adds, on so many threads; gives what it gives, and the layers. The first error of `feed`, or of a
+    /// layer that is wanted, ends all.
     pub fn run<T>(
         &self,
         threads: usize,

@@ -17,11 +17,8 @@ use pixi_oci_project::{Heard, HeardArchive, HeardFacts, Session, Target};
 /// So many for each download that may run: these are small, and wait for answers.
 const AT_A_TIME: usize = 4;
 
-/// Fills in what servers say of unknown packages, and gives the names of these. `scratch` is for temporary files.
-///
-/// # Errors
-///
-/// The run is cancelled. What a server does not say stays unknown.
+/// Fills in what servers say of unknown packages, and gives the names of these. `scratch` is for temporary files. What a
+/// server does not say stays unknown.
 pub fn hear(
     packages: &mut [Package<'_>],
     target: &Target,
@@ -94,10 +91,6 @@ pub fn check_heard(packages: &[Package<'_>], heard: &Heard) -> Result<(), Error>
 }
 
 /// Compares what was heard of a package with its archive.
-///
-/// # Errors
-///
-/// [`Error::Contradiction`]; the archive is not here or cannot be read.
 pub fn check_archive(package: &Package<'_>, heard: &Heard) -> Result<(), Error> {
     let Some(said) = heard_of(package, heard) else { return Ok(()) };
     let (archive, path) = package.file()?;

@@ -19,10 +19,6 @@ use pixi_oci_project::Target;
 
 /// Decides where every path of the packages goes, and gives warnings. `glibc` is the C library that the target has, if that
 /// is known.
-///
-/// # Errors
-///
-/// A package cannot be read, or is not for the target; two packages exclude one another.
 pub fn place(
     target: &Target,
     packages: &mut [Package<'_>],

@@ -65,9 +65,6 @@ pub fn checked(project: &Project, choose: impl FnOnce() -> Result<Vec<Target>, E
 
 /// Compares the whole lock file with the manifest, as `pixi install --locked` does: one environment that is stale makes the
 /// file stale.
-///
-/// # Errors
-/// [`Stale`]; what the manifest says of the project's environment contradicts itself.
 pub fn check(project: &Project) -> Result<(), Error> {
     if project.is_frozen() {
         return Ok(());

@@ -14,12 +14,8 @@ use crate::{
     preflight::{RepositoryState, Wanted, preflight},
 };
 
-/// Plans environments for a publication, a dry run, whose repositories are asked what they have. Layers are taken as it takes
-/// them.
-///
-/// # Errors
-///
-/// See [`plan`](pixi_oci_plan::plan). A repository that does not answer is in the plan.
+/// Plans environments for a publication, a dry run, whose repositories are asked what they have. Layers are taken as it
+/// takes them. A repository that does not answer is in the plan.
 pub fn plan_publication(
     projects: &[Project],
     request: &PublishRequest,

@@ -40,11 +40,8 @@ pub struct Serving<'a> {
 }
 
 impl Serving<'_> {
-    /// Pushes what each destination is to get, of which some is there `ahead`. The reports are in the order of the destinations.
-    ///
-    /// # Errors
-    ///
-    /// The run is cancelled. What fails at one repository is in its report.
+    /// Pushes what each destination is to get, of which some is there `ahead`. The reports are in the order of the
+    /// destinations. What fails at one repository is in its report.
     pub fn serve(
         &self,
         destinations: Vec<Destination>,

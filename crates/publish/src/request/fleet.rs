@@ -8,11 +8,8 @@ use crate::{
     tags::TagPlan,
 };
 
-/// Refuses workspaces that would take each other's tags away. It is asked before the first of them is published.
-///
-/// # Errors
-///
-/// [`PublishError::SharedTag`]. What else is wrong with a workspace is said when its turn comes.
+/// Refuses workspaces that would take each other's tags away. It is asked before the first of them is published. What else
+/// is wrong with a workspace is said when its turn comes.
 pub fn check_apart<'a>(requests: impl IntoIterator<Item = &'a PublishRequest>) -> Result<(), PublishError> {
     let mut taken = BTreeMap::new();
     for request in requests {

@@ -50,11 +50,7 @@ pub(super) enum TemplateKind {
 }
 
 impl TagTemplate {
-    /// Reads a configured tag.
-    ///
-    /// # Errors
-    ///
-    /// Unknown placeholders, and what cannot become a tag (OCI distribution-spec: `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}`).
+    /// Reads a configured tag. It must become a tag (OCI distribution-spec: `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}`).
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
         let bad = |reason: String| TemplateError { text: text.chars().take(200).collect(), reason };
         let (body, events) = text.split_once('@').unzip();

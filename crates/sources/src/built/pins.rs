@@ -73,10 +73,7 @@ impl Pins {
         }
     }
 
-    /// Reads the text of the file.
-    ///
-    /// # Errors
-    /// What is wrong with it, as words after its name.
+    /// Reads the text of the file. An error is words that follow its name.
     pub fn parse(text: String) -> Result<Self, String> {
         let document: PinFile = toml_edit::de::from_str(&text).map_err(|error| error.to_string())?;
         if document.lock_version.split('.').next() != Some("1") {

@@ -38,9 +38,6 @@ pub struct Question<'a> {
 }
 
 /// Answers a question with the text of the file.
-///
-/// # Errors
-/// There is no uv in `path`, which has the form of `PATH`; it finds no solution; it is interrupted or takes ten minutes.
 pub fn resolve(question: &Question<'_>, path: &OsStr, interrupted: &AtomicBool) -> Result<String, BuildError> {
     let failed = |said: String| BuildError::Resolve { requirements: question.requirements.clone(), said };
     let io = |error: std::io::Error| failed(error.to_string());

@@ -36,10 +36,6 @@ pub type BaseLayout<'a> = &'a dyn Fn(&str) -> Result<PathBuf, String>;
 /// Bootstraps the product on each of its platforms, from a read-only mount, and runs the command in the environment.
 ///
 /// It is installed by the product's own pixi-oci; where there is none, by the product's pixi.
-///
-/// # Errors
-///
-/// podman cannot be used; there is no base image; an architecture is wanted that is not there.
 pub fn run_product(
     product: &SoundProduct<'_>,
     base: BaseLayout<'_>,

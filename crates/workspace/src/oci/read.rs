@@ -106,9 +106,6 @@ fn explained(error: &toml_edit::de::Error) -> Problem {
 }
 
 /// Reads `KEY=VALUE` of a command line. The value is TOML, or a text that may do without quotes.
-///
-/// # Errors
-/// No key, an unknown one, or a value that it cannot have.
 pub fn setting(text: &str) -> Result<OciConfig, String> {
     let (key, value) = text.split_once('=').ok_or("write KEY=VALUE, with a key of [tool.pixi-oci]")?;
     let (key, value) = (key.trim(), value.trim());

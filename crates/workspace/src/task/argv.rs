@@ -2,12 +2,9 @@
 
 /// Splits a command line into its arguments, or says why a shell would be needed to understand it.
 ///
-/// The rules are those of pixi's task shell (deno_task_shell), less everything that expands, redirects or chains:
-/// quotes and backslashes quote; templates (`{{ }}`) are refused even inside quotes, for pixi fills them in first.
-///
-/// # Errors
-///
-/// What is in the way, as the end of a sentence about the line: "needs a shell (`|`)".
+/// The rules are those of pixi's task shell (deno_task_shell), less everything that expands, redirects or chains: quotes
+/// and backslashes quote; templates (`{{ }}`) are refused even inside quotes, for pixi fills them in first. The error is
+/// the end of a sentence about the line: "needs a shell (`|`)".
 pub fn split_plain(line: &str) -> Result<Vec<String>, String> {
     if let Some(found) = ["{{", "{%", "{#"].into_iter().find(|t| line.contains(t)) {
         return Err(format!("has a template (`{found}`)"));
