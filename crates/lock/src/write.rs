@@ -143,7 +143,8 @@ async fn solve(problem: &JointSolve, work: &Work<'_>) -> Result<Vec<RepoDataReco
 fn chosen(problem: &JointSolve, solution: &[RepoDataRecord]) -> Vec<Vec<LockedPackage>> {
     let own = |member: &Wanted| {
         let specs: Vec<MatchSpec> = member.conda.iter().map(Requirement::match_spec).collect();
-        let records = if problem.is_group() { conda_subset(solution, &specs) } else { solution.to_vec() };
+        let records =
+            if problem.together.solve_group.is_some() { conda_subset(solution, &specs) } else { solution.to_vec() };
         records.into_iter().map(|record| LockedPackage::Conda(record.into())).collect()
     };
     problem.members.iter().map(own).collect()

@@ -146,6 +146,7 @@ impl Fields<'_> {
             _ => self.parsed("version", version)?,
         };
         let flags = self.texts("flags")?.map(|flags| flags.iter().map(|flag| matcher(flag)).collect::<Result<_, _>>());
+        let when = self.with("when").map(|section| section.entry("when")).transpose()?.flatten();
         let root = context.root;
         Ok(NamelessMatchSpec {
             version: own_version,
@@ -168,7 +169,7 @@ impl Fields<'_> {
             sha256: self.parsed("sha256", |text| digest::<rattler_digest::Sha256>(text, "a sha256"))?,
             license: self.text("license")?,
             license_family: self.text("license-family")?,
-            condition: self.with("when").map(condition_of).transpose()?.flatten(),
+            condition: when.map(|entry| condition(&entry, 0)).transpose()?,
             track_features: self.texts("track-features")?,
             ..Default::default()
         })
@@ -235,10 +236,6 @@ fn digest<D: rattler_digest::digest::Digest>(
     what: &str,
 ) -> Result<rattler_digest::digest::Output<D>, String> {
     rattler_digest::parse_digest_from_hex::<D>(text).ok_or_else(|| format!("`{text}` is not {what}"))
-}
-
-fn condition_of(section: &Section<'_>) -> Result<Option<MatchSpecCondition>, ManifestError> {
-    section.entry("when")?.map(|entry| condition(&entry, 0)).transpose()
 }
 
 /// `when = "python >=3.12"`, `{ all = […] }`, `{ any = […] }` or `{ package = "…", version = "…", build = "…" }`.

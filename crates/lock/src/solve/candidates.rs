@@ -121,7 +121,11 @@ impl Repodata {
             (true, true) => Some("; it is not in the cache: run once without `--offline`"),
             _ => None,
         };
-        SolveError::Repodata { channels: channel_names(&input.channels), message: with_causes(error), hint }
+        SolveError::Repodata {
+            channels: channel_names(&input.channels),
+            message: cause(error).replace('\n', " "),
+            hint,
+        }
     }
 }
 
@@ -140,9 +144,4 @@ fn required_names(specs: &[MatchSpec]) -> impl Iterator<Item = &PackageName> {
 /// The channels as they may be shown.
 pub(super) fn channel_names(channels: &[Channel]) -> Vec<String> {
     channels.iter().map(|channel| redact(channel.base_url.as_str().trim_end_matches('/'))).collect()
-}
-
-/// An error and its causes in one line. A cause that repeats what was said is left out.
-fn with_causes(error: &GatewayError) -> String {
-    cause(error).replace('\n', " ")
 }

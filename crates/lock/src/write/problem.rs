@@ -71,11 +71,6 @@ impl JointSolve {
             && self.together.virtual_packages == wanted.virtual_packages
     }
 
-    /// Whether it is more than one environment of its own.
-    pub(super) fn is_group(&self) -> bool {
-        self.together.solve_group.is_some()
-    }
-
     /// For messages: the environment, or the environments of the group.
     pub(super) fn name(&self) -> String {
         self.members.iter().map(|member| member.environment.as_str()).collect::<Vec<_>>().join("`, `")

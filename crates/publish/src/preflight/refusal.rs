@@ -98,7 +98,7 @@ fn other_packages(project: &Project, tagged: TagTarget, previous: &Previous) -> 
         TagTarget::Index => true,
         TagTarget::Image(architecture) => target.architecture == architecture,
     });
-    let conda = tagged.flat_map(|target| &target.packages).filter(|p| is_conda(p));
+    let conda = tagged.flat_map(|target| &target.packages).filter(|p| matches!(p, LockedPackage::Conda(_)));
     let has = |package: &LockedPackage| {
         package.sha256().is_none_or(|sha256| previous.conda.contains_key(&sha256.to_string()))
     };
@@ -111,10 +111,6 @@ fn other_packages(project: &Project, tagged: TagTarget, previous: &Previous) -> 
         more => format!(" and {} others", more - 1),
     };
     Some(format!("an image with the locked {}{more}, which it does not have", others[0]))
-}
-
-fn is_conda(package: &LockedPackage) -> bool {
-    matches!(package, LockedPackage::Conda(_))
 }
 
 /// A layer that the image does not have; that of one architecture has only its own.

@@ -39,13 +39,13 @@ fn default_branch(input: &TagPlanInput<'_>) -> Vec<String> {
         template.clone().with_suffix(input.suffix).expand(&Version::Branch(name.to_owned()), None)
     };
     let all = |template: &TagTemplate| -> Vec<String> {
-        template.branches().iter().filter_map(|branch| of_branch(template, branch)).collect()
+        template.branches.iter().filter_map(|branch| of_branch(template, branch)).collect()
     };
     let named = input.templates.iter().flat_map(all);
     let open = input
         .templates
         .iter()
-        .filter(|template| template.kind() == TemplateKind::Branch && template.branches().is_empty());
+        .filter(|template| template.kind() == TemplateKind::Branch && template.branches.is_empty());
     let usual = open.flat_map(|template| DEFAULT_BRANCHES.map(|name| of_branch(template, name))).flatten();
     named.chain(usual).collect()
 }

@@ -10,9 +10,10 @@ use pixi_oci_project::version::{Release, Version, VersionScheme};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TagTemplate {
     parts: Vec<Part>,
-    branches: Vec<String>,
+    /// The branches that it is for, of `TEXT@BRANCH,…`.
+    pub(super) branches: Vec<String>,
     /// Whether releases have it, too, though it names branches.
-    of_releases: bool,
+    pub(super) of_releases: bool,
     text: String,
 }
 
@@ -139,16 +140,6 @@ impl TagTemplate {
         let parts = [(Placeholder::Major, "{major}"), (Placeholder::Minor, "{minor}"), (Placeholder::Patch, "{patch}")];
         let mut missing = parts.into_iter().enumerate().filter(|(index, _)| release.part(*index).is_none());
         missing.find(|(_, (part, _))| self.has(*part)).map(|(_, (_, name))| name)
-    }
-
-    /// The branches that it is for, of `TEXT@BRANCH,…`.
-    pub(super) fn branches(&self) -> &[String] {
-        &self.branches
-    }
-
-    /// Whether the newest release has it, too.
-    pub(super) fn is_of_releases(&self) -> bool {
-        self.of_releases
     }
 
     fn has(&self, wanted: Placeholder) -> bool {

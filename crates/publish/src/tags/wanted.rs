@@ -101,11 +101,11 @@ fn configured(input: &TagPlanInput<'_>, left_out: &mut Vec<(String, &'static str
             TemplateKind::Version => (0, OfRelease::Version),
             TemplateKind::Sha => (1, OfRelease::Never),
             TemplateKind::Newest if is_release => (5 - template.numbers(), OfRelease::Newest(template.numbers())),
-            TemplateKind::Branch if is_release && template.is_of_releases() => {
+            TemplateKind::Branch if is_release && template.of_releases => {
                 (5 - template.numbers(), OfRelease::Newest(template.numbers()))
             }
             // `latest@main` says in so many words what it wants.
-            TemplateKind::Branch if !template.branches().is_empty() && on_branch(template, version) => {
+            TemplateKind::Branch if !template.branches.is_empty() && on_branch(template, version) => {
                 (6, OfRelease::Own)
             }
             TemplateKind::Branch if on_branch(template, version) => (6, OfRelease::Never),
@@ -126,7 +126,7 @@ fn configured(input: &TagPlanInput<'_>, left_out: &mut Vec<(String, &'static str
 }
 
 fn on_branch(template: &TagTemplate, version: &Version) -> bool {
-    let branches = template.branches();
+    let branches = &template.branches;
     matches!(version, Version::Branch(name) if branches.is_empty() || branches.contains(name))
 }
 
@@ -153,7 +153,7 @@ fn explicit_one(input: &TagPlanInput<'_>, tag: &str) -> Result<WantedTag, TagErr
     let wanted = |rule, of_release| Ok(WantedTag { tag: tag.to_owned(), rule, of_release });
     if is_latest(tag, input.suffix) {
         let configured = input.version.is_some_and(|version| {
-            let branch = input.templates.iter().filter(|template| !template.branches().is_empty());
+            let branch = input.templates.iter().filter(|template| !template.branches.is_empty());
             let mut same = branch.filter(|template| template.expand(version, input.sha).as_deref() == Some(tag));
             same.any(|template| on_branch(template, version))
         });
