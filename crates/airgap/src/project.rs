@@ -6,12 +6,12 @@ use std::{collections::BTreeSet, path::Path};
 use pixi_oci_layer::{FileTree, Node, TreePath};
 use pixi_oci_lock::{LockedPackage, WheelOrigin};
 use pixi_oci_product::{Product, ProductFile, RESERVED, RESOURCES, Staging};
-use pixi_oci_workspace::Workspace;
+use pixi_oci_workspace::{Include, Workspace};
 
 use super::Environment;
 use crate::Error;
 use pixi_oci_contents::{Application, ApplicationError, ApplicationInput, application, without_missing_scripts};
-use pixi_oci_project::{Include, OUTPUTS};
+use pixi_oci_project::OUTPUTS;
 
 pub(super) struct Files<'a> {
     pub workspace: &'a Workspace,
@@ -148,8 +148,8 @@ impl Files<'_> {
             Include { source, destination: None, mode: None }
         });
         // Every file has its place in the project, whatever its place in an image is.
-        let chosen = self.environments.iter().flat_map(|environment| &environment.project.configuration.include);
-        let chosen = chosen.map(|include| Include { destination: None, ..include.clone() });
+        let chosen = self.environments.iter().flat_map(|environment| &environment.project.configuration.oci.include);
+        let chosen = chosen.flatten().map(|include| Include { destination: None, ..include.clone() });
         (needed.chain(chosen).collect(), missing)
     }
 

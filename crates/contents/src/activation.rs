@@ -12,7 +12,6 @@ use std::{
 };
 
 use pixi_oci_workspace::{Activation, Workspace};
-use serde::de::{Deserializer as _, MapAccess, Visitor};
 
 use self::expand::{Variable, expand, is_of_run_time, only_variables};
 pub(crate) use self::script::assignment;
@@ -199,9 +198,9 @@ pub fn without_missing_scripts(root: &Path, activation: &mut Activation) -> Opti
 fn env_vars_d(input: &ActivationInput<'_>) -> Result<Vec<(String, String)>, ActivationError> {
     let mut all = Variables::default();
     for (file, json) in input.env_vars_d {
-        let mut reader = serde_json::Deserializer::from_slice(json);
-        let read = reader.deserialize_map(Pairs).and_then(|pairs| reader.end().map(|()| pairs));
-        let pairs = read.map_err(|e| ActivationError::EnvVarsD { file: file.clone(), reason: e.to_string() })?;
+        // In its own order: a value can use the variables before it.
+        let pairs: serde_json::Map<_, _> = serde_json::from_slice(json)
+            .map_err(|e| ActivationError::EnvVarsD { file: file.clone(), reason: e.to_string() })?;
         for (name, value) in pairs {
             // As rattler_shell does: what is no text is no variable.
             if let serde_json::Value::String(value) = value {
@@ -210,25 +209,6 @@ fn env_vars_d(input: &ActivationInput<'_>) -> Result<Vec<(String, String)>, Acti
         }
     }
     Ok(all.values)
-}
-
-/// A JSON object in its own order: a value can use the variables before it.
-struct Pairs;
-
-impl<'de> Visitor<'de> for Pairs {
-    type Value = Vec<(String, serde_json::Value)>;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut pairs = Vec::new();
-        while let Some(pair) = map.next_entry()? {
-            pairs.push(pair);
-        }
-        Ok(pairs)
-    }
 }
 
 #[derive(Debug, Clone, Default)]

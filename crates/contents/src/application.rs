@@ -17,7 +17,7 @@ use globset::GlobSet;
 use pixi_oci_layer::{Content, File, Mode, Node, TreePath};
 use pixi_oci_net::without_logins;
 use pixi_oci_platform::{Links, is_of_desktop, open, read};
-use pixi_oci_project::Include;
+use pixi_oci_workspace::Include;
 
 pub use self::{collected::Application, error::ApplicationError, places::Below};
 use self::{
@@ -236,7 +236,7 @@ impl Collector<'_> {
         Ok(())
     }
 
-    fn insert(&mut self, path: &Path, destination: &str, mode: Option<Mode>) -> Result<(), ApplicationError> {
+    fn insert(&mut self, path: &Path, destination: &str, mode: Option<u32>) -> Result<(), ApplicationError> {
         let metadata = fs_err::symlink_metadata(path)?;
         let node = if metadata.is_symlink() {
             Node::Symlink { target: text(&fs_err::read_link(path)?)?, mtime: None }
@@ -244,7 +244,8 @@ impl Collector<'_> {
             let executable = metadata.permissions().mode() & 0o111 != 0;
             let clean = self.result.cleaned.get(path).cloned();
             let content = clean.unwrap_or_else(|| Content::from_file(path.into(), metadata.len()));
-            Node::File(File { content, mode: mode.unwrap_or(Mode::file(executable)), mtime: None })
+            let mode = mode.and_then(Mode::new).unwrap_or(Mode::file(executable));
+            Node::File(File { content, mode, mtime: None })
         } else {
             return Err(ApplicationError::Special { path: path.into() });
         };

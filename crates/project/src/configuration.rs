@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use pixi_oci_image::Architecture;
-use pixi_oci_layer::{Compression, Mode};
+use pixi_oci_layer::Compression;
 use pixi_oci_package::TargetPrefix;
 use pixi_oci_workspace::{CompressionAlgorithm, OciConfig, VirtualPackage, Workspace};
 
@@ -22,7 +22,6 @@ pub struct Configuration {
     pub workdir: String,
     pub compression: Compression,
     pub max_layers: usize,
-    pub include: Vec<Include>,
     pub virtual_packages: Vec<VirtualPackage>,
     /// Everything else, as it is.
     pub oci: OciConfig,
@@ -33,17 +32,6 @@ impl Configuration {
     pub fn split_above(&self) -> u64 {
         u64::from(self.oci.split_above.map_or(DEFAULT_SPLIT_ABOVE, NonZeroU32::get)) << 20
     }
-}
-
-/// A file, directory or pattern of the workspace and where it goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Include {
-    /// A path or pattern below the root.
-    pub source: String,
-    /// Where it goes: absolute, or below the working directory; the same path as in the workspace if `None`.
-    pub destination: Option<String>,
-    /// The permissions of the files; by default 0755 or 0644 by the executable bit.
-    pub mode: Option<Mode>,
 }
 
 /// The base image where none is configured.
@@ -71,15 +59,6 @@ pub fn configuration(inputs: &Inputs, workspace: &Workspace) -> Result<Configura
             (CompressionAlgorithm::Zstd, level) => Compression::Zstd { level: level.unwrap_or(3) },
         },
     };
-    let include = oci.include.iter().flatten().map(|include| {
-        let mode = include.mode.map(|bits| Mode::new(bits).ok_or(bits)).transpose();
-        let mode = mode.map_err(|bits| RequestError::Setting {
-            setting: "include",
-            text: format!("{} with mode {bits:04o}", include.source),
-            reason: "may have permission bits only, such as 0644".into(),
-        })?;
-        Ok(Include { source: include.source.clone(), destination: include.destination.clone(), mode })
-    });
     Ok(Configuration {
         architectures: architectures.collect::<Result<_, _>>()?,
         base: base(inputs, workspace, &oci),
@@ -87,7 +66,6 @@ pub fn configuration(inputs: &Inputs, workspace: &Workspace) -> Result<Configura
         workdir: workdir(oci.workdir.as_deref().unwrap_or(DEFAULT_WORKDIR))?,
         compression,
         max_layers: oci.max_layers.map_or(DEFAULT_MAX_LAYERS, NonZeroU32::get) as usize,
-        include: include.collect::<Result<_, RequestError>>()?,
         virtual_packages: oci.virtual_packages.clone().unwrap_or_default(),
         environment,
         oci,

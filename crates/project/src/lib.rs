@@ -15,7 +15,7 @@ mod target;
 mod task;
 pub mod version;
 
-pub use configuration::{Configuration, Include};
+pub use configuration::Configuration;
 pub use error::Error;
 pub use event::Event;
 pub use inputs::{BuildPlace, Inputs, LockUse, ProvenanceInputs, RequestError, SourceInputs};

@@ -96,7 +96,6 @@ impl Project {
 
     /// Makes images of the packages alone, with these settings and nothing of the application.
     pub fn set_plain_image(&mut self, oci: OciConfig) {
-        self.declared.configuration.include.clear();
         self.declared.configuration.oci = oci;
     }
 }

@@ -13,7 +13,7 @@ use pixi_oci_store::{
 };
 
 use crate::{Error, report::BaseReport};
-use pixi_oci_project::{Event, Include, Project, Session, Target, virtual_packages};
+use pixi_oci_project::{Event, Project, Session, Target, virtual_packages};
 
 /// Of `/etc/passwd` and `/etc/group`.
 const MAX_USERS: u64 = 4 << 20;
@@ -75,8 +75,10 @@ impl Base {
         base.check_places(&[configuration.prefix.as_str(), &configuration.workdir])?;
         base.check_prefix(&configuration.prefix)?;
         base.check_glibc(&needs, project.configuration.oci.base_glibc)?;
-        let brings = |include: &Include| include.destination.as_deref().is_some_and(|to| to.starts_with("/etc"));
-        if let Some(user) = configuration.oci.user.as_deref().filter(|_| !configuration.include.iter().any(brings)) {
+        let mut brought =
+            configuration.oci.include.iter().flatten().filter_map(|include| include.destination.as_deref());
+        let brings_users = brought.any(|to| to.starts_with("/etc"));
+        if let Some(user) = configuration.oci.user.as_deref().filter(|_| !brings_users) {
             base.check_user(user, &session.caches.dir)?;
         }
         Ok(base)

@@ -2,21 +2,18 @@
 
 use pixi_oci_contents::{ApplicationError, TEST, task_lines, test_script};
 use pixi_oci_layer::{Content, File, FileTree, Mode, Node, TreePath};
-use pixi_oci_project::Include;
-use pixi_oci_workspace::ImageTest;
+use pixi_oci_workspace::{ImageTest, Include};
 
 use crate::{Error, contents::has_path, image::base::Base, layers::plan::ImagePlan, workshop::Workshop};
 
 impl Workshop<'_> {
     /// The chosen files, and the one that is the test.
     pub(super) fn include(&self) -> Vec<Include> {
-        let mut include = self.project.configuration.include.clone();
-        if let Some(ImageTest::Script(file)) = &self.project.configuration.oci.test {
-            include.push(Include {
-                source: file.clone(),
-                destination: Some(TEST.into()),
-                mode: Some(Mode::EXECUTABLE),
-            });
+        let oci = &self.project.configuration.oci;
+        let mut include = oci.include.clone().unwrap_or_default();
+        if let Some(ImageTest::Script(file)) = &oci.test {
+            let mode = Some(Mode::EXECUTABLE.bits());
+            include.push(Include { source: file.clone(), destination: Some(TEST.into()), mode });
         }
         include
     }
