@@ -215,3 +215,30 @@ fn members(zip: &Zip<'_>, name: &str) -> Result<Format, Error> {
         (_, None) => Err(Error::archive(name, "the zip has no member pkg-*.tar.zst")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use pixi_oci_testkit::packages::package;
+
+    use super::*;
+
+    #[test]
+    fn limits_are_counted_from_the_length() {
+        let limits = |len| {
+            let archive = Archive { name: String::new(), path: PathBuf::new(), len, format: Format::TarGz };
+            [archive.limit(), archive.max_info(), archive.max_patched(), archive.max_paths()]
+        };
+        assert_eq!(limits(0), [67_108_864, 33_554_432, 134_217_728, 100_000]);
+        assert_eq!(limits(1_000_000), [317_108_864, 49_554_432, 150_217_728, 125_000]);
+    }
+
+    #[test]
+    fn of_an_archive_in_parts_only_its_metadata_counts() {
+        let directory = tempfile::tempdir().unwrap();
+        let built = package("a", []).write(directory.path());
+        let here = [0..built.size];
+        let part = Archive::open_part(&built.path, &here, &built.package.record()).unwrap();
+        let Format::Conda { info, .. } = part.format else { panic!("it is a .conda file") };
+        assert_eq!(info.start + part.len, info.end);
+    }
+}

@@ -76,6 +76,9 @@ mod tests {
         for (kind, path) in [("lists twice", "c"), ("does not list", "a\n"), ("does not list", "b")] {
             faults.add(kind, path);
         }
-        assert_eq!(faults.to_string(), r#"RECORD does not list "a\n" and 1 more; it lists twice "c""#);
+        let told = faults.corrections(BTreeMap::new());
+        assert_eq!(told.what, r#"RECORD does not list "a\n" and 1 more; it lists twice "c""#);
+        let files = BTreeMap::from([(TreePath::new("a").unwrap(), Digest::of(b""))]);
+        assert!(!told.is_empty() && !Faults::new("RECORD").corrections(files).is_empty());
     }
 }

@@ -303,6 +303,13 @@ fn zips() {
     );
     refused(zip(&[meta.clone(), ("../pkg-x.tar.zst".into(), contents.1.clone()), info.clone()]), "`..`");
     refused(zip(&[meta, contents.clone(), ("x\u{1b}".into(), vec![])]), "unexpected member");
+    let mut with_directory = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    with_directory.add_directory("metadata.json", zip::write::SimpleFileOptions::default()).unwrap();
+    for (name, bytes) in &members[1..] {
+        with_directory.start_file(name.as_str(), large.large_file(false)).unwrap();
+        with_directory.write_all(bytes).unwrap();
+    }
+    refused(with_directory.finish().unwrap().into_inner(), "unexpected member");
     refused([&whole[..], b"garbage"].concat(), "follows it");
     refused([b"PK\x03\x04garbage", &whole[..]].concat(), "follows it");
     refused(zip_with(&members, zip::CompressionMethod::Deflated), "compressed member");
