@@ -83,8 +83,7 @@ pub fn tag_plan(input: &TagPlanInput<'_>) -> Result<TagPlan, TagError> {
                 true if *other != own => return Err(TagError::SameTag { tag, other: other.clone(), version: own }),
                 true => {}
                 // An alias of another release, which this release takes once.
-                false if rule == TagRule::Immutable => rule = TagRule::Moving,
-                false => {}
+                false => rule = TagRule::Moving,
             }
         }
         let reason = match of_release {

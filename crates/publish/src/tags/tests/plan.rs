@@ -71,6 +71,21 @@ fn a_branch_moves_latest_only_if_configured() {
 }
 
 #[test]
+fn a_branch_does_not_get_the_tag_of_a_release() {
+    for (scheme, branch) in [
+        (VersionScheme::Dotted, "latest"),
+        (VersionScheme::Dotted, "1"),
+        (VersionScheme::Dotted, "1.2.3"),
+        (VersionScheme::Pep440, "1.0.post1"),
+    ] {
+        let plan =
+            plan_of(scheme, &format!("branch {branch}"), &["edge@x", "sha-{sha}", "{branch}"], &[], &[], &[]).unwrap();
+        assert_eq!(shown(&plan).join(" "), "~sha-abc1234-amd64 ~sha-abc1234-arm64 sha-abc1234", "{branch}");
+        assert_eq!(plan.kept, [Kept { tag: branch.into(), reason: KeptReason::OfReleases }]);
+    }
+}
+
+#[test]
 fn one_entry_is_for_releases_and_branches() {
     let configured = ["{version}", "latest@{release},main,stable"];
     assert_eq!(tags("1.2.3", &configured, &[], &[]), "!1.2.3-amd64 !1.2.3-arm64 !1.2.3 latest");
@@ -245,6 +260,8 @@ fn a_release_takes_the_name_of_an_alias_once() {
     // An alias moves from release to release.
     let alias = plan("2026.2.1", &[("2026.2", "2026.2.0")]).unwrap();
     assert!(shown(&alias).contains(&"2026.2".to_owned()), "{alias:?}");
+    // Whatever the image that has `latest` says that it is.
+    assert!(shown(&plan("2026.2", &[("latest", "latest")]).unwrap()).contains(&"latest".to_owned()));
     let same = plan_of(VersionScheme::Semver, "1.2.3+a", &parts, &[], &["1.2.3_a"], &[("1.2.3_a", "1.2.3_a")]);
     assert!(matches!(same, Err(TagError::SameTag { .. })), "{same:?}");
     let existing = ["2026.2".to_owned(), "2026.2.1".to_owned(), "latest".to_owned()];
