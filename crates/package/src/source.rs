@@ -141,9 +141,15 @@ mod tests {
 
     #[test]
     fn the_top_directory_is_gone() {
-        let tree = tree(&[("a-1/x.py", FILE, "x"), ("a-1/s/y", LINK, "../x.py"), ("a-1/z", HARD, "a-1/x.py")]).unwrap();
+        let tree = tree(&[
+            ("a-1/x.py", FILE, "x"),
+            ("a-1/s/y", LINK, "../x.py"),
+            ("a-1/w", LINK, "s/../x.py"),
+            ("a-1/z", HARD, "a-1/x.py"),
+        ])
+        .unwrap();
         let paths: Vec<&str> = tree.iter().map(|(path, _)| path.as_str()).collect();
-        assert_eq!(paths, ["s/y", "x.py", "z"]);
+        assert_eq!(paths, ["s/y", "w", "x.py", "z"]);
     }
 
     #[test]
