@@ -72,3 +72,25 @@ impl Python {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_go_where_this_python_looks() {
+        let path = |text: &str| TreePath::new(text).unwrap();
+        let site_packages = path("lib/python3.13/site-packages");
+        let python = Python { version: (3, 13), executable: path("bin/python3.13"), site_packages };
+        for (from, to) in [
+            ("site-packages/a/b.py", "lib/python3.13/site-packages/a/b.py"),
+            ("site-packages", "lib/python3.13/site-packages"),
+            ("site-packages-old/a", "site-packages-old/a"),
+            ("python-scripts/a", "bin/a"),
+            ("python-scripts.txt", "python-scripts.txt"),
+            ("share/site-packages/a", "share/site-packages/a"),
+        ] {
+            assert_eq!(python.place(&path(from)), Ok(path(to)));
+        }
+    }
+}

@@ -58,6 +58,7 @@ fn names_in_the_archive() {
         ("conda-meta/evil-1.0-h1234567_0.json", ["conda-meta", "installer"]),
         ("./conda-meta", ["conda-meta", "installer"]),
         ("__clobbers__/a/b", ["__clobbers__", "installer"]),
+        (".", ["\".\"", "empty path"]),
     ] {
         // In the archive alone, in the list alone, and in both.
         refused(evil([file(path, "x").unlisted()]), &words);
