@@ -97,7 +97,8 @@ fn one_entry_is_for_releases_and_branches() {
     assert!(matches!(plan("branch x", &configured, &[], &[]), Err(TagError::NoTag { .. })));
     // An older release does not get it, as it does not get `latest`.
     assert_eq!(tags("1.2.3", &configured, &[], &["2.0.0", "latest"]), "!1.2.3-amd64 !1.2.3-arm64 !1.2.3");
-    assert_eq!(tags("1.2.3", &["{major}@{release},main"], &[], &[]), "~1-amd64 ~1-arm64 1");
+    let numbers = ["{major}@{release},main", "{major}.{minor}@{release},main"];
+    assert_eq!(tags("1.2.3", &numbers, &[], &[]), "~1.2-amd64 ~1.2-arm64 1.2 1");
 }
 
 #[test]
@@ -126,18 +127,23 @@ fn an_older_release_moves_nothing() {
 fn environments_in_one_repository_have_their_own_series() {
     let version = Version::parse("1.2.3", VersionScheme::Dotted);
     let existing = ["2.0.0".to_owned(), "1.2.2-cuda".to_owned()];
-    let plan = tag_plan(&TagPlanInput {
-        version: Some(&version),
-        scheme: VersionScheme::Dotted,
-        sha: None,
-        templates: &templates(&ALL),
-        suffix: "-cuda",
-        explicit: &[],
-        existing: &existing,
-        versions: &BTreeMap::new(),
-        architectures: &[Amd64],
-    });
-    assert_eq!(shown(&plan.unwrap()).join(" "), "!1.2.3-cuda-amd64 !1.2.3-cuda 1.2-cuda 1-cuda latest-cuda");
+    let tags = |explicit: &[String]| {
+        let plan = tag_plan(&TagPlanInput {
+            version: Some(&version),
+            scheme: VersionScheme::Dotted,
+            sha: None,
+            templates: &templates(&ALL),
+            suffix: "-cuda",
+            explicit,
+            existing: &existing,
+            versions: &BTreeMap::new(),
+            architectures: &[Amd64],
+        });
+        shown(&plan.unwrap()).join(" ")
+    };
+    assert_eq!(tags(&[]), "!1.2.3-cuda-amd64 !1.2.3-cuda 1.2-cuda 1-cuda latest-cuda");
+    let explicit = ["latest-cuda", "1.2.3-cuda"].map(str::to_owned);
+    assert_eq!(tags(&explicit), "!1.2.3-cuda-amd64 !1.2.3-cuda latest-cuda");
 }
 
 #[test]
@@ -147,19 +153,20 @@ fn explicit_tags_replace_the_configured_ones_and_are_guarded() {
     assert_eq!(tags("branch main", &ALL, &["latest"], &[]), "~latest-amd64 ~latest-arm64 latest");
     // Nobody else knows the version.
     assert_eq!(tags("", &ALL, &["1.2.3", "latest"], &[]), "!1.2.3-amd64 !1.2.3-arm64 !1.2.3 latest");
-    for (version, tag) in [
-        ("1.3.0-rc1", "latest"),
-        ("branch x", "latest"),
-        ("", "latest"),
-        ("1.3.0-rc1", "1.3.0"),
-        ("1.2.3", "1.2.4"),
-        ("24.04", "24.4"),
-        ("1.2.3", "1.3"),
-        ("1.3.0-rc1", "1"),
-        ("branch main", "1.2.3"),
+    let (number, line) = ("the release of that number", "releases that begin with it");
+    for (version, tag, what) in [
+        ("1.3.0-rc1", "latest", "releases (and branches"),
+        ("branch x", "latest", "releases (and branches"),
+        ("", "latest", "releases (and branches"),
+        ("1.3.0-rc1", "1.3.0", number),
+        ("1.2.3", "1.2.4", number),
+        ("24.04", "24.4", number),
+        ("1.2.3", "1.3", number),
+        ("1.3.0-rc1", "1", line),
+        ("branch main", "1.2.3", number),
     ] {
-        let error = plan(version, &ALL, &[tag], &[]).unwrap_err();
-        assert!(matches!(error, TagError::DevTag { .. }), "{version} {tag}: {error}");
+        let error = plan(version, &ALL, &[tag], &[]).unwrap_err().to_string();
+        assert!(error.contains(&format!("tag {tag:?} is for {what}")), "{version} {tag}: {error}");
     }
     assert!(matches!(plan("1.2.3", &ALL, &["a b"], &[]), Err(TagError::NotATag { .. })));
     assert!(matches!(plan("", &ALL, &[], &[]), Err(TagError::NoTag { .. })));
@@ -271,6 +278,15 @@ fn a_release_takes_the_name_of_an_alias_once() {
     let old = plan("2026.1", &[("2026.2", "2026.2"), ("latest", "2026.2")]).unwrap();
     assert_eq!(to_look_up(&old, &existing), ["2026.2"]);
     let prefixed = old.with_prefix("sif-");
+    let there = TagsThere {
+        tags: vec!["2026.2".into(), "sif-2026.1".into()],
+        versions: BTreeMap::from([("sif-2026.1".into(), "2026.1".into()), ("latest".into(), "2026.2".into())]),
+    };
+    let below = there.below("sif-");
+    assert_eq!(
+        (below.tags, below.versions),
+        (vec!["2026.1".into()], BTreeMap::from([("2026.1".into(), "2026.1".into())]))
+    );
     assert_eq!(shown(&prefixed).join(" "), "!sif-2026.1-amd64 !sif-2026.1-arm64 !sif-2026.1");
     assert_eq!(prefixed.kept[0].tag, "sif-latest");
     assert!(matches!(&prefixed.kept[0].reason, KeptReason::Newer(_, tag) if tag == "sif-2026.2"));
