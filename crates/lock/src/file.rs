@@ -4,7 +4,7 @@ mod nesting;
 pub(crate) mod package;
 mod platform;
 
-pub use package::{ArchiveLocation, LockedPackage, LockedWheel, PypiSourceKind, WheelOrigin};
+pub use package::{ArchiveLocation, LockedPackage, LockedWheel, PypiSourceKind, WheelOrigin, normalize};
 pub use platform::{LockedPlatform, PlatformWanted};
 
 use std::{

@@ -22,6 +22,7 @@ pub use check::{Difference, differences, marker_environment};
 pub use error::Error;
 pub use file::{
     ArchiveLocation, LockFile, LockedPackage, LockedPlatform, LockedWheel, PlatformWanted, PypiSourceKind, WheelOrigin,
+    normalize,
 };
 pub use sha256::{ParseSha256Error, Sha256};
 pub use solve::SolveError;

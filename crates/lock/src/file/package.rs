@@ -281,7 +281,7 @@ fn locate(directory: &Path, location: &UrlOrPath) -> ArchiveLocation {
 }
 
 /// Removes `.` and `..` without asking the disk, as rattler does, so that records do not depend on links.
-pub(crate) fn normalize(path: &Path) -> PathBuf {
+pub fn normalize(path: &Path) -> PathBuf {
     let mut clean = PathBuf::new();
     for component in path.components() {
         match component {

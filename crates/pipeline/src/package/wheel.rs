@@ -1,8 +1,8 @@
 //! What a wheel is, beside its archive: its names, where it is from, and what its `direct_url.json` says.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
-use pixi_oci_lock::{ArchiveLocation, LockedWheel, WheelOrigin};
+use pixi_oci_lock::{ArchiveLocation, LockedWheel, WheelOrigin, normalize};
 use pixi_oci_net::canonical_url;
 use pixi_oci_wheel::{DirectUrl, WheelExpected};
 use url::Url;
@@ -83,15 +83,7 @@ fn direct_url(wheel: &LockedWheel, workdir: &str) -> Option<DirectUrl> {
 /// Where a path of the lock file is in the image: what pixi compares `direct_url.json` with is the path joined to the
 /// directory of the lock file, without `.` and `..`.
 pub fn in_image(workdir: &str, path: &str) -> PathBuf {
-    let mut clean = PathBuf::from("/");
-    for component in Path::new(workdir).join(path).components() {
-        match component {
-            Component::ParentDir => drop(clean.pop()),
-            Component::Normal(part) => clean.push(part),
-            Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
-        }
-    }
-    clean
+    normalize(&Path::new("/").join(workdir).join(path))
 }
 
 #[cfg(test)]
