@@ -25,12 +25,16 @@ impl Description {
     }
 }
 
+/// Whether the text is the whole name of a commit, and no abbreviation of it.
+pub fn is_commit(text: &str) -> bool {
+    matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 impl Git {
     /// The commit of the working tree, 40 or 64 hexadecimal digits.
     pub fn commit(&self) -> Option<String> {
         let commit = self.line(&["rev-parse", "--verify", "--quiet", "HEAD^{commit}"])?;
-        let hex = matches!(commit.len(), 40 | 64) && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
-        hex.then_some(commit)
+        is_commit(&commit).then_some(commit)
     }
 
     /// The branch that is checked out, if there is one.

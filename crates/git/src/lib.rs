@@ -10,7 +10,7 @@ mod fresh;
 mod runner;
 mod tree;
 
-pub use describe::Description;
+pub use describe::{Description, is_commit};
 pub use runner::{Git, GitError};
 pub use tree::WorkTree;
 

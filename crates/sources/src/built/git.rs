@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use pixi_oci_git::{Git, GitError};
+use pixi_oci_git::{Git, GitError, is_commit};
 use pixi_oci_layer::{ContentStore, FileTree};
 use pixi_oci_net::redact;
 use pixi_oci_package::source_tree;
@@ -23,7 +23,7 @@ pub fn git_tree(
 ) -> Result<(FileTree, String), SourceError> {
     let project = |reason: String| BuildError::Project { package: package.to_owned(), reason };
     let commit = url.fragment().unwrap_or_default().to_ascii_lowercase();
-    if !matches!(commit.len(), 40 | 64) || !commit.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+    if !is_commit(&commit) {
         return Err(project("the lock file does not name a whole commit; run `pixi lock`".into()).into());
     }
     let directory = url.query_pairs().find(|(key, _)| key == "subdirectory").map(|(_, value)| value.into_owned());
