@@ -11,7 +11,7 @@ use futures_util::future::{join, join_all};
 use pixi_oci_layer::Digest;
 use pixi_oci_registry::{
     Registry, Repository,
-    push::{Ahead, AheadLayer, MountFrom, PushLayer, PushPlan, TagRule, push_layers},
+    push::{Ahead, AheadLayer, MountFrom, PushLayer, PushPlan, push_layers},
 };
 use pixi_oci_store::base::BaseRef;
 use tokio::sync::{
@@ -57,7 +57,8 @@ impl<'a> EarlyUploads<'a> {
         let request = run.request;
         let is_sif = destinations.first().is_none_or(|first| first.target.is_sif());
         let open = || destinations.iter().filter_map(|to| Some((&to.target, to.state.as_ref().ok()?)));
-        if !request.builds() || request.dry_run || is_sif || open().any(|(_, open)| has_fixed(tags, &open.known.tags)) {
+        let is_fixed = open().any(|(_, open)| tags.fixed(&open.known.tags).next().is_some());
+        if !request.builds() || request.dry_run || is_sif || is_fixed {
             return all;
         }
         let sent = Pushed::open(&run.session.caches.dir);
@@ -171,9 +172,4 @@ pub fn publish_started(repository: &Repository, plan: &PushPlan) -> Event {
         dry_run: plan.dry_run,
         bytes: sizes.values().sum(),
     }
-}
-
-/// Whether a tag is there that must not change: it may name something else than what is going to be built.
-fn has_fixed(tags: &TagPlan, existing: &[String]) -> bool {
-    tags.tags.iter().any(|planned| planned.rule == TagRule::Immutable && existing.contains(&planned.tag))
 }

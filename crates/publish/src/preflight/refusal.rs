@@ -9,7 +9,7 @@ use pixi_oci_lock::LockedPackage;
 use pixi_oci_pipeline::{Believed, Previous, Remote};
 use pixi_oci_plan::{EnvironmentPlan, Reason, Unpredicted, preview};
 use pixi_oci_project::{Project, Session};
-use pixi_oci_registry::{Error, Repository, push::TagRule};
+use pixi_oci_registry::{Error, Repository};
 
 use crate::{
     baseline::{read_only, repository},
@@ -86,8 +86,7 @@ fn previewed(
 /// A tag that is there and must not change; that of the index before those of single images.
 fn taken<'a>(request: &PublishRequest, plan: &'a TagPlan, existing: &[String]) -> Option<&'a PlannedTag> {
     let is_leg = request.source == PublishSource::Leg;
-    let fixed = plan.tags.iter().filter(|planned| planned.rule == TagRule::Immutable);
-    let mut fixed: Vec<&PlannedTag> = fixed.filter(|planned| existing.contains(&planned.tag)).collect();
+    let mut fixed: Vec<&PlannedTag> = plan.fixed(existing).collect();
     fixed.retain(|planned| !is_leg || planned.target != TagTarget::Index);
     fixed.iter().find(|planned| planned.target == TagTarget::Index).or(fixed.first()).copied()
 }

@@ -125,6 +125,12 @@ pub fn to_look_up(plan: &TagPlan, existing: &[String]) -> Vec<String> {
 }
 
 impl TagPlan {
+    /// Those that are there and must not change: they may name something else than what is going to be built.
+    pub fn fixed(&self, existing: &[String]) -> impl Iterator<Item = &PlannedTag> {
+        let is_fixed = |planned: &&PlannedTag| planned.rule == TagRule::Immutable && existing.contains(&planned.tag);
+        self.tags.iter().filter(is_fixed)
+    }
+
     /// The same tags, each with something before it.
     #[must_use]
     pub fn with_prefix(mut self, prefix: &str) -> Self {
