@@ -1,6 +1,5 @@
 //! Gets the package layers of an image: from the cache, from published images, or by making them, several at a time.
 
-mod elf;
 pub mod grouping;
 mod guess;
 pub mod key;

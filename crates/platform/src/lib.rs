@@ -6,6 +6,7 @@
 mod account;
 mod desktop;
 mod directory;
+pub mod elf;
 mod emulation;
 mod error;
 mod file;

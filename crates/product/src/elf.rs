@@ -2,12 +2,15 @@
 
 use std::{io::Read, path::Path};
 
-use pixi_oci_platform::{Links, open};
+use pixi_oci_platform::{
+    Links,
+    elf::{AARCH64, Elf, X86_64},
+    open,
+};
 
 use crate::Error;
 
-/// `e_machine` of the ELF files of each conda platform (System V ABI, processor supplements).
-const MACHINES: [(&str, u16); 2] = [("linux-64", 62), ("linux-aarch64", 183)];
+const MACHINES: [(&str, u16); 2] = [("linux-64", X86_64), ("linux-aarch64", AARCH64)];
 
 /// Looks whether the file is a 64-bit little-endian ELF program for the conda platform.
 pub fn check_program(path: &Path, platform: &str) -> Result<(), Error> {
@@ -19,11 +22,9 @@ pub fn check_program(path: &Path, platform: &str) -> Result<(), Error> {
     let Some((_, machine)) = MACHINES.iter().find(|(name, _)| *name == platform) else {
         return Err(wrong("there are no programs for this platform"));
     };
-    // EI_MAG, EI_CLASS = 64 bits, EI_DATA = little-endian.
-    if head.len() < 20 || !head.starts_with(b"\x7fELF\x02\x01") {
+    let Some((kind, found)) = Elf::new(&head).and_then(Elf::kind) else {
         return Err(wrong("it is no 64-bit ELF file"));
-    }
-    let (kind, found) = (u16::from_le_bytes([head[16], head[17]]), u16::from_le_bytes([head[18], head[19]]));
+    };
     // ET_EXEC and ET_DYN.
     if !matches!(kind, 2 | 3) {
         return Err(wrong("it cannot be executed"));

@@ -7,13 +7,14 @@ use std::{
 
 use pixi_oci_layer::{Compression, ContentStore, FileTree, Layer, LayerWriter, MemoryBudget, Node, diff_id, split};
 use pixi_oci_package::TargetPrefix;
+use pixi_oci_platform::elf::Elf;
 use pixi_oci_store::OciLayout;
 use tempfile::NamedTempFile;
 
 use crate::{
-    Error, layers::elf, layers::grouping::LayerPart, layers::key::LAYER_TIME, layers::key::LayerKey,
-    layers::plan::LayerSource, layers::plan::PlannedLayer, package::Package, report::LayerKind, report::LayerOrigin,
-    stock::cache::LayerRecord, stock::table::Findings, workshop::Workshop,
+    Error, layers::grouping::LayerPart, layers::key::LAYER_TIME, layers::key::LayerKey, layers::plan::LayerSource,
+    layers::plan::PlannedLayer, package::Package, report::LayerKind, report::LayerOrigin, stock::cache::LayerRecord,
+    stock::table::Findings, workshop::Workshop,
 };
 use pixi_oci_project::Session;
 
@@ -225,7 +226,7 @@ fn scan(tree: &FileTree, prefix: &TargetPrefix, findings: &mut Findings) -> io::
             findings.env_vars_d.insert(name.to_string(), file.content.to_vec()?);
         }
         if file.mode == pixi_oci_layer::Mode::EXECUTABLE
-            && let Some(interpreter) = elf::interpreter(&file.content.prefix(HEAD)?)
+            && let Some(interpreter) = Elf::new(&file.content.prefix(HEAD)?).and_then(Elf::interpreter)
         {
             findings.interpreters.entry(interpreter.to_string()).or_insert_with(|| path.to_string());
         }

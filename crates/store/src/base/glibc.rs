@@ -6,6 +6,7 @@
 //! section (gABI chapter 5, "Dynamic Section"; LSB Core, "Symbol Versioning"): section headers may be stripped.
 
 use pixi_oci_image::Architecture;
+use pixi_oci_platform::elf::{AARCH64, Elf, MAX_ENTRIES, X86_64};
 use serde::{Deserialize, Serialize};
 
 /// What a `libc.so.6` is.
@@ -20,11 +21,10 @@ pub(crate) struct Glibc {
 impl Glibc {
     /// Whether programs of this architecture can use it.
     pub(crate) fn is_for(&self, architecture: Architecture) -> bool {
-        // EM_X86_64 and EM_AARCH64.
         self.machine
             == match architecture {
-                Architecture::Amd64 => 62,
-                Architecture::Arm64 => 183,
+                Architecture::Amd64 => X86_64,
+                Architecture::Arm64 => AARCH64,
             }
     }
 }
@@ -42,18 +42,12 @@ const PT_DYNAMIC: u64 = 2;
 const DT_STRTAB: u64 = 5;
 const DT_VERDEF: u64 = 0x6fff_fffc;
 const DT_VERDEFNUM: u64 = 0x6fff_fffd;
-/// More entries than this in any table is nonsense; it bounds the time that a hostile file can take.
-const MAX_ENTRIES: u64 = 4096;
 
 /// Reads a little-endian 64-bit ELF file. `None` if it is none, is damaged, or defines no version of glibc.
-pub(crate) fn read(elf: &[u8]) -> Option<Glibc> {
-    if !elf.starts_with(b"\x7fELF\x02\x01") {
-        return None;
-    }
-    let machine = number(elf, 18, 2)? as u16;
-    let (table, size, count) = (number(elf, 32, 8)?, number(elf, 54, 2)?, number(elf, 56, 2)?);
-    let segments: Vec<Segment> =
-        (0..count.min(MAX_ENTRIES)).map_while(|i| Segment::read(elf, table.checked_add(i * size)?)).collect();
+pub(crate) fn read(bytes: &[u8]) -> Option<Glibc> {
+    let elf = Elf::new(bytes)?;
+    let (_, machine) = elf.kind()?;
+    let segments = elf.segments()?;
     let offset = |address: u64| {
         segments.iter().find_map(|segment| {
             let within = address.checked_sub(segment.address)?;
@@ -65,7 +59,7 @@ pub(crate) fn read(elf: &[u8]) -> Option<Glibc> {
     let tag = |wanted: u64| {
         (0..(dynamic.size / 16).min(MAX_ENTRIES)).find_map(|i| {
             let at = dynamic.offset.checked_add(i * 16)?;
-            (number(elf, at, 8)? == wanted).then(|| number(elf, at.checked_add(8)?, 8))?
+            (elf.number(at, 8)? == wanted).then(|| elf.number(at.checked_add(8)?, 8))?
         })
     };
     let strings = offset(tag(DT_STRTAB)?)?;
@@ -73,32 +67,12 @@ pub(crate) fn read(elf: &[u8]) -> Option<Glibc> {
     let mut highest = None;
     for _ in 0..tag(DT_VERDEFNUM)?.min(MAX_ENTRIES) {
         // Elf64_Verdef: vd_aux at 12, vd_next at 16; Elf64_Verdaux: vda_name at 0.
-        let aux = at.checked_add(number(elf, at.checked_add(12)?, 4)?)?;
-        let name = text(elf, strings.checked_add(number(elf, aux, 4)?)?)?;
+        let aux = at.checked_add(elf.number(at.checked_add(12)?, 4)?)?;
+        let name = text(bytes, strings.checked_add(elf.number(aux, 4)?)?)?;
         highest = highest.max(version(name));
-        at = at.checked_add(number(elf, at.checked_add(16)?, 4)?)?;
+        at = at.checked_add(elf.number(at.checked_add(16)?, 4)?)?;
     }
     highest.map(|version| Glibc { machine, version })
-}
-
-struct Segment {
-    kind: u64,
-    offset: u64,
-    address: u64,
-    /// In the file.
-    size: u64,
-}
-
-impl Segment {
-    /// Elf64_Phdr: p_type at 0, p_offset at 8, p_vaddr at 16, p_filesz at 32.
-    fn read(elf: &[u8], at: u64) -> Option<Self> {
-        Some(Self {
-            kind: number(elf, at, 4)?,
-            offset: number(elf, at.checked_add(8)?, 8)?,
-            address: number(elf, at.checked_add(16)?, 8)?,
-            size: number(elf, at.checked_add(32)?, 8)?,
-        })
-    }
 }
 
 /// `GLIBC_2.39` is 2.39; `GLIBC_2.2.5` is 2.2; `GLIBC_PRIVATE` and `GLIBC_ABI_DT_RELR` are none.
@@ -107,16 +81,10 @@ fn version(name: &str) -> Option<(u32, u32)> {
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
-fn text(elf: &[u8], at: u64) -> Option<&str> {
-    let rest = elf.get(usize::try_from(at).ok()?..)?;
+fn text(bytes: &[u8], at: u64) -> Option<&str> {
+    let rest = bytes.get(usize::try_from(at).ok()?..)?;
     let name = rest.split(|b| *b == 0).next()?;
     std::str::from_utf8(name.get(..name.len().min(64))?).ok()
-}
-
-fn number(elf: &[u8], at: u64, len: usize) -> Option<u64> {
-    let at = usize::try_from(at).ok()?;
-    let field = elf.get(at..at.checked_add(len)?)?;
-    Some(field.iter().rev().fold(0, |n, byte| n << 8 | u64::from(*byte)))
 }
 
 #[cfg(test)]
