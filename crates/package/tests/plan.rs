@@ -84,6 +84,20 @@ fn links_lead_through_links_and_clobbers_are_decided_after_them() {
 }
 
 #[test]
+fn of_two_links_at_one_place_the_one_that_stays_is_followed() {
+    let link = |name: &str, depends: &[&str]| {
+        package(name, [symlink("lib64", name), file(&format!("{name}/own"), "")]).depends(depends)
+    };
+    let user = package("user", [file("lib64/x", "")]);
+    let expected = ["__clobbers__/a/lib64 -> a", "a/own", "b/own", "b/x", "lib64 -> b"];
+    assert_eq!(paths(&[link("a", &[]), link("b", &["a"]), user.clone()]), expected);
+    assert_eq!(paths(&[link("b", &["a"]), link("a", &[]), user.clone()]), expected);
+    let expected = ["__clobbers__/b/lib64 -> b", "a/own", "a/x", "b/own", "lib64 -> a"];
+    assert_eq!(paths(&[link("a", &["b"]), link("b", &[]), user.clone()]), expected);
+    assert_eq!(paths(&[link("b", &[]), link("a", &["b"]), user]), expected);
+}
+
+#[test]
 fn a_link_that_is_no_directory_contests_its_place() {
     // To a file; and one that loses its own place.
     let user = package("b", [file("d/x", "")]).depends(&["a"]);
