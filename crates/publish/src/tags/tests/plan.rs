@@ -168,6 +168,13 @@ fn explicit_tags_replace_the_configured_ones_and_are_guarded() {
         let error = plan(version, &ALL, &[tag], &[]).unwrap_err().to_string();
         assert!(error.contains(&format!("tag {tag:?} is for {what}")), "{version} {tag}: {error}");
     }
+    // Another release's, although the published one begins with all of its numbers.
+    for (scheme, version, tag) in
+        [(VersionScheme::Pep440, "1.0.post1", "1.0"), (VersionScheme::Semver, "1.2.3+b", "1.2.3")]
+    {
+        let error = plan_of(scheme, version, &ALL, &[tag], &[], &[]).unwrap_err();
+        assert!(matches!(error, TagError::DevTag { .. }), "{version}: {error}");
+    }
     assert!(matches!(plan("1.2.3", &ALL, &["a b"], &[]), Err(TagError::NotATag { .. })));
     assert!(matches!(plan("", &ALL, &[], &[]), Err(TagError::NoTag { .. })));
 }
