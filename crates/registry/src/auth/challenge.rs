@@ -114,6 +114,8 @@ mod tests {
         }
         assert_eq!(one("Basic"), Some(Challenge::Basic));
         assert_eq!(one(r#"Bearer realm="open"#), bearer("open", None, &[]));
+        let after = |others: usize| one(&format!("{}Basic", "Negotiate, ".repeat(others)));
+        assert_eq!((after(7), after(8)), (Some(Challenge::Basic), None));
         one(&"Bearer a=b,".repeat(100_000));
         one(r#"Bearer realm="é\"#);
     }

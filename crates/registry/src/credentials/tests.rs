@@ -86,6 +86,17 @@ async fn errors_do_not_show_what_is_in_the_file() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_a_file_of_credentials_is_an_error() {
+    let longest = " ".repeat(1 << 20);
+    assert_eq!(find_in(&[&longest], "r.io/x").await, ok("nobody"));
+    let error = find_in(&[&format!("{longest} ")], "r.io/x").await.unwrap_err();
+    assert!(error.contains("larger than a file of credentials"), "{error}");
+    let directory = tempfile::tempdir().unwrap();
+    let sources = CredentialSources { auth_files: vec![directory.path().into()], ..Default::default() };
+    assert!(find(&sources, "r.io/x").await.is_err());
+}
+
+#[tokio::test]
 async fn a_token_comes_first_and_an_empty_one_is_none() {
     let ci = |host: &str, password: &str| HostCredentials {
         host: host.into(),
