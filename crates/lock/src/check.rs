@@ -61,7 +61,7 @@ pub fn differences(
     for platform in platforms {
         let Some(declared) = declared_platform(&declared, platform) else { continue };
         let mut wanted = wanted(workspace, environment, declared)?;
-        wanted.virtual_packages = VirtualPackage::over(&wanted.virtual_packages, assumed);
+        wanted.virtual_packages = VirtualPackage::over(wanted.virtual_packages.iter().chain(assumed));
         let packages = lock.inner_packages(environment, platform);
         let packages = Packages::of(&packages);
         let group = match &wanted.solve_group {

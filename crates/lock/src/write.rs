@@ -129,7 +129,7 @@ async fn solve(problem: &JointSolve, work: &Work<'_>) -> Result<Vec<RepoDataReco
         constraints: wanted.constraints.iter().map(Requirement::match_spec).collect(),
         channels: wanted.options.channels.iter().filter_map(|channel| parse_channel(&channel.url)).collect(),
         subdir: problem::subdir(&wanted.platform)?,
-        virtual_packages: VirtualPackage::over(&wanted.virtual_packages, options.assumed),
+        virtual_packages: VirtualPackage::over(wanted.virtual_packages.iter().chain(options.assumed)),
         channel_priority: wanted.options.channel_priority,
         strategy: wanted.options.solve_strategy,
         exclude_newer: exclude_newer(&wanted.options.exclude_newer, options.now),

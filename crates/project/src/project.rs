@@ -8,7 +8,7 @@ use pixi_oci_registry::RepositoryRef;
 use pixi_oci_workspace::{OciConfig, Workspace};
 
 use crate::{
-    Error, Inputs, LockUse, Target,
+    Error, Inputs, Target,
     configuration::{Configuration, configuration},
 };
 
@@ -34,11 +34,6 @@ impl Declared {
     pub fn new(workspace: Arc<Workspace>, inputs: Inputs) -> Result<Self, Error> {
         let configuration = configuration(&inputs, &workspace)?;
         Ok(Self { inputs, workspace, configuration })
-    }
-
-    /// Whether the lock file is used without comparing it with the manifest.
-    pub fn is_frozen(&self) -> bool {
-        self.inputs.lock_use == LockUse::Frozen
     }
 
     /// The name under which an image is handed to podman or docker: the workspace's, and the environment's unless it is

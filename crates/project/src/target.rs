@@ -112,11 +112,9 @@ fn too_old(
 
 /// What the machines that run the image are assumed to have.
 pub fn assumed(project: &Project) -> Result<Vec<VirtualPackage>, Error> {
-    Ok(virtual_packages::unite([
-        project.workspace.system_requirements(&project.configuration.environment)?,
-        project.configuration.virtual_packages.clone(),
-        project.inputs.virtual_packages.clone(),
-    ]))
+    let required = project.workspace.system_requirements(&project.configuration.environment)?;
+    let said = project.configuration.virtual_packages.iter().chain(&project.inputs.virtual_packages);
+    Ok(VirtualPackage::over(required.iter().chain(said)))
 }
 
 /// A locked platform as a target; `None` if no image can be made for it.
@@ -130,7 +128,7 @@ pub fn target(
     Ok(Some(Target {
         architecture,
         packages: lock.packages(environment, platform)?,
-        virtual_packages: virtual_packages::unite([platform.extras.clone(), assumed.to_vec()]),
+        virtual_packages: VirtualPackage::over(platform.extras.iter().chain(assumed)),
         platform: platform.clone(),
     }))
 }

@@ -3,8 +3,7 @@
 use std::path::Path;
 
 use pixi_oci_image::Architecture;
-use pixi_oci_lock::LockedPlatform;
-use pixi_oci_workspace::{TaskArgv, Workspace};
+use pixi_oci_workspace::{TargetPlatform, TaskArgv, Workspace};
 
 use crate::{Error, target::platform};
 
@@ -16,12 +15,6 @@ pub fn image_task(
     name: &str,
 ) -> Result<TaskArgv, Error> {
     let subdir = platform::subdir(architecture);
-    let locked = LockedPlatform {
-        name: subdir.to_string(),
-        lock_name: subdir.to_string(),
-        subdir,
-        virtual_packages: Vec::new(),
-        extras: Vec::new(),
-    };
-    Ok(Workspace::open(workspace)?.task(environment, locked.target(), name)?)
+    let target = TargetPlatform { name: subdir.as_str(), subdir: subdir.as_str() };
+    Ok(Workspace::open(workspace)?.task(environment, target, name)?)
 }

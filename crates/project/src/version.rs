@@ -8,7 +8,7 @@ use pixi_oci_workspace::OciConfig;
 
 pub use self::{
     ci::{CiContext, CiEvent, ci_context},
-    find::{Version, VersionInput, find_version},
+    find::Version,
     release::{Release, VersionScheme, is_numbers},
 };
 
@@ -32,14 +32,23 @@ pub struct VersionFacts {
 }
 
 impl VersionFacts {
-    /// What is published, if anybody knows.
+    /// The version: what was said, else the CI's tag, else the CI's branch, else what `git describe` says, else the branch.
+    /// `None`: nobody knows. That of the workspace manifest is not among them: nobody raises it at the right moment.
+    ///
+    /// In CI `git describe` is not asked: pipelines have shallow clones, and a branch's pipeline is not the one that
+    /// releases a commit which has a tag too.
     pub fn version(&self, scheme: VersionScheme) -> Option<Version> {
-        find_version(&VersionInput {
-            scheme,
-            said: self.said.as_deref(),
-            ci: self.ci.as_ref(),
-            described: self.described.as_deref(),
-            branch: self.branch.as_deref(),
+        let text = |said: Option<&str>| {
+            let text = said.map(str::trim).filter(|text| !text.is_empty())?;
+            Some(Version::parse(text, scheme))
+        };
+        let branch = || self.branch.clone().map(Version::Branch);
+        text(self.said.as_deref()).or_else(|| match self.ci.as_ref().map(|ci| &ci.event) {
+            Some(CiEvent::Tag(tag)) => text(Some(tag)),
+            // For a change nothing is pushed, but a dry run should say something.
+            Some(CiEvent::Branch(name) | CiEvent::PullRequest(name)) => Some(Version::Branch(name.clone())),
+            Some(CiEvent::Unknown) => None,
+            None => text(self.described.as_deref()).or_else(branch),
         })
     }
 

@@ -8,9 +8,7 @@ mod template;
 mod wanted;
 
 pub use baseline::baseline_tags;
-pub use pixi_oci_project::version::{
-    CiContext, CiEvent, Release, Version, VersionInput, VersionScheme, ci_context, find_version,
-};
+pub use pixi_oci_project::version::{CiContext, CiEvent, Release, Version, VersionScheme, ci_context};
 pub use plan::{Kept, KeptReason, PlannedTag, TagPlan, TagTarget, arch_tag, tag_plan, to_look_up};
 pub use staging::{Prune, StagedTag, is_staging_tag, prune_plan};
 pub use template::{TagTemplate, TemplateError, tag_text, version_tag};

@@ -3,8 +3,9 @@
 use std::{fmt, path::PathBuf};
 
 use pixi_oci_lock::{Difference, differences};
+use pixi_oci_workspace::VirtualPackage;
 
-use crate::{Error, project::Project, target::Target, target::virtual_packages};
+use crate::{Error, LockUse, project::Project, target::Target};
 
 /// So many differences are told; the others are counted.
 const SHOWN: usize = 20;
@@ -66,7 +67,7 @@ pub fn checked(project: &Project, choose: impl FnOnce() -> Result<Vec<Target>, E
 /// Compares the whole lock file with the manifest, as `pixi install --locked` does: one environment that is stale makes the
 /// file stale.
 pub fn check(project: &Project) -> Result<(), Error> {
-    if project.is_frozen() {
+    if project.inputs.lock_use == LockUse::Frozen {
         return Ok(());
     }
     let (workspace, lock) = (&project.workspace, &project.lock);
@@ -76,7 +77,7 @@ pub fn check(project: &Project) -> Result<(), Error> {
     for name in [asked].into_iter().chain(others) {
         let own = workspace.oci.environments.get(name).and_then(|oci| oci.virtual_packages.clone());
         let configured = own.or_else(|| workspace.oci.virtual_packages.clone()).unwrap_or_default();
-        let assumed = virtual_packages::unite([configured, project.inputs.virtual_packages.clone()]);
+        let assumed = VirtualPackage::over(configured.iter().chain(&project.inputs.virtual_packages));
         let platforms = lock.all_platforms(name);
         match differences(workspace, lock, name, &platforms, &assumed, project.inputs.now) {
             Ok(mut differences) => {

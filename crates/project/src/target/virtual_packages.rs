@@ -20,20 +20,6 @@ pub struct TooOld {
     needed: String,
 }
 
-/// Later sources override earlier ones: the locked platform, `[system-requirements]`, the configuration, the command
-/// line. One entry a name, sorted.
-pub fn unite(sources: impl IntoIterator<Item = Vec<VirtualPackage>>) -> Vec<VirtualPackage> {
-    let mut all: Vec<VirtualPackage> = Vec::new();
-    for package in sources.into_iter().flatten() {
-        match all.iter_mut().find(|known| known.name == package.name) {
-            Some(known) => *known = package,
-            None => all.push(package),
-        }
-    }
-    all.sort_by(|a, b| a.name.cmp(&b.name));
-    all
-}
-
 /// Checks the dependencies against what is assumed. A virtual package of which nothing is assumed is taken as given,
 /// because the lock file was solved with it.
 pub fn check(
@@ -128,7 +114,8 @@ mod tests {
 
     #[test]
     fn later_sources_win() {
-        let united = unite([has("__glibc=2.28"), has("__cuda=12"), has("__glibc=2.34")]);
+        let all = [has("__glibc=2.28"), has("__cuda=12"), has("__glibc=2.34")].concat();
+        let united = VirtualPackage::over(all.iter());
         assert_eq!(united.iter().map(ToString::to_string).collect::<Vec<_>>(), ["__cuda=12", "__glibc=2.34"]);
     }
 

@@ -2,10 +2,7 @@
 
 use std::fmt;
 
-use super::{
-    ci::{CiContext, CiEvent},
-    release::{Release, VersionScheme, bare},
-};
+use super::release::{Release, VersionScheme, bare};
 
 /// What is being published.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,44 +38,4 @@ impl fmt::Display for Version {
             Self::Branch(name) => write!(f, "branch {name}"),
         }
     }
-}
-
-/// Where a version may come from. The workspace manifest is not among it: its version is a fallback that nobody raises
-/// at the right moment.
-#[derive(Debug, Clone, Default)]
-pub struct VersionInput<'a> {
-    /// How versions are written.
-    pub scheme: VersionScheme,
-    /// `VERSION` of the environment; empty is none.
-    pub said: Option<&'a str>,
-    pub ci: Option<&'a CiContext>,
-    /// What `git describe --tags` says, and the name of the branch of `HEAD`.
-    pub described: Option<&'a str>,
-    /// The branch of `HEAD`.
-    pub branch: Option<&'a str>,
-}
-
-/// The version: what was said, else the CI's tag, else the CI's branch, else what `git describe` says, else the branch.
-/// `None`: nobody knows.
-///
-/// In CI `git describe` is not asked: pipelines have shallow clones, and a branch's pipeline is not the one that
-/// releases a commit which has a tag too.
-pub fn find_version(input: &VersionInput<'_>) -> Option<Version> {
-    let text = |said: Option<&str>| {
-        let text = said.map(str::trim).filter(|text| !text.is_empty())?;
-        Some(Version::parse(text, input.scheme))
-    };
-    if let Some(version) = text(input.said) {
-        return Some(version);
-    }
-    if let Some(ci) = input.ci {
-        return match &ci.event {
-            CiEvent::Tag(tag) => text(Some(tag)),
-            CiEvent::Branch(name) => Some(Version::Branch(name.clone())),
-            // Nothing is pushed, but a dry run should say something.
-            CiEvent::PullRequest(name) => Some(Version::Branch(name.clone())),
-            CiEvent::Unknown => None,
-        };
-    }
-    text(input.described).or_else(|| input.branch.map(|name| Version::Branch(name.to_owned())))
 }

@@ -1,6 +1,6 @@
 //! Virtual packages: what a target is assumed to have (`__glibc`, `__cuda`, …), never asked of the host.
 
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use rattler_conda_types::{GenericVirtualPackage, PackageName, Version, package::BuildString};
 
@@ -79,10 +79,11 @@ impl VirtualPackage {
         Some(GenericVirtualPackage { name, version, build_string: build.parse::<BuildString>().ok()? })
     }
 
-    /// What the caller says wins over what the manifest declares.
-    pub fn over(declared: &[Self], assumed: &[Self]) -> Vec<Self> {
-        let is_said = |package: &&Self| !assumed.iter().any(|said| said.name == package.name);
-        declared.iter().filter(is_said).chain(assumed).cloned().collect()
+    /// Later ones win over earlier ones of the same name: of the locked platform, `[system-requirements]`, the configuration,
+    /// the command line. One a name, sorted.
+    pub fn over<'a>(packages: impl Iterator<Item = &'a Self>) -> Vec<Self> {
+        let by_name: BTreeMap<&str, &Self> = packages.map(|package| (package.name.as_str(), package)).collect();
+        by_name.into_values().cloned().collect()
     }
 
     /// The virtual packages of several features together: of each name the highest version, as pixi unites them.

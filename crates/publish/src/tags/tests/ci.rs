@@ -1,5 +1,7 @@
 //! What CI systems say, as their documentation has it.
 
+use pixi_oci_project::VersionFacts;
+
 use super::*;
 
 fn context(variables: &[(&str, &str)]) -> Option<CiContext> {
@@ -113,24 +115,22 @@ fn no_environment_of_a_pull_request_is_taken_for_anything_else() {
 
 #[test]
 fn what_was_said_wins_over_ci_and_ci_over_git() {
-    let ci = |event| CiContext { system: "test", event, sha: None };
-    let tag = ci(CiEvent::Tag("v2.0.0".into()));
-    let branch = ci(CiEvent::Branch("main".into()));
-    let unknown = ci(CiEvent::Unknown);
-    let input = VersionInput {
-        said: Some("v1.0.0"),
-        ci: Some(&tag),
-        described: Some("3.0.0"),
-        branch: Some("dev"),
-        ..VersionInput::default()
+    let ci = |event| Some(CiContext { system: "test", event, sha: None });
+    let facts = VersionFacts {
+        said: Some("v1.0.0".into()),
+        ci: ci(CiEvent::Tag("v2.0.0".into())),
+        described: Some("3.0.0".into()),
+        branch: Some("dev".into()),
+        ..VersionFacts::default()
     };
-    let found = |input: &VersionInput<'_>| find_version(input).map(|version| version.to_string());
-    assert_eq!(found(&input).as_deref(), Some("1.0.0"));
-    assert_eq!(found(&VersionInput { said: Some(" "), ..input.clone() }).as_deref(), Some("2.0.0"));
-    let unsaid = VersionInput { said: None, ..input };
-    assert_eq!(found(&VersionInput { ci: Some(&branch), ..unsaid.clone() }).as_deref(), Some("branch main"));
-    assert_eq!(found(&VersionInput { ci: Some(&unknown), ..unsaid.clone() }), None);
-    assert_eq!(found(&VersionInput { ci: None, ..unsaid.clone() }).as_deref(), Some("3.0.0"));
-    assert_eq!(found(&VersionInput { ci: None, described: None, ..unsaid }).as_deref(), Some("branch dev"));
-    assert_eq!(found(&VersionInput::default()), None);
+    let found = |facts: &VersionFacts| facts.version(VersionScheme::default()).map(|version| version.to_string());
+    assert_eq!(found(&facts).as_deref(), Some("1.0.0"));
+    assert_eq!(found(&VersionFacts { said: Some(" ".into()), ..facts.clone() }).as_deref(), Some("2.0.0"));
+    let unsaid = VersionFacts { said: None, ..facts };
+    let of = |event| found(&VersionFacts { ci: ci(event), ..unsaid.clone() });
+    assert_eq!(of(CiEvent::Branch("main".into())).as_deref(), Some("branch main"));
+    assert_eq!(of(CiEvent::Unknown), None);
+    assert_eq!(found(&VersionFacts { ci: None, ..unsaid.clone() }).as_deref(), Some("3.0.0"));
+    assert_eq!(found(&VersionFacts { ci: None, described: None, ..unsaid }).as_deref(), Some("branch dev"));
+    assert_eq!(found(&VersionFacts::default()), None);
 }
