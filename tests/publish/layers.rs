@@ -1,6 +1,12 @@
 //! `pixi-oci layers`: several machines make the layers of images that another one publishes.
 
-use std::{collections::BTreeSet, fs};
+use std::{
+    collections::BTreeSet,
+    fs,
+    process::Stdio,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 
 use pixi_oci_test_registry::{
     Fault, Kind, Profile, Registry, Rule, checker,
@@ -13,6 +19,7 @@ use super::{
     reuse::{Machine, forget, json as document, noise, origins, packages},
     *,
 };
+use crate::common::{channel_server::Fault as ChannelFault, sandbox::sha256};
 
 fn keys(report: &Value) -> BTreeSet<String> {
     report["layers"].as_array().unwrap().iter().map(|layer| layer["key"].as_str().unwrap().to_owned()).collect()
@@ -221,6 +228,37 @@ fn what_a_server_says_of_a_package_is_compared_with_its_archive() {
     assert_eq!((fine.len(), liar.len()), (1, 1));
     liar.into_iter().for_each(|liar| drop(liar.refused(1, &["lib3 1.0", &format!("what {host} answered")])));
     assert_eq!(checker::check(&registry.address).sound().tags.len(), 1, "of the other share");
+}
+
+/// What is being sent when a package fails is given up, and what waits is not begun.
+#[test]
+fn a_share_that_fails_sends_nothing_more() {
+    let registry = Registry::start(Profile::distribution_3_1());
+    let (machine, kept) = (Machine::new("tool"), registry.reference("layers"));
+    machine.sandbox.run(&["build", "ws", "--arch", "amd64", "-o", "oci:known"]).success();
+    let archive = "lib5-1.0-h1234567_0.conda";
+    let digest = sha256(&fs::read(machine.sandbox.path("ws/channel/linux-64").join(archive)).unwrap());
+    let archives = machine.sandbox.path("../cache/pixi-oci/archives");
+    fs::remove_file(archives.join(&digest[..2]).join(format!("{digest}.conda"))).unwrap();
+    registry.rules([Rule::always(Kind::UploadPut, Fault::Stall)]);
+    let closed = Arc::new(Mutex::new(()));
+    let gate = closed.lock().unwrap();
+    let faults = [ChannelFault::Wait(closed.clone()), ChannelFault::Status(404, Vec::new())];
+    machine.channel.faults(archive, faults);
+    let layers = ["layers", "ws", "--arch", "amd64", "--shard", "1/1", "--to", &kept, "--publish"];
+    let mut command = machine.sandbox.pixi_oci(&layers);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let count = |kind: Kind| registry.log().iter().filter(|entry| entry.kind == kind).count();
+    let begin = Instant::now();
+    while count(Kind::UploadPut) < 3 {
+        assert!(begin.elapsed() < Duration::from_secs(60), "{:#?}", registry.log());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    drop(gate);
+    let ended = child.wait_with_output().unwrap();
+    let errors = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.code() == Some(1) && errors.contains("lib5"), "{errors}");
+    assert_eq!((count(Kind::UploadPut), count(Kind::ManifestPut)), (3, 0), "three are sent at a time");
 }
 
 #[test]
