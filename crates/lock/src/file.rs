@@ -141,6 +141,7 @@ impl LockFile {
         self.inner.version() as u64
     }
 
+    /// The names of the locked environments, sorted.
     pub fn environments(&self) -> Vec<String> {
         let mut names: Vec<_> = self.inner.environments().map(|(name, _)| name.to_owned()).collect();
         names.sort();

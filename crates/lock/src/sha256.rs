@@ -6,6 +6,7 @@ use std::{fmt, str::FromStr};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sha256([u8; 32]);
 
+/// The text is not 64 hex digits.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{0:?} is not a sha256 of 64 hex digits")]
 pub struct ParseSha256Error(String);
@@ -20,6 +21,7 @@ impl Sha256 {
         hash.try_into().ok().map(Self)
     }
 
+    /// The 32 bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }

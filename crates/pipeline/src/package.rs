@@ -56,6 +56,7 @@ pub enum PackageKind<'a> {
 #[derive(Debug, Clone)]
 pub struct Archive {
     pub sha256: Sha256,
+    /// Its length in bytes.
     pub size: u64,
     /// Set once it is on this machine.
     path: OnceLock<PathBuf>,
@@ -296,6 +297,7 @@ pub fn is_unpinned(package: &LockedPackage) -> bool {
     matches!(package, LockedPackage::Conda(_)) && package.sha256().is_none()
 }
 
+/// `NAME VERSION BUILD`
 pub fn conda_label(record: &RepoDataRecord) -> String {
     let package = &record.package_record;
     format!("{} {} {}", package.name.as_normalized(), package.version, package.build)

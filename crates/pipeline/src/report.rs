@@ -14,6 +14,7 @@ pub struct BuildReport {
     /// Of the image index, or of the image manifest where the destination holds one image only.
     pub digest: Digest,
     pub environment: String,
+    /// SHA-256 of `pixi.lock`.
     pub lock_file_digest: Digest,
     pub images: Vec<ImageReport>,
     /// The wheels that stand for locked sources.
@@ -63,6 +64,7 @@ pub struct ImageReport {
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WheelReport {
+    /// The PEP 503 name.
     pub name: String,
     pub version: String,
     pub file_name: String,
@@ -70,6 +72,7 @@ pub struct WheelReport {
     pub url: Option<String>,
     /// Of the file, as 64 hex digits.
     pub sha256: String,
+    /// Its length in bytes.
     pub size: u64,
     /// Whether the lock file has this sha256; else it is what was found.
     pub locked: bool,
@@ -117,6 +120,7 @@ pub struct LayerReport {
     /// Of the compressed blob.
     pub digest: Digest,
     pub diff_id: DiffId,
+    /// Compressed bytes.
     pub size: u64,
     /// Of package layers: `NAME VERSION BUILD`, by name.
     pub packages: Vec<String>,

@@ -21,6 +21,7 @@ pub struct Configuration {
     /// The working directory, absolute.
     pub workdir: String,
     pub compression: Compression,
+    /// The most layers an image may have.
     pub max_layers: usize,
     pub virtual_packages: Vec<VirtualPackage>,
     /// Everything else, as it is.

@@ -9,6 +9,7 @@ use serde::Serialize;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Need {
+    /// The virtual package, e.g. `__glibc`.
     pub name: String,
     /// The lowest version that will do; none if any will.
     pub minimum: Option<String>,

@@ -17,6 +17,7 @@ use pixi_oci_project::Session;
 pub struct PruneReport {
     /// Whether nothing was removed, and this is what would be.
     pub dry_run: bool,
+    /// In the order given.
     pub repositories: Vec<PrunedRepository>,
 }
 

@@ -21,8 +21,10 @@ pub struct PublishReport {
     pub version: Option<String>,
     /// Of the image index, or of the image where there is no index.
     pub digest: Digest,
+    /// Of what `digest` names.
     pub media_type: String,
     pub images: Vec<PublishedImage>,
+    /// The repositories, in the order given.
     pub destinations: Vec<DestinationReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub build: Option<BuildReport>,

@@ -33,6 +33,7 @@ const NEVER: [&str; 13] = [
 pub struct SourceFile {
     /// Whether its owner may execute it.
     pub executable: bool,
+    /// Its length in bytes.
     pub len: u64,
     /// A link to a directory. Backends disagree on whether to follow it.
     pub linked_directory: bool,

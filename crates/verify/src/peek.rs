@@ -64,6 +64,7 @@ pub fn read_project(dir: &Path, image: &ImageReport) -> io::Result<Project> {
     Ok(project)
 }
 
+/// The bytes of a document that was verified.
 pub(crate) fn document(dir: &Path, digest: &str) -> io::Result<Vec<u8>> {
     let path = blob::path(dir, digest).ok_or_else(|| changed(digest))?;
     let descriptor = Descriptor::new(digest.to_owned(), std::fs::metadata(path)?.len().min(DOCUMENT));

@@ -113,6 +113,7 @@ pub struct Isolation {
     /// Whether a container that breaks out is an ordinary user.
     pub rootless: bool,
     pub network: &'static str,
+    /// The user and group in the container.
     pub user: String,
     pub read_only_root: bool,
     pub capabilities: Vec<String>,

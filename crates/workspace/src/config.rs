@@ -30,8 +30,11 @@ pub struct PixiConfig {
     /// `mirrors`: URL prefixes, each ending in a slash, and what is asked in their place.
     pub mirrors: BTreeMap<Url, Vec<Url>>,
     pub proxy: ProxyConfig,
+    /// `s3-options`, by bucket.
     pub s3: BTreeMap<String, S3Bucket>,
+    /// `concurrency.downloads`
     pub concurrent_downloads: Option<NonZeroUsize>,
+    /// `concurrency.solves`
     pub concurrent_solves: Option<NonZeroUsize>,
     pub pypi: PypiConfig,
     pub repodata: RepodataConfig,

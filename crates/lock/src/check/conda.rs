@@ -39,6 +39,7 @@ enum Answer {
 
 /// The names of the Python packages that a conda package brings, for [`super::pypi`].
 pub(super) struct Provided {
+    /// The PEP 503 name.
     pub(crate) name: String,
     pub(crate) version: String,
     pub(crate) package: usize,

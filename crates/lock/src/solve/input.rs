@@ -12,6 +12,7 @@ pub struct SolveInput {
     pub specs: Vec<MatchSpec>,
     /// What must hold of a package if it is chosen for another reason.
     pub constraints: Vec<MatchSpec>,
+    /// The channels, highest priority first.
     pub channels: Vec<Channel>,
     /// The conda platform; `noarch` is always looked at, too.
     pub subdir: Subdir,

@@ -16,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 pub struct SizedPackage {
     /// The conda name, or `pypi:` and the normalised name. Unique.
     pub name: String,
+    /// The length of the compressed archive in bytes.
     pub size: u64,
     /// Over how many layers it goes at most, if there is room; 1 for most.
     pub parts: usize,

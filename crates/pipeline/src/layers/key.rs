@@ -98,6 +98,7 @@ impl LayerKey {
         Self(Digest::of(format!("tar {tar}, {}, {LAYER_FORMAT_VERSION}", compression.identity()).as_bytes()))
     }
 
+    /// Its 64 hex digits.
     pub fn hex(&self) -> String {
         self.0.hex()
     }

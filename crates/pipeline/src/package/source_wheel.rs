@@ -15,12 +15,15 @@ use crate::{Error, report::WheelSource};
 /// The wheel of a locked source. It was read once, so it is one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceWheel {
+    /// The PEP 503 name.
     pub name: String,
+    /// The PEP 440 version.
     pub version: String,
     pub file_name: String,
     /// The file, which nobody else writes to.
     pub path: PathBuf,
     pub sha256: Sha256,
+    /// Its length in bytes.
     pub size: u64,
     /// Who made it; not [`WheelSource::Lock`].
     pub origin: WheelSource,

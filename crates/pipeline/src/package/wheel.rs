@@ -11,7 +11,9 @@ use crate::{package::source_wheel::SourceWheel, report::WheelSource};
 
 #[derive(Debug, Clone)]
 pub struct Wheel {
+    /// The PEP 503 name.
     pub name: String,
+    /// The PEP 440 version.
     pub version: String,
     /// With the tags.
     pub file_name: String,
@@ -65,6 +67,7 @@ impl Wheel {
         WheelExpected { name: name.clone(), version: version.clone(), file_name: file_name.clone() }
     }
 
+    /// `pypi:NAME`
     pub fn package_name(&self) -> String {
         format!("pypi:{}", self.name)
     }

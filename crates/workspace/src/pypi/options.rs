@@ -47,6 +47,7 @@ pub enum Packages {
 }
 
 impl Packages {
+    /// Whether a PEP 503 name is among them.
     pub fn contains(&self, name: &str) -> bool {
         match self {
             Self::None => false,

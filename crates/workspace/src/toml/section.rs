@@ -101,6 +101,7 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// All tables under this one, in the manifest's order.
     pub(crate) fn sections(&self) -> Result<Vec<(&'a str, Section<'a>)>, ManifestError> {
         let mut all = Vec::new();
         for key in self.keys() {
