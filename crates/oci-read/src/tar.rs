@@ -80,10 +80,11 @@ pub struct Reader<R> {
     /// Content and padding of the last entry, still to be skipped.
     skip: u64,
     /// The length of the content of the last entry.
-    size: u64,
-    /// The header of the last entry.
-    header: [u8; BLOCK],
-    ending: Ending,
+    pub size: u64,
+    /// The header of the last entry, in which are its owner, its time, and most links' targets.
+    pub header: [u8; BLOCK],
+    /// How it ended, once there is no next entry.
+    pub ending: Ending,
 }
 
 /// How a tar ended.
@@ -134,11 +135,6 @@ impl<R: Read> Reader<R> {
         Self { source, skip: 0, size: 0, header: [0; BLOCK], ending: Ending::Missing }
     }
 
-    /// How it ended, once there is no next entry.
-    pub fn ending(&self) -> Ending {
-        self.ending
-    }
-
     /// The next entry; `None` at the end.
     pub fn next_entry(&mut self) -> io::Result<Option<Entry>> {
         let mut extension = Extension::default();
@@ -178,11 +174,6 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    /// The header of the last entry, in which are its owner, its time, and most links' targets.
-    pub fn header(&self) -> &[u8] {
-        &self.header
-    }
-
     /// The SHA-256 of the content of the last entry.
     pub fn hash_content(&mut self) -> io::Result<[u8; 32]> {
         let size = self.size;
@@ -196,11 +187,6 @@ impl<R: Read> Reader<R> {
     pub fn content(&mut self) -> Content<'_, R> {
         let left = self.size.min(self.skip);
         Content { source: self.source.by_ref().take(left), skip: &mut self.skip }
-    }
-
-    /// The length of the content of the last entry.
-    pub fn size(&self) -> u64 {
-        self.size
     }
 
     /// The content of the last entry, if it has not more than `max` bytes.

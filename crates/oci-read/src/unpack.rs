@@ -81,7 +81,7 @@ pub fn unpack<'a>(
     let mut blob = BufReader::with_capacity(128 << 10, blob);
     let packing = match packing {
         Some(packing) => packing,
-        None => Packing::of(fill(&mut blob)?),
+        None => Packing::of(blob.fill_buf()?),
     };
     let source =
         PackedBlob { blob: Box::new(blob), packing, part: Decoder::None, hidden: Hidden::default(), any: false };
@@ -144,7 +144,7 @@ enum Decoder<'a> {
 impl<'a> PackedBlob<'a> {
     /// Begins the next member or frame; `false` at the end of the blob.
     fn next_part(&mut self) -> io::Result<bool> {
-        let start = fill(&mut self.blob)?;
+        let start = self.blob.fill_buf()?;
         if start.is_empty() {
             return Ok(false);
         }
@@ -203,11 +203,6 @@ impl Read for PackedBlob<'_> {
             self.end_part();
         }
     }
-}
-
-/// What is in the buffer; not empty but at the end.
-fn fill(blob: &mut impl BufRead) -> io::Result<&[u8]> {
-    blob.fill_buf()
 }
 
 #[cfg(test)]

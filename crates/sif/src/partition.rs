@@ -130,7 +130,7 @@ fn read(layer: &Layer, wanted: &[u32], run: &mut RunWriter<impl Write>) -> io::R
     let mut entry = 0;
     while next.is_some() && reader.next_entry()?.is_some() {
         if next == Some(&entry) {
-            let size = reader.size();
+            let size = reader.size;
             run.file(reader.content(), size)?;
             next = wanted.next();
         }

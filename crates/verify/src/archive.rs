@@ -219,7 +219,7 @@ fn layer(file: &Path, to: &Path) -> io::Result<Value> {
 
 /// Writes the content of the last entry to `sink`.
 fn copy_content(reader: &mut tar::Reader<impl Read>, sink: &mut impl Write) -> io::Result<()> {
-    let size = reader.size();
+    let size = reader.size;
     if io::copy(&mut reader.content(), sink)? == size { Ok(()) } else { Err(bad("it ends inside a file")) }
 }
 

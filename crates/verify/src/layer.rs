@@ -169,7 +169,7 @@ impl LayerReader<'_> {
                 Err(error) => return (entries, Some(error.to_string())),
             }
         }
-        self.ending(reader.ending());
+        self.ending(reader.ending);
         self.duplicates(&entries);
         (entries, None)
     }

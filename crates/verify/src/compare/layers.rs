@@ -117,7 +117,7 @@ fn first_difference(left: (&Path, &ComparedLayer<'_>), right: (&Path, &ComparedL
         if left.hash_content()? != right.hash_content()? {
             return Ok(format!("{}: other content", path(&ours)));
         }
-        if left.header() != right.header() {
+        if left.header != right.header {
             return Ok(format!("{}: another time or owner", path(&ours)));
         }
     }
