@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use pixi_oci_layer::Digest;
 use pixi_oci_lock::LockedPackage;
-use pixi_oci_package::{UnpackedKind, unpack};
+use pixi_oci_package::{Kind, unpack};
 use pixi_oci_platform::{FileError, Links, open};
 use pixi_oci_product::{BIN, Product, ProductFile, check_program};
 
@@ -12,7 +12,6 @@ use super::{Environment, PackedEnvironment, ProductRequest, ProductRequestError,
 use crate::Error;
 use pixi_oci_pipeline::PackageKind;
 
-/// The programs that go into a product.
 pub(super) struct Programs {
     /// Executables of pixi-oci, by conda platform.
     installers: BTreeMap<String, PathBuf>,
@@ -21,11 +20,9 @@ pub(super) struct Programs {
 
 pub(super) struct WrittenPrograms {
     pub files: Vec<ProductFile>,
-    /// The version of pixi, if it is there.
     pub pixi: Option<String>,
 }
 
-/// The conda package `pixi` for a platform.
 struct LockedPixi {
     platform: String,
     version: String,
@@ -89,9 +86,9 @@ impl Programs {
         for LockedPixi { platform, version, file_name, archive } in &self.pixi {
             let at = place(&format!("{BIN}/{platform}/pixi"))?;
             let mut digest = None;
-            unpack(archive, file_name, &mut |item| {
-                if let ("bin/pixi", UnpackedKind::File(body)) = (item.path.as_str(), item.kind) {
-                    digest = Some(product.file(&at, 0o755, None, body)?);
+            unpack(archive, file_name, &mut |entry| {
+                if entry.path.as_str() == "bin/pixi" && entry.kind == Kind::File {
+                    digest = Some(product.file(&at, 0o755, None, entry.body)?);
                 }
                 Ok::<_, Error>(())
             })??;
@@ -108,7 +105,6 @@ fn program(path: String, digest: Digest) -> ProductFile {
     ProductFile { path, digest: Some(digest), executable: true, target: None }
 }
 
-/// The conda package `pixi` for a platform.
 fn locked_pixi(platforms: &[PackedEnvironment<'_>], subdir: &str) -> Option<LockedPixi> {
     let mut of_platform = platforms.iter().filter(|platform| platform.target.platform.subdir.as_str() == subdir);
     of_platform.find_map(|platform| {

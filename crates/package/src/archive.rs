@@ -17,7 +17,8 @@ use pixi_oci_platform::{Links, escape, open};
 use rattler_conda_types::PackageRecord;
 
 use self::limit::{Limit, Limited};
-pub(crate) use self::tar::{Entry, Kind, Visitor};
+pub(crate) use self::tar::Visitor;
+pub use self::tar::{Entry, Kind};
 use crate::{
     check::{Checker, max_paths},
     error::Error,
@@ -71,13 +72,9 @@ impl Archive {
 
     /// Opens a source archive of that file name.
     pub fn open_source(path: &Path, name: String) -> Result<Self, Error> {
-        let read = |source| Error::Read { package: name.clone(), archive: path.display().to_string(), source };
-        let mut file = open(path, Links::Follow).map_err(read)?;
-        let len = file.metadata().map_err(read)?.len();
-        let mut magic = [0; 3];
-        let filled = file.by_ref().take(3).read(&mut magic).map_err(read)?;
-        let format = match &magic[..filled] {
-            b"BZh" => Format::TarBz2,
+        let (len, magic) = begin(path, &name)?;
+        let format = match &magic[..] {
+            [b'B', b'Z', b'h', ..] => Format::TarBz2,
             [0x1f, 0x8b, ..] => Format::TarGz,
             _ => return Err(Error::archive(&name, "it is neither a .tar.gz nor a .tar.bz2 file")),
         };
@@ -86,12 +83,8 @@ impl Archive {
 
     /// Opens the archive of the package that errors call `stem`.
     pub fn open_named(path: &Path, stem: String) -> Result<Self, Error> {
-        let read = |source| Error::Read { package: stem.clone(), archive: path.display().to_string(), source };
-        let mut file = open(path, Links::Follow).map_err(read)?;
-        let len = file.metadata().map_err(read)?.len();
-        let mut magic = [0; 4];
-        let filled = file.by_ref().take(4).read(&mut magic).map_err(read)?;
-        let (format, extension) = match &magic[..filled] {
+        let (len, magic) = begin(path, &stem)?;
+        let (format, extension) = match &magic[..] {
             b"PK\x03\x04" => {
                 let name = format!("{stem}.conda");
                 (members(&Zip::open(path, &name, Style::Stored)?, &name)?, "conda")
@@ -187,6 +180,17 @@ impl Archive {
     fn broken_by(&self) -> Limit<'_> {
         Limit { package: &self.name, bytes: self.limit() }
     }
+}
+
+/// The length of a file, and its first bytes.
+fn begin(path: &Path, name: &str) -> Result<(u64, Vec<u8>), Error> {
+    let begin = || {
+        let file = open(path, Links::Follow)?;
+        let (len, mut magic) = (file.metadata()?.len(), Vec::new());
+        file.take(4).read_to_end(&mut magic)?;
+        Ok((len, magic))
+    };
+    begin().map_err(|source| Error::Read { package: name.into(), archive: path.display().to_string(), source })
 }
 
 /// Where the two tars of a `.conda` package are. Every other member but `metadata.json` is refused.

@@ -3,7 +3,7 @@
 //! Facts are small and the same whoever reads them out of the archive, so they can be kept in a cache and carried by an
 //! image: with them, all decisions between packages can be made while most archives are somewhere else.
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
 use pixi_oci_layer::TreePath;
 use pixi_oci_platform::escape;
@@ -11,10 +11,7 @@ use rattler_conda_types::{
     PackageRecord,
     package::{EntryPoint, PathType},
 };
-use serde::{
-    Deserialize, Deserializer, Serialize, Serializer,
-    de::{self, Visitor},
-};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{archive::Archive, check::check_tree, error::Error, info::PackageInfo, path::normalise};
 
@@ -138,24 +135,15 @@ struct Stored<Path: Ord, Text> {
 }
 
 /// A path from outside, checked as the lists of an archive are.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
+#[derive(PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
 struct StoredPath(TreePath);
 
-impl<'de> Deserialize<'de> for StoredPath {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-        impl Visitor<'_> for Text {
-            type Value = StoredPath;
+impl TryFrom<String> for StoredPath {
+    type Error = String;
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a path of a package")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<StoredPath, E> {
-                normalise(text).map(StoredPath).map_err(|refusal| E::custom(format!("{}: {refusal}", escape(text))))
-            }
-        }
-        deserializer.deserialize_str(Text)
+    fn try_from(text: String) -> Result<Self, String> {
+        normalise(&text).map(Self).map_err(|refusal| format!("{}: {refusal}", escape(&text)))
     }
 }
 

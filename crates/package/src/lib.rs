@@ -34,6 +34,7 @@ mod unpack;
 mod variables;
 mod zip;
 
+pub use archive::{Entry, Kind};
 pub use check::Checker;
 pub use corrections::{Corrections, Faults};
 pub use error::{Error, Refusal};
@@ -41,14 +42,14 @@ pub use facts::{CompleteFacts, Links, PackageFacts, WheelFacts, WheelPath};
 pub use info::{ListedPath, PackageInfo, missing_info, read_info, read_info_part, read_links};
 pub use path::normalise;
 pub use plan::{
-    Change, LinkPlan, Overwritten, PathOwner, PlanInput, PlannedEntryPoint, PlannedPath, WheelPlan, WheelPlanInput,
-    environment_python, link_plan, lone_plan, wheel_plan,
+    Change, LinkPlan, Overwritten, PathOwner, PlanInput, PlannedEntryPoint, PlannedPath, WheelPlan, environment_python,
+    link_plan, lone_plan, wheel_plan,
 };
 pub use prefix::{PrefixError, TargetPrefix};
 pub use python::Python;
 pub use source::source_tree;
 pub use tree::{CondaMeta, OutsideLink, PackageTree, file_tree};
-pub use unpack::{Unpacked, UnpackedKind, unpack};
+pub use unpack::unpack;
 pub use variables::check_variables;
 pub use zip::{Member, MemberReader, Style, Zip};
 

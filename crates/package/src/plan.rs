@@ -22,7 +22,7 @@ use self::{
 };
 pub use self::{
     model::{Change, LinkPlan, PlanInput, PlannedEntryPoint, PlannedPath},
-    wheels::{Overwritten, PathOwner, WheelPlan, WheelPlanInput, wheel_plan},
+    wheels::{Overwritten, PathOwner, WheelPlan, wheel_plan},
 };
 use crate::{
     error::{Error, Refusal},
@@ -53,7 +53,7 @@ pub fn link_plan(
     links_of: &mut dyn FnMut(usize) -> Result<Links, Error>,
 ) -> Result<Vec<LinkPlan>, Error> {
     let ranks = clobber::ranks(packages)?;
-    let python = find_python(packages)?;
+    let python = environment_python(packages)?;
     let items: Vec<_> = packages.par_iter().map(|package| own_items(package, python.as_ref())).collect();
     // The first error is always the same one.
     let mut items = items.into_iter().collect::<Result<Vec<_>, _>>()?;
@@ -69,9 +69,6 @@ pub fn link_plan(
 
 /// Where the paths of a package go if nothing that other packages have meets them: as [`link_plan`] says it for one that has no
 /// [`LinkPlan::changes`].
-///
-/// # Errors
-/// It is for Python, and there is none. Two of its paths are one.
 pub fn lone_plan(package: &PlanInput<'_>, subdir: Subdir, python: Option<&Python>) -> Result<LinkPlan, Error> {
     let mut items = own_items(package, python)?;
     one_place_each(package, &mut items)?;
@@ -79,16 +76,8 @@ pub fn lone_plan(package: &PlanInput<'_>, subdir: Subdir, python: Option<&Python
     Ok(plan(package, subdir, python, items, placed))
 }
 
-/// The environment's Python, for which wheels are installed.
-///
-/// # Errors
-/// The locked record of `python` cannot be used.
-pub fn environment_python(packages: &[PlanInput<'_>]) -> Result<Option<Python>, Error> {
-    find_python(packages)
-}
-
 /// The environment's Python, from the locked record of the package of that name.
-fn find_python(packages: &[PlanInput<'_>]) -> Result<Option<Python>, Error> {
+pub fn environment_python(packages: &[PlanInput<'_>]) -> Result<Option<Python>, Error> {
     let Some(package) = packages.iter().find(|package| package.record.name.as_normalized() == "python") else {
         return Ok(None);
     };

@@ -15,9 +15,6 @@ use crate::{
 
 /// The files of a source archive (`.tar.gz`, `.tar.bz2`), without the directory that everything in it is in. `file_name`
 /// is for errors. Contents go to `store`.
-///
-/// # Errors
-/// It is not such an archive; an entry is refused; two top directories.
 pub fn source_tree(archive: &Path, file_name: &str, store: &mut ContentStore) -> Result<FileTree, Error> {
     let archive = Archive::open_source(archive, escape(file_name))?;
     let mut nodes: BTreeMap<TreePath, Node> = BTreeMap::new();
@@ -42,7 +39,7 @@ fn node(
     Ok(Some(match &entry.kind {
         Kind::Directory => return Ok(None),
         Kind::File => {
-            let mode = Mode::file(entry.executable);
+            let mode = Mode::file(entry.executable());
             Node::File(File { content: read(archive, entry, store)?, mode, mtime: None })
         }
         Kind::Symlink(target) => {

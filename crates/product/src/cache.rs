@@ -8,7 +8,7 @@
 use std::path::Path;
 
 use pixi_oci_layer::{Digest, TreePath};
-use pixi_oci_package::{Unpacked, UnpackedKind, unpack};
+use pixi_oci_package::{Entry, Kind, unpack};
 use pixi_oci_platform::{Links, open};
 
 use crate::{ARCHIVES, Error, PKG_CACHE, PKGS, Product, WHEELS, writer::path};
@@ -34,9 +34,6 @@ pub fn write_cache(product: &Product, platform: &str) -> Result<(), Error> {
 }
 
 /// Adds a conda package to the cache of a platform, unless it is there. Gives the path of its archive in the product.
-///
-/// # Errors
-/// The archive is refused, or is not the one of that digest; another package of the same name is there; the disk fails.
 pub fn write_conda_package(product: &Product, platform: &str, package: &CondaPackage<'_>) -> Result<TreePath, Error> {
     let archive = path(&format!("{PKG_CACHE}/{platform}/{ARCHIVES}/{}", package.file_name))?;
     if product.has(&archive, &package.digest)? {
@@ -55,7 +52,6 @@ pub(crate) fn entry_path(platform: &str, key: &str) -> Result<TreePath, Error> {
     path(&format!("{PKG_CACHE}/{platform}/{PKGS}/{}", key.replace('/', "_")))
 }
 
-/// The lock of the whole cache.
 pub(crate) fn global_lock(platform: &str) -> Result<TreePath, Error> {
     path(&format!("{PKG_CACHE}/{platform}/{PKGS}/.cache.lock"))
 }
@@ -94,12 +90,12 @@ pub(crate) fn readable(mode: u32) -> u32 {
     mode | 0o444 | if mode & 0o100 != 0 { 0o111 } else { 0 }
 }
 
-fn write_entry(product: &Product, directory: &TreePath, item: Unpacked<'_>) -> Result<(), Error> {
-    let at = path(&format!("{directory}/{}", item.path))?;
-    match item.kind {
-        UnpackedKind::Directory => product.directory(&at),
-        UnpackedKind::Symlink(target) => product.symlink(&at, &target, Some(item.mtime)),
-        UnpackedKind::HardLink(target) => product.hard_link(&at, &path(&format!("{directory}/{target}"))?),
-        UnpackedKind::File(body) => product.file(&at, readable(item.mode), Some(item.mtime), body).map(drop),
+fn write_entry(product: &Product, directory: &TreePath, entry: Entry<'_>) -> Result<(), Error> {
+    let at = path(&format!("{directory}/{}", entry.path))?;
+    match entry.kind {
+        Kind::Directory => product.directory(&at),
+        Kind::Symlink(target) => product.symlink(&at, &target, Some(entry.mtime)),
+        Kind::HardLink(target) => product.hard_link(&at, &path(&format!("{directory}/{target}"))?),
+        Kind::File => product.file(&at, readable(entry.mode), Some(entry.mtime), entry.body).map(drop),
     }
 }

@@ -4,10 +4,7 @@
 //! memory they take is bounded and that an archive cannot show one set of files to us and another to the programs that
 //! scanned it before (CVE-2025-62518 and its relatives).
 
-use std::{
-    io::{self, Read},
-    ops::ControlFlow,
-};
+use std::{io::Read, ops::ControlFlow};
 
 use pixi_oci_layer::{TreePath, too_long};
 use tar::{EntryType, Header};
@@ -27,13 +24,12 @@ const FIRST_MTIME: u64 = 315_532_800;
 /// The last time that a plain tar header can hold, in the year 2242.
 const LAST_MTIME: u64 = 0o77_777_777_777;
 
-pub(crate) struct Entry<'a> {
+/// One entry of an archive.
+pub struct Entry<'a> {
     /// Where it is in the package.
     pub path: TreePath,
     /// What it is.
     pub kind: Kind,
-    /// Whether anybody may execute it.
-    pub executable: bool,
     /// Its permission bits as the archive has them; what has none that can be read has none.
     pub mode: u32,
     /// Seconds since 1970, never before 1980.
@@ -44,12 +40,22 @@ pub(crate) struct Entry<'a> {
     pub body: &'a mut dyn Read,
 }
 
+impl Entry<'_> {
+    /// Whether anybody may execute it.
+    pub(crate) fn executable(&self) -> bool {
+        self.mode & 0o111 != 0
+    }
+}
+
 /// Looks at the entries, one after another.
 pub(crate) type Visitor<'a> = dyn FnMut(Entry<'_>) -> Result<ControlFlow<()>, Error> + 'a;
 
+/// What an entry is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
+    /// A file, with the entry's body.
     File,
+    /// A directory.
     Directory,
     /// With its target, verbatim.
     Symlink(String),
@@ -59,7 +65,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// For errors.
-    pub fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::File => "file",
             Self::Directory => "directory",
@@ -96,7 +102,13 @@ pub(super) fn walk(
             EntryType::GNULongName | EntryType::GNULongLink | EntryType::XHeader | EntryType::XGlobalHeader
         );
         if extension {
-            extensions.read(kind, &mut entry).map_err(|failure| failure.of(archive))?;
+            let invalid = |reason| Error::archive(archive.package, reason);
+            if entry.size() > MAX_EXTENSION {
+                return Err(invalid("the tar has an extension header larger than 1 MiB"));
+            }
+            let mut bytes = Vec::new();
+            entry.read_to_end(&mut bytes).map_err(|e| archive.broken(e))?;
+            extensions.take(kind, bytes).map_err(invalid)?;
             continue;
         }
         let extensions = std::mem::take(&mut extensions);
@@ -110,7 +122,6 @@ pub(super) fn walk(
         let entry = Entry {
             path,
             kind,
-            executable: header.mode().is_ok_and(|mode| mode & 0o111 != 0),
             mode: header.mode().unwrap_or(0) & 0o777,
             mtime: header.mtime().unwrap_or(0).clamp(FIRST_MTIME, LAST_MTIME) as i64,
             size,
@@ -135,27 +146,9 @@ pub(super) fn walk(
     }
 }
 
-enum TarFault {
-    Io(io::Error),
-    Invalid(&'static str),
-}
-
-impl TarFault {
-    fn of(self, archive: &Limit<'_>) -> Error {
-        match self {
-            Self::Io(error) => archive.broken(error),
-            Self::Invalid(reason) => Error::archive(archive.package, reason),
-        }
-    }
-}
-
 impl Extensions {
-    fn read(&mut self, kind: EntryType, entry: &mut tar::Entry<'_, impl Read>) -> Result<(), TarFault> {
-        if entry.size() > MAX_EXTENSION {
-            return Err(TarFault::Invalid("the tar has an extension header larger than 1 MiB"));
-        }
-        let mut bytes = Vec::new();
-        entry.read_to_end(&mut bytes).map_err(TarFault::Io)?;
+    /// Takes note of what a header says; or says what is wrong with it.
+    fn take(&mut self, kind: EntryType, bytes: Vec<u8>) -> Result<(), &'static str> {
         if kind == EntryType::XGlobalHeader {
             // A comment, as git writes it, is harmless; what describes all further entries is not.
             return pax(&bytes, |key, _| if matters(key) { Err(AMBIGUOUS) } else { Ok(()) });
@@ -169,7 +162,7 @@ impl Extensions {
                     let size = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
                     set(&mut self.size, size.ok_or(AMBIGUOUS)?)
                 }
-                key if matters(key) => Err(TarFault::Invalid("the tar has a sparse file")),
+                key if matters(key) => Err("the tar has a sparse file"),
                 _ => Ok(()),
             }),
             EntryType::GNULongName => set(&mut self.name, without_nul(bytes)),
@@ -178,13 +171,13 @@ impl Extensions {
     }
 }
 
-const AMBIGUOUS: TarFault = TarFault::Invalid("the tar has extension headers that programs read differently");
+const AMBIGUOUS: &str = "the tar has extension headers that programs read differently";
 
 fn matters(key: &[u8]) -> bool {
     matches!(key, b"path" | b"linkpath" | b"size") || key.starts_with(b"GNU.sparse.")
 }
 
-fn set<T>(slot: &mut Option<T>, value: T) -> Result<(), TarFault> {
+fn set<T>(slot: &mut Option<T>, value: T) -> Result<(), &'static str> {
     match slot.replace(value) {
         None => Ok(()),
         Some(_) => Err(AMBIGUOUS),
@@ -192,7 +185,7 @@ fn set<T>(slot: &mut Option<T>, value: T) -> Result<(), TarFault> {
 }
 
 /// Calls `record` with each record `LENGTH KEY=VALUE\n` of PAX, where the length is that of the whole record.
-fn pax(mut bytes: &[u8], mut record: impl FnMut(&[u8], &[u8]) -> Result<(), TarFault>) -> Result<(), TarFault> {
+fn pax(mut bytes: &[u8], mut record: impl FnMut(&[u8], &[u8]) -> Result<(), &'static str>) -> Result<(), &'static str> {
     fn split<'a>(bytes: &mut &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
         let space = bytes.iter().position(|byte| *byte == b' ')?;
         let digits = &bytes[..space];
@@ -208,7 +201,7 @@ fn pax(mut bytes: &[u8], mut record: impl FnMut(&[u8], &[u8]) -> Result<(), TarF
     }
 
     while !bytes.is_empty() {
-        let (key, value) = split(&mut bytes).ok_or(TarFault::Invalid("the tar has damaged PAX records"))?;
+        let (key, value) = split(&mut bytes).ok_or("the tar has damaged PAX records")?;
         record(key, value)?;
     }
     Ok(())

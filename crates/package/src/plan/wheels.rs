@@ -16,17 +16,8 @@ use super::{
 };
 use crate::{
     error::{Error, Refusal},
-    facts::{Links, WheelPath},
+    facts::{Links, WheelFacts, WheelPath},
 };
-
-/// One wheel of the environment.
-#[derive(Debug, Clone, Copy)]
-pub struct WheelPlanInput<'a> {
-    /// The wheel's file name, for errors.
-    pub file_name: &'a str,
-    /// What it has below the prefix.
-    pub paths: &'a [WheelPath],
-}
 
 /// What wheels do to an environment.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -59,14 +50,12 @@ pub enum PathOwner {
 
 /// Puts `wheels` over the conda `packages`, whose `plans` lose what the wheels overwrite. `outside_links` and `links_of` are
 /// those of [`link_plan`](super::link_plan).
-///
-/// # Errors
-/// A path through a link out of the prefix. A file where another package has a directory with something in it: uv cannot
+/// A file where another package has a directory with something in it is an error: uv cannot
 /// install such packages, in whatever order.
 pub fn wheel_plan(
     packages: &[PlanInput<'_>],
     plans: &mut [LinkPlan],
-    wheels: &[WheelPlanInput<'_>],
+    wheels: &[&WheelFacts],
     outside_links: &Links,
     links_of: &mut dyn FnMut(usize) -> Result<Links, Error>,
 ) -> Result<WheelPlan, Error> {
@@ -86,7 +75,7 @@ pub fn wheel_plan(
         for (path, to) in paths.iter().filter(|(path, _)| !path.is_directory) {
             if !own.insert(to) {
                 let refusal = Refusal::SamePlace(to.as_str().into());
-                return Err(Error::path(wheels[wheel].file_name, path.path.as_str(), refusal));
+                return Err(Error::path(&wheels[wheel].file_name, path.path.as_str(), refusal));
             }
             if let Some(of) = leaves.insert(to.as_str(), PathOwner::Wheel(wheel)) {
                 plan.overwritten.push(Overwritten { path: to.clone(), by: wheel, of });
@@ -159,15 +148,15 @@ type ResolvedPaths<'a> = Vec<Vec<(&'a WheelPath, TreePath)>>;
 fn resolve<'a>(
     packages: &[PlanInput<'_>],
     plans: &[LinkPlan],
-    wheels: &[WheelPlanInput<'a>],
+    wheels: &[&'a WheelFacts],
     outside: &Links,
     links_of: &mut dyn FnMut(usize) -> Result<Links, Error>,
 ) -> Result<ResolvedPaths<'a>, Error> {
     let owners = conda_leaves(packages, plans).collect();
     let mut map = LinkMap { packages, owners, outside, targets: BTreeMap::new(), links_of };
-    let mut follow = |wheel: &WheelPlanInput<'a>| {
+    let mut follow = |wheel: &&'a WheelFacts| {
         let mut resolve = |path: &'a WheelPath| {
-            let to = map.follow_all(wheel.file_name, None, &path.path, path.is_directory)?;
+            let to = map.follow_all(&wheel.file_name, None, &path.path, path.is_directory)?;
             Ok::<_, Error>((path, to))
         };
         wheel.paths.iter().map(&mut resolve).collect()
@@ -200,12 +189,12 @@ fn is_taken(path: &TreePath, leaves: &HashMap<&str, PathOwner>) -> bool {
 /// Refuses files below files. Conda packages alone have none.
 fn check_nested(
     packages: &[PlanInput<'_>],
-    wheels: &[WheelPlanInput<'_>],
+    wheels: &[&WheelFacts],
     leaves: &HashMap<&str, PathOwner>,
 ) -> Result<(), Error> {
     let name = |owner| match owner {
         PathOwner::Conda(index) => packages[index].facts.file_name.as_str(),
-        PathOwner::Wheel(index) => wheels[index].file_name,
+        PathOwner::Wheel(index) => wheels[index].file_name.as_str(),
     };
     let nested = leaves.iter().filter_map(|(path, owner)| {
         let mut above = path.match_indices('/').map(|(at, _)| &path[..at]);

@@ -145,7 +145,7 @@ impl<'a> Reading<'a> {
                 let inode = self.inodes.len();
                 let mut new = Inode {
                     source: entry.path.clone(),
-                    executable: entry.executable,
+                    executable: entry.executable(),
                     mtime: entry.mtime,
                     content: None,
                 };

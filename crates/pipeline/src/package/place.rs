@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use pixi_oci_layer::TreePath;
 use pixi_oci_package::{
-    Change, Links, PathOwner, PlanInput, Python, WheelFacts, WheelPath, WheelPlanInput, environment_python, link_plan,
-    lone_plan, read_info, wheel_plan,
+    Change, Links, PathOwner, PlanInput, Python, WheelFacts, WheelPath, environment_python, link_plan, lone_plan,
+    read_info, wheel_plan,
 };
 use pixi_oci_wheel::{check_tags, read_wheel};
 use rattler_conda_types::package::PathType;
@@ -36,11 +36,7 @@ pub fn place(
         let inputs = plan_inputs(packages);
         let mut links_of = |index: usize| packages[index].links();
         let mut plans = link_plan(&inputs, target.platform.subdir, &outside, &mut links_of)?;
-        let wheels: Vec<WheelPlanInput<'_>> = packages[count..]
-            .iter()
-            .filter_map(wheel_facts)
-            .map(|facts| WheelPlanInput { file_name: &facts.file_name, paths: &facts.paths })
-            .collect();
+        let wheels: Vec<&WheelFacts> = packages[count..].iter().filter_map(wheel_facts).collect();
         let placed = wheel_plan(&inputs, &mut plans, &wheels, &outside, &mut links_of)?;
         let name = |owner| match owner {
             PathOwner::Conda(index) => packages[index].name.clone(),

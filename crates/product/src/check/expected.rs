@@ -7,7 +7,7 @@ use std::{
 };
 
 use pixi_oci_layer::{Digest, DigestWriter, TreePath};
-use pixi_oci_package::{Unpacked, UnpackedKind, unpack};
+use pixi_oci_package::{Entry, Kind, unpack};
 use pixi_oci_platform::{Links, open};
 
 use crate::{
@@ -91,21 +91,19 @@ impl Expected {
         unpack(&at, &key, &mut |item| self.unpacked(&entry, item))?
     }
 
-    fn unpacked(&mut self, directory: &TreePath, item: Unpacked<'_>) -> Result<(), Error> {
-        let at = path(&format!("{directory}/{}", item.path))?;
-        let listed = match item.kind {
-            UnpackedKind::Directory => {
+    fn unpacked(&mut self, directory: &TreePath, entry: Entry<'_>) -> Result<(), Error> {
+        let at = path(&format!("{directory}/{}", entry.path))?;
+        let listed = match entry.kind {
+            Kind::Directory => {
                 self.directories.insert(at);
                 return Ok(());
             }
-            UnpackedKind::Symlink(target) => Some(Listed::Symlink { target }),
-            UnpackedKind::HardLink(target) => {
-                self.files.get(&path(&format!("{directory}/{target}"))?).cloned().flatten()
-            }
-            UnpackedKind::File(body) => {
+            Kind::Symlink(target) => Some(Listed::Symlink { target }),
+            Kind::HardLink(target) => self.files.get(&path(&format!("{directory}/{target}"))?).cloned().flatten(),
+            Kind::File => {
                 let mut writer = DigestWriter::new(io::sink());
-                io::copy(body, &mut writer).map_err(Error::io("unpack", at.as_str()))?;
-                Some(Listed::File { digest: writer.finish().0, mode: Some(readable(item.mode)) })
+                io::copy(entry.body, &mut writer).map_err(Error::io("unpack", at.as_str()))?;
+                Some(Listed::File { digest: writer.finish().0, mode: Some(readable(entry.mode)) })
             }
         };
         self.files.insert(at, listed);
