@@ -3,7 +3,6 @@
 /// Every error names the thing and the reason; most say what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Opening the projects, packages, or building sources.
     #[error(transparent)]
     Plan(pixi_oci_plan::Error),
     #[error(transparent)]

@@ -29,7 +29,6 @@ pub struct ProductReport {
     pub product: PathBuf,
     /// The digest of the product: of its `SHA256SUMS`.
     pub digest: Digest,
-    /// The directory of the project in it.
     pub name: String,
     pub lock_file_digest: Digest,
     /// The version of pixi in it, if one is.
@@ -41,7 +40,6 @@ pub struct ProductReport {
     pub environments: Vec<ProductReportEnvironment>,
     /// Package code that was run by this run.
     pub executed: Vec<String>,
-    /// What the user should know.
     pub warnings: Vec<String>,
 }
 
@@ -50,7 +48,6 @@ pub struct ProductReport {
 pub struct ProductReportEnvironment {
     pub name: String,
     pub platform: String,
-    /// How many packages it has.
     pub packages: usize,
     /// The sum of their archives' lengths in bytes.
     pub bytes: u64,
@@ -72,10 +69,8 @@ impl ProductReportEnvironment {
 pub enum ProductRequestError {
     #[error("a product needs at least one environment")]
     NoEnvironments,
-    /// An environment whose name is no word of a shell.
     #[error("environment {name:?} cannot be in a product: its scripts take names of A-Z a-z 0-9 . _ - only")]
     Name { name: String },
-    /// The lock file is not among the files of the project.
     #[error("{} is not in the product; is it left out by `exclude`?", path.display())]
     NoLockFile { path: PathBuf },
     #[error(
@@ -86,7 +81,6 @@ pub enum ProductRequestError {
     Installer { platform: String, platforms: String },
     #[error("the product has no environment `{name}` for {platform}; it has {known}")]
     NoEnvironment { name: String, platform: String, known: String },
-    /// Manifest, lock file and archives of a product contradict one another.
     #[error("{package}: manifest.json and the lock file of the product contradict each other; it was changed")]
     Contradiction { package: String },
 }

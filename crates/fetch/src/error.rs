@@ -4,39 +4,22 @@ use std::{io, path::PathBuf};
 
 use pixi_oci_lock::Sha256;
 
-/// Why an archive could not be fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("cannot {action} {}: {source}", path.display())]
-    Io {
-        /// What was tried, e.g. `read`.
-        action: &'static str,
-        path: PathBuf,
-        source: io::Error,
-    },
+    Io { action: &'static str, path: PathBuf, source: io::Error },
 
-    /// Packages that are not in the cache while the network may not be used.
     #[error("offline, and not in the cache: {}; run once without `--offline`", missing.join(", "))]
-    Offline {
-        /// All of them, by name and redacted URL.
-        missing: Vec<String>,
-    },
+    Offline { missing: Vec<String> },
 
-    /// A package whose location cannot be fetched from.
     #[error(
         "package {package}: cannot fetch from {url}: only https, http, oci, s3 and file URLs and paths are supported"
     )]
-    UnsupportedScheme {
-        package: String,
-        /// Its redacted URL.
-        url: String,
-    },
+    UnsupportedScheme { package: String, url: String },
 
-    /// The server answered, but not with the archive.
     #[error("package {package}: {url} answered {status}{hint}")]
     Status {
         package: String,
-        /// Its redacted URL.
         url: String,
         status: String,
         /// What to do, beginning with `; `, or nothing.
@@ -47,24 +30,16 @@ pub enum Error {
     #[error("package {package}: {url}: {message}")]
     Network {
         package: String,
-        /// Its redacted URL.
         url: String,
         /// What happened, without URLs.
         message: String,
     },
 
-    /// The server sent something else than the file's bytes.
     #[error(
         "package {package}: {url} answered with `content-encoding: {encoding}`, which was not asked for, and it is not what the lock file says; a server or proxy in between changes package archives"
     )]
-    Encoded {
-        package: String,
-        /// Its redacted URL.
-        url: String,
-        encoding: String,
-    },
+    Encoded { package: String, url: String, encoding: String },
 
-    /// An archive is not the one the lock file names.
     #[error(
         "package {package}: sha256 of {location} is {actual}, the lock file says {expected}; the file was replaced, or the lock file is wrong"
     )]
@@ -76,7 +51,6 @@ pub enum Error {
     )]
     Md5Mismatch { package: String, location: String, actual: String, expected: String },
 
-    /// An archive has another length than the lock file says.
     #[error(
         "package {package}: {location} has {actual} bytes, the lock file says {expected}; the file was replaced, or the lock file is wrong"
     )]
@@ -88,7 +62,6 @@ pub enum Error {
         expected: u64,
     },
 
-    /// A local archive could not be copied into the cache.
     #[error("package {package}: cannot {action} {}: {source}", path.display())]
     Archive { package: String, action: &'static str, path: PathBuf, source: io::Error },
 }

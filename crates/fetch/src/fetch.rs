@@ -27,8 +27,6 @@ impl ArchiveCache {
     ///
     /// They are taken from both ends of their sizes: there is something to do with what has arrived from the start,
     /// and neither the biggest nor most of the small ones come last.
-    ///
-    /// # Errors
     /// The first failure ends it; what was fetched stays in the cache. Offline, one error names all that is missing.
     pub async fn fetch(
         &self,

@@ -37,7 +37,6 @@ pub struct FetchOptions<'a> {
     pub offline: bool,
     /// So many at a time: the biggest, and the smallest beside it.
     pub concurrency: NonZeroUsize,
-    /// How to deal with failures that may pass.
     pub retry: RetryPolicy,
     /// Is told what happens, from any thread. It should return quickly.
     pub on_event: &'a (dyn Fn(FetchEvent) + Send + Sync),
@@ -48,23 +47,11 @@ pub struct FetchOptions<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FetchEvent {
     /// The archive is looked for, in the cache first.
-    Started {
-        /// Index of the item.
-        item: usize,
-        name: String,
-        /// Its length, if it is known.
-        bytes_total: Option<u64>,
-    },
+    Started { item: usize, name: String, bytes_total: Option<u64> },
     /// So many bytes have arrived; the number falls back when a download begins again.
-    Progress {
-        /// Index of the item.
-        item: usize,
-        /// Bytes since the download began.
-        bytes: u64,
-    },
+    Progress { item: usize, bytes: u64 },
     /// The archive is in the cache, verified.
     Finished {
-        /// Index of the item.
         item: usize,
         name: String,
         archive: CachedArchive,

@@ -67,7 +67,6 @@ impl PartialArchive {
         Ok(part)
     }
 
-    /// Asks for more of it.
     pub async fn add(&mut self, missing: Vec<Range<u64>>, client: &Client, retry: RetryPolicy) -> Result<(), NoPart> {
         for wanted in missing {
             self.requests += 1;

@@ -42,9 +42,6 @@ pub struct Client {
 
 impl Client {
     /// Makes a client. Files with logins and certificates are read now, hosts are asked later.
-    ///
-    /// # Errors
-    /// A file of logins or certificates that is there cannot be used, or a proxy's address makes no sense.
     pub fn new(settings: &ClientSettings) -> Result<Self, Error> {
         let storage = credentials::storage(&settings.credentials)?;
         let plain = plain(settings)?;
@@ -64,7 +61,6 @@ impl Client {
         Ok(Self { http, plain, stack, storage, mirrors, patience: settings.patience })
     }
 
-    /// The client itself, for asking a channel for something else than archives.
     pub fn http(&self) -> &ClientWithMiddleware {
         &self.http
     }
@@ -75,12 +71,10 @@ impl Client {
         stack.fold(ClientBuilder::new(self.plain.clone()).with(first), ClientBuilder::with_arc).build()
     }
 
-    /// When to give up waiting.
     pub fn patience(&self) -> Patience {
         self.patience
     }
 
-    /// Whether there is a login for the host of a URL.
     pub fn has_login(&self, url: &Url) -> bool {
         credentials::knows(&self.storage, url)
     }

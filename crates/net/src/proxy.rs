@@ -26,7 +26,6 @@ impl std::fmt::Debug for Proxies {
     }
 }
 
-/// The proxies, ready to be asked.
 #[derive(Clone)]
 pub struct ProxyRules {
     http: Option<Url>,
@@ -47,10 +46,7 @@ impl Proxies {
     }
 
     /// Reads the addresses.
-    ///
-    /// # Errors
-    ///
-    /// One that is not the URL of an HTTP proxy: silently going around it could be forbidden.
+    /// One that is not the URL of an HTTP proxy is an error: silently going around it could be forbidden.
     pub fn rules(&self) -> Result<ProxyRules, Error> {
         let parse = |scheme: &str, text: &Option<String>| {
             let Some(text) = text.as_deref().filter(|text| !text.is_empty()) else { return Ok(None) };

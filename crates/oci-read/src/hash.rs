@@ -18,12 +18,10 @@ impl<R> HashReader<R> {
         Self { inner, sha256: Sha256::new(), read: 0, failed: None }
     }
 
-    /// How many bytes were read.
     pub fn len(&self) -> u64 {
         self.read
     }
 
-    /// Whether nothing was read.
     pub fn is_empty(&self) -> bool {
         self.read == 0
     }

@@ -14,10 +14,6 @@ use serde::de::{
 };
 
 /// Reads a document.
-///
-/// # Errors
-///
-/// It is not JSON of this type, or some reader could take it for something else.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let value = T::deserialize(Strict(&mut json))?;

@@ -61,7 +61,6 @@ struct Slot<T> {
     children: BTreeMap<Arc<[u8]>, Id>,
 }
 
-/// The paths of an image.
 #[derive(Debug)]
 pub struct Tree<T> {
     slots: Vec<Slot<T>>,
@@ -86,7 +85,6 @@ impl<T: Clone> Tree<T> {
         Self { slots: vec![root], last: None, memory: 0, steps }
     }
 
-    /// How many steps are left.
     pub fn steps(&self) -> u64 {
         self.steps
     }
@@ -239,9 +237,7 @@ pub fn split(path: &[u8]) -> (&[u8], &[u8]) {
 /// A whiteout in a layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Whiteout {
-    /// Of this path.
     Remove(Vec<u8>),
-    /// Of what is in this directory.
     Empty(Vec<u8>),
 }
 

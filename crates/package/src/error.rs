@@ -16,7 +16,6 @@ pub(crate) const MAX_PATH: usize = 4096;
 /// Why a package cannot become a file tree. `package` is always the package's file name.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The archive's file cannot be read.
     #[error("{package}: cannot read {archive:?}")]
     Read {
         package: String,
@@ -24,19 +23,10 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// The archive as a whole is not one.
     #[error("{package}: not a valid package archive: {reason}")]
     Archive { package: String, reason: String },
-    /// The archive unpacks to more than any real package does.
     #[error("{package}: more than {limit} {what}; this is not a package but a decompression bomb")]
-    TooBig {
-        package: String,
-        /// What there is too much of.
-        what: &'static str,
-        /// The most that is accepted.
-        limit: u64,
-    },
-    /// One of the files in `info/` cannot be used.
+    TooBig { package: String, what: &'static str, limit: u64 },
     #[error("{package}: {file}: {reason}")]
     Info {
         package: String,
@@ -44,7 +34,6 @@ pub enum Error {
         file: &'static str,
         reason: String,
     },
-    /// The archive holds another package than the lock file says.
     #[error(
         "{package}: info/index.json has {field} {found:?} where the lock file has {expected:?}; the archive is not the \
          locked package: lock again, or ask the channel's owner"
@@ -56,7 +45,6 @@ pub enum Error {
         expected: String,
         found: String,
     },
-    /// Only the whole archive tells where links lead.
     #[error("{package}: where its symbolic links lead is not known before its archive is here")]
     UnknownLinks { package: String },
     #[error("{package}: {path:?} {refusal}")]
@@ -66,7 +54,6 @@ pub enum Error {
         path: String,
         refusal: Refusal,
     },
-    /// Content cannot be kept until its layer is written.
     #[error("{package}: cannot keep the contents of {path:?}; is there room for temporary files?")]
     Store {
         package: String,
@@ -74,111 +61,76 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// A `noarch: python` package in an environment without Python.
     #[error(
         "{package}: this noarch Python package needs `python` in the environment; add it to the workspace's dependencies"
     )]
     NoPython { package: String },
-    /// The `python` package's record cannot be used.
     #[error("{package}: {reason}")]
     Python { package: String, reason: String },
-    /// A file where another package has a directory.
     #[error(
         "{package}: {path:?} is below {above:?}, which is a file of {other}; no installer can install both: change one of \
          the versions, and lock again"
     )]
     Nested { package: String, path: String, other: String, above: String },
-    /// Two packages of one name cannot be linked into one prefix.
     #[error("{package} is in the environment twice")]
-    PackageTwice {
-        /// The name of both.
-        package: String,
-    },
+    PackageTwice { package: String },
 }
 
 /// Why a path is refused. Reads on after the path.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// An absolute path.
     #[error("is an absolute path; a package may only have paths below the prefix")]
     Absolute,
-    /// A `..` component.
     #[error("has a `..` component, which could leave the prefix")]
     Parent,
-    /// The directory itself.
     #[error("is an empty path")]
     Empty,
-    /// Not UTF-8.
     #[error("is not valid UTF-8")]
     NotUtf8,
-    /// Longer than Linux allows, or very deep.
     #[error("is {0}")]
     TooLong(String),
-    /// NUL.
     #[error("has a NUL character")]
     Control,
-    /// A name that deletes files in an OCI layer.
     #[error("has a component that begins with `.wh.`, which would delete files in an OCI layer")]
     Whiteout,
-    /// A path that only the installer may write.
     #[error("is below `{0}`, which belongs to the installer")]
     Reserved(&'static str),
-    /// Not a file, directory or link.
     #[error("is a {0}; packages may only have files, directories and links")]
     Special(&'static str),
     /// An entry whose headers contradict one another, so that programs would read different archives.
     #[error("has a header that programs read differently: {0}")]
     Ambiguous(&'static str),
-    /// The same path twice.
     #[error("is there twice")]
     Duplicate,
     /// A path below something that is no directory: writing it would write through a link.
     #[error("is below {0:?}, which is a link or file of the same package")]
     Below(String),
-    /// A path below another package's link that leaves the prefix.
     #[error("is below {0:?}, which is another package's link out of the prefix")]
     ThroughOutsideLink(String),
-    /// The target of a symbolic link cannot be written.
     #[error("is a symbolic link whose target is empty, not UTF-8, or has a NUL character")]
     LinkTarget,
-    /// The target of a symbolic link is longer than Linux allows, or very deep.
     #[error("is a symbolic link to {0}")]
     LongTarget(String),
-    /// A hard link to something else than an earlier file of the archive.
     #[error("is a hard link to {0:?}, which is not an earlier file of the same package")]
     HardLink(String),
-    /// The list says one thing, the archive another.
     #[error("is a {listed} in info/paths.json and a {found} in the archive")]
-    Type {
-        /// In `paths.json`.
-        listed: &'static str,
-        found: &'static str,
-    },
-    /// Listed and not there.
+    Type { listed: &'static str, found: &'static str },
     #[error("is listed in info/paths.json, but it is not in the archive")]
     Missing,
-    /// A placeholder where there is no file to replace it in.
     #[error("is not a regular file and has a prefix placeholder")]
     PlaceholderOfLink,
-    /// A placeholder that is in files by chance.
     #[error("has a prefix placeholder shorter than 8 bytes")]
     ShortPlaceholder,
-    /// More than variables of an environment need.
     #[error("makes the package's files in etc/conda/env_vars.d longer than 64 KiB")]
     EnvVars,
-    /// The placeholder cannot be replaced.
     #[error("cannot have its prefix placeholder replaced: {0}; a shorter prefix may help")]
     Placeholder(String),
-    /// A link that is to be copied points to nothing that can be.
     #[error("is to be copied (no_link), but its target {0:?} is not a file of the same package")]
     CopyTarget(String),
-    /// Two paths of one package end at the same place.
     #[error("ends at the same place as {0:?} of the same package")]
     SamePlace(String),
-    /// Links that lead to one another.
     #[error("goes through links that lead to one another, at {0:?}")]
     LinkLoop(String),
-    /// A file that decides how the package is linked comes too late, or changed.
     #[error("comes after the package's contents, or changed while it was read; repackage it with `info/` first")]
     LateInfo,
 }

@@ -12,18 +12,14 @@ use crate::report::layer::{OtherLayer, PlannedLayerReport};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DestinationPlan {
-    /// `HOST/REPOSITORY`
     pub repository: String,
-    /// How many blobs would be sent.
     pub blobs: usize,
-    /// The sum of their lengths.
     pub bytes: u64,
     /// Whether all blobs are known. Else the archives of layers that have to be made count in place of these, and blobs of the
     /// base image, and the environment and application layers, may be missing.
     pub exact: bool,
     /// How many blobs the registry links from another of its repositories.
     pub linked: usize,
-    /// How many blobs are there.
     pub present: usize,
     /// How many manifests, the index among them, would be sent.
     pub manifests: usize,

@@ -47,7 +47,6 @@ pub struct ChangedPackage {
     pub after: Option<String>,
     /// The layers that are others because of it, which other packages may share. Positions in `layers`.
     pub layers: Vec<usize>,
-    /// The sum of these layers' lengths.
     pub bytes: u64,
     /// Whether these lengths are known. Else those of the packages' archives are in the sum.
     pub exact: bool,

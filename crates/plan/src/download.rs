@@ -21,7 +21,6 @@ pub struct Downloads<'a> {
 }
 
 impl<'a> Downloads<'a> {
-    /// Nothing yet. What is in `cache` is not fetched.
     pub fn new(cache: Option<&'a ArchiveCache>) -> Self {
         Self { cache, archives: BTreeMap::new(), layers: BTreeMap::new() }
     }

@@ -9,10 +9,8 @@ use pixi_oci_workspace::ManifestError;
 pub enum Error {
     #[error(transparent)]
     Pipeline(pixi_oci_pipeline::Error),
-    /// A prefix on this machine.
     #[error(transparent)]
     Product(#[from] pixi_oci_product::Error),
-    /// A source that should become a wheel.
     #[error(transparent)]
     Source(#[from] Box<SourceError>),
     #[error(transparent)]
@@ -72,17 +70,14 @@ pixi_oci_pipeline::from_below!(
     pixi_oci_workspace::Error,
 );
 
-/// Each names the image.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
-    /// It is in a registry, and none may be asked.
     #[error(
         "{reference} is in a registry, which cannot be asked offline; leave out --offline, or compare with oci:DIR"
     )]
     Offline { reference: String },
     #[error("cannot compare with {reference}")]
     Registry { reference: String, source: Box<pixi_oci_registry::Error> },
-    /// It is not whole in its layout.
     #[error(transparent)]
     Stored(#[from] pixi_oci_store::StoredError),
     #[error("{} configures no `repositories`, in which what is published could be looked for; name an image, docker://HOST/REPOSITORY[:TAG]", workspace.display())]

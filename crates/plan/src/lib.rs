@@ -39,21 +39,15 @@ pub use self::{
     text::text,
 };
 
-/// What a plan is asked to show.
 #[derive(Clone, Copy, Default)]
 pub struct PlanOptions<'a> {
     /// Platforms without images, too.
     pub all: bool,
-    /// An image that the plan is compared with.
     pub against: Option<&'a PastRef>,
 }
 
 /// The plans of environments of a workspace, with the blobs of their images. Layers may be taken from `remote`.
-///
-/// # Errors
-///
-/// The lock file lacks a platform; a registry refuses. What would make a build fail later is in the plan, as the reason why
-/// there is no digest.
+/// What would make a build fail later is in the plan, as the reason why there is no digest.
 pub fn plan(
     projects: &[Project],
     options: PlanOptions<'_>,
@@ -92,7 +86,6 @@ pub fn planned_cache_from(project: &Project, session: &Session) -> Result<Option
     Ok(None)
 }
 
-/// An image that a build makes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedImage {
     pub environment: String,

@@ -87,7 +87,6 @@ pub struct DownloadPlan {
     pub packages: Vec<String>,
     /// Layers that `build` fetches from the registry of `--cache-from`. `publish` leaves them there.
     pub layers: usize,
-    /// The sum of their lengths in bytes.
     pub layer_bytes: u64,
 }
 
@@ -96,7 +95,6 @@ pub struct DownloadPlan {
 #[serde(rename_all = "camelCase")]
 pub struct Plan {
     pub platform: String,
-    /// The conda platform.
     pub subdir: String,
     /// `linux/amd64`; none for platforms that no image can be made for.
     pub oci_platform: Option<String>,
@@ -104,7 +102,6 @@ pub struct Plan {
     pub manifest: Option<Digest>,
     /// The base image, if it is on this machine.
     pub base: Option<BaseReport>,
-    /// How many packages there are.
     pub packages: usize,
     /// The sum of the archives' lengths in bytes, as far as they are known.
     pub bytes: u64,
@@ -122,7 +119,6 @@ pub struct Plan {
     pub requires: Vec<String>,
     /// The same, with the packages that ask for it.
     pub needs: Vec<Need>,
-    /// The package layers, bottom first.
     pub layers: Vec<PlannedLayerReport>,
     /// The environment and application layers, which are above them and made by every build; where the image is known.
     pub other_layers: Vec<OtherLayer>,

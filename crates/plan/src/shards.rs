@@ -99,7 +99,6 @@ fn archive(package: &Package<'_>) -> (String, u64) {
 enum Unknown {
     /// It is taken that they meet no other.
     Stays,
-    /// They are fetched.
     IsFetched,
 }
 

@@ -31,9 +31,7 @@ pub struct Survey<'a> {
     pub asks_for_base: bool,
     /// Whether servers are asked for what is in packages of which nothing is known.
     pub asks_channels: bool,
-    /// The layers of published images.
     pub remote: Option<&'a dyn Remote>,
-    /// The image that the plan is compared with.
     pub past: Option<&'a Past>,
     pub session: &'a Session,
 }
@@ -181,7 +179,6 @@ fn index(
     Ok(Some(Index::new(images.collect(), &workshop.annotations()?)?.descriptor.digest))
 }
 
-/// What is said of a platform.
 fn plan(
     survey: &Survey<'_>,
     platform: &LockedPlatform,

@@ -43,10 +43,8 @@ pub struct Container<'a> {
 /// A directory or file of this machine in a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
-    /// Where it is here.
     pub source: PathBuf,
     pub target: String,
-    /// Whether it can be changed.
     pub writable: bool,
 }
 
@@ -65,10 +63,7 @@ pub struct Ended {
 
 impl Session {
     /// Runs a container to its end; standard input is empty.
-    ///
-    /// # Errors
-    ///
-    /// podman could not run it, which is not the image's fault; it was interrupted.
+    /// It fails where podman could not run it, which is not the image's fault.
     pub fn run(&self, container: &Container<'_>, logs: (&Log, &Log), interrupted: &AtomicBool) -> Result<Ended, Error> {
         let name = "checked";
         let mut command = self.podman.command();

@@ -2,10 +2,8 @@
 
 use std::{fmt, io, path::PathBuf};
 
-/// Why a container was not run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Something that podman needs is not there.
     #[error(
         "podman cannot run containers as {user}: {requirement}{}",
         if said.is_empty() { String::new() } else { format!(". It said: {said}") }
@@ -26,7 +24,6 @@ pub enum Error {
     Io { action: String, source: io::Error },
     #[error("neither podman nor docker is installed; install one of them (apt install podman), or write an archive")]
     NoEngine,
-    /// podman or docker did not take the archive.
     #[error("`{} load --input {}` failed ({status}): {output}", program.display(), archive.display())]
     Load { program: PathBuf, archive: PathBuf, status: std::process::ExitStatus, output: String },
     #[error("interrupted")]
@@ -34,7 +31,6 @@ pub enum Error {
 }
 
 impl Error {
-    /// For `map_err`.
     pub fn io(action: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { action: action.into(), source }
     }
@@ -45,7 +41,6 @@ impl Error {
 pub enum Requirement {
     /// The kernel of this machine, instead of one in a virtual machine.
     Linux,
-    /// The program.
     Podman,
     /// A helper that gives containers their users: `newuidmap` or `newgidmap`.
     UidMap {
@@ -53,7 +48,6 @@ pub enum Requirement {
     },
     /// Users for containers, in `/etc/subuid` and `/etc/subgid`.
     SubordinateIds {
-        /// Who needs them.
         user: String,
     },
     UserNamespaces,
@@ -63,7 +57,6 @@ pub enum Requirement {
     Cgroups,
     /// A file system of layers.
     Overlay,
-    /// Something else.
     Unknown,
 }
 

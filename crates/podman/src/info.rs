@@ -9,7 +9,6 @@ pub struct Info {
     pub version: String,
     /// Whether containers have no more rights than an ordinary user.
     pub rootless: bool,
-    /// The Linux version.
     pub kernel: String,
     /// How many users a container may have.
     pub users: u64,

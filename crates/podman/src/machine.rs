@@ -7,7 +7,6 @@ pub enum Runs {
     Natively,
     /// By QEMU.
     Emulated,
-    /// Not at all.
     No,
 }
 

@@ -15,7 +15,6 @@ use crate::{Account, Error};
 pub const HARDENING: [&str; 8] =
     ["--network", "none", "--pull", "never", "--cap-drop", "all", "--security-opt", "no-new-privileges"];
 
-/// How podman is called.
 #[derive(Debug, Clone)]
 pub struct Podman {
     program: PathBuf,

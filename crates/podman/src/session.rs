@@ -52,10 +52,6 @@ const MORE_PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:
 
 impl Session {
     /// Makes the storage, and finds out whether containers can run.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Unusable`] with what is missing; no such user; the directory cannot be made.
     pub fn open(options: &SessionOptions<'_>) -> Result<Self, Error> {
         let own = Account::own();
         let account = match options.user {
@@ -112,7 +108,6 @@ impl Session {
         Ok(Self { podman, directory, account, info, runtime, swept, _janitor: janitor, _lock: lock })
     }
 
-    /// How podman is called in this session.
     pub fn podman(&self) -> &Podman {
         &self.podman
     }
@@ -150,7 +145,6 @@ impl Session {
         Ok(path)
     }
 
-    /// What podman says about itself.
     pub fn info(&self) -> &Info {
         &self.info
     }

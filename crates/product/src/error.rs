@@ -12,25 +12,20 @@ pub enum Error {
     Package(#[from] pixi_oci_package::Error),
     #[error("{name:?} cannot be a file of the product")]
     Path { name: String, source: PathError },
-    /// What `verify product` would refuse.
     #[error("a product cannot have {path}: {reason}")]
     Refused { path: String, reason: String },
     #[error(
         "two environments want different files for {path}; make a product of each, or lock the same package for both"
     )]
     Twice { path: String },
-    /// A file that is no program for the platform.
     #[error("{} is not a program for {platform}: {reason}; give the pixi-oci of that platform with --installer {platform}=FILE", path.display())]
     NotAProgram { path: PathBuf, platform: String, reason: String },
     #[error("{} is not a product: it has no manifest.json; `pixi-oci product --workdir DIR` makes one in DIR/product", path.display())]
     NoProduct { path: PathBuf },
-    /// `manifest.json` cannot be understood.
     #[error("{} is not the manifest of a product that this version understands: {reason}", path.display())]
     Manifest { path: PathBuf, reason: String },
-    /// An archive of the product is not what its manifest says.
     #[error("{} has the digest {actual}, but manifest.json says {expected}; the product is damaged or was changed", path.display())]
     Changed { path: PathBuf, actual: Digest, expected: Digest },
-    /// A directory that is no environment of ours is in the place of a prefix.
     #[error("{} is there and is not an environment; choose another --prefix or remove it", path.display())]
     InTheWay { path: PathBuf },
     #[error(transparent)]
@@ -38,7 +33,6 @@ pub enum Error {
 }
 
 impl Error {
-    /// For `map_err`.
     pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let failure = cannot(action, path);
         move |source| Self::Io(failure(source))

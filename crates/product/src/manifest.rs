@@ -16,7 +16,6 @@ pub const PKG_CACHE: &str = "pkg-cache";
 pub const PKGS: &str = "pkgs";
 /// The archives of conda packages, in a platform's directory.
 pub const ARCHIVES: &str = "archives";
-/// The wheels, in a platform's directory.
 pub const WHEELS: &str = "wheels";
 pub const RESOURCES: &str = "res";
 /// The directory of programs, with one directory a platform.
@@ -40,7 +39,6 @@ pub const RESERVED: [&str; 11] = [
     crate::DIGEST,
 ];
 
-/// Reads the manifest of the product in `directory`.
 pub fn read_manifest(directory: &Path) -> Result<ProductManifest, Error> {
     let path = directory.join(MANIFEST);
     let bad = |reason: String| Error::Manifest { path: path.clone(), reason };

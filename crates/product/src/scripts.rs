@@ -31,7 +31,6 @@ pub(crate) fn scripts(manifest: &ProductManifest) -> Vec<(String, String, bool)>
     own.into_iter().chain(helpers).collect()
 }
 
-/// Writes the scripts.
 pub(crate) fn write_scripts(product: &Product, manifest: &ProductManifest) -> Result<(), Error> {
     for (name, text, executable) in scripts(manifest) {
         product.bytes(&path(&name)?, executable, text.as_bytes())?;

@@ -17,7 +17,6 @@ use crate::Error;
 const PREFIX: &str = ".pixi-oci-new-";
 const NEW: &str = "new";
 
-/// A directory in the making.
 #[derive(Debug)]
 pub struct Staging {
     to: PathBuf,
@@ -42,15 +41,11 @@ impl Staging {
         &self.new
     }
 
-    /// A directory for temporary files.
     pub fn scratch(&self) -> &Path {
         self.directory.path()
     }
 
     /// Puts it to its place. What was there is removed.
-    ///
-    /// # Errors
-    /// The disk fails; then what was there still is.
     pub fn replace(self) -> Result<PathBuf, Error> {
         match exchange(&self.new, &self.to) {
             Ok(()) => {}

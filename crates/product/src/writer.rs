@@ -72,9 +72,6 @@ impl Product {
     }
 
     /// Writes a file. `mode` are permission bits.
-    ///
-    /// # Errors
-    /// Something else is there already; the disk fails; `body` does.
     pub fn file(&self, path: &TreePath, mode: u32, mtime: Option<i64>, body: &mut dyn Read) -> Result<Digest, Error> {
         let at = self.place(path)?;
         let mut write = || -> io::Result<Digest> {
@@ -100,7 +97,6 @@ impl Product {
         self.file(path, plain(executable), None, &mut &*bytes)
     }
 
-    /// Writes a symbolic link.
     pub fn symlink(&self, path: &TreePath, target: &str, mtime: Option<i64>) -> Result<(), Error> {
         // A line break would be two lines of the list.
         if target.chars().any(char::is_control) {

@@ -48,7 +48,6 @@ impl std::fmt::Debug for Client {
 }
 
 impl Client {
-    /// The registry, for errors.
     pub(crate) fn host(&self) -> String {
         self.http.host().to_owned()
     }
@@ -158,7 +157,6 @@ impl Client {
         Failure::transient(reason)
     }
 
-    /// Reads the body of an answer that is an error.
     pub(crate) fn error_body(&self, body: &[u8]) -> ErrorBody {
         ErrorBody::of(body, &self.secrets)
     }

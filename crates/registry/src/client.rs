@@ -46,10 +46,6 @@ pub struct Registry {
 
 impl Registry {
     /// Prepares connections to a registry; asks nobody yet. Whatever happens on the way goes to `events`.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Setting`](crate::ErrorKind::Setting) and [`ErrorKind::Read`](crate::ErrorKind::Read) when certificates or proxies cannot be used.
     pub fn connect(
         repository: &Repository,
         access: Access,
@@ -97,7 +93,6 @@ impl Registry {
         self
     }
 
-    /// The repository.
     pub fn repository(&self) -> &Repository {
         &self.repository
     }
@@ -112,7 +107,6 @@ impl Registry {
         self.client.bytes.load(Ordering::Relaxed)
     }
 
-    /// Says that something happened.
     pub(crate) fn say(&self, event: Event) {
         (self.client.events)(event);
     }

@@ -20,7 +20,6 @@ use crate::{
     repository::Repository,
 };
 
-/// Who we are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Credentials {
     Anonymous,
@@ -97,11 +96,6 @@ impl CredentialSources {
     }
 
     /// What the first source that knows the repository has for it; [`Credentials::Anonymous`] if none does.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Credentials`](crate::ErrorKind::Credentials) when a source that is meant for this registry cannot be used, and
-    /// [`ErrorKind::EmptyToken`](crate::ErrorKind::EmptyToken) when the token command gives none.
     pub async fn find(&self, repository: &Repository) -> Result<Credentials, Error> {
         let basic =
             |user: &str, password: &Secret| Credentials::Basic { user: user.to_owned(), password: password.clone() };

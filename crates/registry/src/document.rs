@@ -6,7 +6,6 @@ use pixi_oci_layer::Digest;
 
 pub use oci_read::limits::DOCUMENT as MAX_DOCUMENT;
 
-/// Why a document is not an image manifest or image index.
 #[derive(Debug, thiserror::Error)]
 #[error("{digest} is not an image manifest or image index: {reason}")]
 pub struct DocumentError {
@@ -28,10 +27,6 @@ pub enum References {
 
 impl References {
     /// Reads a document. The media type of its descriptor decides what it has to be.
-    ///
-    /// # Errors
-    ///
-    /// It is something else, or two readers could understand it differently.
     pub fn parse(document: &Descriptor, bytes: &[u8]) -> Result<Self, DocumentError> {
         let bad = |reason: String| DocumentError { digest: document.digest, reason };
         let declared = document.media_type.to_string();

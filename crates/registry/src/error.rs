@@ -22,18 +22,14 @@ pub struct Error {
 /// line prints them as `BLOCKER(name): text`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// The registry wants credentials, and there are none.
     EmptyToken,
     /// There is no answer, or not within the time that we wait.
     RegistryDown,
     NotARegistry,
     /// The credentials are wrong, or do not suffice.
     AuthDenied,
-    /// The registry wants less traffic, for longer than we wait.
     RateLimited,
-    /// The storage that the registry grants is used up.
     Quota,
-    /// The registry, or a proxy before it, does not take requests of this size.
     TooLarge,
     /// A tag that must not change names something else.
     TagExists,
@@ -44,13 +40,10 @@ pub enum ErrorKind {
     /// The owner or project does not exist, or the repository has to be created first.
     NoRepository,
     DiskFull,
-    /// A file of this machine cannot be read.
     Read,
-    /// Bytes could not be written where they were wanted.
     Write,
     /// Credentials are configured for the registry and cannot be used. Others are not tried in their place (CVE-2021-41092).
     Credentials,
-    /// A setting cannot be used.
     Setting,
     /// The registry sends us to a place where we do not go.
     Forbidden,
@@ -59,9 +52,7 @@ pub enum ErrorKind {
     Refused,
     /// An answer is not what the distribution-spec says.
     Answer,
-    /// A blob has to be uploaded, and there is no file of it.
     NoSource,
-    /// The plan contradicts itself.
     Plan,
 }
 
@@ -131,7 +122,6 @@ impl Error {
         Self::new(ErrorKind::Plan, "", "", reason)
     }
 
-    /// A file of this machine cannot be read.
     pub fn read(path: &Path, source: io::Error) -> Self {
         Self { source: Some(source), ..Self::new(ErrorKind::Read, "", path.display().to_string(), "") }
     }

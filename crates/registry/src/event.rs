@@ -5,7 +5,6 @@ use std::{sync::Arc, time::Duration};
 use pixi_oci_layer::Digest;
 use serde::Serialize;
 
-/// Something that happened on the way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// The registry warns (`Warning` header). Already safe to print.
@@ -24,12 +23,7 @@ pub enum Event {
         wait: Duration,
     },
     /// A blob is being sent; `sent` counts from its begin and starts again with each attempt.
-    Sent {
-        blob: Digest,
-        /// Bytes so far.
-        sent: u64,
-        size: u64,
-    },
+    Sent { blob: Digest, sent: u64, size: u64 },
     /// So many blobs are going to be fetched.
     Receiving {
         blobs: usize,
@@ -37,12 +31,7 @@ pub enum Event {
         bytes: u64,
     },
     /// A blob is being fetched; `received` counts from its begin and starts again with each attempt.
-    Received {
-        blob: Digest,
-        /// Bytes so far.
-        received: u64,
-        size: u64,
-    },
+    Received { blob: Digest, received: u64, size: u64 },
     /// A blob is there now: uploaded, mounted, or it was there before.
     BlobDone { blob: Digest, size: u64, how: Arrival },
     /// A tag names its image now.
@@ -62,7 +51,6 @@ pub enum Arrival {
 /// Who is told. It is called from several tasks and must not block.
 pub type Events = Arc<dyn Fn(Event) + Send + Sync>;
 
-/// Tells nobody.
 pub fn no_events() -> Events {
     Arc::new(|_| ())
 }

@@ -16,7 +16,6 @@ pub struct RegistryOptions {
     pub cert_dirs: Vec<PathBuf>,
     /// Registries, as `HOST` or `HOST:PORT`, that speak plain HTTP. Those of the own machine may without being named.
     pub insecure_hosts: BTreeSet<String>,
-    /// The way through proxies.
     pub proxies: Proxies,
     pub connect_timeout: Duration,
     /// How long nothing at all may happen: no byte sent and none received.
@@ -50,7 +49,6 @@ impl Default for RegistryOptions {
 /// What is needed to use whichever registry turns up.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RegistryAccess {
-    /// How registries are reached.
     pub options: RegistryOptions,
     pub credentials: CredentialSources,
 }

@@ -20,7 +20,6 @@ pub struct RepositoryRef {
     pub digest: Option<Digest>,
 }
 
-/// The text names no repository.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} names no repository: {reason}")]
 pub struct ParseRepositoryError {
@@ -124,10 +123,6 @@ impl FromStr for RepositoryRef {
 impl RepositoryRef {
     /// Reads the name of a repository that is published to, with or without `scheme` before it: with its registry, and exactly as
     /// it is called there. A short name is not completed as Docker does it; that would be noticed only after publishing.
-    ///
-    /// # Errors
-    ///
-    /// As [`RepositoryRef::from_str`]; the registry or the repository is missing; the name has capitals.
     pub fn destination(text: &str, scheme: &str) -> Result<Self, ParseRepositoryError> {
         let name = text.strip_prefix(scheme).unwrap_or(text);
         let parsed: Self = format!("docker://{name}").parse()?;
@@ -163,11 +158,7 @@ impl fmt::Display for RepositoryRef {
     }
 }
 
-/// Whether this can be a tag (OCI distribution-spec, "Pulling manifests").
-///
-/// # Errors
-///
-/// The rule that it breaks.
+/// Whether this can be a tag (OCI distribution-spec, "Pulling manifests"); else the rule that it breaks.
 pub fn check_tag(tag: &str) -> Result<(), &'static str> {
     let ok = |c: u8| c.is_ascii_alphanumeric() || c == b'_';
     match tag.as_bytes() {

@@ -40,7 +40,6 @@ pub(crate) struct Transient {
     pub(crate) weight: u32,
 }
 
-/// How one attempt failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// Another attempt may work.
@@ -106,10 +105,6 @@ impl Attempts {
 
     /// Waits before the next attempt: between nothing and twice as long as before, so that clients that failed together
     /// do not come back together, and never shorter than the registry asked for.
-    ///
-    /// # Errors
-    ///
-    /// There is no next attempt; the failure is the reason.
     pub(crate) async fn wait(
         &mut self,
         host: &str,

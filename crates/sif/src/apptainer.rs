@@ -48,7 +48,6 @@ pub(crate) struct Own {
     pub deffile: String,
     /// What `apptainer inspect` shows without mounting anything.
     pub metadata: Vec<u8>,
-    /// The `config` of the image configuration.
     pub config: Vec<u8>,
 }
 
@@ -110,7 +109,6 @@ struct InspectAttributes<'a> {
     test: Option<String>,
 }
 
-/// Makes it of an image's documents.
 pub(crate) fn files(image: &LayeredImage<'_>, config: &ImageConfig, layers: &[LayerPaths]) -> Result<Own, Error> {
     let settings = &config.config;
     let deffile =

@@ -37,7 +37,6 @@ pub(crate) struct LayerItem {
     pub time: u32,
 }
 
-/// Reads all layers, in parallel.
 pub(crate) fn read_all(image: &LayeredImage<'_>, config: &ImageConfig) -> Result<Vec<LayerPaths>, Error> {
     let budget = Arc::new(Budget::default());
     if config.rootfs.diff_ids.len() != image.layers.len() {

@@ -121,7 +121,6 @@ impl Contents<'_> {
     }
 }
 
-/// Compresses the contents of these entries of a layer.
 fn read(layer: &Layer, wanted: &[u32], run: &mut RunWriter<impl Write>) -> io::Result<()> {
     let mut tar = listing::open(layer)?;
     let mut reader = tar::Reader::new(BufReader::with_capacity(256 << 10, tar.by_ref()));

@@ -2,12 +2,10 @@
 
 use crate::{metadata::Position, run::FileData};
 
-/// What files, directories and links have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InodeAttributes {
     /// The twelve bits of chmod.
     pub mode: u16,
-    /// Seconds since 1970.
     pub time: u32,
     /// The inode's number. The numbers are those from 1 to how many inodes there are.
     pub number: u32,

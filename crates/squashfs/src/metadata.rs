@@ -20,7 +20,6 @@ pub(crate) struct MetadataTable {
     compressor: Open,
     bytes: Vec<u8>,
     block: Vec<u8>,
-    /// Where each block begins.
     pub(crate) blocks: Vec<u64>,
 }
 

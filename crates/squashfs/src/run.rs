@@ -40,12 +40,10 @@ pub struct ContentRun {
 }
 
 impl ContentRun {
-    /// How many files it has.
     pub fn files(&self) -> usize {
         self.files.len()
     }
 
-    /// How many bytes were written.
     pub fn length(&self) -> u64 {
         self.length
     }
@@ -60,7 +58,6 @@ enum What {
     Fragment,
 }
 
-/// Writes the contents of files.
 pub struct RunWriter<W> {
     sink: W,
     workers: Workers<What>,
@@ -71,13 +68,11 @@ pub struct RunWriter<W> {
 }
 
 impl<W: Write> RunWriter<W> {
-    /// Compresses on so many threads.
     pub fn new(sink: W, compressor: Compressor, threads: NonZeroUsize) -> io::Result<Self> {
         let workers = Workers::new(compressor, threads)?;
         Ok(Self { sink, workers, run: ContentRun::default(), ends: Vec::with_capacity(BLOCK), fragments: 0 })
     }
 
-    /// Adds a file of `size` bytes.
     pub fn file(&mut self, mut source: impl Read, size: u64) -> io::Result<()> {
         let number = self.run.files.len();
         self.run.files.push(FileData { size, ..FileData::default() });
@@ -109,7 +104,6 @@ impl<W: Write> RunWriter<W> {
         Ok(())
     }
 
-    /// Writes what is left.
     pub fn finish(mut self) -> io::Result<ContentRun> {
         self.end_fragment()?;
         while self.pop()? {}

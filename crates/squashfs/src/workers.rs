@@ -13,7 +13,6 @@ use std::{
 
 use crate::Compressor;
 
-/// A block before and after.
 pub(crate) enum Block {
     Compressed(Vec<u8>),
     Stored(Vec<u8>),
@@ -51,7 +50,6 @@ impl<T> Workers<T> {
         Ok(Self { jobs: Some(jobs), pending: VecDeque::new(), limit: threads.len() * 8, threads })
     }
 
-    /// Has a block compressed.
     pub(crate) fn push(&mut self, what: T, bytes: Vec<u8>) {
         let (done, result) = channel();
         if let Some(jobs) = &self.jobs {

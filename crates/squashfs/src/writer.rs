@@ -20,7 +20,6 @@ const PAGE: u64 = 4096;
 /// Why a file system cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Its limits.
     #[error("{what} of {found}; squashfs has at most {most}")]
     TooMuch { what: &'static str, found: u64, most: u64 },
     #[error(transparent)]
@@ -34,7 +33,6 @@ const MAX_TARGET: u64 = 4095;
 /// Writes a file system where the sink stands.
 pub struct Writer<W> {
     sink: W,
-    /// Where it begins in the sink.
     base: u64,
     /// How much there is of it.
     length: u64,
@@ -90,20 +88,12 @@ impl<W: Write + Seek> Writer<W> {
     }
 
     /// Writes the inode of a symbolic link that has so many names.
-    ///
-    /// # Errors
-    ///
-    /// The target is too long.
     pub fn symlink(&mut self, attributes: InodeAttributes, target: &[u8], links: u32) -> Result<InodeRef, Error> {
         at_most("a link's target", target.len() as u64, MAX_TARGET)?;
         self.inode(InodeKind::Symlink, attributes, &inode::symlink(attributes, target, links))
     }
 
     /// Writes a directory. `entries` are sorted by name, `parent` is the number of the directory that it is in.
-    ///
-    /// # Errors
-    ///
-    /// A name is too long, or there are too many.
     pub fn directory(
         &mut self,
         attributes: InodeAttributes,

@@ -95,12 +95,10 @@ enum EntryKind {
 }
 
 impl ArchiveEntry {
-    /// A directory; `name` ends with a slash.
     pub(crate) fn directory(name: &str) -> Self {
         Self { name: name.into(), kind: EntryKind::Directory }
     }
 
-    /// A file with these bytes.
     pub(crate) fn bytes(name: &str, bytes: Vec<u8>) -> Self {
         Self { name: name.into(), kind: EntryKind::Bytes(bytes) }
     }

@@ -55,9 +55,7 @@ pub struct BaseOptions<'a> {
     pub cache: &'a Root,
     /// Whether registries must not be asked. Images of this machine can be used all the same.
     pub offline: bool,
-    /// How plain tars are compressed.
     pub compression: Compression,
-    /// How registries are reached, and who we are there.
     pub registries: &'a RegistryAccess,
     /// The program for `docker-archive:` and other transports that only skopeo knows.
     pub skopeo: &'a Path,
@@ -76,7 +74,6 @@ pub struct BaseImage {
     pub architecture: Architecture,
     /// The CPU variant, if the image has one.
     pub variant: Option<String>,
-    /// What the image configuration says for containers.
     pub config: BaseConfig,
     pub history: Vec<History>,
     /// Bottom first.
@@ -96,10 +93,6 @@ pub async fn resolve_base(
 }
 
 /// How many layers a base image has, from its documents alone; 0 for `scratch`.
-///
-/// # Errors
-///
-/// As [`resolve_base`].
 pub async fn count_layers(
     base: &BaseRef,
     architecture: Architecture,

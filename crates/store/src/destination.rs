@@ -22,26 +22,15 @@ pub trait Destination: Send + Sync {
     fn has_blob(&self, blob: &Descriptor) -> Result<bool, Error>;
 
     /// Stores a layer or an image configuration.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Content`] when the bytes are not the blob's. An archive reads them once, when it is written, and then
-    /// it is [`put_root`](Destination::put_root) that says so.
+    /// The bytes are compared with the descriptor: by an archive when it is written,
+    /// in [`put_root`](Destination::put_root).
     fn put_blob(&self, blob: &Descriptor, source: BlobSource<'_>) -> Result<(), Error>;
 
     /// Stores a manifest or index under its digest. What it names has to be there before.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::MissingBlob`], [`Error::Content`].
     fn put_manifest(&self, manifest: &Descriptor, bytes: &[u8]) -> Result<(), Error>;
 
     /// Stores a manifest or index and makes it visible, under `name` or as the one without a name. What had this name
     /// before is replaced; everything else stays.
-    ///
-    /// # Errors
-    ///
-    /// As [`put_manifest`](Destination::put_manifest), and [`Error::Name`].
     fn put_root(&self, root: &Descriptor, bytes: &[u8], name: Option<&str>) -> Result<(), Error>;
 }
 
@@ -65,10 +54,6 @@ pub struct Published {
 /// so that nothing incomplete is ever visible.
 ///
 /// `blobs` says where the layers are. One that the destination has already needs no file.
-///
-/// # Errors
-///
-/// [`Error::NoSource`] for a layer that is neither there nor in `blobs`, and the errors of the destination.
 pub fn publish(
     index: &Index,
     blobs: &BTreeMap<Digest, PathBuf>,
@@ -121,7 +106,6 @@ pub(crate) fn copy_checked(
     check(blob, || from.display().to_string(), digest, size)
 }
 
-/// Checks that `bytes` are what `descriptor` names.
 pub(crate) fn check_bytes(descriptor: &Descriptor, bytes: &[u8]) -> Result<(), Error> {
     check(descriptor, || "a document".to_owned(), Digest::of(bytes), bytes.len() as u64)
 }

@@ -21,7 +21,6 @@ use crate::{
     image_name::docker_name,
 };
 
-/// The image and its names.
 #[derive(Default)]
 struct Roots {
     image: Option<Digest>,

@@ -8,13 +8,10 @@ use pixi_oci_platform::{FileError, cannot};
 /// Why an image could not be put at its destination. The destination then still has what it had before.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A file or directory could not be read or written.
     #[error(transparent)]
     Io(#[from] FileError),
-    /// Bytes are not those that their descriptor names.
     #[error("{what} should be {expected} with {expected_size} bytes, but {found}")]
     Content { what: String, expected: Digest, expected_size: u64, found: String },
-    /// A blob has to be written, and nobody says where its bytes are.
     #[error("blob {digest} is not at the destination, and there is no local file of it")]
     NoSource { digest: Digest },
     /// A manifest names a blob that is not there, so that it cannot become visible.

@@ -93,7 +93,6 @@ impl SifFile {
     }
 }
 
-/// An image whose parts are all here.
 struct Found {
     manifest: Descriptor,
     config: Arc<[u8]>,

@@ -35,10 +35,6 @@ pub struct StoredError {
 
 /// Reads an image index, or an image, of the OCI layout in `dir`. Documents are checked against their digests; of the
 /// layers only the sizes are looked at, because they are hashed when they are sent.
-///
-/// # Errors
-///
-/// Something is missing or malformed, or there are several images and none was named.
 pub fn read_stored(dir: &Path, image: &LayoutImage) -> Result<StoredImages, StoredError> {
     read(dir, image)
         .map_err(|source| StoredError { reference: format!("oci:{}", dir.display()), source: Box::new(source) })
@@ -116,7 +112,6 @@ pub fn platform_in(config: &[u8]) -> Option<Platform> {
 }
 
 impl StoredImages {
-    /// Whether the root is an image index.
     pub fn is_index(&self) -> bool {
         self.images.first().is_none_or(|stored| stored.image.manifest != self.root)
     }
@@ -127,7 +122,6 @@ impl StoredImages {
         PushPlan::of(images, self.is_index().then(|| self.root.clone()))
     }
 
-    /// The annotations of the root.
     pub fn annotations(&self) -> BTreeMap<String, String> {
         read::Document::parse("", &self.root.bytes).map(|root| root.common().annotations.clone()).unwrap_or_default()
     }

@@ -19,18 +19,9 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DestinationRef {
     /// `oci:DIR[:TAG]`: an OCI layout.
-    OciLayout {
-        /// The layout's directory.
-        dir: PathBuf,
-        /// The image's name in it.
-        tag: Option<String>,
-    },
+    OciLayout { dir: PathBuf, tag: Option<String> },
     /// `oci-archive:FILE[:TAG]`: an OCI layout in a tar.
-    OciArchive {
-        file: PathBuf,
-        /// The image's name in it.
-        tag: Option<String>,
-    },
+    OciArchive { file: PathBuf, tag: Option<String> },
     /// `docker-archive:FILE[:REF]`: the tar of `docker save`.
     DockerArchive {
         file: PathBuf,
@@ -44,7 +35,6 @@ pub enum DestinationRef {
     },
 }
 
-/// The text names no destination that can be written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a destination: {reason}")]
 pub struct ParseDestinationError {
@@ -55,10 +45,6 @@ pub struct ParseDestinationError {
 impl DestinationRef {
     /// Reads `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`, `docker-archive:FILE[:REF]` or `sif:FILE[.sif]`. As in
     /// containers-transports(5) the path ends at the first colon.
-    ///
-    /// # Errors
-    ///
-    /// Another transport, no path, or a tag that cannot be one.
     pub fn parse(text: &str) -> Result<Self, ParseDestinationError> {
         let bad = |reason: String| ParseDestinationError { text: text.chars().take(300).collect(), reason };
         let Some((transport, rest)) = text.split_once(':') else {
@@ -112,7 +98,6 @@ impl DestinationRef {
         }
     }
 
-    /// The directory or file.
     pub fn path(&self) -> &Path {
         match self {
             Self::OciLayout { dir: path, .. }
@@ -123,10 +108,6 @@ impl DestinationRef {
     }
 
     /// Prepares the destination. A layout's directory is made now, an archive's file when it is complete. `runs` is for SIFs.
-    ///
-    /// # Errors
-    ///
-    /// As [`OciLayout::open`]; [`Error::Io`] when an archive's path is a directory.
     pub fn open(&self, runs: Option<RunCache>) -> Result<Box<dyn Destination>, Error> {
         if !matches!(self, Self::OciLayout { .. }) {
             archive::dir_and_name(self.path())?;

@@ -52,7 +52,6 @@ impl DirectUrl {
         Self { subdirectory, ..self }
     }
 
-    /// The contents of `direct_url.json`.
     pub fn json(&self) -> Vec<u8> {
         #[derive(Serialize)]
         struct Json<'a> {

@@ -22,7 +22,6 @@ pub(crate) enum Recorded {
     Not,
 }
 
-/// Whether a hash of a `RECORD` is of a kind that the specification allows.
 pub(crate) fn is_known(recorded: &str) -> bool {
     matches!(recorded.split_once('='), Some(("sha256" | "sha384" | "sha512", _)))
 }

@@ -12,13 +12,11 @@ use crate::{
     record::Record,
 };
 
-/// What a wheel says about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WheelInfo {
     pub file_name: String,
     /// The PEP 503 name.
     pub name: String,
-    /// The version as `METADATA` spells it.
     pub version: String,
     /// `Root-Is-Purelib` of `WHEEL`. In a conda prefix `purelib` and `platlib` are one directory.
     pub root_is_purelib: bool,
@@ -26,7 +24,6 @@ pub struct WheelInfo {
     pub dist_info: TreePath,
     /// `console_scripts` and `gui_scripts` of `entry_points.txt`, each in the order of names.
     pub console_scripts: Vec<WheelScript>,
-    /// See [`WheelInfo::console_scripts`].
     pub gui_scripts: Vec<WheelScript>,
     pub(crate) members: Vec<Member>,
     pub(crate) record: Record,

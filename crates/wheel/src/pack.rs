@@ -13,7 +13,6 @@ use crate::hash;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewWheelFile {
     pub bytes: Vec<u8>,
-    /// Whether it may be executed.
     pub executable: bool,
 }
 

@@ -35,7 +35,6 @@ pub(crate) struct Line {
 }
 
 impl Record {
-    /// Parses `bytes`.
     pub fn parse(wheel: &str, bytes: &[u8], members: &[Member], dist_info: &TreePath) -> Result<Self, Error> {
         // With the index of each, and whether it was listed.
         let mut files: BTreeMap<&str, (usize, bool)> = members

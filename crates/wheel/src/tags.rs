@@ -8,15 +8,12 @@ use rattler_conda_types::Subdir;
 
 use crate::layout::python_directory;
 
-/// Why a wheel is not for the target.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum TagError {
     #[error("{file_name:?} is not of the form NAME-VERSION[-BUILD]-PYTHON-ABI-PLATFORM.whl")]
     FileName { file_name: String },
-    /// No wheel of the target's platform exists.
     #[error("{file_name:?}: there are no wheels for the platform {subdir}; linux-64 and linux-aarch64 are supported")]
     Subdir { file_name: String, subdir: Subdir },
-    /// For another interpreter, or another version of it.
     #[error(
         "{file_name:?} is for Python {found:?}, and the environment has {python}; lock again with the environment's \
          Python"
@@ -32,14 +29,12 @@ pub enum TagError {
         "{file_name:?} is for musl (Alpine), and the environment's Python is linked with glibc; lock the manylinux wheel"
     )]
     Musl { file_name: String },
-    /// Needs a newer C library than the image has.
     #[error(
         "{file_name:?} needs glibc {}.{}, and the image has {}.{}; choose a newer base image, or lock with \
          `[system-requirements] libc = \"{}.{}\"`",
         needs.0, needs.1, glibc.0, glibc.1, glibc.0, glibc.1
     )]
     Glibc { file_name: String, needs: (u64, u64), glibc: (u64, u64) },
-    /// For another operating system or processor.
     #[error("{file_name:?} is for {found:?}, and the image is for {subdir}; lock again with that platform")]
     Platform { file_name: String, found: String, subdir: Subdir },
 }

@@ -192,7 +192,6 @@ impl Tree<'_> {
     }
 }
 
-/// What other packages changed.
 struct Moves<'a> {
     dropped: BTreeSet<&'a TreePath>,
     resolved: BTreeMap<&'a TreePath, &'a TreePath>,

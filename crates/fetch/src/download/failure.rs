@@ -9,7 +9,6 @@ use super::task::Download;
 use crate::Error;
 use pixi_oci_net::{cause, redact, retry_after, without_credentials};
 
-/// Why a try failed.
 pub(super) enum Failure {
     /// It may go better the next time, but not before the server's `Retry-After`.
     Passing { error: Box<Error>, retry_after: Option<Duration> },

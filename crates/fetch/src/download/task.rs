@@ -36,7 +36,6 @@ impl Transfer {
         self.incoming.as_ref().map_or(0, Incoming::size)
     }
 
-    /// Forgets the beginning.
     pub(super) fn restart(&mut self) {
         *self = Self { farthest: self.farthest, ..Self::default() };
     }

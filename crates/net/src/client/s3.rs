@@ -18,7 +18,6 @@ use crate::{S3Bucket, S3Settings};
 /// How long a signed URL is good for: long enough for the biggest package on a slow line.
 const VALID: Duration = Duration::from_secs(6 * 60 * 60);
 
-/// Rewrites requests for `s3:` URLs.
 pub(super) struct S3 {
     pub(super) settings: S3Settings,
     pub(super) storage: AuthenticationStorage,

@@ -18,19 +18,15 @@ pub struct ClientSettings {
     /// URL prefixes, and the prefixes that are asked in their place. Records keep the original.
     pub mirrors: BTreeMap<Url, Vec<Url>>,
     pub proxies: Proxies,
-    /// Whom to trust.
     pub tls: Tls,
-    /// S3 buckets and the keys of the environment.
     pub s3: S3Settings,
     /// Refuse every request.
     pub offline: bool,
-    /// When to give up waiting.
     pub patience: Patience,
     /// Tells the time, for signatures of S3 requests.
     pub now: fn() -> SystemTime,
 }
 
-/// Where logins for channels are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CredentialFiles {
     /// Files in rattler's JSON form, the most important first. One that is not there is empty.
@@ -39,7 +35,6 @@ pub struct CredentialFiles {
     pub netrc: Option<PathBuf>,
 }
 
-/// Whom to trust.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tls {
     pub roots: TlsRootCerts,
@@ -50,7 +45,6 @@ pub struct Tls {
     pub no_verify: bool,
 }
 
-/// S3 buckets and keys.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct S3Settings {
     /// Buckets by name; their keys are logins for `s3://BUCKET`.
@@ -78,7 +72,6 @@ pub struct S3Environment {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
     pub connect: Duration,
-    /// For the next byte.
     pub silence: Duration,
     /// In each such span of time at least [`Self::LEAST`] bytes must move; a server that keeps a connection alive with a
     /// byte now and then is given up.
@@ -130,7 +123,6 @@ pub enum TlsRootCerts {
     Webpki,
 }
 
-/// An S3 bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct S3Bucket {
     pub endpoint_url: Url,

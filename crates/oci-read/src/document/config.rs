@@ -71,11 +71,6 @@ pub struct Settings {
 }
 
 impl ImageConfig {
-    /// Reads an image configuration.
-    ///
-    /// # Errors
-    ///
-    /// It is malformed or too large, or two readers could understand it differently.
     pub fn parse(bytes: &[u8]) -> Result<Self, ParseDocumentError> {
         if bytes.len() as u64 > limits::DOCUMENT {
             return Err(ParseDocumentError::TooLarge);
@@ -92,7 +87,6 @@ impl ImageConfig {
         }
     }
 
-    /// The history entries that made a layer, from the lowest.
     pub fn layer_history(&self) -> impl Iterator<Item = &History> {
         self.history.iter().flatten().filter(|entry| !entry.empty_layer.unwrap_or(false))
     }

@@ -68,7 +68,6 @@ impl Installation<'_> {
         Ok(written)
     }
 
-    /// `activate.sh`
     fn script(&self, packages: &[Arc<Package<'_>>], env_vars_d: &BTreeMap<String, Vec<u8>>) -> Result<String, Error> {
         let (workspace, target, prefix) = (self.workspace, self.target, self.prefix.as_str());
         let project = self.project.to_string_lossy();

@@ -21,7 +21,6 @@ use pixi_oci_project::RequestError;
 const PREFIX: &str = ".pixi-oci-build-";
 const LAYOUT: &str = "layout";
 
-/// The destination of a build.
 pub struct Output {
     reference: DestinationRef,
     staging: OciLayout,
@@ -30,10 +29,6 @@ pub struct Output {
 
 impl Output {
     /// Prepares a build for the destination named `text`.
-    ///
-    /// # Errors
-    ///
-    /// The destination is none, is a directory with other things in it, or cannot be written to.
     pub fn open(text: &str) -> Result<Self, Error> {
         Self::at(DestinationRef::parse(text)?)
     }
@@ -86,7 +81,6 @@ impl Output {
         &self.staging
     }
 
-    /// A directory for temporary files.
     pub fn scratch(&self) -> &Path {
         self.directory.path()
     }

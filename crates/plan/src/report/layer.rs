@@ -14,7 +14,6 @@ pub struct PlannedLayerReport {
     pub bytes: u64,
     /// What the layer is found by, if it is known.
     pub key: Option<String>,
-    /// Whether it has to be made.
     pub state: LayerState,
     /// Of the layer's blob, if it is known.
     pub digest: Option<Digest>,
@@ -32,7 +31,6 @@ pub struct PlannedLayerReport {
 #[serde(rename_all = "camelCase")]
 pub struct LikelyLayer {
     pub key: String,
-    /// Whether it has to be made.
     pub state: LayerState,
     /// Of the layer's blob, if there is one.
     pub digest: Option<Digest>,
@@ -59,7 +57,6 @@ pub enum LayerState {
 pub struct OtherLayer {
     pub kind: pixi_oci_pipeline::LayerKind,
     pub digest: Digest,
-    /// The blob's length in bytes.
     pub size: u64,
 }
 

@@ -9,14 +9,12 @@ use crate::{
     shards::{Shard, Share},
 };
 
-/// One job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Job {
     /// Made of the others, and fit to be the name of a file or artifact.
     pub name: String,
     /// As it was named on the command line.
     pub workspace: String,
-    /// The environment.
     pub environment: String,
     /// `amd64` or `arm64`.
     pub arch: String,
@@ -48,9 +46,7 @@ pub struct LayersJob {
     name: String,
     /// `I/N`
     shard: String,
-    /// How many.
     layers: usize,
-    /// The sum of the lengths of their packages' archives.
     bytes: u64,
 }
 

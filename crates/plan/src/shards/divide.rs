@@ -12,7 +12,6 @@ pub struct ShareableLayer {
     pub archives: Vec<(String, u64)>,
 }
 
-/// Layers for one machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Share {
     /// By their keys.

@@ -22,13 +22,11 @@ pub struct MadeShard {
     _outputs: Vec<Output>,
 }
 
-/// A layer of a share.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MadeLayer {
     pub key: String,
     pub digest: Digest,
-    /// In bytes.
     pub size: u64,
     /// `NAME VERSION BUILD` each.
     pub packages: Vec<String>,

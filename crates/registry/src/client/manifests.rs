@@ -43,10 +43,6 @@ struct TagList {
 impl Registry {
     /// A manifest or image index, by tag or by digest. Its bytes are those of the descriptor's digest, and of the
     /// digest that was asked for.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound); [`ErrorKind::DigestMismatch`](crate::ErrorKind::DigestMismatch) when the registry sends something else.
     pub async fn manifest(&self, reference: &str) -> Result<(Descriptor, Vec<u8>), Error> {
         let what = self.named(reference);
         let mut request = self.request(Method::GET, self.url(&format!("manifests/{reference}")).await?, &what);
@@ -69,10 +65,6 @@ impl Registry {
     }
 
     /// What a tag or digest names, without fetching it; `None` when it is not there.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::DigestMismatch`](crate::ErrorKind::DigestMismatch) when the registry says another digest than was asked for.
     pub async fn head_manifest(&self, reference: &str) -> Result<Option<Descriptor>, Error> {
         let what = self.named(reference);
         let mut request = self.request(Method::HEAD, self.url(&format!("manifests/{reference}")).await?, &what);
@@ -118,19 +110,11 @@ impl Registry {
     }
 
     /// Stores a manifest or image index under its digest.
-    ///
-    /// # Errors
-    ///
-    /// The registry refuses it, or says that it stored something else.
     pub async fn put_manifest(&self, manifest: &Descriptor, bytes: &[u8]) -> Result<Put, Error> {
         self.put(&manifest.digest.to_string(), manifest, bytes).await
     }
 
     /// Makes a tag name a manifest or image index, whose bytes are sent again.
-    ///
-    /// # Errors
-    ///
-    /// As [`put_manifest`](Self::put_manifest), and [`ErrorKind::TagExists`](crate::ErrorKind::TagExists) when the registry protects the tag.
     pub async fn put_tag(&self, tag: &str, manifest: &Descriptor, bytes: &[u8]) -> Result<Put, Error> {
         self.put(tag, manifest, bytes).await
     }

@@ -67,11 +67,6 @@ impl Reply {
 
 impl Registry {
     /// Asks whether there is a registry, once; every other request waits for it.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::RegistryDown`](crate::ErrorKind::RegistryDown), [`ErrorKind::NotARegistry`](crate::ErrorKind::NotARegistry), and [`ErrorKind::EmptyToken`](crate::ErrorKind::EmptyToken) when it wants credentials for
-    /// publishing and there are none.
     pub async fn ping(&self) -> Result<(), Error> {
         let contact = self.reached.get_or_try_init(|| {
             self.client.retry(Attempts::at_most(PING_ATTEMPTS), "/v2/", async || self.contact().await)
@@ -110,7 +105,6 @@ impl Registry {
         self.client.execute(reqwest::Request::new(Method::GET, self.client.http.url(scheme, "/v2/")?)).await
     }
 
-    /// Judges the first answer.
     async fn met(&self, scheme: &'static str, response: Response) -> Result<(), Failure> {
         let (status, headers) = (response.status(), response.headers().clone());
         let not_a_registry =
@@ -159,7 +153,6 @@ impl Registry {
         self.client.retry(Attempts::default(), request.what, async || self.send(request).await).await
     }
 
-    /// Waits before another attempt, if there is to be one.
     pub(super) async fn wait(&self, attempts: &mut Attempts, what: &str, failure: Failure) -> Result<(), Error> {
         attempts.wait(&self.client.host(), what, failure, self.client.patience()).await
     }

@@ -68,7 +68,6 @@ pub(super) fn read(path: &Path) -> Result<Option<AuthFile>, String> {
     parse(&bytes).map(Some)
 }
 
-/// Reads a file's content.
 pub(super) fn parse(bytes: &[u8]) -> Result<AuthFile, String> {
     // podman makes an empty file for a first login. serde's own message could repeat a part of the file.
     let bytes = if bytes.trim_ascii().is_empty() { b"{}" } else { bytes };

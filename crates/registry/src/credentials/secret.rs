@@ -14,7 +14,6 @@ impl Secret {
         Self(text.into())
     }
 
-    /// The text, to be sent.
     pub fn expose(&self) -> &str {
         &self.0
     }

@@ -26,7 +26,6 @@ pub struct PushPlan {
     pub arrived: BTreeMap<Digest, Arrival>,
     /// Blobs that the repository was seen to have while the image was made, and how they came.
     pub seen: BTreeMap<Digest, Arrival>,
-    /// Only find out what would be done: nothing is written.
     pub dry_run: bool,
 }
 
@@ -56,7 +55,6 @@ pub struct PushImage {
 /// A document that was serialised once; its bytes are never made again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {
-    /// Names `bytes`.
     pub descriptor: Descriptor,
     pub bytes: Vec<u8>,
 }
@@ -91,11 +89,8 @@ pub enum TagRule {
 /// What was done; with `dry_run`, what would be.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PushReport {
-    /// Blobs that were sent.
     pub uploaded: Vec<Digest>,
-    /// Blobs that the registry linked from other repositories.
     pub mounted: Vec<Digest>,
-    /// Blobs that were there.
     pub present: Vec<Digest>,
     /// Manifests, and the index, that were not there before.
     pub manifests: Vec<Digest>,
@@ -110,9 +105,7 @@ pub struct PushReport {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TagResult {
     pub tag: String,
-    /// What it named before.
     pub old: Option<Digest>,
-    /// What it names now.
     pub new: Digest,
 }
 
@@ -134,7 +127,6 @@ impl TagStep {
 }
 
 impl Document {
-    /// Names bytes at hand.
     pub fn new(descriptor: &Descriptor, bytes: &[u8]) -> Self {
         Self { descriptor: descriptor.clone(), bytes: bytes.to_vec() }
     }

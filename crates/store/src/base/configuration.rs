@@ -16,7 +16,6 @@ pub struct BaseConfig {
     pub user: Option<String>,
     pub cmd: Option<Vec<String>>,
     pub volumes: BTreeSet<String>,
-    /// `StopSignal`.
     pub stop_signal: Option<String>,
 }
 

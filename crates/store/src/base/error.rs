@@ -3,7 +3,6 @@
 use pixi_oci_image::Architecture;
 use pixi_oci_layer::{DiffId, Digest};
 
-/// Why there is no base image to build on.
 #[derive(Debug, thiserror::Error)]
 pub enum BaseError {
     #[error("{text:?} is not a base image: {reason}")]
@@ -19,44 +18,28 @@ pub enum BaseError {
 /// What is wrong with a base image, or with the way to it.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
-    /// A file cannot be read or written, bytes are not those that a descriptor names, or a document is malformed.
     #[error(transparent)]
     Data(#[from] crate::Error),
-    /// The OCI layout has no image of this name, or several and none was named.
     #[error("the layout has no such image, or not only one; it has {names}")]
     NoSuchImage { names: String },
     #[error("it is not there for linux/{wanted}; it is there for {available}")]
     NoArchitecture { wanted: Architecture, available: String },
-    /// A layer is not the one that the image configuration names.
     #[error("layer {layer} unpacks to {found}, but the image configuration says {expected}")]
     DiffId { layer: Digest, expected: DiffId, found: DiffId },
     #[error("layer {layer} cannot be read as a layer")]
     Layer { layer: Digest, source: std::io::Error },
-    /// The base image would have to be downloaded.
     #[error(
         "it is not in the cache, and nothing may be downloaded; build once without --offline, or name a local image with oci:DIR"
     )]
     Offline,
-    /// The registry did not give what was asked for.
     #[error(
         "cannot get {what} from the registry; without one, name an image of this machine with oci:DIR or docker-archive:FILE"
     )]
-    Registry {
-        what: String,
-        /// What the registry, or the connection to it, said.
-        source: Box<pixi_oci_registry::Error>,
-    },
-    /// The registry cannot be reached, and would not have to be.
+    Registry { what: String, source: Box<pixi_oci_registry::Error> },
     #[error(
         "cannot ask the registry what {name} is now; --offline takes what it was the last time, which is in the cache"
     )]
-    Known {
-        /// The base image.
-        name: String,
-        /// What the connection said.
-        source: Box<pixi_oci_registry::Error>,
-    },
-    /// A directory that was to be taken out of it.
+    Known { name: String, source: Box<pixi_oci_registry::Error> },
     #[error("it has no directory {path}")]
     NoDirectory { path: String },
     #[error("its file {path} is a hard link to a file that is not there")]
@@ -65,7 +48,6 @@ pub enum Problem {
         "its directory {path} has more than a million files, or more than 64 GiB; name the project's own directory"
     )]
     TooMuch { path: String },
-    /// skopeo is needed for this kind of base image.
     #[error(
         "it is read by skopeo, which is not installed; install it (apt install skopeo), or use docker://REFERENCE or oci:DIR"
     )]
@@ -82,7 +64,6 @@ pub enum Problem {
 }
 
 impl Problem {
-    /// Says which base image has the problem.
     pub(crate) fn of(self, reference: impl ToString) -> BaseError {
         BaseError::Unusable { reference: reference.to_string(), source: Box::new(self) }
     }

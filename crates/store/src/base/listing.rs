@@ -77,12 +77,10 @@ impl Attributes {
 }
 
 impl Listing {
-    /// Whether a cached listing can be used.
     pub(crate) fn is_current(&self) -> bool {
         self.version == VERSION
     }
 
-    /// The digest of the tar.
     pub(crate) fn diff_id(&self) -> DiffId {
         DiffId(self.tar)
     }

@@ -68,7 +68,6 @@ impl Local {
         self.roots.clone()
     }
 
-    /// A manifest, index or configuration.
     pub(crate) fn document(&self, entry: &Entry) -> Result<Vec<u8>, Problem> {
         let blob = checked(entry)?;
         let path = self.blobs.join(blob.digest.hex());
@@ -82,7 +81,6 @@ impl Local {
         self.blobs.join(digest.hex())
     }
 
-    /// Copies a layer to `staged`.
     pub(crate) async fn layer(&self, blob: &Descriptor, mut staged: NamedTempFile) -> Result<NamedTempFile, Problem> {
         let (path, blob) = (self.blobs.join(blob.digest.hex()), blob.clone());
         super::blocking(move || {

@@ -8,9 +8,6 @@ use super::{BaseError, BaseOptions, BaseRef, LayoutImage, Problem, Source, Store
 ///
 /// It is that of the image index where there is one, so that it holds for all architectures. A digest in the name does
 /// not count where there is a tag as well: it is what the tag meant when it was pinned.
-///
-/// # Errors
-/// Names that only skopeo reads have no digest in them; the image is not there.
 pub async fn present_digest(base: &BaseRef, options: &BaseOptions<'_>) -> Result<Option<Digest>, BaseError> {
     let not_pinnable = |reason: &str| BaseError::Reference { text: base.to_string(), reason: reason.to_owned() };
     let source = match base {

@@ -12,11 +12,7 @@ pub enum BaseRef {
     /// `scratch`: there is none.
     Scratch,
     /// `oci:DIR[:TAG]` or `oci:DIR@DIGEST`.
-    OciLayout {
-        /// The layout's directory.
-        dir: PathBuf,
-        image: LayoutImage,
-    },
+    OciLayout { dir: PathBuf, image: LayoutImage },
     /// `docker://REFERENCE`, or a reference alone, as in `docker.io/library/ubuntu:24.04`.
     Registry(Reference),
     /// `docker-archive:`, `oci-archive:`, `containers-storage:`, `docker-daemon:` or `dir:`, which skopeo reads.
@@ -36,10 +32,6 @@ const PROXIED: [&str; 5] = ["docker-archive", "oci-archive", "containers-storage
 
 impl BaseRef {
     /// Reads the name of a base image.
-    ///
-    /// # Errors
-    ///
-    /// [`BaseError::Reference`]: an unknown transport, no path, a digest that is none.
     pub fn parse(text: &str) -> Result<Self, BaseError> {
         let bad = |reason: &str| BaseError::Reference { text: without_credentials(text), reason: reason.to_owned() };
         if text.is_empty() || text.contains(char::is_control) || text.contains(char::is_whitespace) {

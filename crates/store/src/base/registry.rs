@@ -26,7 +26,6 @@ pub(super) struct BaseRegistry {
 }
 
 impl BaseRegistry {
-    /// Asks nobody yet.
     pub(super) fn new(reference: &Reference, options: &BaseOptions<'_>, store: Store) -> Result<Self, Problem> {
         let name = reference.to_string();
         let read = name.parse().map_err(|error| Problem::document(&name, "the name of a base image", error))?;
@@ -91,7 +90,6 @@ impl BaseRegistry {
         Ok(bytes)
     }
 
-    /// Fills `staged` with a layer.
     pub(super) async fn layer(&self, blob: &Descriptor, mut staged: NamedTempFile) -> Result<NamedTempFile, Problem> {
         let fetched = self.client().await?.fetch_blob(blob, staged.as_file_mut()).await;
         fetched.map_err(|source| self.problem(format!("blob {}", blob.digest), source))?;

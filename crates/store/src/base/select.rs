@@ -30,7 +30,6 @@ pub(crate) struct SelectedManifest {
 /// As many documents are opened in the search of an image. Real indexes are one or two deep.
 const MAX_OPENED: usize = 32;
 
-/// A document that may lead to the image.
 struct Candidate {
     entry: Entry,
     index_digest: Option<Digest>,

@@ -126,7 +126,6 @@ impl SkopeoImage {
         Ok(both.map(|(named, stored)| if named.digest == stored.digest { named } else { stored.clone() }).collect())
     }
 
-    /// Fills `staged` with a layer.
     pub(crate) async fn layer(&self, blob: &Descriptor, mut staged: NamedTempFile) -> Result<NamedTempFile, Problem> {
         match &self.blobs {
             Through::Copied(local) => local.layer(blob, staged).await,
@@ -137,7 +136,6 @@ impl SkopeoImage {
         }
     }
 
-    /// Lets skopeo tidy up.
     pub(crate) async fn close(self) {
         if let Through::Proxy(proxy) = self.blobs {
             proxy.close().await;

@@ -96,7 +96,6 @@ impl Store {
         }
     }
 
-    /// Keeps a document, if that is possible.
     pub(crate) fn put_document(&self, digest: &Digest, bytes: &[u8]) {
         let path = self.blob_path(digest);
         let put = || -> io::Result<()> {
@@ -113,7 +112,6 @@ impl Store {
         self.record(&self.record_path("listings", &layer.hex(), ""))
     }
 
-    /// Keeps what is in a layer, if that is possible.
     pub(crate) fn put_listing(&self, layer: &Digest, listing: &impl Serialize) {
         let _ = self.root.write(&self.record_path("listings", &layer.hex(), ""), listing);
     }
@@ -126,7 +124,6 @@ impl Store {
         Some(Descriptor { media_type, digest: record.digest, size: record.size, annotations: Default::default() })
     }
 
-    /// Keeps which blob a plain tar became, if that is possible.
     pub(crate) fn put_compressed(&self, tar: &Digest, compression: &str, blob: &Descriptor) {
         let media_type = blob.media_type.to_string();
         let record = CompressedRecord { media_type, digest: blob.digest, size: blob.size };
@@ -139,7 +136,6 @@ impl Store {
         self.record(&self.record_path("resolved", &Digest::of(reference.as_bytes()).hex(), ""))
     }
 
-    /// Keeps what a registry reference means now, if that is possible.
     pub(crate) fn put_resolved(&self, reference: &str, digest: &Digest) {
         let path = self.record_path("resolved", &Digest::of(reference.as_bytes()).hex(), "");
         let _ = self.root.write(&path, digest);

@@ -21,19 +21,15 @@ pub(crate) struct FileNode {
     pub origin: Option<Origin>,
 }
 
-/// An entry of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Origin {
     /// The layer's number, from the lowest.
     pub layer: u32,
-    /// [`Item::entry`]
     pub entry: u32,
 }
 
-/// The paths of an image.
 pub(crate) type Tree = tree::Tree<NodeKind>;
 
-/// An image without layers.
 pub(crate) fn empty() -> Tree {
     Tree::new(NodeKind::Directory(None))
 }

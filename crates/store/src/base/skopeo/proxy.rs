@@ -141,7 +141,6 @@ impl Proxy {
         }
     }
 
-    /// Says how far a layer is.
     pub(super) fn received(&self, blob: &Descriptor, received: u64) {
         (self.events)(Event::Received { blob: blob.digest, received, size: blob.size });
     }
