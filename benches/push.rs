@@ -7,7 +7,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use pixi_oci_image::{Descriptor, MediaType};
-use pixi_oci_registry::{Access, Credentials, Registry, RegistryOptions, RepositoryRef, UploadSource, no_events};
+use pixi_oci_registry::{Access, BlobSource, Credentials, Registry, RegistryOptions, RepositoryRef, no_events};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -34,7 +34,7 @@ async fn send() -> Result<()> {
     let repository = reference.parse::<RepositoryRef>()?.repository;
     let options = RegistryOptions::default();
     let registry = Registry::connect(&repository, Access::Push, &options, Credentials::Anonymous, no_events())?;
-    registry.put_blob(&blob, &UploadSource::File(file), None).await?;
+    registry.put_blob(&blob, BlobSource::File(&file), None).await?;
     println!("{} bytes", registry.bytes_sent());
     Ok(())
 }

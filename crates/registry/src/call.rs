@@ -19,7 +19,7 @@ use crate::{
     error::{Error, ErrorKind},
     error_body::{ErrorBody, sanitise},
     event::{Event, Events},
-    http::{Http, chain, guarded},
+    http::{Http, Private, cause_of, chain},
     retry::{Attempts, Clock, Failure, RetryBudget},
 };
 
@@ -133,14 +133,10 @@ impl Client {
     }
 
     fn failure(&self, to: &str, error: &reqwest::Error) -> Failure {
-        let mut source = std::error::Error::source(error);
-        while let Some(cause) = source {
-            if let Some(file) = cause.downcast_ref::<FileError>() {
-                return file.to_error().into();
-            }
-            source = cause.source();
+        if let Some(file) = cause_of::<FileError>(error) {
+            return file.to_error().into();
         }
-        if let Some(private) = guarded(error) {
+        if let Some(private) = cause_of::<Private>(error) {
             return Error::new(ErrorKind::Forbidden, self.host(), format!("a request to {to}"), private.to_string())
                 .into();
         }

@@ -16,7 +16,7 @@ use std::sync::{
 
 use tokio::sync::OnceCell;
 
-pub use blobs::{Mount, Sink, Upload, UploadSource};
+pub use blobs::{BlobSource, Mount, Sink, Upload};
 pub use manifests::{Put, named};
 pub use referrers::is_referrers_tag;
 

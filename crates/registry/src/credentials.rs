@@ -119,22 +119,15 @@ impl CredentialSources {
             })?;
             return Ok(basic(&user(), &token));
         }
-        for file in &self.auth_files {
-            let found = auth_file::read(file)
+        let files = self.auth_files.iter().map(|file| (file.display().to_string(), auth_file::read(file)));
+        let text = self.auth_config.as_ref().filter(|text| !text.is_empty());
+        let text =
+            text.map(|text| ("DOCKER_AUTH_CONFIG".to_owned(), auth_file::parse(text.expose().as_bytes()).map(Some)));
+        for (name, file) in files.chain(text) {
+            let found = file
                 .and_then(|file| file.map(|file| file.entry(repository)).transpose())
-                .map_err(|reason| bad(repository, &file.display().to_string(), reason))?;
-            if let Some(found) =
-                auth_file::open(found.flatten(), repository, self.path.as_deref(), &file.display().to_string()).await?
-            {
-                return Ok(found);
-            }
-        }
-        if let Some(text) = self.auth_config.as_ref().filter(|text| !text.is_empty()) {
-            let name = "DOCKER_AUTH_CONFIG";
-            let found = auth_file::parse(text.expose().as_bytes())
-                .and_then(|file| file.entry(repository))
-                .map_err(|reason| bad(repository, name, reason))?;
-            if let Some(found) = auth_file::open(found, repository, self.path.as_deref(), name).await? {
+                .map_err(|reason| bad(repository, &name, reason))?;
+            if let Some(found) = auth_file::open(found.flatten(), repository, self.path.as_deref(), &name).await? {
                 return Ok(found);
             }
         }

@@ -14,7 +14,8 @@ use pixi_oci_net::ProxyRules;
 use pixi_oci_platform::Links;
 use reqwest::{Certificate, Client, Identity, Proxy, Url, redirect};
 
-use self::guard::{GuardedResolver, Private};
+use self::guard::GuardedResolver;
+pub(crate) use self::guard::Private;
 use crate::{
     credentials::Secrets,
     error::{Error, ErrorKind},
@@ -255,35 +256,24 @@ pub(crate) fn is_loopback(host: &str) -> bool {
     name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
+/// What an error has below it, from the top down.
+fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    std::iter::successors(std::error::Error::source(error), |cause| cause.source())
+}
+
+/// What ended a connection, if it was one of our own errors.
+pub(crate) fn cause_of<E: std::error::Error + 'static>(error: &reqwest::Error) -> Option<&E> {
+    causes(error).find_map(|cause| cause.downcast_ref())
+}
+
 /// An error with its causes on one line. URLs are left out: their queries may sign requests.
 pub(crate) fn chain(error: &reqwest::Error) -> String {
-    let mut text = String::new();
-    let mut source: Option<&dyn std::error::Error> = std::error::Error::source(error);
-    while let Some(cause) = source {
-        if !text.is_empty() {
-            text.push_str(": ");
-        }
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
+    let text = causes(error).map(ToString::to_string).collect::<Vec<_>>().join(": ");
     if text.is_empty() && error.is_timeout() {
         return "it takes too long".into();
     }
     sanitise(if text.is_empty() { "the connection failed" } else { &text }, &Secrets::default())
 }
-
-/// What the guard said, if it was the guard that ended the connection.
-pub(crate) fn guarded(error: &reqwest::Error) -> Option<Private> {
-    let mut source: Option<&dyn std::error::Error> = std::error::Error::source(error);
-    while let Some(cause) = source {
-        if let Some(private) = cause.downcast_ref::<Private>() {
-            return Some(*private);
-        }
-        source = cause.source();
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

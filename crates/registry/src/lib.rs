@@ -31,7 +31,7 @@ mod retry;
 #[cfg(test)]
 mod testing;
 
-pub use client::{Mount, Put, Registry, Sink, Upload, UploadSource, is_referrers_tag, named};
+pub use client::{BlobSource, Mount, Put, Registry, Sink, Upload, is_referrers_tag, named};
 pub use credentials::{CredentialSources, Credentials, HostCredentials, Secret, variable_suffix};
 pub use error::{Error, ErrorKind};
 pub use event::{Arrival, Event, Events, no_events};

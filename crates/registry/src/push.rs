@@ -60,11 +60,12 @@ pub async fn push(plan: &PushPlan, registry: &Registry) -> Result<PushReport, Er
     let names_index = |tag: &TagResult| index.is_some_and(|index| index.descriptor.digest == tag.new);
     let documents: BTreeMap<Digest, &Document> =
         plan.documents().map(|document| (document.descriptor.digest, document)).collect();
-    let mut index_is_there = index.is_none_or(|index| there.contains(&index.descriptor.digest));
+    let mut absent = index.filter(|index| !there.contains(&index.descriptor.digest));
     for (step, tag) in steps.iter().zip(&report.tags.clone()) {
-        if names_index(tag) && !index_is_there {
-            put_index(plan, registry, &mut report).await?;
-            index_is_there = true;
+        if names_index(tag)
+            && let Some(index) = absent.take()
+        {
+            put_manifest(index, plan, registry, &mut report).await?;
         }
         let document = documents.get(&step.target).ok_or_else(|| step.unknown_target())?;
         if !plan.dry_run && tag.old != Some(step.target) {
@@ -72,8 +73,8 @@ pub async fn push(plan: &PushPlan, registry: &Registry) -> Result<PushReport, Er
             registry.say(Event::Tagged { tag: step.tag.clone(), digest: step.target });
         }
     }
-    if !index_is_there {
-        put_index(plan, registry, &mut report).await?;
+    if let Some(index) = absent {
+        put_manifest(index, plan, registry, &mut report).await?;
     }
     report.requests = registry.requests();
     report.bytes = registry.bytes_sent();
@@ -144,17 +145,12 @@ async fn put_manifest(
     registry: &Registry,
     report: &mut PushReport,
 ) -> Result<(), Error> {
-    let Document { descriptor, bytes } = document;
+    let Document { descriptor, .. } = document;
     report.manifests.push(descriptor.digest);
     if plan.dry_run {
         return Ok(());
     }
-    if registry.put_manifest(descriptor, bytes).await? == Put::Incomplete {
-        send_missing(plan, registry).await?;
-        if registry.put_manifest(descriptor, bytes).await? == Put::Incomplete {
-            return Err(incomplete(registry, &descriptor.digest));
-        }
-    }
+    put(&descriptor.digest.to_string(), document, plan, registry).await?;
     let found = read_back(&descriptor.digest.to_string(), &descriptor.digest, registry).await?;
     // The digest is right, or it would be an error; a registry that changed the type makes it another image.
     if found.media_type != descriptor.media_type {
@@ -165,17 +161,21 @@ async fn put_manifest(
     Ok(())
 }
 
-/// Asks for all blobs again: the registry cleaned up what it had when it was asked, or was believed to have.
-async fn send_missing(plan: &PushPlan, registry: &Registry) -> Result<(), Error> {
-    let nothing_known = PushPlan { arrived: BTreeMap::new(), seen: BTreeMap::new(), ..plan.clone() };
-    blobs::Blobs::of(&plan.images).transfer(&nothing_known, registry, &mut PushReport::default()).await
-}
-
-async fn put_index(plan: &PushPlan, registry: &Registry, report: &mut PushReport) -> Result<(), Error> {
-    match &plan.index {
-        Some(index) => put_manifest(index, plan, registry, report).await,
-        None => Ok(()),
+/// Puts a document. Where a blob of it is missing, all are asked for again: the registry cleaned up what it had when it was asked, or
+/// was believed to have.
+async fn put(reference: &str, document: &Document, plan: &PushPlan, registry: &Registry) -> Result<(), Error> {
+    let Document { descriptor, bytes } = document;
+    if registry.put(reference, descriptor, bytes).await? == Put::Done {
+        return Ok(());
     }
+    let nothing_known = PushPlan { arrived: BTreeMap::new(), seen: BTreeMap::new(), ..plan.clone() };
+    blobs::Blobs::of(&plan.images).transfer(&nothing_known, registry, &mut PushReport::default()).await?;
+    if registry.put(reference, descriptor, bytes).await? == Put::Done {
+        return Ok(());
+    }
+    let found = "the registry says that it names what is not there, although it confirmed all of it";
+    let what = format!("manifest {} of {}", descriptor.digest, registry.repository());
+    Err(Error::mismatch(what, descriptor.digest, found))
 }
 
 /// Moves a tag from `old` and looks where it is then. Gitea 1.25.0 answered 201 and left it where it was (gitea#35853).
@@ -192,12 +192,7 @@ async fn put_tag(
         let now = registry.head_manifest(&step.tag).await?.map(|found| found.digest);
         refuse_another(step, now, registry)?;
     }
-    if registry.put_tag(&step.tag, &document.descriptor, &document.bytes).await? == Put::Incomplete {
-        send_missing(plan, registry).await?;
-        if registry.put_tag(&step.tag, &document.descriptor, &document.bytes).await? == Put::Incomplete {
-            return Err(incomplete(registry, &step.target));
-        }
-    }
+    put(&step.tag, document, plan, registry).await?;
     let found = if whole {
         Some(read_back(&step.tag, &step.target, registry).await?.digest)
     } else {
@@ -224,11 +219,6 @@ async fn read_back(reference: &str, expected: &Digest, registry: &Registry) -> R
         }
         Err(error) => Err(error),
     }
-}
-
-fn incomplete(registry: &Registry, digest: &Digest) -> Error {
-    let found = "the registry says that it names what is not there, although it confirmed all of it";
-    Error::mismatch(format!("manifest {digest} of {}", registry.repository()), *digest, found)
 }
 
 #[cfg(test)]

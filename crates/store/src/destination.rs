@@ -10,6 +10,7 @@ use std::{
 use pixi_oci_image::{Descriptor, Index};
 use pixi_oci_layer::{Digest, DigestWriter};
 use pixi_oci_platform::{Links, open};
+use pixi_oci_registry::BlobSource;
 
 use crate::Error;
 
@@ -32,13 +33,6 @@ pub trait Destination: Send + Sync {
     /// Stores a manifest or index and makes it visible, under `name` or as the one without a name. What had this name
     /// before is replaced; everything else stays.
     fn put_root(&self, root: &Descriptor, bytes: &[u8], name: Option<&str>) -> Result<(), Error>;
-}
-
-/// Where the bytes of a blob are. It can be read more than once.
-#[derive(Debug, Clone, Copy)]
-pub enum BlobSource<'a> {
-    Bytes(&'a [u8]),
-    File(&'a Path),
 }
 
 /// What a publication did.

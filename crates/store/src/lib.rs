@@ -18,9 +18,10 @@ mod sif_files;
 mod stored;
 mod target;
 
-pub use destination::{BlobSource, Destination, Published, publish};
+pub use destination::{Destination, Published, publish};
 pub use error::Error;
 pub use oci_layout::OciLayout;
+pub use pixi_oci_registry::BlobSource;
 pub use pixi_oci_sif::RunCache;
 pub use pull::{PullError, pull};
 pub use sif_files::SifFile;

@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{self, Seek, Write},
-    path::PathBuf,
+    path::Path,
 };
 
 use pixi_oci_image::Descriptor;
@@ -19,13 +19,13 @@ use crate::{
     retry::{Attempts, Failure},
 };
 
-/// Where the bytes of a blob are that is to be sent. They can be read more than once.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum UploadSource {
+/// Where the bytes of a blob are that is to be sent or stored. They can be read more than once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BlobSource<'a> {
     /// In memory: an image configuration.
-    Bytes(Vec<u8>),
-    /// In a file: a layer. It is hashed while it is sent.
-    File(PathBuf),
+    Bytes(&'a [u8]),
+    /// In a file: a layer. It is hashed while it is read.
+    File(&'a Path),
 }
 
 /// From this size on the space for a blob is reserved before it is fetched.
@@ -117,7 +117,7 @@ impl Registry {
     }
 
     /// Sends a blob, and asks whether it is there afterwards; a small one is read back. `open` is an upload that is open already.
-    pub async fn put_blob(&self, blob: &Descriptor, source: &UploadSource, open: Option<Upload>) -> Result<(), Error> {
+    pub async fn put_blob(&self, blob: &Descriptor, source: BlobSource<'_>, open: Option<Upload>) -> Result<(), Error> {
         let what = format!("blob {}", blob.digest);
         let mut attempts = Attempts::default();
         let (mut open, mut lost) = (open, false);

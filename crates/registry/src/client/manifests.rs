@@ -109,17 +109,8 @@ impl Registry {
         self.client.retry(Attempts::default(), request.what, whole).await
     }
 
-    /// Stores a manifest or image index under its digest.
-    pub async fn put_manifest(&self, manifest: &Descriptor, bytes: &[u8]) -> Result<Put, Error> {
-        self.put(&manifest.digest.to_string(), manifest, bytes).await
-    }
-
-    /// Makes a tag name a manifest or image index, whose bytes are sent again.
-    pub async fn put_tag(&self, tag: &str, manifest: &Descriptor, bytes: &[u8]) -> Result<Put, Error> {
-        self.put(tag, manifest, bytes).await
-    }
-
-    async fn put(&self, reference: &str, manifest: &Descriptor, bytes: &[u8]) -> Result<Put, Error> {
+    /// Stores a manifest or image index under its digest, or makes a tag name it, for which its bytes are sent again.
+    pub async fn put(&self, reference: &str, manifest: &Descriptor, bytes: &[u8]) -> Result<Put, Error> {
         let what = self.named(reference);
         let mut request = self.request(Method::PUT, self.url(&format!("manifests/{reference}")).await?, &what);
         let media_type = manifest.media_type.to_string();

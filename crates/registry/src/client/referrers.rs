@@ -96,7 +96,7 @@ impl Registry {
         let tag = tag(subject);
         for _ in 0..2 {
             let bytes = canonical(json!(list));
-            if self.put_tag(&tag, &Descriptor::of(MediaType::ImageIndex, &bytes), &bytes).await? == Put::Done {
+            if self.put(&tag, &Descriptor::of(MediaType::ImageIndex, &bytes), &bytes).await? == Put::Done {
                 return Ok(());
             }
             // Others were deleted and stayed in the list.
@@ -130,7 +130,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        client::UploadSource,
+        client::BlobSource,
         testing::{Setup, run},
     };
 
@@ -141,8 +141,8 @@ mod tests {
         let bytes = canonical(json!({"schemaVersion": 2, "mediaType": MediaType::ImageManifest, "config": config,
             "layers": [], "subject": subject, "artifactType": "x/y", "annotations": {"a": text}}));
         let manifest = Descriptor::of(MediaType::ImageManifest, &bytes);
-        run(client.put_blob(&config, &UploadSource::Bytes(b"{}".to_vec()), None)).unwrap();
-        assert_eq!(run(client.put_manifest(&manifest, &bytes)).unwrap(), Put::Done);
+        run(client.put_blob(&config, BlobSource::Bytes(b"{}"), None)).unwrap();
+        assert_eq!(run(client.put(&manifest.digest.to_string(), &manifest, &bytes)).unwrap(), Put::Done);
         (manifest, bytes)
     }
 

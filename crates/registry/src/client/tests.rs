@@ -60,9 +60,7 @@ fn ggcr_2292_a_location_inside_gets_nothing() {
             let blob = Descriptor::of(MediaType::ImageConfig, b"{}");
             let error = run(async {
                 match kind {
-                    Kind::UploadStart => {
-                        registry.put_blob(&blob, &crate::client::UploadSource::Bytes(b"{}".to_vec()), None).await
-                    }
+                    Kind::UploadStart => registry.put_blob(&blob, crate::client::BlobSource::Bytes(b"{}"), None).await,
                     Kind::BlobGet => registry.fetch_document(&blob).await.map(drop),
                     _ => registry.manifest("v1").await.map(drop),
                 }

@@ -11,7 +11,7 @@ use reqwest::{
 
 use crate::{
     body::FilePart,
-    client::{Registry, blobs::Upload, blobs::UploadSource, session::Payload, session::Reply},
+    client::{BlobSource, Registry, Upload, session::Payload, session::Reply},
     error::{Error, ErrorKind},
     retry::{Attempts, Failure},
 };
@@ -24,7 +24,7 @@ impl Registry {
     pub(super) async fn upload(
         &self,
         blob: &Descriptor,
-        source: &UploadSource,
+        source: BlobSource<'_>,
         open: Option<Upload>,
         what: &str,
     ) -> Result<(), Failure> {
@@ -33,9 +33,9 @@ impl Registry {
             None => self.open_upload(what).await?,
         };
         let whole = match source {
-            UploadSource::Bytes(bytes) => return self.finish(upload.url, blob, Payload::Bytes(bytes), what).await,
-            UploadSource::File(path) => {
-                FilePart { path: path.clone(), blob: blob.clone(), start: 0, length: blob.size }
+            BlobSource::Bytes(bytes) => return self.finish(upload.url, blob, Payload::Bytes(bytes), what).await,
+            BlobSource::File(path) => {
+                FilePart { path: path.to_owned(), blob: blob.clone(), start: 0, length: blob.size }
             }
         };
         match self.chunk_size.map(|size| size.max(upload.least_chunk).min(MAX_CHUNK)) {

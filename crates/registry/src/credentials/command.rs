@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsStr,
-    process::{ExitStatus, Stdio},
+    process::{Output, Stdio},
     time::Duration,
 };
 
@@ -16,12 +16,6 @@ use crate::credentials::Secret;
 /// Nobody may have to type a password into a pipeline; a program that waits for it is stopped.
 const PATIENCE: Duration = Duration::from_secs(30);
 const MAX_OUTPUT: u64 = 1 << 20;
-
-/// What a program said, and how it ended.
-pub(super) struct ProgramOutput {
-    pub(super) status: ExitStatus,
-    pub(super) stdout: Vec<u8>,
-}
 
 /// Runs a token command; the token is the first line of what it prints.
 pub(super) async fn token(command: &[String]) -> Result<Secret, String> {
@@ -42,11 +36,7 @@ pub(super) async fn token(command: &[String]) -> Result<Secret, String> {
 }
 
 /// Runs a program without a shell. Its stderr is nobody's business: it may repeat the secret.
-pub(super) async fn run(
-    mut command: Command,
-    input: Option<&str>,
-    patience: Duration,
-) -> Result<ProgramOutput, String> {
+pub(super) async fn run(mut command: Command, input: Option<&str>, patience: Duration) -> Result<Output, String> {
     let mut child = command
         .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
         .stdout(Stdio::piped())
@@ -67,7 +57,7 @@ pub(super) async fn run(
             pipe.take(MAX_OUTPUT).read_to_end(&mut stdout).await.map_err(|error| error.to_string())?;
         }
         let status = child.wait().await.map_err(|error| error.to_string())?;
-        Ok(ProgramOutput { status, stdout })
+        Ok(Output { status, stdout, stderr: Vec::new() })
     };
     match tokio::time::timeout(patience, work).await {
         Ok(result) => result,
@@ -77,7 +67,7 @@ pub(super) async fn run(
 
 /// Docker's credential helpers (github.com/docker/docker-credential-helpers): `get` with the server on stdin. `path` is
 /// the `PATH` in which the program is.
-pub(super) async fn helper(name: &str, path: Option<&OsStr>, server: &str) -> Result<ProgramOutput, String> {
+pub(super) async fn helper(name: &str, path: Option<&OsStr>, server: &str) -> Result<Output, String> {
     // The name becomes a program's; it comes from a file that may have been copied from anywhere.
     if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
         return Err("the helper's name is no name of a program".into());

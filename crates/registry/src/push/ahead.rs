@@ -14,7 +14,7 @@ use super::{
     plan::{MountFrom, PushLayer},
 };
 use crate::{
-    client::{Registry, UploadSource},
+    client::{BlobSource, Registry},
     error::Error,
     event::Arrival,
 };
@@ -69,7 +69,7 @@ pub async fn push_layers(
     });
     let mut arrivals = biggest
         .map(async |layer: AheadLayer| {
-            let source = layer.layer.source.clone().map(UploadSource::File);
+            let source = layer.layer.source.as_deref().map(BlobSource::File);
             let from = if layer.may_be_linked { &from[..] } else { &[] };
             let how = arrive(&Blob { descriptor: &layer.layer.descriptor, source }, from, registry, false).await;
             (layer, how)

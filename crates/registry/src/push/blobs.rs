@@ -11,7 +11,7 @@ use pixi_oci_layer::Digest;
 
 use super::plan::{MountFrom, PushImage, PushPlan, PushReport};
 use crate::{
-    client::{Mount, Registry, UploadSource},
+    client::{BlobSource, Mount, Registry},
     error::{Error, ErrorKind},
     event::{Arrival, Event},
 };
@@ -26,7 +26,7 @@ pub(super) struct Blobs<'a> {
 
 pub(super) struct Blob<'a> {
     pub(super) descriptor: &'a Descriptor,
-    pub(super) source: Option<UploadSource>,
+    pub(super) source: Option<BlobSource<'a>>,
 }
 
 impl<'a> Blobs<'a> {
@@ -36,7 +36,7 @@ impl<'a> Blobs<'a> {
         let mut seen = BTreeSet::new();
         let mut layers: Vec<Blob<'a>> = Vec::new();
         for layer in images.iter().flat_map(|image| &image.layers) {
-            let source = layer.source.clone().map(UploadSource::File);
+            let source = layer.source.as_deref().map(BlobSource::File);
             if seen.insert(layer.descriptor.digest) {
                 layers.push(Blob { descriptor: &layer.descriptor, source });
             } else if let Some(known) = layers.iter_mut().find(|blob| blob.descriptor.digest == layer.descriptor.digest)
@@ -46,10 +46,8 @@ impl<'a> Blobs<'a> {
             }
         }
         let configs = images.iter().map(|image| &image.config).filter(|config| seen.insert(config.descriptor.digest));
-        let configs = configs.map(|config| Blob {
-            descriptor: &config.descriptor,
-            source: Some(UploadSource::Bytes(config.bytes.clone())),
-        });
+        let configs = configs
+            .map(|config| Blob { descriptor: &config.descriptor, source: Some(BlobSource::Bytes(&config.bytes)) });
         Self { layers, configs: configs.collect() }
     }
 
@@ -142,7 +140,7 @@ pub(super) async fn arrive(
     registry: &Registry,
     dry_run: bool,
 ) -> Result<Arrival, Error> {
-    let Blob { descriptor, source } = blob;
+    let Blob { descriptor, source } = *blob;
     if registry.has_blob(descriptor).await? {
         say(descriptor, Arrival::Present, registry);
         return Ok(Arrival::Present);
@@ -163,7 +161,7 @@ pub(super) async fn arrive(
         }
     }
     if how == Arrival::Uploaded {
-        let source = source.as_ref().ok_or_else(|| {
+        let source = source.ok_or_else(|| {
             Error::new(
                 ErrorKind::NoSource,
                 registry.repository().to_string(),

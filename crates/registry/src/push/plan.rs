@@ -12,7 +12,7 @@ use crate::{error::Error, event::Arrival};
 
 /// What is to be at a repository afterwards. The order in which it gets there is not in it: [`push`](super::push) has
 /// only one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PushPlan {
     /// One for each architecture.
     pub images: Vec<PushImage>,
@@ -167,14 +167,6 @@ impl PushPlan {
 
     /// Images and perhaps their index, without a tag yet.
     pub fn of(images: Vec<PushImage>, index: Option<Document>) -> Self {
-        Self {
-            images,
-            index,
-            tags: Vec::new(),
-            mount_from: Vec::new(),
-            arrived: BTreeMap::new(),
-            seen: BTreeMap::new(),
-            dry_run: false,
-        }
+        Self { images, index, ..Self::default() }
     }
 }

@@ -55,11 +55,11 @@ async fn settle_tag(
         let kept = tags.kept.into_iter().find(|kept| kept.tag == step.tag);
         match kept {
             None if is_own => return Ok(None),
-            None => registry.put_tag(&step.tag, &own.descriptor, &own.bytes).await?,
+            None => registry.put(&step.tag, &own.descriptor, &own.bytes).await?,
             Some(Kept { reason: KeptReason::Newer(_, newer), .. }) if is_own => {
                 let (descriptor, bytes) = registry.manifest(&newer).await?;
                 let newer = Document { descriptor, bytes };
-                registry.put_tag(&step.tag, &newer.descriptor, &newer.bytes).await?
+                registry.put(&step.tag, &newer.descriptor, &newer.bytes).await?
             }
             kept => return Ok(kept),
         };
