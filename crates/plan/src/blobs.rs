@@ -44,8 +44,9 @@ pub struct PlannedBlobs {
     /// The base images, with their layers.
     pub bases: Vec<(String, Vec<Digest>)>,
     /// The images, and the digests of the manifests that are known.
-    images: Vec<(Architecture, Option<Digest>)>,
-    index: Option<Digest>,
+    pub images: Vec<(Architecture, Option<Digest>)>,
+    /// The index that joins the images, if it is known.
+    pub index: Option<Digest>,
 }
 
 impl PlannedBlobs {
@@ -73,26 +74,6 @@ impl PlannedBlobs {
         let other = image.iter().flat_map(|(_, other)| *other).chain(base.unwrap_or_default());
         self.known.extend(other.map(|layer| (layer.digest, layer.size)));
         self.known.extend(image.map(|(config, _)| (config.digest, config.size)));
-    }
-
-    /// Adds the manifest of a platform's image, if it is known.
-    pub fn add_image(&mut self, architecture: Architecture, manifest: Option<Digest>) {
-        self.images.push((architecture, manifest));
-    }
-
-    /// The index that joins the images, if it is known.
-    pub fn set_index(&mut self, index: Option<Digest>) {
-        self.index = index;
-    }
-
-    /// The images, with the digests of the manifests that are known.
-    pub fn images(&self) -> &[(Architecture, Option<Digest>)] {
-        &self.images
-    }
-
-    /// The digest of the index, if it is known.
-    pub fn index(&self) -> Option<Digest> {
-        self.index
     }
 
     /// Those that a registry can be asked for.

@@ -56,8 +56,9 @@ pub fn cache_from(project: &Project, session: &Session) -> Result<Option<Publish
 /// Images that are built, and not visible anywhere yet.
 pub struct Staged<'a> {
     pub index: Index,
+    /// The digest is that of the index.
+    pub report: BuildReport,
     output: Output,
-    report: BuildReport,
     stock: Stock<'a>,
     session: Session,
     /// The layers of base images are read until they are published.
@@ -68,20 +69,15 @@ impl Staged<'_> {
     /// Whether all layers are on this machine; some may only be in repositories.
     pub fn is_whole(&self) -> Result<bool, Error> {
         let mut layers = self.index.images.iter().flat_map(|image| &image.layers);
-        let missing = |layer: &LayerEntry| self.output.staging().has_blob(&layer.descriptor).map(|has| !has);
+        let missing = |layer: &LayerEntry| self.output.staging.has_blob(&layer.descriptor).map(|has| !has);
         Ok(!layers.try_fold(false, |any, layer| Ok::<_, pixi_oci_store::Error>(any || missing(layer)?))?)
     }
 
     /// Where the layers are that are on this machine.
     pub fn blobs(&self) -> BTreeMap<Digest, PathBuf> {
         let layers = self.index.images.iter().flat_map(|image| &image.layers).map(|layer| layer.descriptor.digest);
-        let places = layers.map(|digest| (digest, self.output.staging().blob_path(&digest)));
+        let places = layers.map(|digest| (digest, self.output.staging.blob_path(&digest)));
         places.filter(|(_, path)| path.exists()).collect()
-    }
-
-    /// What was built. The digest is that of the index.
-    pub fn report(&self) -> &BuildReport {
-        &self.report
     }
 
     /// Makes the images visible at the destination.
@@ -137,7 +133,7 @@ pub fn stage<'a>(
         session: &together.session,
         stock: &stock,
         output: &destination,
-        layout: output.staging(),
+        layout: &output.staging,
         scratch: output.scratch(),
         on_layer,
     };
@@ -151,7 +147,7 @@ pub fn stage<'a>(
     let (images, reports) = made.map_err(|error| together.failure().map_or(error, Error::from))?;
     let index = Index::new(images, &workshop.annotations()?)?;
     let report = BuildReport {
-        reference: output.reference().to_string(),
+        reference: output.reference.to_string(),
         digest: index.descriptor.digest,
         environment: project.configuration.environment.clone(),
         lock_file_digest: project.lock_file_digest,

@@ -7,12 +7,8 @@ use crate::report::layer::{LayerState, PackagePlan, PlannedLayerReport};
 use pixi_oci_pipeline::{LayerSource, Package, PackageKind, PlannedLayer, SizedPackage, group, locked, package_layers};
 use pixi_oci_project::Project;
 
-/// The layers of a plan, after it was looked up which exist.
-pub fn from_plan(layers: &[PlannedLayer<'_>]) -> Vec<PlannedLayerReport> {
-    layers.iter().map(of_planned).collect()
-}
-
-fn of_planned(planned: &PlannedLayer<'_>) -> PlannedLayerReport {
+/// A layer of a plan, after it was looked up whether it exists.
+pub fn from_plan(planned: &PlannedLayer<'_>) -> PlannedLayerReport {
     let record = planned.source.record();
     PlannedLayerReport {
         part: planned.part,

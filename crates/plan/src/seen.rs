@@ -117,7 +117,7 @@ fn follow(
     reasons: &mut Vec<Unpredicted>,
 ) -> Result<(), Error> {
     plan.find_layers(workshop.stock)?;
-    seen.layers = from_plan(&plan.layers);
+    seen.layers = plan.layers.iter().map(from_plan).collect();
     let compression = workshop.project.configuration.compression;
     let found: Option<Vec<PackageLayer>> =
         plan.layers.iter().map(|planned| PackageLayer::found(planned, compression)).collect();

@@ -66,7 +66,7 @@ pub fn survey(survey: &Survey<'_>) -> Result<(EnvironmentPlan, PlannedBlobs), Er
         session: &quiet,
         stock: &stock,
         output: &project.workspace.root.join(OUTPUTS[0]),
-        layout: output.staging(),
+        layout: &output.staging,
         scratch: output.scratch(),
         on_layer: &|_| (),
     };
@@ -89,10 +89,9 @@ pub fn survey(survey: &Survey<'_>) -> Result<(EnvironmentPlan, PlannedBlobs), Er
     }
     let digest = if has_cache { index(&workshop, &found, &mut unpredicted)? } else { None };
     let download = downloads(archives.as_ref(), &found)?;
-    let mut blobs = PlannedBlobs::default();
-    blobs.set_index(digest);
+    let mut blobs = PlannedBlobs { index: digest, ..PlannedBlobs::default() };
     for Surveyed { target, seen, .. } in &found {
-        blobs.add_image(target.architecture, seen.image.as_ref().map(|(image, _)| image.manifest.digest));
+        blobs.images.push((target.architecture, seen.image.as_ref().map(|(image, _)| image.manifest.digest)));
         let image = seen.image.as_ref().map(|(image, other)| (&image.config, other.as_slice()));
         if let Some((base, report)) = seen.base.as_ref().and_then(|base| Some((base, base.report()?))) {
             let layers = base.layers().iter().map(|layer| layer.descriptor.digest).collect();

@@ -51,11 +51,11 @@ pub fn content<'a>(
             let (stored, report, staged) = if staged.is_whole()? {
                 let report = staged.publish()?;
                 let destination = DestinationRef::parse(&report.reference).map_err(Error::from)?;
-                (read_stored(destination.path(), &LayoutImage::Digest(report.digest))?, report, None)
+                (read_stored(&destination.path, &LayoutImage::Digest(report.digest))?, report, None)
             } else {
                 // A layout must not lack layers; the repositories have them.
                 staged.trim()?;
-                (stored_images(&staged), staged.report().clone(), Some(staged))
+                (stored_images(&staged), staged.report.clone(), Some(staged))
             };
             let stored = as_wanted(request, stored)?;
             if request.source == PublishSource::Leg && stored.images.len() != 1 {

@@ -76,31 +76,26 @@ struct Collected {
 
 #[derive(Debug, Clone)]
 enum EntryContent {
+    Directory,
     Bytes(Arc<[u8]>),
-    File(Arc<File>, PathBuf),
+    /// With what it has to be.
+    File(Arc<File>, PathBuf, Descriptor),
 }
 
 /// An entry of the archive; they are sorted by name when it is written.
 #[derive(Debug)]
 pub(crate) struct ArchiveEntry {
     name: String,
-    kind: EntryKind,
-}
-
-#[derive(Debug)]
-enum EntryKind {
-    Directory,
-    Bytes(Vec<u8>),
-    Blob(Collected),
+    content: EntryContent,
 }
 
 impl ArchiveEntry {
     pub(crate) fn directory(name: &str) -> Self {
-        Self { name: name.into(), kind: EntryKind::Directory }
+        Self { name: name.into(), content: EntryContent::Directory }
     }
 
     pub(crate) fn bytes(name: &str, bytes: Vec<u8>) -> Self {
-        Self { name: name.into(), kind: EntryKind::Bytes(bytes) }
+        Self { name: name.into(), content: EntryContent::Bytes(bytes.into()) }
     }
 }
 
@@ -124,7 +119,7 @@ impl Collection {
                 let file = open_source(path)?;
                 let size = file.metadata().map_err(Error::io("read", path))?.len();
                 check_length(path, size, blob.digest, blob.size)?;
-                EntryContent::File(Arc::new(file), path.to_owned())
+                EntryContent::File(Arc::new(file), path.to_owned(), blob.clone())
             }
         };
         self.blobs().insert(blob.digest, Collected { descriptor: blob.clone(), content });
@@ -135,7 +130,7 @@ impl Collection {
     pub(crate) fn put_document(&self, document: &Descriptor, bytes: &[u8]) -> Result<References, Error> {
         let references = References::parse(document, bytes)?;
         if let Some(missing) = references.all().find(|blob| !self.has(blob)) {
-            return Err(self.missing(document, missing));
+            return Err(Error::missing(document, missing, &self.path));
         }
         self.put(document, BlobSource::Bytes(bytes))?;
         Ok(references)
@@ -144,29 +139,28 @@ impl Collection {
     fn references(&self, document: &Descriptor) -> Result<References, Error> {
         match self.blobs().get(&document.digest) {
             Some(Collected { content: EntryContent::Bytes(bytes), .. }) => Ok(References::parse(document, bytes)?),
-            _ => Err(self.missing(document, document)),
+            _ => Err(Error::missing(document, document, &self.path)),
         }
     }
 
     pub(crate) fn document(&self, document: &Descriptor) -> Option<Arc<[u8]>> {
         match &self.blobs().get(&document.digest)?.content {
             EntryContent::Bytes(bytes) => Some(bytes.clone()),
-            EntryContent::File(..) => None,
+            _ => None,
         }
     }
 
     pub(crate) fn file(&self, blob: &Descriptor) -> Option<Arc<File>> {
         match &self.blobs().get(&blob.digest)?.content {
-            EntryContent::File(file, _) => Some(file.clone()),
-            EntryContent::Bytes(_) => None,
+            EntryContent::File(file, ..) => Some(file.clone()),
+            _ => None,
         }
     }
 
     /// One entry for each thing that was collected, named by `name`.
     pub(crate) fn entries(&self, name: impl Fn(&Descriptor) -> Option<String>) -> Vec<ArchiveEntry> {
-        let named = |have: &Collected| {
-            name(&have.descriptor).map(|name| ArchiveEntry { name, kind: EntryKind::Blob(have.clone()) })
-        };
+        let named =
+            |have: &Collected| name(&have.descriptor).map(|name| ArchiveEntry { name, content: have.content.clone() });
         self.blobs().values().filter_map(named).collect()
     }
 
@@ -188,15 +182,6 @@ impl Collection {
             }
         };
         manifests.into_iter().map(image).collect()
-    }
-
-    fn missing(&self, document: &Descriptor, blob: &Descriptor) -> Error {
-        Error::MissingBlob {
-            manifest: document.digest,
-            blob: blob.digest,
-            size: blob.size,
-            destination: self.path.display().to_string(),
-        }
     }
 }
 
@@ -237,10 +222,10 @@ pub(crate) fn write(path: &Path, mut entries: Vec<ArchiveEntry>) -> Result<(), E
 
 fn append(tar: &mut impl Write, entry: &ArchiveEntry, archive: &Path) -> Result<(), Error> {
     let cannot_write = || Error::io("write", archive);
-    let (kind, mode, size) = match &entry.kind {
-        EntryKind::Directory => (tar::EntryType::Directory, 0o755, 0),
-        EntryKind::Bytes(bytes) => (tar::EntryType::Regular, 0o644, bytes.len() as u64),
-        EntryKind::Blob(blob) => (tar::EntryType::Regular, 0o644, blob.descriptor.size),
+    let (kind, mode, size) = match &entry.content {
+        EntryContent::Directory => (tar::EntryType::Directory, 0o755, 0),
+        EntryContent::Bytes(bytes) => (tar::EntryType::Regular, 0o644, bytes.len() as u64),
+        EntryContent::File(.., blob) => (tar::EntryType::Regular, 0o644, blob.size),
     };
     let mut header = tar::Header::new_gnu();
     header.set_path(&entry.name).map_err(cannot_write())?;
@@ -252,17 +237,14 @@ fn append(tar: &mut impl Write, entry: &ArchiveEntry, archive: &Path) -> Result<
     header.set_gid(0);
     header.set_cksum();
     tar.write_all(header.as_bytes()).map_err(cannot_write())?;
-    match &entry.kind {
-        EntryKind::Directory => {}
-        EntryKind::Bytes(bytes) => tar.write_all(bytes).map_err(cannot_write())?,
-        EntryKind::Blob(Collected { descriptor, content }) => match content {
-            EntryContent::Bytes(bytes) => tar.write_all(bytes).map_err(cannot_write())?,
-            EntryContent::File(file, path) => {
-                let mut file: &File = file;
-                file.rewind().map_err(Error::io("read", path))?;
-                copy_checked(descriptor, &mut Read::by_ref(&mut file), path, tar, archive)?;
-            }
-        },
+    match &entry.content {
+        EntryContent::Directory => {}
+        EntryContent::Bytes(bytes) => tar.write_all(bytes).map_err(cannot_write())?,
+        EntryContent::File(file, path, blob) => {
+            let mut file: &File = file;
+            file.rewind().map_err(Error::io("read", path))?;
+            copy_checked(blob, &mut Read::by_ref(&mut file), path, tar, archive)?;
+        }
     }
     let padding = (512 - size % 512) % 512;
     tar.write_all(&[0; 512][..padding as usize]).map_err(cannot_write())

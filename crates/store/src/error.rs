@@ -1,7 +1,11 @@
 //! Why an image could not be put somewhere.
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
+use pixi_oci_image::Descriptor;
 use pixi_oci_layer::Digest;
 use pixi_oci_platform::{FileError, cannot};
 
@@ -45,6 +49,11 @@ impl From<pixi_oci_registry::document::DocumentError> for Error {
 }
 
 impl Error {
+    pub(crate) fn missing(manifest: &Descriptor, blob: &Descriptor, destination: &Path) -> Self {
+        let destination = destination.display().to_string();
+        Self::MissingBlob { manifest: manifest.digest, blob: blob.digest, size: blob.size, destination }
+    }
+
     /// For `map_err`: gives an I/O error its action and path.
     pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let failure = cannot(action, path);

@@ -26,7 +26,7 @@ pub use pixi_oci_sif::RunCache;
 pub use pull::{PullError, pull};
 pub use sif_files::SifFile;
 pub use stored::{StoredError, StoredImage, StoredImages, platform_in, read_stored};
-pub use target::{DestinationRef, ParseDestinationError};
+pub use target::{DestinationRef, ParseDestinationError, Transport};
 
 #[cfg(test)]
 mod tests;

@@ -213,12 +213,7 @@ impl OciLayout {
     fn check_references(&self, document: &Descriptor, bytes: &[u8]) -> Result<(), Error> {
         for blob in References::parse(document, bytes)?.all() {
             if !self.has_blob(blob)? {
-                return Err(Error::MissingBlob {
-                    manifest: document.digest,
-                    blob: blob.digest,
-                    size: blob.size,
-                    destination: self.dir.display().to_string(),
-                });
+                return Err(Error::missing(document, blob, &self.dir));
             }
         }
         Ok(())

@@ -1,9 +1,6 @@
 //! The text that names a destination, in the words of containers-transports(5).
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-};
+use std::{fmt, path::PathBuf};
 
 use pixi_oci_sif::RunCache;
 
@@ -17,22 +14,24 @@ use crate::{
 
 /// A destination and the name that the image gets there.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DestinationRef {
+pub struct DestinationRef {
+    pub transport: Transport,
+    /// The directory or file. Of SIFs it is that of one architecture; others are beside it.
+    pub path: PathBuf,
+    /// For [`publish`](crate::publish): a tag of a layout, or `NAME:TAG` in a docker-archive.
+    pub name: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
     /// `oci:DIR[:TAG]`: an OCI layout.
-    OciLayout { dir: PathBuf, tag: Option<String> },
+    OciLayout,
     /// `oci-archive:FILE[:TAG]`: an OCI layout in a tar.
-    OciArchive { file: PathBuf, tag: Option<String> },
+    OciArchive,
     /// `docker-archive:FILE[:REF]`: the tar of `docker save`.
-    DockerArchive {
-        file: PathBuf,
-        /// `NAME:TAG`.
-        reference: Option<String>,
-    },
+    DockerArchive,
     /// `sif:FILE[.sif]`: a SIF for each architecture.
-    Sif {
-        /// The file of one architecture; others are beside it.
-        file: PathBuf,
-    },
+    Sif,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -51,8 +50,11 @@ impl DestinationRef {
             return Err(bad(format!("it has no transport; write oci:{text}")));
         };
         let (path, name) = rest.split_once(':').map_or((rest, None), |(path, name)| (path, Some(name)));
-        let known = match transport {
-            "oci" | "oci-archive" | "docker-archive" | "sif" => transport,
+        let transport = match transport {
+            "oci" => Transport::OciLayout,
+            "oci-archive" => Transport::OciArchive,
+            "docker-archive" => Transport::DockerArchive,
+            "sif" => Transport::Sif,
             "docker" | "oras" => {
                 return Err(bad("a registry is written to by `pixi-oci publish --to`, not by a build".into()));
             }
@@ -66,57 +68,37 @@ impl DestinationRef {
             }
         };
         if path.is_empty() {
-            return Err(bad(format!("the path after {known}: is empty")));
+            return Err(bad(format!("the path after {transport}: is empty")));
         }
         if text.contains(char::is_control) {
             return Err(bad("it contains control characters".into()));
         }
-        let path = PathBuf::from(path);
-        let layout_tag = |name: Option<&str>| {
-            name.map_or(Ok(()), check_layout_name).map_err(|error| bad(error.to_string()))?;
-            Ok(name.map(str::to_owned))
-        };
-        match known {
-            "oci" => Ok(Self::OciLayout { dir: path, tag: layout_tag(name)? }),
-            "oci-archive" => Ok(Self::OciArchive { file: path, tag: layout_tag(name)? }),
-            "sif" if name.is_some() => Err(bad("a SIF has no names in it; leave off what follows the path".into())),
-            "sif" => Ok(Self::Sif { file: with_ending(path) }),
-            _ => {
-                let reference = name.map(docker_name).transpose().map_err(|error| bad(error.to_string()))?;
-                Ok(Self::DockerArchive { file: path, reference })
+        let name = match (transport, name) {
+            (_, None) => Ok(None),
+            (Transport::OciLayout | Transport::OciArchive, Some(name)) => {
+                check_layout_name(name).map(|()| Some(name.to_owned()))
             }
-        }
-    }
-
-    /// The name that the image gets, for [`publish`](crate::publish).
-    pub fn name(&self) -> Option<&str> {
-        match self {
-            Self::OciLayout { tag: name, .. }
-            | Self::OciArchive { tag: name, .. }
-            | Self::DockerArchive { reference: name, .. } => name.as_deref(),
-            Self::Sif { .. } => None,
-        }
-    }
-
-    pub fn path(&self) -> &Path {
-        match self {
-            Self::OciLayout { dir: path, .. }
-            | Self::OciArchive { file: path, .. }
-            | Self::DockerArchive { file: path, .. }
-            | Self::Sif { file: path } => path,
-        }
+            (Transport::DockerArchive, Some(name)) => docker_name(name).map(Some),
+            (Transport::Sif, Some(_)) => {
+                return Err(bad("a SIF has no names in it; leave off what follows the path".into()));
+            }
+        };
+        let name = name.map_err(|error| bad(error.to_string()))?;
+        let path = if transport == Transport::Sif { with_ending(path.into()) } else { path.into() };
+        Ok(Self { transport, path, name })
     }
 
     /// Prepares the destination. A layout's directory is made now, an archive's file when it is complete. `runs` is for SIFs.
     pub fn open(&self, runs: Option<RunCache>) -> Result<Box<dyn Destination>, Error> {
-        if !matches!(self, Self::OciLayout { .. }) {
-            archive::dir_and_name(self.path())?;
+        if self.transport != Transport::OciLayout {
+            archive::dir_and_name(&self.path)?;
         }
-        Ok(match self {
-            Self::OciLayout { dir, .. } => Box::new(OciLayout::open(dir)?),
-            Self::OciArchive { file, .. } => Box::new(oci_archive(file.clone())),
-            Self::DockerArchive { file, .. } => Box::new(docker_archive(file.clone())),
-            Self::Sif { file } => Box::new(sif_files(file.clone(), runs)),
+        let path = self.path.clone();
+        Ok(match self.transport {
+            Transport::OciLayout => Box::new(OciLayout::open(&path)?),
+            Transport::OciArchive => Box::new(oci_archive(path)),
+            Transport::DockerArchive => Box::new(docker_archive(path)),
+            Transport::Sif => Box::new(sif_files(path, runs)),
         })
     }
 }
@@ -131,16 +113,21 @@ fn with_ending(path: PathBuf) -> PathBuf {
     name.into()
 }
 
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OciLayout => "oci",
+            Self::OciArchive => "oci-archive",
+            Self::DockerArchive => "docker-archive",
+            Self::Sif => "sif",
+        })
+    }
+}
+
 impl fmt::Display for DestinationRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let transport = match self {
-            Self::OciLayout { .. } => "oci",
-            Self::OciArchive { .. } => "oci-archive",
-            Self::DockerArchive { .. } => "docker-archive",
-            Self::Sif { .. } => "sif",
-        };
-        write!(f, "{transport}:{}", self.path().display())?;
-        self.name().map_or(Ok(()), |name| write!(f, ":{name}"))
+        write!(f, "{}:{}", self.transport, self.path.display())?;
+        self.name.iter().try_for_each(|name| write!(f, ":{name}"))
     }
 }
 
@@ -167,8 +154,8 @@ mod tests {
             assert_eq!(DestinationRef::parse(text).unwrap().to_string(), text);
         }
         let parsed = DestinationRef::parse("docker-archive:x/a.tar:localhost:5000/demo").unwrap();
-        assert_eq!(parsed.name(), Some("localhost:5000/demo:latest"));
-        assert_eq!(parsed.path(), Path::new("x/a.tar"));
+        assert_eq!(parsed.name.as_deref(), Some("localhost:5000/demo:latest"));
+        assert_eq!(parsed.path, PathBuf::from("x/a.tar"));
         assert_eq!(DestinationRef::parse("sif:tool-1.0").unwrap().to_string(), "sif:tool-1.0.sif");
     }
 

@@ -12,7 +12,7 @@ use std::{
 use pixi_oci_cachedir::StagedDirectory;
 use pixi_oci_image::Index;
 use pixi_oci_layer::Digest;
-use pixi_oci_store::{DestinationRef, OciLayout, RunCache, publish};
+use pixi_oci_store::{DestinationRef, OciLayout, RunCache, Transport, publish};
 
 use crate::Error;
 use pixi_oci_project::RequestError;
@@ -22,8 +22,9 @@ const PREFIX: &str = ".pixi-oci-build-";
 const LAYOUT: &str = "layout";
 
 pub struct Output {
-    reference: DestinationRef,
-    staging: OciLayout,
+    pub reference: DestinationRef,
+    /// Where layers are made.
+    pub staging: OciLayout,
     directory: StagedDirectory,
 }
 
@@ -35,50 +36,39 @@ impl Output {
 
     /// Prepares what is made only to be looked at, in `directory`.
     pub fn scratch_in(directory: &Path) -> Result<Self, Error> {
-        Self::at(DestinationRef::OciLayout { dir: directory.join("none"), tag: None })
+        Self::at(DestinationRef { transport: Transport::OciLayout, path: directory.join("none"), name: None })
     }
 
     fn at(reference: DestinationRef) -> Result<Self, Error> {
-        if let DestinationRef::OciLayout { dir, .. } = &reference
-            && fs_err::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some())
-        {
+        let path = &reference.path;
+        let is_layout = reference.transport == Transport::OciLayout;
+        if is_layout && fs_err::read_dir(path).is_ok_and(|mut entries| entries.next().is_some()) {
             // Says now, and not after the work, that it is not a layout.
-            OciLayout::open(dir)?;
+            OciLayout::open(path)?;
         }
-        let parent = reference.path().parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let failed = |source| FileError { action: "make a temporary directory in", path: parent.into(), source };
         fs_err::create_dir_all(parent).map_err(failed)?;
         let directory = StagedDirectory::new(parent, PREFIX).map_err(failed)?;
         let mut staging = OciLayout::open(&directory.path().join(LAYOUT))?;
-        if let DestinationRef::OciLayout { dir, .. } = &reference {
-            staging = staging.beside(dir);
+        if is_layout {
+            staging = staging.beside(path);
         }
         Ok(Self { reference, staging, directory })
     }
 
-    pub fn reference(&self) -> &DestinationRef {
-        &self.reference
-    }
-
     /// Its path, absolute.
     pub fn absolute(&self) -> Result<PathBuf, Error> {
-        let path = self.reference.path();
+        let path = &self.reference.path;
         Ok(std::path::absolute(path).map_err(cannot("find", path))?)
     }
 
     /// Says before the work, and not after, that so many images have no place there.
     pub fn check(&self, images: usize) -> Result<(), RequestError> {
-        match &self.reference {
-            DestinationRef::DockerArchive { .. } if images > 1 => {
-                Err(RequestError::OneImage { destination: self.reference.to_string(), images })
-            }
-            _ => Ok(()),
+        if self.reference.transport == Transport::DockerArchive && images > 1 {
+            return Err(RequestError::OneImage { destination: self.reference.to_string(), images });
         }
-    }
-
-    /// Where layers are made.
-    pub fn staging(&self) -> &OciLayout {
-        &self.staging
+        Ok(())
     }
 
     pub fn scratch(&self) -> &Path {
@@ -92,17 +82,18 @@ impl Output {
         for layer in layers() {
             blobs.insert(layer.digest, self.staging.blob_path(&layer.digest));
         }
-        let DestinationRef::OciLayout { dir, tag } = &self.reference else {
-            return Ok(publish(index, &blobs, &*self.reference.open(runs)?, self.reference.name())?.digest);
-        };
-        let layout = OciLayout::open(dir)?;
+        let DestinationRef { transport, path, name } = &self.reference;
+        if *transport != Transport::OciLayout {
+            return Ok(publish(index, &blobs, &*self.reference.open(runs)?, name.as_deref())?.digest);
+        }
+        let layout = OciLayout::open(path)?;
         for layer in layers() {
             // Also over one that is there: it may have been damaged since it was written. A layer of two images is moved once.
             if let Some(file) = blobs.get(&layer.digest).filter(|file| file.exists()) {
                 layout.adopt_file(file, layer)?;
             }
         }
-        Ok(publish(index, &blobs, &layout, tag.as_deref())?.digest)
+        Ok(publish(index, &blobs, &layout, name.as_deref())?.digest)
     }
 }
 

@@ -41,78 +41,71 @@ pub fn make_shard(
     on_layer: OnLayer<'_>,
 ) -> Result<MadeShard, Error> {
     let rooms = rooms(projects, remote)?;
-    let mut made = ShardWork::default();
-    let share = made.make(&rooms, shard, on_layer)?;
-    let ShardWork { index, layers } = made;
+    let (share, index, layers) = make(&rooms, shard, on_layer)?;
     let digests = index.iter().flat_map(|index| &index.images).flat_map(|image| &image.layers);
     let digests: Vec<Digest> = digests.map(|layer| layer.descriptor.digest).collect();
     let outputs: Vec<Output> = rooms.into_iter().map(|room| room.output).collect();
     let places =
-        outputs.iter().flat_map(|output| digests.iter().map(|digest| (*digest, output.staging().blob_path(digest))));
+        outputs.iter().flat_map(|output| digests.iter().map(|digest| (*digest, output.staging.blob_path(digest))));
     let blobs = places.filter(|(_, path)| path.exists()).collect();
     Ok(MadeShard { share, index, layers, blobs, _outputs: outputs })
-}
-
-#[derive(Default)]
-struct ShardWork {
-    index: Option<Index>,
-    layers: Vec<MadeLayer>,
 }
 
 /// What was made for one architecture, and in which room the first of it.
 type OfArchitecture<'a> = (usize, Vec<(ImagePlan<'a>, Vec<PackageLayer>)>);
 
-impl ShardWork {
-    fn make(&mut self, rooms: &[Room<'_>], shard: Shard, on_layer: OnLayer<'_>) -> Result<Share, Error> {
-        let stocks: Vec<Stock<'_>> = rooms.iter().map(Room::stock).collect::<Result<_, _>>()?;
-        // Archives are read until the last layer is made.
-        let archives = rooms.iter().map(|room| room.session().archives()).collect::<Result<Vec<_>, _>>()?;
-        let _held: Vec<_> = archives.iter().map(|archives| archives.hold()).collect();
-        let mut plans: Vec<(usize, ImagePlan<'_>)> = Vec::new();
-        for (at, room) in rooms.iter().enumerate() {
-            let of_room = room.plans(&stocks[at], Unknown::IsFetched)?;
-            plans.extend(of_room.into_iter().map(|(plan, _)| (at, plan)));
-        }
-        let all: Vec<_> = plans.iter().flat_map(|(_, plan)| shareable(plan)).collect();
-        let share = divided(&all, shard.of)?.swap_remove(shard.index - 1);
-        // A layer of several images is made for the first.
-        let mut left = share.layers.clone();
-        plans.iter_mut().for_each(|(_, plan)| plan.layers.retain(|planned| left.remove(&planned.key.to_string())));
-        plans.retain(|(_, plan)| !plan.layers.is_empty());
-        let downloads: Vec<Downloads> = rooms.iter().map(|room| Downloads::new(&room.together)).collect();
-        for (at, plan) in &plans {
-            downloads[*at].want(absent(plan, &stocks[*at]));
-        }
-        let outputs = rooms.iter().map(|room| room.output.absolute()).collect::<Result<Vec<_>, _>>()?;
-        let workshop = |at: usize| Workshop {
-            project: rooms[at].project,
-            session: rooms[at].session(),
-            stock: &stocks[at],
-            output: &outputs[at],
-            layout: rooms[at].output.staging(),
-            scratch: rooms[at].output.scratch(),
-            on_layer,
-        };
-        let mut images: BTreeMap<Architecture, OfArchitecture<'_>> = BTreeMap::new();
-        for (at, plan) in plans {
-            let architecture = plan.target.architecture;
-            let made = workshop(at).planned_layers(plan, &downloads[at]);
-            let (plan, layers) = made.map_err(|error| rooms[at].together.failure().unwrap_or(error))?;
-            for (planned, made) in paired(&plan.layers, &layers) {
-                let (key, packages) = (planned.key.to_string(), planned.labels());
-                let (digest, size) = (made.layer.digest, made.layer.size);
-                self.layers.push(MadeLayer { key, digest, size, packages });
-            }
-            images.entry(architecture).or_insert_with(|| (at, Vec::new())).1.push((plan, layers));
-        }
-        let image = |(architecture, (at, made))| workshop(at).layers_image(architecture, made);
-        let images = images.into_iter().map(image).collect::<Result<Vec<_>, _>>()?;
-        if !images.is_empty() {
-            self.index = Some(Index::new(images, &BTreeMap::new())?);
-        }
-        stocks.iter().for_each(Stock::trim);
-        Ok(share)
+fn make(
+    rooms: &[Room<'_>],
+    shard: Shard,
+    on_layer: OnLayer<'_>,
+) -> Result<(Share, Option<Index>, Vec<MadeLayer>), Error> {
+    let stocks: Vec<Stock<'_>> = rooms.iter().map(Room::stock).collect::<Result<_, _>>()?;
+    // Archives are read until the last layer is made.
+    let archives = rooms.iter().map(|room| room.session().archives()).collect::<Result<Vec<_>, _>>()?;
+    let _held: Vec<_> = archives.iter().map(|archives| archives.hold()).collect();
+    let mut plans: Vec<(usize, ImagePlan<'_>)> = Vec::new();
+    for (at, room) in rooms.iter().enumerate() {
+        let of_room = room.plans(&stocks[at], Unknown::IsFetched)?;
+        plans.extend(of_room.into_iter().map(|(plan, _)| (at, plan)));
     }
+    let all: Vec<_> = plans.iter().flat_map(|(_, plan)| shareable(plan)).collect();
+    let share = divided(&all, shard.of)?.swap_remove(shard.index - 1);
+    // A layer of several images is made for the first.
+    let mut left = share.layers.clone();
+    plans.iter_mut().for_each(|(_, plan)| plan.layers.retain(|planned| left.remove(&planned.key.to_string())));
+    plans.retain(|(_, plan)| !plan.layers.is_empty());
+    let downloads: Vec<Downloads> = rooms.iter().map(|room| Downloads::new(&room.together)).collect();
+    for (at, plan) in &plans {
+        downloads[*at].want(absent(plan, &stocks[*at]));
+    }
+    let outputs = rooms.iter().map(|room| room.output.absolute()).collect::<Result<Vec<_>, _>>()?;
+    let workshop = |at: usize| Workshop {
+        project: rooms[at].project,
+        session: rooms[at].session(),
+        stock: &stocks[at],
+        output: &outputs[at],
+        layout: &rooms[at].output.staging,
+        scratch: rooms[at].output.scratch(),
+        on_layer,
+    };
+    let mut made_layers = Vec::new();
+    let mut images: BTreeMap<Architecture, OfArchitecture<'_>> = BTreeMap::new();
+    for (at, plan) in plans {
+        let architecture = plan.target.architecture;
+        let made = workshop(at).planned_layers(plan, &downloads[at]);
+        let (plan, layers) = made.map_err(|error| rooms[at].together.failure().unwrap_or(error))?;
+        for (planned, made) in paired(&plan.layers, &layers) {
+            let (key, packages) = (planned.key.to_string(), planned.labels());
+            let (digest, size) = (made.layer.digest, made.layer.size);
+            made_layers.push(MadeLayer { key, digest, size, packages });
+        }
+        images.entry(architecture).or_insert_with(|| (at, Vec::new())).1.push((plan, layers));
+    }
+    let image = |(architecture, (at, made))| workshop(at).layers_image(architecture, made);
+    let images = images.into_iter().map(image).collect::<Result<Vec<_>, _>>()?;
+    let index = if images.is_empty() { None } else { Some(Index::new(images, &BTreeMap::new())?) };
+    stocks.iter().for_each(Stock::trim);
+    Ok((share, index, made_layers))
 }
 
 /// The archives of layers that are not on this machine.

@@ -28,11 +28,11 @@ pub fn plan_publication(
     let mut plans = Vec::new();
     let sent = Pushed::open(&session.caches.dir);
     for ((mut plan, blobs), project) in plan(projects, options, remote, session)?.into_iter().zip(projects) {
-        let (images, root) = match blobs.images() {
+        let (images, root) = match &blobs.images[..] {
             [(_, manifest)] if !request.settings.index => (&[][..], *manifest),
-            images => (images, blobs.index()),
+            images => (images, blobs.index),
         };
-        request.check_index(&blobs.images().iter().map(|(architecture, _)| *architecture).collect::<Vec<_>>())?;
+        request.check_index(&blobs.images.iter().map(|(architecture, _)| *architecture).collect::<Vec<_>>())?;
         let wanted = Wanted { blobs: &blobs.descriptors(), images, index: root };
         let states = preflight.stock(project, &wanted, published.as_ref())?;
         let manifests = images.len() + 1;

@@ -11,7 +11,7 @@ use pixi_oci_image::Architecture;
 use pixi_oci_layer::{DirectoryAttributes, Mode};
 
 use super::{
-    BaseError, BaseImage, Problem,
+    BaseError, BaseImage, BaseLayer, Problem,
     listing::{Attributes, Listing},
     store::Store,
     tree::{self, NodeKind, Tree},
@@ -41,17 +41,12 @@ impl BaseFiles {
     pub fn read(image: &BaseImage, cache: &Root) -> Result<Self, BaseError> {
         let of = |problem: Problem| problem.of(&image.reference);
         let store = Store::open(cache).map_err(|error| of(error.into()))?;
-        let (mut tree, budget) = (tree::empty(), Arc::default());
-        for (number, layer) in (0..).zip(&image.layers) {
-            let digest = layer.entry.descriptor.digest;
-            let bad = |source| of(Problem::Layer { layer: digest, source });
-            let listing = match store.listing::<Listing>(&digest).filter(Listing::is_current) {
-                Some(listing) => listing,
-                None => Listing::read(&layer.path, &budget).map_err(bad)?,
-            };
-            tree::apply(&mut tree, &listing.items, number).map_err(|error| bad(std::io::Error::other(error)))?;
-        }
-        Ok(Self { tree, architecture: image.architecture })
+        let budget = Arc::default();
+        let listing = |layer: &BaseLayer| match store.listing(&layer.entry.descriptor.digest) {
+            Some(listing) => Ok(listing),
+            None => Listing::read(&layer.path, &budget),
+        };
+        Ok(Self { tree: tree::stack(image, listing).map_err(of)?, architecture: image.architecture })
     }
 
     /// What is at an absolute path. Links on the way to it are followed, it itself is not.

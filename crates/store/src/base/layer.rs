@@ -53,7 +53,7 @@ fn known(
     if !store.has(&here.digest, here.size) {
         return Ok(None);
     }
-    let Some(listing) = store.listing::<Listing>(&here.digest).filter(Listing::is_current) else { return Ok(None) };
+    let Some(listing) = store.listing(&here.digest) else { return Ok(None) };
     check_diff_id(blob, &listing, diff_id)?;
     Ok(Some(base_layer(store, here, blob, &listing)))
 }

@@ -43,11 +43,12 @@ impl SkopeoImage {
     ) -> Result<Self, Problem> {
         let skopeo = Skopeo { program: options.skopeo, reference, architecture };
         let patience = options.registries.options.progress_timeout;
-        match Proxy::open(&skopeo, patience, options.events).await? {
-            Some(proxy) => match Self::proxied(&skopeo, proxy, patience, store).await? {
-                Some(image) => Ok(image),
-                None => Self::copied(&skopeo, patience, store).await,
-            },
+        let proxied = match Proxy::open(&skopeo, patience, options.events).await? {
+            Some(proxy) => Self::proxied(&skopeo, proxy, patience, store).await?,
+            None => None,
+        };
+        match proxied {
+            Some(image) => Ok(image),
             None => Self::copied(&skopeo, patience, store).await,
         }
     }

@@ -25,6 +25,7 @@ use pixi_oci_registry::document::MAX_DOCUMENT;
 use serde::{Serialize, de::DeserializeOwned};
 use tempfile::NamedTempFile;
 
+use super::listing::Listing;
 use crate::Error;
 
 /// Where everything is, below the root of the caches; raised when the form changes.
@@ -108,11 +109,12 @@ impl Store {
         let _ = put();
     }
 
-    pub(crate) fn listing<T: DeserializeOwned>(&self, layer: &Digest) -> Option<T> {
-        self.record(&self.record_path("listings", &layer.hex(), ""))
+    /// What is in a layer, if that is known.
+    pub(crate) fn listing(&self, layer: &Digest) -> Option<Listing> {
+        self.record(&self.record_path("listings", &layer.hex(), "")).filter(Listing::is_current)
     }
 
-    pub(crate) fn put_listing(&self, layer: &Digest, listing: &impl Serialize) {
+    pub(crate) fn put_listing(&self, layer: &Digest, listing: &Listing) {
         let _ = self.root.write(&self.record_path("listings", &layer.hex(), ""), listing);
     }
 

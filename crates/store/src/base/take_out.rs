@@ -44,12 +44,8 @@ pub fn take_out(image: &BaseImage, directory: &str, to: &Path) -> Result<TakenOu
 }
 
 fn taken(image: &BaseImage, directory: &str, to: &Path) -> Result<TakenOut, Problem> {
-    let (mut tree, budget) = (tree::empty(), Arc::default());
-    for (number, layer) in (0..).zip(&image.layers) {
-        let bad = |source| Problem::Layer { layer: layer.entry.descriptor.digest, source };
-        let listing = Listing::read(&layer.path, &budget).map_err(bad)?;
-        tree::apply(&mut tree, &listing.items, number).map_err(|error| bad(io::Error::other(error)))?;
-    }
+    let budget = Arc::default();
+    let tree = tree::stack(image, |layer| Listing::read(&layer.path, &budget))?;
     let root = tree.walk(directory.as_bytes(), true);
     let Some(root) = root.filter(|root| tree.node(*root).is_directory()) else {
         return Err(Problem::NoDirectory { path: directory.to_owned() });

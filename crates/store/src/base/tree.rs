@@ -1,10 +1,13 @@
 //! The tree of a base image: which entry of which layer each path is.
 
+use std::io;
+
 use oci_read::tree::{self, Node, TreeError};
 
 use super::{
+    BaseImage, BaseLayer, Problem,
     glibc::Glibc,
-    listing::{Action, Attributes, Item},
+    listing::{Action, Attributes, Item, Listing},
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +35,17 @@ pub(crate) type Tree = tree::Tree<NodeKind>;
 
 pub(crate) fn empty() -> Tree {
     Tree::new(NodeKind::Directory(None))
+}
+
+/// All layers of an image on top of one another, by what `listing` says is in them.
+pub(crate) fn stack(image: &BaseImage, listing: impl Fn(&BaseLayer) -> io::Result<Listing>) -> Result<Tree, Problem> {
+    let mut tree = empty();
+    for (number, layer) in (0..).zip(&image.layers) {
+        let bad = |source| Problem::Layer { layer: layer.entry.descriptor.digest, source };
+        let listing = listing(layer).map_err(bad)?;
+        apply(&mut tree, &listing.items, number).map_err(|error| bad(io::Error::other(error)))?;
+    }
+    Ok(tree)
 }
 
 /// Puts a layer on top, or says why that cannot be done. `layer` is its number, from the lowest.

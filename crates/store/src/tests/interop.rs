@@ -33,7 +33,7 @@ fn put(fixture: &Fixture, transport: &str, name: Option<&str>) -> String {
     let text = format!("{transport}:{}{name}", path.display());
     let target = DestinationRef::parse(&text).unwrap();
     let destination = target.open(None).unwrap();
-    publish(&fixture.index, &fixture.blobs, &*destination, target.name()).unwrap();
+    publish(&fixture.index, &fixture.blobs, &*destination, target.name.as_deref()).unwrap();
     text
 }
 
