@@ -48,7 +48,7 @@ pub struct CachedArchive {
 pub(crate) struct Incoming {
     file: NamedTempFile,
     hashers: Hashers,
-    size: u64,
+    pub(crate) size: u64,
 }
 
 impl ArchiveCache {
@@ -146,10 +146,6 @@ impl Incoming {
         self.hashers.update(bytes);
         self.size += bytes.len() as u64;
         io::Write::write_all(self.file.as_file_mut(), bytes)
-    }
-
-    pub(crate) fn size(&self) -> u64 {
-        self.size
     }
 }
 

@@ -75,7 +75,7 @@ async fn copy(cache: &ArchiveCache, item: &FetchItem, path: PathBuf) -> Result<C
             let mut incoming = cache.incoming(&item).map_err(error("make a file in the cache for"))?;
             let mut buffer = vec![0; 1 << 16];
             // One byte more than there may be is enough to see that there are too many.
-            while incoming.size() <= item.size.unwrap_or(MAX_ARCHIVE) {
+            while incoming.size <= item.size.unwrap_or(MAX_ARCHIVE) {
                 match file.read(&mut buffer).map_err(error("read"))? {
                     0 => break,
                     read => incoming.write(&buffer[..read]).map_err(error("write the copy of"))?,

@@ -32,12 +32,15 @@ pub struct SessionOptions<'a> {
 /// whatever way.
 #[derive(Debug)]
 pub struct Session {
-    pub(crate) podman: Podman,
-    directory: PathBuf,
+    pub podman: Podman,
+    /// For what containers need; it goes away with the session.
+    pub directory: PathBuf,
     account: Option<Account>,
-    info: Info,
-    runtime: String,
-    swept: Vec<PathBuf>,
+    pub info: Info,
+    /// The runtime that works here, with its version.
+    pub runtime: String,
+    /// The directories of sessions that were not cleaned up in their time, and now are.
+    pub swept: Vec<PathBuf>,
     // The last fields: what it removes is not needed any more, and nobody else may remove it before.
     _janitor: Janitor,
     _lock: File,
@@ -108,16 +111,7 @@ impl Session {
         Ok(Self { podman, directory, account, info, runtime, swept, _janitor: janitor, _lock: lock })
     }
 
-    pub fn podman(&self) -> &Podman {
-        &self.podman
-    }
-
-    /// A directory for what containers need; it goes away with the session.
-    pub fn directory(&self) -> &Path {
-        &self.directory
-    }
-
-    /// Makes a directory below it, if it is not there, that belongs to the one who runs podman.
+    /// Makes a directory below the session's, if it is not there, that belongs to the one who runs podman.
     pub fn make_directory(&self, below: &Path) -> Result<PathBuf, Error> {
         let mut path = self.directory.clone();
         for part in below.components() {
@@ -143,20 +137,6 @@ impl Session {
         let open = std::fs::set_permissions(&path, Permissions::from_mode(0o1777));
         open.map_err(Error::io(format!("open {}", path.display())))?;
         Ok(path)
-    }
-
-    pub fn info(&self) -> &Info {
-        &self.info
-    }
-
-    /// The runtime that works here, with its version.
-    pub fn runtime(&self) -> &str {
-        &self.runtime
-    }
-
-    /// The directories of sessions that were not cleaned up in their time, and now are.
-    pub fn swept(&self) -> &[PathBuf] {
-        &self.swept
     }
 
     /// Whether podman runs as another user than this process, who cannot read all that this one can.

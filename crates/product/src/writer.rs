@@ -133,18 +133,15 @@ impl Product {
                 Node::Symlink { target, mtime } => self.symlink(path, target, *mtime)?,
                 Node::HardLink { target } => self.hard_link(path, target)?,
                 Node::File(file) => {
-                    let bytes = file.content.path().map(Path::to_path_buf);
-                    let digest = match bytes {
-                        Some(from) => {
-                            let mut source = open(&from, Links::Follow).map_err(Error::io("read", &from))?;
-                            self.file(path, plain(file.mode.bits() & 0o100 != 0), file.mtime, &mut source)?
-                        }
+                    let mut body: Box<dyn Read> = match file.content.path() {
+                        Some(from) => Box::new(open(from, Links::Follow).map_err(Error::io("read", from))?),
                         None => {
-                            let bytes =
-                                file.content.to_vec().map_err(Error::io("read", self.root.join(path.as_str())))?;
-                            self.file(path, plain(file.mode.bits() & 0o100 != 0), file.mtime, &mut &*bytes)?
+                            let at = self.root.join(path.as_str());
+                            Box::new(io::Cursor::new(file.content.to_vec().map_err(Error::io("read", at))?))
                         }
                     };
+                    let mode = plain(file.mode.bits() & 0o100 != 0);
+                    let digest = self.file(path, mode, file.mtime, &mut body)?;
                     digests.insert(path.clone(), digest);
                 }
             }

@@ -64,10 +64,10 @@ impl RunCache {
         let Ok(Some(known)) = self.blobs.find(&blob, &sha256, sha256_of) else { return Ok(None) };
         // It may be evicted at this very moment; what is open is ours.
         let Ok(mut file) = open(&blob, Links::Refuse) else { return Ok(None) };
-        if known.size != run.length() || run.files() != files {
+        if known.size != run.length || run.files.len() != files {
             return Ok(None);
         }
-        match io::copy(&mut file, sink)? == run.length() {
+        match io::copy(&mut file, sink)? == run.length {
             true => Ok(Some(run)),
             false => Err(io::ErrorKind::UnexpectedEof.into()),
         }

@@ -34,19 +34,9 @@ pub(crate) struct Fragment {
 /// What a [`RunWriter`] wrote. Places are from where it began.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContentRun {
-    pub(crate) files: Vec<FileData>,
+    pub files: Vec<FileData>,
     pub(crate) fragments: Vec<Fragment>,
-    pub(crate) length: u64,
-}
-
-impl ContentRun {
-    pub fn files(&self) -> usize {
-        self.files.len()
-    }
-
-    pub fn length(&self) -> u64 {
-        self.length
-    }
+    pub length: u64,
 }
 
 /// Set in a length whose block is not compressed (`SQUASHFS_COMPRESSED_BIT_BLOCK`).

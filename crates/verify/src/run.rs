@@ -88,7 +88,7 @@ impl<'a> Runner<'a> {
             Session::open(&SessionOptions { scratch: options.scratch, path: options.path, user: options.user })?;
         let mut runner = Self { session, check, options, mounts: Vec::new(), command: check.command.clone() };
         if let Some(bytes) = script {
-            let source = runner.session.directory().join("script");
+            let source = runner.session.directory.join("script");
             stage::write_program(&source, &bytes)?;
             runner.mounts.push(Mount { source, target: SCRIPT.into(), writable: false });
             runner.command.insert(0, SCRIPT.into());
@@ -138,13 +138,13 @@ impl<'a> Runner<'a> {
     }
 
     fn finish(self, runs: Vec<Run>, user: String) -> Runs {
-        let info = self.session.info();
+        let info = &self.session.info;
         Runs {
             runs,
             tools: Some(Tools {
                 pixi_oci: self.options.version.to_owned(),
                 podman: info.version.clone(),
-                runtime: self.session.runtime().to_owned(),
+                runtime: self.session.runtime.clone(),
                 kernel: info.kernel.clone(),
             }),
             isolation: Some(Isolation {

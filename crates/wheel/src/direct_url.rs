@@ -4,18 +4,28 @@ use serde::Serialize;
 use url::Url;
 
 /// Where a wheel is from that the manifest names by URL or path: the contents of `direct_url.json` (PEP 610).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DirectUrl {
     url: Url,
+    #[serde(flatten)]
     what: UrlKind,
+    #[serde(skip_serializing_if = "Option::is_none")]
     subdirectory: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 enum UrlKind {
-    Archive,
-    Directory,
-    Commit { commit: String, requested_revision: Option<String> },
+    #[serde(rename = "archive_info")]
+    Archive {},
+    #[serde(rename = "dir_info")]
+    Directory {},
+    #[serde(rename = "vcs_info")]
+    Commit {
+        vcs: &'static str,
+        commit_id: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        requested_revision: Option<String>,
+    },
 }
 
 impl DirectUrl {
@@ -33,18 +43,18 @@ impl DirectUrl {
         if !url.username().is_empty() {
             let _ = url.set_username("****");
         }
-        Self { url, what: UrlKind::Archive, subdirectory: None }
+        Self { url, what: UrlKind::Archive {}, subdirectory: None }
     }
 
     /// For a wheel that was made of a directory, which is installed as it was and not as editable.
     pub fn directory(url: Url) -> Self {
-        Self { what: UrlKind::Directory, ..Self::new(url) }
+        Self { what: UrlKind::Directory {}, ..Self::new(url) }
     }
 
     /// For a wheel that was made of a commit of the git repository at `url`, which has no `git+`; the manifest may name a
     /// branch, tag or part of a commit's digest.
-    pub fn git(url: Url, commit: String, requested_revision: Option<String>) -> Self {
-        Self { what: UrlKind::Commit { commit, requested_revision }, ..Self::new(url) }
+    pub fn git(url: Url, commit_id: String, requested_revision: Option<String>) -> Self {
+        Self { what: UrlKind::Commit { vcs: "git", commit_id, requested_revision }, ..Self::new(url) }
     }
 
     /// The project is not at the top of it.
@@ -53,38 +63,7 @@ impl DirectUrl {
     }
 
     pub fn json(&self) -> Vec<u8> {
-        #[derive(Serialize)]
-        struct Json<'a> {
-            url: &'a str,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            archive_info: Option<Empty>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            dir_info: Option<Empty>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            vcs_info: Option<Vcs<'a>>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            subdirectory: Option<&'a str>,
-        }
-        #[derive(Serialize)]
-        struct Vcs<'a> {
-            vcs: &'a str,
-            commit_id: &'a str,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            requested_revision: Option<&'a str>,
-        }
-        #[derive(Serialize)]
-        struct Empty {}
-        let (mut archive_info, mut dir_info, mut vcs_info) = (None, None, None);
-        match &self.what {
-            UrlKind::Archive => archive_info = Some(Empty {}),
-            UrlKind::Directory => dir_info = Some(Empty {}),
-            UrlKind::Commit { commit, requested_revision } => {
-                let requested_revision = requested_revision.as_deref();
-                vcs_info = Some(Vcs { vcs: "git", commit_id: commit, requested_revision });
-            }
-        }
-        let (url, subdirectory) = (self.url.as_str(), self.subdirectory.as_deref());
         // It has nothing that cannot be written.
-        serde_json::to_vec(&Json { url, archive_info, dir_info, vcs_info, subdirectory }).unwrap_or_default()
+        serde_json::to_vec(self).unwrap_or_default()
     }
 }

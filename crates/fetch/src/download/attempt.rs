@@ -34,9 +34,9 @@ impl Download<'_> {
             transfer.incoming = Some(incoming);
             return received.and_then(|()| Err(self.ended_early(transfer.position(), &place)));
         }
-        if self.item.size.is_some_and(|expected| incoming.size() < expected) {
+        if self.item.size.is_some_and(|expected| incoming.size < expected) {
             // The connection ended early, but in a way that looked like the end.
-            let failure = self.ended_early(incoming.size(), &place);
+            let failure = self.ended_early(incoming.size, &place);
             transfer.incoming = Some(incoming);
             return Err(failure);
         }

@@ -26,7 +26,7 @@ pub(super) async fn receive(
     response: Response,
 ) -> Result<(Incoming, Result<(), Failure>), Failure> {
     let (sender, mut receiver) = mpsc::channel::<Bytes>(QUEUE);
-    let position = incoming.size();
+    let position = incoming.size;
     let writer = async move {
         let written = blocking(move || {
             while let Some(piece) = receiver.blocking_recv() {

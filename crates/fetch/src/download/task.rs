@@ -33,7 +33,7 @@ pub(super) struct Transfer {
 
 impl Transfer {
     pub(super) fn position(&self) -> u64 {
-        self.incoming.as_ref().map_or(0, Incoming::size)
+        self.incoming.as_ref().map_or(0, |incoming| incoming.size)
     }
 
     pub(super) fn restart(&mut self) {

@@ -26,7 +26,7 @@ impl Podman {
             });
         }
         let session = Session::open(&SessionOptions { scratch, path, user: None })?;
-        for left in session.swept() {
+        for left in &session.swept {
             say(format!("removed {}, which an interrupted run left", left.display()));
         }
         Ok(Self(session))
@@ -39,7 +39,7 @@ impl Podman {
 
     /// Takes over the image in the OCI layout [`Podman::directory`] of `parent`, and gives its identifier.
     pub fn image(&self, parent: &Path, tag: &str, architecture: &str) -> Result<String, BuildError> {
-        Ok(self.0.podman().pull(parent, &Self::directory(architecture), Some(tag), architecture)?)
+        Ok(self.0.podman.pull(parent, &Self::directory(architecture), Some(tag), architecture)?)
     }
 
     /// Builds the wheel of the source in `tar` in a container of an image, and gives its path.

@@ -23,8 +23,8 @@ pub fn run_image(dir: &Path, report: &Report, check: &Check, options: &RunOption
         }
         let session = &runner.session;
         stage::stage(dir, image, session)?;
-        let id = session.podman().pull(session.directory(), stage::NAME, None, architecture_of(&image.platform))?;
-        let said = session.podman().output(&["image", "inspect", "--format", "{{.Config.User}}", &id])?;
+        let id = session.podman.pull(&session.directory, stage::NAME, None, architecture_of(&image.platform))?;
+        let said = session.podman.output(&["image", "inspect", "--format", "{{.Config.User}}", &id])?;
         let user = Some(said.trim()).filter(|user| !user.is_empty()).unwrap_or(ARBITRARY_USER);
         users.insert(user.to_owned());
         let container = Container {

@@ -46,7 +46,7 @@ pub fn run_product(
         PLATFORMS.into_iter().filter(|(subdir, _)| product.platforms.iter().any(|own| own == subdir)).collect();
     let platforms = chosen(&platforms, |(_, platform)| platform, options.architectures)?;
     let mut runner = Runner::open(check, options)?;
-    let driver = runner.session.directory().join("product.sh");
+    let driver = runner.session.directory.join("product.sh");
     stage::write_program(&driver, DRIVER.as_bytes())?;
     let source = readable(product.dir, &runner.session)?;
     runner.mounts.push(Mount { source: driver, target: DRIVER_PLACE.into(), writable: false });
@@ -76,7 +76,7 @@ pub fn run_product(
         let none = || RunError::Base { reason: format!("it has nothing for {platform}") };
         let image = report.images.first().ok_or_else(none)?;
         stage::stage(&layout, image, session)?;
-        let id = session.podman().pull(session.directory(), stage::NAME, None, architecture_of(platform))?;
+        let id = session.podman.pull(&session.directory, stage::NAME, None, architecture_of(platform))?;
         // Each platform has an empty place to work.
         let work = session.make_work(subdir)?;
         let mut command: Vec<String> =

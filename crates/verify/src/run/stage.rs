@@ -21,7 +21,7 @@ pub(super) const NAME: &str = "image";
 /// Makes an OCI layout `image` in the session's directory, of one image of the layout in `dir`, so that there is nothing to
 /// choose. Another user may not be able to read `dir`: blobs are then linked or copied, else their directory is named.
 pub(super) fn stage(dir: &Path, image: &ImageReport, session: &Session) -> Result<(), RunError> {
-    let to = session.directory().join(NAME);
+    let to = session.directory.join(NAME);
     let failed = || RunError::io("write", &to);
     if to.exists() {
         fs::remove_dir_all(&to).map_err(failed())?;
