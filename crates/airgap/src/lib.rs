@@ -83,7 +83,7 @@ pub fn product(projects: Vec<Project>, request: &ProductRequest, session: &Sessi
     let (workspace, lock) = (&first.project.workspace, &first.project.lock);
     let product = Product::new(staging.path());
     let mut written = Written::default();
-    let programs = programs::find(request, installers, &subdirs, &platforms)?;
+    let programs = programs::write(&product, request, &installers, &subdirs, &platforms)?;
     for platform in platforms {
         write_environment(&product, platform, &mut written, session)?;
     }
@@ -100,7 +100,6 @@ pub fn product(projects: Vec<Project>, request: &ProductRequest, session: &Sessi
         // Also for an environment without packages: it says that the product is for the platform.
         write_cache(&product, subdir)?;
     }
-    let programs = programs.write(&product)?;
     let manifest = ProductManifest {
         format: FORMAT,
         pixi_oci: request.version.clone(),

@@ -1,33 +1,24 @@
 //! The programs of a product: pixi-oci itself, and pixi.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use pixi_oci_layer::Digest;
 use pixi_oci_lock::LockedPackage;
 use pixi_oci_package::{Kind, unpack};
 use pixi_oci_platform::{FileError, Links, open};
 use pixi_oci_product::{BIN, Product, ProductFile, check_program};
+use rattler_conda_types::PackageRecord;
 
 use super::{Environment, PackedEnvironment, ProductRequest, ProductRequestError, project::place};
 use crate::Error;
 use pixi_oci_pipeline::PackageKind;
 
-pub(super) struct Programs {
-    /// Executables of pixi-oci, by conda platform.
-    installers: BTreeMap<String, PathBuf>,
-    pixi: Vec<LockedPixi>,
-}
-
 pub(super) struct WrittenPrograms {
     pub files: Vec<ProductFile>,
     pub pixi: Option<String>,
-}
-
-struct LockedPixi {
-    platform: String,
-    version: String,
-    file_name: String,
-    archive: PathBuf,
 }
 
 /// Whether pixi is locked for every platform, if it is wanted. Asked before anything is downloaded.
@@ -58,67 +49,49 @@ pub(super) fn installers(request: &ProductRequest, subdirs: &[String]) -> Result
     Ok(installers)
 }
 
-/// Finds the programs for the conda platforms of a product.
-pub(super) fn find(
+/// Writes the programs for the conda platforms of a product.
+pub(super) fn write(
+    product: &Product,
     request: &ProductRequest,
-    installers: BTreeMap<String, PathBuf>,
+    installers: &BTreeMap<String, PathBuf>,
     subdirs: &[String],
     platforms: &[PackedEnvironment<'_>],
-) -> Result<Programs, Error> {
-    let mut pixi = Vec::new();
+) -> Result<WrittenPrograms, Error> {
+    let mut written = WrittenPrograms { files: Vec::new(), pixi: None };
+    for (platform, path) in installers {
+        let at = place(&format!("{BIN}/{platform}/pixi-oci"))?;
+        let read = |source| FileError { action: "read", path: path.into(), source };
+        let mut file = open(path, Links::Follow).map_err(read)?;
+        let digest = product.file(&at, 0o755, None, &mut file)?;
+        written.files.push(program(at.to_string(), digest));
+    }
     for platform in subdirs.iter().filter(|_| request.with_pixi) {
         let missing = || ProductRequestError::NoPixi { platform: platform.clone() };
-        pixi.push(locked_pixi(platforms, platform).ok_or_else(missing)?);
+        let (record, archive) = locked_pixi(platforms, platform).ok_or_else(missing)?;
+        let at = place(&format!("{BIN}/{platform}/pixi"))?;
+        let mut digest = None;
+        unpack(archive, &format!("pixi-{}-{}", record.version, record.build), &mut |entry| {
+            if entry.path.as_str() == "bin/pixi" && entry.kind == Kind::File {
+                digest = Some(product.file(&at, 0o755, None, entry.body)?);
+            }
+            Ok::<_, Error>(())
+        })??;
+        written.files.push(program(at.to_string(), digest.ok_or_else(missing)?));
+        check_program(&product.root().join(at.as_str()), platform)?;
+        written.pixi = Some(record.version.to_string());
     }
-    Ok(Programs { installers, pixi })
-}
-
-impl Programs {
-    pub(super) fn write(&self, product: &Product) -> Result<WrittenPrograms, Error> {
-        let mut written = WrittenPrograms { files: Vec::new(), pixi: None };
-        for (platform, path) in &self.installers {
-            let at = place(&format!("{BIN}/{platform}/pixi-oci"))?;
-            let read = |source| FileError { action: "read", path: path.into(), source };
-            let mut file = open(path, Links::Follow).map_err(read)?;
-            let digest = product.file(&at, 0o755, None, &mut file)?;
-            written.files.push(program(at.to_string(), digest));
-        }
-        for LockedPixi { platform, version, file_name, archive } in &self.pixi {
-            let at = place(&format!("{BIN}/{platform}/pixi"))?;
-            let mut digest = None;
-            unpack(archive, file_name, &mut |entry| {
-                if entry.path.as_str() == "bin/pixi" && entry.kind == Kind::File {
-                    digest = Some(product.file(&at, 0o755, None, entry.body)?);
-                }
-                Ok::<_, Error>(())
-            })??;
-            let missing = || ProductRequestError::NoPixi { platform: platform.clone() };
-            written.files.push(program(at.to_string(), digest.ok_or_else(missing)?));
-            check_program(&product.root().join(at.as_str()), platform)?;
-            written.pixi = Some(version.clone());
-        }
-        Ok(written)
-    }
+    Ok(written)
 }
 
 fn program(path: String, digest: Digest) -> ProductFile {
     ProductFile { path, digest: Some(digest), executable: true, target: None }
 }
 
-fn locked_pixi(platforms: &[PackedEnvironment<'_>], subdir: &str) -> Option<LockedPixi> {
-    let mut of_platform = platforms.iter().filter(|platform| platform.target.platform.subdir.as_str() == subdir);
-    of_platform.find_map(|platform| {
-        platform.packages.iter().find_map(|package| match &package.kind {
-            PackageKind::Conda(record) if package.name == "pixi" => {
-                let record = &record.package_record;
-                Some(LockedPixi {
-                    platform: subdir.to_owned(),
-                    version: record.version.to_string(),
-                    file_name: format!("pixi-{}-{}", record.version, record.build),
-                    archive: package.file().ok()?.1.to_owned(),
-                })
-            }
-            _ => None,
-        })
+/// The record and the archive of the conda package `pixi` for a platform.
+fn locked_pixi<'a>(platforms: &'a [PackedEnvironment<'_>], subdir: &str) -> Option<(&'a PackageRecord, &'a Path)> {
+    let of_platform = platforms.iter().filter(|platform| platform.target.platform.subdir.as_str() == subdir);
+    of_platform.flat_map(|platform| &platform.packages).find_map(|package| match &package.kind {
+        PackageKind::Conda(record) if package.name == "pixi" => Some((&record.package_record, package.file().ok()?.1)),
+        _ => None,
     })
 }

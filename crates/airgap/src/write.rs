@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use pixi_oci_net::canonical_url;
-use pixi_oci_product::{CondaPackage, PackageEntry, Product, ProductEnvironment, write_conda_package, write_wheel};
+use pixi_oci_product::{PackageEntry, Product, ProductEnvironment, write_conda_package, write_wheel};
 use rattler_conda_types::RepoDataRecord;
 use rayon::prelude::*;
 
@@ -80,16 +80,9 @@ fn conda_entry(
     let package = &record.package_record;
     let digest = digest_of(&archive.sha256);
     let name = package.name.as_normalized();
-    let archive_path = write_conda_package(
-        product,
-        subdir,
-        &CondaPackage {
-            key: &format!("{name}-{}-{}", package.version, package.build),
-            file_name: &record.identifier.to_file_name(),
-            archive: path,
-            digest,
-        },
-    )?;
+    let key = format!("{name}-{}-{}", package.version, package.build);
+    let file_name = record.identifier.to_file_name();
+    let archive_path = write_conda_package(product, subdir, &key, &file_name, path, digest)?;
     Ok(PackageEntry {
         name: name.into(),
         version: package.version.to_string(),

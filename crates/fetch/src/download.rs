@@ -26,7 +26,6 @@ use self::{
 /// cut more often than a server is asked in vain.
 const PROGRESS: u64 = 1 << 20;
 
-/// Fetches an archive that is not in the cache.
 pub(crate) async fn download(
     cache: &ArchiveCache,
     index: usize,
@@ -39,7 +38,12 @@ pub(crate) async fn download(
     }
     let url = match &item.location {
         ArchiveLocation::Url(url) if matches!(url.scheme(), "http" | "https" | "oci" | "s3") => url,
-        _ => return Err(Error::UnsupportedScheme { package: item.name.clone(), url: item.shown_location() }),
+        _ => {
+            let url = item.shown_location();
+            let what =
+                format!("cannot fetch from {url}: only https, http, oci, s3 and file URLs and paths are supported");
+            return Err(Error::Download { package: item.name.clone(), what });
+        }
     };
     let progress = |bytes| (options.on_event)(FetchEvent::Progress { item: index, bytes });
     let download = Download { cache, item, url, client, progress: &progress };

@@ -12,33 +12,9 @@ pub enum Error {
     #[error("offline, and not in the cache: {}; run once without `--offline`", missing.join(", "))]
     Offline { missing: Vec<String> },
 
-    #[error(
-        "package {package}: cannot fetch from {url}: only https, http, oci, s3 and file URLs and paths are supported"
-    )]
-    UnsupportedScheme { package: String, url: String },
-
-    #[error("package {package}: {url} answered {status}{hint}")]
-    Status {
-        package: String,
-        url: String,
-        status: String,
-        /// What to do, beginning with `; `, or nothing.
-        hint: String,
-    },
-
-    /// The server could not be reached, or broke off, more often than we retry.
-    #[error("package {package}: {url}: {message}")]
-    Network {
-        package: String,
-        url: String,
-        /// What happened, without URLs.
-        message: String,
-    },
-
-    #[error(
-        "package {package}: {url} answered with `content-encoding: {encoding}`, which was not asked for, and it is not what the lock file says; a server or proxy in between changes package archives"
-    )]
-    Encoded { package: String, url: String, encoding: String },
+    /// What the server answered or sent, or that it could not be reached more often than we retry. URLs in it are redacted.
+    #[error("package {package}: {what}")]
+    Download { package: String, what: String },
 
     #[error(
         "package {package}: sha256 of {location} is {actual}, the lock file says {expected}; the file was replaced, or the lock file is wrong"

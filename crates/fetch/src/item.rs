@@ -51,13 +51,7 @@ pub enum FetchEvent {
     /// So many bytes have arrived; the number falls back when a download begins again.
     Progress { item: usize, bytes: u64 },
     /// The archive is in the cache, verified.
-    Finished {
-        item: usize,
-        name: String,
-        archive: CachedArchive,
-        /// Whether it was there before.
-        cached: bool,
-    },
+    Finished { item: usize, name: String, archive: CachedArchive, cached: bool },
 }
 
 impl FetchItem {
@@ -78,7 +72,6 @@ impl FetchItem {
         Some(Self { name: package.name(), location, sha256, md5, size: package.size() })
     }
 
-    /// Items of one identity are one archive.
     pub fn identity(&self) -> ArchiveIdentity {
         match self.sha256 {
             Some(sha256) => ArchiveIdentity::Content(sha256),

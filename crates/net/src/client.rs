@@ -75,8 +75,10 @@ impl Client {
         self.patience
     }
 
+    /// Whether there is any login for the host of a URL, for advice in errors.
     pub fn has_login(&self, url: &Url) -> bool {
-        credentials::knows(&self.storage, url)
+        let found: Result<_, reqwest::Error> = self.storage.get_by_url(url.clone());
+        found.is_ok_and(|(_, login)| login.is_some())
     }
 
     /// Whether an OCI registry may be asked for a URL.

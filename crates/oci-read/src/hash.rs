@@ -18,14 +18,6 @@ impl<R> HashReader<R> {
         Self { inner, sha256: Sha256::new(), read: 0, failed: None }
     }
 
-    pub fn len(&self) -> u64 {
-        self.read
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.read == 0
-    }
-
     /// The digest and the number of the bytes that were read.
     pub fn finish(self) -> ([u8; 32], u64) {
         (self.sha256.finalize().into(), self.read)

@@ -13,7 +13,6 @@ use serde::de::{
     SeqAccess, Visitor,
 };
 
-/// Reads a document.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let value = T::deserialize(Strict(&mut json))?;

@@ -81,12 +81,10 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// With this much memory for entries.
     pub fn new(entries: u64) -> Self {
         Self { entries, entries_left: entries.into(), unpacked: UNPACKED.into() }
     }
 
-    /// Takes memory for an entry.
     pub fn entries(&self, bytes: u64) -> io::Result<()> {
         take(&self.entries_left, bytes).map(drop).ok_or_else(|| {
             bad(format!("the entries of the image's layers take more than {} bytes of memory", self.entries))

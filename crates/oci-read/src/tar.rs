@@ -86,7 +86,6 @@ pub struct Reader<R> {
     pub ending: Ending,
 }
 
-/// How a tar ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
     /// With blocks of zeros, and nothing after them.

@@ -47,7 +47,6 @@ pub enum TreeError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parent {
     pub id: Id,
-    /// The symbolic links that were followed.
     pub links: Vec<Id>,
     /// The file that was in the place of a directory, and is not any more.
     pub file: Option<Id>,
@@ -234,7 +233,6 @@ pub fn split(path: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// A whiteout in a layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Whiteout {
     Remove(Vec<u8>),

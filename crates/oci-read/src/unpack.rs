@@ -13,7 +13,6 @@ use crate::{
     limits::{self, Budget, bad},
 };
 
-/// How a layer is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Packing {
     Plain,

@@ -41,7 +41,6 @@ pub struct PlannedBlobs {
     /// Layers that have to be made: the lengths of their archives, by what tells them apart.
     pub to_build: BTreeMap<String, u64>,
     pub is_incomplete: bool,
-    /// The base images, with their layers.
     pub bases: Vec<(String, Vec<Digest>)>,
     /// The images, and the digests of the manifests that are known.
     pub images: Vec<(Architecture, Option<Digest>)>,

@@ -52,7 +52,6 @@ impl fmt::Display for PastRef {
     }
 }
 
-/// What a reference leads to.
 pub struct Past {
     /// As it was named.
     pub reference: String,

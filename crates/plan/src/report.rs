@@ -55,7 +55,6 @@ pub struct Unpredicted {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Reason {
-    /// What is in some packages is not known.
     UnknownPackages,
     /// Packages are locked as sources that have to be built first.
     Sources,
@@ -64,11 +63,9 @@ pub enum Reason {
     LayersToBuild,
     /// The base image is named by a tag, which may move.
     BaseNotPinned,
-    /// The base image is not on this machine.
     BaseNotHere,
     /// Two platforms of one architecture, which no index holds.
     SeveralOfOneArchitecture,
-    /// No image can be made for any platform.
     NoImage,
     BuildFails,
 }

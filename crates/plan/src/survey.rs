@@ -11,12 +11,12 @@ use crate::{
     blobs::PlannedBlobs,
     build::output::Output,
     changes::{Present, base_layers, changes},
-    download::Downloads,
+    download::downloads,
     found::Seen,
     layers::from_lock,
     past::Past,
     report::Reason,
-    report::{AgainstImage, DownloadPlan, EnvironmentPlan, Plan, Unpredicted},
+    report::{AgainstImage, EnvironmentPlan, Plan, Unpredicted},
     seen::{Look, without_wheel},
 };
 use pixi_oci_pipeline::{Base, Remote, Stock, Workshop};
@@ -88,7 +88,7 @@ pub fn survey(survey: &Survey<'_>) -> Result<(EnvironmentPlan, PlannedBlobs), Er
         found.push(Surveyed { target, wheels: wheels.clone(), seen });
     }
     let digest = if has_cache { index(&workshop, &found, &mut unpredicted)? } else { None };
-    let download = downloads(archives.as_ref(), &found)?;
+    let download = downloads(archives.as_ref(), found.iter().map(|found| (found.target, &found.seen)))?;
     let mut blobs = PlannedBlobs { index: digest, ..PlannedBlobs::default() };
     for Surveyed { target, seen, .. } in &found {
         blobs.images.push((target.architecture, seen.image.as_ref().map(|(image, _)| image.manifest.digest)));
@@ -118,14 +118,6 @@ pub fn survey(survey: &Survey<'_>) -> Result<(EnvironmentPlan, PlannedBlobs), Er
 
 fn temporary() -> Result<tempfile::TempDir, Error> {
     Ok(tempfile::tempdir().map_err(cannot("make", "a temporary directory"))?)
-}
-
-fn downloads(cache: Option<&ArchiveCache>, found: &[Surveyed<'_>]) -> Result<DownloadPlan, Error> {
-    let mut downloads = Downloads::new(cache);
-    for Surveyed { target, seen, .. } in found {
-        downloads.add(&target.packages, &seen.layers, &seen.unknown)?;
-    }
-    Ok(downloads.plan())
 }
 
 /// The wheels of sources that need not be built.

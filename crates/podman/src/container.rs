@@ -36,7 +36,6 @@ pub struct Container<'a> {
     pub environment: &'a [(String, String)],
     /// In place of the image's working directory.
     pub workdir: Option<&'a str>,
-    /// Directories and files of this machine.
     pub mounts: &'a [Mount],
 }
 

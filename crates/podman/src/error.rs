@@ -36,7 +36,6 @@ impl Error {
     }
 }
 
-/// What podman needs of a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Requirement {
     /// The kernel of this machine, instead of one in a virtual machine.

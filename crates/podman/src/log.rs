@@ -17,7 +17,6 @@ const MAX_LOG: u64 = 64 << 20;
 const MAX_SAID: usize = 16 << 10;
 const MAX_LINES: usize = 30;
 
-/// A file that a stream goes to.
 #[derive(Debug)]
 pub struct Log {
     path: PathBuf,
@@ -25,7 +24,6 @@ pub struct Log {
 }
 
 impl Log {
-    /// Makes the file, or empties it.
     pub fn create(path: &Path) -> Result<Self, Error> {
         let file = File::create(path).map_err(Error::io(format!("write {}", path.display())))?;
         Ok(Self { path: path.to_owned(), file })

@@ -1,6 +1,5 @@
 //! Whose programs this machine runs.
 
-/// How programs of an architecture run here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Runs {
     /// By the processor.

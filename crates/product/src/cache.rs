@@ -16,35 +16,32 @@ use crate::{ARCHIVES, Error, PKG_CACHE, PKGS, Product, WHEELS, writer::path};
 /// The revision after the first filling: the entry was announced, and then it was there.
 const REVISION: u64 = 2;
 
-/// A conda package whose archive is on this machine.
-#[derive(Debug, Clone, Copy)]
-pub struct CondaPackage<'a> {
-    /// `NAME-VERSION-BUILD`: the name of its entry in rattler's cache.
-    pub key: &'a str,
-    /// The archive's file name, as its channel has it.
-    pub file_name: &'a str,
-    pub archive: &'a Path,
-    /// The archive's sha256, verified.
-    pub digest: Digest,
-}
-
 /// Begins the cache of a platform, once, whether packages come or not.
 pub fn write_cache(product: &Product, platform: &str) -> Result<(), Error> {
     product.bytes(&global_lock(platform)?, false, b"").map(drop)
 }
 
 /// Adds a conda package to the cache of a platform, unless it is there. Gives the path of its archive in the product.
-pub fn write_conda_package(product: &Product, platform: &str, package: &CondaPackage<'_>) -> Result<TreePath, Error> {
-    let archive = path(&format!("{PKG_CACHE}/{platform}/{ARCHIVES}/{}", package.file_name))?;
-    if product.has(&archive, &package.digest)? {
-        return Ok(archive);
+///
+/// `key` is `NAME-VERSION-BUILD`, the name of its entry in rattler's cache; `file_name` the archive's, as its channel has it.
+pub fn write_conda_package(
+    product: &Product,
+    platform: &str,
+    key: &str,
+    file_name: &str,
+    archive: &Path,
+    digest: Digest,
+) -> Result<TreePath, Error> {
+    let to = path(&format!("{PKG_CACHE}/{platform}/{ARCHIVES}/{file_name}"))?;
+    if product.has(&to, &digest)? {
+        return Ok(to);
     }
-    copy_archive(product, &archive, package.archive, package.digest)?;
-    let entry = entry_path(platform, package.key)?;
+    copy_archive(product, &to, archive, digest)?;
+    let entry = entry_path(platform, key)?;
     product.directory(&entry)?;
-    unpack(package.archive, package.key, &mut |item| write_entry(product, &entry, item))??;
-    product.bytes(&path(&format!("{entry}.lock"))?, false, &lock_bytes(&package.digest))?;
-    Ok(archive)
+    unpack(archive, key, &mut |item| write_entry(product, &entry, item))??;
+    product.bytes(&path(&format!("{entry}.lock"))?, false, &lock_bytes(&digest))?;
+    Ok(to)
 }
 
 pub(crate) fn entry_path(platform: &str, key: &str) -> Result<TreePath, Error> {

@@ -31,7 +31,7 @@ mod staging;
 mod sums;
 mod writer;
 
-pub use cache::{CondaPackage, write_cache, write_conda_package, write_wheel};
+pub use cache::{write_cache, write_conda_package, write_wheel};
 pub use check::{Checked, check};
 pub use elf::check_program;
 pub use error::Error;

@@ -97,7 +97,6 @@ impl Error {
         Self { kind, host, what, response, hint: kind.hint().to_owned(), source: None }
     }
 
-    /// Says what to do about it.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = hint.into();

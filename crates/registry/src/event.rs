@@ -15,30 +15,39 @@ pub enum Event {
         /// Who gets the credentials.
         host: String,
     },
-    /// An attempt failed for a reason that may pass.
     Retry {
         what: String,
         why: String,
-        /// When the next attempt comes.
         wait: Duration,
     },
     /// A blob is being sent; `sent` counts from its begin and starts again with each attempt.
-    Sent { blob: Digest, sent: u64, size: u64 },
-    /// So many blobs are going to be fetched.
+    Sent {
+        blob: Digest,
+        sent: u64,
+        size: u64,
+    },
     Receiving {
         blobs: usize,
-        /// The sum of their sizes.
         bytes: u64,
     },
     /// A blob is being fetched; `received` counts from its begin and starts again with each attempt.
-    Received { blob: Digest, received: u64, size: u64 },
+    Received {
+        blob: Digest,
+        received: u64,
+        size: u64,
+    },
     /// A blob is there now: uploaded, mounted, or it was there before.
-    BlobDone { blob: Digest, size: u64, how: Arrival },
-    /// A tag names its image now.
-    Tagged { tag: String, digest: Digest },
+    BlobDone {
+        blob: Digest,
+        size: u64,
+        how: Arrival,
+    },
+    Tagged {
+        tag: String,
+        digest: Digest,
+    },
 }
 
-/// How a blob came to be at a registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Arrival {

@@ -27,7 +27,6 @@ use crate::{
 /// Unused connections are closed before registries close them on us.
 const IDLE: Duration = Duration::from_secs(30);
 const USER_AGENT: &str = concat!("pixi-oci/", env!("CARGO_PKG_VERSION"));
-/// A file of certificates.
 const MAX_PEM: u64 = 16 << 20;
 
 /// The connections of one registry: to itself, and to the hosts to which it sends us.
@@ -44,7 +43,6 @@ pub(crate) struct Http {
 }
 
 impl Http {
-    /// Reads the certificates that were given.
     pub(crate) fn new(repository: &Repository, options: &RegistryOptions) -> Result<Self, Error> {
         let authorities = match &options.ca_file {
             Some(file) => {
@@ -69,7 +67,6 @@ impl Http {
         })
     }
 
-    /// The registry's `HOST[:PORT]`.
     pub(crate) fn host(&self) -> &str {
         &self.host
     }

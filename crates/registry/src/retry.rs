@@ -34,7 +34,6 @@ pub(crate) struct Transient {
     pub(crate) why: String,
     /// How long the registry wants us to wait at least.
     pub(crate) floor: Duration,
-    /// Whether it was a limit on requests.
     pub(crate) limited: bool,
     /// How many attempts it counts for.
     pub(crate) weight: u32,
@@ -42,9 +41,7 @@ pub(crate) struct Transient {
 
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// Another attempt may work.
     Transient(Transient),
-    /// Another attempt would fail as well.
     Final(Error),
 }
 

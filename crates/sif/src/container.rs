@@ -22,9 +22,9 @@ const GROUP: u32 = 0xf000_0001;
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum ObjectKind {
     /// What `apptainer inspect --deffile` shows.
-    Deffile,
-    /// A document under this name.
-    Json(&'static str),
+    Deffile = 0x4001,
+    Partition = 0x4004,
+    Json = 0x4006,
 }
 
 /// Descriptors of what was written so far.
@@ -37,13 +37,6 @@ pub(crate) struct SifContainer {
     next: u64,
 }
 
-struct Object<'a> {
-    kind: u32,
-    size: u64,
-    name: &'a str,
-    extra: &'a [u8],
-}
-
 impl SifContainer {
     /// Leaves room for the header and the descriptors.
     pub(crate) fn begin(sink: &mut (impl Write + Seek), architecture: Architecture) -> io::Result<Self> {
@@ -51,13 +44,10 @@ impl SifContainer {
         Ok(Self { architecture, descriptors: Vec::new(), count: 0, end: DATA_AT, next: DATA_AT })
     }
 
-    pub(crate) fn add(&mut self, sink: &mut impl Write, part: ObjectKind, bytes: &[u8]) -> io::Result<()> {
+    /// Writes an object. Documents have names.
+    pub(crate) fn add(&mut self, sink: &mut impl Write, kind: ObjectKind, name: &str, bytes: &[u8]) -> io::Result<()> {
         sink.write_all(bytes)?;
-        let (kind, name) = match part {
-            ObjectKind::Deffile => (0x4001, ""),
-            ObjectKind::Json(name) => (0x4006, name),
-        };
-        self.describe(&Object { kind, size: bytes.len() as u64, name, extra: &[] });
+        self.describe(kind, bytes.len() as u64, name, &[]);
         Ok(())
     }
 
@@ -74,30 +64,30 @@ impl SifContainer {
         extra.extend_from_slice(&1u32.to_le_bytes());
         extra.extend_from_slice(&2u32.to_le_bytes());
         extra.extend_from_slice(self.architecture_code());
-        self.describe(&Object { kind: 0x4004, size, name: "", extra: &extra });
+        self.describe(ObjectKind::Partition, size, "", &extra);
     }
 
-    fn describe(&mut self, object: &Object<'_>) {
+    fn describe(&mut self, kind: ObjectKind, size: u64, name: &str, extra: &[u8]) {
         self.count += 1;
         let bytes = &mut self.descriptors;
         let begin = bytes.len();
-        bytes.extend_from_slice(&object.kind.to_le_bytes());
+        bytes.extend_from_slice(&(kind as u32).to_le_bytes());
         bytes.push(1);
         for field in [self.count, GROUP, 0] {
             bytes.extend_from_slice(&field.to_le_bytes());
         }
         // The size with what is unused before it.
-        for field in [self.next, object.size, self.next - self.end + object.size] {
+        for field in [self.next, size, self.next - self.end + size] {
             bytes.extend_from_slice(&field.to_le_bytes());
         }
         for field in [NO_TIME, NO_TIME, 0, 0] {
             bytes.extend_from_slice(&field.to_le_bytes());
         }
-        bytes.extend_from_slice(object.name.as_bytes());
+        bytes.extend_from_slice(name.as_bytes());
         bytes.resize(begin + 201, 0);
-        bytes.extend_from_slice(object.extra);
+        bytes.extend_from_slice(extra);
         bytes.resize(begin + DESCRIPTOR as usize, 0);
-        self.end = self.next + object.size;
+        self.end = self.next + size;
         self.next = self.end;
     }
 

@@ -81,9 +81,9 @@ pub fn write(image: &LayeredImage<'_>, file: &File, runs: Option<&RunCache>) -> 
 
     let mut sink = BufWriter::with_capacity(1 << 20, file);
     let mut container = SifContainer::begin(&mut sink, architecture)?;
-    container.add(&mut sink, ObjectKind::Deffile, own.deffile.as_bytes())?;
-    container.add(&mut sink, ObjectKind::Json("inspect-metadata.json"), &own.metadata)?;
-    container.add(&mut sink, ObjectKind::Json("oci-config.json"), &own.config)?;
+    container.add(&mut sink, ObjectKind::Deffile, "", own.deffile.as_bytes())?;
+    container.add(&mut sink, ObjectKind::Json, "inspect-metadata.json", &own.metadata)?;
+    container.add(&mut sink, ObjectKind::Json, "oci-config.json", &own.config)?;
     container.align(&mut sink)?;
     let contents = Contents { image, layers: &layers, own: &own, compressor: compressor(&image.layers), runs };
     let (mut sink, length) = partition::write(sink, &contents, &tree, time)?;

@@ -63,7 +63,6 @@ where
 
 /// Blobs and documents by digest. Files are kept open, so that their owner may rename or remove them.
 pub(crate) struct Collection {
-    /// Where it will be written.
     pub(crate) path: PathBuf,
     blobs: Mutex<BTreeMap<Digest, Collected>>,
 }

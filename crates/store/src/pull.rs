@@ -9,12 +9,10 @@ use pixi_oci_registry::{Events, Registry, RegistryAccess, RepositoryRef, documen
 
 use crate::{BlobSource, Destination, Error, OciLayout};
 
-/// Why an image could not be had from a registry.
 #[derive(Debug, thiserror::Error)]
 pub enum PullError {
     #[error("cannot get {what} from the registry")]
     Registry { what: String, source: Box<registry::Error> },
-    /// A document that is none of OCI's, or the disk.
     #[error(transparent)]
     Data(#[from] Error),
     #[error("{reference} leads to more than {MAX_MANIFESTS} manifests")]

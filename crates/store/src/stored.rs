@@ -25,7 +25,6 @@ pub struct StoredImage {
     pub image: PushImage,
 }
 
-/// What is in a layout cannot be published.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot use what is in {reference}")]
 pub struct StoredError {

@@ -21,14 +21,14 @@ pub struct WheelScript {
 }
 
 /// The scripts of both kinds, each in the order of names.
-#[derive(Default)]
-pub(crate) struct EntryPoints {
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EntryPoints {
     pub console_scripts: Vec<WheelScript>,
     pub gui_scripts: Vec<WheelScript>,
 }
 
 impl EntryPoints {
-    pub fn parse(wheel: &str, bytes: &[u8]) -> Result<Self, Error> {
+    pub(crate) fn parse(wheel: &str, bytes: &[u8]) -> Result<Self, Error> {
         let fail = |reason: String| Error::info(wheel, FILE, reason);
         if bytes.len() > MAX_BYTES {
             let what = "bytes in entry_points.txt";

@@ -7,7 +7,7 @@ use pixi_oci_package::{Error, Member, Style, Zip};
 use pixi_oci_platform::escape;
 
 use crate::{
-    entry_points::{EntryPoints, WheelScript},
+    entry_points::EntryPoints,
     metadata::{self, WheelExpected},
     record::Record,
 };
@@ -22,9 +22,7 @@ pub struct WheelInfo {
     pub root_is_purelib: bool,
     /// The directory of metadata, such as `rich-15.0.0.dist-info`.
     pub dist_info: TreePath,
-    /// `console_scripts` and `gui_scripts` of `entry_points.txt`, each in the order of names.
-    pub console_scripts: Vec<WheelScript>,
-    pub gui_scripts: Vec<WheelScript>,
+    pub entry_points: EntryPoints,
     pub(crate) members: Vec<Member>,
     pub(crate) record: Record,
 }
@@ -71,7 +69,7 @@ fn info_of(zip: &Zip<'_>, expected: &WheelExpected) -> Result<WheelInfo, Error> 
 
     let version = metadata::check_metadata(&file_name, &read(need("METADATA")?)?, expected)?;
     let root_is_purelib = metadata::check_wheel(&file_name, &read(need("WHEEL")?)?)?;
-    let EntryPoints { console_scripts, gui_scripts } = match find("entry_points.txt") {
+    let entry_points = match find("entry_points.txt") {
         Some(index) => EntryPoints::parse(&file_name, &read(index)?)?,
         None => EntryPoints::default(),
     };
@@ -81,8 +79,7 @@ fn info_of(zip: &Zip<'_>, expected: &WheelExpected) -> Result<WheelInfo, Error> 
         version,
         root_is_purelib,
         dist_info,
-        console_scripts,
-        gui_scripts,
+        entry_points,
         members,
         record,
     })

@@ -49,9 +49,9 @@ impl Layout {
         let wheel = &info.file_name;
         let place = |path: &str| normalise(path).map_err(|refusal| Error::path(wheel, path, refusal));
 
-        let console_scripts = for_python(&info.console_scripts, python.version.1);
+        let console_scripts = for_python(&info.entry_points.console_scripts, python.version.1);
         let mut scripts = BTreeMap::new();
-        for script in console_scripts.iter().chain(&info.gui_scripts) {
+        for script in console_scripts.iter().chain(&info.entry_points.gui_scripts) {
             scripts.insert(place(&format!("bin/{}", script.name))?, script.clone());
         }
         let names: HashSet<&str> = scripts.values().map(|script: &WheelScript| script.name.as_str()).collect();
@@ -170,7 +170,6 @@ pub(crate) fn python_directory(python: &Python) -> String {
     if python.site_packages.components().any(|component| component == free_threaded) { free_threaded } else { plain }
 }
 
-/// Every directory above one of these paths.
 fn directories_above<'a>(paths: impl Iterator<Item = &'a TreePath>) -> HashSet<String> {
     let mut directories = HashSet::new();
     for path in paths {

@@ -29,7 +29,7 @@ mod tags;
 mod tree;
 
 pub use direct_url::DirectUrl;
-pub use entry_points::WheelScript;
+pub use entry_points::{EntryPoints, WheelScript};
 pub use info::{WheelInfo, missing_info, read_wheel, read_wheel_part};
 pub use metadata::WheelExpected;
 pub use pack::{NewWheelFile, pack_wheel};

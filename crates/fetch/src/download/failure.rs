@@ -11,8 +11,10 @@ use pixi_oci_net::{cause, redact, retry_after, without_credentials};
 
 pub(super) enum Failure {
     /// It may go better the next time, but not before the server's `Retry-After`.
-    Passing { error: Box<Error>, retry_after: Option<Duration> },
-    /// It will not go better.
+    Passing {
+        error: Box<Error>,
+        retry_after: Option<Duration>,
+    },
     Final(Box<Error>),
 }
 
@@ -55,12 +57,7 @@ impl Download<'_> {
     pub(super) fn refused(&self, response: &Response) -> Error {
         let status = response.status();
         let place = shown(self.url, Some(response.url()));
-        Error::Status {
-            package: self.item.name.clone(),
-            url: place,
-            status: status.to_string(),
-            hint: self.hint(status),
-        }
+        self.error(format!("{place} answered {status}{}", self.hint(status)))
     }
 
     fn hint(&self, status: StatusCode) -> String {
@@ -129,7 +126,14 @@ impl Download<'_> {
     }
 
     pub(super) fn encoded(&self, place: &str, encoding: String) -> Failure {
-        Error::Encoded { package: self.item.name.clone(), url: place.to_owned(), encoding }.into()
+        let what = format!(
+            "{place} answered with `content-encoding: {encoding}`, which was not asked for, and it is not what the lock file says; a server or proxy in between changes package archives"
+        );
+        self.error(what).into()
+    }
+
+    fn error(&self, what: String) -> Error {
+        Error::Download { package: self.item.name.clone(), what }
     }
 
     pub(super) fn wrong_size(&self, place: &str, actual: String, expected: u64) -> Error {
@@ -142,7 +146,7 @@ impl Download<'_> {
         if untrusted {
             message.push_str("; a private authority can be named with SSL_CERT_FILE");
         }
-        let error = Error::Network { package: self.item.name.clone(), url, message };
+        let error = self.error(format!("{url}: {message}"));
         if passing && !untrusted { Failure::passing(error) } else { error.into() }
     }
 }

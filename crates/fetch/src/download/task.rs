@@ -18,7 +18,6 @@ pub(super) struct Download<'a> {
     pub(super) progress: &'a (dyn Fn(u64) + Send + Sync),
 }
 
-/// What is known of a download between two tries.
 #[derive(Default)]
 pub(super) struct Transfer {
     /// The beginning of the archive.

@@ -50,9 +50,3 @@ fn unreadable(path: &Path, source: std::io::Error) -> Error {
 fn malformed(path: &Path, message: &str) -> Error {
     Error::Client { message: format!("the logins in {} cannot be used: {message}", path.display()) }
 }
-
-/// Whether there is any login for a host, for advice in errors.
-pub(super) fn knows(storage: &AuthenticationStorage, url: &url::Url) -> bool {
-    let found: Result<_, reqwest::Error> = storage.get_by_url(url.clone());
-    found.is_ok_and(|(_, login)| login.is_some())
-}

@@ -20,7 +20,6 @@ pub struct ClientSettings {
     pub proxies: Proxies,
     pub tls: Tls,
     pub s3: S3Settings,
-    /// Refuse every request.
     pub offline: bool,
     pub patience: Patience,
     /// Tells the time, for signatures of S3 requests.
@@ -79,7 +78,6 @@ pub struct Patience {
 }
 
 impl Patience {
-    /// Bytes: 16 KiB.
     pub const LEAST: u64 = 16 << 10;
 }
 

@@ -34,7 +34,6 @@ pub struct Installation<'a> {
     pub prefix: &'a TargetPrefix,
     /// `PIXI_PROJECT_ROOT`
     pub project: &'a Path,
-    /// A script for shells to source.
     pub activate: Option<&'a Path>,
     /// Bytes of unpacked files that may wait in memory.
     pub memory: usize,

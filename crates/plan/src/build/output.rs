@@ -57,7 +57,6 @@ impl Output {
         Ok(Self { reference, staging, directory })
     }
 
-    /// Its path, absolute.
     pub fn absolute(&self) -> Result<PathBuf, Error> {
         let path = &self.reference.path;
         Ok(std::path::absolute(path).map_err(cannot("find", path))?)

@@ -108,7 +108,6 @@ fn say(blob: &Descriptor, how: Arrival, registry: &Registry) {
     registry.say(Event::BlobDone { blob: blob.digest, size: blob.size, how });
 }
 
-/// A repository from which blobs may be linked.
 pub(super) struct Candidate<'a> {
     from: &'a MountFrom,
     /// It is not there, or not ours to read: it is not asked again.

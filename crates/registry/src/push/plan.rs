@@ -71,7 +71,6 @@ pub struct PushLayer {
 pub struct TagStep {
     pub tag: String,
     pub target: Digest,
-    /// What happens when it names something else.
     pub rule: TagRule,
 }
 
@@ -154,7 +153,6 @@ impl PushPlan {
         Self::of(images, Some(Document::new(&index.descriptor, &index.bytes)))
     }
 
-    /// Its manifests, and the index.
     pub fn documents(&self) -> impl Iterator<Item = &Document> {
         self.images.iter().map(|image| &image.manifest).chain(&self.index)
     }

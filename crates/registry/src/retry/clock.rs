@@ -12,7 +12,6 @@ pub trait Clock: Send + Sync {
     /// Time since some moment; it never goes back.
     fn elapsed(&self) -> Duration;
 
-    /// Ends after `time`.
     fn sleep(&self, time: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 
     /// A number from 0 to below 1.

@@ -68,7 +68,6 @@ impl Problem {
         BaseError::Unusable { reference: reference.to_string(), source: Box::new(self) }
     }
 
-    /// A document that is not what it should be.
     pub(crate) fn document(what: impl ToString, kind: &'static str, reason: impl ToString) -> Self {
         Self::Data(crate::Error::Document { what: what.to_string(), kind, reason: reason.to_string() })
     }

@@ -28,7 +28,6 @@ pub enum BaseEntry {
     Directory,
     /// A regular file, or a device or pipe.
     File,
-    /// A symbolic link to this target.
     Symlink(String),
 }
 

@@ -67,7 +67,7 @@ fn a_dump_of_everything() {
     let in_tree = tree.tree.iter().map(|(at, _)| path(at.as_str().strip_prefix("opt/pixi/env/").unwrap()));
     assert_eq!(paths, in_tree.collect());
     assert_eq!((info.name.as_str(), info.version.as_str(), info.root_is_purelib), ("all", "1.0", true));
-    assert_eq!(info.console_scripts[0].module, "all");
+    assert_eq!(info.entry_points.console_scripts[0].module, "all");
 
     assert_eq!(text(&tree, "bin/script"), "#!/opt/pixi/env/bin/python3.12\nx\n");
     let launcher = "#!/opt/pixi/env/bin/python3.12\n# -*- coding: utf-8 -*-\nimport sys\nfrom all import main\nif __name__ == \"__main__\":\n    if sys.argv[0].endswith(\"-script.pyw\"):\n        sys.argv[0] = sys.argv[0][:-11]\n    elif sys.argv[0].endswith(\".exe\"):\n        sys.argv[0] = sys.argv[0][:-4]\n    sys.exit(main())\n";
