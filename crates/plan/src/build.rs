@@ -82,9 +82,9 @@ impl Staged<'_> {
 
     /// Makes the images visible at the destination.
     pub fn publish(self) -> Result<BuildReport, Error> {
-        let digest = self.output.publish(&self.index, sif_runs(&self.session))?;
+        self.output.publish(&self.index, sif_runs(&self.session))?;
         self.trim()?;
-        Ok(BuildReport { digest, ..self.report })
+        Ok(self.report)
     }
 
     /// Keeps the caches to their sizes, if something was put into them.

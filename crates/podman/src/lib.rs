@@ -30,4 +30,4 @@ pub use pixi_oci_platform::Account;
 use podman::HARDENING;
 pub use podman::Podman;
 pub use scratch::Scratch;
-pub use session::{Session, SessionOptions};
+pub use session::Session;

@@ -16,18 +16,6 @@ use crate::{
     sweep::{self, SHORT_SCRATCH},
 };
 
-/// Where and as whom podman runs.
-#[derive(Debug, Clone, Copy)]
-pub struct SessionOptions<'a> {
-    /// Where the session's directory is made: a local disk, because images are large and overlays do not work on all
-    /// file systems.
-    pub scratch: &'a Path,
-    /// Where programs are found, as in `PATH`.
-    pub path: &'a OsStr,
-    /// Whom root becomes for it.
-    pub user: Option<&'a str>,
-}
-
 /// podman with a storage of its own, which goes away with the session: when it is dropped, or this process ends in
 /// whatever way.
 #[derive(Debug)]
@@ -54,10 +42,11 @@ const MAX_RUNROOT: usize = 50;
 const MORE_PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";
 
 impl Session {
-    /// Makes the storage, and finds out whether containers can run.
-    pub fn open(options: &SessionOptions<'_>) -> Result<Self, Error> {
+    /// Makes the storage, and finds out whether containers can run. `scratch` is on a local disk, because images are large and overlays
+    /// do not work on all file systems; programs are found as in `PATH`; `user` is whom root becomes for it.
+    pub fn open(scratch: &Path, path: &OsStr, user: Option<&str>) -> Result<Self, Error> {
         let own = Account::own();
-        let account = match options.user {
+        let account = match user {
             Some(name) if own.is_root() => {
                 Some(Account::named(name).ok_or_else(|| Error::NoAccount { name: name.to_owned() })?)
             }
@@ -71,7 +60,7 @@ impl Session {
             requirement,
             said: said.trim().to_owned(),
         };
-        let mut path: OsString = options.path.to_owned();
+        let mut path: OsString = path.to_owned();
         if !pixi_oci_platform::IS_LINUX {
             return Err(unusable(Requirement::Linux, ""));
         }
@@ -83,7 +72,7 @@ impl Session {
                 find_program(helper, &path).ok_or_else(|| unusable(Requirement::UidMap { program: helper }, ""))?;
             }
         }
-        let directory = make_directory(options.scratch, account.as_ref())?;
+        let directory = make_directory(scratch, account.as_ref())?;
         let mut podman = Podman::new(program);
         podman.account = account.clone();
         podman.environment = Some(environment(&directory, path.clone()));
@@ -106,7 +95,7 @@ impl Session {
             Err(said) if said.is_empty() => return Err(unusable(Requirement::Runtime, "")),
             Err(said) => return Err(unusable(Requirement::of(&said, &who.name), &said)),
         };
-        let swept = sweep::abandoned(options.scratch, who.uid);
+        let swept = sweep::abandoned(scratch, who.uid);
         swept.iter().for_each(|old| sweep::remove(old, &podman));
         Ok(Self { podman, directory, account, info, runtime, swept, _janitor: janitor, _lock: lock })
     }

@@ -79,8 +79,6 @@ pub struct HostCredentials {
     /// The name; where it is empty, the one that usually goes with a token there.
     pub user: String,
     pub password: Secret,
-    /// What they are called in errors: the variable's name.
-    pub source_name: String,
 }
 
 /// The end of the variables with a registry's own login, `REGISTRY_USER_<HOST>` and `REGISTRY_TOKEN_<HOST>`: the host in capitals

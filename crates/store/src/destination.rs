@@ -1,7 +1,7 @@
 //! Where an image can be put, and the order in which that happens.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs::File,
     io::{self, Read, Write},
     path::{Path, PathBuf},
@@ -35,15 +35,6 @@ pub trait Destination: Send + Sync {
     fn put_root(&self, root: &Descriptor, bytes: &[u8], name: Option<&str>) -> Result<(), Error>;
 }
 
-/// What a publication did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Published {
-    /// The digest of the image index, which is the identity of what was published.
-    pub digest: Digest,
-    /// The layers and configurations that were not there before, sorted.
-    pub written: Vec<Digest>,
-}
-
 /// Puts an image index and all it names at a destination: layers, configurations, image manifests, and the index last,
 /// so that nothing incomplete is ever visible.
 ///
@@ -53,26 +44,21 @@ pub fn publish(
     blobs: &BTreeMap<Digest, PathBuf>,
     destination: &dyn Destination,
     name: Option<&str>,
-) -> Result<Published, Error> {
-    let mut written = BTreeSet::new();
+) -> Result<(), Error> {
     for layer in index.images.iter().flat_map(|image| &image.layers) {
         let blob = &layer.descriptor;
-        if written.contains(&blob.digest) || destination.has_blob(blob)? {
-            continue;
+        if !destination.has_blob(blob)? {
+            let file = blobs.get(&blob.digest).ok_or(Error::NoSource { digest: blob.digest })?;
+            destination.put_blob(blob, BlobSource::File(file))?;
         }
-        let file = blobs.get(&blob.digest).ok_or(Error::NoSource { digest: blob.digest })?;
-        destination.put_blob(blob, BlobSource::File(file))?;
-        written.insert(blob.digest);
     }
     for image in &index.images {
         if !destination.has_blob(&image.config)? {
             destination.put_blob(&image.config, BlobSource::Bytes(&image.config_bytes))?;
-            written.insert(image.config.digest);
         }
         destination.put_manifest(&image.manifest, &image.manifest_bytes)?;
     }
-    destination.put_root(&index.descriptor, &index.bytes, name)?;
-    Ok(Published { digest: index.descriptor.digest, written: written.into_iter().collect() })
+    destination.put_root(&index.descriptor, &index.bytes, name)
 }
 
 /// Copies `source` to `sink` and checks on the way that it is `blob`. `from` and `to` are for the errors only.

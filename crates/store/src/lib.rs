@@ -18,7 +18,7 @@ mod sif_files;
 mod stored;
 mod target;
 
-pub use destination::{Destination, Published, publish};
+pub use destination::{Destination, publish};
 pub use error::Error;
 pub use oci_layout::OciLayout;
 pub use pixi_oci_registry::BlobSource;

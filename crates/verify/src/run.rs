@@ -14,7 +14,7 @@ use std::{
     sync::atomic::AtomicBool,
 };
 
-use pixi_oci_podman::{Container, Ended, Log, Mount, Session, SessionOptions};
+use pixi_oci_podman::{Container, Ended, Log, Mount, Session};
 
 pub use image::run_image;
 pub use product::{BaseLayout, SoundProduct, run_product};
@@ -84,8 +84,7 @@ struct Runner<'a> {
 impl<'a> Runner<'a> {
     fn open(check: &'a Check, options: &'a RunOptions<'a>) -> Result<Self, RunError> {
         let script = check.script.as_deref().map(read_script).transpose()?;
-        let session =
-            Session::open(&SessionOptions { scratch: options.scratch, path: options.path, user: options.user })?;
+        let session = Session::open(options.scratch, options.path, options.user)?;
         let mut runner = Self { session, check, options, mounts: Vec::new(), command: check.command.clone() };
         if let Some(bytes) = script {
             let source = runner.session.directory.join("script");

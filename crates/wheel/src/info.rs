@@ -18,8 +18,6 @@ pub struct WheelInfo {
     /// The PEP 503 name.
     pub name: String,
     pub version: String,
-    /// `Root-Is-Purelib` of `WHEEL`. In a conda prefix `purelib` and `platlib` are one directory.
-    pub root_is_purelib: bool,
     /// The directory of metadata, such as `rich-15.0.0.dist-info`.
     pub dist_info: TreePath,
     pub entry_points: EntryPoints,
@@ -68,7 +66,7 @@ fn info_of(zip: &Zip<'_>, expected: &WheelExpected) -> Result<WheelInfo, Error> 
     let read = |index: usize| zip.bytes(&members[index]);
 
     let version = metadata::check_metadata(&file_name, &read(need("METADATA")?)?, expected)?;
-    let root_is_purelib = metadata::check_wheel(&file_name, &read(need("WHEEL")?)?)?;
+    metadata::check_wheel(&file_name, &read(need("WHEEL")?)?)?;
     let entry_points = match find("entry_points.txt") {
         Some(index) => EntryPoints::parse(&file_name, &read(index)?)?,
         None => EntryPoints::default(),
@@ -77,7 +75,6 @@ fn info_of(zip: &Zip<'_>, expected: &WheelExpected) -> Result<WheelInfo, Error> 
         name: expected.name.clone(),
         file_name: file_name.clone(),
         version,
-        root_is_purelib,
         dist_info,
         entry_points,
         members,

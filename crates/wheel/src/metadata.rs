@@ -64,8 +64,9 @@ pub(crate) fn check_metadata(wheel: &str, bytes: &[u8], expected: &WheelExpected
     Ok(value(&text, "Version").unwrap_or_default().into())
 }
 
-/// Whether `WHEEL` says that the root is `purelib`, if it is a version of the format that is known.
-pub(crate) fn check_wheel(wheel: &str, bytes: &[u8]) -> Result<bool, Error> {
+/// Refuses a version of the format that is not known. Whether the root is `purelib` does not matter: in a conda prefix, `purelib`
+/// and `platlib` are one directory.
+pub(crate) fn check_wheel(wheel: &str, bytes: &[u8]) -> Result<(), Error> {
     const FILE: &str = "WHEEL";
     let text = std::str::from_utf8(bytes).map_err(|error| Error::info(wheel, FILE, error))?;
     let version = value(text, "Wheel-Version").unwrap_or_default();
@@ -74,7 +75,7 @@ pub(crate) fn check_wheel(wheel: &str, bytes: &[u8]) -> Result<bool, Error> {
         let reason = format!("it has `Wheel-Version: {version}`; version 1 of the format is supported");
         return Err(Error::info(wheel, FILE, reason));
     }
-    Ok(value(text, "Root-Is-Purelib") == Some("true"))
+    Ok(())
 }
 
 /// The first header of that name. Headers end at the first empty line, and none of those that are asked for has several

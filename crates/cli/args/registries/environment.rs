@@ -45,21 +45,18 @@ pub fn logins(
     for host in hosts {
         let own = configured.get(host);
         let name = variable_suffix(host);
-        let (mut source_name, mut token) =
-            (format!("REGISTRY_TOKEN_{name}"), variable(&format!("REGISTRY_TOKEN_{name}")));
+        let token_name = format!("REGISTRY_TOKEN_{name}");
+        let token = variable(&token_name);
         if token.is_some() && hosts.iter().any(|other| other != host && variable_suffix(other) == name) {
             return Err(CliError::Usage(format!(
-                "{source_name} means two registries; give them in [tool.pixi-oci.registries]"
+                "{token_name} means two registries; give them in [tool.pixi-oci.registries]"
             )));
         }
-        if let (None, Some(own_variable)) = (&token, own.and_then(|own| own.token_variable())) {
-            token = variable(own_variable);
-            source_name = own_variable.to_owned();
-        }
+        let token = token.or_else(|| variable(own?.token_variable()?));
         let user = variable(&format!("REGISTRY_USER_{name}")).or_else(|| own.and_then(|own| own.username.clone()));
         let Some(token) = token else { continue };
         let (user, password) = (user.unwrap_or_default(), Secret::new(token));
-        logins.push(HostCredentials { host: host.clone(), user, password, source_name });
+        logins.push(HostCredentials { host: host.clone(), user, password });
     }
     Ok(logins)
 }
@@ -89,12 +86,7 @@ fn cert_dirs() -> Vec<PathBuf> {
 /// What GitHub, GitLab and Docker's examples put into the environment: each for its own host only.
 fn ci() -> Vec<HostCredentials> {
     let entry = |host: Option<String>, user: Option<String>, name: &str| {
-        Some(HostCredentials {
-            host: host?,
-            user: user?,
-            password: Secret::new(variable(name)?),
-            source_name: name.to_owned(),
-        })
+        Some(HostCredentials { host: host?, user: user?, password: Secret::new(variable(name)?) })
     };
     let actor = variable("GITHUB_ACTOR").unwrap_or_else(|| "token".to_owned());
     [

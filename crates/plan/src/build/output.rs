@@ -74,8 +74,8 @@ impl Output {
         self.directory.path()
     }
 
-    /// Moves everything to the destination, the name last. Gives the index's digest. `runs` is for SIFs.
-    pub fn publish(&self, index: &Index, runs: Option<RunCache>) -> Result<Digest, Error> {
+    /// Moves everything to the destination, the name last. `runs` is for SIFs.
+    pub fn publish(&self, index: &Index, runs: Option<RunCache>) -> Result<(), Error> {
         let mut blobs: BTreeMap<Digest, PathBuf> = BTreeMap::new();
         let layers = || index.images.iter().flat_map(|image| &image.layers).map(|layer| &layer.descriptor);
         for layer in layers() {
@@ -83,7 +83,7 @@ impl Output {
         }
         let DestinationRef { transport, path, name } = &self.reference;
         if *transport != Transport::OciLayout {
-            return Ok(publish(index, &blobs, &*self.reference.open(runs)?, name.as_deref())?.digest);
+            return Ok(publish(index, &blobs, &*self.reference.open(runs)?, name.as_deref())?);
         }
         let layout = OciLayout::open(path)?;
         for layer in layers() {
@@ -92,7 +92,7 @@ impl Output {
                 layout.adopt_file(file, layer)?;
             }
         }
-        Ok(publish(index, &blobs, &layout, name.as_deref())?.digest)
+        Ok(publish(index, &blobs, &layout, name.as_deref())?)
     }
 }
 

@@ -74,12 +74,7 @@ async fn errors_do_not_show_what_is_in_the_file() {
     let all = CredentialSources {
         token: Some(Secret::new("canary")),
         auth_config: Some(Secret::new("canary")),
-        ci: vec![HostCredentials {
-            host: "r.io".into(),
-            user: "u".into(),
-            password: Secret::new("canary"),
-            source_name: "CI".into(),
-        }],
+        ci: vec![HostCredentials { host: "r.io".into(), user: "u".into(), password: Secret::new("canary") }],
         ..Default::default()
     };
     assert!(!format!("{all:?}").contains("canary"));
@@ -102,7 +97,6 @@ async fn a_token_comes_first_and_an_empty_one_is_none() {
         host: host.into(),
         user: "ci".into(),
         password: Secret::new(password),
-        source_name: "CI".into(),
     };
     let mut sources = CredentialSources {
         token: Some(Secret::new("t")),

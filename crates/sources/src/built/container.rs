@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use pixi_oci_podman::{Account, Session, SessionOptions};
+use pixi_oci_podman::{Account, Session};
 
 use super::{
     BuildError,
@@ -25,7 +25,7 @@ impl Podman {
                     .into(),
             });
         }
-        let session = Session::open(&SessionOptions { scratch, path, user: None })?;
+        let session = Session::open(scratch, path, None)?;
         for left in &session.swept {
             say(format!("removed {}, which an interrupted run left", left.display()));
         }

@@ -25,6 +25,5 @@ fn write(image: &BaseImage, layout: &OciLayout) -> Result<(), Problem> {
     .map_err(of)?;
     let index = Index::new(vec![assembled], &BTreeMap::new()).map_err(of)?;
     let blobs = image.layers.iter().map(|layer| (layer.entry.descriptor.digest, layer.path.clone())).collect();
-    publish(&index, &blobs, layout, None)?;
-    Ok(())
+    Ok(publish(&index, &blobs, layout, None)?)
 }

@@ -157,13 +157,11 @@ fn one() -> Fixture {
 fn what_was_put_is_there_under_its_name() {
     for subject in subjects() {
         let fixture = one();
-        let published = publish(&fixture.index, &fixture.blobs, &*subject.destination, Some("v1")).unwrap();
-        assert_eq!(published.digest, fixture.index.descriptor.digest);
-        assert_eq!(published.written.len(), 3, "two layers, one configuration");
+        publish(&fixture.index, &fixture.blobs, &*subject.destination, Some("v1")).unwrap();
         assert_eq!((subject.look)(), expected(subject.kind, &fixture, &[Some("v1")]), "{}", subject.kind);
 
-        let again = publish(&fixture.index, &BTreeMap::new(), &*subject.destination, Some("v2")).unwrap();
-        assert!(again.written.is_empty(), "{}: nothing is written twice", subject.kind);
+        // Nothing is written twice: no file is needed.
+        publish(&fixture.index, &BTreeMap::new(), &*subject.destination, Some("v2")).unwrap();
         assert_eq!((subject.look)(), expected(subject.kind, &fixture, &[Some("v1"), Some("v2")]), "{}", subject.kind);
     }
 }
@@ -187,7 +185,7 @@ fn several_architectures_share_layers() {
             assert_eq!((subject.look)(), Seen::default());
             assert_eq!(fs::read_dir(subject.dir.path()).unwrap().count(), 0);
         } else {
-            assert_eq!(result.unwrap().written.len(), 5, "{}", subject.kind);
+            result.unwrap();
             assert_eq!((subject.look)(), expected(subject.kind, &fixture, &[Some("v1")]), "{}", subject.kind);
         }
     }

@@ -66,7 +66,7 @@ fn a_dump_of_everything() {
     let paths: BTreeSet<_> = info.paths(&python(), None).unwrap().into_iter().map(|path| path.path).collect();
     let in_tree = tree.tree.iter().map(|(at, _)| path(at.as_str().strip_prefix("opt/pixi/env/").unwrap()));
     assert_eq!(paths, in_tree.collect());
-    assert_eq!((info.name.as_str(), info.version.as_str(), info.root_is_purelib), ("all", "1.0", true));
+    assert_eq!((info.name.as_str(), info.version.as_str()), ("all", "1.0"));
     assert_eq!(info.entry_points.console_scripts[0].module, "all");
 
     assert_eq!(text(&tree, "bin/script"), "#!/opt/pixi/env/bin/python3.12\nx\n");
