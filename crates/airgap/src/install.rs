@@ -41,6 +41,10 @@ pub struct InstallRequest<'a> {
 }
 
 /// Installs, and gives the prefix.
+///
+/// # Errors
+///
+/// See [`Error`]. What was at the prefix is still there then.
 pub fn install_product(request: &InstallRequest<'_>) -> Result<PathBuf, Error> {
     let manifest = read_manifest(&request.product)?;
     let environment = find(&manifest, request)?;

@@ -42,6 +42,7 @@ pub struct CachedArchive {
     /// The file. Its name ends like the archive's (`.conda`, `.tar.bz2`, `.whl`).
     pub path: PathBuf,
     pub sha256: Sha256,
+    /// Its length in bytes.
     pub size: u64,
 }
 
@@ -63,6 +64,9 @@ impl ArchiveCache {
     }
 
     /// The archive of an item, if it is in the cache. Hashes it if that was not done since it last changed.
+    ///
+    /// # Errors
+    /// The lock file gives another length than the archive of that sha256 has; the disk fails.
     pub fn lookup(&self, item: &FetchItem) -> Result<Option<CachedArchive>, Error> {
         let Some(sha256) = item.sha256.or_else(|| self.given_by(item)) else { return Ok(None) };
         let path = self.path_of(item, &sha256);

@@ -42,6 +42,9 @@ pub struct Client {
 
 impl Client {
     /// Makes a client. Files with logins and certificates are read now, hosts are asked later.
+    ///
+    /// # Errors
+    /// A file of logins or certificates that is there cannot be used, or a proxy's address makes no sense.
     pub fn new(settings: &ClientSettings) -> Result<Self, Error> {
         let storage = credentials::storage(&settings.credentials)?;
         let plain = plain(settings)?;

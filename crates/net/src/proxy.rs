@@ -46,7 +46,10 @@ impl Proxies {
     }
 
     /// Reads the addresses.
-    /// One that is not the URL of an HTTP proxy is an error: silently going around it could be forbidden.
+    ///
+    /// # Errors
+    ///
+    /// One that is not the URL of an HTTP proxy: silently going around it could be forbidden.
     pub fn rules(&self) -> Result<ProxyRules, Error> {
         let parse = |scheme: &str, text: &Option<String>| {
             let Some(text) = text.as_deref().filter(|text| !text.is_empty()) else { return Ok(None) };

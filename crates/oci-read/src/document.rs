@@ -210,6 +210,10 @@ struct Raw {
 
 impl Document {
     /// Reads a document. `declared` is the media type under which it was named, or empty.
+    ///
+    /// # Errors
+    ///
+    /// It is malformed, too large, or something else than it is named; or two readers could understand it differently.
     pub fn parse(declared: &str, bytes: &[u8]) -> Result<Self, ParseDocumentError> {
         if bytes.len() as u64 > limits::DOCUMENT {
             return Err(ParseDocumentError::TooLarge);

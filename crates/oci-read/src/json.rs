@@ -13,6 +13,9 @@ use serde::de::{
     SeqAccess, Visitor,
 };
 
+/// # Errors
+///
+/// It is not JSON of this type, or some reader could take it for something else.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let value = T::deserialize(Strict(&mut json))?;

@@ -85,6 +85,9 @@ impl Budget {
         Self { entries, entries_left: entries.into(), unpacked: UNPACKED.into() }
     }
 
+    /// # Errors
+    ///
+    /// There is none left.
     pub fn entries(&self, bytes: u64) -> io::Result<()> {
         take(&self.entries_left, bytes).map(drop).ok_or_else(|| {
             bad(format!("the entries of the image's layers take more than {} bytes of memory", self.entries))

@@ -26,6 +26,7 @@ pub struct Entry {
     pub path: Box<[u8]>,
     pub kind: Kind,
     pub mode: u32,
+    /// Numbers of user and group.
     pub owner: (u64, u64),
     /// The length of a file's content.
     pub size: u64,

@@ -42,6 +42,9 @@ impl Checker {
     }
 
     /// Takes note of a path of `package`.
+    ///
+    /// # Errors
+    /// It is there already, is below something that is not a directory, or is one path too many.
     pub fn add(&mut self, package: &str, path: &TreePath, is_directory: bool) -> Result<(), Error> {
         self.check(path, is_directory).map_err(|refusal| Error::path(package, path.as_str(), refusal))?;
         self.check_limits(package)

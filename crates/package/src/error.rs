@@ -87,6 +87,7 @@ pub enum Refusal {
     Empty,
     #[error("is not valid UTF-8")]
     NotUtf8,
+    /// Longer than Linux allows, or very deep.
     #[error("is {0}")]
     TooLong(String),
     #[error("has a NUL character")]
@@ -109,6 +110,7 @@ pub enum Refusal {
     ThroughOutsideLink(String),
     #[error("is a symbolic link whose target is empty, not UTF-8, or has a NUL character")]
     LinkTarget,
+    /// The target of a symbolic link is longer than Linux allows, or very deep.
     #[error("is a symbolic link to {0}")]
     LongTarget(String),
     #[error("is a hard link to {0:?}, which is not an earlier file of the same package")]

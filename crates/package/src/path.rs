@@ -8,6 +8,9 @@ use crate::error::{MAX_PATH, Refusal};
 const RESERVED: [&str; 2] = ["conda-meta", "__clobbers__"];
 
 /// The checked form of a path from an archive or one of its lists: `./a//b/` is `a/b`, as every unpacker has it.
+///
+/// # Errors
+/// It leaves the prefix, belongs to the installer, or cannot be a path on Linux.
 pub fn normalise(path: &str) -> Result<TreePath, Refusal> {
     // Next to all of them are written in this form.
     if path.len() <= MAX_PATH

@@ -12,6 +12,9 @@ use crate::{
 const MAX_BYTES: u64 = 64 << 10;
 
 /// Refuses a package whose `tree` has too much of them.
+///
+/// # Errors
+/// They are longer than 64 KiB.
 pub fn check_variables(package: &str, tree: &FileTree, prefix: &TargetPrefix) -> Result<(), Error> {
     let directory = format!("{}/etc/conda/env_vars.d/", prefix.tree_path());
     let mut left = MAX_BYTES;

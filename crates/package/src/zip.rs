@@ -38,6 +38,9 @@ pub struct Zip<'a> {
 
 impl<'a> Zip<'a> {
     /// Opens the archive of the package that errors call `name`.
+    ///
+    /// # Errors
+    /// It cannot be opened.
     pub fn open(path: &'a Path, name: &'a str, style: Style) -> Result<Self, Error> {
         let file = open(path, Links::Follow).map_err(|source| Error::Read {
             package: name.into(),
@@ -49,11 +52,17 @@ impl<'a> Zip<'a> {
 
     /// Opens what is here of an archive, at its place in a file of the archive's length: its last bytes, and what was asked
     /// for since. Nothing else of it can be read.
+    ///
+    /// # Errors
+    /// It cannot be opened.
     pub fn open_part(path: &'a Path, name: &'a str, style: Style, here: &'a [Range<u64>]) -> Result<Self, Error> {
         Ok(Self { here: Some(here), ..Self::open(path, name, style)? })
     }
 
     /// What is not here and is needed to read the members that are wanted: the directory first, and when that is there, these.
+    ///
+    /// # Errors
+    /// As [`members`](Self::members).
     pub fn missing(&self, is_wanted: &dyn Fn(&str) -> bool) -> Result<Vec<Range<u64>>, Error> {
         let len = self.file.metadata().map_err(|e| self.unreadable(e))?.len();
         let (directory, _) = directory::read_end(&self.file, len).map_err(|failure| self.fault(failure))?;
@@ -81,6 +90,9 @@ impl<'a> Zip<'a> {
     }
 
     /// All members, in the order of the file.
+    ///
+    /// # Errors
+    /// It is not a zip, or not one that all programs read alike.
     pub fn members(&self) -> Result<Vec<Member>, Error> {
         let len = self.file.metadata().map_err(|e| self.unreadable(e))?.len();
         let entries = directory::read(&self.file, len, self.style)
@@ -118,6 +130,9 @@ impl<'a> Zip<'a> {
     }
 
     /// A member's bytes at once.
+    ///
+    /// # Errors
+    /// They are damaged, or too many.
     pub fn bytes(&self, member: &Member) -> Result<Vec<u8>, Error> {
         if member.size > MAX_METADATA {
             let what = "bytes in a file of metadata";

@@ -12,6 +12,7 @@ use crate::report::layer::{OtherLayer, PlannedLayerReport};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DestinationPlan {
+    /// `HOST/REPOSITORY`
     pub repository: String,
     pub blobs: usize,
     pub bytes: u64,

@@ -31,6 +31,10 @@ use pixi_oci_sources::{Decided, decide};
 
 /// Builds a project into `output`, `oci:dist/oci` in the workspace if `None`, and gives the report of it. Nothing is visible
 /// at the destination before all is done.
+///
+/// # Errors
+///
+/// See [`Error`]. A failed build leaves the destination as it was.
 pub fn build(project: &Project, output: Option<&str>, session: &Session) -> Result<BuildReport, Error> {
     let remote = cache_from(project, session)?;
     let remote = remote.as_ref().map(|remote| remote as &dyn Remote);

@@ -47,7 +47,11 @@ pub struct PlanOptions<'a> {
 }
 
 /// The plans of environments of a workspace, with the blobs of their images. Layers may be taken from `remote`.
-/// What would make a build fail later is in the plan, as the reason why there is no digest.
+///
+/// # Errors
+///
+/// The lock file lacks a platform; a registry refuses. What would make a build fail later is in the plan, as the reason why
+/// there is no digest.
 pub fn plan(
     projects: &[Project],
     options: PlanOptions<'_>,

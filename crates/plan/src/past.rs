@@ -81,6 +81,10 @@ pub struct PastLayer {
 }
 
 /// Reads the image that `from` names. Of a registry's layers only the environment layers are fetched.
+///
+/// # Errors
+///
+/// It cannot be read, or was not made by pixi-oci.
 pub fn read_past(from: &PastRef, session: &Session) -> Result<Past, Error> {
     let (digest, images) = match from {
         PastRef::Layout(dir, image) => layout(dir, image)?,

@@ -84,6 +84,7 @@ pub struct DownloadPlan {
     pub packages: Vec<String>,
     /// Layers that `build` fetches from the registry of `--cache-from`. `publish` leaves them there.
     pub layers: usize,
+    /// The sum of their lengths in bytes.
     pub layer_bytes: u64,
 }
 

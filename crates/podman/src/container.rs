@@ -62,7 +62,10 @@ pub struct Ended {
 
 impl Session {
     /// Runs a container to its end; standard input is empty.
-    /// It fails where podman could not run it, which is not the image's fault.
+    ///
+    /// # Errors
+    ///
+    /// podman could not run it, which is not the image's fault; it was interrupted.
     pub fn run(&self, container: &Container<'_>, logs: (&Log, &Log), interrupted: &AtomicBool) -> Result<Ended, Error> {
         let name = "checked";
         let mut command = self.podman.command();

@@ -20,6 +20,10 @@ pub fn find_container_engine(search_path: &OsStr) -> Result<PathBuf, Error> {
 
 /// Runs `PROGRAM load --input ARCHIVE` for a `docker-archive:` or `oci-archive:` file and returns what it said, which
 /// names the image.
+///
+/// # Errors
+///
+/// [`Error::Io`] when the program cannot be run; [`Error::Load`] with its own words when it failed.
 pub fn load(program: &Path, archive: &Path) -> Result<String, Error> {
     let output = Command::new(program)
         .args(["load".as_ref(), "--input".as_ref(), archive.as_os_str()])

@@ -29,7 +29,9 @@ pub struct Checked {
 
 /// Reads everything in the product at `directory`. `version` is this program's: scripts are compared with what it would
 /// write if it is the one that made the product.
-/// A damaged product is no error: the result says so.
+///
+/// # Errors
+/// It is not a product. A damaged one is no error: the result says so.
 pub fn check(directory: &Path, version: &str) -> Result<Checked, Error> {
     if [MANIFEST, DIGEST, SHA256SUMS].iter().all(|name| fs::symlink_metadata(directory.join(name)).is_err()) {
         return Err(Error::NoProduct { path: directory.to_owned() });

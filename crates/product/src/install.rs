@@ -28,6 +28,9 @@ pub struct NewPrefix {
 impl NewPrefix {
     /// Prepares the prefix at `to`, whose files trees have below `prefix`. `constant` is the time of files that no package
     /// has a time for. An environment that is there is replaced.
+    ///
+    /// # Errors
+    /// Something else is there; the directory above cannot be written to.
     pub fn create(to: &Path, prefix: &TreePath, constant: i64) -> Result<Self, Error> {
         let is_empty = fs_err::read_dir(to).is_ok_and(|mut entries| entries.next().is_none());
         if fs_err::symlink_metadata(to).is_ok() && !is_empty && !to.join(MARK).is_file() {

@@ -46,6 +46,9 @@ impl Staging {
     }
 
     /// Puts it to its place. What was there is removed.
+    ///
+    /// # Errors
+    /// The disk fails; then what was there still is.
     pub fn replace(self) -> Result<PathBuf, Error> {
         match exchange(&self.new, &self.to) {
             Ok(()) => {}

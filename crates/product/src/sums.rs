@@ -26,6 +26,9 @@ pub(crate) const MAX_LIST: u64 = 512 << 20;
 
 impl Product {
     /// Writes scripts, manifest and lists, and gives the product's digest. Nothing can be added after it.
+    ///
+    /// # Errors
+    /// It would be refused when it is checked; the disk fails.
     pub fn finish(self, manifest: &ProductManifest) -> Result<Digest, Error> {
         write_scripts(&self, manifest)?;
         let bytes = manifest.to_bytes();

@@ -72,6 +72,9 @@ impl Product {
     }
 
     /// Writes a file. `mode` are permission bits.
+    ///
+    /// # Errors
+    /// Something else is there already; the disk fails; `body` does.
     pub fn file(&self, path: &TreePath, mode: u32, mtime: Option<i64>, body: &mut dyn Read) -> Result<Digest, Error> {
         let at = self.place(path)?;
         let mut write = || -> io::Result<Digest> {

@@ -87,6 +87,10 @@ impl Auth {
 
     /// Learns from a 401 to a request that had `used`: the challenge, and that the token is not good any more. Returns the
     /// scopes with which to try again.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::EmptyToken`](crate::ErrorKind::EmptyToken) without credentials, [`ErrorKind::Answer`](crate::ErrorKind::Answer) when it does not say what it wants.
     pub(crate) async fn refused(
         &self,
         client: &Client,

@@ -46,6 +46,10 @@ pub struct Registry {
 
 impl Registry {
     /// Prepares connections to a registry; asks nobody yet. Whatever happens on the way goes to `events`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Setting`](crate::ErrorKind::Setting) and [`ErrorKind::Read`](crate::ErrorKind::Read) when certificates or proxies cannot be used.
     pub fn connect(
         repository: &Repository,
         access: Access,

@@ -94,6 +94,11 @@ impl CredentialSources {
     }
 
     /// What the first source that knows the repository has for it; [`Credentials::Anonymous`] if none does.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Credentials`](crate::ErrorKind::Credentials) when a source that is meant for this registry cannot be used, and
+    /// [`ErrorKind::EmptyToken`](crate::ErrorKind::EmptyToken) when the token command gives none.
     pub async fn find(&self, repository: &Repository) -> Result<Credentials, Error> {
         let basic =
             |user: &str, password: &Secret| Credentials::Basic { user: user.to_owned(), password: password.clone() };

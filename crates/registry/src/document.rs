@@ -27,6 +27,10 @@ pub enum References {
 
 impl References {
     /// Reads a document. The media type of its descriptor decides what it has to be.
+    ///
+    /// # Errors
+    ///
+    /// It is something else, or two readers could understand it differently.
     pub fn parse(document: &Descriptor, bytes: &[u8]) -> Result<Self, DocumentError> {
         let bad = |reason: String| DocumentError { digest: document.digest, reason };
         let declared = document.media_type.to_string();

@@ -37,7 +37,11 @@ use crate::{
 };
 
 /// Brings a registry's repository to what the plan says; with `dry_run`, only finds out what that would take.
-/// It ends as soon as the registry does not have what it confirmed, and then no further tag moves.
+///
+/// # Errors
+///
+/// [`ErrorKind::TagExists`] and [`ErrorKind::ArchMissing`] before anything is sent; [`ErrorKind::DigestMismatch`] as soon as the
+/// registry does not have what it confirmed, and then no further tag moves; the errors of the registry.
 pub async fn push(plan: &PushPlan, registry: &Registry) -> Result<PushReport, Error> {
     check::consistent(plan)?;
     registry.ping().await?;
@@ -82,6 +86,10 @@ pub async fn push(plan: &PushPlan, registry: &Registry) -> Result<PushReport, Er
 }
 
 /// Whether the plan's tags may be put: [`push`] finds it out before it sends anything, this before it is begun.
+///
+/// # Errors
+///
+/// [`ErrorKind::TagExists`]; the errors of the registry.
 pub async fn check_tags(plan: &PushPlan, registry: &Registry) -> Result<(), Error> {
     present_tags(plan, &check::in_order(plan), registry).await.map(drop)
 }

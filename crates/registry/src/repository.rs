@@ -123,6 +123,10 @@ impl FromStr for RepositoryRef {
 impl RepositoryRef {
     /// Reads the name of a repository that is published to, with or without `scheme` before it: with its registry, and exactly as
     /// it is called there. A short name is not completed as Docker does it; that would be noticed only after publishing.
+    ///
+    /// # Errors
+    ///
+    /// As [`RepositoryRef::from_str`]; the registry or the repository is missing; the name has capitals.
     pub fn destination(text: &str, scheme: &str) -> Result<Self, ParseRepositoryError> {
         let name = text.strip_prefix(scheme).unwrap_or(text);
         let parsed: Self = format!("docker://{name}").parse()?;
@@ -158,6 +162,10 @@ impl fmt::Display for RepositoryRef {
     }
 }
 
+/// Whether this can be a tag (OCI distribution-spec, "Pulling manifests").
+///
+/// # Errors
+///
 /// Whether this can be a tag (OCI distribution-spec, "Pulling manifests"); else the rule that it breaks.
 pub fn check_tag(tag: &str) -> Result<(), &'static str> {
     let ok = |c: u8| c.is_ascii_alphanumeric() || c == b'_';

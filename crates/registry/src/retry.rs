@@ -102,6 +102,10 @@ impl Attempts {
 
     /// Waits before the next attempt: between nothing and twice as long as before, so that clients that failed together
     /// do not come back together, and never shorter than the registry asked for.
+    ///
+    /// # Errors
+    ///
+    /// There is no next attempt; the failure is the reason.
     pub(crate) async fn wait(
         &mut self,
         host: &str,

@@ -67,6 +67,10 @@ const ZLIB_LEVEL: u8 = 6;
 const ZSTD_LEVEL: u8 = 9;
 
 /// Writes an image as a SIF to an empty file. Layers of which `runs` has the compressed contents are not compressed again.
+///
+/// # Errors
+///
+/// A layer is damaged, or makes no sense on top of the others; the file cannot be written.
 pub fn write(image: &LayeredImage<'_>, file: &File, runs: Option<&RunCache>) -> Result<(), Error> {
     let config = ImageConfig::parse(image.config).map_err(|error| Error::Config(error.to_string()))?;
     let architecture: Architecture =

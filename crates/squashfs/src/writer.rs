@@ -88,12 +88,20 @@ impl<W: Write + Seek> Writer<W> {
     }
 
     /// Writes the inode of a symbolic link that has so many names.
+    ///
+    /// # Errors
+    ///
+    /// The target is too long.
     pub fn symlink(&mut self, attributes: InodeAttributes, target: &[u8], links: u32) -> Result<InodeRef, Error> {
         at_most("a link's target", target.len() as u64, MAX_TARGET)?;
         self.inode(InodeKind::Symlink, attributes, &inode::symlink(attributes, target, links))
     }
 
     /// Writes a directory. `entries` are sorted by name, `parent` is the number of the directory that it is in.
+    ///
+    /// # Errors
+    ///
+    /// A name is too long, or there are too many.
     pub fn directory(
         &mut self,
         attributes: InodeAttributes,

@@ -93,6 +93,10 @@ pub async fn resolve_base(
 }
 
 /// How many layers a base image has, from its documents alone; 0 for `scratch`.
+///
+/// # Errors
+///
+/// As [`resolve_base`].
 pub async fn count_layers(
     base: &BaseRef,
     architecture: Architecture,

@@ -23,15 +23,28 @@ pub trait Destination: Send + Sync {
     fn has_blob(&self, blob: &Descriptor) -> Result<bool, Error>;
 
     /// Stores a layer or an image configuration.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Content`] when the bytes are not the blob's. An archive reads them once, when it is written, and then
+    /// it is [`put_root`](Destination::put_root) that says so.
     /// The bytes are compared with the descriptor: by an archive when it is written,
     /// in [`put_root`](Destination::put_root).
     fn put_blob(&self, blob: &Descriptor, source: BlobSource<'_>) -> Result<(), Error>;
 
     /// Stores a manifest or index under its digest. What it names has to be there before.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingBlob`], [`Error::Content`].
     fn put_manifest(&self, manifest: &Descriptor, bytes: &[u8]) -> Result<(), Error>;
 
     /// Stores a manifest or index and makes it visible, under `name` or as the one without a name. What had this name
     /// before is replaced; everything else stays.
+    ///
+    /// # Errors
+    ///
+    /// As [`put_manifest`](Destination::put_manifest), and [`Error::Name`].
     fn put_root(&self, root: &Descriptor, bytes: &[u8], name: Option<&str>) -> Result<(), Error>;
 }
 

@@ -48,6 +48,10 @@ pub struct OciLayout {
 
 impl OciLayout {
     /// Opens a layout, and makes it first where there is none or an empty directory.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotALayout`] for a directory with other things in it; [`Error::Io`].
     pub fn open(dir: &Path) -> Result<Self, Error> {
         fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
         // In this order: whoever makes a layout makes the marker first, so a half-made one has it.
@@ -105,6 +109,10 @@ impl OciLayout {
 
     /// Makes a staged file the blob `digest`. The digest is the one that was computed while the file was written; here
     /// only the size is compared.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Content`] for another size; [`Error::Io`].
     pub fn adopt(&self, blob: NamedTempFile, digest: &Digest, size: u64) -> Result<(), Error> {
         let found = blob.as_file().metadata().map_err(Error::io("read", blob.path()))?.len();
         check_length(blob.path(), found, *digest, size)?;
@@ -113,6 +121,10 @@ impl OciLayout {
 
     /// Makes a finished file the blob `digest` by renaming it, if it is in the same file system; says whether it was. The
     /// caller vouches for the digest; the size is compared.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Content`] for another size; [`Error::Io`].
     pub fn adopt_file(&self, file: &Path, blob: &Descriptor) -> Result<bool, Error> {
         let found = fs::metadata(file).map_err(Error::io("read", file))?.len();
         check_length(file, found, blob.digest, blob.size)?;
@@ -130,6 +142,10 @@ impl OciLayout {
     /// Makes a finished file the blob `digest` and leaves it where it is: by a hard link, or in another file system by a
     /// copy, which is hashed. Says whether the file is there. For a link the caller vouches for the digest; the size is
     /// compared.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Content`] for other bytes or another size; [`Error::Io`].
     pub fn link(&self, file: &Path, blob: &Descriptor) -> Result<bool, Error> {
         if self.has_blob(blob)? || self.beside.as_ref().is_some_and(|beside| beside.take(file, blob)) {
             return Ok(true);
@@ -149,6 +165,10 @@ impl OciLayout {
     }
 
     /// As [`link`](Self::link) for a file that others may have changed: it is hashed, unless the blob is there already.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Content`] for other bytes or another size; [`Error::Io`], also when there is no file.
     pub fn link_checked(&self, file: &Path, blob: &Descriptor) -> Result<(), Error> {
         if self.has_blob(blob)? {
             return Ok(());

@@ -34,6 +34,10 @@ pub struct StoredError {
 
 /// Reads an image index, or an image, of the OCI layout in `dir`. Documents are checked against their digests; of the
 /// layers only the sizes are looked at, because they are hashed when they are sent.
+///
+/// # Errors
+///
+/// Something is missing or malformed, or there are several images and none was named.
 pub fn read_stored(dir: &Path, image: &LayoutImage) -> Result<StoredImages, StoredError> {
     read(dir, image)
         .map_err(|source| StoredError { reference: format!("oci:{}", dir.display()), source: Box::new(source) })

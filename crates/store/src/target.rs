@@ -44,6 +44,10 @@ pub struct ParseDestinationError {
 impl DestinationRef {
     /// Reads `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`, `docker-archive:FILE[:REF]` or `sif:FILE[.sif]`. As in
     /// containers-transports(5) the path ends at the first colon.
+    ///
+    /// # Errors
+    ///
+    /// Another transport, no path, or a tag that cannot be one.
     pub fn parse(text: &str) -> Result<Self, ParseDestinationError> {
         let bad = |reason: String| ParseDestinationError { text: text.chars().take(300).collect(), reason };
         let Some((transport, rest)) = text.split_once(':') else {
@@ -89,6 +93,10 @@ impl DestinationRef {
     }
 
     /// Prepares the destination. A layout's directory is made now, an archive's file when it is complete. `runs` is for SIFs.
+    ///
+    /// # Errors
+    ///
+    /// As [`OciLayout::open`]; [`Error::Io`] when an archive's path is a directory.
     pub fn open(&self, runs: Option<RunCache>) -> Result<Box<dyn Destination>, Error> {
         if self.transport != Transport::OciLayout {
             archive::dir_and_name(&self.path)?;

@@ -71,6 +71,11 @@ pub struct Settings {
 }
 
 impl ImageConfig {
+    /// Reads an image configuration.
+    ///
+    /// # Errors
+    ///
+    /// It is malformed or too large, or two readers could understand it differently.
     pub fn parse(bytes: &[u8]) -> Result<Self, ParseDocumentError> {
         if bytes.len() as u64 > limits::DOCUMENT {
             return Err(ParseDocumentError::TooLarge);

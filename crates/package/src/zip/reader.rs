@@ -104,6 +104,9 @@ impl<'a> MemberReader<'a> {
     }
 
     /// Checks length and checksum, after everything has been read.
+    ///
+    /// # Errors
+    /// One of them is not what the header says.
     pub fn finish(mut self) -> io::Result<()> {
         let more = self.read(&mut [0])? != 0;
         let used = match &self.data {

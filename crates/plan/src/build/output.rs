@@ -30,6 +30,10 @@ pub struct Output {
 
 impl Output {
     /// Prepares a build for the destination named `text`.
+    ///
+    /// # Errors
+    ///
+    /// The destination is none, is a directory with other things in it, or cannot be written to.
     pub fn open(text: &str) -> Result<Self, Error> {
         Self::at(DestinationRef::parse(text)?)
     }

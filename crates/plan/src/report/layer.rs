@@ -57,6 +57,7 @@ pub enum LayerState {
 pub struct OtherLayer {
     pub kind: pixi_oci_pipeline::LayerKind,
     pub digest: Digest,
+    /// The blob's length in bytes.
     pub size: u64,
 }
 

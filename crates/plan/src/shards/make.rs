@@ -27,6 +27,7 @@ pub struct MadeShard {
 pub struct MadeLayer {
     pub key: String,
     pub digest: Digest,
+    /// In bytes.
     pub size: u64,
     /// `NAME VERSION BUILD` each.
     pub packages: Vec<String>,

@@ -34,7 +34,10 @@ const RESERVED: u64 = 64 << 20;
 /// Where a blob goes that is fetched.
 pub trait Sink: Write + Send {
     /// Forgets what was written: another attempt begins, of so many bytes.
-    /// Fails where the disk cannot hold so much: a registry does not get to fill it first.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be truncated, or the disk cannot hold so much: a registry does not get to fill it first.
     fn restart(&mut self, size: u64) -> io::Result<()>;
 }
 
@@ -71,6 +74,11 @@ pub struct Upload {
 }
 
 impl Registry {
+    /// Whether the repository has a blob.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::DigestMismatch`](crate::ErrorKind::DigestMismatch) when it says that it has one of this digest and another size.
     pub async fn has_blob(&self, blob: &Descriptor) -> Result<bool, Error> {
         let what = format!("blob {}", blob.digest);
         let request = self.request(Method::HEAD, self.url(&format!("blobs/{}", blob.digest)).await?, &what);
@@ -96,7 +104,10 @@ impl Registry {
 
     /// Asks the registry to link a blob from its repository `from`. Whether it did has to be asked: old Giteas say yes and
     /// do nothing.
-    /// A refusal is [`Mount::No`].
+    ///
+    /// # Errors
+    ///
+    /// The connection fails. A refusal is [`Mount::No`].
     pub async fn mount(&self, blob: &Descriptor, from: &str) -> Result<Mount, Error> {
         let what = format!("blob {} of {from}", blob.digest);
         let mut url = self.url("blobs/uploads/").await?;
@@ -145,6 +156,10 @@ impl Registry {
     }
 
     /// Fetches a blob. Its bytes are those of the descriptor, and never more than one piece more is read.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::DigestMismatch`] when the registry sends something else.
     pub async fn fetch_blob(&self, blob: &Descriptor, sink: &mut impl Sink) -> Result<(), Error> {
         let what = format!("blob {} of {}", blob.digest, self.repository);
         let attempt = async || {
@@ -164,6 +179,10 @@ impl Registry {
     }
 
     /// Fetches a blob that is a document: an image configuration.
+    ///
+    /// # Errors
+    ///
+    /// As [`fetch_blob`](Self::fetch_blob); [`ErrorKind::Answer`] for one that is larger than documents may be.
     pub async fn fetch_document(&self, blob: &Descriptor) -> Result<Vec<u8>, Error> {
         if blob.size > MAX_DOCUMENT {
             let what = format!("blob {} of {}", blob.digest, self.repository);

@@ -43,6 +43,10 @@ struct TagList {
 impl Registry {
     /// A manifest or image index, by tag or by digest. Its bytes are those of the descriptor's digest, and of the
     /// digest that was asked for.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound); [`ErrorKind::DigestMismatch`](crate::ErrorKind::DigestMismatch) when the registry sends something else.
     pub async fn manifest(&self, reference: &str) -> Result<(Descriptor, Vec<u8>), Error> {
         let what = self.named(reference);
         let mut request = self.request(Method::GET, self.url(&format!("manifests/{reference}")).await?, &what);
@@ -65,6 +69,10 @@ impl Registry {
     }
 
     /// What a tag or digest names, without fetching it; `None` when it is not there.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::DigestMismatch`](crate::ErrorKind::DigestMismatch) when the registry says another digest than was asked for.
     pub async fn head_manifest(&self, reference: &str) -> Result<Option<Descriptor>, Error> {
         let what = self.named(reference);
         let mut request = self.request(Method::HEAD, self.url(&format!("manifests/{reference}")).await?, &what);

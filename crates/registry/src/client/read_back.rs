@@ -18,6 +18,10 @@ const MAX_READ: u64 = 1 << 20;
 
 impl Registry {
     /// Whether the repository has a blob that it has just confirmed.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::DigestMismatch`](crate::ErrorKind::DigestMismatch) when it has something else in its place.
     pub(super) async fn is_stored(&self, blob: &Descriptor) -> Result<bool, Error> {
         if blob.size > MAX_READ {
             return self.has_blob(blob).await;

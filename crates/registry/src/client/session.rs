@@ -67,6 +67,11 @@ impl Reply {
 
 impl Registry {
     /// Asks whether there is a registry, once; every other request waits for it.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::RegistryDown`](crate::ErrorKind::RegistryDown), [`ErrorKind::NotARegistry`](crate::ErrorKind::NotARegistry), and [`ErrorKind::EmptyToken`](crate::ErrorKind::EmptyToken) when it wants credentials for
+    /// publishing and there are none.
     pub async fn ping(&self) -> Result<(), Error> {
         let contact = self.reached.get_or_try_init(|| {
             self.client.retry(Attempts::at_most(PING_ATTEMPTS), "/v2/", async || self.contact().await)

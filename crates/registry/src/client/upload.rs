@@ -48,6 +48,10 @@ impl Registry {
     }
 
     /// Finds out whether blobs may be uploaded, without one: opens an upload and cancels it.
+    ///
+    /// # Errors
+    ///
+    /// The registry refuses: [`ErrorKind::AuthDenied`], [`ErrorKind::NoRepository`], [`ErrorKind::Quota`].
     pub async fn probe_upload(&self) -> Result<(), Error> {
         let what = format!("an upload to {}", self.repository.path());
         let upload = self.client.retry(Attempts::default(), &what, async || self.open_upload(&what).await).await?;

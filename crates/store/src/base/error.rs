@@ -18,6 +18,7 @@ pub enum BaseError {
 /// What is wrong with a base image, or with the way to it.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
+    /// A file cannot be read or written, bytes are not those that a descriptor names, or a document is malformed.
     #[error(transparent)]
     Data(#[from] crate::Error),
     #[error("the layout has no such image, or not only one; it has {names}")]

@@ -37,6 +37,10 @@ const LIBC_PLACES: [&str; 6] = ["/lib64", "/lib/{}", "/usr/lib64", "/usr/lib/{}"
 impl BaseFiles {
     /// Puts the layers of an image together. What is in each layer is known from
     /// [`resolve_base`](super::resolve_base); if somebody has emptied the cache since, the layers are read again.
+    ///
+    /// # Errors
+    ///
+    /// A layer that cannot be read or whose links make no sense; the cache cannot be read.
     pub fn read(image: &BaseImage, cache: &Root) -> Result<Self, BaseError> {
         let of = |problem: Problem| problem.of(&image.reference);
         let store = Store::open(cache).map_err(|error| of(error.into()))?;

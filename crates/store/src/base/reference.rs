@@ -32,6 +32,10 @@ const PROXIED: [&str; 5] = ["docker-archive", "oci-archive", "containers-storage
 
 impl BaseRef {
     /// Reads the name of a base image.
+    ///
+    /// # Errors
+    ///
+    /// [`BaseError::Reference`]: an unknown transport, no path, a digest that is none.
     pub fn parse(text: &str) -> Result<Self, BaseError> {
         let bad = |reason: &str| BaseError::Reference { text: without_credentials(text), reason: reason.to_owned() };
         if text.is_empty() || text.contains(char::is_control) || text.contains(char::is_whitespace) {

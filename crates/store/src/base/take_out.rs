@@ -38,7 +38,10 @@ pub struct TakenOut {
 
 /// Writes what is below the absolute path `directory` of an image into the empty directory `to`. Files are 0644, or 0755
 /// where their owner may execute them; devices, owners and times are left behind.
-/// A failure leaves a part of it there.
+///
+/// # Errors
+///
+/// There is no such directory in the image; a layer cannot be read; the disk fails. `to` then has a part of it.
 pub fn take_out(image: &BaseImage, directory: &str, to: &Path) -> Result<TakenOut, BaseError> {
     taken(image, directory, to).map_err(|problem| problem.of(&image.reference))
 }
