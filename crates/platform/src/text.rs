@@ -1,8 +1,9 @@
 //! Text from outside on its way to a terminal or a shell.
 
-/// Whether a terminal would act on the character, or show others in another order for it (CVE-2021-42574).
+/// Whether a terminal would act on the character, show others in another order for it (CVE-2021-42574), or begin a line.
 pub fn is_harmful(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    let orders = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || orders || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
 /// What a program said, in its lines, without what is harmful.
@@ -34,6 +35,7 @@ mod tests {
     fn nothing_reaches_a_terminal_that_moves_the_cursor_or_other_text() {
         assert_eq!(stripped(b"a\x1b[31m\xff\n\tb\xe2\x80\xae"), "a[31m\u{fffd}\nb");
         assert_eq!(escape("a\u{1b}[31m \"b\"\n\u{9b}\u{202e}é\t"), "a\\u{1b}[31m \"b\"\\n\\u{9b}\\u{202e}é\\t");
+        assert_eq!(escape("a\u{200f}b\u{2028}c\u{61c}"), "a\\u{200f}b\\u{2028}c\\u{61c}");
         assert_eq!(escape_but("\n\t", "a\x1b[2Jb\u{2066}c\nd"), "a\\u{1b}[2Jb\\u{2066}c\nd");
     }
 
