@@ -132,7 +132,8 @@ fn on_branch(template: &TagTemplate, version: &Version) -> bool {
 
 /// Where nobody else knows the version, a release's tag on the command line says it; beside it, aliases of it.
 pub(super) fn implied_version(input: &TagPlanInput<'_>) -> Option<Version> {
-    let releases = input.explicit.iter().filter_map(|tag| release_of_tag(tag, input.scheme));
+    let releases =
+        input.explicit.iter().filter_map(|tag| release_of_tag(without_suffix(tag, input.suffix), input.scheme));
     let releases: Vec<Release> = releases.collect();
     let longest = releases.iter().max_by_key(|release| release.numbers())?;
     let fits = |other: &Release| {
@@ -163,18 +164,19 @@ fn explicit_one(input: &TagPlanInput<'_>, tag: &str) -> Result<WantedTag, TagErr
             (None, false) => refuse("releases (and branches for which `tags` has \"latest@BRANCH\")"),
         };
     }
-    if release.is_some_and(|release| version_tag(&release.to_string()) == tag) {
+    let number = without_suffix(tag, input.suffix);
+    if release.is_some_and(|release| version_tag(&release.to_string()) == number) {
         return wanted(TagRule::Immutable, OfRelease::Own);
     }
-    if is_numbers(tag) || release_of_tag(tag, input.scheme).is_some() {
-        let parts: Vec<&str> = tag.split('.').collect();
+    if is_numbers(number) || release_of_tag(number, input.scheme).is_some() {
+        let parts: Vec<&str> = number.split('.').collect();
         let begins = |release: &&Release| {
             parts.len() < release.numbers()
                 && parts.iter().enumerate().all(|(index, part)| release.part(index) == Some(*part))
         };
         return match release.filter(begins) {
             Some(_) => wanted(TagRule::Moving, OfRelease::Newest(parts.len())),
-            None if release_of_tag(tag, input.scheme).is_some() => refuse("the release of that number"),
+            None if release_of_tag(number, input.scheme).is_some() => refuse("the release of that number"),
             None => refuse("releases that begin with it"),
         };
     }
@@ -184,6 +186,11 @@ fn explicit_one(input: &TagPlanInput<'_>, tag: &str) -> Result<WantedTag, TagErr
         version.any(|template| expand(template).as_deref() == Some(tag))
     });
     wanted(if own { TagRule::Immutable } else { TagRule::Moving }, OfRelease::Own)
+}
+
+/// `1.3.0-cuda` is the release 1.3.0 where tags end with `-cuda`.
+fn without_suffix<'a>(tag: &'a str, suffix: &str) -> &'a str {
+    tag.strip_suffix(suffix).filter(|number| !number.is_empty()).unwrap_or(tag)
 }
 
 pub(super) fn is_latest(tag: &str, suffix: &str) -> bool {

@@ -125,25 +125,34 @@ fn an_older_release_moves_nothing() {
 
 #[test]
 fn environments_in_one_repository_have_their_own_series() {
-    let version = Version::parse("1.2.3", VersionScheme::Dotted);
     let existing = ["2.0.0".to_owned(), "1.2.2-cuda".to_owned()];
-    let tags = |explicit: &[String]| {
+    let tags = |version: &str, explicit: &[&str]| {
+        let version = (!version.is_empty()).then(|| Version::parse(version, VersionScheme::Dotted));
         let plan = tag_plan(&TagPlanInput {
-            version: Some(&version),
+            version: version.as_ref(),
             scheme: VersionScheme::Dotted,
             sha: None,
             templates: &templates(&ALL),
             suffix: "-cuda",
-            explicit,
+            explicit: &explicit.iter().map(|tag| (*tag).to_owned()).collect::<Vec<_>>(),
             existing: &existing,
             versions: &BTreeMap::new(),
             architectures: &[Amd64],
         });
-        shown(&plan.unwrap()).join(" ")
+        plan.map_or_else(|error| error.to_string(), |plan| shown(&plan).join(" "))
     };
-    assert_eq!(tags(&[]), "!1.2.3-cuda-amd64 !1.2.3-cuda 1.2-cuda 1-cuda latest-cuda");
-    let explicit = ["latest-cuda", "1.2.3-cuda"].map(str::to_owned);
-    assert_eq!(tags(&explicit), "!1.2.3-cuda-amd64 !1.2.3-cuda latest-cuda");
+    assert_eq!(tags("1.2.3", &[]), "!1.2.3-cuda-amd64 !1.2.3-cuda 1.2-cuda 1-cuda latest-cuda");
+    let all = "!1.2.3-cuda-amd64 !1.2.3-cuda 1.2-cuda latest-cuda";
+    for version in ["1.2.3", ""] {
+        assert_eq!(tags(version, &["latest-cuda", "1.2-cuda", "1.2.3-cuda"]), all, "{version}");
+    }
+    assert_eq!(tags("1.2.1", &["1.2.1-cuda", "1.2-cuda"]), "!1.2.1-cuda-amd64 !1.2.1-cuda");
+    let number = "the release of that number";
+    for (version, tag, what) in
+        [("1.3.0-rc1", "1.3.0-cuda", number), ("1.2.3", "1.2.4-cuda", number), ("1.3.0-rc1", "1-cuda", "releases that")]
+    {
+        assert!(tags(version, &[tag]).contains(&format!("tag {tag:?} is for {what}")), "{version} {tag}");
+    }
 }
 
 #[test]
