@@ -122,6 +122,8 @@ fn headers_that_contradict_each_other() {
         a().local(|h| h.name = b"b.py".to_vec()),
         a().local(|h| h.name = b"../../b.py".to_vec()),
         a().local(|h| h.crc ^= 1),
+        a().local(|h| h.crc = 0),
+        a().streamed(true).local(|h| h.crc = 1),
         a().local(|h| h.size += 1),
         a().local(|h| h.method = 0),
         a().local(|h| h.flags = 0x800),
