@@ -175,7 +175,7 @@ fn newer(input: &TagPlanInput<'_>, numbers: usize) -> Option<(Release, String)> 
         .map(|template| template.clone().with_suffix(input.suffix))
         .collect();
     let read = |tag: &String| match &own[..] {
-        [] => release_of_tag(tag, input.scheme),
+        [] => release_of_tag(tag.strip_suffix(input.suffix)?, input.scheme),
         templates => templates.iter().find_map(|template| template.release_in(tag, input.scheme)),
     };
     let known = input.existing.iter().filter_map(|tag| Some((read(tag)?, tag.clone())));

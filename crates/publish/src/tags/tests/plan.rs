@@ -125,28 +125,32 @@ fn an_older_release_moves_nothing() {
 
 #[test]
 fn environments_in_one_repository_have_their_own_series() {
-    let existing = ["2.0.0".to_owned(), "1.2.2-cuda".to_owned()];
-    let tags = |version: &str, explicit: &[&str]| {
+    let tags_of = |configured: &[&str], version: &str, explicit: &[&str]| {
         let version = (!version.is_empty()).then(|| Version::parse(version, VersionScheme::Dotted));
         let plan = tag_plan(&TagPlanInput {
             version: version.as_ref(),
             scheme: VersionScheme::Dotted,
             sha: None,
-            templates: &templates(&ALL),
+            templates: &templates(configured),
             suffix: "-cuda",
             explicit: &explicit.iter().map(|tag| (*tag).to_owned()).collect::<Vec<_>>(),
-            existing: &existing,
+            existing: &["2.0.0".to_owned(), "1.2.2-cuda".to_owned()],
             versions: &BTreeMap::new(),
             architectures: &[Amd64],
         });
         plan.map_or_else(|error| error.to_string(), |plan| shown(&plan).join(" "))
     };
+    let tags = |version: &str, explicit: &[&str]| tags_of(&ALL, version, explicit);
     assert_eq!(tags("1.2.3", &[]), "!1.2.3-cuda-amd64 !1.2.3-cuda 1.2-cuda 1-cuda latest-cuda");
     let all = "!1.2.3-cuda-amd64 !1.2.3-cuda 1.2-cuda latest-cuda";
     for version in ["1.2.3", ""] {
-        assert_eq!(tags(version, &["latest-cuda", "1.2-cuda", "1.2.3-cuda"]), all, "{version}");
+        assert_eq!(tags(version, &["latest-cuda", "1.2.3-cuda", "1.2-cuda"]), all, "{version}");
     }
+    // 2.0.0 is of another series, 1.2.2-cuda of this one.
     assert_eq!(tags("1.2.1", &["1.2.1-cuda", "1.2-cuda"]), "!1.2.1-cuda-amd64 !1.2.1-cuda");
+    // Also where tags of versions are not configured.
+    assert_eq!(tags_of(&["sha-{sha}", "latest"], "1.2.3", &["x", "latest-cuda"]), "~x-amd64 x latest-cuda");
+    assert_eq!(tags_of(&["sha-{sha}", "latest"], "1.2.1", &["x", "latest-cuda"]), "~x-amd64 x");
     let number = "the release of that number";
     for (version, tag, what) in
         [("1.3.0-rc1", "1.3.0-cuda", number), ("1.2.3", "1.2.4-cuda", number), ("1.3.0-rc1", "1-cuda", "releases that")]
