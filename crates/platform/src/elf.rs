@@ -1,71 +1,43 @@
-//! ELF files of 64 bits, little-endian, as all machines that we know have them (gABI, chapters 4 and 5). They are others' and may be
-//! damaged or cut off.
+//! ELF files of 64 bits, little-endian, as all machines that we know have them. They are others' and may be damaged or cut off.
 
-/// What `e_machine` says (System V ABI, processor supplements).
-pub const X86_64: u16 = 62;
-pub const AARCH64: u16 = 183;
+pub use object::elf::{EM_AARCH64, EM_X86_64, ET_DYN, ET_EXEC};
+use object::{
+    LittleEndian,
+    elf::{FileHeader64, ProgramHeader64},
+    read::elf::{FileHeader, ProgramHeader},
+};
 
-/// More entries than this in any table is nonsense; it bounds the time that a hostile file can take.
-pub const MAX_ENTRIES: u64 = 4096;
-const PT_INTERP: u64 = 3;
-
-/// The bytes of a file, or of its beginning.
+/// A file, or its beginning.
 #[derive(Debug, Clone, Copy)]
-pub struct Elf<'a>(&'a [u8]);
-
-/// A program header.
-#[derive(Debug, Clone, Copy)]
-pub struct Segment {
-    pub kind: u64,
-    pub offset: u64,
-    pub address: u64,
-    /// In the file.
-    pub size: u64,
+pub struct Elf<'a> {
+    bytes: &'a [u8],
+    header: &'a FileHeader64<LittleEndian>,
 }
 
 impl<'a> Elf<'a> {
+    /// How much of a file [`kind`](Self::kind) needs.
+    pub const HEADER: u64 = 64;
+
     /// `None` for what is no such file.
     pub fn new(bytes: &'a [u8]) -> Option<Self> {
-        // EI_MAG, EI_CLASS = 64 bits, EI_DATA = little-endian.
-        bytes.starts_with(b"\x7fELF\x02\x01").then_some(Self(bytes))
+        let header = FileHeader64::<LittleEndian>::parse(bytes).ok()?;
+        header.endian().ok().map(|LittleEndian| Self { bytes, header })
     }
 
     /// `e_type`, and `e_machine`.
-    pub fn kind(self) -> Option<(u64, u16)> {
-        Some((self.number(16, 2)?, u16::try_from(self.number(18, 2)?).ok()?))
+    pub fn kind(self) -> (u16, u16) {
+        (self.header.e_type(LittleEndian), self.header.e_machine(LittleEndian))
     }
 
-    /// As many as can be read.
-    pub fn segments(self) -> Option<Vec<Segment>> {
-        // ELF64 header: e_phoff at 32, e_phentsize at 54, e_phnum at 56.
-        let (table, size, count) = (self.number(32, 8)?, self.number(54, 2)?, self.number(56, 2)?);
-        Some((0..count.min(MAX_ENTRIES)).map_while(|i| self.segment(table.checked_add(i * size)?)).collect())
-    }
-
-    /// Elf64_Phdr: p_type at 0, p_offset at 8, p_vaddr at 16, p_filesz at 32.
-    fn segment(self, at: u64) -> Option<Segment> {
-        Some(Segment {
-            kind: self.number(at, 4)?,
-            offset: self.number(at.checked_add(8)?, 8)?,
-            address: self.number(at.checked_add(16)?, 8)?,
-            size: self.number(at.checked_add(32)?, 8)?,
-        })
+    /// The program headers, at most 65,535.
+    pub fn segments(self) -> Option<&'a [ProgramHeader64<LittleEndian>]> {
+        self.header.program_headers(LittleEndian, self.bytes).ok()
     }
 
     /// What `PT_INTERP` names, e.g. `/lib64/ld-linux-x86-64.so.2`. Static programs and libraries have none.
     pub fn interpreter(self) -> Option<&'a str> {
-        let segment = self.segments()?.into_iter().find(|segment| segment.kind == PT_INTERP)?;
-        let text = self.field(segment.offset, usize::try_from(segment.size).ok()?)?;
-        std::str::from_utf8(text.split(|&b| b == 0).next()?).ok()
-    }
-
-    pub fn number(self, at: u64, len: usize) -> Option<u64> {
-        Some(self.field(at, len)?.iter().rev().fold(0, |n, byte| n << 8 | u64::from(*byte)))
-    }
-
-    fn field(self, at: u64, len: usize) -> Option<&'a [u8]> {
-        let at = usize::try_from(at).ok()?;
-        self.0.get(at..at.checked_add(len)?)
+        let named = |segment: &ProgramHeader64<_>| segment.interpreter(LittleEndian, self.bytes).ok()?;
+        std::str::from_utf8(self.segments()?.iter().find_map(named)?).ok()
     }
 }
 
@@ -80,7 +52,7 @@ mod tests {
     #[test]
     fn reads_the_interpreter_and_survives_any_cut() {
         let mut elf = vec![0; 64 + 56];
-        elf[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        elf[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
         elf[32] = 64;
         elf[54] = 56;
         elf[56] = 1;

@@ -5,8 +5,16 @@
 //! far as programs can tell. They are found as the loader finds them, through the program headers and the dynamic
 //! section (gABI chapter 5, "Dynamic Section"; LSB Core, "Symbol Versioning"): section headers may be stripped.
 
+use object::{
+    LittleEndian,
+    elf::{DT_STRTAB, DT_VERDEF, DT_VERDEFNUM, PT_LOAD, Verdaux, Verdef},
+    read::{
+        ReadRef,
+        elf::{Dyn, ProgramHeader},
+    },
+};
 use pixi_oci_image::Architecture;
-use pixi_oci_platform::elf::{AARCH64, Elf, MAX_ENTRIES, X86_64};
+use pixi_oci_platform::elf::{EM_AARCH64, EM_X86_64, Elf};
 use serde::{Deserialize, Serialize};
 
 /// What a `libc.so.6` is.
@@ -23,8 +31,8 @@ impl Glibc {
     pub(crate) fn is_for(&self, architecture: Architecture) -> bool {
         self.machine
             == match architecture {
-                Architecture::Amd64 => X86_64,
-                Architecture::Arm64 => AARCH64,
+                Architecture::Amd64 => EM_X86_64,
+                Architecture::Arm64 => EM_AARCH64,
             }
     }
 }
@@ -37,40 +45,35 @@ pub(crate) fn is_candidate(file_name: &str) -> bool {
     file_name == "libc.so.6" || (file_name.starts_with("libc-2.") && file_name.ends_with(".so"))
 }
 
-const PT_LOAD: u64 = 1;
-const PT_DYNAMIC: u64 = 2;
-const DT_STRTAB: u64 = 5;
-const DT_VERDEF: u64 = 0x6fff_fffc;
-const DT_VERDEFNUM: u64 = 0x6fff_fffd;
+/// More entries than this in a table is nonsense; it bounds the time that a hostile file can take.
+const MAX_ENTRIES: usize = 4096;
 
 /// Reads a little-endian 64-bit ELF file. `None` if it is none, is damaged, or defines no version of glibc.
 pub(crate) fn read(bytes: &[u8]) -> Option<Glibc> {
     let elf = Elf::new(bytes)?;
-    let (_, machine) = elf.kind()?;
+    let (_, machine) = elf.kind();
     let segments = elf.segments()?;
     let offset = |address: u64| {
-        segments.iter().find_map(|segment| {
-            let within = address.checked_sub(segment.address)?;
-            (segment.kind == PT_LOAD && within < segment.size).then(|| segment.offset.checked_add(within))?
+        segments.iter().filter(|segment| segment.p_type(LittleEndian) == PT_LOAD).find_map(|segment| {
+            let within = address.checked_sub(segment.p_vaddr(LittleEndian))?;
+            (within < segment.p_filesz(LittleEndian)).then(|| segment.p_offset(LittleEndian).checked_add(within))?
         })
     };
 
-    let dynamic = segments.iter().find(|segment| segment.kind == PT_DYNAMIC)?;
-    let tag = |wanted: u64| {
-        (0..(dynamic.size / 16).min(MAX_ENTRIES)).find_map(|i| {
-            let at = dynamic.offset.checked_add(i * 16)?;
-            (elf.number(at, 8)? == wanted).then(|| elf.number(at.checked_add(8)?, 8))?
-        })
+    let dynamic = segments.iter().find_map(|segment| segment.dynamic(LittleEndian, bytes).ok()?)?;
+    let tag = |wanted: u32| {
+        let entry = dynamic.iter().take(MAX_ENTRIES).find(|entry| entry.d_tag(LittleEndian) == u64::from(wanted))?;
+        Some(entry.d_val(LittleEndian))
     };
     let strings = offset(tag(DT_STRTAB)?)?;
     let mut at = offset(tag(DT_VERDEF)?)?;
     let mut highest = None;
-    for _ in 0..tag(DT_VERDEFNUM)?.min(MAX_ENTRIES) {
-        // Elf64_Verdef: vd_aux at 12, vd_next at 16; Elf64_Verdaux: vda_name at 0.
-        let aux = at.checked_add(elf.number(at.checked_add(12)?, 4)?)?;
-        let name = text(bytes, strings.checked_add(elf.number(aux, 4)?)?)?;
-        highest = highest.max(version(name));
-        at = at.checked_add(elf.number(at.checked_add(16)?, 4)?)?;
+    for _ in 0..tag(DT_VERDEFNUM)?.min(MAX_ENTRIES as u64) {
+        let defined = bytes.read_at::<Verdef<LittleEndian>>(at).ok()?;
+        let aux = at.checked_add(defined.vd_aux.get(LittleEndian).into())?;
+        let name = bytes.read_at::<Verdaux<LittleEndian>>(aux).ok()?.vda_name.get(LittleEndian);
+        highest = highest.max(version(text(bytes, strings.checked_add(name.into())?)?));
+        at = at.checked_add(defined.vd_next.get(LittleEndian).into())?;
     }
     highest.map(|version| Glibc { machine, version })
 }
