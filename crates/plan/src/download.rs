@@ -9,7 +9,7 @@ use pixi_oci_project::Target;
 use crate::{Error, found::Seen, report::DownloadPlan, report::layer::LayerState};
 
 /// What is to be fetched for all targets of a build, each archive once and not what is in `cache`: archives of layers that have to be
-/// made, and those of which nobody knows what is in them.
+/// made, and those whose contents are not known.
 pub fn downloads<'a>(
     cache: Option<&ArchiveCache>,
     targets: impl Iterator<Item = (&'a Target, &'a Seen)>,

@@ -23,7 +23,7 @@ pub struct Seen {
     pub image: Option<(Image, Vec<OtherLayer>)>,
 }
 
-/// What would make a build fail is no error of the plan's.
+/// What would make a build fail is not an error of the plan.
 pub fn fails(error: impl Into<Error>) -> Result<Unpredicted, Error> {
     let error = error.into();
     if matches!(error, Error::Interrupted | Error::Io(_)) {

@@ -106,7 +106,7 @@ pub struct Plan {
     /// Packages whose length nobody knows: wheels, of which the lock file does not have it. Their layers can differ from
     /// what is shown.
     pub unknown_sizes: Vec<String>,
-    /// Packages of which nobody knows what is in them. As long as there are any, no layer key is known.
+    /// Packages whose contents are not known. As long as there are any, no layer key is known.
     pub unknown_packages: Vec<String>,
     /// Packages of which servers said what is in them, which is compared with their archives by a build.
     #[serde(skip_serializing_if = "Vec::is_empty")]

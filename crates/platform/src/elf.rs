@@ -18,7 +18,7 @@ impl<'a> Elf<'a> {
     /// How much of a file [`kind`](Self::kind) needs.
     pub const HEADER: u64 = 64;
 
-    /// `None` for what is no such file.
+    /// `None` if it is not such a file.
     pub fn new(bytes: &'a [u8]) -> Option<Self> {
         let header = FileHeader64::<LittleEndian>::parse(bytes).ok()?;
         header.endian().ok().map(|LittleEndian| Self { bytes, header })

@@ -43,7 +43,7 @@ const MORE_PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:
 
 impl Session {
     /// Makes the storage, and finds out whether containers can run. `scratch` is on a local disk, because images are large and overlays
-    /// do not work on all file systems; programs are found as in `PATH`; `user` is whom root becomes for it.
+    /// do not work on all file systems; programs are found as in `PATH`; `user` is the user that root becomes for it.
     pub fn open(scratch: &Path, path: &OsStr, user: Option<&str>) -> Result<Self, Error> {
         let own = Account::own();
         let account = match user {

@@ -31,7 +31,7 @@ pub struct Checked {
 /// write if it is the one that made the product.
 ///
 /// # Errors
-/// It is not a product. A damaged one is no error: the result says so.
+/// It is not a product. A damaged one is not an error: the result says so.
 pub fn check(directory: &Path, version: &str) -> Result<Checked, Error> {
     if [MANIFEST, DIGEST, SHA256SUMS].iter().all(|name| fs::symlink_metadata(directory.join(name)).is_err()) {
         return Err(Error::NoProduct { path: directory.to_owned() });

@@ -33,7 +33,7 @@ pub struct VersionFacts {
 
 impl VersionFacts {
     /// The version: what was said, else the CI's tag, else the CI's branch, else what `git describe` says, else the branch.
-    /// `None`: nobody knows. That of the workspace manifest is not among them: nobody raises it at the right moment.
+    /// `None`: it is not known. That of the workspace manifest is not among them: it would not be raised at the right moment.
     ///
     /// In CI `git describe` is not asked: pipelines have shallow clones, and a branch's pipeline is not the one that
     /// releases a commit which has a tag too.

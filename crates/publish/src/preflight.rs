@@ -60,7 +60,7 @@ pub struct Holdings {
 }
 
 /// Asks the repositories of `request`, a dry run. The second is what layers are taken from, by the rules of a publication.
-/// One that does not answer is no error.
+/// One that does not answer is not an error.
 pub fn preflight<'a>(
     request: &'a PublishRequest,
     project: &Project,

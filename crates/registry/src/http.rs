@@ -271,6 +271,7 @@ pub(crate) fn chain(error: &reqwest::Error) -> String {
     }
     sanitise(if text.is_empty() { "the connection failed" } else { &text }, &Secrets::default())
 }
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -82,7 +82,7 @@ fn list(names: &[String]) -> String {
 /// Verifies all images of the layout in `dir`, or those whose `org.opencontainers.image.ref.name` is `tag`.
 ///
 /// Layers that several images share are read once; layers are read in parallel, in the current rayon pool. A damaged image
-/// is no error: the report says so.
+/// is not an error: the report says so.
 pub fn verify_layout(dir: &Path, tag: Option<&str>) -> Result<Report, Error> {
     let mut findings = Findings::default();
     let layout::LayoutContent { roots, images } = layout::read_images(dir, tag, &mut findings)?;

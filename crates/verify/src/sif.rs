@@ -76,7 +76,7 @@ impl SifEntry {
 pub(crate) type Entries = BTreeMap<Vec<u8>, SifEntry>;
 
 /// Verifies a SIF; and compares it with its image in the layout `against`, which the report says is sound. A SIF that is
-/// damaged is no error: the report says so.
+/// damaged is not an error: the report says so.
 pub fn verify_sif(path: &Path, against: Option<(&Path, &Report)>) -> io::Result<SifReport> {
     let file = open(path, Links::Follow)?;
     let mut findings = Findings::default();

@@ -19,7 +19,7 @@ pub struct PlannedLayerReport {
     pub digest: Option<Digest>,
     /// The blob's length in bytes, if it is known.
     pub size: Option<u64>,
-    /// Where the key is not known: what it is if the packages of which nobody knows what is in them have no path of these, and
+    /// Where the key is not known: what it is if the packages whose contents are not known have no path of these, and
     /// no link above one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub likely: Option<LikelyLayer>,

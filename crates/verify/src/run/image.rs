@@ -10,7 +10,7 @@ use crate::{Report, Runs};
 /// Runs the command in the images of the layout in `dir`, which `report` says are sound.
 ///
 /// The image's entrypoint stays, so that what it activates is activated, and so does its user; an empty command is the
-/// image's own. A command that fails is no error.
+/// image's own. A command that fails is not an error.
 pub fn run_image(dir: &Path, report: &Report, check: &Check, options: &RunOptions<'_>) -> Result<Runs, RunError> {
     let images = chosen(&report.images, |image| &image.platform, options.architectures)?;
     let runner = Runner::open(check, options)?;
