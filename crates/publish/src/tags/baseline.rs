@@ -5,7 +5,7 @@ use pixi_oci_project::version::Version;
 use super::{
     plan::{TagPlan, TagTarget},
     staging::is_staging_tag,
-    template::{TagTemplate, TemplateKind, release_of_tag, tag_text},
+    template::{TagTemplate, TemplateKind, release_of_tag, tag_text, without_suffix},
     wanted::TagPlanInput,
 };
 
@@ -56,7 +56,7 @@ fn latest(input: &TagPlanInput<'_>) -> [String; 2] {
 }
 
 fn newest_release(input: &TagPlanInput<'_>) -> Option<String> {
-    let release = |tag: &String| release_of_tag(tag.strip_suffix(input.suffix).unwrap_or(tag), input.scheme);
+    let release = |tag: &String| release_of_tag(without_suffix(tag, input.suffix), input.scheme);
     let releases = input.existing.iter().filter_map(|tag| Some((release(tag)?, tag)));
     releases.max_by(|a, b| a.0.order(&b.0)).map(|(_, tag)| tag.clone())
 }

@@ -11,7 +11,7 @@ use pixi_oci_registry::push::TagRule;
 use pixi_oci_project::version::{Release, Version, is_numbers};
 
 use super::{
-    template::{TagTemplate, TemplateKind, release_of_tag, version_tag},
+    template::{TagTemplate, TemplateKind, release_of_tag, version_tag, without_suffix},
     wanted::{OfRelease, TagError, TagPlanInput, WantedTag, implied_version, is_latest, wanted},
 };
 
@@ -161,7 +161,7 @@ fn is_of_release(input: &TagPlanInput<'_>, tag: &str) -> bool {
 
 /// Whether a release could have the tag.
 fn is_reserved(input: &TagPlanInput<'_>, tag: &str) -> bool {
-    let bare = tag.strip_suffix(input.suffix).unwrap_or(tag);
+    let bare = without_suffix(tag, input.suffix);
     is_latest(tag, input.suffix) || is_numbers(bare) || release_of_tag(bare, input.scheme).is_some()
 }
 

@@ -193,6 +193,11 @@ pub(super) fn release_of_tag(tag: &str, scheme: VersionScheme) -> Option<Release
     Release::parse(&text, scheme).or_else(|| Release::parse(&epoch, scheme))
 }
 
+/// `1.3.0-cuda` is the release 1.3.0 where tags end with `-cuda`.
+pub(super) fn without_suffix<'a>(tag: &'a str, suffix: &str) -> &'a str {
+    tag.strip_suffix(suffix).filter(|number| !number.is_empty()).unwrap_or(tag)
+}
+
 /// The tag of a version's text: what a tag cannot have is told apart where versions have it.
 pub fn version_tag(text: &str) -> String {
     tag_text(&text.replace('+', "_"))

@@ -7,7 +7,7 @@ use pixi_oci_registry::{check_tag, push::TagRule};
 
 use pixi_oci_project::version::{Release, Version, VersionScheme, is_numbers};
 
-use super::template::{TagTemplate, TemplateKind, release_of_tag, tag_text, version_tag};
+use super::template::{TagTemplate, TemplateKind, release_of_tag, tag_text, version_tag, without_suffix};
 
 /// What a repository is known to have.
 #[derive(Debug, Clone, Default)]
@@ -186,11 +186,6 @@ fn explicit_one(input: &TagPlanInput<'_>, tag: &str) -> Result<WantedTag, TagErr
         version.any(|template| expand(template).as_deref() == Some(tag))
     });
     wanted(if own { TagRule::Immutable } else { TagRule::Moving }, OfRelease::Own)
-}
-
-/// `1.3.0-cuda` is the release 1.3.0 where tags end with `-cuda`.
-fn without_suffix<'a>(tag: &'a str, suffix: &str) -> &'a str {
-    tag.strip_suffix(suffix).filter(|number| !number.is_empty()).unwrap_or(tag)
 }
 
 pub(super) fn is_latest(tag: &str, suffix: &str) -> bool {
